@@ -1,0 +1,86 @@
+//! The value of every setting that the user did not write, with its reason.
+//!
+//! It must not know bounds (`limits.rs`). `docs/ringside.example.toml` states each value here, and
+//! `example_tests.rs` fails when the two differ.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::model::{Driver, SemanticMode, TenantScope};
+
+/// Loopback: without keys the gateway is open, so nothing else may reach it unasked.
+pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Loopback: the admin side has no credentials of its own.
+pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// 0 = chosen from the machine.
+pub(super) const CORES: usize = 0;
+/// Containers often forbid io_uring, so the gateway finds out by itself.
+pub(super) const DRIVER: Driver = Driver::Auto;
+/// 20 MiB: a prompt with a few images in base64.
+pub(super) const BODY_BYTES_MAX: usize = 20 * 1024 * 1024;
+/// Keeps the file descriptors of one core below usual process limits.
+pub(super) const CONNECTIONS_PER_CORE_MAX: usize = 8192;
+/// A head is one or two packets; ten seconds allow for lost ones and end slow-loris clients.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// `BODY_BYTES_MAX` at about 3 Mbit/s.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Above the 60 s of common load balancers, so that they close first and never meet a dead socket.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// A client that takes nothing for this long has gone.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a load balancer to ask for readiness and to act on the answer.
+pub(super) const DRAIN_ANNOUNCE: Duration = Duration::from_secs(5);
+/// Kubernetes' default grace period.
+pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What most providers and local servers speak.
+pub(super) const DIALECT: &str = "openai";
+/// A lost SYN is sent again after 1 s, then after 3 s: one loss is forgiven, not two.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Two round trips and a signature; three seconds cover one lost packet.
+pub(super) const TLS_TIMEOUT: Duration = Duration::from_secs(3);
+/// Without streaming the whole answer is generated before its first byte.
+pub(super) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(120);
+/// A started answer that is silent for a minute has stalled.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Below the keep-alive of common providers and proxies, so that a connection is seldom closed under
+/// a request.
+pub(super) const PROVIDER_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Enough for the bursts one core can serve.
+pub(super) const IDLE_CONNECTIONS_MAX: usize = 256;
+
+/// The order of the file, which is what a reader of the file expects.
+pub(super) const POLICY: &str = "priority";
+/// Equal shares.
+pub(super) const WEIGHT: u32 = 1;
+/// All targets alike; 0 stays free for one to be tried before them.
+pub(super) const PRIORITY: u32 = 1;
+/// Name of the embedding model in this process, as on Hugging Face.
+pub(super) const LOCAL_MODEL: &str = "all-MiniLM-L6-v2";
+
+/// The exact tier serves only identical requests, so it is on.
+pub(super) const CACHE_ENABLED: bool = true;
+/// Long enough to help, short enough that an answer of yesterday is never served.
+pub(super) const CACHE_TTL: Duration = Duration::from_secs(3600);
+/// 256 MiB: about a hundred thousand answers of 2.5 KiB.
+pub(super) const CACHE_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// 256 KiB: above the longest text answers, below images.
+pub(super) const CACHE_ENTRY_BYTES_MAX: usize = 256 * 1024;
+/// No key ever sees what another asked, unless the user says so.
+pub(super) const CACHE_SCOPE: TenantScope = TenantScope::Key;
+/// A similar question may have another answer: the user turns this on.
+pub(super) const SEMANTIC_MODE: SemanticMode = SemanticMode::Off;
+/// Strict; where answers differ in one word, even this is not enough, so the tier is off by default.
+pub(super) const SIMILARITY_MIN: f32 = 0.95;
+/// Several times what one embedding takes; a miss is cheaper than a longer wait.
+pub(super) const SEMANTIC_DEADLINE: Duration = Duration::from_millis(15);
+
+/// Where the repository keeps the model, seen from its root.
+pub(super) const MODEL_DIR: &str = "models/all-minilm-l6-v2";
+/// The gateway runs beside a service that needs the other cores.
+pub(super) const EMBEDDING_THREADS: usize = 1;
+/// More could not be served within the deadline anyway.
+pub(super) const EMBEDDING_QUEUE_MAX: usize = 64;
+
+/// One line per request is what one looks for first.
+pub(super) const LOG_REQUESTS: bool = true;

@@ -1,0 +1,266 @@
+//! What the user wrote: the keys of every section, turned into the model.
+//!
+//! It must not know how TOML is read (`reader.rs`). The three lists, which refer to each other, are
+//! in `lists.rs`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::KnownNames;
+use super::model::{
+    Admin, Cache, Config, Drain, Driver, Embedding, Listen, Log, Semantic, SemanticMode, Server,
+    ServerTls, TenantScope,
+};
+use super::problem::Complaint;
+use super::reader::{Item, Section};
+use super::references::{Pem, References};
+use super::{defaults, limits, lists, values};
+
+/// The whole file. What was wrong is in the report, and then the result means nothing.
+pub(super) fn read(
+    mut root: Section<'_>,
+    known: &KnownNames<'_>,
+    references: &References<'_>,
+) -> Config {
+    let server = server(root.section("server"), references);
+    let admin = admin(root.section("admin"), &server.listen);
+    let (providers, names) = lists::providers(&mut root, known, references);
+    let models = lists::models(&mut root, known, &names);
+    let keys = lists::keys(&mut root, &models, references);
+    let config = Config {
+        server,
+        admin,
+        providers,
+        models: models.into_iter().filter_map(|entry| entry.model).collect(),
+        keys,
+        cache: cache(root.section("cache")),
+        embedding: embedding(root.section("embedding")),
+        log: log(root.section("log")),
+    };
+    root.finish();
+    config
+}
+
+fn server(mut section: Section<'_>, references: &References<'_>) -> Server {
+    use limits::TIMEOUT;
+    let server = Server {
+        listen: listen(&mut section),
+        cores: section.number("cores", defaults::CORES, &limits::CORES),
+        driver: section.choice(
+            "driver",
+            defaults::DRIVER,
+            &[
+                ("auto", Driver::Auto),
+                ("io_uring", Driver::IoUring),
+                ("epoll", Driver::Epoll),
+            ],
+        ),
+        body_bytes_max: section.size("body_max", defaults::BODY_BYTES_MAX, &limits::BODY_BYTES),
+        connections_per_core_max: section.number(
+            "connections_per_core_max",
+            defaults::CONNECTIONS_PER_CORE_MAX,
+            &limits::CONNECTIONS_PER_CORE,
+        ),
+        head_timeout: section.duration("head_timeout", defaults::HEAD_TIMEOUT, &TIMEOUT),
+        body_timeout: section.duration("body_timeout", defaults::BODY_TIMEOUT, &TIMEOUT),
+        idle_timeout: section.duration("idle_timeout", defaults::IDLE_TIMEOUT, &TIMEOUT),
+        write_timeout: section.duration("write_timeout", defaults::WRITE_TIMEOUT, &TIMEOUT),
+        drain: drain(section.section("drain")),
+        tls: tls(section.section("tls"), references),
+    };
+    section.finish();
+    server
+}
+
+/// One address or a list of them, none beside another that takes the same port.
+fn listen(section: &mut Section<'_>) -> Vec<Listen> {
+    let mut taken: Vec<Listen> = Vec::new();
+    let mut convert = |item: &Item<'_>| {
+        let address = values::listen(item.text()?)?;
+        if taken.iter().any(|other| clash(other, &address)) {
+            return Err(Complaint::new(
+                "this address is already in the list",
+                "remove one of the two, or give them different ports",
+            ));
+        }
+        taken.push(address.clone());
+        Ok(address)
+    };
+    let written = match section.item("listen") {
+        None => None,
+        Some(item) if item.is_list() => {
+            section.list("listen", &limits::LISTEN_ADDRESSES, &mut convert)
+        }
+        Some(_) => section
+            .read("listen", &mut convert)
+            .map(|address| vec![address]),
+    };
+    written.unwrap_or_else(|| vec![Listen::Tcp(defaults::LISTEN)])
+}
+
+fn clash(a: &Listen, b: &Listen) -> bool {
+    match (a, b) {
+        (Listen::Tcp(a), Listen::Tcp(b)) => values::overlap(a, b),
+        (a, b) => a == b,
+    }
+}
+
+fn drain(mut section: Section<'_>) -> Drain {
+    let drain = Drain {
+        announce: section.duration(
+            "announce",
+            defaults::DRAIN_ANNOUNCE,
+            &limits::DRAIN_ANNOUNCE,
+        ),
+        deadline: section.duration(
+            "deadline",
+            defaults::DRAIN_DEADLINE,
+            &limits::DRAIN_DEADLINE,
+        ),
+    };
+    section.finish();
+    drain
+}
+
+/// `None` = plaintext; a section without both files is a problem.
+fn tls(mut section: Section<'_>, references: &References<'_>) -> Option<ServerTls> {
+    if !section.is_present() {
+        return None;
+    }
+    let cert_pem = section.require(
+        "cert",
+        "add the certificate chain, e.g. `cert = \"file:server.crt\"`",
+        |item| references.pem(item.text()?, Pem::Certificate),
+    );
+    let key_pem = section.require(
+        "key",
+        "add the private key, e.g. `key = \"file:server.key\"`",
+        |item| references.pem(item.text()?, Pem::PrivateKey),
+    );
+    section.finish();
+    Some(ServerTls {
+        cert_pem: cert_pem?,
+        key_pem: key_pem?,
+    })
+}
+
+fn admin(mut section: Section<'_>, taken: &[Listen]) -> Admin {
+    let written = section.read("listen", |item| values::socket_address(item.text()?));
+    let listen = written.unwrap_or(defaults::ADMIN_LISTEN);
+    let clashes = |other: &Listen| clash(other, &Listen::Tcp(listen));
+    if taken.iter().any(clashes) {
+        section.complain("listen", same_as_server(listen));
+    }
+    section.finish();
+    Admin { listen }
+}
+
+fn same_as_server(listen: SocketAddr) -> Complaint {
+    Complaint::new(
+        format!("`{listen}` is also an address of `server.listen`"),
+        "set `[admin] listen` to an address with a port of its own",
+    )
+}
+
+fn cache(mut section: Section<'_>) -> Cache {
+    let cache = Cache {
+        enabled: section.flag("enabled", defaults::CACHE_ENABLED),
+        ttl: section.duration("ttl", defaults::CACHE_TTL, &limits::CACHE_TTL),
+        memory_bytes_max: section.size(
+            "memory_max",
+            defaults::CACHE_MEMORY_BYTES_MAX,
+            &limits::CACHE_MEMORY_BYTES,
+        ),
+        entry_bytes_max: section.size(
+            "entry_max",
+            defaults::CACHE_ENTRY_BYTES_MAX,
+            &limits::CACHE_ENTRY_BYTES,
+        ),
+        scope: section.choice(
+            "scope",
+            defaults::CACHE_SCOPE,
+            &[("key", TenantScope::Key), ("team", TenantScope::Team)],
+        ),
+        semantic: semantic(section.section("semantic")),
+    };
+    if cache.entry_bytes_max > cache.memory_bytes_max {
+        let entry = values::show_size(cache.entry_bytes_max);
+        let memory = values::show_size(cache.memory_bytes_max);
+        section.complain(
+            "entry_max",
+            Complaint::new(
+                format!("one entry may take {entry}, but all together only {memory}"),
+                "set `entry_max` no larger than `memory_max`",
+            ),
+        );
+    }
+    section.finish();
+    cache
+}
+
+fn semantic(mut section: Section<'_>) -> Semantic {
+    let semantic = Semantic {
+        mode: section.choice(
+            "mode",
+            defaults::SEMANTIC_MODE,
+            &[
+                ("off", SemanticMode::Off),
+                ("observe", SemanticMode::Observe),
+                ("serve", SemanticMode::Serve),
+            ],
+        ),
+        similarity_min: section
+            .read("similarity_min", |item| similarity(item.fraction()?))
+            .unwrap_or(defaults::SIMILARITY_MIN),
+        deadline: section.duration(
+            "deadline",
+            defaults::SEMANTIC_DEADLINE,
+            &limits::SEMANTIC_DEADLINE,
+        ),
+    };
+    section.finish();
+    semantic
+}
+
+/// A cosine similarity; 0 or less would serve unrelated answers, above 1 there is none.
+fn similarity(value: f64) -> Result<f32, Complaint> {
+    let narrow = value as f32;
+    if narrow > 0.0 && value <= 1.0 {
+        return Ok(narrow);
+    }
+    Err(Complaint::new(
+        format!("`{value}` is not a cosine similarity above 0 and up to 1"),
+        "use a value such as 0.95; a higher one serves fewer and surer answers",
+    ))
+}
+
+fn embedding(mut section: Section<'_>) -> Embedding {
+    let model_dir = section.read("model_dir", |item| match item.text()? {
+        "" => Err(Complaint::new(
+            "an empty path",
+            "give the folder of the model, or remove the key",
+        )),
+        path => Ok(PathBuf::from(path)),
+    });
+    let embedding = Embedding {
+        model_dir: model_dir.unwrap_or_else(|| PathBuf::from(defaults::MODEL_DIR)),
+        threads: section.number(
+            "threads",
+            defaults::EMBEDDING_THREADS,
+            &limits::EMBEDDING_THREADS,
+        ),
+        queue_max: section.number(
+            "queue_max",
+            defaults::EMBEDDING_QUEUE_MAX,
+            &limits::EMBEDDING_QUEUE,
+        ),
+    };
+    section.finish();
+    embedding
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let requests = section.flag("requests", defaults::LOG_REQUESTS);
+    section.finish();
+    Log { requests }
+}

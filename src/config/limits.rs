@@ -1,0 +1,101 @@
+//! The named bounds of every setting; a value outside is a configuration error that gives the name.
+//!
+//! It must not know defaults (`defaults.rs`) nor how settings are spelled (`file.rs`, `lists.rs`).
+
+use std::time::Duration;
+
+/// Smallest and largest value allowed, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds<T> {
+    /// Name of the constant, as error messages give it.
+    pub name: &'static str,
+    /// Smallest value allowed.
+    pub min: T,
+    /// Largest value allowed.
+    pub max: T,
+}
+
+const fn bounds<T: Copy>(name: &'static str, min: T, max: T) -> Bounds<T> {
+    Bounds { name, min, max }
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Largest configuration file, in bytes; protects against `--config /dev/zero`.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Largest file read through a `file:` reference, in bytes; a full system trust bundle is 250 KiB.
+pub const REFERENCE_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Longest provider, model, key, team or region name, in bytes; each becomes a metric label.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest secret, in bytes; it must fit a request head together with everything else.
+pub const SECRET_BYTES_MAX: usize = 4096;
+/// Longest path of a Unix socket, in bytes: `sun_path` less its final zero, unix(7).
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// Longest host name, in bytes: RFC 1035 section 2.3.4, in its textual form.
+pub const HOST_BYTES_MAX: usize = 253;
+/// Longest base URL, in bytes; its path is repeated in each request line.
+pub const BASE_URL_BYTES_MAX: usize = 2048;
+
+/// Addresses of the data plane; each has its own acceptor thread.
+pub const LISTEN_ADDRESSES: Bounds<usize> = bounds("LISTEN_ADDRESSES", 1, 16);
+/// Providers; each has its own connection pool on each core.
+pub const PROVIDERS: Bounds<usize> = bounds("PROVIDERS", 0, 256);
+/// API keys of one provider.
+pub const API_KEYS: Bounds<usize> = bounds("API_KEYS", 0, 64);
+/// Models.
+pub const MODELS: Bounds<usize> = bounds("MODELS", 1, 1024);
+/// Targets of one model; each may cost one attempt.
+pub const TARGETS: Bounds<usize> = bounds("TARGETS", 1, 32);
+/// Virtual keys; each is a scope of the cache and a metric label.
+pub const KEYS: Bounds<usize> = bounds("KEYS", 0, 10_000);
+/// Models listed for one virtual key. None would be a key that may do nothing.
+pub const KEY_MODELS: Bounds<usize> = bounds("KEY_MODELS", 1, 1024);
+
+/// Data-plane threads; 0 = chosen from the machine.
+pub const CORES: Bounds<usize> = bounds("CORES", 0, 1024);
+/// Request body, in bytes; the body is held in memory as a whole.
+pub const BODY_BYTES: Bounds<usize> = bounds("BODY_BYTES", KIB, GIB);
+/// Open client connections of one core.
+pub const CONNECTIONS_PER_CORE: Bounds<usize> = bounds("CONNECTIONS_PER_CORE", 1, 1_000_000);
+/// Every time limit on a socket. Zero would close each connection at once, and a limit above an
+/// hour is no limit.
+pub const TIMEOUT: Bounds<Duration> = bounds("TIMEOUT", Duration::from_millis(1), HOUR);
+/// `[server.drain] announce`; zero closes the listeners at once.
+pub const DRAIN_ANNOUNCE: Bounds<Duration> =
+    bounds("DRAIN_ANNOUNCE", Duration::ZERO, MINUTE.saturating_mul(10));
+/// `[server.drain] deadline`; zero cuts busy connections at once.
+pub const DRAIN_DEADLINE: Bounds<Duration> = bounds("DRAIN_DEADLINE", Duration::ZERO, HOUR);
+
+/// Unused connections to one provider kept by one core; 0 = none is reused.
+pub const IDLE_CONNECTIONS: Bounds<usize> = bounds("IDLE_CONNECTIONS", 0, 65_536);
+/// Relative share of a target.
+pub const WEIGHT: Bounds<u32> = bounds("WEIGHT", 1, 1_000_000);
+/// Priority of a target.
+pub const PRIORITY: Bounds<u32> = bounds("PRIORITY", 0, 1000);
+
+/// Time to live of a cached answer; the longest is 30 days.
+pub const CACHE_TTL: Bounds<Duration> = bounds(
+    "CACHE_TTL",
+    Duration::from_millis(1),
+    HOUR.saturating_mul(24 * 30),
+);
+/// Bytes of all cached answers.
+pub const CACHE_MEMORY_BYTES: Bounds<usize> = bounds("CACHE_MEMORY_BYTES", 64 * KIB, 1024 * GIB);
+/// Bytes of one cached answer.
+pub const CACHE_ENTRY_BYTES: Bounds<usize> = bounds("CACHE_ENTRY_BYTES", KIB, 64 * MIB);
+/// Time for one semantic look-up; beyond ten seconds it would be slower than the provider.
+pub const SEMANTIC_DEADLINE: Bounds<Duration> = bounds(
+    "SEMANTIC_DEADLINE",
+    Duration::from_millis(1),
+    SECOND.saturating_mul(10),
+);
+/// Threads of the embedding workshop; each has its own copy of the model in memory.
+pub const EMBEDDING_THREADS: Bounds<usize> = bounds("EMBEDDING_THREADS", 1, 64);
+/// Embedding jobs that may wait; a longer queue only turns misses into late misses.
+pub const EMBEDDING_QUEUE: Bounds<usize> = bounds("EMBEDDING_QUEUE", 1, 65_536);

@@ -1,0 +1,394 @@
+//! `[[providers]]`, `[[models]]` and `[[keys]]`, and what they say about each other.
+//!
+//! It must not know which dialects and policies there are: their names are passed in.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use ring::digest;
+
+use super::KnownNames;
+use super::model::{Key, Model, Place, Provider, Target};
+use super::problem::Complaint;
+use super::reader::{Item, Section, suggest};
+use super::references::{Pem, References};
+use super::{defaults, limits, values};
+
+/// The provider name that means the embedding model in this process.
+const LOCAL: &str = "local";
+
+/// Values that may occur once, each with the item that holds it.
+struct Once<'a, T> {
+    seen: HashMap<T, Item<'a>>,
+}
+
+impl<'a, T: Hash + Eq> Once<'a, T> {
+    fn new() -> Self {
+        Self {
+            seen: HashMap::new(),
+        }
+    }
+
+    /// Remembers `value`; if it was there before, says where.
+    fn earlier(&mut self, value: T, item: &Item<'a>) -> Option<String> {
+        if let Some(first) = self.seen.get(&value) {
+            return Some(format!("{} in line {}", first.path, first.line()));
+        }
+        self.seen.insert(value, item.clone());
+        None
+    }
+}
+
+/// A name that no entry of the list has yet.
+fn unique_name<'a>(once: &mut Once<'a, String>, item: &Item<'a>) -> Result<String, Complaint> {
+    let name = values::name(item.text()?)?.to_owned();
+    match once.earlier(name.clone(), item) {
+        None => Ok(name),
+        Some(place) => Err(Complaint::new(
+            format!("the name `{name}` is already taken by {place}"),
+            "give each entry a name of its own",
+        )),
+    }
+}
+
+fn name(item: &Item<'_>) -> Result<String, Complaint> {
+    values::name(item.text()?).map(str::to_owned)
+}
+
+/// One of `known`, called `what` in the message.
+fn known_name(item: &Item<'_>, what: &str, known: &[&str]) -> Result<String, Complaint> {
+    let text = item.text()?;
+    if known.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("there is no {what} `{text}`"),
+        suggest(text, || known.iter().copied()),
+    ))
+}
+
+/// The valid providers, and the names of all: targets may name one that is wrong in another key.
+pub(super) fn providers(
+    root: &mut Section<'_>,
+    known: &KnownNames<'_>,
+    references: &References<'_>,
+) -> (Vec<Provider>, Vec<String>) {
+    let mut once = Once::new();
+    let mut names = Vec::new();
+    let mut providers = Vec::new();
+    for mut section in root.sections("providers", &limits::PROVIDERS) {
+        let written = section.item("name").and_then(|item| item.text().ok());
+        names.push(written.unwrap_or_default().to_owned());
+        providers.extend(provider(section, &mut once, known, references));
+    }
+    (providers, names)
+}
+
+fn provider<'a>(
+    mut section: Section<'a>,
+    once: &mut Once<'a, String>,
+    known: &KnownNames<'_>,
+    references: &References<'_>,
+) -> Option<Provider> {
+    use limits::TIMEOUT;
+    let name_key = section.require(
+        "name",
+        "name the provider, e.g. `name = \"openai\"`; targets refer to it",
+        |item| provider_name(once, item),
+    );
+    let dialect = section.read("dialect", |item| {
+        known_name(item, "dialect", known.dialects)
+    });
+    let base_url = section.require(
+        "base_url",
+        "add the provider's URL, e.g. `base_url = \"https://api.openai.com/v1\"`",
+        |item| values::base_url(item.text()?),
+    );
+    let api_keys = section.list("api_keys", &limits::API_KEYS, |item| {
+        references.secret(item.text()?)
+    });
+    let ca_pem = section.read("ca", |item| references.pem(item.text()?, Pem::Certificate));
+    let mut duration = |key, default| section.duration(key, default, &TIMEOUT);
+    let connect_timeout = duration("connect_timeout", defaults::CONNECT_TIMEOUT);
+    let tls_timeout = duration("tls_timeout", defaults::TLS_TIMEOUT);
+    let first_byte_timeout = duration("first_byte_timeout", defaults::FIRST_BYTE_TIMEOUT);
+    let read_timeout = duration("read_timeout", defaults::READ_TIMEOUT);
+    let idle_timeout = duration("idle_timeout", defaults::PROVIDER_IDLE_TIMEOUT);
+    let idle_connections_max = section.number(
+        "idle_connections_max",
+        defaults::IDLE_CONNECTIONS_MAX,
+        &limits::IDLE_CONNECTIONS,
+    );
+    let region = section.read("region", name);
+    section.finish();
+    Some(Provider {
+        name: name_key?,
+        dialect: dialect.unwrap_or_else(|| defaults::DIALECT.to_owned()),
+        base_url: base_url?,
+        api_keys: api_keys.unwrap_or_default(),
+        ca_pem,
+        connect_timeout,
+        tls_timeout,
+        first_byte_timeout,
+        read_timeout,
+        idle_timeout,
+        idle_connections_max,
+        region,
+    })
+}
+
+fn provider_name<'a>(once: &mut Once<'a, String>, item: &Item<'a>) -> Result<String, Complaint> {
+    match item.text()? {
+        LOCAL => Err(Complaint::new(
+            "the name `local` is reserved for the embedding model in this process",
+            "choose another name, e.g. `local-vllm`",
+        )),
+        text if text.contains('/') => Err(Complaint::new(
+            "'/' cannot stand in a provider's name: `x-ringside-target` is `provider/model`",
+            "use letters, digits and `-`, `_`, `.`",
+        )),
+        _ => unique_name(once, item),
+    }
+}
+
+/// One entry of `[[models]]`: the name as written, and the model unless something in it is wrong.
+pub(super) struct ModelEntry {
+    /// Name as written; empty when there is none.
+    pub name: String,
+    /// The model.
+    pub model: Option<Model>,
+}
+
+/// The models; targets are looked up in `providers`, the names in the order of the file.
+pub(super) fn models(
+    root: &mut Section<'_>,
+    known: &KnownNames<'_>,
+    providers: &[String],
+) -> Vec<ModelEntry> {
+    let mut once = Once::new();
+    let mut local = false;
+    let sections = root.sections("models", &limits::MODELS);
+    let mut models = Vec::new();
+    for mut section in sections {
+        let written = section.item("name").and_then(|item| item.text().ok());
+        let name = written.unwrap_or_default().to_owned();
+        let model = model(section, &mut once, known, providers);
+        local |= model.as_ref().is_some_and(|model| {
+            model
+                .targets
+                .iter()
+                .any(|target| target.place == Place::Local)
+        });
+        models.push(ModelEntry { name, model });
+    }
+    if root.item("models").is_none() {
+        root.complain(
+            "models",
+            Complaint::new(
+                "no model is configured",
+                "add a `[[models]]` section with `name` and `targets`",
+            ),
+        );
+    }
+    if providers.is_empty() && !local && root.item("providers").is_none() {
+        root.complain(
+            "providers",
+            Complaint::new(
+                "no provider is configured",
+                "add a `[[providers]]` section with `name` and `base_url`, or a target with \
+                 `provider = \"local\"`",
+            ),
+        );
+    }
+    models
+}
+
+fn model<'a>(
+    mut section: Section<'a>,
+    once: &mut Once<'a, String>,
+    known: &KnownNames<'_>,
+    providers: &[String],
+) -> Option<Model> {
+    let name = section.require(
+        "name",
+        "add the name that applications ask for, e.g. `name = \"gpt-4o\"`",
+        |item| unique_name(once, item),
+    );
+    let policy = section.read("policy", |item| known_name(item, "policy", known.policies));
+    let missing = section.item("targets").is_none();
+    let sections = section.sections("targets", &limits::TARGETS);
+    if missing {
+        section.complain(
+            "targets",
+            Complaint::new(
+                "missing",
+                "add at least one target, e.g. `targets = [{ provider = \"openai\" }]`",
+            ),
+        );
+    }
+    let written = sections.len();
+    let own_name = name.as_deref().unwrap_or_default();
+    let targets: Vec<Target> = sections
+        .into_iter()
+        .filter_map(|section| target(section, own_name, providers))
+        .collect();
+    section.finish();
+    Some(Model {
+        name: name?,
+        policy: policy.unwrap_or_else(|| defaults::POLICY.to_owned()),
+        targets: (targets.len() == written).then_some(targets)?,
+    })
+}
+
+fn target(mut section: Section<'_>, own_name: &str, providers: &[String]) -> Option<Target> {
+    let place = section.require(
+        "provider",
+        "add the name of a provider, or `local` for the embedding model in this process",
+        |item| place(item.text()?, providers),
+    );
+    let model = section.read("model", name);
+    let weight = section.number("weight", defaults::WEIGHT, &limits::WEIGHT);
+    let priority = section.number("priority", defaults::PRIORITY, &limits::PRIORITY);
+    section.finish();
+    let place = place?;
+    let default = match place {
+        Place::Local => defaults::LOCAL_MODEL,
+        Place::Provider(_) => own_name,
+    };
+    Some(Target {
+        place,
+        model: model.unwrap_or_else(|| default.to_owned()),
+        weight,
+        priority,
+    })
+}
+
+fn place(name: &str, providers: &[String]) -> Result<Place, Complaint> {
+    if name == LOCAL {
+        return Ok(Place::Local);
+    }
+    let index = providers.iter().position(|provider| provider == name);
+    index.map(Place::Provider).ok_or_else(|| {
+        let names = || {
+            let named = providers.iter().map(String::as_str);
+            named.filter(|name| !name.is_empty()).chain([LOCAL])
+        };
+        Complaint::new(
+            format!("there is no provider `{name}`"),
+            suggest(name, names),
+        )
+    })
+}
+
+/// The virtual keys; their `models` are looked up in `models`.
+pub(super) fn keys(
+    root: &mut Section<'_>,
+    models: &[ModelEntry],
+    references: &References<'_>,
+) -> Vec<Key> {
+    let mut names = Once::new();
+    let mut hashes = Once::new();
+    let mut keys = Vec::new();
+    for mut section in root.sections("keys", &limits::KEYS) {
+        let name_key = section.require(
+            "name",
+            "name the key, e.g. `name = \"checkout\"`; logs and metrics show it",
+            |item| unique_name(&mut names, item),
+        );
+        let sha256 = key_hash(&mut section, &mut hashes, references);
+        let team = section.read("team", name);
+        let allowed = section.list("models", &limits::KEY_MODELS, |item| {
+            model_name(item, models)
+        });
+        section.finish();
+        if let (Some(name), Some(sha256)) = (name_key, sha256) {
+            keys.push(Key {
+                name,
+                sha256,
+                team,
+                models: allowed,
+            });
+        }
+    }
+    keys
+}
+
+/// The hash from exactly one of `secret` and `sha256`, which no other key has.
+fn key_hash<'a>(
+    section: &mut Section<'a>,
+    hashes: &mut Once<'a, [u8; 32]>,
+    references: &References<'_>,
+) -> Option<[u8; 32]> {
+    let written = [section.item("secret"), section.item("sha256")];
+    match written {
+        [Some(_), Some(_)] => section.complain(
+            "sha256",
+            Complaint::new(
+                "both `secret` and `sha256` are given",
+                "keep one of the two",
+            ),
+        ),
+        [None, None] => section.complain(
+            "secret",
+            Complaint::new(
+                "missing",
+                "add a reference, e.g. `secret = \"env:RINGSIDE_KEY\"`, or the secret's SHA-256 \
+                 as `sha256 = \"…\"`",
+            ),
+        ),
+        _ => {}
+    }
+    let mut once = |hash: [u8; 32], item: &Item<'a>| match hashes.earlier(hash, item) {
+        None => Ok(hash),
+        Some(place) => Err(Complaint::new(
+            format!("this is the same secret as {place}"),
+            "give each key a secret of its own: a caller is told apart by nothing else",
+        )),
+    };
+    let hashed = section.read("secret", |item| {
+        let secret = references.secret(item.text()?)?;
+        once(sha256(secret.0.as_bytes()), item)
+    });
+    let given = section.read("sha256", |item| once(hex_hash(item.text()?)?, item));
+    hashed.or(given)
+}
+
+fn sha256(secret: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, secret).as_ref());
+    hash
+}
+
+/// 32 bytes from 64 hexadecimal digits; a wrong text is not told, it may be the secret.
+fn hex_hash(text: &str) -> Result<[u8; 32], Complaint> {
+    let wrong = || {
+        Complaint::new(
+            "not a SHA-256: expected 64 hexadecimal digits",
+            "write what `printf %s \"$SECRET\" | sha256sum` prints, or use \
+             `secret = \"env:NAME\"`",
+        )
+    };
+    let digit = |byte: &u8| (*byte as char).to_digit(16).map(|digit| digit as u8);
+    let digits: Option<Vec<u8>> = text.as_bytes().iter().map(digit).collect();
+    let digits = digits.filter(|digits| digits.len() == 64);
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.ok_or_else(wrong)?.chunks(2)) {
+        *byte = pair.iter().fold(0, |byte, digit| byte << 4 | digit);
+    }
+    Ok(hash)
+}
+
+fn model_name(item: &Item<'_>, models: &[ModelEntry]) -> Result<String, Complaint> {
+    let text = item.text()?;
+    let names = || {
+        let written = models.iter().map(|entry| entry.name.as_str());
+        written.filter(|name| !name.is_empty())
+    };
+    if names().any(|name| name == text) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("there is no model `{text}`"),
+        suggest(text, names),
+    ))
+}

@@ -1,0 +1,272 @@
+//! What is true: the validated configuration, with every default filled in and every secret read.
+//!
+//! It must not know how the file was written; `file.rs` turns what the user wrote into this.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Data-plane listeners, threads and limits.
+    pub server: Server,
+    /// Address of the admin listener.
+    pub admin: Admin,
+    /// Upstream providers, in the order of the file.
+    pub providers: Vec<Provider>,
+    /// Models that applications may ask for, in the order of the file.
+    pub models: Vec<Model>,
+    /// Virtual keys; empty means that only loopback and Unix-socket peers are served.
+    pub keys: Vec<Key>,
+    /// Response cache.
+    pub cache: Cache,
+    /// Embedding workshop (local model).
+    pub embedding: Embedding,
+    /// Access log.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Addresses the data plane listens on; at least one.
+    pub listen: Vec<Listen>,
+    /// Data-plane threads; 0 = chosen from the machine.
+    pub cores: usize,
+    /// Which I/O driver to use.
+    pub driver: Driver,
+    /// Largest request body accepted, in bytes (413 beyond).
+    pub body_bytes_max: usize,
+    /// Open client connections allowed per core (the connection is closed beyond).
+    pub connections_per_core_max: usize,
+    /// Time allowed for a request head to arrive once its first byte came (408 beyond).
+    pub head_timeout: Duration,
+    /// Time allowed for a request body to arrive (408 beyond).
+    pub body_timeout: Duration,
+    /// How long a keep-alive connection may be idle before it is closed.
+    pub idle_timeout: Duration,
+    /// How long a write to a client may stall before the connection is closed.
+    pub write_timeout: Duration,
+    /// Graceful stop.
+    pub drain: Drain,
+    /// Server certificate; `None` = plaintext.
+    pub tls: Option<ServerTls>,
+}
+
+/// One listen address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// `host:port`
+    Tcp(SocketAddr),
+    /// `unix:/path`
+    Unix(PathBuf),
+}
+
+/// `[server] driver`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring where the kernel permits it, else epoll.
+    Auto,
+    /// io_uring or refuse to start.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// `[server.drain]`
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// How long readiness answers 503 before the listeners close.
+    pub announce: Duration,
+    /// How long busy connections may go on after the listeners closed.
+    pub deadline: Duration,
+}
+
+/// `[server.tls]`, read: PEM texts.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// Certificate chain, PEM.
+    pub cert_pem: Vec<u8>,
+    /// Private key, PEM.
+    pub key_pem: Vec<u8>,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Address of the admin listener.
+    pub listen: SocketAddr,
+}
+
+/// `[[providers]]`
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// Name used in targets, headers and metrics.
+    pub name: String,
+    /// Wire dialect; a name from `crate::providers`' list.
+    pub dialect: String,
+    /// Base URL, parsed.
+    pub base_url: BaseUrl,
+    /// API keys, rotated.
+    pub api_keys: Vec<Secret>,
+    /// PEM bundle of additional trusted roots; `None` = system roots.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Time allowed to connect.
+    pub connect_timeout: Duration,
+    /// Time allowed for the TLS handshake.
+    pub tls_timeout: Duration,
+    /// Time allowed from the request sent to the first byte of the answer.
+    pub first_byte_timeout: Duration,
+    /// Time allowed between two reads of an answer.
+    pub read_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Unused connections kept per core.
+    pub idle_connections_max: usize,
+    /// Region tag.
+    pub region: Option<String>,
+}
+
+/// Scheme, authority and path prefix of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    /// True for `https`.
+    pub tls: bool,
+    /// Host name or IP literal, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path prefix without a trailing slash, e.g. `/v1`; may be empty.
+    pub path: String,
+    /// Value of the `Host` header.
+    pub authority: String,
+}
+
+/// A secret value, never shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerTls(…)")
+    }
+}
+
+/// `[[models]]`
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// What applications ask for.
+    pub name: String,
+    /// Routing policy; a name from `crate::routing`'s list.
+    pub policy: String,
+    /// Targets in the order of the file; at least one.
+    pub targets: Vec<Target>,
+}
+
+/// One entry of `targets`.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where the target is served.
+    pub place: Place,
+    /// Model name sent upstream.
+    pub model: String,
+    /// Relative share (used by weighted policies), 1 by default.
+    pub weight: u32,
+    /// Lower is tried first; 1 by default.
+    pub priority: u32,
+}
+
+/// Where a target is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// By the provider with this index in `Config::providers`.
+    Provider(usize),
+    /// By the embedding model in this process (`provider = "local"`).
+    Local,
+}
+
+/// `[[keys]]`
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Name used in logs and metrics; unique.
+    pub name: String,
+    /// SHA-256 of the secret.
+    pub sha256: [u8; 32],
+    /// Team, a tag in logs; `None` when absent.
+    pub team: Option<String>,
+    /// Names of models this key may use; `None` = all.
+    pub models: Option<Vec<String>>,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// False turns both tiers off.
+    pub enabled: bool,
+    /// Absolute time to live of an entry, never extended by a hit.
+    pub ttl: Duration,
+    /// Bytes all entries may take.
+    pub memory_bytes_max: usize,
+    /// Largest answer stored, in bytes.
+    pub entry_bytes_max: usize,
+    /// Who shares entries.
+    pub scope: TenantScope,
+    /// Semantic tier.
+    pub semantic: Semantic,
+}
+
+/// `[cache] scope`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantScope {
+    /// Each virtual key for itself (default).
+    Key,
+    /// All keys of a team together; a key without a team for itself.
+    Team,
+}
+
+/// `[cache.semantic]`
+#[derive(Debug, Clone)]
+pub struct Semantic {
+    /// Whether the tier looks up and serves.
+    pub mode: SemanticMode,
+    /// Smallest cosine similarity served.
+    pub similarity_min: f32,
+    /// Time allowed for a look-up, embedding included; a miss beyond.
+    pub deadline: Duration,
+}
+
+/// `[cache.semantic] mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SemanticMode {
+    /// No look-up, no embedding.
+    Off,
+    /// Looks up, counts and reports in `x-ringside-cache-why`, serves nothing.
+    Observe,
+    /// Serves hits.
+    Serve,
+}
+
+/// `[embedding]`
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    /// Folder with `model.onnx`, `tokenizer.json` and `model.json`.
+    pub model_dir: PathBuf,
+    /// Worker threads, each with its own session.
+    pub threads: usize,
+    /// Jobs that may wait.
+    pub queue_max: usize,
+}
+
+/// `[log]`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Whether one JSON line per request is written to standard output.
+    pub requests: bool,
+}

@@ -1,0 +1,146 @@
+//! Secrets and certificates: references in the file, read from the environment or from files.
+//!
+//! It must not know which key holds one. No complaint made here tells what a reference pointed to,
+//! nor the text that stood where a reference was expected: that may be the secret itself.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::limits;
+use super::model::Secret;
+use super::problem::Complaint;
+
+const HOW: &str = "write `env:NAME` to read the environment variable NAME, or `file:PATH` to read a \
+                   file (relative to this one)";
+const HOW_FILE: &str = "write `file:PATH`, the path being relative to this file";
+
+/// Resolves references.
+pub(super) struct References<'a> {
+    /// What relative `file:` paths start from.
+    pub base_dir: &'a Path,
+    /// Answers `env:` references; `None` when the variable is not set.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// A PEM block that a file must hold, and what it is called.
+#[derive(Clone, Copy)]
+pub(super) enum Pem {
+    /// One or more certificates.
+    Certificate,
+    /// A private key of any kind.
+    PrivateKey,
+}
+
+impl References<'_> {
+    /// The secret that `reference` points to: visible ASCII, not empty.
+    pub fn secret(&self, reference: &str) -> Result<Secret, Complaint> {
+        let value = if let Some(name) = reference.strip_prefix("env:") {
+            self.variable(name)?
+        } else if let Some(path) = reference.strip_prefix("file:") {
+            let bytes = self.file(path)?;
+            String::from_utf8(bytes)
+                .map_err(|_| Complaint::new(format!("file `{path}` is not UTF-8 text"), HOW))?
+                .trim_end_matches(['\r', '\n'])
+                .to_owned()
+        } else {
+            return Err(Complaint::new(
+                "a secret must not stand in this file, which is shared, copied and committed: \
+                 it holds references only",
+                HOW,
+            ));
+        };
+        check_secret(&value, reference)?;
+        Ok(Secret(value))
+    }
+
+    /// The PEM text in the file that `reference` points to.
+    pub fn pem(&self, reference: &str, kind: Pem) -> Result<Vec<u8>, Complaint> {
+        let path = reference
+            .strip_prefix("file:")
+            .ok_or_else(|| Complaint::new("expected a reference to a PEM file", HOW_FILE))?;
+        let bytes = self.file(path)?;
+        let (what, header) = match kind {
+            Pem::Certificate => ("certificate", "BEGIN CERTIFICATE-----"),
+            Pem::PrivateKey => ("private key", "PRIVATE KEY-----"),
+        };
+        if bytes
+            .windows(header.len())
+            .any(|part| part == header.as_bytes())
+        {
+            return Ok(bytes);
+        }
+        Err(Complaint::new(
+            format!("file `{path}` holds no {what} in PEM form"),
+            format!("give a text file with a line `-----…{header}`"),
+        ))
+    }
+
+    fn variable(&self, name: &str) -> Result<String, Complaint> {
+        let mut bytes = name.bytes();
+        let starts_well = bytes
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+        // What is no variable name may be a secret that someone put behind `env:`, so it is not told.
+        if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err(Complaint::new(
+                "what follows `env:` is not the name of an environment variable",
+                HOW,
+            ));
+        }
+        (self.env)(name).ok_or_else(|| {
+            Complaint::new(
+                format!("environment variable `{name}` is not set"),
+                format!("set {name} in the environment that starts Ringside, or use `file:PATH`"),
+            )
+        })
+    }
+
+    fn file(&self, path: &str) -> Result<Vec<u8>, Complaint> {
+        if path.is_empty() {
+            return Err(Complaint::new("`file:` without a path", HOW_FILE));
+        }
+        let full = self.base_dir.join(path);
+        let limit = limits::REFERENCE_FILE_BYTES_MAX;
+        let mut bytes = Vec::new();
+        std::fs::File::open(&full)
+            .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+            .map_err(|error| {
+                Complaint::new(
+                    format!("file `{}` cannot be read: {error}", full.display()),
+                    "create the file, or let the user that runs Ringside read it",
+                )
+            })?;
+        if bytes.len() as u64 > limit {
+            return Err(Complaint::new(
+                format!(
+                    "file `{path}` is larger than {limit} bytes (limit REFERENCE_FILE_BYTES_MAX)"
+                ),
+                "give the path of the file that holds only this",
+            ));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Refuses what could not be sent in a header.
+fn check_secret(value: &str, reference: &str) -> Result<(), Complaint> {
+    let (what, remedy) = if value.is_empty() {
+        ("is empty", "put the secret there")
+    } else if value.len() > limits::SECRET_BYTES_MAX {
+        (
+            "is longer than 4096 bytes (limit SECRET_BYTES_MAX)",
+            "put only the secret there",
+        )
+    } else if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        (
+            "holds a blank, a line break or a character outside ASCII, which no header can carry",
+            "put only the secret there, without quotes, blanks and further lines",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Complaint::new(
+        format!("the secret at `{reference}` {what}"),
+        remedy,
+    ))
+}

@@ -1,0 +1,6 @@
+//! Ringside, a self-hosted LLM gateway: the modules in the order of a request's journey.
+//!
+//!
+
+pub mod config;
+pub mod error;

@@ -1,0 +1,3 @@
+//! `ringside`: arguments, configuration, start. It only wires.
+
+fn main() {}
