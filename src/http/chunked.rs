@@ -1,0 +1,225 @@
+//! The chunked transfer coding, decoded by a small state machine that survives any split.
+
+use super::limits::{CHUNK_EXTENSION_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, TRAILER_BYTES_MAX};
+use std::fmt;
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum BodyError {
+    ChunkSize,
+    ChunkExtension,
+    ChunkLineEnd,
+    Trailer,
+    Truncated,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ChunkSize => write!(
+                f,
+                "a chunk's size is not 1 to {CHUNK_SIZE_DIGITS_MAX} hexadecimal digits"
+            ),
+            Self::ChunkExtension => write!(
+                f,
+                "a chunk's extensions are malformed or longer than {CHUNK_EXTENSION_BYTES_MAX} bytes"
+            ),
+            Self::ChunkLineEnd => f.write_str("a chunk does not end in CR LF"),
+            Self::Trailer => write!(
+                f,
+                "the trailers are malformed or longer than {TRAILER_BYTES_MAX} bytes"
+            ),
+            Self::Truncated => f.write_str("the body ended before its end"),
+        }
+    }
+}
+
+/// Decoder of one body.
+#[derive(Debug, Default)]
+pub struct ChunkDecoder {
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum State {
+    /// At a chunk's size, `digits` of it read.
+    #[default]
+    SizeStart,
+    Size {
+        size: u64,
+        digits: usize,
+    },
+    /// In the extensions of a chunk of `size` bytes.
+    Extension {
+        size: u64,
+        bytes: usize,
+    },
+    /// Behind the CR of a size line.
+    SizeLineFeed {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
+    DataCarriageReturn,
+    DataLineFeed,
+    /// At the start of a trailer line.
+    TrailerStart {
+        bytes: usize,
+    },
+    Trailer {
+        bytes: usize,
+    },
+    TrailerLineFeed {
+        bytes: usize,
+    },
+    /// Behind the CR of the last, empty line.
+    LastLineFeed,
+    Done,
+}
+
+impl ChunkDecoder {
+    /// Whether the last chunk and its trailers were read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Appends decoded bytes to `out`; returns how many bytes of `input` were consumed.
+    ///
+    /// # Errors
+    /// [`BodyError`]; nothing more may be read then.
+    pub fn read(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, BodyError> {
+        let mut at = 0;
+        while let Some(byte) = input.get(at) {
+            match self.state {
+                State::Done => break,
+                State::Data { left } => {
+                    let wanted = usize::try_from(left).unwrap_or(usize::MAX);
+                    let end = at.saturating_add(wanted).min(input.len());
+                    let piece = input.get(at..end).unwrap_or_default();
+                    out.extend_from_slice(piece);
+                    at = end;
+                    let left = left - piece.len() as u64;
+                    self.state = match left {
+                        0 => State::DataCarriageReturn,
+                        left => State::Data { left },
+                    };
+                }
+                state => {
+                    self.state = step(state, *byte)?;
+                    at += 1;
+                }
+            }
+        }
+        Ok(at)
+    }
+}
+
+/// One byte of framing.
+fn step(state: State, byte: u8) -> Result<State, BodyError> {
+    match (state, byte) {
+        (State::SizeStart, _) => digit(0, 0, byte),
+        (State::Size { size, .. }, b'\r') => Ok(State::SizeLineFeed { size }),
+        (State::Size { size, .. }, b';') => Ok(State::Extension { size, bytes: 1 }),
+        (State::Size { size, digits }, _) => digit(size, digits, byte),
+        (State::Extension { size, .. }, b'\r') => Ok(State::SizeLineFeed { size }),
+        (State::Extension { .. }, b'\n' | 0) => Err(BodyError::ChunkExtension),
+        (State::Extension { size, bytes }, _) if bytes < CHUNK_EXTENSION_BYTES_MAX => {
+            Ok(State::Extension {
+                size,
+                bytes: bytes + 1,
+            })
+        }
+        (State::Extension { .. }, _) => Err(BodyError::ChunkExtension),
+        (State::SizeLineFeed { size: 0 }, b'\n') => Ok(State::TrailerStart { bytes: 0 }),
+        (State::SizeLineFeed { size }, b'\n') => Ok(State::Data { left: size }),
+        (State::SizeLineFeed { .. }, _) => Err(BodyError::ChunkLineEnd),
+        (State::DataCarriageReturn, b'\r') => Ok(State::DataLineFeed),
+        (State::DataLineFeed, b'\n') => Ok(State::SizeStart),
+        (State::DataCarriageReturn | State::DataLineFeed, _) => Err(BodyError::ChunkLineEnd),
+        (State::TrailerStart { .. }, b'\r') => Ok(State::LastLineFeed),
+        // A trailer line must not begin with white space: that would be a folded one.
+        (State::TrailerStart { .. }, b' ' | b'\t') => Err(BodyError::Trailer),
+        (State::Trailer { bytes }, b'\r') => Ok(State::TrailerLineFeed { bytes }),
+        (State::TrailerStart { .. } | State::Trailer { .. }, b'\n' | 0) => Err(BodyError::Trailer),
+        (State::TrailerStart { bytes } | State::Trailer { bytes }, _)
+            if bytes < TRAILER_BYTES_MAX =>
+        {
+            Ok(State::Trailer { bytes: bytes + 1 })
+        }
+        (State::TrailerStart { .. } | State::Trailer { .. }, _) => Err(BodyError::Trailer),
+        (State::TrailerLineFeed { bytes }, b'\n') => Ok(State::TrailerStart { bytes }),
+        (State::LastLineFeed, b'\n') => Ok(State::Done),
+        (State::TrailerLineFeed { .. } | State::LastLineFeed, _) => Err(BodyError::Trailer),
+        (State::Data { .. } | State::Done, _) => Ok(state),
+    }
+}
+
+fn digit(size: u64, digits: usize, byte: u8) -> Result<State, BodyError> {
+    let value = char::from(byte).to_digit(16).ok_or(BodyError::ChunkSize)?;
+    if digits == CHUNK_SIZE_DIGITS_MAX {
+        return Err(BodyError::ChunkSize);
+    }
+    Ok(State::Size {
+        size: size * 16 + u64::from(value),
+        digits: digits + 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), BodyError> {
+        let mut decoder = ChunkDecoder::default();
+        let (mut out, mut consumed) = (Vec::new(), 0);
+        for piece in pieces {
+            consumed += decoder.read(piece, &mut out)?;
+        }
+        Ok((out, consumed, decoder.is_done()))
+    }
+
+    #[test]
+    fn any_split_gives_the_same_body_and_the_same_end() {
+        let whole = b"5;a=\"b\"\r\nhello\r\n00000006\r\n world\r\n0\r\nX-T: v\r\nY: \r\n\r\nNEXT";
+        let end = whole.len() - 4;
+        for split in 0..=end {
+            let (a, b) = whole.split_at(split);
+            let decoded = decode(&[a, b]).unwrap();
+            assert_eq!(
+                decoded,
+                (b"hello world".to_vec(), end, true),
+                "split {split}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_table_of_refusals() {
+        let long_extension = format!("1;{}\r\n", "x".repeat(300));
+        let long_trailer = format!("0\r\na: {}\r\n", "x".repeat(9000));
+        for (bytes, error) in [
+            (&b"\r\n"[..], BodyError::ChunkSize),
+            (b"g\r\n", BodyError::ChunkSize),
+            (b"-1\r\n", BodyError::ChunkSize),
+            (b"0x1\r\n", BodyError::ChunkSize),
+            (b" 1\r\n", BodyError::ChunkSize),
+            (b"1 \r\n", BodyError::ChunkSize),
+            (b"123456789\r\n", BodyError::ChunkSize),
+            (b"1\n", BodyError::ChunkSize),
+            (b"1\rx", BodyError::ChunkLineEnd),
+            (b"1;a\n", BodyError::ChunkExtension),
+            (long_extension.as_bytes(), BodyError::ChunkExtension),
+            (b"1\r\nab", BodyError::ChunkLineEnd),
+            (b"1\r\na\n", BodyError::ChunkLineEnd),
+            (b"0\r\n x: y\r\n", BodyError::Trailer),
+            (b"0\r\nx: y\n", BodyError::Trailer),
+            (b"0\r\n\rx", BodyError::Trailer),
+            (long_trailer.as_bytes(), BodyError::Trailer),
+        ] {
+            assert_eq!(decode(&[bytes]).err(), Some(error), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! Request and response heads: a strict scan first, then httparse finds the spans.
+//!
+//! httparse alone is lenient (it takes a bare line feed for a line end), and leniency is what
+//! smuggling lives on.
+
+use super::limits::{HEADERS_MAX, HeadLimits};
+use arrayvec::ArrayVec;
+use std::fmt;
+
+/// What a parser made of the bytes so far.
+#[derive(Debug)]
+pub enum Parsed<T> {
+    /// A whole value, and how many bytes it took.
+    Complete {
+        /// The value.
+        value: T,
+        /// Bytes it took.
+        consumed: usize,
+    },
+    /// More bytes are needed.
+    NeedMore,
+}
+
+/// A request's method.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+    Connect,
+    Trace,
+    /// Any other token.
+    Other,
+}
+
+/// A message's protocol version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// A request's head.
+#[derive(Debug)]
+pub struct RequestHead<'b> {
+    /// Method.
+    pub method: Method,
+    /// Target in origin form: begins with `/`.
+    pub target: &'b str,
+    /// Version.
+    pub version: Version,
+    /// Headers.
+    pub headers: Headers<'b>,
+}
+
+/// A response's head.
+#[derive(Debug)]
+pub struct ResponseHead<'b> {
+    /// Status, 100 to 999.
+    pub status: u16,
+    /// Version.
+    pub version: Version,
+    /// Headers.
+    pub headers: Headers<'b>,
+}
+
+/// Header lines in their order.
+#[derive(Debug)]
+pub struct Headers<'b>(ArrayVec<(&'b str, &'b [u8]), HEADERS_MAX>);
+
+impl<'b> Headers<'b> {
+    /// Value of the first header of this name, whatever its case.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'b [u8]> {
+        self.0
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
+    }
+
+    /// As [`Headers::get`], if the value is UTF-8.
+    #[must_use]
+    pub fn get_str(&self, name: &str) -> Option<&'b str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// Number of headers of this name.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        self.0
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .count()
+    }
+
+    /// All headers.
+    pub fn iter(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Reject {
+    HeadTooLarge { bytes_max: usize },
+    TooManyHeaders { headers_max: usize },
+    BareLineFeed,
+    BareCarriageReturn,
+    NulByte,
+    FoldedHeader,
+    RequestLine,
+    Malformed,
+    VersionNotSupported,
+    TargetNotOriginForm,
+    MethodNotAllowed,
+    HostNotOnce,
+    LengthAndTransferEncoding,
+    SeveralLengths,
+    BadLength,
+    TransferEncodingNotSupported,
+    TransferEncodingOnHttp10,
+    Upgrade,
+    ExpectationNotSupported,
+}
+
+impl Reject {
+    /// The status that answers it.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::HeadTooLarge { .. } | Self::TooManyHeaders { .. } => 431,
+            Self::VersionNotSupported => 505,
+            Self::MethodNotAllowed => 405,
+            Self::TransferEncodingNotSupported => 501,
+            Self::ExpectationNotSupported => 417,
+            _ => 400,
+        }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HeadTooLarge { bytes_max } => {
+                return write!(f, "the request head is larger than {bytes_max} bytes");
+            }
+            Self::TooManyHeaders { headers_max } => {
+                return write!(f, "the request has more than {headers_max} headers");
+            }
+            Self::BareLineFeed => "a line of the head ends in a bare line feed",
+            Self::BareCarriageReturn => "the head holds a bare carriage return",
+            Self::NulByte => "the head holds a NUL byte",
+            Self::FoldedHeader => "a header is folded over two lines",
+            Self::RequestLine => "the request line is not `METHOD /target HTTP/1.1`",
+            Self::Malformed => "the head is malformed",
+            Self::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+            Self::TargetNotOriginForm => "the request target must be a path",
+            Self::MethodNotAllowed => "this method is not allowed here",
+            Self::HostNotOnce => "an HTTP/1.1 request needs exactly one host header",
+            Self::LengthAndTransferEncoding => {
+                "content-length and transfer-encoding must not stand together"
+            }
+            Self::SeveralLengths => "content-length must not stand twice",
+            Self::BadLength => "content-length is not a plain decimal number",
+            Self::TransferEncodingNotSupported => {
+                "the only transfer-encoding understood is `chunked`, once"
+            }
+            Self::TransferEncodingOnHttp10 => "HTTP/1.0 has no transfer-encoding",
+            Self::Upgrade => "upgrade is not supported",
+            Self::ExpectationNotSupported => "the only expectation understood is 100-continue",
+        })
+    }
+}
+
+/// Why a provider's head cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum BadUpstream {
+    HeadTooLarge { bytes_max: usize },
+    TooManyHeaders { headers_max: usize },
+    Malformed,
+    LengthAndTransferEncoding,
+    SeveralLengths,
+    BadLength,
+    TransferEncodingNotSupported,
+}
+
+impl fmt::Display for BadUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HeadTooLarge { bytes_max } => {
+                return write!(f, "head larger than {bytes_max} bytes");
+            }
+            Self::TooManyHeaders { headers_max } => {
+                return write!(f, "more than {headers_max} headers");
+            }
+            Self::Malformed => "malformed head",
+            Self::LengthAndTransferEncoding => "content-length and transfer-encoding together",
+            Self::SeveralLengths => "content-length twice",
+            Self::BadLength => "content-length is not a plain decimal number",
+            Self::TransferEncodingNotSupported => "transfer-encoding other than chunked",
+        })
+    }
+}
+
+/// The offset just past the blank line that ends a head. `from` is where an earlier search ended, less
+/// three bytes, so that a growing head is not searched again.
+#[must_use]
+pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
+    // A head has a dozen line ends: looking at each is cheaper than setting up a substring search.
+    let rest = bytes.get(from..)?;
+    memchr::memchr_iter(b'\n', rest)
+        .map(|at| from + at + 1)
+        .find(|end| {
+            bytes
+                .get(..*end)
+                .is_some_and(|head| head.ends_with(b"\r\n\r\n"))
+        })
+}
+
+/// Parses a request head at the start of `bytes`.
+///
+/// # Errors
+/// [`Reject`], also for an unfinished head that can never become a good one.
+pub fn parse_request_head<'b>(
+    bytes: &'b [u8],
+    limits: &HeadLimits,
+) -> Result<Parsed<RequestHead<'b>>, Reject> {
+    let too_large = Reject::HeadTooLarge {
+        bytes_max: limits.head_bytes_max,
+    };
+    let end = head_end(bytes, 0);
+    let head = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
+    if head.len() > limits.head_bytes_max {
+        return Err(too_large);
+    }
+    strict_scan(head)?;
+    let Some(consumed) = end else {
+        return Ok(Parsed::NeedMore);
+    };
+    check_request_line(head)?;
+    let mut spans = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut spans);
+    let too_many = Reject::TooManyHeaders {
+        headers_max: limits.headers_max,
+    };
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(too_many),
+        Ok(httparse::Status::Partial) | Err(_) => return Err(Reject::Malformed),
+    }
+    let (Some(name), Some(target)) = (request.method, request.path) else {
+        return Err(Reject::Malformed);
+    };
+    let method = method(name);
+    if method == Method::Connect {
+        return Err(Reject::MethodNotAllowed);
+    }
+    if !target.starts_with('/') {
+        return Err(Reject::TargetNotOriginForm);
+    }
+    let headers = collect(request.headers, limits).ok_or(too_many)?;
+    Ok(Parsed::Complete {
+        value: RequestHead {
+            method,
+            target,
+            version: version(request.version),
+            headers,
+        },
+        consumed,
+    })
+}
+
+/// Parses a response head at the start of `bytes`.
+///
+/// # Errors
+/// [`BadUpstream`].
+pub fn parse_response_head<'b>(
+    bytes: &'b [u8],
+    limits: &HeadLimits,
+) -> Result<Parsed<ResponseHead<'b>>, BadUpstream> {
+    let end = head_end(bytes, 0);
+    let head = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
+    if head.len() > limits.head_bytes_max {
+        return Err(BadUpstream::HeadTooLarge {
+            bytes_max: limits.head_bytes_max,
+        });
+    }
+    strict_scan(head).map_err(|_| BadUpstream::Malformed)?;
+    let Some(consumed) = end else {
+        return Ok(Parsed::NeedMore);
+    };
+    let mut spans = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut spans);
+    let too_many = BadUpstream::TooManyHeaders {
+        headers_max: limits.headers_max,
+    };
+    match response.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(too_many),
+        Ok(httparse::Status::Partial) | Err(_) => return Err(BadUpstream::Malformed),
+    }
+    let status = response.code.filter(|code| *code >= 100);
+    let headers = collect(response.headers, limits).ok_or(too_many)?;
+    Ok(Parsed::Complete {
+        value: ResponseHead {
+            status: status.ok_or(BadUpstream::Malformed)?,
+            version: version(response.version),
+            headers,
+        },
+        consumed,
+    })
+}
+
+fn collect<'b>(spans: &[httparse::Header<'b>], limits: &HeadLimits) -> Option<Headers<'b>> {
+    if spans.len() > limits.headers_max {
+        return None;
+    }
+    let lines = spans.iter().map(|header| (header.name, header.value));
+    Some(Headers(lines.take(HEADERS_MAX).collect()))
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(0) {
+        Version::Http10
+    } else {
+        Version::Http11
+    }
+}
+
+fn method(name: &str) -> Method {
+    match name {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "PATCH" => Method::Patch,
+        "DELETE" => Method::Delete,
+        "OPTIONS" => Method::Options,
+        "CONNECT" => Method::Connect,
+        "TRACE" => Method::Trace,
+        _ => Method::Other,
+    }
+}
+
+/// Every line ends in CR LF, neither stands alone, no NUL, no folded header. Works on an unfinished head.
+fn strict_scan(head: &[u8]) -> Result<(), Reject> {
+    if memchr::memchr(0, head).is_some() {
+        return Err(Reject::NulByte);
+    }
+    let mut from = 0;
+    for at in memchr::memchr2_iter(b'\r', b'\n', head) {
+        if at < from {
+            // The line feed of a pair already checked.
+            continue;
+        }
+        match (head.get(at), head.get(at + 1)) {
+            (Some(b'\n'), _) => return Err(Reject::BareLineFeed),
+            (_, Some(b'\n')) => from = at + 2,
+            // An unfinished head may end between the two.
+            (_, None) => return Ok(()),
+            _ => return Err(Reject::BareCarriageReturn),
+        }
+        if matches!(head.get(from), Some(b' ' | b'\t')) {
+            return Err(Reject::FoldedHeader);
+        }
+    }
+    Ok(())
+}
+
+/// Two single spaces, a target without spaces, a version that is spoken.
+fn check_request_line(head: &[u8]) -> Result<(), Reject> {
+    let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    let line = head.get(..end).unwrap_or(head);
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(name), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Reject::RequestLine);
+    };
+    if name.is_empty() || target.is_empty() {
+        return Err(Reject::RequestLine);
+    }
+    match version {
+        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
+        other if other.starts_with(b"HTTP/") => Err(Reject::VersionNotSupported),
+        _ => Err(Reject::RequestLine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Parsed<RequestHead<'_>>, Reject> {
+        parse_request_head(text.as_bytes(), &HeadLimits::default())
+    }
+
+    #[test]
+    fn a_good_head() {
+        let text = "POST /v1/x?y HTTP/1.1\r\nHost: a\r\nX-Y:  b c \r\n\r\nbody";
+        let Ok(Parsed::Complete { value, consumed }) = parse(text) else {
+            panic!("not complete")
+        };
+        assert_eq!(consumed, text.len() - 4);
+        assert_eq!((value.method, value.target), (Method::Post, "/v1/x?y"));
+        assert_eq!(value.headers.get_str("x-y"), Some("b c"));
+        assert_eq!(value.headers.count("HOST"), 1);
+    }
+
+    #[test]
+    fn the_table_of_refusals() {
+        let many: String = (0..65).map(|at| format!("h{at}: v\r\n")).collect();
+        let long = "x".repeat(17_000);
+        for (head, reject) in [
+            ("GET / HTTP/1.1\nHost: a\n\n", Reject::BareLineFeed),
+            (
+                "GET / HTTP/1.1\r\nA: b\rc\r\n\r\n",
+                Reject::BareCarriageReturn,
+            ),
+            ("GET / HTTP/1.1\r\nA: b\0c\r\n\r\n", Reject::NulByte),
+            ("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", Reject::FoldedHeader),
+            ("GET / HTTP/1.1\r\nA : b\r\n\r\n", Reject::Malformed),
+            ("GET / HTTP/1.1\r\nA(: b\r\n\r\n", Reject::Malformed),
+            ("GET / HTTP/1.1\r\nnothing\r\n\r\n", Reject::Malformed),
+            ("GET  / HTTP/1.1\r\n\r\n", Reject::RequestLine),
+            ("GET /  HTTP/1.1\r\n\r\n", Reject::RequestLine),
+            ("GET /\r\n\r\n", Reject::RequestLine),
+            ("G(T / HTTP/1.1\r\n\r\n", Reject::Malformed),
+            ("GET / HTTP/2.0\r\n\r\n", Reject::VersionNotSupported),
+            ("GET / HTTP/1.2\r\n\r\n", Reject::VersionNotSupported),
+            (
+                "GET http://a/ HTTP/1.1\r\n\r\n",
+                Reject::TargetNotOriginForm,
+            ),
+            ("OPTIONS * HTTP/1.1\r\n\r\n", Reject::TargetNotOriginForm),
+            ("CONNECT a:1 HTTP/1.1\r\n\r\n", Reject::MethodNotAllowed),
+            (
+                &format!("GET / HTTP/1.1\r\n{many}\r\n"),
+                Reject::TooManyHeaders { headers_max: 64 },
+            ),
+            (
+                &format!("GET /{long} HTTP/1.1\r\n\r\n"),
+                Reject::HeadTooLarge { bytes_max: 16_384 },
+            ),
+            (
+                &format!("GET /{long}"),
+                Reject::HeadTooLarge { bytes_max: 16_384 },
+            ),
+        ] {
+            assert_eq!(parse(head).err(), Some(reject), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_good_head_is_refused_at_no_split() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nB: c\r\n\r\n";
+        for split in 0..text.len() {
+            let part = text.get(..split).unwrap();
+            assert!(matches!(parse(part), Ok(Parsed::NeedMore)), "{part:?}");
+        }
+        assert_eq!(head_end(text.as_bytes(), 10), Some(text.len()));
+    }
+
+    #[test]
+    fn responses() {
+        let parse =
+            |text: &'static str| parse_response_head(text.as_bytes(), &HeadLimits::default());
+        for (text, status) in [
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", 200),
+            ("HTTP/1.1 200\r\n\r\n", 200),
+            ("HTTP/1.0 503 \r\n\r\n", 503),
+        ] {
+            let Ok(Parsed::Complete { value, .. }) = parse(text) else {
+                panic!("{text:?}")
+            };
+            assert_eq!(value.status, status);
+        }
+        for text in [
+            "SSH-2.0-x\r\n\r\n",
+            "HTTP/1.1 20 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\nA: b\n\r\n\r\n",
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+}
