@@ -1,0 +1,94 @@
+//! Byte buffers, pooled per core thread by size class, so that the warm path does not allocate.
+
+use std::cell::RefCell;
+
+/// Capacity of the buffers in each class, in bytes.
+pub const CLASS_BYTES: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
+
+/// Buffers kept per class and core; further ones are freed.
+pub const POOLED_PER_CLASS_MAX: usize = 256;
+
+#[derive(Default)]
+struct Pool {
+    classes: [Vec<Vec<u8>>; CLASS_BYTES.len()],
+    pooled_bytes_high: usize,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+/// An empty buffer with at least `bytes_min` of capacity.
+#[must_use]
+pub fn take(bytes_min: usize) -> Vec<u8> {
+    let Some(class) = CLASS_BYTES.iter().position(|size| bytes_min <= *size) else {
+        return Vec::with_capacity(bytes_min);
+    };
+    POOL.with_borrow_mut(|pool| pool.classes[class].pop())
+        .unwrap_or_else(|| Vec::with_capacity(CLASS_BYTES[class]))
+}
+
+/// Returns a buffer to this thread's pool. Buffers outside the classes are freed.
+pub fn give(mut buffer: Vec<u8>) {
+    let capacity = buffer.capacity();
+    // The largest class the buffer can serve; one that grew far beyond the last class is freed.
+    let Some(class) = CLASS_BYTES.iter().rposition(|size| capacity >= *size) else {
+        return;
+    };
+    if capacity > 2 * CLASS_BYTES[CLASS_BYTES.len() - 1] {
+        return;
+    }
+    buffer.clear();
+    POOL.with_borrow_mut(|pool| {
+        if pool.classes[class].len() < POOLED_PER_CLASS_MAX {
+            pool.classes[class].push(buffer);
+            let bytes = pool.bytes();
+            pool.pooled_bytes_high = pool.pooled_bytes_high.max(bytes);
+        }
+    });
+}
+
+impl Pool {
+    fn bytes(&self) -> usize {
+        self.classes
+            .iter()
+            .zip(CLASS_BYTES)
+            .map(|(buffers, size)| buffers.len() * size)
+            .sum()
+    }
+}
+
+/// Bytes held by this thread's pool now, and the most it ever held.
+#[must_use]
+pub fn pooled_bytes() -> (usize, usize) {
+    POOL.with_borrow(|pool| (pool.bytes(), pool.pooled_bytes_high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_returned_buffer_is_used_again_and_is_empty() {
+        let mut buffer = take(100);
+        assert!(buffer.capacity() >= CLASS_BYTES[0]);
+        buffer.extend_from_slice(b"left over");
+        let at = buffer.as_ptr();
+        give(buffer);
+        let again = take(1);
+        assert_eq!(again.as_ptr(), at);
+        assert!(again.is_empty());
+    }
+
+    #[test]
+    fn the_pool_is_bounded_and_small_or_huge_buffers_are_not_kept() {
+        for _ in 0..2 * POOLED_PER_CLASS_MAX {
+            give(Vec::with_capacity(CLASS_BYTES[1]));
+        }
+        give(Vec::with_capacity(10));
+        give(Vec::with_capacity(10 * CLASS_BYTES[2]));
+        let (now, high) = pooled_bytes();
+        assert!(now <= POOLED_PER_CLASS_MAX * CLASS_BYTES.iter().sum::<usize>());
+        assert!(high >= now);
+    }
+}

@@ -1,0 +1,391 @@
+//! A socket with deadlines, on owned buffers.
+//!
+//! Each socket has a reader task that always keeps exactly one read in flight and hands what
+//! arrived to the socket. So a read is never dropped in flight: whoever waits for bytes waits for
+//! memory, may stop waiting at any point, and nothing is lost; the hang-up of a peer is seen even
+//! while nobody reads. When the socket is dropped its read is cancelled and awaited by that task.
+
+use super::{buffer, clock, spawn};
+use monoio::buf::IoBuf;
+use monoio::io::{
+    AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedWriteHalf, Splitable,
+};
+use monoio::net::{TcpStream, UnixStream};
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+/// Bytes that may wait unread before the reader task pauses.
+pub const UNREAD_BYTES_MAX: usize = 256 * 1024;
+
+/// What can go wrong on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoFault {
+    /// The deadline passed.
+    Deadline,
+    /// The peer closed the connection.
+    Closed,
+    /// The kernel reported this kind of error.
+    Kernel(io::ErrorKind),
+    /// The TLS peer broke the protocol or could not be trusted.
+    Tls,
+}
+
+impl std::fmt::Display for IoFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Deadline => f.write_str("deadline passed"),
+            Self::Closed => f.write_str("connection closed by peer"),
+            Self::Kernel(kind) => write!(f, "{kind}"),
+            Self::Tls => f.write_str("TLS error"),
+        }
+    }
+}
+
+/// A connected TCP or Unix stream socket of this core.
+pub struct Socket {
+    inbound: Rc<RefCell<Inbound>>,
+    writer: Writer,
+    read_canceller: Option<Canceller>,
+}
+
+enum Writer {
+    Tcp(OwnedWriteHalf<TcpStream>),
+    Unix(OwnedWriteHalf<UnixStream>),
+}
+
+/// What the reader task and the socket share.
+#[derive(Default)]
+struct Inbound {
+    ready: Vec<u8>,
+    end: Option<Result<(), IoFault>>,
+    dropped: bool,
+    waiting: Option<Waker>,
+    paused: Option<Waker>,
+}
+
+/// Connects to `addr`.
+///
+/// # Errors
+/// [`IoFault::Deadline`] or the kernel's error.
+pub async fn connect(addr: SocketAddr, by: Instant) -> Result<Socket, IoFault> {
+    // A connect may be dropped in flight: monoio closes the socket with the operation.
+    let stream = before(by, TcpStream::connect_addr(addr))
+        .await
+        .ok_or(IoFault::Deadline)?
+        .map_err(|error| IoFault::Kernel(error.kind()))?;
+    Socket::from_monoio(stream)
+}
+
+/// `future`, or `None` once `by` has passed. `future` must be safe to drop.
+pub async fn before<F: Future>(by: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    // The timer is only made when the result is not there at once.
+    let first = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+    if let Poll::Ready(output) = first {
+        return Some(output);
+    }
+    let mut timer = pin!(monoio::time::sleep_until(by.into()));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        timer.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+impl Socket {
+    /// Takes over an accepted TCP connection; sets TCP_NODELAY.
+    ///
+    /// # Errors
+    /// The kernel's error.
+    pub fn from_tcp(stream: std::net::TcpStream) -> Result<Self, IoFault> {
+        // The ring must have a blocking socket, epoll a non-blocking one.
+        stream
+            .set_nonblocking(monoio::utils::is_legacy())
+            .and_then(|()| TcpStream::from_std(stream))
+            .map_err(|error| IoFault::Kernel(error.kind()))
+            .and_then(Self::from_monoio)
+    }
+
+    /// Takes over an accepted Unix-socket connection.
+    ///
+    /// # Errors
+    /// The kernel's error.
+    pub fn from_unix(stream: std::os::unix::net::UnixStream) -> Result<Self, IoFault> {
+        let stream = stream
+            .set_nonblocking(monoio::utils::is_legacy())
+            .and_then(|()| UnixStream::from_std(stream))
+            .map_err(|error| IoFault::Kernel(error.kind()))?;
+        let (reader, writer) = stream.into_split();
+        Ok(Self::start(reader, Writer::Unix(writer)))
+    }
+
+    fn from_monoio(stream: TcpStream) -> Result<Self, IoFault> {
+        stream
+            .set_nodelay(true)
+            .map_err(|error| IoFault::Kernel(error.kind()))?;
+        let (reader, writer) = stream.into_split();
+        Ok(Self::start(reader, Writer::Tcp(writer)))
+    }
+
+    fn start(reader: impl CancelableAsyncReadRent + 'static, writer: Writer) -> Self {
+        let inbound = Rc::new(RefCell::new(Inbound::default()));
+        let read_canceller = Canceller::new();
+        let handle = read_canceller.handle();
+        let shared = Rc::clone(&inbound);
+        let shared_on_panic = Rc::clone(&inbound);
+        spawn::spawn(read_into(reader, shared, handle), move |_| {
+            shared_on_panic
+                .borrow_mut()
+                .finish(Err(IoFault::Kernel(io::ErrorKind::Other)));
+        });
+        Self {
+            inbound,
+            writer,
+            read_canceller: Some(read_canceller),
+        }
+    }
+
+    /// Appends what arrived to `into`, waiting for at least one byte. Zero = the peer closed.
+    ///
+    /// # Errors
+    /// [`IoFault::Deadline`] with nothing lost, or the kernel's error.
+    pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, IoFault> {
+        before(by, poll_fn(|cx| self.poll_fill(into, cx)))
+            .await
+            .unwrap_or(Err(IoFault::Deadline))
+    }
+
+    /// As [`Socket::fill`], for one poll.
+    pub fn poll_fill(
+        &mut self,
+        into: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, IoFault>> {
+        let mut inbound = self.inbound.borrow_mut();
+        let count = inbound.ready.len();
+        if count > 0 {
+            if into.is_empty() {
+                std::mem::swap(into, &mut inbound.ready);
+            } else {
+                into.extend_from_slice(&inbound.ready);
+                inbound.ready.clear();
+            }
+            if let Some(reader) = inbound.paused.take() {
+                reader.wake();
+            }
+            return Poll::Ready(Ok(count));
+        }
+        match inbound.end {
+            Some(end) => Poll::Ready(end.map(|()| 0)),
+            None => {
+                inbound.wait(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready once the peer has closed or the connection broke, whether or not bytes wait unread.
+    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inbound = self.inbound.borrow_mut();
+        if inbound.end.is_some() {
+            return Poll::Ready(());
+        }
+        inbound.wait(cx);
+        Poll::Pending
+    }
+
+    /// True when nothing arrived and the peer has not closed: fit to be used again.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let inbound = self.inbound.borrow();
+        inbound.ready.is_empty() && inbound.end.is_none()
+    }
+
+    /// Gives unused read memory back to the pool; for a connection that is about to idle.
+    pub fn release_memory(&mut self) {
+        let mut inbound = self.inbound.borrow_mut();
+        if inbound.ready.is_empty() && inbound.ready.capacity() > 0 {
+            buffer::give(std::mem::take(&mut inbound.ready));
+        }
+    }
+
+    /// Writes all of `bytes` and hands the buffer back.
+    ///
+    /// # Errors
+    /// [`IoFault::Deadline`] after the write in flight was cancelled and awaited (how much was sent
+    /// is then unknown: close the connection), or the kernel's error.
+    pub async fn write_all(
+        &mut self,
+        bytes: Vec<u8>,
+        by: Instant,
+    ) -> (Result<(), IoFault>, Vec<u8>) {
+        let mut bytes = bytes;
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let end = bytes.len();
+            let slice = bytes.slice(sent..end);
+            let (outcome, slice) = match &mut self.writer {
+                Writer::Tcp(half) => write_before(by, half, slice).await,
+                Writer::Unix(half) => write_before(by, half, slice).await,
+            };
+            bytes = slice.into_inner();
+            match outcome {
+                Ok(0) => return (Err(IoFault::Closed), bytes),
+                Ok(count) => sent += count,
+                Err(_) if clock::now() >= by => return (Err(IoFault::Deadline), bytes),
+                Err(error) => return (Err(IoFault::Kernel(error.kind())), bytes),
+            }
+        }
+        (Ok(()), bytes)
+    }
+}
+
+impl Socket {
+    /// Tells the peer that nothing more will be sent; reading goes on.
+    pub async fn finish_writing(&mut self) {
+        let _ = match &mut self.writer {
+            Writer::Tcp(half) => half.shutdown().await,
+            Writer::Unix(half) => half.shutdown().await,
+        };
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let mut inbound = self.inbound.borrow_mut();
+        inbound.dropped = true;
+        if let Some(reader) = inbound.paused.take() {
+            reader.wake();
+        }
+        buffer::give(std::mem::take(&mut inbound.ready));
+        drop(inbound);
+        if let Some(canceller) = self.read_canceller.take() {
+            canceller.cancel();
+        }
+    }
+}
+
+impl Inbound {
+    fn wait(&mut self, cx: &mut Context<'_>) {
+        match &mut self.waiting {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    fn finish(&mut self, end: Result<(), IoFault>) {
+        self.end = Some(end);
+        self.wake();
+    }
+
+    /// Takes in a filled buffer and hands back an empty one where it can.
+    fn deliver(&mut self, mut arrived: Vec<u8>) -> Vec<u8> {
+        if self.ready.is_empty() {
+            std::mem::swap(&mut self.ready, &mut arrived);
+        } else {
+            self.ready.extend_from_slice(&arrived);
+            arrived.clear();
+        }
+        self.wake();
+        arrived
+    }
+}
+
+/// The reader task of one socket.
+async fn read_into(
+    mut reader: impl CancelableAsyncReadRent,
+    inbound: Rc<RefCell<Inbound>>,
+    handle: CancelHandle,
+) {
+    let mut next_bytes = buffer::CLASS_BYTES[0];
+    let mut spare = Vec::new();
+    loop {
+        if spare.capacity() < next_bytes {
+            buffer::give(std::mem::replace(&mut spare, buffer::take(next_bytes)));
+        }
+        let (outcome, mut arrived) = reader.cancelable_read(spare, handle.clone()).await;
+        match outcome {
+            Ok(count) if count > 0 => {
+                arrived.truncate(count);
+                // A read that filled its buffer is followed by a larger one, a small one by the smallest.
+                next_bytes = if count == arrived.capacity() {
+                    buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1]
+                } else {
+                    buffer::CLASS_BYTES[0]
+                };
+                spare = inbound.borrow_mut().deliver(arrived);
+            }
+            ended => {
+                buffer::give(arrived);
+                let end = ended
+                    .map(|_| ())
+                    .map_err(|error| IoFault::Kernel(error.kind()));
+                inbound.borrow_mut().finish(end);
+                return;
+            }
+        }
+        // Back-pressure: do not read on while the owner has plenty.
+        poll_fn(|cx| {
+            let mut inbound = inbound.borrow_mut();
+            if inbound.dropped || inbound.ready.len() < UNREAD_BYTES_MAX {
+                return Poll::Ready(());
+            }
+            inbound.paused = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        if inbound.borrow().dropped {
+            return;
+        }
+    }
+}
+
+/// Writes; when `by` passes first the sending side is shut down, which makes the write in flight fail,
+/// and it is still awaited. (A canceller would cost a hash set's insertion and removal per write.)
+async fn write_before<S, B>(
+    by: Instant,
+    half: &mut OwnedWriteHalf<S>,
+    bytes: B,
+) -> monoio::BufResult<usize, B>
+where
+    S: AsyncWriteRent,
+    B: IoBuf,
+{
+    let shared = Rc::clone(&half.0);
+    let mut write = pin!(half.write(bytes));
+    if let Some(output) = before(by, write.as_mut()).await {
+        return output;
+    }
+    // Dropping a write half shuts the sending side down.
+    drop(OwnedWriteHalf(shared));
+    write.await
+}
+
+/// Why a wait was cut short by the side that asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The client hung up.
+    ClientGone,
+    /// The process stops and its drain deadline has passed.
+    Drained,
+}
+
+/// Something that may cut a wait short; polled beside the awaited operation on the same task.
+pub trait Interrupt {
+    /// Ready once the wait is to end.
+    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption>;
+}

@@ -1,0 +1,35 @@
+//! Tasks on a core. A panic ends its own task and nothing else.
+//!
+//! monoio does not catch panics: without this, one would end the core's thread and every stream on it.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// Runs `task` on this core. If it panics it is dropped and `on_panic` is called with the message.
+pub fn spawn<T>(task: T, on_panic: impl FnOnce(&str) + 'static)
+where
+    T: Future<Output = ()> + 'static,
+{
+    drop(monoio::spawn(async move {
+        let mut task = pin!(task);
+        let outcome =
+            poll_fn(
+                |cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => Poll::Pending,
+                    Ok(Poll::Ready(())) => Poll::Ready(None),
+                    Err(panic) => Poll::Ready(Some(panic)),
+                },
+            )
+            .await;
+        if let Some(panic) = outcome {
+            let message = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+                .unwrap_or("a panic without a message");
+            on_panic(message);
+        }
+    }));
+}

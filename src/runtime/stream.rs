@@ -1,0 +1,191 @@
+//! A connection as the stations see it: plain or TLS, bytes in, bytes out.
+
+use super::io::{IoFault, Socket};
+use super::{buffer, tls::Session};
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// A plain or TLS stream.
+pub struct Stream {
+    socket: Socket,
+    session: Option<Box<Session>>,
+}
+
+impl Stream {
+    /// A stream without encryption.
+    #[must_use]
+    pub fn plain(socket: Socket) -> Self {
+        Self {
+            socket,
+            session: None,
+        }
+    }
+
+    /// Runs the TLS handshake over `socket`.
+    ///
+    /// # Errors
+    /// [`IoFault::Deadline`], [`IoFault::Tls`] (the reason is in the log of the caller), or the kernel's error.
+    pub async fn handshake(socket: Socket, session: Session, by: Instant) -> Result<Self, IoFault> {
+        let mut stream = Self {
+            socket,
+            session: Some(Box::new(session)),
+        };
+        loop {
+            stream.flush_session(by).await?;
+            let Some(session) = &mut stream.session else {
+                return Ok(stream);
+            };
+            if !session.is_handshaking() {
+                return Ok(stream);
+            }
+            let mut cipher = Vec::new();
+            let filled = stream.socket.fill(&mut cipher, by).await?;
+            if filled == 0 {
+                return Err(IoFault::Closed);
+            }
+            let took = session.take_in(&cipher);
+            buffer::give(cipher);
+            if let Err(fault) = took {
+                // The alert says to the peer what was wrong; best effort.
+                let _ = stream.flush_session(by).await;
+                return Err(fault);
+            }
+        }
+    }
+
+    /// Appends what arrived to `into`, waiting for at least one byte. Zero = the peer closed.
+    ///
+    /// # Errors
+    /// [`IoFault::Deadline`] with nothing lost, [`IoFault::Tls`] (also for a stream that ended
+    /// without the closing alert, that is, may be truncated), or the kernel's error.
+    pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, IoFault> {
+        if self.session.is_none() {
+            return self.socket.fill(into, by).await;
+        }
+        super::io::before(by, poll_fn(|cx| self.poll_fill(into, cx)))
+            .await
+            .unwrap_or(Err(IoFault::Deadline))
+    }
+
+    /// As [`Stream::fill`], for one poll.
+    pub fn poll_fill(
+        &mut self,
+        into: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, IoFault>> {
+        let Some(session) = &mut self.session else {
+            return self.socket.poll_fill(into, cx);
+        };
+        loop {
+            let count = session.take_out(into);
+            if count > 0 {
+                return Poll::Ready(Ok(count));
+            }
+            if session.closed_by_peer() {
+                return Poll::Ready(Ok(0));
+            }
+            let mut cipher = Vec::new();
+            match self.socket.poll_fill(&mut cipher, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(IoFault::Tls)),
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Ready(Ok(_)) => {
+                    let took = session.take_in(&cipher);
+                    buffer::give(cipher);
+                    if let Err(fault) = took {
+                        return Poll::Ready(Err(fault));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ready once the peer has closed; bytes that arrive meanwhile are kept for the next `fill`.
+    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(session) = &mut self.session else {
+            return self.socket.poll_ended(cx);
+        };
+        loop {
+            if session.closed_by_peer() {
+                return Poll::Ready(());
+            }
+            if session.unread() > super::io::UNREAD_BYTES_MAX {
+                return Poll::Pending;
+            }
+            let mut cipher = Vec::new();
+            match self.socket.poll_fill(&mut cipher, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    let took = session.take_in(&cipher);
+                    buffer::give(cipher);
+                    if took.is_err() {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// True when nothing arrived and the peer has not closed: fit to be used again.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.socket.is_quiet()
+            && self
+                .session
+                .as_ref()
+                .is_none_or(|session| !session.closed_by_peer() && session.unread() == 0)
+    }
+
+    /// Gives unused read memory back to the pool; for a connection that is about to idle.
+    pub fn release_memory(&mut self) {
+        self.socket.release_memory();
+    }
+
+    /// Writes all of `bytes` and hands a buffer back (empty or not: clear it).
+    ///
+    /// # Errors
+    /// As [`Socket::write_all`]; the connection must be closed then.
+    pub async fn write_all(
+        &mut self,
+        bytes: Vec<u8>,
+        by: Instant,
+    ) -> (Result<(), IoFault>, Vec<u8>) {
+        let Some(session) = &mut self.session else {
+            return self.socket.write_all(bytes, by).await;
+        };
+        if let Err(fault) = session.put_in(&bytes) {
+            return (Err(fault), bytes);
+        }
+        (self.flush_session(by).await, bytes)
+    }
+
+    /// Sends the TLS closing alert, if there is a session. Best effort.
+    pub async fn close(&mut self, by: Instant) {
+        if let Some(session) = &mut self.session {
+            session.close();
+            let _ = self.flush_session(by).await;
+        }
+    }
+
+    /// Tells the peer that nothing more will be sent; reading goes on.
+    pub async fn finish_writing(&mut self) {
+        self.socket.finish_writing().await;
+    }
+
+    async fn flush_session(&mut self, by: Instant) -> Result<(), IoFault> {
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        let mut cipher = buffer::take(buffer::CLASS_BYTES[0]);
+        session.put_out(&mut cipher);
+        if cipher.is_empty() {
+            buffer::give(cipher);
+            return Ok(());
+        }
+        let (outcome, cipher) = self.socket.write_all(cipher, by).await;
+        buffer::give(cipher);
+        outcome
+    }
+}

@@ -1,0 +1,190 @@
+//! TLS by rustls over owned buffers, as a state machine between cipher text and plain text.
+//!
+//! No socket here. Configurations are shared by all cores, so that a session ticket taken on one
+//! core resumes on any other.
+
+use super::io::IoFault;
+use rustls::client::Resumption;
+use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, Connection, RootCertStore, ServerConfig};
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+/// Server names whose tickets the shared client configuration remembers.
+const TICKET_NAMES_MAX: usize = 256;
+
+/// One TLS session.
+pub struct Session {
+    connection: Connection,
+    /// Decrypted bytes not yet taken. Drained from rustls after every record, because rustls
+    /// refuses further cipher text while it holds 16 KiB of plain text.
+    plain: Vec<u8>,
+    closed_by_peer: bool,
+}
+
+/// Client settings shared by all cores.
+pub type ClientSettings = Arc<ClientConfig>;
+/// Server settings shared by all cores.
+pub type ServerSettings = Arc<ServerConfig>;
+
+/// Client settings that trust the system's roots, or `ca_pem` instead when given.
+///
+/// # Errors
+/// No usable root certificate; the text says where it looked.
+pub fn client_settings(ca_pem: Option<&[u8]>) -> Result<ClientSettings, String> {
+    let mut roots = RootCertStore::empty();
+    match ca_pem {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate =
+                    certificate.map_err(|error| format!("ca: not a PEM certificate: {error}"))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("ca: unusable certificate: {error}"))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            let (_, _) = roots.add_parsable_certificates(found.certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(match ca_pem {
+            Some(_) => "ca: the file holds no certificate".into(),
+            None => "no system root certificates found: install the package ca-certificates, or set `ca` on the provider".into(),
+        });
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::in_memory_sessions(TICKET_NAMES_MAX);
+    Ok(Arc::new(config))
+}
+
+/// Server settings from a PEM chain and key, with stateless session tickets.
+///
+/// # Errors
+/// The chain or the key cannot be used; the text says why.
+pub fn server_settings(cert_pem: &[u8], key_pem: &[u8]) -> Result<ServerSettings, String> {
+    let chain = CertificateDer::pem_slice_iter(cert_pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("server.tls.cert: not a PEM certificate: {error}"))?;
+    if chain.is_empty() {
+        return Err("server.tls.cert: the file holds no certificate".into());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key_pem)
+        .map_err(|error| format!("server.tls.key: not a PEM private key: {error}"))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("server.tls: certificate and key do not fit: {error}"))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ticketer = Ticketer::new().map_err(|error| error.to_string())?;
+    Ok(Arc::new(config))
+}
+
+impl Session {
+    /// A client session for `host`.
+    ///
+    /// # Errors
+    /// `host` is not a name or address TLS can verify.
+    pub fn client(settings: &ClientSettings, host: &str) -> Result<Self, IoFault> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| IoFault::Tls)?;
+        let connection =
+            rustls::ClientConnection::new(Arc::clone(settings), name).map_err(|_| IoFault::Tls)?;
+        Ok(Self::from(Connection::Client(connection)))
+    }
+
+    /// A server session.
+    ///
+    /// # Errors
+    /// rustls refused the settings.
+    pub fn server(settings: &ServerSettings) -> Result<Self, IoFault> {
+        let connection =
+            rustls::ServerConnection::new(Arc::clone(settings)).map_err(|_| IoFault::Tls)?;
+        Ok(Self::from(Connection::Server(connection)))
+    }
+
+    fn from(mut connection: Connection) -> Self {
+        // Plain text is handed over whole by one write: the bound is the caller's buffer.
+        connection.set_buffer_limit(None);
+        Self {
+            connection,
+            plain: Vec::new(),
+            closed_by_peer: false,
+        }
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    pub(super) fn closed_by_peer(&self) -> bool {
+        self.closed_by_peer
+    }
+
+    /// Takes in cipher text.
+    pub(super) fn take_in(&mut self, mut cipher: &[u8]) -> Result<(), IoFault> {
+        while !cipher.is_empty() {
+            let read = self
+                .connection
+                .read_tls(&mut cipher)
+                .map_err(|_| IoFault::Tls)?;
+            let state = self
+                .connection
+                .process_new_packets()
+                .map_err(|_| IoFault::Tls)?;
+            self.closed_by_peer |= state.peer_has_closed();
+            // `WouldBlock` only says that nothing more is there.
+            let _ = self.connection.reader().read_to_end(&mut self.plain);
+            if read == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends decrypted plain text to `into`.
+    pub(super) fn take_out(&mut self, into: &mut Vec<u8>) -> usize {
+        let count = self.plain.len();
+        if into.is_empty() {
+            std::mem::swap(into, &mut self.plain);
+        } else {
+            into.append(&mut self.plain);
+        }
+        count
+    }
+
+    /// Decrypted bytes not yet taken.
+    pub(super) fn unread(&self) -> usize {
+        self.plain.len()
+    }
+
+    /// Encrypts plain text.
+    pub(super) fn put_in(&mut self, plain: &[u8]) -> Result<(), IoFault> {
+        self.connection
+            .writer()
+            .write_all(plain)
+            .map_err(|_| IoFault::Tls)
+    }
+
+    /// Appends cipher text to send.
+    pub(super) fn put_out(&mut self, cipher: &mut Vec<u8>) {
+        while self.connection.wants_write() {
+            if self.connection.write_tls(cipher).is_err() {
+                break;
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.connection.send_close_notify();
+    }
+}
