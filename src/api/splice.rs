@@ -1,0 +1,93 @@
+//! Edits on the original bytes of a request: replace a string or a literal, add a field.
+//!
+//! What is not edited stays byte for byte as the client sent it, so that provider prompt caches,
+//! which match on bytes, keep working.
+
+use std::ops::Range;
+
+/// One replacement of a byte range (empty range = insertion).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Bytes of the original to replace.
+    pub range: Range<usize>,
+    /// What comes there instead.
+    pub with: Vec<u8>,
+}
+
+/// Appends `original` with `edits` applied. Edits must be in order and must not overlap.
+pub fn apply<'e>(
+    original: &[u8],
+    edits: impl IntoIterator<Item = (&'e Range<usize>, &'e [u8])>,
+    out: &mut Vec<u8>,
+) {
+    let mut from = 0;
+    for (range, with) in edits {
+        out.extend_from_slice(original.get(from..range.start).unwrap_or_default());
+        out.extend_from_slice(with);
+        from = range.end;
+    }
+    out.extend_from_slice(original.get(from..).unwrap_or_default());
+}
+
+/// The end (exclusive, before the closing quote) of the JSON string whose content begins at `start`.
+#[must_use]
+pub fn string_end(json: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        match json.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The first byte of the value that belongs to the key whose content begins at `key_start`.
+#[must_use]
+pub fn value_start(json: &[u8], key_start: usize) -> Option<usize> {
+    let mut at = string_end(json, key_start)? + 1;
+    loop {
+        match json.get(at)? {
+            b' ' | b'\t' | b'\r' | b'\n' | b':' => at += 1,
+            _ => return Some(at),
+        }
+    }
+}
+
+/// The offset just after the opening brace of the document.
+#[must_use]
+pub fn after_brace(json: &[u8]) -> Option<usize> {
+    memchr::memchr(b'{', json).map(|at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_leave_the_rest_untouched() {
+        let json = br#"{"model": "a\"b" , "x":1}"#;
+        let start = 11;
+        let end = string_end(json, start).unwrap();
+        assert_eq!(&json[start..end], br#"a\"b"#);
+        let mut out = Vec::new();
+        let model = start..end;
+        let front = 1..1;
+        apply(
+            json,
+            [
+                (&front, b"\"s\":2,".as_slice()),
+                (&model, b"gpt".as_slice()),
+            ],
+            &mut out,
+        );
+        assert_eq!(out, br#"{"s":2,"model": "gpt" , "x":1}"#);
+    }
+
+    #[test]
+    fn values_are_found_behind_their_key() {
+        let json = b"{\"k\" :\n true}";
+        assert_eq!(value_start(json, 2), Some(8));
+        assert_eq!(string_end(b"never ends", 0), None);
+    }
+}

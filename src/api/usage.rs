@@ -1,0 +1,163 @@
+//! Token usage, found in an answer or a stream event without building a tree.
+
+use memchr::memmem::FinderRev;
+use std::sync::LazyLock;
+
+/// Tokens of one call, in OpenAI's arithmetic: `prompt` includes `cached`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt: u64,
+    /// Tokens of the answer.
+    pub completion: u64,
+    /// Tokens of the prompt that the provider's prompt cache held.
+    pub cached: u64,
+}
+
+/// Where `"usage"` stands in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mention {
+    /// `"usage":null`; the range covers one comma beside it, so that cutting it leaves valid JSON.
+    Null {
+        /// First byte to cut.
+        start: usize,
+        /// One past the last byte to cut.
+        end: usize,
+    },
+    /// `"usage":{…}` with this value.
+    Object(Usage),
+}
+
+const KEY: &[u8] = b"\"usage\"";
+
+/// Built once: setting a search up costs more than a short search.
+static FIND_LAST_KEY: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(KEY));
+
+/// The last mention of `usage` as a key in `json`. Inside a JSON string the quotes would be escaped,
+/// so the raw bytes `"usage"` followed by a colon are a key.
+#[must_use]
+pub fn find(json: &[u8]) -> Option<Mention> {
+    let mut end = json.len();
+    loop {
+        let at = FIND_LAST_KEY.rfind(json.get(..end)?)?;
+        if let Some(value) = value_of(json, at) {
+            let rest = json.get(value..)?;
+            if rest.starts_with(b"null") {
+                return Some(null_mention(json, at, value + 4));
+            }
+            if rest.starts_with(b"{") {
+                return read(rest).map(Mention::Object);
+            }
+        }
+        end = at;
+    }
+}
+
+/// Usage that a whole answer reports.
+#[must_use]
+pub fn in_answer(json: &[u8]) -> Option<Usage> {
+    match find(json)? {
+        Mention::Object(usage) => Some(usage),
+        Mention::Null { .. } => None,
+    }
+}
+
+/// Offset of the value if the string at `at` is a key.
+fn value_of(json: &[u8], at: usize) -> Option<usize> {
+    let colon = skip_space(json, at + KEY.len());
+    (json.get(colon) == Some(&b':')).then(|| skip_space(json, colon + 1))
+}
+
+fn skip_space(json: &[u8], from: usize) -> usize {
+    let blank = json
+        .get(from..)
+        .unwrap_or_default()
+        .iter()
+        .take_while(|byte| byte.is_ascii_whitespace())
+        .count();
+    from + blank
+}
+
+fn null_mention(json: &[u8], key: usize, value_end: usize) -> Mention {
+    let before = json
+        .get(..key)
+        .unwrap_or_default()
+        .iter()
+        .rposition(|byte| !byte.is_ascii_whitespace());
+    if let Some(comma) = before.filter(|at| json.get(*at) == Some(&b',')) {
+        return Mention::Null {
+            start: comma,
+            end: value_end,
+        };
+    }
+    let after = skip_space(json, value_end);
+    let end = if json.get(after) == Some(&b',') {
+        after + 1
+    } else {
+        value_end
+    };
+    Mention::Null { start: key, end }
+}
+
+/// Reads the object at the start of `json`.
+fn read(json: &[u8]) -> Option<Usage> {
+    #[derive(serde::Deserialize)]
+    struct Details {
+        cached_tokens: Option<u64>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Raw {
+        prompt_tokens: Option<u64>,
+        completion_tokens: Option<u64>,
+        prompt_tokens_details: Option<Details>,
+    }
+    let raw = serde_json::Deserializer::from_slice(json)
+        .into_iter::<Raw>()
+        .next()?
+        .ok()?;
+    Some(Usage {
+        prompt: raw.prompt_tokens?,
+        completion: raw.completion_tokens.unwrap_or(0),
+        cached: raw
+            .prompt_tokens_details
+            .and_then(|details| details.cached_tokens)
+            .unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_is_read() {
+        let json = br#"{"choices":[{"m":"\"usage\":{\"prompt_tokens\":9}"}],"usage": {"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2}}}"#;
+        assert_eq!(
+            find(json),
+            Some(Mention::Object(Usage {
+                prompt: 3,
+                completion: 4,
+                cached: 2
+            }))
+        );
+        assert_eq!(find(br#"{"x":"usage"}"#), None);
+        assert_eq!(find(br#"{"usage":{}}"#), None);
+    }
+
+    #[test]
+    fn cutting_null_leaves_valid_json() {
+        for json in [
+            &br#"{"a":1,"usage":null}"#[..],
+            br#"{"a":1 , "usage" : null , "b":2}"#,
+            br#"{"usage":null,"a":1}"#,
+            br#"{"usage":null}"#,
+        ] {
+            let Some(Mention::Null { start, end }) = find(json) else {
+                panic!("not found")
+            };
+            let cut = [&json[..start], &json[end..]].concat();
+            let value: serde_json::Value = serde_json::from_slice(&cut).unwrap();
+            assert!(value.get("usage").is_none());
+        }
+    }
+}
