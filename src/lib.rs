@@ -7,3 +7,4 @@ pub mod error;
 pub mod http;
 pub mod runtime;
 pub mod api;
+pub mod telemetry;

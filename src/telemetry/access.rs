@@ -1,0 +1,76 @@
+//! The access record of one request, and its JSON line. No prompt text, no answer text, no secrets.
+
+use super::Name;
+use crate::api::usage::Usage;
+use std::time::Duration;
+
+/// What is recorded of one request.
+#[derive(Debug, Clone)]
+pub struct AccessRecord {
+    /// Time the answer ended, since the Unix epoch.
+    pub at: Duration,
+    /// Request id.
+    pub request_id: String,
+    /// Virtual key; `None` when no keys are configured or the key was wrong.
+    pub key: Option<Name>,
+    /// The key's team.
+    pub team: Option<Name>,
+    /// Operation, e.g. `chat`.
+    pub operation: &'static str,
+    /// Model asked for, as configured; `None` when it is not known.
+    pub model: Option<Name>,
+    /// Target that answered.
+    pub target: Option<Name>,
+    /// Status sent to the client.
+    pub status: u16,
+    /// Whether the answer was streamed.
+    pub stream: bool,
+    /// Cache outcome, as in `x-ringside-cache`.
+    pub cache: &'static str,
+    /// Upstream attempts made.
+    pub attempts: u32,
+    /// Tokens; `None` when the provider did not say or the answer came from the cache.
+    pub usage: Option<Usage>,
+    /// From the request's arrival to the end of its answer.
+    pub duration: Duration,
+    /// From the request sent upstream to its first byte.
+    pub upstream_first_byte: Option<Duration>,
+    /// What the gateway added.
+    pub overhead: Duration,
+    /// Code of the fault, if there was one.
+    pub fault: Option<&'static str>,
+    /// What broke, in words, for the operator only (e.g. why a connect failed).
+    pub detail: Option<String>,
+}
+
+impl AccessRecord {
+    /// One line of JSON without the line end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let name = |name: Option<Name>| name.map(|name| name.text().to_string());
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        serde_json::json!({
+            "at_ms": u64::try_from(self.at.as_millis()).unwrap_or(u64::MAX),
+            "event": "request",
+            "request_id": self.request_id,
+            "key": name(self.key),
+            "team": name(self.team),
+            "operation": self.operation,
+            "model": name(self.model),
+            "target": name(self.target),
+            "status": self.status,
+            "stream": self.stream,
+            "cache": self.cache,
+            "attempts": self.attempts,
+            "input_tokens": self.usage.map(|usage| usage.prompt),
+            "cached_input_tokens": self.usage.map(|usage| usage.cached),
+            "output_tokens": self.usage.map(|usage| usage.completion),
+            "duration_us": micros(self.duration),
+            "upstream_first_byte_us": self.upstream_first_byte.map(micros),
+            "overhead_us": micros(self.overhead),
+            "fault": self.fault,
+            "detail": self.detail,
+        })
+        .to_string()
+    }
+}

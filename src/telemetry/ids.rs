@@ -1,0 +1,71 @@
+//! Request ids: the caller's, if it is fit to be echoed, or a new one.
+
+use std::cell::Cell;
+
+/// Longest caller's id that is echoed, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+thread_local! {
+    static STATE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The caller's id if it is 1 to [`REQUEST_ID_BYTES_MAX`] visible ASCII characters, else a new one.
+#[must_use]
+pub fn request_id(callers: Option<&str>) -> String {
+    match callers {
+        Some(id)
+            if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            id.to_owned()
+        }
+        _ => new_id(),
+    }
+}
+
+/// `req_` and 32 hexadecimal digits: unique, not secret.
+fn new_id() -> String {
+    let (high, low) = (next(), next());
+    format!("req_{high:016x}{low:016x}")
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014), seeded per thread from the system's random source.
+fn next() -> u64 {
+    STATE.with(|state| {
+        let mut seed = state.get();
+        if seed == 0 {
+            let mut bytes = [0; 8];
+            let random = ring::rand::SystemRandom::new();
+            if ring::rand::SecureRandom::fill(&random, &mut bytes).is_err() {
+                bytes = (fallback_seed() | 1).to_le_bytes();
+            }
+            seed = u64::from_le_bytes(bytes);
+        }
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state.set(seed);
+        let mut mixed = seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    })
+}
+
+/// A seed for the case that the system has no randomness to give.
+fn fallback_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_ids_are_kept_only_when_harmless() {
+        assert_eq!(request_id(Some("abc-1")), "abc-1");
+        for bad in ["", "a b", "a\r\nb", &"x".repeat(129)] {
+            assert!(request_id(Some(bad)).starts_with("req_"));
+        }
+        assert_ne!(request_id(None), request_id(None));
+    }
+}

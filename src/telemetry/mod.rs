@@ -1,0 +1,13 @@
+//! What is measured and recorded: counters and histograms of a core, access records, request ids.
+//!
+//! Stations import only the types; `journey` feeds them. Each core owns its numbers and writes no
+//! shared memory; the control plane asks for a copy.
+
+pub mod access;
+pub mod histogram;
+pub mod ids;
+pub mod metrics;
+pub mod names;
+pub mod prometheus;
+
+pub use names::Name;
