@@ -8,3 +8,4 @@ pub mod http;
 pub mod runtime;
 pub mod api;
 pub mod telemetry;
+pub mod embedding;

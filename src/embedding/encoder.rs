@@ -1,0 +1,139 @@
+//! One model in memory: a text in, a vector out.
+//!
+//! Must not know: queues, threads, deadlines.
+
+use super::card::Files;
+use super::{DIMENSIONS, EmbedError, Embedded, TEXT_BYTES_MAX, Vector, WINDOW_TOKENS};
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::TensorRef;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use tokenizers::Tokenizer;
+
+/// `[CLS]` and `[SEP]`, which every text has.
+const FRAME_TOKENS: usize = 2;
+/// What a vector's squared length may be: the graph ends in a normalisation in f32.
+const LENGTHS: RangeInclusive<f32> = 0.999..=1.001;
+
+/// Tokenizer and session. The tokenizer is shared, the session is not: running it needs `&mut`.
+pub struct Encoder {
+    tokenizer: Arc<Words>,
+    session: Session,
+}
+
+/// A tokenizer that neither cuts nor pads, and the id of its unknown token.
+pub struct Words {
+    tokenizer: Tokenizer,
+    unknown: u32,
+}
+
+impl Words {
+    /// Reads `tokenizer.json`.
+    ///
+    /// # Errors
+    /// Why it is no tokenizer for this model.
+    pub fn read(json: &[u8]) -> Result<Self, String> {
+        let mut tokenizer =
+            Tokenizer::from_bytes(json).map_err(|error| format!("tokenizer.json: {error}"))?;
+        // The file asks for both, at 128 tokens; a text is embedded whole or not at all.
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| format!("tokenizer.json: {error}"))?;
+        let unknown = tokenizer
+            .token_to_id("[UNK]")
+            .ok_or("tokenizer.json: there is no [UNK], so unknown words would pass unseen")?;
+        Ok(Self { tokenizer, unknown })
+    }
+
+    /// The text's token ids, at most [`WINDOW_TOKENS`].
+    fn ids(&self, text: &str, takes_unknown: bool) -> Result<Vec<i64>, EmbedError> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(EmbedError::OverWindow {
+                tokens: text.len() / 4,
+            });
+        }
+        let encoding = self
+            .tokenizer
+            .encode_fast(text, true)
+            .map_err(|error| EmbedError::Model(error.to_string()))?;
+        let ids = encoding.get_ids();
+        if ids.len() <= FRAME_TOKENS {
+            return Err(EmbedError::Empty);
+        }
+        if ids.len() > WINDOW_TOKENS {
+            return Err(EmbedError::OverWindow { tokens: ids.len() });
+        }
+        if !takes_unknown && ids.contains(&self.unknown) {
+            return Err(EmbedError::UnknownToken);
+        }
+        Ok(ids.iter().map(|id| i64::from(*id)).collect())
+    }
+}
+
+impl Encoder {
+    /// Builds a session and runs it once, so that the first text finds it warm.
+    ///
+    /// # Errors
+    /// What the runtime says, or that the model's output is not what the card promises.
+    pub fn new(
+        environment: &Environment,
+        files: &Files,
+        tokenizer: Arc<Words>,
+    ) -> Result<Self, String> {
+        let session =
+            session(environment, &files.model).map_err(|why| format!("model.onnx: {why}"))?;
+        let mut encoder = Self { tokenizer, session };
+        encoder
+            .embed("What is the capital of France?", false)
+            .map_err(|error| format!("model.onnx: {error}"))?;
+        Ok(encoder)
+    }
+
+    /// The text's vector.
+    ///
+    /// # Errors
+    /// The text does not fit the model, or the model failed.
+    pub fn embed(&mut self, text: &str, takes_unknown: bool) -> Result<Embedded, EmbedError> {
+        let ids = self.tokenizer.ids(text, takes_unknown)?;
+        let vector = self
+            .infer(&ids)
+            .map_err(|error| EmbedError::Model(error.to_string()))?;
+        let length: f32 = vector.iter().map(|x| x * x).sum();
+        // A length that is not a number lies in no range.
+        if vector.len() != DIMENSIONS || !LENGTHS.contains(&length) {
+            return Err(EmbedError::Model(format!(
+                "a vector of {} components and squared length {length}",
+                vector.len()
+            )));
+        }
+        Ok(Embedded {
+            vector,
+            tokens: ids.len(),
+        })
+    }
+
+    fn infer(&mut self, ids: &[i64]) -> ort::Result<Vector> {
+        // One text at a time: no padding, hence no mask, and a graph that fuses further.
+        let input = TensorRef::from_array_view(([1, ids.len()], ids))?;
+        let outputs = self.session.run(ort::inputs!["input_ids" => input])?;
+        let (_, vector) = outputs["embedding"].try_extract_tensor::<f32>()?;
+        Ok(Vector::from(vector))
+    }
+}
+
+/// A session that computes on the thread that calls it and keeps no others.
+fn session(environment: &Environment, model: &[u8]) -> ort::Result<Session> {
+    Session::builder(environment)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        .with_parallel_execution(false)?
+        // Lengths differ from text to text: a remembered plan would be kept for each.
+        .with_memory_pattern(false)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .commit_from_memory(model)
+}

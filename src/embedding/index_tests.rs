@@ -1,0 +1,221 @@
+//! The index against a brute-force oracle.
+
+use super::*;
+use std::sync::Arc;
+
+/// Random numbers that are the same in every run (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
+    fn component(&mut self) -> f32 {
+        // A sum of uniform numbers: near enough to a bell curve.
+        (0..4)
+            .map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32 - 0.5)
+            .sum()
+    }
+
+    /// Near `centre` the more, the smaller `spread`.
+    fn near(&mut self, centre: &[f32], spread: f32) -> Vector {
+        let raw: Vec<f32> = centre
+            .iter()
+            .map(|x| x + spread * self.component() / 20.0)
+            .collect();
+        let length = dot(&raw, &raw).sqrt();
+        raw.iter().map(|x| x / length).collect()
+    }
+
+    fn vector(&mut self) -> Vector {
+        self.near(&[0.0; DIMENSIONS], 1.0)
+    }
+
+    /// As texts lie: in topics.
+    fn of_topics(&mut self, topics: &[Vector]) -> Vector {
+        let topic = Arc::clone(&topics[self.below(topics.len())]);
+        self.near(&topic, 1.5)
+    }
+}
+
+#[derive(Default)]
+struct Oracle(Vec<(u64, Vector)>);
+
+impl Oracle {
+    fn nearest(&self, query: &[f32]) -> (u64, f32) {
+        let all = self.0.iter().map(|(id, vector)| (*id, dot(query, vector)));
+        all.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+            .unwrap()
+    }
+}
+
+struct Churn {
+    random: Random,
+    topics: Vec<Vector>,
+    index: VectorIndex,
+    oracle: Oracle,
+    next_id: u64,
+}
+
+impl Churn {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let topics = (0..50).map(|_| random.vector()).collect();
+        Self {
+            random,
+            topics,
+            index: VectorIndex::new(),
+            oracle: Oracle::default(),
+            next_id: 0,
+        }
+    }
+
+    fn insert(&mut self) {
+        let vector = self.random.of_topics(&self.topics);
+        self.next_id += 1;
+        self.index.insert(self.next_id, &vector);
+        self.oracle.0.push((self.next_id, vector));
+    }
+
+    fn remove(&mut self) {
+        let at = self.random.below(self.oracle.0.len());
+        let (id, _) = self.oracle.0.swap_remove(at);
+        assert!(self.index.remove(id));
+        assert!(!self.index.remove(id));
+    }
+
+    /// Share of queries whose nearest is found; whatever is found must be there, with its cosine.
+    fn recall(&mut self, queries: usize) -> f64 {
+        assert_eq!(self.index.len(), self.oracle.0.len());
+        let mut right = 0;
+        for _ in 0..queries {
+            let query = self.random.of_topics(&self.topics);
+            let (id, cosine) = self.index.nearest(&query).unwrap();
+            let (_, live) = self
+                .oracle
+                .0
+                .iter()
+                .find(|(other, _)| *other == id)
+                .unwrap();
+            assert_eq!(cosine, dot(&query, live));
+            right += usize::from(self.oracle.nearest(&query).0 == id);
+        }
+        right as f64 / queries as f64
+    }
+}
+
+#[test]
+fn a_scan_is_exact() {
+    let mut churn = Churn::new(1);
+    assert!(churn.index.nearest(&churn.topics[0]).is_none());
+    while churn.index.len() < GRAPH_FROM - 1 {
+        churn.insert();
+        if churn.next_id.is_multiple_of(3) {
+            churn.remove();
+        }
+    }
+    assert!(churn.index.is_scanning());
+    assert!((churn.recall(500) - 1.0).abs() < f64::EPSILON);
+    let query = churn.random.of_topics(&churn.topics);
+    let mut all: Vec<_> = churn
+        .oracle
+        .0
+        .iter()
+        .map(|(id, v)| (*id, dot(&query, v)))
+        .collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    assert_eq!(churn.index.nearest_k(&query, 10), all[..10]);
+    assert_eq!(churn.index.nearest_k(&query, usize::MAX).len(), all.len());
+}
+
+#[test]
+fn a_graph_finds_nearly_all_through_growth_churn_and_shrinking() {
+    let mut churn = Churn::new(2);
+    let mut was_scanning = 0;
+    while churn.index.len() < 5000 {
+        churn.insert();
+        was_scanning += usize::from(churn.index.is_scanning());
+    }
+    // The graph is built a little at a time, and is done a quarter later.
+    assert!(
+        (GRAPH_FROM..GRAPH_FROM + GRAPH_FROM / 3).contains(&was_scanning),
+        "{was_scanning}"
+    );
+    let grown = churn.recall(300);
+    assert!(grown >= 0.98, "{grown}");
+    for _ in 0..10_000 {
+        churn.remove();
+        churn.insert();
+    }
+    assert!(!churn.index.is_scanning());
+    let churned = churn.recall(300);
+    assert!(churned >= 0.98, "{churned}");
+    while churn.index.len() > GRAPH_UNTIL {
+        churn.remove();
+    }
+    let shrunk = churn.recall(300);
+    assert!(shrunk >= 0.98, "{shrunk}");
+    let large_bytes = churn.index.memory_bytes();
+    churn.remove();
+    assert!(churn.index.is_scanning());
+    assert!(churn.index.memory_bytes() < large_bytes);
+    assert!((churn.recall(300) - 1.0).abs() < f64::EPSILON);
+    while !churn.oracle.0.is_empty() {
+        churn.remove();
+    }
+    assert!(churn.index.is_empty() && churn.index.nearest(&churn.topics[0]).is_none());
+}
+
+#[test]
+fn removals_while_the_graph_is_unfinished_leave_no_trace() {
+    let mut churn = Churn::new(3);
+    while churn.index.len() < GRAPH_FROM + 100 {
+        churn.insert();
+    }
+    assert!(churn.index.graph.is_some() && churn.index.is_scanning());
+    for _ in 0..1000 {
+        churn.remove();
+    }
+    assert!((churn.recall(100) - 1.0).abs() < f64::EPSILON);
+    while churn.index.len() < GRAPH_FROM * 2 {
+        churn.insert();
+    }
+    assert!(!churn.index.is_scanning());
+    let recall = churn.recall(300);
+    assert!(recall >= 0.98, "{recall}");
+}
+
+#[test]
+fn an_id_has_one_vector() {
+    let mut random = Random(4);
+    let (first, second) = (random.vector(), random.vector());
+    let mut index = VectorIndex::new();
+    index.insert(7, &first);
+    index.insert(7, &second);
+    assert_eq!(index.len(), 1);
+    let (id, cosine) = index.nearest(&second).unwrap();
+    assert!(id == 7 && (cosine - 1.0).abs() < 1e-6);
+    assert!(index.remove(7) && !index.remove(7));
+}
+
+#[test]
+fn what_is_no_vector_of_the_model_finds_nothing() {
+    let mut index = VectorIndex::new();
+    index.insert(1, &Random(5).vector());
+    index.insert(2, &Vector::from([1.0_f32].as_slice()));
+    assert_eq!(index.len(), 1);
+    assert!(index.nearest(&[1.0]).is_none());
+    assert!(index.nearest(&[f32::NAN; DIMENSIONS]).is_none());
+    // A vector of zeros has no direction, but does no harm.
+    index.insert(3, &Vector::from([0.0_f32; DIMENSIONS].as_slice()));
+    assert_eq!(index.nearest_k(&[0.0; DIMENSIONS], 5).len(), 2);
+}
