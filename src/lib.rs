@@ -9,3 +9,7 @@ pub mod runtime;
 pub mod api;
 pub mod telemetry;
 pub mod embedding;
+pub mod admission;
+pub mod routing;
+pub mod providers;
+pub mod accounting;
