@@ -13,3 +13,4 @@ pub mod admission;
 pub mod routing;
 pub mod providers;
 pub mod accounting;
+pub mod cache;

@@ -1,0 +1,427 @@
+//! The one stored form of an answer, read from a whole answer or a stream, rendered as either.
+//!
+//! Only what this form can hold completely is stored: one choice, text only, finished by `stop`.
+
+use crate::api::json::{Document, Scratch, write_string, write_u64};
+use crate::api::usage::{self, Mention, Usage};
+use crate::http::sse::{SseSplitter, event_data, write_event};
+
+/// A complete text answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Provider's id.
+    pub id: String,
+    /// Model name the provider reported.
+    pub model: String,
+    /// Provider's time stamp, in seconds since the Unix epoch.
+    pub created: u64,
+    /// Provider's `system_fingerprint`.
+    pub system_fingerprint: Option<String>,
+    /// The text.
+    pub content: String,
+    /// Usage of the call that bought it.
+    pub usage: Option<Usage>,
+}
+
+/// Why an answer is not stored; the text is the metric's label.
+pub type NotStored = &'static str;
+
+impl Answer {
+    /// Reads a whole `chat.completion`, whose usage was found already.
+    ///
+    /// # Errors
+    /// Why it is not stored.
+    pub fn from_whole(
+        body: &[u8],
+        usage: Option<Usage>,
+        scratch: &mut Scratch,
+    ) -> Result<Self, NotStored> {
+        scratch
+            .with_document(body, |document| {
+                let choices = document.field(0, "choices").ok_or("not-an-answer")?;
+                let choice = only(document, choices)?;
+                let finish = document.field(choice, "finish_reason");
+                finished(finish.and_then(|at| document.text(at)))?;
+                if let Some(logprobs) = document.field(choice, "logprobs")
+                    && !document.is_null(logprobs)
+                {
+                    return Err("unrepresentable");
+                }
+                let message = document.field(choice, "message").ok_or("not-an-answer")?;
+                let mut answer = Self::frame(document);
+                answer.take_message(document, message)?;
+                answer.usage = usage;
+                answer.checked()
+            })
+            .unwrap_or(Err("unparsable"))
+    }
+
+    /// Reads the events of a complete stream, `[DONE]` included or not.
+    ///
+    /// # Errors
+    /// Why it is not stored.
+    pub fn from_stream(events: &[u8], scratch: &mut Scratch) -> Result<Self, NotStored> {
+        let mut splitter = SseSplitter::new();
+        let mut rest = events;
+        let mut answer: Option<Self> = None;
+        let mut finish: Option<String> = None;
+        while let Ok(Some(length)) = splitter.next_event(rest) {
+            let (event, after) = rest.split_at_checked(length).ok_or("unparsable")?;
+            rest = after;
+            let Some(data) = event_data(event) else {
+                continue;
+            };
+            if data.trim_ascii() == b"[DONE]" {
+                break;
+            }
+            scratch
+                .with_document(&data, |document| {
+                    let answer = answer.get_or_insert_with(|| Self::frame(document));
+                    if let Some(Mention::Object(usage)) = usage::find(&data) {
+                        answer.usage = Some(usage);
+                    }
+                    answer.take_chunk(document, &mut finish)
+                })
+                .unwrap_or(Err("unparsable"))?;
+        }
+        finished(finish.as_deref())?;
+        answer.ok_or("not-an-answer")?.checked()
+    }
+
+    fn frame(document: &Document<'_>) -> Self {
+        let text = |name| {
+            document
+                .field(0, name)
+                .and_then(|at| document.text(at))
+                .map(str::to_owned)
+        };
+        Self {
+            id: text("id").unwrap_or_default(),
+            model: text("model").unwrap_or_default(),
+            created: document
+                .field(0, "created")
+                .and_then(|at| document.unsigned(at))
+                .unwrap_or_default(),
+            system_fingerprint: text("system_fingerprint"),
+            content: String::new(),
+            usage: None,
+        }
+    }
+
+    fn take_chunk(
+        &mut self,
+        document: &Document<'_>,
+        finish: &mut Option<String>,
+    ) -> Result<(), NotStored> {
+        if document
+            .field(0, "error")
+            .is_some_and(|at| !document.is_null(at))
+        {
+            return Err("error");
+        }
+        let Some(choices) = document.field(0, "choices") else {
+            return Ok(());
+        };
+        if document
+            .elements(choices)
+            .is_some_and(|mut all| all.next().is_none())
+        {
+            return Ok(());
+        }
+        let choice = only(document, choices)?;
+        if document
+            .field(choice, "index")
+            .is_some_and(|at| document.unsigned(at) != Some(0))
+        {
+            return Err("several-choices");
+        }
+        if document
+            .field(choice, "logprobs")
+            .is_some_and(|at| !document.is_null(at))
+        {
+            return Err("unrepresentable");
+        }
+        if let Some(delta) = document.field(choice, "delta") {
+            self.take_message(document, delta)?;
+        }
+        let reason = document
+            .field(choice, "finish_reason")
+            .and_then(|at| document.text(at));
+        if let Some(reason) = reason {
+            *finish = Some(reason.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Takes the text of a message or delta; refuses what the stored form cannot hold.
+    fn take_message(&mut self, document: &Document<'_>, at: usize) -> Result<(), NotStored> {
+        for (key, value) in document.fields(at).ok_or("not-an-answer")? {
+            let is_empty = document.is_null(value)
+                || document.text(value) == Some("")
+                || document
+                    .elements(value)
+                    .is_some_and(|mut all| all.next().is_none());
+            match key {
+                "content" => match document.text(value) {
+                    Some(text) => self.content.push_str(text),
+                    None if is_empty => {}
+                    None => return Err("unrepresentable"),
+                },
+                "role" => {
+                    if !is_empty && document.text(value) != Some("assistant") {
+                        return Err("unrepresentable");
+                    }
+                }
+                _ if is_empty => {}
+                "tool_calls" | "function_call" => return Err("tool-calls"),
+                "refusal" => return Err("refusal"),
+                _ => return Err("unrepresentable"),
+            }
+        }
+        Ok(())
+    }
+
+    fn checked(self) -> Result<Self, NotStored> {
+        if self.content.is_empty() {
+            return Err("empty");
+        }
+        Ok(self)
+    }
+
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.id.len()
+            + self.model.len()
+            + self.content.len()
+            + self.system_fingerprint.as_ref().map_or(0, String::len)
+    }
+
+    /// As a whole `chat.completion`.
+    #[must_use]
+    pub fn render_whole(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.content.len() + 512);
+        self.write_frame(&mut out, "chat.completion");
+        out.extend_from_slice(
+            b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":",
+        );
+        write_string(&mut out, &self.content);
+        out.extend_from_slice(b",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}]");
+        if let Some(usage) = self.usage {
+            out.extend_from_slice(b",\"usage\":");
+            write_usage(&mut out, usage);
+        }
+        out.push(b'}');
+        out
+    }
+
+    /// As a stream of `chat.completion.chunk` events, `[DONE]` included; the usage event only when asked for.
+    #[must_use]
+    pub fn render_stream(&self, with_usage: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.content.len() * 8 + 1024);
+        let no_usage: &[u8] = if with_usage { b",\"usage\":null" } else { b"" };
+        let mut event = |choices: &dyn Fn(&mut Vec<u8>), usage: &dyn Fn(&mut Vec<u8>)| {
+            let mut data = Vec::with_capacity(256);
+            self.write_frame(&mut data, "chat.completion.chunk");
+            data.extend_from_slice(b",\"choices\":[");
+            choices(&mut data);
+            data.push(b']');
+            usage(&mut data);
+            data.push(b'}');
+            write_event(&mut out, &data);
+        };
+        let null = |data: &mut Vec<u8>| data.extend_from_slice(no_usage);
+        event(
+            &|data| {
+                data.extend_from_slice(b"{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}");
+            },
+            &null,
+        );
+        for piece in pieces(&self.content) {
+            event(
+                &|data| {
+                    data.extend_from_slice(b"{\"index\":0,\"delta\":{\"content\":");
+                    write_string(data, piece);
+                    data.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":null}");
+                },
+                &null,
+            );
+        }
+        event(
+            &|data| {
+                data.extend_from_slice(
+                    b"{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}",
+                );
+            },
+            &null,
+        );
+        if let (true, Some(usage)) = (with_usage, self.usage) {
+            event(&|_| {}, &|data| {
+                data.extend_from_slice(b",\"usage\":");
+                write_usage(data, usage);
+            });
+        }
+        write_event(&mut out, b"[DONE]");
+        out
+    }
+
+    fn write_frame(&self, out: &mut Vec<u8>, object: &str) {
+        out.extend_from_slice(b"{\"id\":");
+        write_string(out, &self.id);
+        out.extend_from_slice(b",\"object\":");
+        write_string(out, object);
+        out.extend_from_slice(b",\"created\":");
+        write_u64(out, self.created);
+        out.extend_from_slice(b",\"model\":");
+        write_string(out, &self.model);
+        if let Some(fingerprint) = &self.system_fingerprint {
+            out.extend_from_slice(b",\"system_fingerprint\":");
+            write_string(out, fingerprint);
+        }
+    }
+}
+
+/// Smallest piece of a replayed stream, in bytes: a few words, so that a client that shows text as it
+/// comes shows it in steps.
+const PIECE_BYTES_MIN: usize = 24;
+
+/// `text` in pieces that begin at a word.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let cut = rest
+            .char_indices()
+            .find(|(at, letter)| *at >= PIECE_BYTES_MIN && letter.is_whitespace())
+            .map_or(rest.len(), |(at, _)| at);
+        let (piece, after) = rest.split_at_checked(cut)?;
+        rest = after;
+        Some(piece)
+    })
+}
+
+fn only(document: &Document<'_>, choices: usize) -> Result<usize, NotStored> {
+    let mut choices = document.elements(choices).ok_or("not-an-answer")?;
+    match (choices.next(), choices.next()) {
+        (Some(choice), None) => Ok(choice),
+        (None, _) => Err("empty"),
+        _ => Err("several-choices"),
+    }
+}
+
+fn finished(reason: Option<&str>) -> Result<(), NotStored> {
+    match reason {
+        Some("stop") => Ok(()),
+        Some("length") => Err("finish-length"),
+        Some("content_filter") => Err("finish-content-filter"),
+        Some("tool_calls" | "function_call") => Err("tool-calls"),
+        Some(_) => Err("finish-other"),
+        None => Err("incomplete"),
+    }
+}
+
+fn write_usage(out: &mut Vec<u8>, usage: Usage) {
+    for (name, value) in [
+        (&b"{\"prompt_tokens\":"[..], usage.prompt),
+        (b",\"completion_tokens\":", usage.completion),
+        (b",\"total_tokens\":", usage.prompt + usage.completion),
+        (
+            b",\"prompt_tokens_details\":{\"cached_tokens\":",
+            usage.cached,
+        ),
+    ] {
+        out.extend_from_slice(name);
+        write_u64(out, value);
+    }
+    out.extend_from_slice(b"}}");
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn answer(content: &str) -> Answer {
+        Answer {
+            id: "chatcmpl-1".into(),
+            model: "m".into(),
+            created: 7,
+            system_fingerprint: None,
+            content: content.into(),
+            usage: Some(Usage {
+                prompt: 5,
+                completion: 6,
+                cached: 0,
+            }),
+        }
+    }
+
+    #[test]
+    fn both_renderings_read_back_as_the_same_answer() {
+        let mut scratch = Scratch::default();
+        let long = "several words that are long enough to be cut, \"quoted\"\nand é😀 ".repeat(9);
+        for content in ["short", long.as_str()] {
+            let answer = answer(content);
+            assert_eq!(
+                Answer::from_whole(&answer.render_whole(), answer.usage, &mut scratch),
+                Ok(answer.clone())
+            );
+            assert_eq!(
+                Answer::from_stream(&answer.render_stream(true), &mut scratch),
+                Ok(answer.clone())
+            );
+            let without = Answer {
+                usage: None,
+                ..answer.clone()
+            };
+            assert_eq!(
+                Answer::from_stream(&answer.render_stream(false), &mut scratch),
+                Ok(without)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_complete_text_answer_is_not_stored() {
+        let mut scratch = Scratch::default();
+        let choice = |message: &str, finish: &str| {
+            format!(
+                r#"{{"choices":[{{"index":0,"message":{message},"finish_reason":"{finish}"}}]}}"#
+            )
+        };
+        let text = r#"{"role":"assistant","content":"hi"}"#;
+        for (body, why) in [
+            (choice(text, "length"), "finish-length"),
+            (choice(text, "content_filter"), "finish-content-filter"),
+            (
+                choice(r#"{"content":null,"tool_calls":[{"id":"x"}]}"#, "stop"),
+                "tool-calls",
+            ),
+            (
+                choice(r#"{"content":"a","refusal":"no"}"#, "stop"),
+                "refusal",
+            ),
+            (choice(r#"{"content":""}"#, "stop"), "empty"),
+            (
+                choice(r#"{"content":"a","reasoning_content":"r"}"#, "stop"),
+                "unrepresentable",
+            ),
+            (r#"{"choices":[]}"#.into(), "empty"),
+            (r#"{"error":{"message":"x"}}"#.into(), "not-an-answer"),
+            ("<html>".into(), "unparsable"),
+        ] {
+            assert_eq!(
+                Answer::from_whole(body.as_bytes(), None, &mut scratch),
+                Err(why),
+                "{body}"
+            );
+        }
+        let stream = String::from_utf8(answer("hi there").render_stream(true)).unwrap();
+        let cut = stream.replace("\"finish_reason\":\"stop\"", "\"finish_reason\":null");
+        assert_eq!(
+            Answer::from_stream(cut.as_bytes(), &mut scratch),
+            Err("incomplete")
+        );
+    }
+}

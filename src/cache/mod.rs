@@ -1,0 +1,16 @@
+//! Two tiers over one store: exact (same request) and semantic (same scope, same question in other words).
+//!
+//! It must not know sockets or HTTP. A look-up that cannot be decided in time is a miss.
+
+pub mod answer;
+pub mod controls;
+pub mod entry;
+pub mod semantic;
+pub mod store;
+pub mod verify;
+
+pub use answer::Answer;
+pub use controls::Controls;
+pub use entry::{Entry, Key};
+pub use semantic::Semantic;
+pub use store::Store;

@@ -1,0 +1,262 @@
+//! Look-up by meaning: one small vector index per scope, searched in the embedding workshop.
+//!
+//! A scope is everything of a request but the question, tenant and resolved model included, so a
+//! neighbour can only be the same conversation's other wording. Nothing here outlives the process,
+//! and a process has one embedding model, so vectors of two models never meet.
+
+use super::entry::{Entry, Graveyard, Key};
+use super::store::Store;
+use super::verify::{Candidate, Verdict, judge};
+use crate::embedding::index::VectorIndex;
+use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop};
+use futures_channel::oneshot;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
+
+/// Longest question that is embedded, in bytes; beyond it surely exceeds the model's window.
+pub const QUESTION_BYTES_MAX: usize = 4096;
+/// Neighbours looked at: the nearest may be expired.
+const NEIGHBOURS: usize = 4;
+
+/// The tier.
+pub struct Semantic {
+    workshop: Workshop,
+    store: Arc<Store>,
+    scopes: RwLock<HashMap<u128, Arc<Mutex<Scope>>, foldhash::fast::RandomState>>,
+    graveyard: Arc<Graveyard>,
+    next_vector: AtomicU64,
+    observed_hits: AtomicU64,
+    observed_misses: AtomicU64,
+}
+
+#[derive(Default)]
+struct Scope {
+    index: VectorIndex,
+    entries: HashMap<u64, Weak<Entry>, foldhash::fast::RandomState>,
+    /// Taken out of the map: whoever still holds it must get the new one.
+    removed: bool,
+}
+
+/// A hit by meaning.
+pub struct SemanticHit {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// Cosine similarity of the questions.
+    pub similarity: f32,
+}
+
+/// What a look-up found: a hit, or the rule that refused.
+pub type Outcome = Result<SemanticHit, &'static str>;
+
+/// A look-up under way in the workshop.
+pub struct LookUp {
+    /// The outcome, once there.
+    pub outcome: oneshot::Receiver<Outcome>,
+    /// The question's vector, once there; reused when the answer is stored.
+    pub vector: Arc<OnceLock<Vector>>,
+}
+
+impl Semantic {
+    /// An empty tier over `store`.
+    #[must_use]
+    pub fn new(workshop: Workshop, store: Arc<Store>, graveyard: Arc<Graveyard>) -> Self {
+        Self {
+            workshop,
+            store,
+            scopes: RwLock::default(),
+            graveyard,
+            next_vector: AtomicU64::new(1),
+            observed_hits: AtomicU64::new(0),
+            observed_misses: AtomicU64::new(0),
+        }
+    }
+
+    /// Starts a look-up, if it is not a certain miss. `observe` only counts what would have been.
+    ///
+    /// # Errors
+    /// The rule that makes it a certain miss.
+    pub fn look_up(
+        self: &Arc<Self>,
+        key: &Key,
+        similarity_min: f32,
+        by: Instant,
+        observe: bool,
+    ) -> Result<LookUp, &'static str> {
+        if key.question.len() > QUESTION_BYTES_MAX {
+            return Err("over-window");
+        }
+        if !self.workshop.is_ready() {
+            return Err("model-not-ready");
+        }
+        if !self.scopes.read().contains_key(&key.scope) {
+            return Err("scope-empty");
+        }
+        let (reply, outcome) = oneshot::channel();
+        let slot = Arc::new(OnceLock::new());
+        let (this, key_copy, vector) = (Arc::clone(self), key.clone(), Arc::clone(&slot));
+        let then = move |embedded: Result<Embedded, EmbedError>| {
+            let found = match embedded {
+                Ok(embedded) => {
+                    let found = this.search(&key_copy, &embedded.vector, similarity_min);
+                    let _ = vector.set(embedded.vector);
+                    found
+                }
+                Err(error) => Err(refusal(&error)),
+            };
+            if observe {
+                let counter = match found {
+                    Ok(_) => &this.observed_hits,
+                    Err(_) => &this.observed_misses,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            let _ = reply.send(found);
+        };
+        match self.workshop.embed(key.question.clone(), Some(by), then) {
+            Ok(()) => Ok(LookUp {
+                outcome,
+                vector: slot,
+            }),
+            Err(Refused::QueueFull) => Err("queue-full"),
+            Err(Refused::NotReady) => Err("model-not-ready"),
+        }
+    }
+
+    fn search(&self, key: &Key, vector: &Vector, similarity_min: f32) -> Outcome {
+        let Some(scope) = self.scopes.read().get(&key.scope).cloned() else {
+            return Err("scope-empty");
+        };
+        let mut scope = scope.lock();
+        let now = Instant::now();
+        let mut refused = "scope-empty";
+        for (id, similarity) in scope.index.nearest_k(vector, NEIGHBOURS) {
+            let Some(entry) = scope.entries.get(&id).and_then(Weak::upgrade) else {
+                scope.forget(id);
+                continue;
+            };
+            // The hash found the scope; only an equal form is it.
+            if !entry.is_live(now) || !entry.shares_scope(key) {
+                continue;
+            }
+            let candidate = Candidate {
+                entry: &entry,
+                question: &key.question,
+                similarity,
+            };
+            match judge(&candidate, similarity_min) {
+                Verdict::Serve => return Ok(SemanticHit { entry, similarity }),
+                Verdict::Refuse(rule) => refused = rule,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Indexes a stored entry, in the workshop. `vector` is the question's, if it is known already.
+    ///
+    /// # Errors
+    /// Why it cannot be found by meaning; it still can by its exact key.
+    pub fn index(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        vector: Option<Vector>,
+    ) -> Result<(), &'static str> {
+        if entry.question().len() > QUESTION_BYTES_MAX {
+            return Err("over-window");
+        }
+        let (this, weak) = (Arc::clone(self), Arc::downgrade(entry));
+        let insert = move |vector: Vector| {
+            this.bury();
+            if let Some(entry) = weak.upgrade() {
+                this.insert(&entry, &vector);
+            }
+        };
+        let queued = match vector {
+            Some(vector) => self.workshop.run(move || insert(vector)),
+            None => self
+                .workshop
+                .embed(entry.question().to_owned(), None, move |embedded| {
+                    if let Ok(embedded) = embedded {
+                        insert(embedded.vector);
+                    }
+                }),
+        };
+        queued.map_err(|refused| match refused {
+            Refused::QueueFull => "queue-full",
+            Refused::NotReady => "model-not-ready",
+        })
+    }
+
+    fn insert(&self, entry: &Arc<Entry>, vector: &Vector) {
+        let id = self.next_vector.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let scope = Arc::clone(self.scopes.write().entry(entry.scope).or_default());
+            let mut scope = scope.lock();
+            if scope.removed {
+                continue;
+            }
+            entry.set_vector(id);
+            scope.index.insert(id, vector);
+            scope.entries.insert(id, Arc::downgrade(entry));
+            return;
+        }
+    }
+
+    /// Takes the vectors of lost entries out of their indexes, and empty scopes out of the map.
+    pub fn bury(&self) {
+        for (key, id) in self.graveyard.take() {
+            let Some(scope) = self.scopes.read().get(&key).cloned() else {
+                continue;
+            };
+            let mut scope = scope.lock();
+            scope.forget(id);
+            if scope.entries.is_empty() && !scope.removed {
+                scope.removed = true;
+                // The scope's lock is held: no insertion can come between.
+                self.scopes.write().remove(&key);
+            }
+        }
+    }
+
+    /// Removes expired entries and what they left behind.
+    pub fn sweep(&self, now: Instant) {
+        self.store.sweep(now);
+        self.bury();
+    }
+
+    /// Scopes and vectors held.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        let scopes: Vec<_> = self.scopes.read().values().cloned().collect();
+        let vectors = scopes.iter().map(|scope| scope.lock().index.len()).sum();
+        (scopes.len(), vectors)
+    }
+
+    /// Would-be hits and misses seen in mode `observe`.
+    #[must_use]
+    pub fn observed(&self) -> (u64, u64) {
+        (
+            self.observed_hits.load(Ordering::Relaxed),
+            self.observed_misses.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Scope {
+    fn forget(&mut self, id: u64) {
+        self.index.remove(id);
+        self.entries.remove(&id);
+    }
+}
+
+fn refusal(error: &EmbedError) -> &'static str {
+    match error {
+        EmbedError::Empty => "empty",
+        EmbedError::OverWindow { .. } => "over-window",
+        EmbedError::UnknownToken => "unknown-token",
+        EmbedError::Deadline => "deadline",
+        EmbedError::Model(_) => "model-failed",
+    }
+}
