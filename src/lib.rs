@@ -14,3 +14,6 @@ pub mod routing;
 pub mod providers;
 pub mod accounting;
 pub mod cache;
+pub mod listener;
+pub mod upstream;
+pub mod relay;

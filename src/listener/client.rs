@@ -1,0 +1,53 @@
+//! The client's side of a connection, as the journey sees it: where answers go, and whether it is still there.
+
+use super::drain::Place;
+use crate::runtime::io::{Interrupt, Interruption, IoFault};
+use crate::runtime::{Stream, clock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A connected client.
+pub struct Client {
+    pub(super) stream: Stream,
+    pub(super) place: Place,
+    pub(super) write_timeout: Duration,
+    /// The connection may serve another request after this one.
+    pub keep_alive: bool,
+    /// The request was HTTP/1.0: no chunked answers.
+    pub is_http10: bool,
+    /// The request was HEAD: no bodies.
+    pub is_head: bool,
+}
+
+impl Client {
+    /// Writes all of `bytes`; hands the buffer back.
+    ///
+    /// # Errors
+    /// The client is gone or does not read (`server.write_timeout`); the connection is closed then.
+    pub async fn write(&mut self, bytes: Vec<u8>) -> (Result<(), IoFault>, Vec<u8>) {
+        let by = clock::now() + self.write_timeout;
+        let (outcome, bytes) = self.stream.write_all(bytes, by).await;
+        if outcome.is_err() {
+            self.keep_alive = false;
+        }
+        (outcome, bytes)
+    }
+
+    /// Whether answers must say `connection: close`.
+    #[must_use]
+    pub fn says_close(&self) -> bool {
+        !self.keep_alive || self.place.has_begun()
+    }
+}
+
+impl Interrupt for Client {
+    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
+        if self.stream.poll_ended(cx).is_ready() {
+            return Poll::Ready(Interruption::ClientGone);
+        }
+        if self.place.poll_expired(cx) {
+            return Poll::Ready(Interruption::Drained);
+        }
+        Poll::Pending
+    }
+}

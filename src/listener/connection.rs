@@ -1,0 +1,323 @@
+//! One client connection: read a request, serve it, and again.
+
+use super::client::Client;
+use super::drain::Place;
+use crate::admission::Peer;
+use crate::error::Fault;
+use crate::http::encode;
+use crate::http::framing::{
+    BodyLength, BodyReader, expects_continue, request_body, request_keep_alive,
+};
+use crate::http::head::{Method, Parsed, RequestHead, Version, head_end, parse_request_head};
+use crate::http::limits::HeadLimits;
+use crate::runtime::io::{IoFault, before};
+use crate::runtime::{Stream, buffer, clock};
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Limits of a connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Bounds of a request head.
+    pub head: HeadLimits,
+    /// Largest body, in bytes.
+    pub body_bytes_max: usize,
+    /// Time for a head to arrive once begun.
+    pub head_timeout: Duration,
+    /// Time for a body to arrive.
+    pub body_timeout: Duration,
+    /// Time between requests.
+    pub idle_timeout: Duration,
+    /// Time a write may stall.
+    pub write_timeout: Duration,
+}
+
+/// A whole request.
+pub struct Request<'r> {
+    /// Its head.
+    pub head: &'r RequestHead<'r>,
+    /// Its body, decoded.
+    pub body: &'r [u8],
+    /// Where it comes from.
+    pub peer: Peer,
+    /// When it was complete.
+    pub received_at: Instant,
+}
+
+/// What answers requests.
+pub trait Serve {
+    /// Answers a request on `client`, whatever happens.
+    fn serve(&self, request: &Request<'_>, client: &mut Client) -> impl Future<Output = ()>;
+
+    /// Answers what is no proper request; the connection closes after it.
+    fn reject(&self, fault: &Fault, client: &mut Client) -> impl Future<Output = ()>;
+}
+
+/// How long a closing connection is read on, so that the client gets to see the answer: closing with
+/// unread bytes would reset the connection and could destroy it.
+const LINGER: Duration = Duration::from_millis(500);
+/// Bytes read on while lingering.
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Serves a connection to its end.
+pub async fn run(
+    stream: Stream,
+    place: Place,
+    peer: Peer,
+    limits: &ConnectionLimits,
+    service: &impl Serve,
+) {
+    let mut client = Client {
+        stream,
+        place,
+        write_timeout: limits.write_timeout,
+        keep_alive: true,
+        is_http10: false,
+        is_head: false,
+    };
+    let mut input = Vec::new();
+    loop {
+        match serve_one(&mut client, &mut input, peer, limits, service).await {
+            Ok(()) if client.keep_alive && !client.place.has_begun() => {}
+            Ok(()) => break,
+            Err(End::Closed) => break,
+            Err(End::Rejected(fault)) => {
+                client.keep_alive = false;
+                service.reject(&fault, &mut client).await;
+                linger(&mut client).await;
+                break;
+            }
+        }
+    }
+    buffer::give(input);
+    client
+        .stream
+        .close(clock::now() + Duration::from_secs(1))
+        .await;
+}
+
+/// Why a connection ends before a request could be served.
+enum End {
+    /// The client closed, stalled while idle, or the process stops.
+    Closed,
+    /// The client sent what cannot be served.
+    Rejected(Fault),
+}
+
+async fn serve_one(
+    client: &mut Client,
+    input: &mut Vec<u8>,
+    peer: Peer,
+    limits: &ConnectionLimits,
+    service: &impl Serve,
+) -> Result<(), End> {
+    let head_bytes = read_head(client, input, limits).await?;
+    let mut body = Vec::new();
+    let outcome = serve_head(client, input, &head_bytes, &mut body, peer, limits, service).await;
+    buffer::give(body);
+    buffer::give(head_bytes);
+    outcome
+}
+
+/// Serves the request whose head `head_bytes` begins with.
+async fn serve_head(
+    client: &mut Client,
+    input: &mut Vec<u8>,
+    head_bytes: &[u8],
+    body: &mut Vec<u8>,
+    peer: Peer,
+    limits: &ConnectionLimits,
+    service: &impl Serve,
+) -> Result<(), End> {
+    let parsed = parse_request_head(head_bytes, &limits.head).map_err(|bad| rejected(&bad))?;
+    let Parsed::Complete {
+        value: head,
+        consumed,
+    } = parsed
+    else {
+        return Err(End::Closed);
+    };
+    input.extend_from_slice(head_bytes.get(consumed..).unwrap_or_default());
+    client.is_head = head.method == Method::Head;
+    client.is_http10 = head.version == Version::Http10;
+    client.keep_alive = request_keep_alive(&head);
+    let length = request_body(&head).map_err(|reject| rejected(&reject))?;
+    if length != BodyLength::None {
+        let waits = expects_continue(&head);
+        read_body(client, input, body, length, waits, limits).await?;
+    }
+    if input.is_empty() {
+        buffer::give(std::mem::take(input));
+    }
+    let request = Request {
+        head: &head,
+        body,
+        peer,
+        received_at: clock::now(),
+    };
+    service.serve(&request, client).await;
+    Ok(())
+}
+
+/// Waits until `input` begins with a whole head, and hands over all of it.
+async fn read_head(
+    client: &mut Client,
+    input: &mut Vec<u8>,
+    limits: &ConnectionLimits,
+) -> Result<Vec<u8>, End> {
+    let mut by = None;
+    let mut scanned = 0;
+    let mut stripped = 0;
+    loop {
+        strip_leading_line_end(input, &mut stripped);
+        if !input.is_empty() {
+            if head_end(input, scanned).is_some() {
+                return Ok(std::mem::take(input));
+            }
+            // What can never become a head is refused now, not at the deadline.
+            parse_request_head(input, &limits.head).map_err(|bad| rejected(&bad))?;
+            scanned = input.len().saturating_sub(3);
+            by.get_or_insert_with(|| clock::now() + limits.head_timeout);
+        } else {
+            client.stream.release_memory();
+        }
+        let filled = fill_unless_draining(client, input, by, limits).await;
+        match filled {
+            Some(Ok(count)) if count > 0 => {}
+            Some(Err(IoFault::Deadline)) if by.is_some() => {
+                return Err(End::Rejected(Fault::client(
+                    408,
+                    "request_timeout",
+                    format!(
+                        "the request head did not arrive within {:?} (server.head_timeout)",
+                        limits.head_timeout
+                    ),
+                )));
+            }
+            _ => return Err(End::Closed),
+        }
+    }
+}
+
+/// Drops an empty line before the request line (RFC 9112, 2.2), twice at most.
+fn strip_leading_line_end(input: &mut Vec<u8>, stripped: &mut usize) {
+    while *stripped < 2 && input.starts_with(b"\r\n") {
+        input.drain(..2);
+        *stripped += 1;
+    }
+}
+
+/// `None` when the process stops while the connection is idle.
+async fn fill_unless_draining(
+    client: &mut Client,
+    input: &mut Vec<u8>,
+    by: Option<Instant>,
+    limits: &ConnectionLimits,
+) -> Option<Result<usize, IoFault>> {
+    let is_idle = by.is_none();
+    let by = by.unwrap_or_else(|| clock::now() + limits.idle_timeout);
+    let wait = poll_fn(|cx| {
+        if let Poll::Ready(filled) = client.stream.poll_fill(input, cx) {
+            return Poll::Ready(Some(filled));
+        }
+        if is_idle && client.place.poll_begun(cx) {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    });
+    before(by, wait)
+        .await
+        .unwrap_or(Some(Err(IoFault::Deadline)))
+}
+
+async fn read_body(
+    client: &mut Client,
+    input: &mut Vec<u8>,
+    body: &mut Vec<u8>,
+    length: BodyLength,
+    waits_for_continue: bool,
+    limits: &ConnectionLimits,
+) -> Result<(), End> {
+    let too_large = || {
+        End::Rejected(Fault::client(
+            413,
+            "body_too_large",
+            format!(
+                "the request body is larger than {} bytes (server.body_max)",
+                limits.body_bytes_max
+            ),
+        ))
+    };
+    if let BodyLength::Exact(bytes) = length {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if bytes > limits.body_bytes_max {
+            return Err(too_large());
+        }
+        *body = buffer::take(bytes.min(buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1]));
+    }
+    if waits_for_continue && input.is_empty() {
+        let (written, _) = client.write(encode::CONTINUE.to_vec()).await;
+        written.map_err(|_| End::Closed)?;
+    }
+    let mut reader = BodyReader::new(length);
+    let by = clock::now() + limits.body_timeout;
+    loop {
+        let consumed = reader.read(input, body).map_err(|bad| {
+            End::Rejected(Fault::client(400, "invalid_body_framing", bad.to_string()))
+        })?;
+        if consumed == input.len() {
+            input.clear();
+        } else {
+            input.drain(..consumed);
+        }
+        if body.len() > limits.body_bytes_max {
+            return Err(too_large());
+        }
+        if reader.is_done() {
+            return Ok(());
+        }
+        match client.stream.fill(input, by).await {
+            Ok(count) if count > 0 => {}
+            Err(IoFault::Deadline) => {
+                return Err(End::Rejected(Fault::client(
+                    408,
+                    "request_timeout",
+                    format!(
+                        "the request body did not arrive within {:?} (server.body_timeout)",
+                        limits.body_timeout
+                    ),
+                )));
+            }
+            _ => return Err(End::Closed),
+        }
+    }
+}
+
+fn rejected(reject: &crate::http::head::Reject) -> End {
+    let code = match reject.status() {
+        405 => "method_not_allowed",
+        413 => "body_too_large",
+        431 => "head_too_large",
+        501 => "not_implemented",
+        505 => "http_version_not_supported",
+        _ => "malformed_request",
+    };
+    End::Rejected(Fault::client(reject.status(), code, reject.to_string()))
+}
+
+async fn linger(client: &mut Client) {
+    let by = clock::now() + LINGER;
+    client.stream.finish_writing().await;
+    let mut read = 0;
+    let mut waste = Vec::new();
+    while read < LINGER_BYTES_MAX {
+        match client.stream.fill(&mut waste, by).await {
+            Ok(count) if count > 0 => {
+                read += count;
+                waste.clear();
+            }
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! How bytes get to a core: acceptors, connections, graceful stop.
+
+pub mod acceptor;
+pub mod client;
+pub mod connection;
+pub mod drain;
+
+pub use acceptor::{Accepted, Acceptor, CoreLoad};
+pub use client::Client;
+pub use connection::{ConnectionLimits, Request, Serve};
+pub use drain::Drain;

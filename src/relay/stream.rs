@@ -1,0 +1,312 @@
+//! A stream of events from provider to client.
+//!
+//! Events go on as they came, byte for byte, as soon as they are complete, all that arrived together
+//! in one write. Two things are looked for in each: usage, which the client is shown only if it asked,
+//! and whether the stream came to its end.
+
+use crate::api::usage::{self, Mention, Usage};
+use crate::error::Fault;
+use crate::http::sse::{SseSplitter, event_data, write_event};
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
+
+/// Built once: setting a search up costs more than searching a short event.
+static FIND_DONE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("[DONE]"));
+static FIND_ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
+static FIND_FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(FINISH_KEY));
+static FIND_CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(CHOICES_KEY));
+const FINISH_KEY: &[u8] = b"\"finish_reason\"";
+const CHOICES_KEY: &[u8] = b"\"choices\"";
+
+/// State of one relayed stream.
+pub struct StreamRelay {
+    splitter: SseSplitter,
+    /// Bytes of an event that is not complete yet.
+    pending: Vec<u8>,
+    show_usage: bool,
+    usage: Option<Usage>,
+    /// A finish reason was seen.
+    finished: bool,
+    /// `[DONE]` was seen.
+    done: bool,
+    /// The provider sent an error event.
+    failed: bool,
+    events: u64,
+    kept: Kept,
+}
+
+/// Raw events kept for the cache.
+enum Kept {
+    No,
+    Yes { events: Vec<u8>, bytes_max: usize },
+    TooLarge,
+}
+
+/// Why a stream cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTooLarge;
+
+impl StreamRelay {
+    /// A relay that shows usage to a client that asked, and keeps up to `keep_bytes_max` bytes of
+    /// events for the cache (0 = none).
+    #[must_use]
+    pub fn new(show_usage: bool, keep_bytes_max: usize) -> Self {
+        let kept = if keep_bytes_max == 0 {
+            Kept::No
+        } else {
+            Kept::Yes {
+                events: Vec::new(),
+                bytes_max: keep_bytes_max,
+            }
+        };
+        Self {
+            splitter: SseSplitter::new(),
+            pending: Vec::new(),
+            show_usage,
+            usage: None,
+            finished: false,
+            done: false,
+            failed: false,
+            events: 0,
+            kept,
+        }
+    }
+
+    /// Takes in what arrived (emptied) and appends what the client is to get.
+    ///
+    /// # Errors
+    /// One event exceeds the limit.
+    pub fn feed(&mut self, arrived: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), EventTooLarge> {
+        if self.pending.is_empty() {
+            std::mem::swap(&mut self.pending, arrived);
+        } else {
+            self.pending.append(arrived);
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let mut from = 0;
+        let outcome = loop {
+            let rest = pending.get(from..).unwrap_or_default();
+            match self.splitter.next_event(rest) {
+                Ok(Some(length)) => {
+                    self.event(rest.get(..length).unwrap_or_default(), out);
+                    from += length;
+                }
+                Ok(None) => break Ok(()),
+                Err(_) => break Err(EventTooLarge),
+            }
+        };
+        self.pending = pending;
+        self.pending.drain(..from);
+        outcome
+    }
+
+    /// The provider's body ended: a last event without its blank line still counts.
+    pub fn end(&mut self, out: &mut Vec<u8>) {
+        if !self.pending.trim_ascii().is_empty() {
+            let mut last = std::mem::take(&mut self.pending);
+            last.extend_from_slice(b"\n\n");
+            self.event(&last, out);
+        }
+    }
+
+    fn event(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        self.events += 1;
+        self.keep(event);
+        self.watch(event);
+        match usage::find(event) {
+            Some(mention) => self.with_usage(event, mention, out),
+            None => out.extend_from_slice(event),
+        }
+    }
+
+    /// An event that mentions usage: noted, and hidden from a client that did not ask.
+    fn with_usage(&mut self, event: &[u8], mention: Mention, out: &mut Vec<u8>) {
+        match mention {
+            Mention::Object(usage) => {
+                // Some providers repeat it; the last one counts.
+                self.usage = Some(usage);
+                if self.show_usage || !has_no_choices(event) {
+                    out.extend_from_slice(event);
+                }
+            }
+            Mention::Null { .. } if self.show_usage => out.extend_from_slice(event),
+            Mention::Null { start, end } => {
+                out.extend_from_slice(event.get(..start).unwrap_or_default());
+                out.extend_from_slice(event.get(end..).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Looks for the end of the stream. Raw quotes cannot stand inside a JSON string, so these are keys.
+    fn watch(&mut self, event: &[u8]) {
+        if !self.finished {
+            self.finished = finish_reason(event);
+        }
+        if !self.done && FIND_DONE.find(event).is_some() {
+            self.done = event_data(event).is_some_and(|data| data.trim_ascii() == b"[DONE]");
+        }
+        if FIND_ERROR.find(event).is_some() {
+            self.failed |= event_data(event).is_some_and(|data| is_error(&data));
+        }
+    }
+
+    fn keep(&mut self, event: &[u8]) {
+        if let Kept::Yes { events, bytes_max } = &mut self.kept {
+            if events.len() + event.len() <= *bytes_max {
+                events.extend_from_slice(event);
+            } else {
+                self.kept = Kept::TooLarge;
+            }
+        }
+    }
+
+    /// Whether the stream came to its end: `[DONE]`, or at least a finish reason, and no error.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        (self.done || self.finished) && !self.failed
+    }
+
+    /// Whether the provider said itself, by an event, that it failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether `[DONE]` was seen: nothing follows.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Usage seen so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Events seen so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The raw events kept for the cache.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn into_kept(self) -> Result<Vec<u8>, &'static str> {
+        match self.kept {
+            Kept::Yes { events, .. } => Ok(events),
+            Kept::TooLarge => Err("too-large"),
+            Kept::No => Err("not-kept"),
+        }
+    }
+}
+
+/// `"finish_reason":` followed by a string.
+fn finish_reason(event: &[u8]) -> bool {
+    let mut rest = event;
+    while let Some(at) = FIND_FINISH.find(rest) {
+        rest = rest.get(at + FINISH_KEY.len()..).unwrap_or_default();
+        let mut value = rest.iter().filter(|byte| !byte.is_ascii_whitespace());
+        if value.next() == Some(&b':') && value.next() == Some(&b'"') {
+            return true;
+        }
+    }
+    false
+}
+
+/// `"choices":[]`
+fn has_no_choices(event: &[u8]) -> bool {
+    let Some(at) = FIND_CHOICES.find(event) else {
+        return false;
+    };
+    let rest = event.get(at + CHOICES_KEY.len()..).unwrap_or_default();
+    let mut value = rest.iter().filter(|byte| !byte.is_ascii_whitespace());
+    [value.next(), value.next(), value.next()] == [Some(&b':'), Some(&b'['), Some(&b']')]
+}
+
+/// A top-level `error` that is not null.
+fn is_error(data: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Event {
+        error: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Event>(data).is_ok_and(|event| event.error.is_some())
+}
+
+/// Appends the event that tells a client that its stream broke.
+pub fn write_error_event(out: &mut Vec<u8>, fault: &Fault) {
+    write_event(out, fault.envelope().as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str = concat!(
+        "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\":null\"}}],\"usage\":null}\n\n",
+        ": ping\n\n",
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\r\n\r\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n",
+        "data: [DONE]\n\n",
+    );
+
+    fn relayed(show_usage: bool, split: usize) -> (String, StreamRelay) {
+        let mut relay = StreamRelay::new(show_usage, 10_000);
+        let mut out = Vec::new();
+        for part in [&STREAM[..split], &STREAM[split..]] {
+            relay.feed(&mut part.as_bytes().to_vec(), &mut out).unwrap();
+        }
+        relay.end(&mut out);
+        (String::from_utf8(out).unwrap(), relay)
+    }
+
+    #[test]
+    fn usage_is_noted_and_hidden_from_who_did_not_ask_at_any_split() {
+        for split in 0..=STREAM.len() {
+            let (shown, relay) = relayed(true, split);
+            assert_eq!(shown, STREAM);
+            assert!(relay.is_complete() && relay.is_done());
+            let usage = relay.usage().unwrap();
+            assert_eq!((usage.prompt, usage.completion), (3, 2));
+            assert_eq!(relay.into_kept().unwrap(), STREAM.as_bytes());
+            let (hidden, _) = relayed(false, split);
+            assert!(!hidden.contains(",\"usage\":null}"), "{hidden}");
+            assert!(!hidden.contains("prompt_tokens"));
+            assert!(hidden.contains("say \\\"usage\\\":null"));
+            assert!(hidden.ends_with("data: [DONE]\n\n"));
+        }
+    }
+
+    #[test]
+    fn a_stream_without_its_end_is_not_complete() {
+        for cut in ["data: {\"choices\":[{\"finish_reason\":null}]}\n\n", ""] {
+            let mut relay = StreamRelay::new(true, 0);
+            let mut out = Vec::new();
+            relay.feed(&mut cut.as_bytes().to_vec(), &mut out).unwrap();
+            relay.end(&mut out);
+            assert!(!relay.is_complete());
+        }
+    }
+
+    #[test]
+    fn an_error_event_is_no_success() {
+        let mut relay = StreamRelay::new(true, 0);
+        let mut out = Vec::new();
+        let event = b"data: {\"error\":{\"message\":\"x\"}}\n\ndata: [DONE]\n\n";
+        relay.feed(&mut event.to_vec(), &mut out).unwrap();
+        assert!(!relay.is_complete() && relay.has_failed());
+        assert_eq!(out, event);
+    }
+
+    #[test]
+    fn large_streams_are_relayed_but_not_kept() {
+        let mut relay = StreamRelay::new(true, 10);
+        let mut out = Vec::new();
+        relay
+            .feed(&mut STREAM.as_bytes().to_vec(), &mut out)
+            .unwrap();
+        assert_eq!(relay.into_kept(), Err("too-large"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Where a provider is reached: addresses (kept up to date by the control plane), TLS, time limits.
+
+use crate::config::model::BaseUrl;
+use crate::runtime::tls::ClientSettings;
+use arc_swap::ArcSwap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// One provider's endpoint. Shared by all cores; connections are pooled by `id`.
+pub struct Endpoint {
+    /// Identity of host, port and trust: endpoints that may share connections have the same.
+    pub id: u32,
+    /// Scheme, host and path.
+    pub url: BaseUrl,
+    /// TLS settings; `None` for plaintext.
+    pub tls: Option<ClientSettings>,
+    /// Time limits.
+    pub limits: Limits,
+    addresses: Arc<Addresses>,
+}
+
+/// Time and count limits of an endpoint.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Time allowed to connect.
+    pub connect: Duration,
+    /// Time allowed for the TLS handshake.
+    pub tls: Duration,
+    /// Time allowed from the request sent to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Time allowed between two reads of an answer.
+    pub read: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+    /// Unused connections kept per core.
+    pub idle_max: usize,
+}
+
+/// Addresses of a host, or why there are none. Written by the control plane only.
+pub struct Addresses {
+    /// Host name or IP literal.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    known: ArcSwap<Known>,
+    next: AtomicUsize,
+}
+
+enum Known {
+    Addresses(Vec<SocketAddr>),
+    Unresolved(String),
+}
+
+impl Addresses {
+    /// Addresses of `host`: known at once for an IP literal, else to be resolved.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        let known = match host.parse::<IpAddr>() {
+            Ok(ip) => Known::Addresses(vec![SocketAddr::new(ip, port)]),
+            Err(_) => Known::Unresolved("not resolved yet".into()),
+        };
+        Self {
+            host: host.to_owned(),
+            port,
+            known: ArcSwap::from_pointee(known),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// True for a name, which must be resolved again from time to time.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+
+    /// Takes over a resolver's outcome. A failure keeps the last good addresses.
+    pub fn update(&self, resolved: Result<Vec<SocketAddr>, String>) {
+        match resolved {
+            Ok(addresses) if !addresses.is_empty() => {
+                self.known.store(Arc::new(Known::Addresses(addresses)));
+            }
+            failed => {
+                if let Known::Unresolved(_) = **self.known.load() {
+                    let why = failed.err().unwrap_or_else(|| "no address".into());
+                    self.known.store(Arc::new(Known::Unresolved(why)));
+                }
+            }
+        }
+    }
+
+    /// The next address, in turn.
+    ///
+    /// # Errors
+    /// Why the host has no address.
+    pub fn pick(&self) -> Result<SocketAddr, String> {
+        match &**self.known.load() {
+            Known::Addresses(addresses) => {
+                let turn = self.next.fetch_add(1, Ordering::Relaxed);
+                addresses
+                    .get(turn % addresses.len().max(1))
+                    .copied()
+                    .ok_or_else(|| "no address".into())
+            }
+            Known::Unresolved(why) => Err(format!("host `{}`: {why}", self.host)),
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint over shared addresses.
+    #[must_use]
+    pub fn new(
+        id: u32,
+        url: BaseUrl,
+        tls: Option<ClientSettings>,
+        limits: Limits,
+        addresses: Arc<Addresses>,
+    ) -> Self {
+        Self {
+            id,
+            url,
+            tls,
+            limits,
+            addresses,
+        }
+    }
+
+    /// The host's addresses.
+    #[must_use]
+    pub fn addresses(&self) -> &Arc<Addresses> {
+        &self.addresses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_look_up_keeps_the_last_good_addresses() {
+        let addresses = Addresses::new("api.example", 443);
+        assert!(addresses.pick().unwrap_err().contains("api.example"));
+        addresses.update(Err("no such host".into()));
+        assert!(addresses.pick().unwrap_err().contains("no such host"));
+        let (a, b) = ("1.2.3.4:443".parse().unwrap(), "[::1]:443".parse().unwrap());
+        addresses.update(Ok(vec![a, b]));
+        addresses.update(Err("server down".into()));
+        addresses.update(Ok(vec![]));
+        let mut picked = [addresses.pick().unwrap(), addresses.pick().unwrap()];
+        picked.sort();
+        assert_eq!(picked, [a, b]);
+    }
+}

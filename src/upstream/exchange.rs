@@ -1,0 +1,381 @@
+//! One request to a provider and the head of its answer; then its body, piece by piece.
+
+use super::endpoint::Endpoint;
+use super::pool::Pool;
+use crate::error::Retry;
+use crate::http::framing::{BodyLength, BodyReader, response_body, response_keep_alive};
+use crate::http::head::{Method, Parsed, ResponseHead, head_end, parse_response_head};
+use crate::http::limits::HeadLimits;
+use crate::runtime::io::{Interrupt, Interruption, IoFault, before, connect};
+use crate::runtime::tls::Session;
+use crate::runtime::{Stream, buffer, clock};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// What went wrong with an upstream attempt before its answer could be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamFault {
+    /// The host's name has no address.
+    NoAddress(String),
+    /// The connection could not be made.
+    Connect(String),
+    /// TLS could not be agreed, or the certificate is not trusted.
+    Tls(String),
+    /// No first byte in time.
+    FirstByte,
+    /// The connection died before the answer's first byte.
+    Died {
+        /// The connection had been used before: it may just have been closed as idle.
+        reused: bool,
+    },
+    /// What came is no HTTP answer.
+    Malformed(String),
+    /// The wait was cut short by the client or by a stop.
+    Interrupted(Interruption),
+}
+
+impl UpstreamFault {
+    /// Outcome in metrics.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::NoAddress(_) => "no_address",
+            Self::Connect(_) => "connect_failed",
+            Self::Tls(_) => "tls_failed",
+            Self::FirstByte => "first_byte_timeout",
+            Self::Died { .. } => "connection_died",
+            Self::Malformed(_) => "malformed",
+            Self::Interrupted(Interruption::ClientGone) => "client_gone",
+            Self::Interrupted(Interruption::Drained) => "drained",
+        }
+    }
+
+    /// What may be tried next.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Died { reused: true } => Retry::OnFreshConnection,
+            Self::Interrupted(_) => Retry::Never,
+            _ => Retry::OnNextTarget,
+        }
+    }
+}
+
+impl std::fmt::Display for UpstreamFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoAddress(why) => write!(f, "name not resolved ({why})"),
+            Self::Connect(why) => write!(f, "connect failed ({why})"),
+            Self::Tls(why) => write!(f, "TLS failed ({why})"),
+            Self::FirstByte => f.write_str("no first byte in time"),
+            Self::Died { .. } => f.write_str("connection closed before the answer"),
+            Self::Malformed(why) => write!(f, "not an HTTP answer ({why})"),
+            Self::Interrupted(_) => f.write_str("interrupted"),
+        }
+    }
+}
+
+/// An answer whose head has arrived; `H` is what the caller took from the head.
+pub struct Reply<H> {
+    /// Status.
+    pub status: u16,
+    /// What the caller took from the head.
+    pub head: H,
+    /// When its first byte came.
+    pub first_byte_at: Instant,
+    stream: Stream,
+    received: Vec<u8>,
+    body: BodyReader,
+    keep_alive: bool,
+}
+
+/// Outcome of reading a piece of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes were appended, more will come.
+    More,
+    /// The body is complete.
+    Done,
+}
+
+/// Why a body could not be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyFault {
+    /// It ended, stalled or broke in the middle.
+    Broken(String),
+    /// The wait was cut short by the client or by a stop.
+    Interrupted(Interruption),
+}
+
+/// What one attempt used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    /// A pooled connection was used.
+    pub reused: bool,
+}
+
+/// Sends `request` (head and body) and waits for the head of the answer. A pooled connection is
+/// taken when `fresh` is false and one is there. The request's buffer is handed back for a retry.
+/// `read_head` takes what is needed from the answer's head while it is parsed.
+///
+/// # Errors
+/// [`UpstreamFault`]; no byte of an answer has been used then.
+pub async fn exchange<H>(
+    endpoint: &Endpoint,
+    pool: &RefCell<Pool>,
+    request: Vec<u8>,
+    fresh: bool,
+    client: &mut impl Interrupt,
+    read_head: impl Fn(&ResponseHead<'_>) -> H,
+) -> (Result<Reply<H>, UpstreamFault>, Vec<u8>, Used) {
+    let pooled = if fresh {
+        None
+    } else {
+        pool.borrow_mut().take(endpoint, clock::now())
+    };
+    let used = Used {
+        reused: pooled.is_some(),
+    };
+    let stream = match pooled {
+        Some(stream) => stream,
+        None => match dial(endpoint, client).await {
+            Ok(stream) => stream,
+            Err(fault) => return (Err(fault), request, used),
+        },
+    };
+    let mut stream = stream;
+    let by = clock::now() + endpoint.limits.first_byte;
+    let (sent, request) = stream.write_all(request, by).await;
+    if let Err(fault) = sent {
+        let fault = match fault {
+            IoFault::Deadline => UpstreamFault::FirstByte,
+            _ => UpstreamFault::Died {
+                reused: used.reused,
+            },
+        };
+        return (Err(fault), request, used);
+    }
+    let reply = receive_head(stream, by, used.reused, client, read_head).await;
+    (reply, request, used)
+}
+
+async fn dial(endpoint: &Endpoint, client: &mut impl Interrupt) -> Result<Stream, UpstreamFault> {
+    let address = endpoint
+        .addresses()
+        .pick()
+        .map_err(UpstreamFault::NoAddress)?;
+    let by = clock::now() + endpoint.limits.connect;
+    let socket = unless_interrupted(client, connect(address, by))
+        .await?
+        .map_err(|fault| UpstreamFault::Connect(format!("{address}: {fault}")))?;
+    let Some(settings) = &endpoint.tls else {
+        return Ok(Stream::plain(socket));
+    };
+    let session = Session::client(settings, &endpoint.url.host)
+        .map_err(|_| UpstreamFault::Tls("the host is not a valid TLS name".into()))?;
+    let by = clock::now() + endpoint.limits.tls;
+    // Not raced against the client: a handshake in flight owns a write, which must not be dropped.
+    Stream::handshake(socket, session, by)
+        .await
+        .map_err(|fault| UpstreamFault::Tls(format!("{address}: {fault}")))
+}
+
+/// `operation`, which must be safe to drop, unless the client or a stop comes first.
+async fn unless_interrupted<F: Future>(
+    client: &mut impl Interrupt,
+    operation: F,
+) -> Result<F::Output, UpstreamFault> {
+    let mut operation = std::pin::pin!(operation);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = operation.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        client
+            .poll_interrupt(cx)
+            .map(|why| Err(UpstreamFault::Interrupted(why)))
+    })
+    .await
+}
+
+async fn receive_head<H>(
+    mut stream: Stream,
+    by: Instant,
+    reused: bool,
+    client: &mut impl Interrupt,
+    read_head: impl Fn(&ResponseHead<'_>) -> H,
+) -> Result<Reply<H>, UpstreamFault> {
+    let limits = HeadLimits::default();
+    let mut received = Vec::new();
+    let mut scanned = 0;
+    let mut first_byte_at = None;
+    loop {
+        let count = fill_or_interrupted(&mut stream, &mut received, by, client)
+            .await
+            .map_err(|stop| match stop {
+                Stop::Interrupted(why) => UpstreamFault::Interrupted(why),
+                Stop::Io(IoFault::Deadline) if first_byte_at.is_none() => UpstreamFault::FirstByte,
+                Stop::Io(_) if first_byte_at.is_none() => UpstreamFault::Died { reused },
+                Stop::Io(fault) => UpstreamFault::Malformed(format!("head cut off: {fault}")),
+            })?;
+        if count == 0 {
+            return Err(match first_byte_at {
+                None => UpstreamFault::Died { reused },
+                Some(_) => UpstreamFault::Malformed("head cut off".into()),
+            });
+        }
+        let first_byte_at = *first_byte_at.get_or_insert_with(clock::now);
+        while head_end(&received, scanned).is_some() {
+            let Some(framing) = framing(&received, &limits, &read_head)? else {
+                break;
+            };
+            if framing.is_interim {
+                // An interim answer: the real one follows.
+                received.drain(..framing.consumed);
+                scanned = 0;
+                continue;
+            }
+            // A server that closes idle connections may say 408 first: that is no answer to ours.
+            if reused && framing.status == 408 {
+                return Err(UpstreamFault::Died { reused });
+            }
+            received.drain(..framing.consumed);
+            return Ok(Reply {
+                status: framing.status,
+                head: framing.head,
+                first_byte_at,
+                stream,
+                received,
+                body: framing.body,
+                keep_alive: framing.keep_alive,
+            });
+        }
+        if received.len() > limits.head_bytes_max {
+            return Err(UpstreamFault::Malformed(format!(
+                "head larger than {} bytes",
+                limits.head_bytes_max
+            )));
+        }
+        scanned = received.len().saturating_sub(3);
+    }
+}
+
+/// What a head says about its message.
+struct Framing<H> {
+    head: H,
+    status: u16,
+    is_interim: bool,
+    body: BodyReader,
+    keep_alive: bool,
+    consumed: usize,
+}
+
+/// `None` when the head is not complete yet.
+fn framing<H>(
+    received: &[u8],
+    limits: &HeadLimits,
+    read_head: &impl Fn(&ResponseHead<'_>) -> H,
+) -> Result<Option<Framing<H>>, UpstreamFault> {
+    let malformed = |bad: &dyn std::fmt::Display| UpstreamFault::Malformed(bad.to_string());
+    let parsed = parse_response_head(received, limits).map_err(|bad| malformed(&bad))?;
+    let Parsed::Complete {
+        value: head,
+        consumed,
+    } = parsed
+    else {
+        return Ok(None);
+    };
+    let is_interim = (100..200).contains(&head.status) && head.status != 101;
+    let length = if is_interim {
+        BodyLength::None
+    } else {
+        response_body(Method::Post, &head).map_err(|bad| malformed(&bad))?
+    };
+    Ok(Some(Framing {
+        head: read_head(&head),
+        status: head.status,
+        is_interim,
+        body: BodyReader::new(length),
+        keep_alive: response_keep_alive(&head) && length != BodyLength::UntilClose,
+        consumed,
+    }))
+}
+
+enum Stop {
+    Io(IoFault),
+    Interrupted(Interruption),
+}
+
+async fn fill_or_interrupted(
+    stream: &mut Stream,
+    into: &mut Vec<u8>,
+    by: Instant,
+    client: &mut impl Interrupt,
+) -> Result<usize, Stop> {
+    let poll = |cx: &mut Context<'_>| {
+        if let Poll::Ready(outcome) = stream.poll_fill(into, cx) {
+            return Poll::Ready(outcome.map_err(Stop::Io));
+        }
+        client
+            .poll_interrupt(cx)
+            .map(|why| Err(Stop::Interrupted(why)))
+    };
+    before(by, poll_fn(poll))
+        .await
+        .unwrap_or(Err(Stop::Io(IoFault::Deadline)))
+}
+
+impl<H> Reply<H> {
+    /// Appends what comes next of the decoded body to `into`: at least one byte, or the end.
+    ///
+    /// # Errors
+    /// [`BodyFault`]; the connection must not be used again.
+    pub async fn read(
+        &mut self,
+        into: &mut Vec<u8>,
+        by: Instant,
+        client: &mut impl Interrupt,
+    ) -> Result<Piece, BodyFault> {
+        let before = into.len();
+        loop {
+            let consumed = self
+                .body
+                .read(&self.received, into)
+                .map_err(|bad| BodyFault::Broken(bad.to_string()))?;
+            if consumed == self.received.len() {
+                self.received.clear();
+            } else {
+                self.received.drain(..consumed);
+            }
+            if self.body.is_done() {
+                return Ok(Piece::Done);
+            }
+            if into.len() > before {
+                return Ok(Piece::More);
+            }
+            match fill_or_interrupted(&mut self.stream, &mut self.received, by, client).await {
+                Ok(0) => {
+                    return self
+                        .body
+                        .end_of_input()
+                        .map(|()| Piece::Done)
+                        .map_err(|bad| BodyFault::Broken(bad.to_string()));
+                }
+                Ok(_) => {}
+                Err(Stop::Interrupted(why)) => return Err(BodyFault::Interrupted(why)),
+                Err(Stop::Io(fault)) => return Err(BodyFault::Broken(fault.to_string())),
+            }
+        }
+    }
+
+    /// Ends the exchange: the connection goes back to the pool if the whole answer was consumed and
+    /// nothing follows it, else it is closed. Hands over what was taken from the head.
+    pub fn finish(self, endpoint: &Endpoint, pool: &RefCell<Pool>) -> H {
+        if self.body.is_done() && self.keep_alive && self.received.is_empty() {
+            pool.borrow_mut().give(endpoint, self.stream, clock::now());
+        }
+        buffer::give(self.received);
+        self.head
+    }
+}

@@ -1,0 +1,11 @@
+//! Sockets to providers: endpoints, the pool of a core, one exchange.
+//!
+//! It must not know dialects or what the bytes mean.
+
+pub mod endpoint;
+pub mod exchange;
+pub mod pool;
+
+pub use endpoint::Endpoint;
+pub use exchange::{Reply, UpstreamFault, exchange};
+pub use pool::Pool;

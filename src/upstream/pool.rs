@@ -1,0 +1,75 @@
+//! Idle connections of one core, last in first out.
+
+use super::endpoint::Endpoint;
+use crate::runtime::Stream;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// The pool.
+#[derive(Default)]
+pub struct Pool {
+    idle: HashMap<u32, Vec<Idle>, foldhash::fast::RandomState>,
+}
+
+struct Idle {
+    stream: Stream,
+    since: Instant,
+    keep: Duration,
+}
+
+impl Pool {
+    /// An idle connection that nobody closed and that holds no unread byte.
+    pub fn take(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Stream> {
+        let idle = self.idle.get_mut(&endpoint.id)?;
+        while let Some(last) = idle.pop() {
+            if last.is_fit(now) {
+                return Some(last.stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer was wholly consumed. The caller vouches for that.
+    pub fn give(&mut self, endpoint: &Endpoint, mut stream: Stream, now: Instant) {
+        let idle = self.idle.entry(endpoint.id).or_default();
+        if idle.len() < endpoint.limits.idle_max && stream.is_quiet() {
+            stream.release_memory();
+            idle.push(Idle {
+                stream,
+                since: now,
+                keep: endpoint.limits.idle,
+            });
+        }
+    }
+
+    /// Closes what is too old or was closed by the peer.
+    pub fn sweep(&mut self, now: Instant) {
+        for idle in self.idle.values_mut() {
+            idle.retain(|one| one.is_fit(now));
+        }
+        self.idle.retain(|_, idle| !idle.is_empty());
+    }
+
+    /// Closes all.
+    pub fn clear(&mut self) {
+        self.idle.clear();
+    }
+
+    /// Idle connections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.idle.values().map(Vec::len).sum()
+    }
+
+    /// True when no connection is idle.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Idle {
+    fn is_fit(&self, now: Instant) -> bool {
+        self.stream.is_quiet() && now.saturating_duration_since(self.since) < self.keep
+    }
+}
