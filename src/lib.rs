@@ -1,19 +1,28 @@
 //! Ringside, a self-hosted LLM gateway: the modules in the order of a request's journey.
 //!
-//!
+//! Start with [`journey`]: it is the trip of one request as one readable function.
 
-pub mod config;
-pub mod error;
-pub mod http;
-pub mod runtime;
-pub mod api;
-pub mod telemetry;
-pub mod embedding;
-pub mod admission;
-pub mod routing;
-pub mod providers;
-pub mod accounting;
-pub mod cache;
+// The journey.
+pub mod journey;
+
+#[rustfmt::skip]
 pub mod listener;
-pub mod upstream;
+pub mod accounting;
+pub mod admission;
+pub mod api;
+pub mod cache;
+pub mod http;
+pub mod providers;
 pub mod relay;
+pub mod routing;
+pub mod telemetry;
+pub mod upstream;
+
+// The ground.
+pub mod config;
+pub mod embedding;
+pub mod error;
+pub mod runtime;
+
+// The other plane.
+pub mod control;

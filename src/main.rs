@@ -1,3 +1,128 @@
 //! `ringside`: arguments, configuration, start. It only wires.
 
-fn main() {}
+use ringside::config::model::Config;
+use ringside::control::{self, Options, demo};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+ringside: an LLM gateway that runs beside your service
+
+usage:
+  ringside serve [--config FILE] [--demo]   run the sidecar
+  ringside check --config FILE              validate a configuration; exit code 2 if it is wrong
+  ringside --version | --help
+
+serve reads FILE, or ringside.toml in this folder if it is there. Without either, or with --demo, it
+runs a built-in configuration: the provider of OPENAI_API_KEY if that is set, else the bundled mock.
+Signals: TERM stops gracefully, HUP reloads keys, models and providers.
+";
+
+/// Exit code of a wrong configuration or command line.
+const EXIT_WRONG_INPUT: u8 = 2;
+
+enum Command {
+    Serve { config: Option<PathBuf>, demo: bool },
+    Check { config: PathBuf },
+    Print(String),
+}
+
+fn main() -> ExitCode {
+    let command = match parse_arguments() {
+        Ok(command) => command,
+        Err(why) => {
+            eprintln!("ringside: {why}\n\n{USAGE}");
+            return ExitCode::from(EXIT_WRONG_INPUT);
+        }
+    };
+    match command {
+        Command::Print(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Command::Check { config } => match control::check(&config) {
+            Ok(loaded) => {
+                println!("{}: ok ({})", config.display(), summary(&loaded));
+                ExitCode::SUCCESS
+            }
+            Err(problems) => {
+                eprint!("{problems}");
+                ExitCode::from(EXIT_WRONG_INPUT)
+            }
+        },
+        Command::Serve { config, demo } => serve(config, demo),
+    }
+}
+
+fn summary(config: &Config) -> String {
+    format!(
+        "{} providers, {} models, {} keys",
+        config.providers.len(),
+        config.models.len(),
+        config.keys.len()
+    )
+}
+
+fn serve(path: Option<PathBuf>, wants_demo: bool) -> ExitCode {
+    let beside = PathBuf::from("ringside.toml");
+    let path = match (path, wants_demo) {
+        (Some(path), _) => Some(path),
+        (None, false) if beside.exists() => Some(beside),
+        (None, _) => None,
+    };
+    let Some(path) = path else {
+        return run(demo::serve());
+    };
+    match control::check(&path) {
+        Ok(config) => run(control::serve(Options {
+            config,
+            path: Some(path),
+        })),
+        Err(problems) => {
+            eprint!("{problems}");
+            ExitCode::from(EXIT_WRONG_INPUT)
+        }
+    }
+}
+
+fn run(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("ringside: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse_arguments() -> Result<Command, String> {
+    use lexopt::prelude::*;
+    let mut parser = lexopt::Parser::from_env();
+    let mut name = None;
+    let (mut config, mut demo) = (None, false);
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Print(USAGE.into())),
+            Short('V') | Long("version") => {
+                return Ok(Command::Print(format!(
+                    "ringside {}\n",
+                    env!("CARGO_PKG_VERSION")
+                )));
+            }
+            Short('c') | Long("config") => {
+                let value = parser.value().map_err(|error| error.to_string())?;
+                config = Some(PathBuf::from(value));
+            }
+            Long("demo") => demo = true,
+            Value(value) if name.is_none() => name = Some(value.to_string_lossy().into_owned()),
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    match (name.as_deref(), config) {
+        (Some("serve"), config) => Ok(Command::Serve { config, demo }),
+        (Some("check"), Some(config)) => Ok(Command::Check { config }),
+        (Some("check"), None) => Err("check needs --config FILE".into()),
+        (Some(other), _) => Err(format!("unknown command `{other}`")),
+        (None, _) => Err("a command is missing".into()),
+    }
+}

@@ -1,0 +1,209 @@
+//! The admin side: health, metrics, facts, cache control. For operators; not for the open network.
+
+use super::{Plane, log, metrics_page};
+use crate::embedding::State;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Admin connections served at once; further ones wait.
+const CONNECTIONS_MAX: usize = 64;
+/// How long an admin connection may take for its request head.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves the admin side for ever.
+pub async fn serve(plane: Arc<Plane>, listener: TcpListener) {
+    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let plane = Arc::clone(&plane);
+        tokio::task::spawn_local(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let plane = Arc::clone(&plane);
+                async move { Ok::<_, Infallible>(answer(&plane, &request).await) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(hyper_util::rt::TokioTimer::new())
+                .header_read_timeout(HEAD_WITHIN)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(plane: &Plane, request: &Request<Incoming>) -> Answer {
+    let path = request.uri().path();
+    let entry = path.strip_prefix("/cache/entries/");
+    match (request.method(), path, entry) {
+        (&Method::GET, "/livez", _) => text(StatusCode::OK, "ok\n"),
+        (&Method::GET, "/readyz", _) if plane.is_draining() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        }
+        (&Method::GET, "/readyz", _) => text(StatusCode::OK, "ready\n"),
+        (&Method::GET, "/metrics", _) => {
+            let mut page = text(StatusCode::OK, &metrics_page::page(plane).await);
+            let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4");
+            page.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+            page
+        }
+        (&Method::GET, "/info", _) => json_answer(StatusCode::OK, &info(plane)),
+        (&Method::DELETE, "/cache", _) => delete_entries(plane, request.uri().query()),
+        (&Method::DELETE, _, Some(id)) => delete_entry(plane, id),
+        (_, "/livez" | "/readyz" | "/metrics" | "/info" | "/cache", _) | (_, _, Some(_)) => error(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this path takes another method",
+        ),
+        _ => error(
+            StatusCode::NOT_FOUND,
+            "unknown_path",
+            "the admin side serves GET /livez, /readyz, /metrics, /info and DELETE /cache, /cache/entries/{id}",
+        ),
+    }
+}
+
+/// `DELETE /cache`: all, or `?model=NAME`, or `?key=NAME`, or both.
+fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
+    let (mut model, mut key) = (None, None);
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(value) = crate::api::models::percent_decoded(value) else {
+            return error(
+                StatusCode::BAD_REQUEST,
+                "invalid_query",
+                "a value is not percent-encoded text",
+            );
+        };
+        match name {
+            "model" => model = Some(value),
+            "key" => key = Some(value),
+            _ => {
+                return error(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_query",
+                    "known parameters: model, key",
+                );
+            }
+        }
+    }
+    let removed = plane.shared.store.remove_where(|entry| {
+        let of_model = model
+            .as_ref()
+            .is_none_or(|model| *entry.model.text() == **model);
+        let owner = entry.key.map(crate::telemetry::Name::text);
+        let of_key = key
+            .as_ref()
+            .is_none_or(|key| owner.as_deref() == Some(key.as_str()));
+        of_model && of_key
+    });
+    if let Some(semantic) = &plane.shared.semantic {
+        semantic.bury();
+    }
+    log::event(
+        "cache_deleted",
+        &json!({ "model": model, "key": key, "entries": removed }),
+    );
+    json_answer(StatusCode::OK, &json!({ "removed": removed }))
+}
+
+fn delete_entry(plane: &Plane, id: &str) -> Answer {
+    let id = match (id.len(), u128::from_str_radix(id, 16)) {
+        (32, Ok(id)) => id,
+        _ => {
+            return error(
+                StatusCode::BAD_REQUEST,
+                "invalid_entry_id",
+                "an entry id is 32 hexadecimal digits, as in the header x-ringside-cache-entry",
+            );
+        }
+    };
+    if !plane.shared.store.remove(id) {
+        return error(
+            StatusCode::NOT_FOUND,
+            "no_such_entry",
+            "no entry of this id is in the cache",
+        );
+    }
+    if let Some(semantic) = &plane.shared.semantic {
+        semantic.bury();
+    }
+    json_answer(StatusCode::OK, &json!({ "removed": 1 }))
+}
+
+fn info(plane: &Plane) -> Value {
+    let snapshot = plane.shared.snapshot.load();
+    let reload = plane.reload.lock();
+    let embedding = match plane
+        .shared
+        .workshop
+        .as_ref()
+        .map(|workshop| workshop.state())
+    {
+        None => json!({ "state": "off" }),
+        Some(State::Loading) => json!({ "state": "loading" }),
+        Some(State::Ready { model, load_ms }) => {
+            json!({ "state": "ready", "model": model, "load_ms": load_ms })
+        }
+        Some(State::Failed(why)) => json!({ "state": "failed", "reason": why }),
+    };
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "driver": plane.cores.first().map(|core| core.driver),
+        "cores": plane.cores.len(),
+        "listen": plane.addresses,
+        "draining": plane.is_draining(),
+        "embedding": embedding,
+        "models": snapshot.model_names,
+        "config": {
+            "path": reload.path,
+            "generation": reload.generation,
+            "refused": reload.refused,
+        },
+        "limits": {
+            "body_bytes_max": snapshot.config.server.body_bytes_max,
+            "connections_per_core_max": snapshot.config.server.connections_per_core_max,
+            "cache_bytes_max": plane.shared.store.bytes_max(),
+            "answer_bytes_max": crate::journey::ANSWER_BYTES_MAX,
+        },
+    })
+}
+
+fn text(status: StatusCode, body: &str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body.to_owned())));
+    *answer.status_mut() = status;
+    answer
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Answer {
+    let mut answer = text(status, &format!("{body}\n"));
+    let kind = hyper::header::HeaderValue::from_static("application/json");
+    answer
+        .headers_mut()
+        .insert(hyper::header::CONTENT_TYPE, kind);
+    answer
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+    let body = json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": code } });
+    json_answer(status, &body)
+}

@@ -1,0 +1,237 @@
+//! The life of one data-plane thread.
+
+use crate::admission::Peer;
+use crate::config::model::Server;
+use crate::http::limits::HeadLimits;
+use crate::journey::Journey;
+use crate::journey::core::{Core, Shared};
+use crate::listener::{Accepted, ConnectionLimits, CoreLoad, connection};
+use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
+use crate::runtime::mailbox::Receiver;
+use crate::runtime::tls::{ServerSettings, Session};
+use crate::runtime::{Socket, Stream, buffer, clock, spawn};
+use crate::telemetry::access::AccessRecord;
+use crate::telemetry::metrics::{CoreMetrics, count};
+use crossbeam_queue::ArrayQueue;
+use futures_channel::oneshot;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a core can be told.
+pub enum CoreMessage {
+    /// Serve this connection.
+    Connection(Accepted),
+    /// Hand over a copy of the numbers.
+    Metrics(oneshot::Sender<Box<CoreMetrics>>),
+    /// Stop gracefully until `by`, then at once.
+    Drain {
+        /// When busy connections are ended.
+        by: Instant,
+        /// Told when the core has ended.
+        ended: oneshot::Sender<()>,
+    },
+}
+
+/// What a core is started with.
+pub struct CoreStart {
+    /// Its number.
+    pub index: usize,
+    /// CPU to be pinned to.
+    pub cpu: Option<usize>,
+    /// Drivers permitted.
+    pub driver: DriverChoice,
+    /// What all cores share.
+    pub shared: Arc<Shared>,
+    /// Its inbox.
+    pub inbox: Receiver<CoreMessage>,
+    /// Its way out for access records.
+    pub records: Arc<ArrayQueue<AccessRecord>>,
+    /// Connections of every core.
+    pub loads: Arc<[CoreLoad]>,
+    /// TLS settings; `None` = plaintext.
+    pub tls: Option<ServerSettings>,
+    /// Limits of connections.
+    pub limits: ConnectionLimits,
+}
+
+/// How often idle upstream connections are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Time for a client's TLS handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long connections may take to end once told to at the drain deadline.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The limits of connections, from the configuration.
+#[must_use]
+pub fn connection_limits(server: &Server) -> ConnectionLimits {
+    ConnectionLimits {
+        head: HeadLimits::default(),
+        body_bytes_max: server.body_bytes_max,
+        head_timeout: server.head_timeout,
+        body_timeout: server.body_timeout,
+        idle_timeout: server.idle_timeout,
+        write_timeout: server.write_timeout,
+    }
+}
+
+/// Runs a core on the calling thread to its end. `started` is told the driver, or why there is none.
+pub fn run_core(start: CoreStart, started: std::sync::mpsc::Sender<Result<DriverInUse, String>>) {
+    if let Some(cpu) = start.cpu {
+        // A CPU outside the process's set is no reason not to serve.
+        let _ = pin_to_cpu(cpu);
+    }
+    let driver = start.driver;
+    let failed = started.clone();
+    let outcome = run(driver, move |in_use| async move {
+        let _ = started.send(Ok(in_use));
+        drop(started);
+        serve_mailbox(start).await;
+    });
+    if let Err(error) = outcome {
+        let _ = failed.send(Err(error.to_string()));
+    }
+}
+
+async fn serve_mailbox(start: CoreStart) {
+    let CoreStart {
+        index,
+        shared,
+        mut inbox,
+        records,
+        loads,
+        tls,
+        limits,
+        ..
+    } = start;
+    let core = Rc::new(Core::new(shared, records));
+    let serving = Rc::new(Serving {
+        journey: Journey {
+            core: Rc::clone(&core),
+        },
+        index,
+        loads,
+        tls,
+        limits,
+    });
+    let sweeper = Rc::clone(&core);
+    spawn::spawn(sweep(sweeper), |_| {});
+    while let Some(message) = inbox.next().await {
+        match message {
+            CoreMessage::Connection(accepted) => accept(&serving, accepted),
+            CoreMessage::Metrics(reply) => {
+                let _ = reply.send(Box::new(numbers(&core)));
+            }
+            CoreMessage::Drain { by, ended } => {
+                drain(&core, by).await;
+                let _ = ended.send(());
+                return;
+            }
+        }
+    }
+}
+
+struct Serving {
+    journey: Journey,
+    index: usize,
+    loads: Arc<[CoreLoad]>,
+    tls: Option<ServerSettings>,
+    limits: ConnectionLimits,
+}
+
+/// Takes one off the core's load when a connection ends, however it ends.
+struct OpenConnection(Rc<Serving>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        if let Some(load) = self.0.loads.get(self.0.index) {
+            load.closed();
+        }
+    }
+}
+
+fn accept(serving: &Rc<Serving>, accepted: Accepted) {
+    let open = OpenConnection(Rc::clone(serving));
+    let core = &serving.journey.core;
+    let peer = match &accepted {
+        Accepted::Tcp(_, peer) if !peer.ip().to_canonical().is_loopback() => Peer::Remote,
+        _ => Peer::Local,
+    };
+    {
+        let mut metrics = core.metrics.borrow_mut();
+        metrics.connections_accepted += 1;
+        let open = core.drain.connections() as u64 + 1;
+        metrics.connections_open_high = metrics.connections_open_high.max(open);
+    }
+    let on_panic = Rc::clone(core);
+    let serve = async move {
+        let serving = &open.0;
+        let socket = match accepted {
+            Accepted::Tcp(stream, _) => Socket::from_tcp(stream),
+            Accepted::Unix(stream) => Socket::from_unix(stream),
+        };
+        let Ok(socket) = socket else {
+            return refuse(serving, "socket");
+        };
+        let place = serving.journey.core.drain.enter();
+        let stream = match &serving.tls {
+            None => Stream::plain(socket),
+            Some(settings) => {
+                let by = clock::now() + HANDSHAKE_WITHIN;
+                let handshake = match Session::server(settings) {
+                    Ok(session) => Stream::handshake(socket, session, by).await,
+                    Err(fault) => Err(fault),
+                };
+                let Ok(stream) = handshake else {
+                    return refuse(serving, "tls_handshake");
+                };
+                stream
+            }
+        };
+        connection::run(stream, place, peer, &serving.limits, &serving.journey).await;
+    };
+    spawn::spawn(serve, move |message| {
+        on_panic.metrics.borrow_mut().panics += 1;
+        eprintln!("ringside: a connection ended by a panic: {message}");
+    });
+}
+
+fn refuse(serving: &Serving, reason: &'static str) {
+    let mut metrics = serving.journey.core.metrics.borrow_mut();
+    count(&mut metrics.connections_refused, reason);
+}
+
+/// Closes idle upstream connections that are too old or dead.
+async fn sweep(core: Rc<Core>) {
+    loop {
+        clock::sleep_until(clock::now() + SWEEP_EVERY).await;
+        core.pool.borrow_mut().sweep(clock::now());
+    }
+}
+
+fn numbers(core: &Core) -> CoreMetrics {
+    let mut metrics = core.metrics.borrow().clone();
+    metrics.connections_open = core.drain.connections() as u64;
+    metrics.upstream_idle = core.pool.borrow().len() as u64;
+    let (now, high) = buffer::pooled_bytes();
+    metrics.buffer_bytes = (now as u64, high as u64);
+    metrics
+}
+
+/// Lets connections finish until `by`, ends what remains, and returns when all are gone or silent.
+async fn drain(core: &Core, by: Instant) {
+    core.drain.begin();
+    core.pool.borrow_mut().clear();
+    wait_for_none(core, by).await;
+    if core.drain.connections() > 0 {
+        core.drain.expire();
+        wait_for_none(core, clock::now() + LAST_WORDS).await;
+    }
+}
+
+async fn wait_for_none(core: &Core, by: Instant) {
+    const LOOK_EVERY: Duration = Duration::from_millis(5);
+    while core.drain.connections() > 0 && clock::now() < by {
+        clock::sleep_until((clock::now() + LOOK_EVERY).min(by)).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! `/metrics`: the cores' numbers, and one gauge with its limit for each bounded thing.
+
+use super::Plane;
+use crate::telemetry::prometheus::{Page, float};
+
+/// The page.
+pub async fn page(plane: &Plane) -> String {
+    let (core, answered) = plane.core_metrics().await;
+    let mut page = Page::default();
+    page.metric("ringside_info", "gauge", "Version and driver in use.");
+    let driver = plane.cores.first().map_or("", |core| core.driver);
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("driver", driver)];
+    page.sample("ringside_info", &labels, 1.0);
+    let cores = [
+        ("ringside_cores", "Data-plane cores.", plane.cores.len()),
+        (
+            "ringside_cores_answering",
+            "Data-plane cores that handed over their numbers in time.",
+            answered,
+        ),
+    ];
+    for (name, help, value) in cores {
+        page.single(name, "gauge", help, float(value as u64));
+    }
+    let (generation, refused) = {
+        let reload = plane.reload.lock();
+        (reload.generation, reload.refused.is_some())
+    };
+    page.single(
+        "ringside_config_generation",
+        "counter",
+        "Configurations that took effect.",
+        float(generation),
+    );
+    page.single(
+        "ringside_config_refused",
+        "gauge",
+        "1 while the newest configuration file is refused.",
+        f64::from(u8::from(refused)),
+    );
+    page.core_metrics(&core);
+    bounded(plane, &mut page);
+    page.into_text()
+}
+
+fn bounded(plane: &Plane, page: &mut Page) {
+    let shared = &plane.shared;
+    let limit = shared
+        .snapshot
+        .load()
+        .config
+        .server
+        .connections_per_core_max;
+    gauge(
+        page,
+        "ringside_connections_per_core_limit",
+        "Client connections allowed per core.",
+        limit as u64,
+    );
+    let refused: u64 = plane
+        .acceptors
+        .iter()
+        .map(crate::listener::acceptor::AcceptorHandle::refused)
+        .sum();
+    page.single(
+        "ringside_connections_over_limit_total",
+        "counter",
+        "Client connections refused because every core was at its limit.",
+        float(refused),
+    );
+    gauge(
+        page,
+        "ringside_cache_entries",
+        "Cache entries.",
+        shared.store.len() as u64,
+    );
+    gauge(
+        page,
+        "ringside_cache_bytes",
+        "Bytes the cache is accounted with.",
+        shared.store.bytes(),
+    );
+    gauge(
+        page,
+        "ringside_cache_bytes_limit",
+        "Bytes the cache may take.",
+        shared.store.bytes_max(),
+    );
+    let waiting: usize = plane.cores.iter().map(|core| core.records.len()).sum();
+    gauge(
+        page,
+        "ringside_access_records_waiting",
+        "Request log lines waiting for the control plane.",
+        waiting as u64,
+    );
+    let records_max = crate::journey::core::RECORDS_MAX * plane.cores.len();
+    gauge(
+        page,
+        "ringside_access_records_limit",
+        "Request log lines that may wait.",
+        records_max as u64,
+    );
+    model(plane, page);
+}
+
+/// The semantic tier and the embedding workshop.
+fn model(plane: &Plane, page: &mut Page) {
+    let shared = &plane.shared;
+    if let Some(semantic) = &shared.semantic {
+        let (scopes, vectors) = semantic.size();
+        gauge(
+            page,
+            "ringside_cache_scopes",
+            "Scopes with at least one vector.",
+            scopes as u64,
+        );
+        gauge(
+            page,
+            "ringside_cache_vectors",
+            "Vectors in all scopes.",
+            vectors as u64,
+        );
+        let (hits, misses) = semantic.observed();
+        page.metric(
+            "ringside_cache_observed_total",
+            "counter",
+            "Look-ups in mode `observe`, by what they would have been.",
+        );
+        page.sample(
+            "ringside_cache_observed_total",
+            &[("outcome", "hit")],
+            float(hits),
+        );
+        page.sample(
+            "ringside_cache_observed_total",
+            &[("outcome", "miss")],
+            float(misses),
+        );
+    }
+    if let Some(workshop) = &shared.workshop {
+        let gauges = workshop.gauges();
+        gauge(
+            page,
+            "ringside_embedding_ready",
+            "1 once the embedding model is loaded.",
+            u64::from(workshop.is_ready()),
+        );
+        gauge(
+            page,
+            "ringside_embedding_queue",
+            "Jobs waiting for the embedding model.",
+            gauges.queued as u64,
+        );
+        gauge(
+            page,
+            "ringside_embedding_queue_high_water",
+            "Most jobs ever waiting.",
+            gauges.queued_high_water as u64,
+        );
+        gauge(
+            page,
+            "ringside_embedding_queue_limit",
+            "Jobs that may wait.",
+            gauges.queue_max as u64,
+        );
+    }
+}
+
+fn gauge(page: &mut Page, name: &str, help: &str, value: u64) {
+    page.single(name, "gauge", help, float(value));
+}

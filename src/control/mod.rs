@@ -1,0 +1,130 @@
+//! The control plane: one OS thread with a tokio runtime for everything slow or third-party.
+//!
+//! The data plane never waits for it: configuration goes out by an atomic swap, commands by
+//! mailboxes, records come in by bounded queues. If this thread stands still, requests go on.
+
+mod admin;
+mod core_thread;
+pub mod demo;
+mod dns;
+mod log;
+mod metrics_page;
+mod reload;
+mod start;
+
+pub use reload::{known_names, load as check};
+pub use start::{Options, serve};
+
+use self::core_thread::CoreMessage;
+use self::reload::Reload;
+use crate::journey::core::Shared;
+use crate::listener::acceptor::AcceptorHandle;
+use crate::runtime::clock;
+use crate::runtime::mailbox::Sender;
+use crate::telemetry::access::AccessRecord;
+use crate::telemetry::metrics::CoreMetrics;
+use crossbeam_queue::ArrayQueue;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What the control plane holds.
+pub(crate) struct Plane {
+    shared: Arc<Shared>,
+    cores: Vec<CoreHandle>,
+    acceptors: Vec<AcceptorHandle>,
+    addresses: Vec<String>,
+    reload: Mutex<Reload>,
+    draining: AtomicBool,
+}
+
+/// One core, as seen from here.
+pub(crate) struct CoreHandle {
+    mailbox: Sender<CoreMessage>,
+    records: Arc<ArrayQueue<AccessRecord>>,
+    driver: &'static str,
+}
+
+/// How often access records are written out.
+const RECORDS_EVERY: Duration = Duration::from_millis(50);
+/// How often expired cache entries are removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How long a core may take to hand over its numbers.
+const METRICS_WITHIN: Duration = Duration::from_secs(1);
+
+impl Plane {
+    /// The sum over all cores that answer in time, and how many did.
+    async fn core_metrics(&self) -> (CoreMetrics, usize) {
+        let mut sum = CoreMetrics::default();
+        let mut answered = 0;
+        let asked: Vec<_> = self
+            .cores
+            .iter()
+            .map(|core| {
+                let (reply, answer) = futures_channel::oneshot::channel();
+                core.mailbox.send(CoreMessage::Metrics(reply));
+                answer
+            })
+            .collect();
+        let by = tokio::time::Instant::from_std(clock::now() + METRICS_WITHIN);
+        for answer in asked {
+            if let Ok(Ok(metrics)) = tokio::time::timeout_at(by, answer).await {
+                sum.merge(&metrics);
+                answered += 1;
+            }
+        }
+        (sum, answered)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Writes out the access records that wait.
+    fn write_records(&self) {
+        let mut lines = String::new();
+        for core in &self.cores {
+            // At most what waits now: a busy core must not keep this thread here.
+            for _ in 0..core.records.len() {
+                let Some(record) = core.records.pop() else {
+                    break;
+                };
+                lines.push_str(&record.to_json());
+                lines.push('\n');
+            }
+        }
+        log::write(&lines);
+    }
+
+    /// Graceful stop: announce, stop accepting, let busy connections finish, end.
+    async fn drain(&self, announce: Duration, deadline: Duration) {
+        self.draining.store(true, Ordering::Release);
+        log::event(
+            "draining",
+            &serde_json::json!({
+                "announce_ms": u64::try_from(announce.as_millis()).unwrap_or(u64::MAX),
+                "deadline_ms": u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+            }),
+        );
+        tokio::time::sleep(announce).await;
+        for acceptor in &self.acceptors {
+            acceptor.stop();
+        }
+        let by = clock::now() + deadline;
+        let ended: Vec<_> = self
+            .cores
+            .iter()
+            .map(|core| {
+                let (reply, ended) = futures_channel::oneshot::channel();
+                core.mailbox.send(CoreMessage::Drain { by, ended: reply });
+                ended
+            })
+            .collect();
+        for one in ended {
+            let _ = one.await;
+        }
+        self.write_records();
+        log::event("stopped", &serde_json::json!({}));
+    }
+}

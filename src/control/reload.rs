@@ -1,0 +1,118 @@
+//! Hot reload: a new file is validated whole and swapped in, or refused whole.
+
+use super::log;
+use crate::config::KnownNames;
+use crate::config::model::Config;
+use crate::journey::core::Shared;
+use crate::journey::snapshot::{Registry, Snapshot};
+use crate::upstream::endpoint::Addresses;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a reload needs, and how the last one went.
+pub struct Reload {
+    /// The file; `None` when the built-in configuration is used.
+    pub path: Option<PathBuf>,
+    registry: Registry,
+    /// Loads that took effect, the first included.
+    pub generation: u64,
+    /// Why the last reload was refused; `None` when it was not.
+    pub refused: Option<String>,
+}
+
+/// The dialects and policies there are.
+#[must_use]
+pub fn known_names() -> (Vec<&'static str>, Vec<&'static str>) {
+    (
+        crate::providers::PROVIDERS
+            .iter()
+            .map(|one| one.name())
+            .collect(),
+        crate::routing::POLICIES
+            .iter()
+            .map(|one| one.name())
+            .collect(),
+    )
+}
+
+/// Reads and validates a file.
+///
+/// # Errors
+/// Every problem, with file, line, key and remedy.
+pub fn load(path: &std::path::Path) -> Result<Config, String> {
+    let (dialects, policies) = known_names();
+    let known = KnownNames {
+        dialects: &dialects,
+        policies: &policies,
+    };
+    crate::config::load(path, &known).map_err(|problems| problems.to_string())
+}
+
+impl Reload {
+    /// The state after the first load from `path`.
+    #[must_use]
+    pub fn new(path: Option<PathBuf>, registry: Registry) -> Self {
+        Self {
+            path,
+            registry,
+            generation: 1,
+            refused: None,
+        }
+    }
+
+    /// Hosts to be resolved.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<Arc<Addresses>> {
+        self.registry.hosts().cloned().collect()
+    }
+
+    /// Reads the file again. What needs a restart (listeners, cores, cache size, model) stays.
+    pub fn run(&mut self, shared: &Shared) {
+        let Some(path) = self.path.clone() else {
+            self.refused = Some("there is no configuration file to reload".into());
+            return;
+        };
+        let loaded = load(&path).and_then(|config| {
+            let old = shared.snapshot.load();
+            let restart = needs_restart(&old.config, &config);
+            Ok((Snapshot::new(config, &mut self.registry)?, restart))
+        });
+        match loaded {
+            Ok((snapshot, restart)) => {
+                shared.snapshot.store(Arc::new(snapshot));
+                self.generation += 1;
+                self.refused = None;
+                log::event(
+                    "reloaded",
+                    &serde_json::json!({
+                        "generation": self.generation,
+                        "needs_restart": restart,
+                    }),
+                );
+            }
+            Err(why) => {
+                log::event("reload_refused", &serde_json::json!({ "reason": why }));
+                self.refused = Some(why);
+            }
+        }
+    }
+}
+
+/// Sections that changed but take effect only at the next start.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut sections = Vec::new();
+    let server = |config: &Config| format!("{:?}", config.server);
+    if server(old) != server(new) {
+        sections.push("server");
+    }
+    if format!("{:?}", old.admin) != format!("{:?}", new.admin) {
+        sections.push("admin");
+    }
+    if old.cache.memory_bytes_max != new.cache.memory_bytes_max {
+        sections.push("cache.memory_max");
+    }
+    if format!("{:?}", old.embedding) != format!("{:?}", new.embedding) {
+        sections.push("embedding");
+    }
+    sections
+}

@@ -1,0 +1,323 @@
+//! Starting everything, in an order that lets the first request in as early as possible.
+
+use super::core_thread::{CoreStart, connection_limits, run_core};
+use super::reload::Reload;
+use super::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, dns, log};
+use crate::cache::entry::HashSecret;
+use crate::cache::{Semantic, Store};
+use crate::config::model::{Config, Driver, Place, SemanticMode};
+use crate::embedding::{Settings, Workshop};
+use crate::journey::core::{RECORDS_MAX, Shared};
+use crate::journey::snapshot::{Registry, Snapshot};
+use crate::listener::{Acceptor, CoreLoad};
+use crate::runtime::clock;
+use crate::runtime::core::{DriverChoice, DriverInUse};
+use crate::runtime::mailbox::mailbox;
+use crate::runtime::tls::{ServerSettings, server_settings};
+use arc_swap::ArcSwap;
+use crossbeam_queue::ArrayQueue;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What `ringside serve` was asked for.
+pub struct Options {
+    /// The validated configuration.
+    pub config: Config,
+    /// Where it came from, for reloads; `None` for a built-in one.
+    pub path: Option<PathBuf>,
+}
+
+/// Data-plane threads on a machine with `cpus` CPUs: half of them, so that the embedding workshop
+/// and the service beside which Ringside runs have theirs.
+fn default_cores(cpus: usize) -> usize {
+    (cpus / 2).clamp(1, 16)
+}
+
+/// How long names may take at start before the first request is let in.
+const FIRST_RESOLVE_WITHIN: Duration = Duration::from_millis(500);
+
+/// Runs the sidecar until it is told to stop.
+///
+/// # Errors
+/// A sentence a person can act on.
+pub fn serve(options: Options) -> Result<(), String> {
+    let Options { config, path } = options;
+    let tls = match &config.server.tls {
+        Some(tls) => Some(server_settings(&tls.cert_pem, &tls.key_pem)?),
+        None => None,
+    };
+    let acceptors: Vec<Acceptor> = config
+        .server
+        .listen
+        .iter()
+        .map(Acceptor::bind)
+        .collect::<Result<_, _>>()?;
+    let admin_listener = std::net::TcpListener::bind(config.admin.listen).map_err(|error| {
+        format!(
+            "cannot listen on {} for the admin side: {error}; set another address in admin.listen",
+            config.admin.listen
+        )
+    })?;
+    let mut registry = Registry::default();
+    let snapshot = Snapshot::new(config, &mut registry)?;
+    let shared = share(snapshot)?;
+    let thread = std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            control_thread(
+                shared,
+                Reload::new(path, registry),
+                acceptors,
+                admin_listener,
+                tls,
+            )
+        })
+        .map_err(|error| format!("the control thread could not be started: {error}"))?;
+    thread
+        .join()
+        .unwrap_or_else(|_| Err("the control thread ended by a panic".into()))
+}
+
+fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
+    let config = &snapshot.config;
+    let store = Arc::new(Store::new(config.cache.memory_bytes_max as u64));
+    let graveyard = Arc::default();
+    let is_semantic = config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;
+    let has_local = config
+        .models
+        .iter()
+        .flat_map(|model| &model.targets)
+        .any(|target| target.place == Place::Local);
+    let workshop = (is_semantic || has_local).then(|| {
+        Workshop::start(Settings {
+            model_dir: config.embedding.model_dir.clone(),
+            threads: config.embedding.threads,
+            queue_max: config.embedding.queue_max,
+            runtime_library: None,
+        })
+    });
+    let semantic = workshop.clone().filter(|_| is_semantic).map(|workshop| {
+        Arc::new(Semantic::new(
+            workshop,
+            Arc::clone(&store),
+            Arc::clone(&graveyard),
+        ))
+    });
+    Ok(Arc::new(Shared {
+        snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+        store,
+        semantic,
+        workshop,
+        graveyard,
+        secret: HashSecret::draw()?,
+        started_at: clock::since_epoch().as_secs(),
+    }))
+}
+
+fn control_thread(
+    shared: Arc<Shared>,
+    reload: Reload,
+    acceptors: Vec<Acceptor>,
+    admin_listener: std::net::TcpListener,
+    tls: Option<ServerSettings>,
+) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the control plane could not be started: {error}"))?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let hosts = reload.hosts();
+        if !hosts.is_empty() {
+            let _ = tokio::time::timeout(FIRST_RESOLVE_WITHIN, dns::resolve(&hosts)).await;
+        }
+        let addresses: Vec<String> = acceptors.iter().map(|one| one.address.clone()).collect();
+        let (cores, loads) = start_cores(&shared, tls)?;
+        let acceptors = start_acceptors(acceptors, &cores, &loads, &shared)?;
+        let plane = Arc::new(Plane {
+            shared,
+            cores,
+            acceptors,
+            addresses,
+            reload: parking_lot::Mutex::new(reload),
+            draining: false.into(),
+        });
+        run_plane(plane, admin_listener).await
+    })
+}
+
+fn start_cores(
+    shared: &Arc<Shared>,
+    tls: Option<ServerSettings>,
+) -> Result<(Vec<CoreHandle>, Arc<[CoreLoad]>), String> {
+    let snapshot = shared.snapshot.load();
+    let server = &snapshot.config.server;
+    let cpus = allowed_cpus();
+    let wanted = match server.cores {
+        0 => default_cores(cpus.len()),
+        cores => cores,
+    };
+    let driver = match server.driver {
+        Driver::Auto => DriverChoice::Auto,
+        Driver::IoUring => DriverChoice::RingOnly,
+        Driver::Epoll => DriverChoice::Epoll,
+    };
+    let loads: Arc<[CoreLoad]> = (0..wanted).map(|_| CoreLoad::default()).collect();
+    let mut cores = Vec::with_capacity(wanted);
+    for index in 0..wanted {
+        let (mailbox, inbox) = mailbox();
+        let records = Arc::new(ArrayQueue::new(RECORDS_MAX));
+        let start = CoreStart {
+            index,
+            // More cores than CPUs: leave the placing to the kernel.
+            cpu: cpus.get(index).copied().filter(|_| wanted <= cpus.len()),
+            driver,
+            shared: Arc::clone(shared),
+            inbox,
+            records: Arc::clone(&records),
+            loads: Arc::clone(&loads),
+            tls: tls.clone(),
+            limits: connection_limits(server),
+        };
+        let (started, outcome) = mpsc::channel();
+        std::thread::Builder::new()
+            .name(format!("core-{index}"))
+            .spawn(move || run_core(start, started))
+            .map_err(|error| format!("a core thread could not be started: {error}"))?;
+        let in_use: DriverInUse = outcome
+            .recv()
+            .map_err(|_| "a core thread ended while starting".to_owned())??;
+        cores.push(CoreHandle {
+            mailbox,
+            records,
+            driver: in_use.name(),
+        });
+    }
+    Ok((cores, loads))
+}
+
+fn start_acceptors(
+    acceptors: Vec<Acceptor>,
+    cores: &[CoreHandle],
+    loads: &Arc<[CoreLoad]>,
+    shared: &Shared,
+) -> Result<Vec<crate::listener::acceptor::AcceptorHandle>, String> {
+    let snapshot = shared.snapshot.load();
+    let per_core = snapshot.config.server.connections_per_core_max;
+    let per_core = u32::try_from(per_core).unwrap_or(u32::MAX);
+    acceptors
+        .into_iter()
+        .map(|acceptor| {
+            let mailboxes: Vec<_> = cores.iter().map(|core| core.mailbox.clone()).collect();
+            acceptor
+                .start(Arc::clone(loads), per_core, move |core, accepted| {
+                    let message = super::CoreMessage::Connection(accepted);
+                    mailboxes
+                        .get(core)
+                        .is_some_and(|mailbox| mailbox.send(message))
+                })
+                .map_err(|error| format!("an acceptor thread could not be started: {error}"))
+        })
+        .collect()
+}
+
+/// CPUs this process may run on; from `/proc`, in ascending order.
+fn allowed_cpus() -> Vec<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap_or_default();
+    let mut cpus = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) {
+            cpus.extend(first..=last);
+        }
+    }
+    if cpus.is_empty() {
+        cpus.push(0);
+    }
+    cpus
+}
+
+async fn run_plane(plane: Arc<Plane>, admin_listener: std::net::TcpListener) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("the control plane could not be started: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
+    admin_listener.set_nonblocking(true).map_err(failed)?;
+    let admin_address = admin_listener.local_addr().map_err(failed)?;
+    let listener = tokio::net::TcpListener::from_std(admin_listener).map_err(failed)?;
+    tokio::task::spawn_local(admin::serve(Arc::clone(&plane), listener));
+    tokio::task::spawn_local(dns::keep_resolving(Arc::clone(&plane)));
+    announce(&plane, admin_address);
+    let mut records = tokio::time::interval(RECORDS_EVERY);
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    let announce_stop = loop {
+        tokio::select! {
+            _ = records.tick() => plane.write_records(),
+            _ = sweep.tick() => sweep_cache(&plane),
+            _ = hang_up.recv() => {
+                plane.reload.lock().run(&plane.shared);
+                let hosts = plane.reload.lock().hosts();
+                dns::resolve(&hosts).await;
+            }
+            _ = terminate.recv() => break true,
+            // A person at a terminal does not wait for load balancers.
+            _ = interrupt.recv() => break false,
+        }
+    };
+    let drain = plane.shared.snapshot.load().config.server.drain.clone();
+    let announce_for = if announce_stop {
+        drain.announce
+    } else {
+        Duration::ZERO
+    };
+    tokio::select! {
+        () = plane.drain(announce_for, drain.deadline) => {}
+        // Told twice: stop now.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn sweep_cache(plane: &Plane) {
+    let now = clock::now();
+    match &plane.shared.semantic {
+        Some(semantic) => semantic.sweep(now),
+        None => plane.shared.store.sweep(now),
+    }
+}
+
+fn announce(plane: &Plane, admin: std::net::SocketAddr) {
+    let snapshot = plane.shared.snapshot.load();
+    let driver = plane.cores.first().map_or("", |core| core.driver);
+    let config = &snapshot.config;
+    log::event(
+        "started",
+        &serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "listen": plane.addresses,
+            "admin": admin.to_string(),
+            "driver": driver,
+            "cores": plane.cores.len(),
+            "models": snapshot.model_names,
+            "keys": config.keys.len(),
+            "semantic_cache": format!("{:?}", config.cache.semantic.mode).to_lowercase(),
+        }),
+    );
+    eprintln!(
+        "ringside {} on {} (admin http://{admin}), driver {driver}, {} core(s)",
+        env!("CARGO_PKG_VERSION"),
+        plane.addresses.join(", "),
+        plane.cores.len(),
+    );
+    if config.keys.is_empty() {
+        eprintln!("ringside: no keys configured: only callers on this machine are served");
+    }
+}

@@ -1,0 +1,213 @@
+//! ONE request, start to end, calling the stations in order. The only file that knows them all.
+//!
+//! read → admit → exact cache → semantic cache → route → exchange → relay → settle → record
+//!
+//! What a station needs is handed to it as plain values; stations never call each other.
+
+mod attempt;
+mod caching;
+pub mod core;
+mod embeddings;
+mod relaying;
+mod reply;
+pub mod snapshot;
+mod trip;
+
+pub use self::attempt::ANSWER_BYTES_MAX;
+use self::attempt::{Attempted, Plan};
+use self::caching::CacheTrip;
+use self::core::Core;
+use self::snapshot::{ModelRoute, Snapshot};
+use self::trip::Trip;
+use crate::admission::Grant;
+use crate::api::{self, NoOperation, Operation, models};
+use crate::error::Fault;
+use crate::http::head::Method;
+use crate::listener::{Client, Request, Serve};
+use crate::providers::Call;
+use crate::telemetry::metrics::Stage;
+use std::rc::Rc;
+
+/// Serves requests on a core.
+pub struct Journey {
+    /// The core.
+    pub core: Rc<Core>,
+}
+
+impl Serve for Journey {
+    async fn serve(&self, request: &Request<'_>, client: &mut Client) {
+        let core = &*self.core;
+        let snapshot = core.snapshot();
+        let mut trip = Trip::begin(request);
+        if let Err(fault) = travel(core, &snapshot, request, client, &mut trip).await {
+            reply::fault(client, &mut trip, &fault).await;
+        }
+        trip.end(core, snapshot.config.log.requests);
+    }
+
+    async fn reject(&self, fault: &Fault, client: &mut Client) {
+        let mut trip = Trip::rejected();
+        reply::fault(client, &mut trip, fault).await;
+        trip.end(&self.core, self.core.snapshot().config.log.requests);
+    }
+}
+
+/// The trip of any request: which operation, who calls, and on.
+async fn travel(
+    core: &Core,
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let headers = &request.head.headers;
+    let operation = find_operation(request.head.method, request.head.target)?;
+    trip.operation = operation.name();
+    let api_key = headers.get("x-api-key").or_else(|| headers.get("api-key"));
+    let grant = snapshot
+        .keys
+        .admit(headers.get("authorization"), api_key, request.peer)?;
+    trip.key = grant.key;
+    trip.team = grant.team;
+    match operation {
+        Operation::ChatCompletions => chat(core, snapshot, request, grant, client, trip).await,
+        Operation::Embeddings => {
+            embeddings::serve(core, snapshot, request, grant, client, trip).await
+        }
+        Operation::Models | Operation::Model(_) => {
+            list_models(core, snapshot, operation, grant, client, trip).await
+        }
+    }
+}
+
+/// The trip of a chat completion.
+async fn chat(
+    core: &Core,
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    // Read and admit.
+    let headers = &request.head.headers;
+    let mut cache = CacheTrip::new(core, &snapshot.config.cache, headers)?;
+    let mut chat = {
+        let mut scratch = core.scratch.borrow_mut();
+        api::chat::read_chat(request.body, &mut scratch, cache.is_on())?
+    };
+    trip.stream = chat.stream;
+    let route = find_model(snapshot, &chat.model, grant, trip)?;
+    cache.set_key(grant, route, chat.canonical.take());
+    trip.stage_done(core, Stage::Read);
+
+    // Exact cache, then semantic cache.
+    if let Some(hit) = cache.exact(trip) {
+        return caching::serve(&hit, &chat, client, trip).await;
+    }
+    trip.stage_done(core, Stage::Exact);
+    if let Some(hit) = cache.semantic(trip).await {
+        return caching::serve(&hit, &chat, client, trip).await;
+    }
+    trip.stage_done(core, Stage::Semantic);
+    cache.refuse_unless_upstream_allowed()?;
+
+    // Route, exchange, relay.
+    let plan = Plan {
+        call: Call::Chat,
+        body: request.body,
+        model_range: &chat.model_range,
+        usage_edit: chat.usage_edit.as_ref(),
+        streams: chat.stream,
+        passed_headers: attempt::passed_headers(headers, &trip.request_id),
+    };
+    let attempted = attempt::run(core, route, &plan, client, trip).await?;
+    match attempted {
+        Attempted::Whole(answer) => {
+            relaying::whole(answer, &mut cache, client, trip).await;
+        }
+        Attempted::Stream(stream) => {
+            let wants_usage = chat.wants_usage;
+            relaying::stream(core, stream, wants_usage, &mut cache, client, trip).await;
+        }
+    }
+    Ok(())
+}
+
+async fn list_models(
+    core: &Core,
+    snapshot: &Snapshot,
+    operation: Operation<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let created = core.shared.started_at;
+    let body = match operation {
+        Operation::Model(id) => {
+            let name = models::percent_decoded(id).unwrap_or_else(|| id.to_owned());
+            find_model(snapshot, &name, grant, trip)?;
+            let mut body = Vec::new();
+            models::write_model(&mut body, &name, created);
+            body
+        }
+        _ => {
+            let names = snapshot.model_names.iter().map(String::as_str);
+            models::list(names.filter(|name| grant.allows(name)), created)
+        }
+    };
+    let _ = reply::whole(client, trip, 200, "application/json", &body).await;
+    Ok(())
+}
+
+fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> {
+    api::operation(method, target).map_err(|none| match none {
+        NoOperation::NotFound => Fault::client(
+            404,
+            "unknown_path",
+            format!(
+                "no such path: `{}`; served are {}",
+                target.split('?').next().unwrap_or_default(),
+                api::PATHS
+            ),
+        ),
+        NoOperation::MethodNotAllowed(allow) => Fault {
+            allow: Some(allow),
+            ..Fault::client(
+                405,
+                "method_not_allowed",
+                format!("this path takes {allow} only"),
+            )
+        },
+    })
+}
+
+/// The model's route, if it is configured and the caller may use it. The message names only models
+/// that the caller may use.
+fn find_model<'s>(
+    snapshot: &'s Snapshot,
+    name: &str,
+    grant: Grant<'_>,
+    trip: &mut Trip,
+) -> Result<&'s ModelRoute, Fault> {
+    let Some(route) = snapshot.models.get(name) else {
+        let known: Vec<&str> = snapshot
+            .model_names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| grant.allows(name))
+            .collect();
+        return Err(Fault::client(
+            404,
+            "model_not_found",
+            format!(
+                "the model `{name}` is not configured; known models: {}",
+                known.join(", ")
+            ),
+        )
+        .on("model"));
+    };
+    trip.model = Some(route.name);
+    grant.check_model(name)?;
+    Ok(route)
+}

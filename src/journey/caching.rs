@@ -1,0 +1,263 @@
+//! The cache's part of a trip: what the caller wishes, both look-ups, serving a hit, storing an answer.
+
+use super::core::Core;
+use super::reply;
+use super::snapshot::ModelRoute;
+use super::trip::Trip;
+use crate::accounting::Bought;
+use crate::admission::Grant;
+use crate::api::canonical::{Canonical, NotSemantic};
+use crate::api::chat::ChatRequest;
+use crate::cache::controls::read_controls;
+use crate::cache::entry::Storing;
+use crate::cache::{Answer, Controls, Entry, Key};
+use crate::config::model::{Cache as CacheConfig, SemanticMode};
+use crate::embedding::Vector;
+use crate::error::Fault;
+use crate::http::encode;
+use crate::http::head::Headers;
+use crate::listener::Client;
+use crate::runtime::io::before;
+use crate::runtime::{buffer, clock};
+use crate::telemetry::Name;
+use crate::telemetry::metrics::count;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long past its deadline a look-up's refusal is waited for: the workshop notices the deadline itself.
+const DEADLINE_SLACK: Duration = Duration::from_millis(2);
+
+/// The cache's part of one trip.
+pub struct CacheTrip<'c> {
+    core: &'c Core,
+    config: &'c CacheConfig,
+    controls: Controls,
+    key: Option<Key>,
+    owner: Option<Name>,
+    model: Option<Name>,
+    semantic: Result<(), NotSemantic>,
+    vector: Option<Arc<OnceLock<Vector>>>,
+}
+
+/// An answer from the cache.
+pub struct Hit {
+    entry: Arc<Entry>,
+}
+
+impl<'c> CacheTrip<'c> {
+    /// Reads the caller's wishes.
+    ///
+    /// # Errors
+    /// 400 for a malformed wish.
+    pub fn new(
+        core: &'c Core,
+        config: &'c CacheConfig,
+        headers: &Headers<'_>,
+    ) -> Result<Self, Fault> {
+        let controls = read_controls(
+            headers.get_str("cache-control"),
+            headers.get_str("x-ringside-cache-ttl"),
+            headers.get_str("x-ringside-similarity-min"),
+        )?;
+        Ok(Self {
+            core,
+            config,
+            controls,
+            key: None,
+            owner: None,
+            model: None,
+            semantic: Ok(()),
+            vector: None,
+        })
+    }
+
+    /// Whether the canonical form is needed.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.config.enabled && !(self.controls.no_lookup && self.controls.no_store)
+    }
+
+    /// Sets what the look-ups go by.
+    pub fn set_key(&mut self, grant: Grant<'_>, route: &ModelRoute, canonical: Option<Canonical>) {
+        self.owner = grant.key;
+        self.model = Some(route.name);
+        if let Some(canonical) = canonical {
+            self.semantic = canonical.semantic;
+            let secret = &self.core.shared.secret;
+            self.key = Some(Key::new(secret, grant.tenant, route.identity, canonical));
+        }
+    }
+
+    /// Looks for the same request.
+    pub fn exact(&self, trip: &mut Trip) -> Option<Hit> {
+        let key = self.key.as_ref().filter(|_| !self.controls.no_lookup)?;
+        trip.cache = "miss";
+        let now = clock::now();
+        let entry = self.core.shared.store.get(key, now)?;
+        trip.cache = "exact";
+        trip.cache_why = Some("same request".into());
+        trip.cache_entry = Some((entry.id, entry.age(now)));
+        Some(Hit { entry })
+    }
+
+    /// Looks for the same question in other words; a miss when it cannot be decided in time.
+    pub async fn semantic(&mut self, trip: &mut Trip) -> Option<Hit> {
+        if self.config.semantic.mode == SemanticMode::Off {
+            return None;
+        }
+        match self.look_up(trip).await {
+            Ok(hit) => Some(hit),
+            Err("") => None,
+            Err(rule) => {
+                let mut metrics = self.core.metrics.borrow_mut();
+                count(&mut metrics.semantic_refusals, rule);
+                trip.cache_why = Some(rule.to_owned());
+                None
+            }
+        }
+    }
+
+    /// The empty rule: nothing to say.
+    async fn look_up(&mut self, trip: &mut Trip) -> Result<Hit, &'static str> {
+        let key = self
+            .key
+            .as_ref()
+            .filter(|_| !self.controls.no_lookup)
+            .ok_or("")?;
+        self.semantic.map_err(NotSemantic::name)?;
+        let semantic = self.core.shared.semantic.as_ref().ok_or("")?;
+        let config = &self.config.semantic;
+        // A caller may tighten, never loosen.
+        let wished = self.controls.similarity_min.unwrap_or(0.0);
+        let similarity_min = config.similarity_min.max(wished);
+        let by = clock::now() + config.deadline;
+        let observes = config.mode == SemanticMode::Observe;
+        let look_up = semantic.look_up(key, similarity_min, by, observes)?;
+        self.vector = Some(look_up.vector);
+        if observes {
+            return Err("observed");
+        }
+        let found = before(by + DEADLINE_SLACK, look_up.outcome)
+            .await
+            .ok_or("deadline")?
+            .map_err(|_| "model-failed")??;
+        let age = found.entry.age(clock::now());
+        trip.cache = "semantic";
+        trip.cache_why = Some(format!("similarity={:.4}", found.similarity));
+        trip.cache_entry = Some((found.entry.id, age));
+        Ok(Hit { entry: found.entry })
+    }
+
+    /// `only-if-cached`: 504 instead of going upstream (RFC 9111, 5.2.1.7).
+    ///
+    /// # Errors
+    /// That 504.
+    pub fn refuse_unless_upstream_allowed(&self) -> Result<(), Fault> {
+        if self.controls.only_if_cached {
+            return Err(Fault::client(
+                504,
+                "not_cached",
+                "the request said `only-if-cached` and no cached answer may be served for it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Bytes of a stream to keep for the cache; 0 = none.
+    #[must_use]
+    pub fn keep_bytes_max(&self) -> usize {
+        if self.key.is_none() || self.controls.no_store {
+            return 0;
+        }
+        // Events repeat a frame of about 200 bytes around every few bytes of text.
+        self.config.entry_bytes_max.saturating_mul(16)
+    }
+
+    /// Stores an answer, if it may be stored.
+    pub fn store(
+        &mut self,
+        target: Name,
+        read: impl FnOnce(&Core) -> Result<Answer, &'static str>,
+    ) {
+        if self.controls.no_store {
+            return;
+        }
+        let (Some(key), Some(model)) = (self.key.take(), self.model) else {
+            return;
+        };
+        if let Err(why) = self.try_store(key, model, target, read) {
+            let mut metrics = self.core.metrics.borrow_mut();
+            count(&mut metrics.cache_not_stored, why);
+        }
+    }
+
+    fn try_store(
+        &self,
+        key: Key,
+        model: Name,
+        target: Name,
+        read: impl FnOnce(&Core) -> Result<Answer, &'static str>,
+    ) -> Result<(), &'static str> {
+        let answer = read(self.core)?;
+        if answer.bytes() > self.config.entry_bytes_max {
+            return Err("too-large");
+        }
+        let wished = self.controls.ttl.unwrap_or(self.config.ttl);
+        let shared = &self.core.shared;
+        let semantic = shared
+            .semantic
+            .as_ref()
+            .filter(|_| self.semantic.is_ok() && self.config.semantic.mode != SemanticMode::Off);
+        let storing = Storing {
+            answer,
+            model,
+            key: self.owner,
+            target,
+            at: clock::now(),
+            ttl: wished.min(self.config.ttl),
+            indexed: semantic.is_some(),
+        };
+        let entry = Arc::new(Entry::new(key, storing, Arc::clone(&shared.graveyard)));
+        shared.store.insert(Arc::clone(&entry));
+        if let Some(semantic) = semantic {
+            let vector = self.vector.as_ref().and_then(|slot| slot.get().cloned());
+            if let Err(why) = semantic.index(&entry, vector) {
+                let mut metrics = self.core.metrics.borrow_mut();
+                count(&mut metrics.semantic_refusals, why);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Serves a hit, streamed or whole as asked.
+///
+/// # Errors
+/// None; the signature fits the trip.
+pub async fn serve(
+    hit: &Hit,
+    chat: &ChatRequest,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let entry = &hit.entry;
+    trip.target = Some(entry.target);
+    trip.bought = Bought::Saved(entry.answer.usage);
+    if !chat.stream {
+        let body = entry.answer.render_whole();
+        let _ = reply::whole(client, trip, 200, "application/json", &body).await;
+        return Ok(());
+    }
+    let body = entry.answer.render_stream(chat.wants_usage);
+    let mut out = buffer::take(512 + body.len());
+    reply::begin_head(&mut out, 200, trip, client);
+    encode::header(
+        &mut out,
+        "content-type",
+        b"text/event-stream; charset=utf-8",
+    );
+    encode::header(&mut out, "cache-control", b"no-cache");
+    // The length is known: no need for chunks.
+    let _ = reply::finish_whole(client, out, &body).await;
+    Ok(())
+}

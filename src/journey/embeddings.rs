@@ -1,0 +1,158 @@
+//! The trip of an embedding request: to a provider, or to the model in this process.
+
+use super::attempt::{self, Attempted, Plan};
+use super::core::Core;
+use super::snapshot::{ModelRoute, Site, Snapshot};
+use super::trip::Trip;
+use super::{find_model, reply};
+use crate::accounting::Bought;
+use crate::admission::Grant;
+use crate::api::embeddings::{read_embeddings, read_local, write_answer};
+use crate::api::usage::{self, Usage};
+use crate::embedding::{DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop};
+use crate::error::Fault;
+use crate::listener::{Client, Request};
+use crate::providers::Call;
+use crate::runtime::io::before;
+use crate::runtime::{buffer, clock};
+use crate::telemetry::metrics::Stage;
+use futures_channel::oneshot;
+use std::time::{Duration, Instant};
+
+/// Time allowed for a request to the local model.
+const LOCAL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Serves the request.
+///
+/// # Errors
+/// What the client is told.
+pub async fn serve(
+    core: &Core,
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let asked = read_embeddings(request.body, &mut core.scratch.borrow_mut())?;
+    let route = find_model(snapshot, &asked.model, grant, trip)?;
+    trip.stage_done(core, Stage::Read);
+    if is_local(route) {
+        return serve_locally(core, route, &asked.model, request.body, client, trip).await;
+    }
+    let plan = Plan {
+        call: Call::Embeddings,
+        body: request.body,
+        model_range: &asked.model_range,
+        usage_edit: None,
+        streams: false,
+        passed_headers: attempt::passed_headers(&request.head.headers, &trip.request_id),
+    };
+    if let Attempted::Whole(answer) = attempt::run(core, route, &plan, client, trip).await? {
+        let mut out = buffer::take(512 + answer.body.len());
+        reply::begin_head(&mut out, answer.status, trip, client);
+        out.extend_from_slice(&answer.head.passed);
+        let _ = reply::finish_whole(client, out, &answer.body).await;
+        if (200..300).contains(&answer.status) {
+            let usage = usage::in_answer(&answer.body);
+            trip.bought = usage.map_or(Bought::Unknown, Bought::Reported);
+        }
+        buffer::give(answer.body);
+    }
+    Ok(())
+}
+
+fn is_local(route: &ModelRoute) -> bool {
+    route
+        .targets
+        .first()
+        .is_some_and(|target| matches!(target.site, Site::Local))
+}
+
+async fn serve_locally(
+    core: &Core,
+    route: &ModelRoute,
+    model: &str,
+    body: &[u8],
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    trip.target = route.targets.first().map(|target| target.label);
+    let asked = read_local(body, &mut core.scratch.borrow_mut(), DIMENSIONS)?;
+    let workshop = core.shared.workshop.as_ref().ok_or_else(|| {
+        Fault::gateway(
+            503,
+            "model_not_loaded",
+            "the local model was configured by a reload; it is loaded at the next start",
+        )
+    })?;
+    let by = clock::now() + LOCAL_DEADLINE;
+    let mut vectors = Vec::with_capacity(asked.inputs.len());
+    let mut tokens = 0;
+    // One at a time: a request with many texts must not fill the queue that the cache needs.
+    for (at, text) in asked.inputs.into_iter().enumerate() {
+        let (vector, count) = embed(workshop, text, by)
+            .await
+            .map_err(|fault| fault.on(format!("input[{at}]")))?;
+        vectors.push(vector);
+        tokens += count as u64;
+    }
+    let answer = write_answer(model, &vectors, tokens, asked.base64);
+    trip.bought = Bought::Reported(Usage {
+        prompt: tokens,
+        completion: 0,
+        cached: 0,
+    });
+    let _ = reply::whole(client, trip, 200, "application/json", &answer).await;
+    Ok(())
+}
+
+async fn embed(workshop: &Workshop, text: String, by: Instant) -> Result<(Vector, usize), Fault> {
+    let busy = |message: &'static str| Fault {
+        retry_after: Some("1".into()),
+        ..Fault::gateway(503, "model_busy", message)
+    };
+    let (reply, outcome) = oneshot::channel();
+    workshop
+        .embed_any(text, Some(by), move |embedded| {
+            let _ = reply.send(embedded);
+        })
+        .map_err(|refused| match refused {
+            Refused::QueueFull => busy("the local model's queue is full (embedding.queue_max)"),
+            Refused::NotReady => not_ready(workshop),
+        })?;
+    let embedded = before(by, outcome)
+        .await
+        .and_then(Result::ok)
+        .ok_or_else(|| busy("the local model did not answer in time"))?;
+    match embedded {
+        Ok(embedded) => Ok((embedded.vector, embedded.tokens)),
+        Err(EmbedError::Empty) => Err(Fault::client(
+            400,
+            "invalid_request",
+            "an input must not be empty",
+        )),
+        Err(EmbedError::OverWindow { tokens }) => Err(Fault::client(
+            400,
+            "context_length_exceeded",
+            format!("an input has {tokens} tokens; the local model's window is {WINDOW_TOKENS}"),
+        )),
+        Err(EmbedError::Deadline) => Err(busy("the local model did not answer in time")),
+        Err(error) => Err(Fault::gateway(
+            500,
+            "model_failed",
+            format!("the local model failed: {error:?}"),
+        )),
+    }
+}
+
+fn not_ready(workshop: &Workshop) -> Fault {
+    let message = match workshop.state() {
+        State::Failed(why) => format!("the local model could not be loaded: {why}"),
+        _ => "the local model is still loading; try again in a moment".to_owned(),
+    };
+    Fault {
+        retry_after: Some("1".into()),
+        ..Fault::gateway(503, "model_not_ready", message)
+    }
+}

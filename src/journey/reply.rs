@@ -1,0 +1,110 @@
+//! Writing answers: heads with Ringside's headers, whole bodies, faults.
+
+use super::trip::Trip;
+use crate::error::Fault;
+use crate::http::encode;
+use crate::listener::Client;
+use crate::runtime::buffer;
+use crate::runtime::io::IoFault;
+
+/// Upstream headers that cross to the client, beside the framing that is made anew. Rate-limit
+/// headers do not: they tell of the provider's key, which others use too.
+pub const PASSED_TO_CLIENT: [&str; 5] = [
+    "content-type",
+    "content-encoding",
+    "retry-after",
+    "retry-after-ms",
+    "openai-processing-ms",
+];
+
+/// The head of an answer, up to but without its framing.
+pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Client) {
+    trip.status = status;
+    encode::status_line(out, status);
+    encode::header(out, "x-request-id", trip.request_id.as_bytes());
+    if trip.operation == "chat" {
+        encode::header(out, "x-ringside-cache", trip.cache.as_bytes());
+        if let Some(why) = &trip.cache_why {
+            encode::header(out, "x-ringside-cache-why", why.as_bytes());
+        }
+        if let Some((id, age)) = trip.cache_entry {
+            encode::header(
+                out,
+                "x-ringside-cache-entry",
+                format!("{id:032x}").as_bytes(),
+            );
+            encode::header_u64(out, "age", age.as_secs());
+        }
+    }
+    if let Some(target) = trip.target {
+        encode::header(out, "x-ringside-target", target.text().as_bytes());
+    }
+    encode::header_u64(out, "x-ringside-attempts", u64::from(trip.attempts));
+    let overhead_us = u64::try_from(trip.overhead().as_micros()).unwrap_or(u64::MAX);
+    encode::header_u64(out, "x-ringside-overhead-us", overhead_us);
+    if client.says_close() {
+        encode::header(out, "connection", b"close");
+    } else if client.is_http10 {
+        encode::header(out, "connection", b"keep-alive");
+    }
+}
+
+/// Sends a whole answer of Ringside's own.
+///
+/// # Errors
+/// The client is gone.
+pub async fn whole(
+    client: &mut Client,
+    trip: &mut Trip,
+    status: u16,
+    content_type: &str,
+    body: &[u8],
+) -> Result<(), IoFault> {
+    let mut out = buffer::take(512 + body.len());
+    begin_head(&mut out, status, trip, client);
+    encode::header(&mut out, "content-type", content_type.as_bytes());
+    finish_whole(client, out, body).await
+}
+
+/// Ends a head with its length, appends the body, sends both.
+///
+/// # Errors
+/// The client is gone.
+pub async fn finish_whole(
+    client: &mut Client,
+    mut out: Vec<u8>,
+    body: &[u8],
+) -> Result<(), IoFault> {
+    encode::content_length(&mut out, body.len() as u64);
+    encode::end_head(&mut out);
+    if !client.is_head {
+        out.extend_from_slice(body);
+    }
+    if client.says_close() {
+        client.keep_alive = false;
+    }
+    let (sent, out) = client.write(out).await;
+    buffer::give(out);
+    sent
+}
+
+/// Sends a fault in the envelope of the API that was called.
+pub async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
+    trip.fault = Some(fault.code);
+    let body = fault.envelope();
+    let mut out = buffer::take(1024 + body.len());
+    begin_head(&mut out, fault.status, trip, client);
+    encode::header(&mut out, "content-type", b"application/json");
+    if let Some(after) = &fault.retry_after {
+        encode::header(&mut out, "retry-after", after.as_bytes());
+    }
+    if let Some(allow) = fault.allow {
+        encode::header(&mut out, "allow", allow.as_bytes());
+    }
+    if trip.attempts > 1 {
+        // The targets were tried here already: an SDK's own retries would multiply them.
+        encode::header(&mut out, "x-should-retry", b"false");
+    }
+    // A client that is gone needs no answer.
+    let _ = finish_whole(client, out, body.as_bytes()).await;
+}

@@ -1,0 +1,198 @@
+//! The configuration as the data plane uses it: immutable, swapped whole on reload.
+
+use crate::admission::KeyTable;
+use crate::config::model::{Config, Model, Place, Provider as ProviderConfig, Secret};
+use crate::providers::{Provider, provider};
+use crate::routing::{Candidate, RoutingPolicy, policy};
+use crate::runtime::tls::{ClientSettings, client_settings};
+use crate::telemetry::Name;
+use crate::upstream::Endpoint;
+use crate::upstream::endpoint::{Addresses, Limits};
+use std::collections::HashMap;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// One configuration, ready for use.
+pub struct Snapshot {
+    /// As validated.
+    pub config: Config,
+    /// Virtual keys.
+    pub keys: KeyTable,
+    /// Models by name.
+    pub models: HashMap<String, ModelRoute>,
+    /// Model names in the order of the file.
+    pub model_names: Vec<String>,
+}
+
+/// A model and where it is served.
+pub struct ModelRoute {
+    /// Its name.
+    pub name: Name,
+    /// Hash of what it resolves to; part of the cache's scope, so that a change of targets is a
+    /// change of scope.
+    pub identity: u64,
+    /// Orders its targets.
+    pub policy: &'static dyn RoutingPolicy,
+    /// What the policy sees of its targets.
+    pub candidates: Vec<Candidate>,
+    /// Its targets, in the same order.
+    pub targets: Vec<TargetRoute>,
+}
+
+/// One target.
+pub struct TargetRoute {
+    /// `provider/model`.
+    pub label: Name,
+    /// Model name at the target.
+    pub model: String,
+    /// Where it is.
+    pub site: Site,
+}
+
+/// Where a target is.
+pub enum Site {
+    /// At a provider.
+    Remote(Arc<RemoteSite>),
+    /// The embedding model in this process.
+    Local,
+}
+
+/// A provider, ready to be called.
+pub struct RemoteSite {
+    /// Its name.
+    pub provider: String,
+    /// Its dialect.
+    pub dialect: &'static dyn Provider,
+    /// Where it is reached.
+    pub endpoint: Endpoint,
+    /// API keys, rotated.
+    pub api_keys: Vec<Secret>,
+}
+
+/// What outlives a configuration: endpoints keep their identity (and so their pooled connections),
+/// hosts their addresses, over a reload.
+#[derive(Default)]
+pub struct Registry {
+    endpoints: Vec<String>,
+    hosts: HashMap<(String, u16), Arc<Addresses>>,
+    trust: HashMap<Option<Vec<u8>>, ClientSettings>,
+}
+
+impl Registry {
+    /// The host names in use, to be resolved.
+    pub fn hosts(&self) -> impl Iterator<Item = &Arc<Addresses>> {
+        self.hosts.values().filter(|host| host.is_name())
+    }
+
+    fn endpoint(&mut self, provider: &ProviderConfig) -> Result<Endpoint, String> {
+        let url = provider.base_url.clone();
+        let tls = match url.tls {
+            false => None,
+            true => Some(self.trusted(provider)?),
+        };
+        let identity = format!(
+            "{}:{}:{}:{:?}",
+            url.tls, url.host, url.port, provider.ca_pem
+        );
+        let known = self.endpoints.iter().position(|known| *known == identity);
+        let id = known.unwrap_or_else(|| {
+            self.endpoints.push(identity);
+            self.endpoints.len() - 1
+        });
+        let addresses = self
+            .hosts
+            .entry((url.host.clone(), url.port))
+            .or_insert_with(|| Arc::new(Addresses::new(&url.host, url.port)));
+        let limits = Limits {
+            connect: provider.connect_timeout,
+            tls: provider.tls_timeout,
+            first_byte: provider.first_byte_timeout,
+            read: provider.read_timeout,
+            idle: provider.idle_timeout,
+            idle_max: provider.idle_connections_max,
+        };
+        let id = u32::try_from(id).map_err(|_| "too many endpoints".to_owned())?;
+        Ok(Endpoint::new(id, url, tls, limits, Arc::clone(addresses)))
+    }
+
+    fn trusted(&mut self, provider: &ProviderConfig) -> Result<ClientSettings, String> {
+        if let Some(settings) = self.trust.get(&provider.ca_pem) {
+            return Ok(Arc::clone(settings));
+        }
+        let settings = client_settings(provider.ca_pem.as_deref())
+            .map_err(|why| format!("providers.{}: {why}", provider.name))?;
+        self.trust
+            .insert(provider.ca_pem.clone(), Arc::clone(&settings));
+        Ok(settings)
+    }
+}
+
+impl Snapshot {
+    /// Makes a configuration ready for use.
+    ///
+    /// # Errors
+    /// Something only this step can see, e.g. no trusted root certificates.
+    pub fn new(config: Config, registry: &mut Registry) -> Result<Self, String> {
+        let mut sites = Vec::new();
+        for one in &config.providers {
+            sites.push(Arc::new(RemoteSite {
+                provider: one.name.clone(),
+                dialect: provider(&one.dialect)
+                    .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
+                endpoint: registry.endpoint(one)?,
+                api_keys: one.api_keys.clone(),
+            }));
+        }
+        let mut models = HashMap::new();
+        for model in &config.models {
+            models.insert(model.name.clone(), model_route(model, &config, &sites)?);
+        }
+        Ok(Self {
+            keys: KeyTable::new(&config.keys, config.cache.scope),
+            model_names: config.models.iter().map(|one| one.name.clone()).collect(),
+            models,
+            config,
+        })
+    }
+}
+
+fn model_route(
+    model: &Model,
+    config: &Config,
+    sites: &[Arc<RemoteSite>],
+) -> Result<ModelRoute, String> {
+    let mut identity = format!("{}\0", model.name);
+    let mut targets = Vec::new();
+    let mut candidates = Vec::new();
+    for target in &model.targets {
+        let (provider_name, site) = match target.place {
+            Place::Local => ("local", Site::Local),
+            Place::Provider(at) => {
+                let site = sites.get(at).ok_or("a target names no provider")?;
+                let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
+                identity.push_str(&format!("{url:?}\0"));
+                (site.provider.as_str(), Site::Remote(Arc::clone(site)))
+            }
+        };
+        let label = format!("{provider_name}/{}", target.model);
+        identity.push_str(&label);
+        identity.push('\0');
+        candidates.push(Candidate {
+            priority: target.priority,
+            weight: target.weight,
+        });
+        targets.push(TargetRoute {
+            label: Name::new(&label),
+            model: target.model.clone(),
+            site,
+        });
+    }
+    Ok(ModelRoute {
+        name: Name::new(&model.name),
+        identity: xxh3_64(identity.as_bytes()),
+        policy: policy(&model.policy)
+            .ok_or_else(|| format!("unknown policy `{}`", model.policy))?,
+        candidates,
+        targets,
+    })
+}

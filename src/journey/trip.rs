@@ -1,0 +1,159 @@
+//! The facts of one trip, gathered on the way: for the answer's headers, the metrics and the record.
+
+use super::core::Core;
+use crate::accounting::Bought;
+use crate::api::usage::Usage;
+use crate::listener::Request;
+use crate::runtime::clock;
+use crate::telemetry::access::AccessRecord;
+use crate::telemetry::metrics::{Stage, count};
+use crate::telemetry::{Name, ids};
+use std::time::{Duration, Instant};
+
+/// One trip.
+pub struct Trip {
+    /// Id, echoed to the client.
+    pub request_id: String,
+    /// When the request was complete.
+    pub started_at: Instant,
+    /// Operation, for metrics.
+    pub operation: &'static str,
+    /// Virtual key.
+    pub key: Option<Name>,
+    /// Team of the key.
+    pub team: Option<Name>,
+    /// Model asked for.
+    pub model: Option<Name>,
+    /// Target that answered, or was tried last.
+    pub target: Option<Name>,
+    /// Cache outcome.
+    pub cache: &'static str,
+    /// Why, in words for a header.
+    pub cache_why: Option<String>,
+    /// Entry served and its age.
+    pub cache_entry: Option<(u128, Duration)>,
+    /// Upstream attempts made.
+    pub attempts: u32,
+    /// Status sent.
+    pub status: u16,
+    /// The answer is streamed.
+    pub stream: bool,
+    /// Tokens and money.
+    pub bought: Bought,
+    /// Code of the fault sent.
+    pub fault: Option<&'static str>,
+    /// What broke, for the operator.
+    pub detail: Option<String>,
+    /// Time spent waiting for upstream.
+    pub waited: Duration,
+    /// From the request sent upstream to its first byte.
+    pub first_byte: Option<Duration>,
+    stage_began_at: Instant,
+    overhead: Option<Duration>,
+}
+
+impl Trip {
+    /// Begins.
+    #[must_use]
+    pub fn begin(request: &Request<'_>) -> Self {
+        let callers = request.head.headers.get_str("x-request-id");
+        Self::at(request.received_at, ids::request_id(callers))
+    }
+
+    /// The trip of what is no proper request.
+    #[must_use]
+    pub fn rejected() -> Self {
+        Self::at(clock::now(), ids::request_id(None))
+    }
+
+    fn at(started_at: Instant, request_id: String) -> Self {
+        Self {
+            request_id,
+            started_at,
+            operation: "none",
+            key: None,
+            team: None,
+            model: None,
+            target: None,
+            cache: "bypass",
+            cache_why: None,
+            cache_entry: None,
+            attempts: 0,
+            status: 0,
+            stream: false,
+            bought: Bought::Nothing,
+            fault: None,
+            detail: None,
+            waited: Duration::ZERO,
+            first_byte: None,
+            stage_began_at: started_at,
+            overhead: None,
+        }
+    }
+
+    /// Ends a stage: its time is measured from the end of the one before.
+    pub fn stage_done(&mut self, core: &Core, stage: Stage) {
+        let now = clock::now();
+        let time = now.saturating_duration_since(self.stage_began_at);
+        self.stage_began_at = now;
+        core.metrics.borrow_mut().stage(stage, time);
+    }
+
+    /// What the gateway added until now: total time less the time spent waiting for upstream. Fixed
+    /// by the first call, which is when the answer's head is written.
+    pub fn overhead(&mut self) -> Duration {
+        *self.overhead.get_or_insert_with(|| {
+            clock::now()
+                .saturating_duration_since(self.started_at)
+                .saturating_sub(self.waited)
+        })
+    }
+
+    /// Books everything.
+    pub fn end(mut self, core: &Core, logs_requests: bool) {
+        let overhead = self.overhead();
+        let duration = clock::now().saturating_duration_since(self.started_at);
+        let mut metrics = core.metrics.borrow_mut();
+        count(&mut metrics.requests, (self.operation, self.status));
+        metrics.stage(Stage::Total, overhead);
+        if let Some(model) = self.model {
+            metrics.request_duration(self.operation, model, duration);
+            crate::accounting::settle(&mut metrics, self.key, model, self.bought);
+        }
+        if self.operation == "chat" && self.status != 0 {
+            count(&mut metrics.cache_lookups, self.cache);
+        }
+        if !logs_requests {
+            return;
+        }
+        let record = AccessRecord {
+            at: clock::since_epoch(),
+            request_id: self.request_id,
+            key: self.key,
+            team: self.team,
+            operation: self.operation,
+            model: self.model,
+            target: self.target,
+            status: self.status,
+            stream: self.stream,
+            cache: self.cache,
+            attempts: self.attempts,
+            usage: usage(self.bought),
+            duration,
+            upstream_first_byte: self.first_byte,
+            overhead,
+            fault: self.fault,
+            detail: self.detail,
+        };
+        if core.records.push(record).is_err() {
+            metrics.records_dropped += 1;
+        }
+    }
+}
+
+fn usage(bought: Bought) -> Option<Usage> {
+    match bought {
+        Bought::Reported(usage) => Some(usage),
+        _ => None,
+    }
+}
