@@ -1,0 +1,122 @@
+//! Admission: who may call, and what.
+
+use crate::harness::*;
+use serde_json::json;
+
+/// SHA-256 of `secret-b`.
+fn sha256(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[test]
+fn keys_open_their_models_and_nothing_else() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.key"), "secret-a").unwrap();
+        let config = format!(
+            "{}{}{}[[keys]]\nname = \"a\"\nsecret = \"file:a.key\"\nteam = \"pay\"\n[[keys]]\nname = \"b\"\nsha256 = \"{}\"\nmodels = [\"other\"]\n",
+            upstream.provider("up"),
+            model("m", &["up"]),
+            model("other", &["up"]),
+            sha256("secret-b"),
+        );
+        let gateway = Setup::new(driver, config).start_in(folder);
+        let call = |headers: &[(&str, &str)]| {
+            gateway
+                .connect()
+                .post("/v1/chat/completions", headers, &ask("hello"))
+        };
+        assert_eq!(call(&[("authorization", "Bearer secret-a")]).status, 200);
+        assert_eq!(call(&[("x-api-key", "secret-a")]).status, 200);
+        assert_eq!(call(&[("api-key", "secret-a")]).status, 200);
+        for (headers, status, code) in [
+            (&[][..], 401, "missing_api_key"),
+            (
+                &[("authorization", "Bearer secret-x")],
+                401,
+                "invalid_api_key",
+            ),
+            (&[("authorization", "secret-a")], 401, "invalid_api_key"),
+            (
+                &[("authorization", "Bearer secret-b")],
+                403,
+                "model_not_allowed",
+            ),
+        ] {
+            let reply = call(headers);
+            assert_eq!((reply.status, reply.error().0.as_str()), (status, code));
+        }
+        // The client's key never reaches the provider, nor the log.
+        assert_eq!(upstream.last().header("authorization"), None);
+        let line = gateway.wait_for_log(|line| line["key"] == "a");
+        assert_eq!(line["team"], "pay");
+        assert!(!gateway.log_lines().concat().contains("secret-"));
+        // Lists and messages name only what the key may use.
+        let mut client = gateway.connect();
+        client
+            .send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\nauthorization: Bearer secret-b\r\n\r\n");
+        let listed = client.reply().json();
+        let names: Vec<_> = listed["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].clone())
+            .collect();
+        assert_eq!(names, ["other"]);
+        let unknown = json!({"model": "x", "messages": [{"role": "user", "content": "a"}]});
+        let reply = gateway.connect().post(
+            "/v1/chat/completions",
+            &[("authorization", "Bearer secret-b")],
+            &unknown,
+        );
+        assert_eq!(reply.status, 404);
+        assert!(
+            reply.error().1.ends_with("known models: other"),
+            "{reply:?}"
+        );
+    });
+}
+
+#[test]
+fn without_keys_only_this_machine_is_served() {
+    on_both_drivers(|driver| {
+        let Some(own) = own_address() else {
+            panic!("this machine has no address beside loopback to test with");
+        };
+        let upstream = Upstream::echo();
+        let gateway = Setup::new(driver, upstream.config())
+            .server("listen = \"0.0.0.0:0\"\n")
+            .start();
+        let port = gateway.address.rsplit(':').next().unwrap();
+        let remote =
+            Client::connect(&format!("{own}:{port}")).post("/v1/chat/completions", &[], &ask("x"));
+        assert_eq!(
+            (remote.status, remote.error().0.as_str()),
+            (403, "keys_required")
+        );
+        let local = Client::connect(&format!("127.0.0.1:{port}")).post(
+            "/v1/chat/completions",
+            &[],
+            &ask("x"),
+        );
+        assert_eq!(local.status, 200);
+    });
+}
+
+/// An address of this machine that is not loopback. Connecting from it to itself stays inside the
+/// machine.
+fn own_address() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/net/fib_trie").ok()?;
+    let lines: Vec<&str> = text.lines().collect();
+    lines.windows(2).find_map(|pair| {
+        let address = pair[0].trim().strip_prefix("|-- ")?;
+        let local = pair[1].contains("/32 host LOCAL");
+        (local && !address.starts_with("127.")).then(|| address.to_owned())
+    })
+}

@@ -1,0 +1,224 @@
+//! The model in this process: embeddings for callers, semantic answers, and serving without it.
+
+use crate::harness::*;
+use serde_json::json;
+
+const LOCAL: &str = "[[models]]\nname = \"embed\"\ntargets = [{ provider = \"local\" }]\n";
+const SERVE: &str = "[cache.semantic]\nmode = \"serve\"\nsimilarity_min = 0.9\ndeadline = \"5s\"\n";
+
+pub fn ready(gateway: &Gateway) {
+    wait_until("the model is loaded", || {
+        let state = gateway.info()["embedding"].clone();
+        assert_ne!(
+            state["state"], "failed",
+            "{state} (run models/fetch-runtime)"
+        );
+        state["state"] == "ready"
+    });
+}
+
+#[test]
+fn embeddings_are_served_in_process() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let gateway = Setup::new(driver, upstream.config() + LOCAL).start();
+        ready(&gateway);
+        let texts = [
+            "The cat sat on the mat.",
+            "A cat was sitting on the mat.",
+            "Interest rates rose.",
+        ];
+        let reply = gateway.post("/v1/embeddings", &json!({"model": "embed", "input": texts}));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(
+            reply.header("x-ringside-target"),
+            Some("local/all-MiniLM-L6-v2")
+        );
+        let body = reply.json();
+        let vectors: Vec<Vec<f64>> = (0..3)
+            .map(|at| {
+                body["data"][at]["embedding"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|one| one.as_f64().unwrap())
+                    .collect()
+            })
+            .collect();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        assert_eq!(vectors[0].len(), 384);
+        assert!((dot(&vectors[0], &vectors[0]) - 1.0).abs() < 1e-3);
+        assert!(dot(&vectors[0], &vectors[1]) > 0.8);
+        assert!(dot(&vectors[0], &vectors[2]) < 0.4);
+        assert!(body["usage"]["prompt_tokens"].as_u64().unwrap() > 15);
+        for (input, status, says) in [
+            (json!([]), 400, "input"),
+            (json!(""), 400, "empty"),
+            (json!("word ".repeat(400)), 400, "window"),
+            (json!([1, 2]), 400, "token ids"),
+        ] {
+            let reply = gateway.post("/v1/embeddings", &json!({"model": "embed", "input": input}));
+            assert_eq!(reply.status, status, "{reply:?}");
+            assert!(reply.error().1.contains(says), "{reply:?}");
+        }
+        // The embedding model is no chat model.
+        let chat = gateway.chat(&with(ask("x"), "model", "embed".into()));
+        assert_eq!(
+            (chat.status, chat.error().0.as_str()),
+            (400, "wrong_operation")
+        );
+        // Other models go to their provider, the body untouched but for the name.
+        let sent = json!({"model": "m", "input": "x", "odd": {"b": 1, "a": 2}});
+        gateway.post("/v1/embeddings", &sent);
+        let seen = upstream.last();
+        assert!(seen.line.starts_with("POST /v1/embeddings "));
+        assert_eq!(
+            String::from_utf8(seen.message.body).unwrap(),
+            sent.to_string().replace("\"m\"", "\"m-at-up\"")
+        );
+    });
+}
+
+#[test]
+fn the_same_question_in_other_words_is_answered_from_the_cache() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let gateway = Setup::new(driver, upstream.config() + SERVE).start();
+        ready(&gateway);
+        let first = gateway.chat(&ask("What is the capital of France?"));
+        assert_eq!(first.cache(), "miss");
+        assert_eq!(first.header("x-ringside-cache-why"), Some("scope-empty"));
+        gateway.wait_for_metric("ringside_cache_vectors", 1.0);
+        let other = gateway.chat(&ask("What is the capital city of France?"));
+        assert_eq!(other.cache(), "semantic", "{other:?}");
+        assert!(
+            other
+                .header("x-ringside-cache-why")
+                .unwrap()
+                .starts_with("similarity=0.9")
+        );
+        assert_eq!(other.content(), first.content());
+        let streamed = gateway.chat(&ask_stream("What is the capital city of France?"));
+        assert_eq!(
+            (streamed.cache(), streamed.content()),
+            ("semantic", first.content())
+        );
+        let unrelated = gateway.chat(&ask("How do I bake sourdough bread?"));
+        assert_eq!(
+            (unrelated.cache(), unrelated.header("x-ringside-cache-why")),
+            ("miss", Some("similarity"))
+        );
+        // A caller may tighten, never loosen.
+        let strict = gateway.connect().post(
+            "/v1/chat/completions",
+            &[("x-ringside-similarity-min", "0.9999")],
+            &ask("What is the capital city of France??"),
+        );
+        assert_eq!(strict.cache(), "miss");
+        let loose = gateway.connect().post(
+            "/v1/chat/completions",
+            &[("x-ringside-similarity-min", "0.1")],
+            &ask("Who painted the Mona Lisa?"),
+        );
+        assert_eq!(loose.cache(), "miss");
+        // What is deleted is not found by meaning either.
+        gateway.admin("DELETE", "/cache");
+        gateway.wait_for_metric("ringside_cache_vectors", 0.0);
+        assert_eq!(
+            gateway
+                .chat(&ask("What is the capital city of France?"))
+                .cache(),
+            "miss"
+        );
+    });
+}
+
+#[test]
+fn what_the_model_cannot_see_whole_is_never_matched_by_meaning() {
+    let upstream = Upstream::echo();
+    let gateway = Setup::new("io_uring", upstream.config() + SERVE).start();
+    ready(&gateway);
+    let long = "word ".repeat(300);
+    gateway.chat(&ask("seed the scope"));
+    gateway.wait_for_metric("ringside_cache_vectors", 1.0);
+    for (question, why) in [
+        (format!("{long} about the ocean"), "over-window"),
+        (format!("{long} drop the table"), "over-window"),
+        ("What does \u{2f999} mean?".to_owned(), "unknown-token"),
+    ] {
+        let reply = gateway.chat(&ask(&question));
+        assert_eq!(
+            (reply.cache(), reply.header("x-ringside-cache-why")),
+            ("miss", Some(why))
+        );
+        // Word for word it still is.
+        assert_eq!(gateway.chat(&ask(&question)).cache(), "exact");
+    }
+}
+
+#[test]
+fn observing_serves_nothing_and_counts() {
+    let upstream = Upstream::echo();
+    let config = upstream.config() + &SERVE.replace("serve", "observe");
+    let gateway = Setup::new("epoll", config).start();
+    ready(&gateway);
+    gateway.chat(&ask("What is the capital of France?"));
+    gateway.wait_for_metric("ringside_cache_vectors", 1.0);
+    let other = gateway.chat(&ask("What is the capital city of France?"));
+    assert_eq!(
+        (other.cache(), other.header("x-ringside-cache-why")),
+        ("miss", Some("observed"))
+    );
+    gateway.wait_for_metric("ringside_cache_observed_total{outcome=\"hit\"}", 1.0);
+    assert_eq!(upstream.count(), 2);
+}
+
+#[test]
+fn without_the_model_file_the_gateway_serves_and_says_why() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let config = format!(
+            "{}{LOCAL}{SERVE}[embedding]\nmodel_dir = \"no/such/folder\"\n",
+            upstream.config()
+        );
+        let gateway = Setup::new(driver, config).start();
+        wait_until("it has failed to load", || {
+            gateway.info()["embedding"]["state"] == "failed"
+        });
+        let reason = gateway.info()["embedding"]["reason"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(reason.contains("no/such/folder"), "{reason}");
+        let reply = gateway.chat(&ask("x"));
+        assert_eq!(
+            (reply.status, reply.header("x-ringside-cache-why")),
+            (200, Some("model-not-ready"))
+        );
+        let reply = gateway.post("/v1/embeddings", &json!({"model": "embed", "input": "x"}));
+        assert_eq!(reply.status, 503);
+        assert!(reply.error().1.contains("no/such/folder"), "{reply:?}");
+    });
+}
+
+#[test]
+fn a_deadline_that_is_too_short_is_a_counted_miss() {
+    let upstream = Upstream::echo();
+    let config = upstream.config() + &SERVE.replace("5s", "1ms");
+    let gateway = Setup::new("io_uring", config).start();
+    ready(&gateway);
+    gateway.chat(&ask("What is the capital of France?"));
+    gateway.wait_for_metric("ringside_cache_vectors", 1.0);
+    // Long enough that embedding it takes longer than a millisecond.
+    let slow = "Please explain in a few words why the sky is blue at noon and red in the evening. "
+        .repeat(8);
+    let reply = gateway.chat(&ask(&slow));
+    assert_eq!(
+        (reply.status, reply.header("x-ringside-cache-why")),
+        (200, Some("deadline"))
+    );
+    assert_eq!(
+        gateway.metric("ringside_cache_semantic_refusals_total{reason=\"deadline\"}"),
+        1.0
+    );
+}

@@ -1,0 +1,18 @@
+//! Tests of the running process against real sockets, grouped by property, on both drivers.
+
+mod harness;
+
+mod admission;
+mod bad_input;
+mod cache;
+mod cancel_safety;
+mod control_plane;
+mod drain;
+mod failover;
+mod framing;
+mod local_model;
+mod reload;
+mod scoping;
+mod smuggling;
+mod streams;
+mod transports;
