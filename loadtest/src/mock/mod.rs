@@ -1,0 +1,9 @@
+//! An OpenAI-compatible provider that does as it is told.
+//!
+//! Answers carry an id derived from the question, so that an answer to another question can be seen.
+
+pub mod answer;
+pub mod behaviour;
+mod serve;
+
+pub use serve::{Mock, run};
