@@ -1,6 +1,9 @@
 //! The chunked transfer coding, decoded by a small state machine that survives any split.
 
-use super::limits::{CHUNK_EXTENSION_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, TRAILER_BYTES_MAX};
+use super::limits::{
+    CHUNK_EXTENSION_BYTES_MAX, CHUNK_EXTENSIONS_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, HEADERS_MAX,
+    TRAILER_BYTES_MAX,
+};
 use std::fmt;
 
 /// Why a body cannot be read.
@@ -23,12 +26,13 @@ impl fmt::Display for BodyError {
             ),
             Self::ChunkExtension => write!(
                 f,
-                "a chunk's extensions are malformed or longer than {CHUNK_EXTENSION_BYTES_MAX} bytes"
+                "a chunk's extensions are malformed or longer than {CHUNK_EXTENSION_BYTES_MAX} bytes, \
+                 {CHUNK_EXTENSIONS_BYTES_MAX} in the whole body"
             ),
             Self::ChunkLineEnd => f.write_str("a chunk does not end in CR LF"),
             Self::Trailer => write!(
                 f,
-                "the trailers are malformed or longer than {TRAILER_BYTES_MAX} bytes"
+                "the trailers are malformed, more than {HEADERS_MAX} or longer than {TRAILER_BYTES_MAX} bytes"
             ),
             Self::Truncated => f.write_str("the body ended before its end"),
         }
@@ -39,6 +43,10 @@ impl fmt::Display for BodyError {
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     state: State,
+    /// Bytes of extensions in all chunks so far: cheap to send, and no part of the body's own limit.
+    extensions_bytes: usize,
+    trailer_bytes: usize,
+    trailers: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,15 +73,10 @@ enum State {
     DataCarriageReturn,
     DataLineFeed,
     /// At the start of a trailer line.
-    TrailerStart {
-        bytes: usize,
-    },
-    Trailer {
-        bytes: usize,
-    },
-    TrailerLineFeed {
-        bytes: usize,
-    },
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLineFeed,
     /// Behind the CR of the last, empty line.
     LastLineFeed,
     Done,
@@ -108,12 +111,39 @@ impl ChunkDecoder {
                     };
                 }
                 state => {
+                    self.count(*byte)?;
                     self.state = step(state, *byte)?;
                     at += 1;
                 }
             }
         }
         Ok(at)
+    }
+
+    /// Bounds what a body may hold beside its data.
+    fn count(&mut self, byte: u8) -> Result<(), BodyError> {
+        match self.state {
+            State::Extension { .. } => {
+                self.extensions_bytes += 1;
+                if self.extensions_bytes > CHUNK_EXTENSIONS_BYTES_MAX {
+                    return Err(BodyError::ChunkExtension);
+                }
+            }
+            State::TrailerStart
+            | State::TrailerName
+            | State::TrailerValue
+            | State::TrailerLineFeed => {
+                self.trailer_bytes += 1;
+                if matches!(self.state, State::TrailerStart) && byte != b'\r' {
+                    self.trailers += 1;
+                }
+                if self.trailer_bytes > TRAILER_BYTES_MAX || self.trailers > HEADERS_MAX {
+                    return Err(BodyError::Trailer);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -133,28 +163,31 @@ fn step(state: State, byte: u8) -> Result<State, BodyError> {
             })
         }
         (State::Extension { .. }, _) => Err(BodyError::ChunkExtension),
-        (State::SizeLineFeed { size: 0 }, b'\n') => Ok(State::TrailerStart { bytes: 0 }),
+        (State::SizeLineFeed { size: 0 }, b'\n') => Ok(State::TrailerStart),
         (State::SizeLineFeed { size }, b'\n') => Ok(State::Data { left: size }),
         (State::SizeLineFeed { .. }, _) => Err(BodyError::ChunkLineEnd),
         (State::DataCarriageReturn, b'\r') => Ok(State::DataLineFeed),
         (State::DataLineFeed, b'\n') => Ok(State::SizeStart),
         (State::DataCarriageReturn | State::DataLineFeed, _) => Err(BodyError::ChunkLineEnd),
-        (State::TrailerStart { .. }, b'\r') => Ok(State::LastLineFeed),
-        // A trailer line must not begin with white space: that would be a folded one.
-        (State::TrailerStart { .. }, b' ' | b'\t') => Err(BodyError::Trailer),
-        (State::Trailer { bytes }, b'\r') => Ok(State::TrailerLineFeed { bytes }),
-        (State::TrailerStart { .. } | State::Trailer { .. }, b'\n' | 0) => Err(BodyError::Trailer),
-        (State::TrailerStart { bytes } | State::Trailer { bytes }, _)
-            if bytes < TRAILER_BYTES_MAX =>
-        {
-            Ok(State::Trailer { bytes: bytes + 1 })
+        (State::TrailerStart, b'\r') => Ok(State::LastLineFeed),
+        (State::TrailerName, b':') => Ok(State::TrailerValue),
+        // What is no header line may be the next request to another parser.
+        (State::TrailerStart | State::TrailerName, _) if is_token(byte) => Ok(State::TrailerName),
+        (State::TrailerValue, b'\r') => Ok(State::TrailerLineFeed),
+        (State::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::TrailerValue),
+        (State::TrailerStart | State::TrailerName | State::TrailerValue, _) => {
+            Err(BodyError::Trailer)
         }
-        (State::TrailerStart { .. } | State::Trailer { .. }, _) => Err(BodyError::Trailer),
-        (State::TrailerLineFeed { bytes }, b'\n') => Ok(State::TrailerStart { bytes }),
+        (State::TrailerLineFeed, b'\n') => Ok(State::TrailerStart),
         (State::LastLineFeed, b'\n') => Ok(State::Done),
-        (State::TrailerLineFeed { .. } | State::LastLineFeed, _) => Err(BodyError::Trailer),
+        (State::TrailerLineFeed | State::LastLineFeed, _) => Err(BodyError::Trailer),
         (State::Data { .. } | State::Done, _) => Ok(state),
     }
+}
+
+/// A character of a header's name (RFC 9110, 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn digit(size: u64, digits: usize, byte: u8) -> Result<State, BodyError> {
@@ -200,6 +233,8 @@ mod tests {
     fn the_table_of_refusals() {
         let long_extension = format!("1;{}\r\n", "x".repeat(300));
         let long_trailer = format!("0\r\na: {}\r\n", "x".repeat(9000));
+        let many_extensions = format!("1;{}\r\na\r\n", "x".repeat(250)).repeat(40);
+        let many_trailers = format!("0\r\n{}\r\n", "a:\r\n".repeat(65));
         for (bytes, error) in [
             (&b"\r\n"[..], BodyError::ChunkSize),
             (b"g\r\n", BodyError::ChunkSize),
@@ -217,7 +252,13 @@ mod tests {
             (b"0\r\n x: y\r\n", BodyError::Trailer),
             (b"0\r\nx: y\n", BodyError::Trailer),
             (b"0\r\n\rx", BodyError::Trailer),
+            (b"0\r\nGET / HTTP/1.1\r\n", BodyError::Trailer),
+            (b"0\r\nx : y\r\n", BodyError::Trailer),
+            (b"0\r\n: y\r\n", BodyError::Trailer),
+            (b"0\r\nx: \x7f", BodyError::Trailer),
             (long_trailer.as_bytes(), BodyError::Trailer),
+            (many_trailers.as_bytes(), BodyError::Trailer),
+            (many_extensions.as_bytes(), BodyError::ChunkExtension),
         ] {
             assert_eq!(decode(&[bytes]).err(), Some(error), "{bytes:?}");
         }

@@ -4,6 +4,7 @@
 //! smuggling lives on.
 
 use super::limits::{HEADERS_MAX, HeadLimits};
+use super::scan::{check_request_line, is_origin_form, strict_scan};
 use arrayvec::ArrayVec;
 use std::fmt;
 
@@ -162,7 +163,9 @@ impl fmt::Display for Reject {
             Self::RequestLine => "the request line is not `METHOD /target HTTP/1.1`",
             Self::Malformed => "the head is malformed",
             Self::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken here",
-            Self::TargetNotOriginForm => "the request target must be a path",
+            Self::TargetNotOriginForm => {
+                "the request target must be a path of URI characters, without fragment"
+            }
             Self::MethodNotAllowed => "this method is not allowed here",
             Self::HostNotOnce => "an HTTP/1.1 request needs exactly one host header",
             Self::LengthAndTransferEncoding => {
@@ -264,7 +267,7 @@ pub fn parse_request_head<'b>(
     if method == Method::Connect {
         return Err(Reject::MethodNotAllowed);
     }
-    if !target.starts_with('/') {
+    if !is_origin_form(target) {
         return Err(Reject::TargetNotOriginForm);
     }
     let headers = collect(request.headers, limits).ok_or(too_many)?;
@@ -351,51 +354,6 @@ fn method(name: &str) -> Method {
     }
 }
 
-/// Every line ends in CR LF, neither stands alone, no NUL, no folded header. Works on an unfinished head.
-fn strict_scan(head: &[u8]) -> Result<(), Reject> {
-    if memchr::memchr(0, head).is_some() {
-        return Err(Reject::NulByte);
-    }
-    let mut from = 0;
-    for at in memchr::memchr2_iter(b'\r', b'\n', head) {
-        if at < from {
-            // The line feed of a pair already checked.
-            continue;
-        }
-        match (head.get(at), head.get(at + 1)) {
-            (Some(b'\n'), _) => return Err(Reject::BareLineFeed),
-            (_, Some(b'\n')) => from = at + 2,
-            // An unfinished head may end between the two.
-            (_, None) => return Ok(()),
-            _ => return Err(Reject::BareCarriageReturn),
-        }
-        if matches!(head.get(from), Some(b' ' | b'\t')) {
-            return Err(Reject::FoldedHeader);
-        }
-    }
-    Ok(())
-}
-
-/// Two single spaces, a target without spaces, a version that is spoken.
-fn check_request_line(head: &[u8]) -> Result<(), Reject> {
-    let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
-    let line = head.get(..end).unwrap_or(head);
-    let mut words = line.split(|byte| *byte == b' ');
-    let (Some(name), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(Reject::RequestLine);
-    };
-    if name.is_empty() || target.is_empty() {
-        return Err(Reject::RequestLine);
-    }
-    match version {
-        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
-        other if other.starts_with(b"HTTP/") => Err(Reject::VersionNotSupported),
-        _ => Err(Reject::RequestLine),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -442,6 +400,9 @@ mod tests {
                 Reject::TargetNotOriginForm,
             ),
             ("OPTIONS * HTTP/1.1\r\n\r\n", Reject::TargetNotOriginForm),
+            ("GET /a#b HTTP/1.1\r\n\r\n", Reject::TargetNotOriginForm),
+            ("GET /a`b HTTP/1.1\r\n\r\n", Reject::TargetNotOriginForm),
+            ("GET /\u{e9} HTTP/1.1\r\n\r\n", Reject::TargetNotOriginForm),
             ("CONNECT a:1 HTTP/1.1\r\n\r\n", Reject::MethodNotAllowed),
             (
                 &format!("GET / HTTP/1.1\r\n{many}\r\n"),

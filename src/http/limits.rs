@@ -25,6 +25,8 @@ impl Default for HeadLimits {
 pub const CHUNK_SIZE_DIGITS_MAX: usize = 8;
 /// Bytes of a chunk's extensions, which are skipped.
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 256;
+/// Bytes of the extensions of all chunks of a body: a chunk of one byte may not bring 256 each time.
+pub const CHUNK_EXTENSIONS_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of the trailers behind the last chunk, which are checked and dropped.
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 /// Digits of a content length: below 1 PB, and far from any overflow.

@@ -8,4 +8,5 @@ pub mod encode;
 pub mod framing;
 pub mod head;
 pub mod limits;
+mod scan;
 pub mod sse;

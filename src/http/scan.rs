@@ -1,0 +1,56 @@
+//! What httparse lets pass and a head must not hold; only for `head`.
+
+use super::head::Reject;
+
+/// Every line ends in CR LF, neither stands alone, no NUL, no folded header. Works on an unfinished head.
+pub(super) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
+    if memchr::memchr(0, head).is_some() {
+        return Err(Reject::NulByte);
+    }
+    let mut from = 0;
+    for at in memchr::memchr2_iter(b'\r', b'\n', head) {
+        if at < from {
+            // The line feed of a pair already checked.
+            continue;
+        }
+        match (head.get(at), head.get(at + 1)) {
+            (Some(b'\n'), _) => return Err(Reject::BareLineFeed),
+            (_, Some(b'\n')) => from = at + 2,
+            // An unfinished head may end between the two.
+            (_, None) => return Ok(()),
+            _ => return Err(Reject::BareCarriageReturn),
+        }
+        if matches!(head.get(from), Some(b' ' | b'\t')) {
+            return Err(Reject::FoldedHeader);
+        }
+    }
+    Ok(())
+}
+
+/// Two single spaces, a target without spaces, a version that is spoken.
+pub(super) fn check_request_line(head: &[u8]) -> Result<(), Reject> {
+    let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    let line = head.get(..end).unwrap_or(head);
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(name), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Reject::RequestLine);
+    };
+    if name.is_empty() || target.is_empty() {
+        return Err(Reject::RequestLine);
+    }
+    match version {
+        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
+        other if other.starts_with(b"HTTP/") => Err(Reject::VersionNotSupported),
+        _ => Err(Reject::RequestLine),
+    }
+}
+
+/// A path and query of the characters of RFC 3986, and the square brackets that clients send unescaped.
+/// A fragment is none of a request's business: readers that cut it off see another target.
+pub(super) fn is_origin_form(target: &str) -> bool {
+    let legal =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/?[]".contains(&byte);
+    target.starts_with('/') && target.bytes().all(legal)
+}
