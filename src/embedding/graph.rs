@@ -6,7 +6,7 @@
 //! Must not know: the full vectors, or when a graph is worth its memory.
 
 use super::DIMENSIONS;
-use super::codes::Code;
+use super::codes::code;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 /// Neighbours per node (M): what usearch and hnswlib suggest for hundreds of dimensions.
@@ -54,7 +54,7 @@ impl Graph {
                 .map_err(|error| error.to_string())?;
         }
         self.index
-            .add(id, &Code::of(vector).bytes[..])
+            .add(id, &code(vector)[..])
             .map_err(|error| error.to_string())
     }
 
@@ -66,7 +66,7 @@ impl Graph {
 
     /// The ids of the `count` vectors that seem nearest to `query`; none where usearch fails.
     pub fn candidates(&self, query: &[f32], count: usize) -> Vec<u64> {
-        let found = self.index.search(&Code::of(query).bytes[..], count);
+        let found = self.index.search(&code(query)[..], count);
         found.map(|matches| matches.keys).unwrap_or_default()
     }
 

@@ -28,8 +28,8 @@ pub const DIMENSIONS: usize = 384;
 /// Most tokens that the model reads at once, `[CLS]` and `[SEP]` included.
 pub const WINDOW_TOKENS: usize = 256;
 
-/// Longest text that is tokenised, in bytes. Tokenising takes about a microsecond for five bytes, and a
-/// text of this size is far beyond the window unless it is mostly blank.
+/// Longest text that is tokenised, in bytes. One of this size takes 24 ms, about as long as embedding a
+/// full window, and is far beyond the window unless it is mostly blank.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// An embedding: [`DIMENSIONS`] components, L2-normalised, so that a dot product is a cosine.

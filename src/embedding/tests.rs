@@ -32,9 +32,7 @@ fn ready(settings: Settings) -> Workshop {
         matches!(state, State::Ready { .. }),
         "the workshop is not ready: {state:?}\nIf ONNX Runtime is missing, run models/fetch-runtime"
     );
-    while !workshop.is_ready() {
-        std::thread::yield_now();
-    }
+    assert!(workshop.is_ready());
     workshop
 }
 

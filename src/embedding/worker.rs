@@ -136,8 +136,9 @@ fn load(settings: &Settings, receiver: &Receiver<Job>, status: &Arc<Status>) -> 
         .embedder_id
         .store(card.embedder_id(), Ordering::Relaxed);
     let model = card.name;
-    *status.state.lock() = State::Ready { model, load_ms };
+    // First, so that whoever reads `Ready` finds jobs taken.
     status.ready.store(true, Ordering::Release);
+    *status.state.lock() = State::Ready { model, load_ms };
     Ok(())
 }
 
