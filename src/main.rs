@@ -5,6 +5,10 @@ use ringside::control::{self, Options, demo};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Cached answers of all sizes live long between short-lived buffers: see ADR 016.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 ringside: an LLM gateway that runs beside your service
 

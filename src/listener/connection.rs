@@ -114,7 +114,9 @@ async fn serve_one(
 ) -> Result<(), End> {
     let head_bytes = read_head(client, input, limits).await?;
     let mut body = Vec::new();
-    let outcome = serve_head(client, input, &head_bytes, &mut body, peer, limits, service).await;
+    // On the heap: the journey's state is several times that of an idle connection, which should not
+    // carry room for it.
+    let outcome = Box::pin(serve_head(client, input, &head_bytes, &mut body, peer, limits, service)).await;
     buffer::give(body);
     buffer::give(head_bytes);
     outcome

@@ -5,6 +5,7 @@
 //! memory, may stop waiting at any point, and nothing is lost; the hang-up of a peer is seen even
 //! while nobody reads. When the socket is dropped its read is cancelled and awaited by that task.
 
+use super::deadline::Registration;
 use super::{buffer, clock, spawn};
 use monoio::buf::IoBuf;
 use monoio::io::{
@@ -85,17 +86,19 @@ pub async fn connect(addr: SocketAddr, by: Instant) -> Result<Socket, IoFault> {
 /// `future`, or `None` once `by` has passed. `future` must be safe to drop.
 pub async fn before<F: Future>(by: Instant, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    // The timer is only made when the result is not there at once.
-    let first = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-    if let Poll::Ready(output) = first {
-        return Some(output);
-    }
-    let mut timer = pin!(monoio::time::sleep_until(by.into()));
+    let mut registration: Option<Registration> = None;
     poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }
-        timer.as_mut().poll(cx).map(|()| None)
+        match &registration {
+            Some(registration) if registration.is_expired(cx) => Poll::Ready(None),
+            Some(_) => Poll::Pending,
+            None => {
+                registration = Some(Registration::new(by, cx));
+                Poll::Pending
+            }
+        }
     })
     .await
 }

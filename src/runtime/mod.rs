@@ -5,6 +5,7 @@
 pub mod buffer;
 pub mod clock;
 pub mod core;
+pub mod deadline;
 pub mod io;
 pub mod mailbox;
 pub mod spawn;

@@ -31,11 +31,10 @@ pub struct Report {
 
 impl Default for Report {
     fn default() -> Self {
+        // From a microsecond to an hour, with three digits.
         let histogram = || {
-            let mut histogram =
-                Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are valid"));
-            histogram.auto(true);
-            histogram
+            Histogram::new_with_bounds(1, 3_600_000_000, 3)
+                .unwrap_or_else(|_| unreachable!("these bounds are valid"))
         };
         Self {
             latency_us: histogram(),
