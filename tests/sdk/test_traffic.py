@@ -39,7 +39,11 @@ def test_a_stream_of_questions(driver, mock, tmp_path):
 
         def one(at):
             question = questions[at]
-            cache, text = content(through, "m", question, at % 2 == 1)
+            try:
+                cache, text = content(through, "m", question, at % 2 == 1)
+            except openai.APIConnectionError as error:
+                ended = gateway.process.poll()
+                raise AssertionError(f"request {at}: {error.__cause__!r}; the gateway's exit code: {ended}")
             return question, cache, text
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
