@@ -2,7 +2,7 @@
 
 use super::log;
 use crate::config::KnownNames;
-use crate::config::model::Config;
+use crate::config::model::{Config, SemanticMode};
 use crate::journey::core::Shared;
 use crate::journey::snapshot::{Registry, Snapshot};
 use crate::upstream::endpoint::Addresses;
@@ -110,6 +110,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     if old.cache.memory_bytes_max != new.cache.memory_bytes_max {
         sections.push("cache.memory_max");
+    }
+    let is_semantic =
+        |config: &Config| config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;
+    if is_semantic(new) && !is_semantic(old) {
+        sections.push("cache.semantic");
     }
     if format!("{:?}", old.embedding) != format!("{:?}", new.embedding) {
         sections.push("embedding");

@@ -45,6 +45,7 @@ const FIRST_RESOLVE_WITHIN: Duration = Duration::from_millis(500);
 /// A sentence a person can act on.
 pub fn serve(options: Options) -> Result<(), String> {
     let Options { config, path } = options;
+    raise_open_files_limit();
     let tls = match &config.server.tls {
         Some(tls) => Some(server_settings(&tls.cert_pem, &tls.key_pem)?),
         None => None,
@@ -79,6 +80,15 @@ pub fn serve(options: Options) -> Result<(), String> {
     thread
         .join()
         .unwrap_or_else(|_| Err("the control thread ended by a panic".into()))
+}
+
+/// Raises the soft limit of open files to the hard one: the usual soft limit of 1,024 is less than the
+/// connections a core may have. Where that is refused, the limit stays as it is.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
