@@ -125,6 +125,7 @@ fn default_plan() -> Plan {
         rate: None,
         stream_share: 0.0,
         repeat_share: 0.0,
+        salt: u64::try_from(ringside::runtime::clock::since_epoch().as_nanos()).unwrap_or(0),
         prompt_bytes: 1000,
         prompts: Vec::new(),
         mock: None,

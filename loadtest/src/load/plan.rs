@@ -35,6 +35,8 @@ pub struct Plan {
     pub repeat_share: f64,
     /// Bytes of a made-up prompt.
     pub prompt_bytes: usize,
+    /// Part of every made-up prompt, so that no two runs make the same and meet in a cache.
+    pub salt: u64,
     /// Prompts from a file, in turn; empty = made up, each another.
     pub prompts: Vec<String>,
     /// Directive for `ringside-mock`, appended to every prompt.
@@ -104,7 +106,7 @@ impl Plan {
             let at = usize::try_from(turn).unwrap_or(0) % self.prompts.len();
             return self.prompts.get(at).cloned().unwrap_or_default();
         }
-        let start = format!("Question {turn}: ");
+        let start = format!("Question {:x}-{turn}: ", self.salt);
         let filler = "please tell me about this in a few plain words ";
         let mut prompt = start.clone() + &filler.repeat(self.prompt_bytes / filler.len() + 1);
         prompt.truncate(self.prompt_bytes.max(start.len()));
