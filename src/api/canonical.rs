@@ -20,6 +20,10 @@ pub const NEUTRAL: [&str; 7] = [
     "stream_options",
 ];
 
+/// Room made for a scope at first: that of a question without system prompt, parameters and the
+/// tenant included. It grows for others.
+const SCOPE_BYTES_EXPECTED: usize = 256;
+
 /// Why a request is not looked up by meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotSemantic {
@@ -79,7 +83,10 @@ pub fn canonical(document: &Document<'_>) -> Canonical {
         }
     }
     fields.sort_unstable();
-    let mut scope = Vec::with_capacity(1024);
+    let question = question_at.ok().and_then(|at| document.text(at));
+    let question = question.unwrap_or_default().to_owned();
+    // An entry keeps the question behind its scope.
+    let mut scope = Vec::with_capacity(SCOPE_BYTES_EXPECTED + question.len());
     let writer = Writer {
         nodes: document.nodes(),
         left_out: question_at.ok(),
@@ -88,11 +95,6 @@ pub fn canonical(document: &Document<'_>) -> Canonical {
         write_text(&mut scope, b'k', key);
         writer.write(value, &mut scope);
     }
-    let question = question_at
-        .ok()
-        .and_then(|at| document.text(at))
-        .unwrap_or_default()
-        .to_owned();
     Canonical {
         scope,
         question,

@@ -4,21 +4,20 @@
 
 use crate::api::json::{Document, Scratch, write_string, write_u64};
 use crate::api::usage::{self, Mention, Usage};
-use crate::http::sse::{SseSplitter, event_data, write_event};
+use crate::http::sse::{event_data, write_event};
 
-/// A complete text answer.
+/// A complete text answer. Its texts lie one behind the other in one allocation, the content last:
+/// a store holds a great many answers, and each allocation is memory to be found, filled and freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Provider's id.
-    pub id: String,
-    /// Model name the provider reported.
-    pub model: String,
+    /// Provider's id, the model name it reported, `system_fingerprint`, content.
+    texts: String,
+    id_end: usize,
+    model_end: usize,
+    /// Where the fingerprint ends; `None` when there is none.
+    fingerprint_end: Option<usize>,
     /// Provider's time stamp, in seconds since the Unix epoch.
-    pub created: u64,
-    /// Provider's `system_fingerprint`.
-    pub system_fingerprint: Option<String>,
-    /// The text.
-    pub content: String,
+    created: u64,
     /// Usage of the call that bought it.
     pub usage: Option<Usage>,
 }
@@ -56,62 +55,60 @@ impl Answer {
             .unwrap_or(Err("unparsable"))
     }
 
-    /// Reads the events of a complete stream, `[DONE]` included or not.
-    ///
-    /// # Errors
-    /// Why it is not stored.
-    pub fn from_stream(events: &[u8], scratch: &mut Scratch) -> Result<Self, NotStored> {
-        let mut splitter = SseSplitter::new();
-        let mut rest = events;
-        let mut answer: Option<Self> = None;
-        let mut finish: Option<String> = None;
-        while let Ok(Some(length)) = splitter.next_event(rest) {
-            let (event, after) = rest.split_at_checked(length).ok_or("unparsable")?;
-            rest = after;
-            let Some(data) = event_data(event) else {
-                continue;
-            };
-            if data.trim_ascii() == b"[DONE]" {
-                break;
-            }
-            scratch
-                .with_document(&data, |document| {
-                    let answer = answer.get_or_insert_with(|| Self::frame(document));
-                    if let Some(Mention::Object(usage)) = usage::find(&data) {
-                        answer.usage = Some(usage);
-                    }
-                    answer.take_chunk(document, &mut finish)
-                })
-                .unwrap_or(Err("unparsable"))?;
-        }
-        finished(finish.as_deref())?;
-        answer.ok_or("not-an-answer")?.checked()
+    /// An answer with the texts around the content, and no content yet.
+    fn frame(document: &Document<'_>) -> Self {
+        let text = |name| document.field(0, name).and_then(|at| document.text(at));
+        let id = text("id").unwrap_or_default();
+        let model = text("model").unwrap_or_default();
+        let fingerprint = text("system_fingerprint");
+        let created = document
+            .field(0, "created")
+            .and_then(|at| document.unsigned(at));
+        Self::with_frame(id, model, fingerprint, created.unwrap_or_default())
     }
 
-    fn frame(document: &Document<'_>) -> Self {
-        let text = |name| {
-            document
-                .field(0, name)
-                .and_then(|at| document.text(at))
-                .map(str::to_owned)
-        };
+    fn with_frame(id: &str, model: &str, fingerprint: Option<&str>, created: u64) -> Self {
+        let mut texts = String::with_capacity(TEXT_BYTES_EXPECTED);
+        texts.push_str(id);
+        let id_end = texts.len();
+        texts.push_str(model);
+        let model_end = texts.len();
+        texts.push_str(fingerprint.unwrap_or_default());
+        let fingerprint_end = fingerprint.map(|_| texts.len());
         Self {
-            id: text("id").unwrap_or_default(),
-            model: text("model").unwrap_or_default(),
-            created: document
-                .field(0, "created")
-                .and_then(|at| document.unsigned(at))
-                .unwrap_or_default(),
-            system_fingerprint: text("system_fingerprint"),
-            content: String::new(),
+            texts,
+            id_end,
+            model_end,
+            fingerprint_end,
+            created,
             usage: None,
         }
+    }
+
+    fn id(&self) -> &str {
+        self.texts.get(..self.id_end).unwrap_or_default()
+    }
+
+    fn model(&self) -> &str {
+        let range = self.id_end..self.model_end;
+        self.texts.get(range).unwrap_or_default()
+    }
+
+    fn system_fingerprint(&self) -> Option<&str> {
+        self.texts.get(self.model_end..self.fingerprint_end?)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        let start = self.fingerprint_end.unwrap_or(self.model_end);
+        self.texts.get(start..).unwrap_or_default()
     }
 
     fn take_chunk(
         &mut self,
         document: &Document<'_>,
-        finish: &mut Option<String>,
+        finish: &mut Result<(), NotStored>,
     ) -> Result<(), NotStored> {
         if document
             .field(0, "error")
@@ -147,8 +144,8 @@ impl Answer {
         let reason = document
             .field(choice, "finish_reason")
             .and_then(|at| document.text(at));
-        if let Some(reason) = reason {
-            *finish = Some(reason.to_owned());
+        if reason.is_some() {
+            *finish = finished(reason);
         }
         Ok(())
     }
@@ -163,7 +160,7 @@ impl Answer {
                     .is_some_and(|mut all| all.next().is_none());
             match key {
                 "content" => match document.text(value) {
-                    Some(text) => self.content.push_str(text),
+                    Some(text) => self.texts.push_str(text),
                     None if is_empty => {}
                     None => return Err("unrepresentable"),
                 },
@@ -181,31 +178,29 @@ impl Answer {
         Ok(())
     }
 
-    fn checked(self) -> Result<Self, NotStored> {
-        if self.content.is_empty() {
+    fn checked(mut self) -> Result<Self, NotStored> {
+        if self.content().is_empty() {
             return Err("empty");
         }
+        self.texts.shrink_to_fit();
         Ok(self)
     }
 
     /// Bytes of its texts.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.id.len()
-            + self.model.len()
-            + self.content.len()
-            + self.system_fingerprint.as_ref().map_or(0, String::len)
+        self.texts.len()
     }
 
     /// As a whole `chat.completion`.
     #[must_use]
     pub fn render_whole(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.content.len() + 512);
+        let mut out = Vec::with_capacity(self.content().len() + 512);
         self.write_frame(&mut out, "chat.completion");
         out.extend_from_slice(
             b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":",
         );
-        write_string(&mut out, &self.content);
+        write_string(&mut out, self.content());
         out.extend_from_slice(b",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}]");
         if let Some(usage) = self.usage {
             out.extend_from_slice(b",\"usage\":");
@@ -218,7 +213,7 @@ impl Answer {
     /// As a stream of `chat.completion.chunk` events, `[DONE]` included; the usage event only when asked for.
     #[must_use]
     pub fn render_stream(&self, with_usage: bool) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.content.len() * 8 + 1024);
+        let mut out = Vec::with_capacity(self.content().len() * 8 + 1024);
         let no_usage: &[u8] = if with_usage { b",\"usage\":null" } else { b"" };
         let mut event = |choices: &dyn Fn(&mut Vec<u8>), usage: &dyn Fn(&mut Vec<u8>)| {
             let mut data = Vec::with_capacity(256);
@@ -237,7 +232,7 @@ impl Answer {
             },
             &null,
         );
-        for piece in pieces(&self.content) {
+        for piece in pieces(self.content()) {
             event(
                 &|data| {
                     data.extend_from_slice(b"{\"index\":0,\"delta\":{\"content\":");
@@ -267,19 +262,83 @@ impl Answer {
 
     fn write_frame(&self, out: &mut Vec<u8>, object: &str) {
         out.extend_from_slice(b"{\"id\":");
-        write_string(out, &self.id);
+        write_string(out, self.id());
         out.extend_from_slice(b",\"object\":");
         write_string(out, object);
         out.extend_from_slice(b",\"created\":");
         write_u64(out, self.created);
         out.extend_from_slice(b",\"model\":");
-        write_string(out, &self.model);
-        if let Some(fingerprint) = &self.system_fingerprint {
+        write_string(out, self.model());
+        if let Some(fingerprint) = self.system_fingerprint() {
             out.extend_from_slice(b",\"system_fingerprint\":");
             write_string(out, fingerprint);
         }
     }
 }
+
+/// Reads an answer from the events of a stream as they pass, so that nothing but its text is held.
+pub struct StreamReader {
+    answer: Option<Answer>,
+    finish: Result<(), NotStored>,
+    refused: Option<NotStored>,
+    text_bytes_max: usize,
+}
+
+impl StreamReader {
+    /// A reader of answers of up to `text_bytes_max` bytes.
+    #[must_use]
+    pub fn new(text_bytes_max: usize) -> Self {
+        Self {
+            answer: None,
+            finish: Err("incomplete"),
+            refused: None,
+            text_bytes_max,
+        }
+    }
+
+    /// Takes in one event. Once it is clear that the stream is not stored, nothing more is read.
+    pub fn event(&mut self, event: &[u8], scratch: &mut Scratch) {
+        if self.refused.is_some() {
+            return;
+        }
+        let Some(data) = event_data(event) else {
+            return;
+        };
+        if data.trim_ascii() == b"[DONE]" {
+            return;
+        }
+        let read = scratch
+            .with_document(&data, |document| {
+                let answer = self.answer.get_or_insert_with(|| Answer::frame(document));
+                if let Some(Mention::Object(usage)) = usage::find(&data) {
+                    answer.usage = Some(usage);
+                }
+                answer.take_chunk(document, &mut self.finish)?;
+                if answer.bytes() > self.text_bytes_max {
+                    return Err("too-large");
+                }
+                Ok(())
+            })
+            .unwrap_or(Err("unparsable"));
+        if let Err(why) = read {
+            self.refused = Some(why);
+            self.answer = None;
+        }
+    }
+
+    /// The answer, once the stream is complete.
+    ///
+    /// # Errors
+    /// Why it is not stored.
+    pub fn finish(self) -> Result<Answer, NotStored> {
+        self.refused.map_or(Ok(()), Err)?;
+        self.finish?;
+        self.answer.ok_or("not-an-answer")?.checked()
+    }
+}
+
+/// Room made for an answer's texts at first; a stream's grow, and are cut to size when it ends.
+const TEXT_BYTES_EXPECTED: usize = 512;
 
 /// Smallest piece of a replayed stream, in bytes: a few words, so that a client that shows text as it
 /// comes shows it in steps.
@@ -341,20 +400,29 @@ fn write_usage(out: &mut Vec<u8>, usage: Usage) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::http::sse::SseSplitter;
 
     pub(in super::super) fn answer(content: &str) -> Answer {
-        Answer {
-            id: "chatcmpl-1".into(),
-            model: "m".into(),
-            created: 7,
-            system_fingerprint: None,
-            content: content.into(),
-            usage: Some(Usage {
-                prompt: 5,
-                completion: 6,
-                cached: 0,
-            }),
+        let mut answer = Answer::with_frame("chatcmpl-1", "m", None, 7);
+        answer.texts.push_str(content);
+        answer.usage = Some(Usage {
+            prompt: 5,
+            completion: 6,
+            cached: 0,
+        });
+        answer
+    }
+
+    fn from_stream(events: &[u8]) -> Result<Answer, NotStored> {
+        let (mut splitter, mut scratch) = (SseSplitter::new(), Scratch::default());
+        let mut reader = StreamReader::new(10_000);
+        let mut rest = events;
+        while let Ok(Some(length)) = splitter.next_event(rest) {
+            let (event, after) = rest.split_at(length);
+            reader.event(event, &mut scratch);
+            rest = after;
         }
+        reader.finish()
     }
 
     #[test]
@@ -367,18 +435,12 @@ pub(super) mod tests {
                 Answer::from_whole(&answer.render_whole(), answer.usage, &mut scratch),
                 Ok(answer.clone())
             );
-            assert_eq!(
-                Answer::from_stream(&answer.render_stream(true), &mut scratch),
-                Ok(answer.clone())
-            );
+            assert_eq!(from_stream(&answer.render_stream(true)), Ok(answer.clone()));
             let without = Answer {
                 usage: None,
                 ..answer.clone()
             };
-            assert_eq!(
-                Answer::from_stream(&answer.render_stream(false), &mut scratch),
-                Ok(without)
-            );
+            assert_eq!(from_stream(&answer.render_stream(false)), Ok(without));
         }
     }
 
@@ -419,9 +481,8 @@ pub(super) mod tests {
         }
         let stream = String::from_utf8(answer("hi there").render_stream(true)).unwrap();
         let cut = stream.replace("\"finish_reason\":\"stop\"", "\"finish_reason\":null");
-        assert_eq!(
-            Answer::from_stream(cut.as_bytes(), &mut scratch),
-            Err("incomplete")
-        );
+        assert_eq!(from_stream(cut.as_bytes()), Err("incomplete"));
+        let long = answer(&"word ".repeat(3000)).render_stream(true);
+        assert_eq!(from_stream(&long), Err("too-large"));
     }
 }

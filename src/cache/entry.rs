@@ -9,7 +9,7 @@ use crate::telemetry::Name;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128_with_secret;
 
 /// Secret of the hashes, drawn at start: keys cannot be predicted from outside.
 #[derive(Clone)]
@@ -50,18 +50,16 @@ impl Key {
         model_identity: u64,
         canonical: Canonical,
     ) -> Self {
-        let mut form = Vec::with_capacity(canonical.scope.len() + tenant.len() + 16);
-        form.extend_from_slice(&(tenant.len() as u64).to_le_bytes());
+        // Behind the canonical form, lengths last: read from its end, the form has one meaning.
+        let mut form = canonical.scope;
         form.extend_from_slice(tenant.as_bytes());
+        form.extend_from_slice(&(tenant.len() as u64).to_le_bytes());
         form.extend_from_slice(&model_identity.to_le_bytes());
-        form.extend_from_slice(&canonical.scope);
-        let mut hash = Xxh3::with_secret(*secret.0);
-        hash.update(&form);
-        let scope = hash.digest128();
-        hash.update(&(canonical.question.len() as u64).to_le_bytes());
-        hash.update(canonical.question.as_bytes());
+        let scope = xxh3_128_with_secret(&form, &*secret.0);
+        let question = xxh3_128_with_secret(canonical.question.as_bytes(), &*secret.0);
         Self {
-            exact: hash.digest128(),
+            // Turned, so that a question that equals its scope does not cancel it.
+            exact: scope ^ question.rotate_left(32),
             scope,
             scope_form: form,
             question: canonical.question,
@@ -75,8 +73,9 @@ pub struct Entry {
     pub id: u128,
     /// Hash of the scope.
     pub scope: u128,
-    scope_form: Box<[u8]>,
-    question: Box<str>,
+    /// The scope's form and, behind it, the question.
+    form: Box<[u8]>,
+    scope_form_bytes: usize,
     /// The answer.
     pub answer: Answer,
     /// Model asked for.
@@ -144,13 +143,16 @@ impl Entry {
     /// An entry for `key`.
     #[must_use]
     pub fn new(key: Key, storing: Storing, graveyard: Arc<Graveyard>) -> Self {
-        let texts = key.scope_form.len() + key.question.len() + storing.answer.bytes();
+        let scope_form_bytes = key.scope_form.len();
+        let mut form = key.scope_form;
+        form.extend_from_slice(key.question.as_bytes());
+        let texts = form.len() + storing.answer.bytes();
         let vector = if storing.indexed { VECTOR_BYTES } else { 0 };
         Self {
             id: key.exact,
             scope: key.scope,
-            scope_form: key.scope_form.into_boxed_slice(),
-            question: key.question.into_boxed_str(),
+            form: form.into_boxed_slice(),
+            scope_form_bytes,
             answer: storing.answer,
             model: storing.model,
             key: storing.key,
@@ -178,19 +180,21 @@ impl Entry {
     /// Whether it answers exactly this request.
     #[must_use]
     pub fn is_for(&self, key: &Key) -> bool {
-        *self.question == *key.question && self.shares_scope(key)
+        self.shares_scope(key)
+            && self.form.get(self.scope_form_bytes..) == Some(key.question.as_bytes())
     }
 
     /// Whether it belongs to this request's scope.
     #[must_use]
     pub fn shares_scope(&self, key: &Key) -> bool {
-        *self.scope_form == *key.scope_form
+        self.form.get(..self.scope_form_bytes) == Some(&key.scope_form)
     }
 
     /// The question it answers.
     #[must_use]
     pub fn question(&self) -> &str {
-        &self.question
+        let question = self.form.get(self.scope_form_bytes..).unwrap_or_default();
+        std::str::from_utf8(question).unwrap_or_default()
     }
 
     /// Bytes it is accounted with.

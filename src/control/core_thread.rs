@@ -179,7 +179,8 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
             Some(settings) => {
                 let by = clock::now() + HANDSHAKE_WITHIN;
                 let handshake = match Session::server(settings) {
-                    Ok(session) => Stream::handshake(socket, session, by).await,
+                    // On the heap: its state is larger than that of the connection it begins.
+                    Ok(session) => Box::pin(Stream::handshake(socket, session, by)).await,
                     Err(fault) => Err(fault),
                 };
                 let Ok(stream) = handshake else {

@@ -5,8 +5,8 @@
 
 use super::limits::{HEADERS_MAX, HeadLimits};
 use super::scan::{check_request_line, is_origin_form, strict_scan};
-use arrayvec::ArrayVec;
 use std::fmt;
+use std::mem::MaybeUninit;
 
 /// What a parser made of the bytes so far.
 #[derive(Debug)]
@@ -72,9 +72,10 @@ pub struct ResponseHead<'b> {
     pub headers: Headers<'b>,
 }
 
-/// Header lines in their order.
+/// Header lines in their order. On the heap and as long as they are: a head lives as long as its
+/// request, and inline room for [`HEADERS_MAX`] would be most of a request's memory.
 #[derive(Debug)]
-pub struct Headers<'b>(ArrayVec<(&'b str, &'b [u8]), HEADERS_MAX>);
+pub struct Headers<'b>(Vec<(&'b str, &'b [u8])>);
 
 impl<'b> Headers<'b> {
     /// Value of the first header of this name, whatever its case.
@@ -250,12 +251,12 @@ pub fn parse_request_head<'b>(
         return Ok(Parsed::NeedMore);
     };
     check_request_line(head)?;
-    let mut spans = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut spans);
+    let mut spans = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
     let too_many = Reject::TooManyHeaders {
         headers_max: limits.headers_max,
     };
-    match request.parse(head) {
+    match request.parse_with_uninit_headers(head, &mut spans) {
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => return Err(too_many),
         Ok(httparse::Status::Partial) | Err(_) => return Err(Reject::Malformed),
@@ -301,12 +302,13 @@ pub fn parse_response_head<'b>(
     let Some(consumed) = end else {
         return Ok(Parsed::NeedMore);
     };
-    let mut spans = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut spans);
+    let mut spans = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
     let too_many = BadUpstream::TooManyHeaders {
         headers_max: limits.headers_max,
     };
-    match response.parse(head) {
+    match parser.parse_response_with_uninit_headers(&mut response, head, &mut spans) {
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => return Err(too_many),
         Ok(httparse::Status::Partial) | Err(_) => return Err(BadUpstream::Malformed),
@@ -328,7 +330,7 @@ fn collect<'b>(spans: &[httparse::Header<'b>], limits: &HeadLimits) -> Option<He
         return None;
     }
     let lines = spans.iter().map(|header| (header.name, header.value));
-    Some(Headers(lines.take(HEADERS_MAX).collect()))
+    Some(Headers(lines.collect()))
 }
 
 fn version(minor: Option<u8>) -> Version {

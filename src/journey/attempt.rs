@@ -206,7 +206,7 @@ async fn try_target(
     let mut fresh = false;
     loop {
         trip.attempts += 1;
-        let sent_at = clock::now();
+        let sent_at = clock::recent();
         let (outcome, sent, used) = exchange(
             &site.endpoint,
             &core.pool,
@@ -264,9 +264,9 @@ async fn read_reply(
     let verdict = site.dialect.judge(reply.status);
     let is_stream = plan.streams && verdict.outcome == "ok" && reply.head.is_event_stream;
     let mut body = buffer::take(buffer::CLASS_BYTES[0]);
-    let began_at = clock::now();
+    let began_at = clock::recent();
     let read = read_until(site, &mut reply, &mut body, is_stream, client).await;
-    trip.waited += clock::now().saturating_duration_since(began_at);
+    trip.waited += clock::recent().saturating_duration_since(began_at);
     let is_done = match read {
         Ok(is_done) => is_done,
         Err(broken) => {
@@ -317,7 +317,7 @@ async fn read_until(
     client: &mut Client,
 ) -> Result<bool, Broken> {
     loop {
-        let by: Instant = clock::now() + site.endpoint.limits.read;
+        let by: Instant = clock::recent() + site.endpoint.limits.read;
         match reply.read(body, by, client).await {
             Ok(Piece::Done) => return Ok(true),
             Ok(Piece::More) if first_only => return Ok(false),

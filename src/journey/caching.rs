@@ -8,6 +8,7 @@ use crate::accounting::Bought;
 use crate::admission::Grant;
 use crate::api::canonical::{Canonical, NotSemantic};
 use crate::api::chat::ChatRequest;
+use crate::cache::answer::StreamReader;
 use crate::cache::controls::read_controls;
 use crate::cache::entry::Storing;
 use crate::cache::{Answer, Controls, Entry, Key};
@@ -92,7 +93,7 @@ impl<'c> CacheTrip<'c> {
     pub fn exact(&self, trip: &mut Trip) -> Option<Hit> {
         let key = self.key.as_ref().filter(|_| !self.controls.no_lookup)?;
         trip.cache = "miss";
-        let now = clock::now();
+        let now = clock::recent();
         let entry = self.core.shared.store.get(key, now)?;
         trip.cache = "exact";
         trip.cache_why = Some("same request".into());
@@ -163,14 +164,11 @@ impl<'c> CacheTrip<'c> {
         Ok(())
     }
 
-    /// Bytes of a stream to keep for the cache; 0 = none.
+    /// What reads the answer of a stream as it passes; `None` when it is not to be stored.
     #[must_use]
-    pub fn keep_bytes_max(&self) -> usize {
-        if self.key.is_none() || self.controls.no_store {
-            return 0;
-        }
-        // Events repeat a frame of about 200 bytes around every few bytes of text.
-        self.config.entry_bytes_max.saturating_mul(16)
+    pub fn stream_reader(&self) -> Option<StreamReader> {
+        let stores = self.key.is_some() && !self.controls.no_store;
+        stores.then(|| StreamReader::new(self.config.entry_bytes_max))
     }
 
     /// Stores an answer, if it may be stored.
@@ -213,7 +211,7 @@ impl<'c> CacheTrip<'c> {
             model,
             key: self.owner,
             target,
-            at: clock::now(),
+            at: clock::recent(),
             ttl: wished.min(self.config.ttl),
             indexed: semantic.is_some(),
         };

@@ -74,7 +74,8 @@ pub async fn stream(
         let mut metrics = core.metrics.borrow_mut();
         metrics.time_to_first_token(answer.target, time);
     }
-    let mut relay = StreamRelay::new(shows_usage, cache.keep_bytes_max());
+    let mut relay = StreamRelay::new(shows_usage);
+    let mut reader = cache.stream_reader();
     let mut out = buffer::take(buffer::CLASS_BYTES[0]);
     reply::begin_head(&mut out, answer.reply.status, trip, client);
     out.extend_from_slice(&answer.reply.head.passed);
@@ -85,17 +86,21 @@ pub async fn stream(
         encode::chunked(&mut out);
     }
     encode::end_head(&mut out);
-    let end = pump(&mut answer, &mut relay, out, client).await;
+    let mut watch = |event: &[u8]| {
+        if let Some(reader) = &mut reader {
+            reader.event(event, &mut core.scratch.borrow_mut());
+        }
+    };
+    let end = pump(&mut answer, &mut relay, &mut watch, out, client).await;
     core.metrics.borrow_mut().events += relay.events();
     trip.bought = relay.usage().map_or(Bought::Unknown, Bought::Reported);
     let target = answer.target;
     match end {
         StreamEnd::Complete => {
             finish_upstream(core, *answer, client).await;
-            cache.store(target, |core| {
-                let events = relay.into_kept()?;
-                Answer::from_stream(&events, &mut core.scratch.borrow_mut())
-            });
+            if let Some(reader) = reader {
+                cache.store(target, |_| reader.finish());
+            }
         }
         StreamEnd::Client => {
             client.keep_alive = false;
@@ -124,13 +129,14 @@ pub async fn stream(
 async fn pump(
     answer: &mut StreamAnswer,
     relay: &mut StreamRelay,
+    watch: &mut impl FnMut(&[u8]),
     mut out: Vec<u8>,
     client: &mut Client,
 ) -> StreamEnd {
     let mut arrived = std::mem::take(&mut answer.first);
     let mut is_done = answer.is_done;
     loop {
-        let fed = append_events(relay, &mut arrived, is_done, client, &mut out);
+        let fed = append_events(relay, watch, &mut arrived, is_done, client, &mut out);
         if !out.is_empty() {
             let (sent, buffer) = client.write(out).await;
             out = buffer;
@@ -159,7 +165,7 @@ async fn pump(
                 ))
             };
         }
-        let by = clock::now() + answer.site.endpoint.limits.read;
+        let by = clock::recent() + answer.site.endpoint.limits.read;
         match answer.reply.read(&mut arrived, by, client).await {
             Ok(piece) => is_done = piece == Piece::Done,
             Err(BodyFault::Interrupted(Interruption::ClientGone)) => return StreamEnd::Client,
@@ -179,6 +185,7 @@ async fn pump(
 /// event is too large.
 fn append_events(
     relay: &mut StreamRelay,
+    watch: &mut impl FnMut(&[u8]),
     arrived: &mut Vec<u8>,
     is_last: bool,
     client: &Client,
@@ -186,9 +193,9 @@ fn append_events(
 ) -> bool {
     let chunked = !client.is_http10;
     let mark = chunked.then(|| encode::begin_chunk(out));
-    let fed = relay.feed(arrived, out).is_ok();
+    let fed = relay.feed(arrived, out, &mut *watch).is_ok();
     if is_last {
-        relay.end(out);
+        relay.end(out, watch);
     }
     if let Some(mark) = mark {
         encode::finish_chunk(out, mark);

@@ -25,7 +25,7 @@ impl Client {
     /// # Errors
     /// The client is gone or does not read (`server.write_timeout`); the connection is closed then.
     pub async fn write(&mut self, bytes: Vec<u8>) -> (Result<(), IoFault>, Vec<u8>) {
-        let by = clock::now() + self.write_timeout;
+        let by = clock::recent() + self.write_timeout;
         let (outcome, bytes) = self.stream.write_all(bytes, by).await;
         if outcome.is_err() {
             self.keep_alive = false;

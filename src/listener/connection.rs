@@ -140,26 +140,52 @@ async fn serve_head(
     else {
         return Err(End::Closed);
     };
-    input.extend_from_slice(head_bytes.get(consumed..).unwrap_or_default());
     client.is_head = head.method == Method::Head;
     client.is_http10 = head.version == Version::Http10;
     client.keep_alive = request_keep_alive(&head);
     let length = request_body(&head).map_err(|reject| rejected(&reject))?;
-    if length != BodyLength::None {
-        let waits = expects_continue(&head);
-        read_body(client, input, body, length, waits, limits).await?;
-    }
-    if input.is_empty() {
-        buffer::give(std::mem::take(input));
-    }
+    let rest = head_bytes.get(consumed..).unwrap_or_default();
+    let body = match split_body(rest, length, limits) {
+        // It came with the head: it is served from where it lies.
+        Some((body, next)) => {
+            input.extend_from_slice(next);
+            body
+        }
+        None => {
+            input.extend_from_slice(rest);
+            let waits = expects_continue(&head);
+            read_body(client, input, body, length, waits, limits).await?;
+            if input.is_empty() {
+                buffer::give(std::mem::take(input));
+            }
+            body
+        }
+    };
     let request = Request {
         head: &head,
         body,
         peer,
-        received_at: clock::now(),
+        received_at: clock::recent(),
     };
     service.serve(&request, client).await;
     Ok(())
+}
+
+/// Body and what follows it, if all of the body is in `rest` as it is.
+fn split_body<'b>(
+    rest: &'b [u8],
+    length: BodyLength,
+    limits: &ConnectionLimits,
+) -> Option<(&'b [u8], &'b [u8])> {
+    let bytes = match length {
+        BodyLength::None => 0,
+        BodyLength::Exact(bytes) => usize::try_from(bytes).ok()?,
+        _ => return None,
+    };
+    if bytes > limits.body_bytes_max {
+        return None;
+    }
+    rest.split_at_checked(bytes)
 }
 
 /// Waits until `input` begins with a whole head, and hands over all of it.
@@ -180,7 +206,7 @@ async fn read_head(
             // What can never become a head is refused now, not at the deadline.
             parse_request_head(input, &limits.head).map_err(|bad| rejected(&bad))?;
             scanned = input.len().saturating_sub(3);
-            by.get_or_insert_with(|| clock::now() + limits.head_timeout);
+            by.get_or_insert_with(|| clock::recent() + limits.head_timeout);
         } else {
             client.stream.release_memory();
         }
@@ -218,7 +244,7 @@ async fn fill_unless_draining(
     limits: &ConnectionLimits,
 ) -> Option<Result<usize, IoFault>> {
     let is_idle = by.is_none();
-    let by = by.unwrap_or_else(|| clock::now() + limits.idle_timeout);
+    let by = by.unwrap_or_else(|| clock::recent() + limits.idle_timeout);
     let wait = poll_fn(|cx| {
         if let Poll::Ready(filled) = client.stream.poll_fill(input, cx) {
             return Poll::Ready(Some(filled));
@@ -263,7 +289,7 @@ async fn read_body(
         written.map_err(|_| End::Closed)?;
     }
     let mut reader = BodyReader::new(length);
-    let by = clock::now() + limits.body_timeout;
+    let by = clock::recent() + limits.body_timeout;
     loop {
         let consumed = reader.read(input, body).map_err(|bad| {
             End::Rejected(Fault::client(400, "invalid_body_framing", bad.to_string()))

@@ -32,14 +32,6 @@ pub struct StreamRelay {
     /// The provider sent an error event.
     failed: bool,
     events: u64,
-    kept: Kept,
-}
-
-/// Raw events kept for the cache.
-enum Kept {
-    No,
-    Yes { events: Vec<u8>, bytes_max: usize },
-    TooLarge,
 }
 
 /// Why a stream cannot go on.
@@ -47,18 +39,9 @@ enum Kept {
 pub struct EventTooLarge;
 
 impl StreamRelay {
-    /// A relay that shows usage to a client that asked, and keeps up to `keep_bytes_max` bytes of
-    /// events for the cache (0 = none).
+    /// A relay that shows usage to a client that asked.
     #[must_use]
-    pub fn new(show_usage: bool, keep_bytes_max: usize) -> Self {
-        let kept = if keep_bytes_max == 0 {
-            Kept::No
-        } else {
-            Kept::Yes {
-                events: Vec::new(),
-                bytes_max: keep_bytes_max,
-            }
-        };
+    pub fn new(show_usage: bool) -> Self {
         Self {
             splitter: SseSplitter::new(),
             pending: Vec::new(),
@@ -68,15 +51,20 @@ impl StreamRelay {
             done: false,
             failed: false,
             events: 0,
-            kept,
         }
     }
 
-    /// Takes in what arrived (emptied) and appends what the client is to get.
+    /// Takes in what arrived (emptied) and appends what the client is to get; `watch` is shown each
+    /// event as it came.
     ///
     /// # Errors
     /// One event exceeds the limit.
-    pub fn feed(&mut self, arrived: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), EventTooLarge> {
+    pub fn feed(
+        &mut self,
+        arrived: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        mut watch: impl FnMut(&[u8]),
+    ) -> Result<(), EventTooLarge> {
         if self.pending.is_empty() {
             std::mem::swap(&mut self.pending, arrived);
         } else {
@@ -88,7 +76,9 @@ impl StreamRelay {
             let rest = pending.get(from..).unwrap_or_default();
             match self.splitter.next_event(rest) {
                 Ok(Some(length)) => {
-                    self.event(rest.get(..length).unwrap_or_default(), out);
+                    let event = rest.get(..length).unwrap_or_default();
+                    watch(event);
+                    self.event(event, out);
                     from += length;
                 }
                 Ok(None) => break Ok(()),
@@ -101,17 +91,17 @@ impl StreamRelay {
     }
 
     /// The provider's body ended: a last event without its blank line still counts.
-    pub fn end(&mut self, out: &mut Vec<u8>) {
+    pub fn end(&mut self, out: &mut Vec<u8>, mut watch: impl FnMut(&[u8])) {
         if !self.pending.trim_ascii().is_empty() {
             let mut last = std::mem::take(&mut self.pending);
             last.extend_from_slice(b"\n\n");
+            watch(&last);
             self.event(&last, out);
         }
     }
 
     fn event(&mut self, event: &[u8], out: &mut Vec<u8>) {
         self.events += 1;
-        self.keep(event);
         self.watch(event);
         match usage::find(event) {
             Some(mention) => self.with_usage(event, mention, out),
@@ -150,16 +140,6 @@ impl StreamRelay {
         }
     }
 
-    fn keep(&mut self, event: &[u8]) {
-        if let Kept::Yes { events, bytes_max } = &mut self.kept {
-            if events.len() + event.len() <= *bytes_max {
-                events.extend_from_slice(event);
-            } else {
-                self.kept = Kept::TooLarge;
-            }
-        }
-    }
-
     /// Whether the stream came to its end: `[DONE]`, or at least a finish reason, and no error.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -188,18 +168,6 @@ impl StreamRelay {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
-    }
-
-    /// The raw events kept for the cache.
-    ///
-    /// # Errors
-    /// Why there are none.
-    pub fn into_kept(self) -> Result<Vec<u8>, &'static str> {
-        match self.kept {
-            Kept::Yes { events, .. } => Ok(events),
-            Kept::TooLarge => Err("too-large"),
-            Kept::No => Err("not-kept"),
-        }
     }
 }
 
@@ -253,12 +221,16 @@ mod tests {
     );
 
     fn relayed(show_usage: bool, split: usize) -> (String, StreamRelay) {
-        let mut relay = StreamRelay::new(show_usage, 10_000);
-        let mut out = Vec::new();
+        let mut relay = StreamRelay::new(show_usage);
+        let (mut out, mut watched) = (Vec::new(), Vec::new());
         for part in [&STREAM[..split], &STREAM[split..]] {
-            relay.feed(&mut part.as_bytes().to_vec(), &mut out).unwrap();
+            let seen = |event: &[u8]| watched.extend_from_slice(event);
+            relay
+                .feed(&mut part.as_bytes().to_vec(), &mut out, seen)
+                .unwrap();
         }
-        relay.end(&mut out);
+        relay.end(&mut out, |_| {});
+        assert_eq!(watched, STREAM.as_bytes());
         (String::from_utf8(out).unwrap(), relay)
     }
 
@@ -270,7 +242,6 @@ mod tests {
             assert!(relay.is_complete() && relay.is_done());
             let usage = relay.usage().unwrap();
             assert_eq!((usage.prompt, usage.completion), (3, 2));
-            assert_eq!(relay.into_kept().unwrap(), STREAM.as_bytes());
             let (hidden, _) = relayed(false, split);
             assert!(!hidden.contains(",\"usage\":null}"), "{hidden}");
             assert!(!hidden.contains("prompt_tokens"));
@@ -282,31 +253,23 @@ mod tests {
     #[test]
     fn a_stream_without_its_end_is_not_complete() {
         for cut in ["data: {\"choices\":[{\"finish_reason\":null}]}\n\n", ""] {
-            let mut relay = StreamRelay::new(true, 0);
+            let mut relay = StreamRelay::new(true);
             let mut out = Vec::new();
-            relay.feed(&mut cut.as_bytes().to_vec(), &mut out).unwrap();
-            relay.end(&mut out);
+            relay
+                .feed(&mut cut.as_bytes().to_vec(), &mut out, |_| {})
+                .unwrap();
+            relay.end(&mut out, |_| {});
             assert!(!relay.is_complete());
         }
     }
 
     #[test]
     fn an_error_event_is_no_success() {
-        let mut relay = StreamRelay::new(true, 0);
+        let mut relay = StreamRelay::new(true);
         let mut out = Vec::new();
         let event = b"data: {\"error\":{\"message\":\"x\"}}\n\ndata: [DONE]\n\n";
-        relay.feed(&mut event.to_vec(), &mut out).unwrap();
+        relay.feed(&mut event.to_vec(), &mut out, |_| {}).unwrap();
         assert!(!relay.is_complete() && relay.has_failed());
         assert_eq!(out, event);
-    }
-
-    #[test]
-    fn large_streams_are_relayed_but_not_kept() {
-        let mut relay = StreamRelay::new(true, 10);
-        let mut out = Vec::new();
-        relay
-            .feed(&mut STREAM.as_bytes().to_vec(), &mut out)
-            .unwrap();
-        assert_eq!(relay.into_kept(), Err("too-large"));
     }
 }

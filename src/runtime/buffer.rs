@@ -5,8 +5,9 @@ use std::cell::RefCell;
 /// Capacity of the buffers in each class, in bytes.
 pub const CLASS_BYTES: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
 
-/// Buffers kept per class and core; further ones are freed.
-pub const POOLED_PER_CLASS_MAX: usize = 256;
+/// Bytes kept per class and core; further buffers are freed. Of the smallest class that is enough for
+/// a thousand requests in flight.
+pub const POOLED_BYTES_PER_CLASS_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Default)]
 struct Pool {
@@ -40,7 +41,7 @@ pub fn give(mut buffer: Vec<u8>) {
     }
     buffer.clear();
     POOL.with_borrow_mut(|pool| {
-        if pool.classes[class].len() < POOLED_PER_CLASS_MAX {
+        if (pool.classes[class].len() + 1) * CLASS_BYTES[class] <= POOLED_BYTES_PER_CLASS_MAX {
             pool.classes[class].push(buffer);
             let bytes = pool.bytes();
             pool.pooled_bytes_high = pool.pooled_bytes_high.max(bytes);
@@ -82,13 +83,13 @@ mod tests {
 
     #[test]
     fn the_pool_is_bounded_and_small_or_huge_buffers_are_not_kept() {
-        for _ in 0..2 * POOLED_PER_CLASS_MAX {
+        for _ in 0..2 * POOLED_BYTES_PER_CLASS_MAX / CLASS_BYTES[1] {
             give(Vec::with_capacity(CLASS_BYTES[1]));
         }
         give(Vec::with_capacity(10));
         give(Vec::with_capacity(10 * CLASS_BYTES[2]));
         let (now, high) = pooled_bytes();
-        assert!(now <= POOLED_PER_CLASS_MAX * CLASS_BYTES.iter().sum::<usize>());
+        assert!(now <= CLASS_BYTES.len() * POOLED_BYTES_PER_CLASS_MAX);
         assert!(high >= now);
     }
 }

@@ -321,6 +321,8 @@ async fn read_into(
             buffer::give(std::mem::replace(&mut spare, buffer::take(next_bytes)));
         }
         let (outcome, mut arrived) = reader.cancelable_read(spare, handle.clone()).await;
+        // Whoever is woken by this starts from here.
+        let _ = clock::now();
         match outcome {
             Ok(count) if count > 0 => {
                 arrived.truncate(count);

@@ -4,7 +4,6 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::task::Poll;
 
 /// Runs `task` on this core. If it panics it is dropped and `on_panic` is called with the message.
@@ -12,8 +11,9 @@ pub fn spawn<T>(task: T, on_panic: impl FnOnce(&str) + 'static)
 where
     T: Future<Output = ()> + 'static,
 {
+    // Boxed before it is moved in: captured by value and then pinned, it would take its room twice.
+    let mut task = Box::pin(task);
     drop(monoio::spawn(async move {
-        let mut task = pin!(task);
         let outcome =
             poll_fn(
                 |cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {

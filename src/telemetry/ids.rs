@@ -5,6 +5,8 @@ use std::cell::Cell;
 /// Longest caller's id that is echoed, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 thread_local! {
     static STATE: Cell<u64> = const { Cell::new(0) };
 }
@@ -25,8 +27,14 @@ pub fn request_id(callers: Option<&str>) -> String {
 
 /// `req_` and 32 hexadecimal digits: unique, not secret.
 fn new_id() -> String {
-    let (high, low) = (next(), next());
-    format!("req_{high:016x}{low:016x}")
+    let mut id = String::with_capacity(36);
+    id.push_str("req_");
+    for half in [next(), next()] {
+        for shift in (0..64).step_by(4).rev() {
+            id.push(HEX_DIGITS[(half >> shift) as usize & 0xf] as char);
+        }
+    }
+    id
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014), seeded per thread from the system's random source.

@@ -133,20 +133,21 @@ pub async fn exchange<H>(
     let pooled = if fresh {
         None
     } else {
-        pool.borrow_mut().take(endpoint, clock::now())
+        pool.borrow_mut().take(endpoint, clock::recent())
     };
     let used = Used {
         reused: pooled.is_some(),
     };
     let stream = match pooled {
         Some(stream) => stream,
-        None => match dial(endpoint, client).await {
+        // On the heap: rare, and its state larger than the rest of an exchange.
+        None => match Box::pin(dial(endpoint, client)).await {
             Ok(stream) => stream,
             Err(fault) => return (Err(fault), request, used),
         },
     };
     let mut stream = stream;
-    let by = clock::now() + endpoint.limits.first_byte;
+    let by = clock::recent() + endpoint.limits.first_byte;
     let (sent, request) = stream.write_all(request, by).await;
     if let Err(fault) = sent {
         let fault = match fault {
@@ -373,7 +374,8 @@ impl<H> Reply<H> {
     /// nothing follows it, else it is closed. Hands over what was taken from the head.
     pub fn finish(self, endpoint: &Endpoint, pool: &RefCell<Pool>) -> H {
         if self.body.is_done() && self.keep_alive && self.received.is_empty() {
-            pool.borrow_mut().give(endpoint, self.stream, clock::now());
+            pool.borrow_mut()
+                .give(endpoint, self.stream, clock::recent());
         }
         buffer::give(self.received);
         self.head
