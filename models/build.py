@@ -352,6 +352,8 @@ def verify(weights):
 
 
 def write_card(model, tokenizer):
+    # table.py distils it from this model, and writes the card anew.
+    static = TARGET / "static.bin"
     card = {
         "name": "all-minilm-l6-v2",
         "quantisation": "dynamic int8, 7-bit weights per channel, outlier channels levelled",
@@ -359,6 +361,7 @@ def write_card(model, tokenizer):
         "window_tokens": WINDOW_TOKENS,
         "model_sha256": sha256(model),
         "tokenizer_sha256": sha256(tokenizer),
+        "static_sha256": sha256(static.read_bytes()) if static.exists() else "",
         "licence": "Apache-2.0",
         "source_package": PACKAGE,
         "source_version": VERSION,
@@ -366,7 +369,7 @@ def write_card(model, tokenizer):
         "built_with": f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}",
     }
     (TARGET / "model.json").write_text(json.dumps(card, indent=2) + "\n")
-    names = ["model.json", "model.onnx", "tokenizer.json"]
+    names = ["model.json", "model.onnx", "tokenizer.json"] + (["static.bin"] if static.exists() else [])
     sums = "".join(f"{sha256((TARGET / name).read_bytes())}  {TARGET.name}/{name}\n" for name in names)
     (HERE / "SHA256SUMS").write_text(sums)
 

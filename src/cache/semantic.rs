@@ -6,7 +6,7 @@
 
 use super::entry::{Entry, Graveyard, Key};
 use super::store::Store;
-use super::verify::{Candidate, Verdict, judge};
+use super::verify::{Asked, Bar, Verdict};
 use crate::embedding::index::VectorIndex;
 use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop};
 use futures_channel::oneshot;
@@ -46,6 +46,8 @@ pub struct SemanticHit {
     pub entry: Arc<Entry>,
     /// Cosine similarity of the questions.
     pub similarity: f32,
+    /// Probability that the answer is right.
+    pub confidence: f32,
 }
 
 /// What a look-up found: a hit, or the rule that refused.
@@ -81,7 +83,7 @@ impl Semantic {
     pub fn look_up(
         self: &Arc<Self>,
         key: &Key,
-        similarity_min: f32,
+        bar: Bar,
         by: Instant,
         observe: bool,
     ) -> Result<LookUp, &'static str> {
@@ -100,7 +102,7 @@ impl Semantic {
         let then = move |embedded: Result<Embedded, EmbedError>| {
             let found = match embedded {
                 Ok(embedded) => {
-                    let found = this.search(&key_copy, &embedded.vector, similarity_min);
+                    let found = this.search(&key_copy, &embedded.vector, &bar);
                     let _ = vector.set(embedded.vector);
                     found
                 }
@@ -125,33 +127,47 @@ impl Semantic {
         }
     }
 
-    fn search(&self, key: &Key, vector: &Vector, similarity_min: f32) -> Outcome {
+    fn search(&self, key: &Key, vector: &Vector, bar: &Bar) -> Outcome {
+        let table = self.workshop.table().ok_or("model-not-ready")?;
         let Some(scope) = self.scopes.read().get(&key.scope).cloned() else {
             return Err("scope-empty");
         };
-        let mut scope = scope.lock();
+        let candidates = Self::candidates(&mut scope.lock(), vector);
         let now = Instant::now();
-        let mut refused = "scope-empty";
-        for (id, similarity) in scope.index.nearest_k(vector, NEIGHBOURS) {
-            let Some(entry) = scope.entries.get(&id).and_then(Weak::upgrade) else {
-                scope.forget(id);
-                continue;
-            };
+        let mut refused = None;
+        let mut asked = None;
+        for (entry, similarity) in candidates {
             // The hash found the scope; only an equal form is it.
             if !entry.is_live(now) || !entry.shares_scope(key) {
                 continue;
             }
-            let candidate = Candidate {
-                entry: &entry,
-                question: &key.question,
-                similarity,
-            };
-            match judge(&candidate, similarity_min) {
-                Verdict::Serve => return Ok(SemanticHit { entry, similarity }),
-                Verdict::Refuse(rule) => refused = rule,
+            let asked = asked.get_or_insert_with(|| Asked::read(&key.question, table));
+            match asked.judge(&entry, similarity, bar) {
+                Verdict::Serve { confidence } => {
+                    return Ok(SemanticHit {
+                        entry,
+                        similarity,
+                        confidence,
+                    });
+                }
+                // What is told is why the nearest was refused.
+                Verdict::Refuse(rule) => refused = refused.or(Some(rule)),
             }
         }
-        Err(refused)
+        Err(refused.unwrap_or("scope-empty"))
+    }
+
+    /// The nearest entries, judged outside the scope's lock.
+    fn candidates(scope: &mut Scope, vector: &Vector) -> Vec<(Arc<Entry>, f32)> {
+        let nearest = scope.index.nearest_k(vector, NEIGHBOURS);
+        let mut found = Vec::with_capacity(nearest.len());
+        for (id, similarity) in nearest {
+            match scope.entries.get(&id).and_then(Weak::upgrade) {
+                Some(entry) => found.push((entry, similarity)),
+                None => scope.forget(id),
+            }
+        }
+        found
     }
 
     /// Indexes a stored entry, in the workshop. `vector` is the question's, if it is known already.

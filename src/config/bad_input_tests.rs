@@ -23,6 +23,7 @@ fn read(text: &str, base_dir: &Path) -> Result<Config, Problems> {
     let known = KnownNames {
         dialects: &["openai"],
         policies: &["priority"],
+        wrong_hit_rate_least: 0.005,
     };
     super::parse(text, "ringside.toml", base_dir, &known, &|name| {
         let value = match name {
@@ -72,6 +73,7 @@ fn missing_file_is_a_problem() {
     let known = KnownNames {
         dialects: &[],
         policies: &[],
+        wrong_hit_rate_least: 0.005,
     };
     let told = super::load(path, &known).unwrap_err().to_string();
     let expected = "/nonexistent/ringside.toml: cannot be read: No such file or directory \

@@ -70,8 +70,8 @@ pub(super) const CACHE_ENTRY_BYTES_MAX: usize = 256 * 1024;
 pub(super) const CACHE_SCOPE: TenantScope = TenantScope::Key;
 /// A similar question may have another answer: the user turns this on.
 pub(super) const SEMANTIC_MODE: SemanticMode = SemanticMode::Off;
-/// Strict; where answers differ in one word, even this is not enough, so the tier is off by default.
-pub(super) const SIMILARITY_MIN: f32 = 0.95;
+/// One wrong answer in a hundred cached ones, at most.
+pub(super) const WRONG_HIT_RATE_MAX: f64 = 0.01;
 /// Several times what one embedding takes; a miss is cheaper than a longer wait.
 pub(super) const SEMANTIC_DEADLINE: Duration = Duration::from_millis(15);
 

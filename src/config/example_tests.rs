@@ -8,6 +8,7 @@ use super::{KnownNames, Problems};
 const KNOWN: KnownNames<'static> = KnownNames {
     dialects: &["openai"],
     policies: &["priority"],
+    wrong_hit_rate_least: 0.005,
 };
 
 /// What the example states about its first provider and model, and nothing that has a default.

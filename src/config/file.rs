@@ -33,7 +33,7 @@ pub(super) fn read(
         providers,
         models: models.into_iter().filter_map(|entry| entry.model).collect(),
         keys,
-        cache: cache(root.section("cache")),
+        cache: cache(root.section("cache"), known),
         embedding: embedding(root.section("embedding")),
         log: log(root.section("log")),
     };
@@ -162,7 +162,7 @@ fn same_as_server(listen: SocketAddr) -> Complaint {
     )
 }
 
-fn cache(mut section: Section<'_>) -> Cache {
+fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
     let cache = Cache {
         enabled: section.flag("enabled", defaults::CACHE_ENABLED),
         ttl: section.duration("ttl", defaults::CACHE_TTL, &limits::CACHE_TTL),
@@ -181,7 +181,7 @@ fn cache(mut section: Section<'_>) -> Cache {
             defaults::CACHE_SCOPE,
             &[("key", TenantScope::Key), ("team", TenantScope::Team)],
         ),
-        semantic: semantic(section.section("semantic")),
+        semantic: semantic(section.section("semantic"), known),
     };
     if cache.entry_bytes_max > cache.memory_bytes_max {
         let entry = values::show_size(cache.entry_bytes_max);
@@ -198,7 +198,7 @@ fn cache(mut section: Section<'_>) -> Cache {
     cache
 }
 
-fn semantic(mut section: Section<'_>) -> Semantic {
+fn semantic(mut section: Section<'_>, known: &KnownNames<'_>) -> Semantic {
     let semantic = Semantic {
         mode: section.choice(
             "mode",
@@ -209,9 +209,12 @@ fn semantic(mut section: Section<'_>) -> Semantic {
                 ("serve", SemanticMode::Serve),
             ],
         ),
-        similarity_min: section
-            .read("similarity_min", |item| similarity(item.fraction()?))
-            .unwrap_or(defaults::SIMILARITY_MIN),
+        wrong_hit_rate_max: section
+            .read("wrong_hit_rate_max", |item| {
+                rate(item.fraction()?, known.wrong_hit_rate_least)
+            })
+            .unwrap_or(defaults::WRONG_HIT_RATE_MAX),
+        similarity_min: section.read("similarity_min", |item| similarity(item.fraction()?)),
         deadline: section.duration(
             "deadline",
             defaults::SEMANTIC_DEADLINE,
@@ -220,6 +223,18 @@ fn semantic(mut section: Section<'_>) -> Semantic {
     };
     section.finish();
     semantic
+}
+
+/// A share of hits, not below what the verifier was shown to keep.
+fn rate(value: f64, least: f64) -> Result<f64, Complaint> {
+    if value >= least && value <= 0.5 {
+        return Ok(value);
+    }
+    Err(Complaint::new(
+        format!("`{value}` is not a rate of wrong hits from {least} to 0.5"),
+        "use a value such as 0.01: one wrong answer in a hundred cached ones at most; the verifier's \
+         calibration cannot vouch for less than the lower bound",
+    ))
 }
 
 /// A cosine similarity; 0 or less would serve unrelated answers, above 1 there is none.

@@ -38,6 +38,8 @@ pub struct KnownNames<'a> {
     pub dialects: &'a [&'a str],
     /// Routing policies a model may use.
     pub policies: &'a [&'a str],
+    /// Least rate of wrong hits that the semantic cache can be held to.
+    pub wrong_hit_rate_least: f64,
 }
 
 /// Reads and validates the file at `path`; secrets come from this process's environment and from

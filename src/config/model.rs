@@ -236,8 +236,10 @@ pub enum TenantScope {
 pub struct Semantic {
     /// Whether the tier looks up and serves.
     pub mode: SemanticMode,
-    /// Smallest cosine similarity served.
-    pub similarity_min: f32,
+    /// Most hits that may be wrong, as a share of all hits, by the upper bound of the estimate.
+    pub wrong_hit_rate_max: f64,
+    /// Smallest cosine similarity served, instead of the learned score; hard rules still refuse.
+    pub similarity_min: Option<f32>,
     /// Time allowed for a look-up, embedding included; a miss beyond.
     pub deadline: Duration,
 }

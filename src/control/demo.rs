@@ -55,6 +55,7 @@ fn start(text: &str) -> Result<(), String> {
     let known = KnownNames {
         dialects: &dialects,
         policies: &policies,
+        wrong_hit_rate_least: super::reload::wrong_hit_rate_least(),
     };
     let env = |name: &str| std::env::var(name).ok();
     let mut config = crate::config::parse(text, "(built in)", Path::new(""), &known, &env)

@@ -1,6 +1,7 @@
 //! Hot reload: a new file is validated whole and swapped in, or refused whole.
 
 use super::log;
+use crate::cache::verify::model::Verifier;
 use crate::config::KnownNames;
 use crate::config::model::{Config, SemanticMode};
 use crate::journey::core::Shared;
@@ -35,6 +36,12 @@ pub fn known_names() -> (Vec<&'static str>, Vec<&'static str>) {
     )
 }
 
+/// The least rate of wrong hits that the shipped verifier was shown to keep.
+#[must_use]
+pub fn wrong_hit_rate_least() -> f64 {
+    Verifier::shipped().map_or(1.0, Verifier::least_rate)
+}
+
 /// Reads and validates a file.
 ///
 /// # Errors
@@ -44,6 +51,7 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
     let known = KnownNames {
         dialects: &dialects,
         policies: &policies,
+        wrong_hit_rate_least: wrong_hit_rate_least(),
     };
     crate::config::load(path, &known).map_err(|problems| problems.to_string())
 }

@@ -16,6 +16,7 @@ pub struct Card {
     window_tokens: usize,
     model_sha256: String,
     tokenizer_sha256: String,
+    static_sha256: String,
 }
 
 /// A model's files, complete and as the card says.
@@ -26,6 +27,8 @@ pub struct Files {
     pub model: Vec<u8>,
     /// `tokenizer.json`.
     pub tokenizer: Vec<u8>,
+    /// `static.bin`.
+    pub table: Vec<u8>,
 }
 
 impl Files {
@@ -49,6 +52,7 @@ impl Files {
         Ok(Self {
             model: read_checked(&folder.join("model.onnx"), &card.model_sha256)?,
             tokenizer: read_checked(&folder.join("tokenizer.json"), &card.tokenizer_sha256)?,
+            table: read_checked(&folder.join("static.bin"), &card.static_sha256)?,
             card,
         })
     }

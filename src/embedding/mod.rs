@@ -12,6 +12,7 @@ mod encoder;
 mod graph;
 pub mod index;
 mod library;
+pub mod table;
 mod worker;
 
 #[cfg(test)]
@@ -193,6 +194,12 @@ impl Workshop {
     #[must_use]
     pub fn embedder_id(&self) -> u64 {
         self.inner.status.embedder_id.load(Ordering::Relaxed)
+    }
+
+    /// The static table; `None` while the model is not ready.
+    #[must_use]
+    pub fn table(&self) -> Option<&Arc<table::StaticTable>> {
+        self.inner.status.table.get()
     }
 
     /// Queues `text`; `then` gets the outcome on a worker's thread and should be short. A job that is

@@ -4,6 +4,7 @@
 
 use super::card::Files;
 use super::encoder::{Encoder, Words};
+use super::table::StaticTable;
 use super::{EmbedError, Embedded, Settings, State, library};
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
@@ -56,6 +57,8 @@ pub struct Status {
     pub embedder_id: AtomicU64,
     /// The state in words.
     pub state: Mutex<State>,
+    /// The static table, once read.
+    pub table: std::sync::OnceLock<Arc<StaticTable>>,
     /// Workers at work.
     pub workers: AtomicUsize,
     /// Most jobs that ever waited.
@@ -78,6 +81,7 @@ impl Default for Status {
             ready: AtomicBool::new(false),
             embedder_id: AtomicU64::new(0),
             state: Mutex::new(State::Loading),
+            table: std::sync::OnceLock::new(),
             workers: AtomicUsize::new(0),
             queued_high_water: AtomicUsize::new(0),
             embedded: AtomicU64::new(0),
@@ -113,6 +117,7 @@ fn load(settings: &Settings, receiver: &Receiver<Job>, status: &Arc<Status>) -> 
     let files = Files::read(&settings.model_dir)?;
     let environment = library::open(settings.runtime_library.as_deref(), &settings.model_dir)?;
     let tokenizer = Arc::new(Words::read(&files.tokenizer)?);
+    let table = StaticTable::read(&files.table, &files.tokenizer)?;
     // All before the first worker starts: a model that does not load leaves no thread behind.
     let encoders = (0..settings.threads.max(1))
         .map(|_| Encoder::new(&environment, &files, Arc::clone(&tokenizer)))
@@ -135,6 +140,7 @@ fn load(settings: &Settings, receiver: &Receiver<Job>, status: &Arc<Status>) -> 
     status
         .embedder_id
         .store(card.embedder_id(), Ordering::Relaxed);
+    let _ = status.table.set(Arc::new(table));
     let model = card.name;
     // First, so that whoever reads `Ready` finds jobs taken.
     status.ready.store(true, Ordering::Release);

@@ -11,8 +11,10 @@ use crate::api::chat::ChatRequest;
 use crate::cache::answer::StreamReader;
 use crate::cache::controls::read_controls;
 use crate::cache::entry::Storing;
+use crate::cache::verify::Bar;
+use crate::cache::verify::model::Verifier;
 use crate::cache::{Answer, Controls, Entry, Key};
-use crate::config::model::{Cache as CacheConfig, SemanticMode};
+use crate::config::model::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::Vector;
 use crate::error::Fault;
 use crate::http::encode;
@@ -27,6 +29,9 @@ use std::time::Duration;
 
 /// How long past its deadline a look-up's refusal is waited for: the workshop notices the deadline itself.
 const DEADLINE_SLACK: Duration = Duration::from_millis(2);
+
+/// Below this cosine the verifier was given no pair to learn from.
+const SIMILARITY_FLOOR: f32 = 0.6;
 
 /// The cache's part of one trip.
 pub struct CacheTrip<'c> {
@@ -128,12 +133,10 @@ impl<'c> CacheTrip<'c> {
         self.semantic.map_err(NotSemantic::name)?;
         let semantic = self.core.shared.semantic.as_ref().ok_or("")?;
         let config = &self.config.semantic;
-        // A caller may tighten, never loosen.
-        let wished = self.controls.similarity_min.unwrap_or(0.0);
-        let similarity_min = config.similarity_min.max(wished);
+        let bar = bar(config, self.controls.similarity_min);
         let by = clock::now() + config.deadline;
         let observes = config.mode == SemanticMode::Observe;
-        let look_up = semantic.look_up(key, similarity_min, by, observes)?;
+        let look_up = semantic.look_up(key, bar, by, observes)?;
         self.vector = Some(look_up.vector);
         if observes {
             return Err("observed");
@@ -144,7 +147,10 @@ impl<'c> CacheTrip<'c> {
             .map_err(|_| "model-failed")??;
         let age = found.entry.age(clock::now());
         trip.cache = "semantic";
-        trip.cache_why = Some(format!("similarity={:.4}", found.similarity));
+        trip.cache_why = Some(format!(
+            "similarity={:.4} confidence={:.4}",
+            found.similarity, found.confidence
+        ));
         trip.cache_entry = Some((found.entry.id, age));
         Ok(Hit { entry: found.entry })
     }
@@ -225,6 +231,26 @@ impl<'c> CacheTrip<'c> {
             }
         }
         Ok(())
+    }
+}
+
+/// What a candidate must reach. A caller may tighten, never loosen.
+fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
+    let wished = wished.unwrap_or(0.0);
+    match config.similarity_min {
+        Some(least) => Bar {
+            score_min: None,
+            similarity_min: least.max(wished),
+        },
+        None => {
+            let verifier = Verifier::shipped().ok();
+            let least = verifier.and_then(|one| one.score_for(config.wrong_hit_rate_max));
+            Bar {
+                // A rate that no score was shown to keep serves nothing; the configuration refuses it.
+                score_min: Some(least.unwrap_or(f32::INFINITY)),
+                similarity_min: wished.max(SIMILARITY_FLOOR),
+            }
+        }
     }
 }
 

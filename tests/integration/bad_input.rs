@@ -126,8 +126,8 @@ fn configurations() {
         ),
         ("[server".into(), "ringside.toml:1"),
         (
-            format!("[cache.semantic]\nwrong_hit_rate_max = 0.01\n{good}"),
-            "unknown key",
+            format!("[cache.semantic]\nwrong_hit_rate_max = 0.0001\n{good}"),
+            "vouch",
         ),
     ] {
         for command in ["check", "serve"] {

@@ -222,3 +222,117 @@ fn a_deadline_that_is_too_short_is_a_counted_miss() {
         1.0
     );
 }
+
+/// Asks `first`, then `second`, in a conversation of their own; the second reply.
+fn asked_in_turn(gateway: &Gateway, at: usize, vectors: usize, first: &str, second: &str) -> Reply {
+    let ask = |question: &str| {
+        gateway.chat(&json!({"model": "m", "messages": [
+            {"role": "system", "content": format!("conversation {at}")},
+            {"role": "user", "content": question},
+        ]}))
+    };
+    assert_eq!(ask(first).cache(), "miss", "{first}");
+    #[allow(clippy::cast_precision_loss)]
+    gateway.wait_for_metric("ringside_cache_vectors", vectors as f64);
+    ask(second)
+}
+
+#[test]
+fn another_question_is_refused_by_its_rule_however_low_the_threshold() {
+    let pairs = [
+        (
+            "Can I pray before 5am?",
+            "Can I pray after 5am?",
+            "opposite",
+        ),
+        (
+            "Is it safe to travel to Cuba?",
+            "Is it not safe to travel to Cuba?",
+            "negation",
+        ),
+        ("How do I tie 3 knots?", "How do I tie 4 knots?", "number"),
+        (
+            "flights from Boston to Denver",
+            "flights from Denver to Boston",
+            "direction",
+        ),
+        ("Does Anna love Peter?", "Does Peter love Anna?", "order"),
+        (
+            "Is John an actor?",
+            "Did John use to be an actor?",
+            "temporal",
+        ),
+        (
+            "What does fare code QX mean?",
+            "What does fare code YN mean?",
+            "code",
+        ),
+        (
+            "flights to Boston",
+            "flights to Boston on monday",
+            "condition",
+        ),
+        (
+            "Which papers did he write?",
+            "How many papers did he write?",
+            "quantity",
+        ),
+        (
+            "How do I enable sync?",
+            "How do I disable sync?",
+            "opposite",
+        ),
+    ];
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let loose = SERVE.replace("0.9", "0.1");
+        let gateway = Setup::new(driver, upstream.config() + &loose).start();
+        ready(&gateway);
+        for (at, (first, second, rule)) in pairs.into_iter().enumerate() {
+            let reply = asked_in_turn(&gateway, at, 2 * at + 1, first, second);
+            assert_eq!(reply.cache(), "miss", "{second}: {reply:?}");
+            assert_eq!(reply.header("x-ringside-cache-why"), Some(rule), "{second}");
+            // The refused one is stored too.
+            asked_again(&gateway, at, second);
+        }
+    });
+}
+
+/// A refused question is a miss whose answer is stored under its own words.
+fn asked_again(gateway: &Gateway, at: usize, question: &str) {
+    let body = json!({"model": "m", "messages": [
+        {"role": "system", "content": format!("conversation {at}")},
+        {"role": "user", "content": question},
+    ]});
+    assert_eq!(gateway.chat(&body).cache(), "exact");
+}
+
+#[test]
+fn the_default_operating_point_serves_other_words_for_the_same() {
+    let pairs = [
+        (
+            "What is the capital of France?",
+            "What's the capital of France?",
+        ),
+        (
+            "What is the capital of France?",
+            "please tell me what is the capital of france",
+        ),
+        ("How do I reset my password?", "how can i reset my password"),
+        ("Does Anna love Peter?", "Is Peter loved by Anna?"),
+        ("Why is the sky blue?", "Why is the sky bleu?"),
+    ];
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let serve = "[cache.semantic]\nmode = \"serve\"\ndeadline = \"5s\"\n";
+        let gateway = Setup::new(driver, upstream.config() + serve).start();
+        ready(&gateway);
+        for (at, (first, second)) in pairs.into_iter().enumerate() {
+            let reply = asked_in_turn(&gateway, at, at + 1, first, second);
+            assert_eq!(reply.cache(), "semantic", "{second}: {reply:?}");
+            let why = reply.header("x-ringside-cache-why").unwrap();
+            let confidence: f64 = why.split("confidence=").nth(1).unwrap().parse().unwrap();
+            assert!(confidence > 0.9, "{second}: {why}");
+        }
+    });
+}

@@ -1,0 +1,192 @@
+//! Replays labelled traffic through the cache's decisions and counts hits and wrong ones.
+//!
+//! Arguments: the model's folder and a file of JSON lines with `query`, `answer_id`, `tenant`, `src`,
+//! `strict`. Cold start; a request that is no hit is stored. An exact hit is the same text of the same
+//! tenant. A hit by meaning is wrong when the ids differ; wrong ones are counted where `strict` is true.
+//! Prints a table for several rates of wrong hits and, for comparison, plain cosine thresholds.
+
+use ringside::cache::verify::features::compare;
+use ringside::cache::verify::model::Verifier;
+use ringside::cache::verify::words::Words;
+use ringside::embedding::table::StaticTable;
+use ringside::embedding::{Settings, State, Vector, Workshop};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+#[derive(serde::Deserialize)]
+struct Request {
+    query: String,
+    answer_id: String,
+    tenant: u32,
+    src: String,
+    strict: bool,
+}
+
+/// As the gateway: neighbours looked at, and the least cosine.
+const NEIGHBOURS: usize = 4;
+const SIMILARITY_FLOOR: f32 = 0.6;
+
+struct Rule {
+    name: String,
+    serves: Box<dyn Fn(f32, Option<f32>) -> bool>,
+}
+
+/// Near earlier requests of the same tenant, nearest first: place, cosine, score (`None` = ruled out).
+type Near = Vec<(usize, f32, Option<f32>)>;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(folder), Some(file)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: replay MODEL_DIR STREAM.jsonl".into());
+    };
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        format!("{file}: {error}: labelled traffic is not part of this repository")
+    })?;
+    let requests = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<Vec<Request>, _>>()?;
+    let verifier = Verifier::shipped()?;
+    let near = neighbours(&requests, PathBuf::from(folder), verifier)?;
+    let mut rules = Vec::new();
+    for rate in [0.01, 0.02, 0.05] {
+        let least = verifier.score_for(rate).ok_or("no score for that rate")?;
+        rules.push(Rule {
+            name: format!("wrong_hit_rate_max {rate} (score {least:.3})"),
+            serves: Box::new(move |_, score| score.is_some_and(|score| score >= least)),
+        });
+    }
+    for least in [0.90, 0.95, 0.97, 0.98, 0.99] {
+        rules.push(Rule {
+            name: format!("cosine {least} alone"),
+            serves: Box::new(move |cosine, _| cosine >= least),
+        });
+    }
+    println!("| rule | exact | by meaning | strict | wrong | share | wrong by source |");
+    println!("|---|---|---|---|---|---|---|");
+    for rule in rules {
+        replay(&requests, &near, &rule);
+    }
+    Ok(())
+}
+
+fn replay(requests: &[Request], near: &[Near], rule: &Rule) {
+    let mut stored: HashSet<usize> = HashSet::new();
+    let mut texts: HashSet<(u32, &str)> = HashSet::new();
+    let (mut exact, mut hits, mut strict, mut wrong) = (0u32, 0u32, 0u32, 0u32);
+    let mut by_source: BTreeMap<&str, u32> = BTreeMap::new();
+    for (at, request) in requests.iter().enumerate() {
+        if texts.contains(&(request.tenant, request.query.as_str())) {
+            exact += 1;
+            continue;
+        }
+        let candidates = near[at].iter().filter(|(place, ..)| stored.contains(place));
+        let hit = candidates
+            .take(NEIGHBOURS)
+            .find(|(_, cosine, score)| (rule.serves)(*cosine, *score));
+        let Some((place, ..)) = hit else {
+            stored.insert(at);
+            texts.insert((request.tenant, &request.query));
+            continue;
+        };
+        hits += 1;
+        if request.strict {
+            strict += 1;
+            if requests[*place].answer_id != request.answer_id {
+                wrong += 1;
+                *by_source.entry(&request.src).or_default() += 1;
+            }
+        }
+    }
+    println!(
+        "| {} | {exact} | {hits} | {strict} | {wrong} | {:.4} | {by_source:?} |",
+        rule.name,
+        f64::from(wrong) / f64::from(strict.max(1)),
+    );
+}
+
+fn neighbours(
+    requests: &[Request],
+    folder: PathBuf,
+    verifier: &Verifier,
+) -> Result<Vec<Near>, Box<dyn std::error::Error>> {
+    let table = StaticTable::read(
+        &std::fs::read(folder.join("static.bin"))?,
+        &std::fs::read(folder.join("tokenizer.json"))?,
+    )?;
+    let vectors = embed(requests, folder)?;
+    let mut near = Vec::with_capacity(requests.len());
+    let (mut verified, mut took) = (0u32, std::time::Duration::ZERO);
+    for (at, request) in requests.iter().enumerate() {
+        let mut found: Near = Vec::new();
+        if let Some(vector) = &vectors[at] {
+            for (place, earlier) in requests[..at].iter().enumerate() {
+                if earlier.tenant != request.tenant || earlier.query == request.query {
+                    continue;
+                }
+                let Some(other) = &vectors[place] else {
+                    continue;
+                };
+                let cosine: f32 = vector.iter().zip(other.iter()).map(|(x, y)| x * y).sum();
+                if cosine >= SIMILARITY_FLOOR {
+                    found.push((place, cosine, None));
+                }
+            }
+        }
+        found.sort_by(|one, other| other.1.total_cmp(&one.1));
+        // More than are looked at, for some will have been hits and are not stored.
+        found.truncate(10 * NEIGHBOURS);
+        let began = std::time::Instant::now();
+        verified += u32::try_from(found.len())?;
+        if let Some(asked) = Words::read(&request.query, &table) {
+            for (place, cosine, score) in &mut found {
+                let stored = Words::read(&requests[*place].query, &table);
+                *score = stored.and_then(|stored| {
+                    let features = compare(&asked, &stored, *cosine, &table).ok()?;
+                    Some(verifier.score(&features))
+                });
+            }
+        }
+        took += began.elapsed();
+        near.push(found);
+    }
+    let each_us = took.as_secs_f64() * 1e6 / f64::from(verified.max(1));
+    println!("{verified} candidates verified, {each_us:.1} µs each, both questions read\n");
+    Ok(near)
+}
+
+fn embed(
+    requests: &[Request],
+    model_dir: PathBuf,
+) -> Result<Vec<Option<Vector>>, Box<dyn std::error::Error>> {
+    let workshop = Workshop::start(Settings {
+        model_dir,
+        threads: 2,
+        queue_max: 256,
+        runtime_library: None,
+    });
+    while !workshop.is_ready() {
+        if let State::Failed(why) = workshop.state() {
+            return Err(why.into());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let mut vectors = Vec::with_capacity(requests.len());
+    for batch in requests.chunks(128) {
+        let waiting: Vec<_> = batch
+            .iter()
+            .map(|request| {
+                let (send, receive) = mpsc::sync_channel(1);
+                let queued = workshop.embed(request.query.clone(), None, move |outcome| {
+                    let _ = send.send(outcome.ok().map(|embedded| embedded.vector));
+                });
+                queued.map(|()| receive)
+            })
+            .collect();
+        for receive in waiting {
+            vectors.push(receive.ok().and_then(|one| one.recv().ok().flatten()));
+        }
+    }
+    Ok(vectors)
+}

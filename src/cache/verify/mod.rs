@@ -1,0 +1,82 @@
+//! The last word on a candidate: may this stored answer be served for that question?
+//!
+//! Hard rules first: another number, a negation, an opposite, another direction, and so on, are another
+//! question however near the embeddings are. Then a learned score against the least one allowed, which
+//! comes from the rate of wrong hits that the operator accepts.
+
+mod alignment;
+pub mod features;
+mod lists;
+pub mod model;
+mod rules;
+pub mod words;
+
+use self::features::compare;
+use self::model::Verifier;
+use self::words::Words;
+use super::entry::Entry;
+use crate::embedding::table::StaticTable;
+
+/// A question asked now, read for comparing.
+pub struct Asked<'t> {
+    words: Option<Words>,
+    table: &'t StaticTable,
+}
+
+/// What a candidate must reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bar {
+    /// Least score; `None` when plain similarity decides.
+    pub score_min: Option<f32>,
+    /// Least cosine similarity.
+    pub similarity_min: f32,
+}
+
+/// The verdict on a candidate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Verdict {
+    /// Serve it.
+    Serve {
+        /// Probability that the answer is right, by the shipped calibration.
+        confidence: f32,
+    },
+    /// Do not; the rule that refused.
+    Refuse(&'static str),
+}
+
+impl<'t> Asked<'t> {
+    /// Reads `question`.
+    #[must_use]
+    pub fn read(question: &str, table: &'t StaticTable) -> Self {
+        Self {
+            words: Words::read(question, table),
+            table,
+        }
+    }
+
+    /// Judges `entry`, whose question has this cosine similarity to the one asked.
+    #[must_use]
+    pub fn judge(&self, entry: &Entry, similarity: f32, bar: &Bar) -> Verdict {
+        if similarity < bar.similarity_min {
+            return Verdict::Refuse("similarity");
+        }
+        let Ok(verifier) = Verifier::shipped() else {
+            return Verdict::Refuse("verifier-missing");
+        };
+        let stored = Words::read(entry.question(), self.table);
+        let (Some(asked), Some(stored)) = (&self.words, &stored) else {
+            return Verdict::Refuse("too-many-words");
+        };
+        let features = match compare(asked, stored, similarity, self.table) {
+            Ok(features) => features,
+            Err(rule) => return Verdict::Refuse(rule),
+        };
+        let score = verifier.score(&features);
+        if bar.score_min.is_some_and(|least| score < least) {
+            return Verdict::Refuse("confidence");
+        }
+        Verdict::Serve {
+            confidence: verifier.confidence(score),
+        }
+    }
+}

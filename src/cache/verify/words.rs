@@ -1,0 +1,459 @@
+//! A text as words, with what the verifier must know of each.
+//!
+//! Knows English spelling and word lists; must not know what two texts are compared for.
+
+use super::lists::{self, Alternative, Traits};
+use crate::embedding::table::{STATIC_DIMENSIONS, StaticTable, StaticVector};
+
+/// Most words looked at; a text with more is not verified.
+pub const WORDS_MAX: usize = 160;
+
+/// One word.
+#[derive(Debug, Clone)]
+pub struct Word {
+    /// Lower case, without accents.
+    pub text: String,
+    /// Cut to its stem, for matching.
+    pub stem: String,
+    /// What the lists know.
+    pub traits: Traits,
+    /// Alternatives it stands for.
+    pub alternatives: &'static [Alternative],
+    /// It is a number; `text` is its digits.
+    pub is_number: bool,
+    /// It mixes letters and digits, or is an abbreviation in capitals.
+    pub is_code: bool,
+    /// It begins with a capital and does not begin the sentence.
+    pub is_name: bool,
+    /// The vocabulary has it whole.
+    pub is_known: bool,
+    /// 0 for the most frequent, 1 for what the vocabulary does not have.
+    pub rarity: f32,
+    /// The vocabulary's pieces it is spelled with.
+    pub pieces: Vec<u32>,
+}
+
+impl Word {
+    /// Whether it carries meaning.
+    #[must_use]
+    pub fn is_content(&self) -> bool {
+        !self.traits.function && !self.traits.negation
+    }
+}
+
+/// What a question asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// Not clear.
+    Unclear,
+    /// For yes or no.
+    YesNo,
+    /// For a thing.
+    What,
+    /// For a person.
+    Who,
+    /// For a time.
+    When,
+    /// For a place.
+    Where,
+    /// For a reason.
+    Why,
+    /// For a way.
+    How,
+    /// For a number.
+    HowMany,
+    /// For a duration, an age, a distance or a rate.
+    HowLong,
+}
+
+/// A text.
+#[derive(Debug, Clone)]
+pub struct Words {
+    /// Its words in order.
+    pub words: Vec<Word>,
+    /// What it asks for.
+    pub asks: Asks,
+    /// Words that negate, counted.
+    pub negations: usize,
+    /// A form of *be* with a participle and *by*.
+    pub is_passive: bool,
+    /// Letters and digits only, in lower case.
+    pub squeezed: String,
+    /// Weighted sum of its pieces' vectors.
+    pub vector: StaticVector,
+}
+
+impl Words {
+    /// Splits a text. `None` when it has no word, or more than [`WORDS_MAX`].
+    #[must_use]
+    pub fn read(text: &str, table: &StaticTable) -> Option<Self> {
+        let mut words = Vec::with_capacity(24);
+        let mut vector = [0.0; STATIC_DIMENSIONS];
+        let mut squeezed = String::with_capacity(text.len());
+        let mut starts_sentence = true;
+        let all_capitals = !text.chars().any(char::is_lowercase);
+        for raw in raw_words(text) {
+            match raw {
+                Raw::Stop => starts_sentence = true,
+                Raw::Word(raw) => {
+                    let capital = raw.chars().next().is_some_and(char::is_uppercase);
+                    let shape = Shape {
+                        is_name: capital && !starts_sentence && !all_capitals,
+                        is_shouted: all_capitals,
+                    };
+                    push_word(raw, shape, table, &mut words, &mut vector, &mut squeezed);
+                    starts_sentence = false;
+                }
+            }
+            if words.len() > WORDS_MAX {
+                return None;
+            }
+        }
+        if words.is_empty() {
+            return None;
+        }
+        Some(Self {
+            asks: asks(&words),
+            negations: words.iter().filter(|word| word.traits.negation).count(),
+            is_passive: is_passive(&words),
+            words,
+            squeezed,
+            vector,
+        })
+    }
+
+    /// Whether some word has the trait.
+    #[must_use]
+    pub fn any(&self, has: impl Fn(&Traits) -> bool) -> bool {
+        self.words.iter().any(|word| has(&word.traits))
+    }
+
+    /// "used to", "use to".
+    #[must_use]
+    pub fn speaks_of_habit_past(&self) -> bool {
+        // "is used to" speaks of a purpose.
+        let is_be = |at: usize| {
+            let before = at.checked_sub(1).and_then(|at| self.words.get(at));
+            before.is_some_and(|word| is_be(&word.text) && word.text != "get")
+        };
+        self.words.windows(2).enumerate().any(|(at, two)| {
+            matches!(two[0].text.as_str(), "use" | "used") && two[1].text == "to" && !is_be(at)
+        })
+    }
+}
+
+enum Raw<'t> {
+    Word(&'t str),
+    Stop,
+}
+
+/// Words (letters, digits, inner apostrophes, inner points and commas of numbers), signs that mean
+/// something, and ends of sentences.
+fn raw_words(text: &str) -> impl Iterator<Item = Raw<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            let first = rest.chars().next()?;
+            if first.is_alphanumeric() {
+                let end = word_end(rest);
+                let (word, after) = rest.split_at(end);
+                rest = after;
+                return Some(Raw::Word(word));
+            }
+            let (sign, after) = rest.split_at(first.len_utf8());
+            rest = after;
+            match first {
+                '$' | '€' | '£' | '¥' | '%' | '+' | '#' | '&' => return Some(Raw::Word(sign)),
+                '.' | '!' | '?' | ':' | '\n' => return Some(Raw::Stop),
+                _ => {}
+            }
+        }
+    })
+}
+
+fn word_end(text: &str) -> usize {
+    let mut last = ' ';
+    let mut letters = text.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        let next = letters.peek().map(|(_, next)| *next);
+        let joins = match letter {
+            '\'' | '’' => next.is_some_and(char::is_alphabetic),
+            '.' | ',' => last.is_ascii_digit() && next.is_some_and(|next| next.is_ascii_digit()),
+            _ => letter.is_alphanumeric(),
+        };
+        if !joins {
+            return at;
+        }
+        last = letter;
+    }
+    text.len()
+}
+
+#[derive(Clone, Copy)]
+struct Shape {
+    is_name: bool,
+    is_shouted: bool,
+}
+
+/// Letters after digits that are a unit of their own.
+const UNITS: [&str; 22] = [
+    "st", "nd", "rd", "th", "am", "pm", "k", "m", "km", "kg", "g", "mg", "gb", "mb", "tb", "mm",
+    "cm", "ft", "s", "h", "min", "x",
+];
+
+fn push_word(
+    raw: &str,
+    shape: Shape,
+    table: &StaticTable,
+    words: &mut Vec<Word>,
+    vector: &mut StaticVector,
+    squeezed: &mut String,
+) {
+    let plain: String = raw
+        .chars()
+        .flat_map(char::to_lowercase)
+        .map(plain)
+        .collect();
+    squeezed.extend(plain.chars().filter(|letter| letter.is_alphanumeric()));
+    let digits = plain.bytes().filter(u8::is_ascii_digit).count();
+    let letters = plain
+        .chars()
+        .filter(|letter| letter.is_alphabetic())
+        .count();
+    let mut push = |text: &str, is_number: bool, is_code: bool| {
+        words.push(word(text, is_number, is_code, shape.is_name, table, vector));
+    };
+    if digits > 0 && letters == 0 {
+        return push(&plain.replace(',', ""), true, false);
+    }
+    if digits > 0 {
+        let head = plain.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = plain.split_at(head);
+        if head > 0 && UNITS.contains(&unit) {
+            push(number, true, false);
+            return push(unit, false, false);
+        }
+        return push(&plain, false, true);
+    }
+    let is_abbreviation =
+        !shape.is_shouted && raw.len() >= 2 && raw.chars().all(|letter| letter.is_uppercase());
+    match expand(&plain) {
+        (base, Some(added)) => {
+            if !base.is_empty() {
+                push(base, false, false);
+            }
+            push(added, false, false);
+        }
+        (base, None) => match lists::number(base) {
+            Some(number) => push(number, true, false),
+            None => push(base, false, is_abbreviation),
+        },
+    }
+}
+
+/// Without accents and typographic apostrophes. Letters beyond Latin stay.
+fn plain(letter: char) -> char {
+    match letter {
+        '’' => '\'',
+        'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' => 'a',
+        'ç' => 'c',
+        'è' | 'é' | 'ê' | 'ë' => 'e',
+        'ì' | 'í' | 'î' | 'ï' => 'i',
+        'ñ' => 'n',
+        'ò' | 'ó' | 'ô' | 'õ' | 'ö' => 'o',
+        'ù' | 'ú' | 'û' | 'ü' => 'u',
+        'ý' | 'ÿ' => 'y',
+        _ => letter,
+    }
+}
+
+/// A contraction's two words; a possessive loses its `'s`.
+fn expand(word: &str) -> (&str, Option<&'static str>) {
+    let Some(at) = word.find('\'') else {
+        return match word {
+            "cannot" | "cant" => ("can", Some("not")),
+            "dont" => ("do", Some("not")),
+            "doesnt" => ("does", Some("not")),
+            "didnt" => ("did", Some("not")),
+            "isnt" => ("is", Some("not")),
+            "wont" => ("will", Some("not")),
+            "whats" => ("what", Some("is")),
+            "im" => ("i", Some("am")),
+            _ => (word, None),
+        };
+    };
+    let (base, ending) = word.split_at(at);
+    match ending {
+        "'t" => match base {
+            "can" => ("can", Some("not")),
+            "won" => ("will", Some("not")),
+            "shan" => ("shall", Some("not")),
+            _ => (base.strip_suffix('n').unwrap_or(base), Some("not")),
+        },
+        "'re" => (base, Some("are")),
+        "'m" => (base, Some("am")),
+        "'ve" => (base, Some("have")),
+        "'ll" => (base, Some("will")),
+        "'d" => (base, Some("would")),
+        "'s" => match base {
+            "what" | "who" | "where" | "how" | "why" | "when" | "it" | "that" | "there" | "he"
+            | "she" | "here" => (base, Some("is")),
+            "let" => (base, Some("us")),
+            _ => (base, None),
+        },
+        _ => (base, None),
+    }
+}
+
+fn word(
+    text: &str,
+    is_number: bool,
+    is_code: bool,
+    is_name: bool,
+    table: &StaticTable,
+    vector: &mut StaticVector,
+) -> Word {
+    let mut pieces = Vec::with_capacity(4);
+    table.split(text, &mut pieces);
+    for id in &pieces {
+        table.add_weighted(*id, vector);
+    }
+    let traits = if is_number {
+        Traits::default()
+    } else {
+        lists::traits(text)
+    };
+    Word {
+        stem: stem(text).to_owned(),
+        traits,
+        alternatives: lists::alternatives(text),
+        is_number,
+        is_code,
+        is_name,
+        is_known: pieces.len() == 1,
+        rarity: table.rarity(&pieces),
+        pieces,
+        text: text.to_owned(),
+    }
+}
+
+/// Cuts the commonest endings: enough for *flights* and *flight*, *banned* and *ban* to match.
+#[must_use]
+pub fn stem(word: &str) -> &str {
+    const LEFT_MIN: usize = 3;
+    let cut = |ending: &str| {
+        let left = word.strip_suffix(ending)?;
+        (left.len() >= LEFT_MIN).then_some(left)
+    };
+    if word.ends_with("ss") || word.ends_with("us") || word.ends_with("is") {
+        return word;
+    }
+    let left = cut("ies")
+        .or_else(|| cut("ing"))
+        .or_else(|| cut("ed"))
+        .or_else(|| cut("es"))
+        .or_else(|| cut("ly"))
+        .or_else(|| cut("s"))
+        .or_else(|| cut("e"))
+        .or_else(|| cut("y"))
+        .unwrap_or(word);
+    // stopped → stopp → stop
+    match left.as_bytes() {
+        [.., a, b] if a == b && left.len() > LEFT_MIN && !matches!(b, b's' | b'l') => {
+            left.get(..left.len() - 1).unwrap_or(left)
+        }
+        _ => left,
+    }
+}
+
+fn asks(words: &[Word]) -> Asks {
+    let texts = || words.iter().map(|word| word.text.as_str());
+    let yes_no = [
+        "is", "are", "am", "was", "were", "do", "does", "did", "can", "could", "should", "would",
+        "will", "has", "have", "had", "may", "must",
+    ];
+    if texts().next().is_some_and(|first| yes_no.contains(&first)) {
+        return Asks::YesNo;
+    }
+    for (at, text) in texts().enumerate() {
+        let next = words.get(at + 1).map_or("", |word| word.text.as_str());
+        return match (text, next) {
+            ("how", "many" | "much") => Asks::HowMany,
+            ("how", "long" | "old" | "far" | "often" | "tall" | "big" | "fast" | "high") => {
+                Asks::HowLong
+            }
+            ("how", "come") | ("why", _) => Asks::Why,
+            ("how", _) => Asks::How,
+            ("who" | "whom" | "whose", _) => Asks::Who,
+            ("when", _) | ("what" | "which", "time" | "year" | "date" | "day" | "month") => {
+                Asks::When
+            }
+            ("where", _) | ("what" | "which", "city" | "country" | "place" | "state" | "town") => {
+                Asks::Where
+            }
+            ("what" | "which", _) => Asks::What,
+            _ => continue,
+        };
+    }
+    Asks::Unclear
+}
+
+/// *is … loved by*: a form of *be*, later a participle, right before *by*.
+fn is_passive(words: &[Word]) -> bool {
+    let participle = |word: &Word| {
+        word.text.ends_with("ed")
+            || word.text.ends_with("en")
+            || word.text.ends_with('t')
+            || word.text.ends_with("wn")
+            || word.text.ends_with("ght")
+    };
+    let by = words
+        .windows(2)
+        .position(|two| two[1].text == "by" && participle(&two[0]));
+    by.is_some_and(|by| words.iter().take(by).any(|word| is_be(&word.text)))
+}
+
+fn is_be(word: &str) -> bool {
+    matches!(
+        word,
+        "is" | "are" | "was" | "were" | "be" | "been" | "being" | "get" | "got"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stems_match() {
+        for (a, b) in [
+            ("flights", "flight"),
+            ("stopped", "stop"),
+            ("banning", "ban"),
+            ("cities", "city"),
+            ("making", "make"),
+        ] {
+            assert_eq!(stem(a), stem(b), "{a} {b}");
+        }
+        assert_ne!(stem("class"), stem("clas"));
+    }
+
+    #[test]
+    fn raw_words_keep_numbers_and_contractions_whole() {
+        let words: Vec<String> = raw_words("What's $1,000.50 to me? I don't-know; C3PO.")
+            .filter_map(|raw| match raw {
+                Raw::Word(word) => Some(word.to_owned()),
+                Raw::Stop => None,
+            })
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "What's", "$", "1,000.50", "to", "me", "I", "don't", "know", "C3PO"
+            ]
+        );
+        assert_eq!(expand("what's"), ("what", Some("is")));
+        assert_eq!(expand("don't"), ("do", Some("not")));
+        assert_eq!(expand("rome's"), ("rome", None));
+    }
+}
