@@ -1,6 +1,8 @@
 //! `ringside-mock`: arguments and start.
 
-use ringside_loadtest::mock::behaviour::{Behaviour, NAMES};
+use ringside_loadtest::delay::NOTATION;
+use ringside_loadtest::mock::script::Script;
+use ringside_loadtest::mock::settings::{Settings, all_names};
 use ringside_loadtest::mock::{Mock, run};
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,18 +10,20 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 ringside-mock: an OpenAI-compatible provider that does as it is told
 
-usage: ringside-mock [--listen 127.0.0.1:9100] [--NAME VALUE]… [--fail-rate 0.1] [--api-key KEY] [--cpu N]
+usage: ringside-mock [--listen 127.0.0.1:9100] [--NAME VALUE]… [--script FILE] [--seed 1] [--api-key KEY]… [--cpu N]
 
-Each NAME is a default behaviour; a request can change it by a header `x-mock-NAME: VALUE` or by
-`[[mock NAME=VALUE …]]` in its last user message. Answers begin with an id made from that message.
-GET /mock/stats tells what was seen.
+Each NAME is a default; a request can change what concerns itself by a header `x-mock-NAME: VALUE` or
+by `[[mock NAME=VALUE …]]` in its last user message. A script changes it over time. At run time:
+POST /mock/behaviour {\"NAME\": VALUE, …}, GET to see it, DELETE to go back to the start.
+Answers begin with an id made from the last user message. GET /mock/stats tells what was seen.
+The same seed gives the n-th request the same times.
 ";
 
 fn main() -> ExitCode {
     let mock = match arguments() {
         Ok(Some(mock)) => mock,
         Ok(None) => {
-            println!("{USAGE}\nNAMES: {NAMES}");
+            println!("{USAGE}\nNAMES: {}\nTIMES: {NOTATION}", all_names());
             return ExitCode::SUCCESS;
         }
         Err(why) => {
@@ -46,11 +50,14 @@ fn arguments() -> Result<Option<Mock>, String> {
     let mut listen = "127.0.0.1:9100".to_owned();
     let mut mock = Mock {
         listen: ringside::config::model::Listen::Unix("".into()),
-        behaviour: Behaviour::default(),
-        fail_rate: 0.0,
-        api_key: None,
+        settings: Settings::default(),
+        script: Script::default(),
+        seed: 1,
+        api_keys: Vec::new(),
         cpu: None,
     };
+    // Flags win over the script's start, wherever they stand.
+    let (mut script, mut names) = (None, Vec::new());
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         let name = match argument {
             Long("help") | Short('h') => return Ok(None),
@@ -62,15 +69,18 @@ fn arguments() -> Result<Option<Mock>, String> {
         let wrong = |_| format!("--{name} {value}: not a number");
         match name.as_str() {
             "listen" => listen = value,
-            "fail-rate" => {
-                mock.fail_rate = value
-                    .parse()
-                    .map_err(|_| format!("--fail-rate {value}: not a number"))?
-            }
-            "api-key" => mock.api_key = Some(value),
+            "script" => script = Some(value),
+            "seed" => mock.seed = value.parse().map_err(wrong)?,
+            "api-key" => mock.api_keys.push(value),
             "cpu" => mock.cpu = Some(value.parse().map_err(wrong)?),
-            _ => mock.behaviour.set(&name, &value)?,
+            _ => names.push((name, value)),
         }
+    }
+    if let Some(file) = script {
+        mock.script = Script::read(&file, &mut mock.settings)?;
+    }
+    for (name, value) in names {
+        mock.settings.set(&name, &value, true)?;
     }
     mock.listen = match listen.strip_prefix("unix:") {
         Some(path) => ringside::config::model::Listen::Unix(path.into()),

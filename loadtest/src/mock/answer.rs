@@ -2,7 +2,6 @@
 
 use super::behaviour::Behaviour;
 use ringside::api::json::{write_string, write_u64};
-use ringside::http::sse::write_event;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Seconds since the Unix epoch that every answer bears.
@@ -14,10 +13,43 @@ pub struct Asked<'a> {
     pub model: &'a str,
     /// Text of the last user message.
     pub question: &'a str,
+    /// The id of the answer, see [`answer_id`].
+    pub id: &'a str,
     /// Name of the tool to be called, if one is to be.
     pub tool: Option<&'a str>,
     /// Usage is to be reported in a stream.
     pub wants_usage: bool,
+}
+
+/// The events of a stream, one after the other.
+#[derive(Default)]
+pub struct Events {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Events {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The bytes of each.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let places = starts.zip(self.ends.iter().copied());
+        places.map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
+    }
+
+    fn push(&mut self, pieces: &[&[u8]]) {
+        self.bytes.extend_from_slice(b"data: ");
+        for piece in pieces {
+            self.bytes.extend_from_slice(piece);
+        }
+        self.bytes.extend_from_slice(b"\n\n");
+        self.ends.push(self.bytes.len());
+    }
 }
 
 /// The id that an answer to `question` carries.
@@ -28,31 +60,39 @@ pub fn answer_id(question: &str) -> String {
 
 /// The words of the answer; the first is its id.
 #[must_use]
-pub fn words(question: &str, tokens: usize) -> Vec<String> {
-    let lower = question.to_lowercase();
-    let known = [
-        ("capital", "france", "The capital of France is Paris."),
-        ("capital", "japan", "The capital of Japan is Tokyo."),
+pub fn words<'a>(question: &str, id: &'a str, tokens: usize) -> Vec<&'a str> {
+    let capitals = [
+        ("france", "The capital of France is Paris."),
+        ("japan", "The capital of Japan is Tokyo."),
     ];
+    let says = |word: &str| contains_word(question, word);
+    let known = capitals.iter().filter(|_| says("capital"));
     let natural = known
-        .iter()
-        .find(|(a, b, _)| lower.contains(a) && lower.contains(b))
-        .map_or("This is the bundled mock provider.", |(_, _, text)| text);
-    let id = answer_id(question);
-    let sentence: Vec<&str> = std::iter::once(id.as_str())
-        .chain(natural.split(' '))
-        .collect();
+        .clone()
+        .find(|(country, _)| says(country))
+        .map_or("This is the bundled mock provider.", |(_, text)| text);
+    let sentence: Vec<&str> = std::iter::once(id).chain(natural.split(' ')).collect();
     let wanted = if tokens == 0 { sentence.len() } else { tokens };
     let filler = std::iter::repeat("word");
-    let words = sentence.iter().copied().chain(filler);
-    words.take(wanted).map(str::to_owned).collect()
+    sentence
+        .iter()
+        .copied()
+        .chain(filler)
+        .take(wanted)
+        .collect()
+}
+
+/// Whether `text` holds `word`, which is in small letters, in any letters; without a copy of `text`.
+fn contains_word(text: &str, word: &str) -> bool {
+    let mut windows = text.as_bytes().windows(word.len());
+    windows.any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// A whole `chat.completion`.
 #[must_use]
 pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
-    let words = words(asked.question, behaviour.tokens);
+    let words = words(asked.question, asked.id, behaviour.tokens);
     frame(&mut out, asked, "chat.completion");
     out.extend_from_slice(
         b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":",
@@ -79,79 +119,77 @@ pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
     out
 }
 
-/// The events of a stream, each complete.
+/// The events of a stream.
 #[must_use]
-pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<Vec<u8>> {
-    let words = words(asked.question, behaviour.tokens);
-    let mut events = Vec::with_capacity(words.len() + 4);
-    events.push(chunk(
-        asked,
-        "{\"role\":\"assistant\",\"content\":\"\"}",
-        None,
-    ));
+pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
+    let words = words(asked.question, asked.id, behaviour.tokens);
+    let mut before = Vec::with_capacity(256);
+    frame(&mut before, asked, "chat.completion.chunk");
+    let bare = before.clone();
+    before.extend_from_slice(b",\"choices\":[{\"index\":0,\"delta\":");
+    let after: &[u8] = if asked.wants_usage {
+        b"}],\"usage\":null}"
+    } else {
+        b"}]}"
+    };
+    let mut events = Events {
+        bytes: Vec::with_capacity((words.len() + 4) * (before.len() + 80)),
+        ends: Vec::with_capacity(words.len() + 4),
+    };
+    let more: &[u8] = b",\"logprobs\":null,\"finish_reason\":null";
+    let role: &[u8] = b"{\"role\":\"assistant\",\"content\":\"\"}";
+    events.push(&[&before, role, more, after]);
     let mut finish = behaviour.finish.as_str();
     if let Some(tool) = asked.tool {
         finish = "tool_calls";
         let name = serde_json::Value::from(tool);
-        events.push(chunk(asked, &format!("{{\"tool_calls\":[{{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{{\"name\":{name},\"arguments\":\"\"}}}}]}}"), None));
+        let call = format!(
+            "{{\"tool_calls\":[{{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{{\"name\":{name},\"arguments\":\"\"}}}}]}}"
+        );
+        events.push(&[&before, call.as_bytes(), more, after]);
         for piece in ["{\\\"city\\\":", " \\\"Paris\\\"}"] {
-            events.push(chunk(asked, &format!("{{\"tool_calls\":[{{\"index\":0,\"function\":{{\"arguments\":\"{piece}\"}}}}]}}"), None));
+            let part = format!(
+                "{{\"tool_calls\":[{{\"index\":0,\"function\":{{\"arguments\":\"{piece}\"}}}}]}}"
+            );
+            events.push(&[&before, part.as_bytes(), more, after]);
         }
     } else {
         for (at, word) in words.iter().enumerate() {
-            let space = if at == 0 { "" } else { " " };
-            events.push(chunk(
-                asked,
-                &format!("{{\"content\":\"{space}{word}\"}}"),
-                None,
-            ));
+            if at == words.len() / 2 && behaviour.malformed {
+                events.push(&[&before, b"{\"content\":"]);
+            }
+            if at == words.len() / 2 && behaviour.error_event {
+                events.push(&[b"{\"error\":{\"message\":\"the mock was told to fail\",\"type\":\"server_error\",\"code\":\"mock_error\"}}"]);
+                return events;
+            }
+            let start: &[u8] = if at == 0 {
+                b"{\"content\":\""
+            } else {
+                b"{\"content\":\" "
+            };
+            events.push(&[&before, start, word.as_bytes(), b"\"}", more, after]);
         }
     }
     if behaviour.truncate {
         return events;
     }
-    events.push(chunk(asked, "{}", Some(finish)));
+    let mut last = b"{},\"logprobs\":null,\"finish_reason\":".to_vec();
+    write_string(&mut last, finish);
+    events.push(&[&before, &last, after]);
     if asked.wants_usage && !behaviour.no_usage {
-        let mut data = Vec::new();
-        frame(&mut data, asked, "chat.completion.chunk");
-        data.extend_from_slice(b",\"choices\":[]");
-        write_usage(&mut data, asked, words.len());
-        data.push(b'}');
-        events.push(event(&data));
+        let mut usage = b",\"choices\":[]".to_vec();
+        write_usage(&mut usage, asked, words.len());
+        events.push(&[&bare, &usage, b"}"]);
     }
     if !behaviour.no_done {
-        events.push(event(b"[DONE]"));
+        events.push(&[b"[DONE]"]);
     }
     events
 }
 
-fn chunk(asked: &Asked<'_>, delta: &str, finish: Option<&str>) -> Vec<u8> {
-    let mut data = Vec::with_capacity(256);
-    frame(&mut data, asked, "chat.completion.chunk");
-    data.extend_from_slice(b",\"choices\":[{\"index\":0,\"delta\":");
-    data.extend_from_slice(delta.as_bytes());
-    data.extend_from_slice(b",\"logprobs\":null,\"finish_reason\":");
-    match finish {
-        Some(reason) => write_string(&mut data, reason),
-        None => data.extend_from_slice(b"null"),
-    }
-    data.extend_from_slice(b"}]");
-    if asked.wants_usage {
-        data.extend_from_slice(b",\"usage\":null");
-    }
-    data.push(b'}');
-    event(&data)
-}
-
-fn event(data: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len() + 8);
-    write_event(&mut out, data);
-    out
-}
-
 fn frame(out: &mut Vec<u8>, asked: &Asked<'_>, object: &str) {
     out.extend_from_slice(b"{\"id\":\"chatcmpl-");
-    out.extend_from_slice(answer_id(asked.question).as_bytes());
+    out.extend_from_slice(asked.id.as_bytes());
     out.extend_from_slice(b"\",\"object\":\"");
     out.extend_from_slice(object.as_bytes());
     out.extend_from_slice(b"\",\"created\":");
@@ -182,7 +220,8 @@ mod tests {
     fn whole_and_stream_say_the_same() {
         let asked = Asked {
             model: "m",
-            question: "What is the capital of France?",
+            question: "What is the Capital of France?",
+            id: &answer_id("What is the Capital of France?"),
             tool: None,
             wants_usage: true,
         };
@@ -203,5 +242,44 @@ mod tests {
         assert!(content.starts_with(&answer_id(asked.question)));
         assert!(content.contains("Paris"));
         assert_eq!(whole["usage"]["completion_tokens"], 7);
+    }
+
+    #[test]
+    fn what_is_broken_is_broken_in_the_middle() {
+        let asked = Asked {
+            model: "m",
+            question: "q",
+            id: "answer-1",
+            tool: None,
+            wants_usage: false,
+        };
+        let told = |name: &str, value: &str| {
+            let mut behaviour = Behaviour::default();
+            behaviour.set(name, value).unwrap();
+            let events = events(&asked, &behaviour);
+            let texts = events
+                .iter()
+                .map(|event| String::from_utf8_lossy(event).into_owned());
+            texts.collect::<Vec<_>>()
+        };
+        let bad = |events: &[String]| {
+            let data = events
+                .iter()
+                .filter_map(|event| event.strip_prefix("data: "));
+            data.filter(|data| serde_json::from_str::<serde_json::Value>(data).is_err())
+                .count()
+        };
+        // `[DONE]` is no JSON either.
+        assert_eq!(bad(&told("tokens", "10")), 1);
+        assert_eq!(bad(&told("body", "malformed")), 2);
+        let failed = told("error-event", "");
+        assert!(failed.last().unwrap().contains("\"error\""));
+        assert_eq!(
+            told("no-done", "")
+                .iter()
+                .filter(|event| event.contains("[DONE]"))
+                .count(),
+            0
+        );
     }
 }

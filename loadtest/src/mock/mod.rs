@@ -4,6 +4,11 @@
 
 pub mod answer;
 pub mod behaviour;
+mod control;
+pub mod retry;
+pub mod script;
 mod serve;
+pub mod settings;
+mod state;
 
 pub use serve::{Mock, run};

@@ -1,7 +1,11 @@
 //! The mock's server: Ringside's own listener and codec, on one thread.
 
-use super::answer::{Asked, CREATED, events, whole};
+use super::answer::{Asked, CREATED, answer_id, events, whole};
 use super::behaviour::{Behaviour, Framing, HangUp};
+use super::control;
+use super::script::Script;
+use super::settings::Settings;
+use super::state::{State, Turn};
 use ringside::admission::Peer;
 use ringside::api::canonical::canonical;
 use ringside::api::json::{Document, Scratch};
@@ -9,6 +13,7 @@ use ringside::api::{embeddings, models};
 use ringside::config::model::Listen;
 use ringside::error::Fault;
 use ringside::http::encode;
+use ringside::http::head::Headers;
 use ringside::http::limits::HeadLimits;
 use ringside::listener::{
     Accepted, Acceptor, Client, ConnectionLimits, CoreLoad, Drain, Request, Serve, connection,
@@ -17,7 +22,7 @@ use ringside::runtime::core::{DriverChoice, pin_to_cpu, run as run_core};
 use ringside::runtime::io::{Interrupt, before};
 use ringside::runtime::mailbox::{Receiver, mailbox};
 use ringside::runtime::{Socket, Stream, clock, spawn};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,32 +35,22 @@ const DIMENSIONS: usize = 16;
 pub struct Mock {
     /// Where it listens.
     pub listen: Listen,
-    /// Default behaviour.
-    pub behaviour: Behaviour,
-    /// Share of requests that fail with 500, spread evenly.
-    pub fail_rate: f64,
-    /// Key that callers must present.
-    pub api_key: Option<String>,
+    /// How it behaves at first.
+    pub settings: Settings,
+    /// How that changes over time.
+    pub script: Script,
+    /// Seed of everything drawn.
+    pub seed: u64,
+    /// Keys of which callers must present one; empty = none is asked for.
+    pub api_keys: Vec<String>,
     /// CPU to be pinned to.
     pub cpu: Option<usize>,
 }
 
-/// What was seen, for `GET /mock/stats`.
-#[derive(Default)]
-struct Stats {
-    requests: u64,
-    cancelled: u64,
-    last_authorization: Option<String>,
-    last_body: String,
-}
-
 struct Server {
-    behaviour: Behaviour,
-    fail_rate: f64,
-    api_key: Option<String>,
+    api_keys: Vec<String>,
     scratch: RefCell<Scratch>,
-    stats: RefCell<Stats>,
-    failures_due: Cell<f64>,
+    state: RefCell<State>,
     drain: Rc<Drain>,
 }
 
@@ -78,12 +73,9 @@ pub fn run(mock: Mock, started: impl FnOnce(&str)) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     started(&address);
     let server = Rc::new(Server {
-        behaviour: mock.behaviour,
-        fail_rate: mock.fail_rate,
-        api_key: mock.api_key,
+        api_keys: mock.api_keys,
         scratch: RefCell::default(),
-        stats: RefCell::default(),
-        failures_due: Cell::new(0.0),
+        state: RefCell::new(State::new(mock.seed, mock.settings, mock.script)),
         drain: Rc::default(),
     });
     let outcome = run_core(DriverChoice::Auto, |_| serve(server, inbox, loads));
@@ -163,8 +155,17 @@ impl Serve for Server {
                 send(client, 200, "application/json", &[], &body).await;
             }
             "/mock/stats" => {
-                let body = self.stats().to_string();
+                let body = control::stats(&self.state.borrow().stats, self.drain.connections());
                 send(client, 200, "application/json", &[], body.as_bytes()).await;
+            }
+            "/mock/behaviour" => {
+                let outcome = control::behaviour(request, &mut self.state.borrow_mut());
+                match outcome {
+                    Ok(body) => {
+                        send(client, 200, "application/json", &[], body.as_bytes()).await;
+                    }
+                    Err(fault) => self.reject(&fault, client).await,
+                }
             }
             _ => {
                 let fault = Fault::client(404, "unknown_path", format!("no such path: {path}"));
@@ -187,117 +188,138 @@ impl Serve for Server {
 }
 
 impl Server {
-    fn stats(&self) -> serde_json::Value {
-        let stats = self.stats.borrow();
-        serde_json::json!({
-            "requests": stats.requests,
-            "cancelled": stats.cancelled,
-            "open_connections": self.drain.connections(),
-            "last_authorization": stats.last_authorization,
-            "last_body": stats.last_body,
-        })
-    }
-
-    fn note(&self, request: &Request<'_>) -> Result<(), Fault> {
+    /// Counts a request; what is to become of it.
+    fn note(&self, request: &Request<'_>) -> Result<Turn, Fault> {
         let authorization = request.head.headers.get_str("authorization");
-        let mut stats = self.stats.borrow_mut();
+        let key = authorization.and_then(|text| text.strip_prefix("Bearer "));
+        let mut state = self.state.borrow_mut();
+        let stats = &mut state.stats;
         stats.requests += 1;
         stats.last_authorization = authorization.map(str::to_owned);
-        stats.last_body = String::from_utf8_lossy(request.body).into_owned();
-        let wanted = self.api_key.as_ref().map(|key| format!("Bearer {key}"));
-        if wanted.is_some() && wanted.as_deref() != authorization {
+        stats.last_body.clear();
+        stats.last_body.extend_from_slice(request.body);
+        let known = key.is_some_and(|key| self.api_keys.iter().any(|known| known == key));
+        if !self.api_keys.is_empty() && !known {
             return Err(Fault::client(401, "invalid_api_key", "incorrect API key"));
         }
-        Ok(())
+        Ok(state.turn(key.unwrap_or_default(), clock::now()))
     }
 
-    /// True when this request is one of the share that fails.
-    fn fails_now(&self) -> bool {
-        let due = self.failures_due.get() + self.fail_rate;
-        let fails = due >= 1.0;
-        self.failures_due.set(if fails { due - 1.0 } else { due });
-        fails
+    /// The behaviour for a request, and how long its first byte is to wait.
+    fn plan(
+        &self,
+        turn: &Turn,
+        read: &Read,
+        headers: &Headers<'_>,
+    ) -> Result<(Behaviour, Duration), Fault> {
+        let bad = |why| Fault::client(400, "invalid_directive", why);
+        let mut state = self.state.borrow_mut();
+        let settings = state.settings(clock::recent());
+        let mut behaviour = settings
+            .behaviour
+            .for_request(headers, &read.question)
+            .map_err(bad)?;
+        if turn.fails {
+            for (name, value) in &settings.fail_as {
+                behaviour.set(name, value).map_err(bad)?;
+            }
+        }
+        if let Some(left) = turn.limited_for {
+            behaviour.status = 429;
+            behaviour.retry_after = Some(left);
+        }
+        let waits = if behaviour.hang {
+            Duration::from_secs(3600)
+        } else {
+            turn.extra + state.latency(&behaviour, turn.number)
+        };
+        Ok((behaviour, waits))
     }
 
     async fn chat(&self, request: &Request<'_>, client: &mut Client) {
-        let outcome = self.note(request).and_then(|()| {
+        let outcome = self.note(request).and_then(|turn| {
             let mut scratch = self.scratch.borrow_mut();
             let read = scratch
                 .with_document(request.body, read)
                 .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?;
-            let behaviour = self
-                .behaviour
-                .for_request(&request.head.headers, &read.question)
-                .map_err(|why| Fault::client(400, "invalid_directive", why))?;
-            Ok((read, behaviour))
+            let (behaviour, waits) = self.plan(&turn, &read, &request.head.headers)?;
+            Ok((read, behaviour, waits, turn.number))
         });
-        let (read, mut behaviour) = match outcome {
-            Ok(both) => both,
+        let (mut read, behaviour, waits, number) = match outcome {
+            Ok(all) => all,
             Err(fault) => return self.reject(&fault, client).await,
-        };
-        if self.fails_now() {
-            behaviour.status = 500;
-        }
-        let waits = if behaviour.hang {
-            3_600_000
-        } else {
-            behaviour.latency_ms
         };
         if !self.wait(waits, client).await || behaviour.hang_up == Some(HangUp::Before) {
             client.keep_alive = false;
             return;
         }
+        if behaviour.wrong_answer {
+            read.question.push_str(" (another question)");
+        }
         let asked = Asked {
             model: &read.model,
             question: &read.question,
+            id: &answer_id(&read.question),
             tool: read.tool.as_deref(),
             wants_usage: read.wants_usage,
         };
         if behaviour.status != 200 || behaviour.html {
             fail(client, &behaviour).await;
         } else if read.stream {
-            self.stream(&asked, &behaviour, client).await;
+            self.stream(&asked, &behaviour, number, client).await;
         } else {
             answer_whole(&asked, &behaviour, client).await;
         }
     }
 
     /// Waits; false if the client is gone before.
-    async fn wait(&self, milliseconds: u64, client: &mut Client) -> bool {
-        if milliseconds == 0 {
+    async fn wait(&self, time: Duration, client: &mut Client) -> bool {
+        if time.is_zero() {
             return true;
         }
-        let by = clock::now() + Duration::from_millis(milliseconds);
+        let by = clock::now() + time;
         let gone = before(by, poll_fn(|cx| client.poll_interrupt(cx)))
             .await
             .is_some();
         if gone {
-            self.stats.borrow_mut().cancelled += 1;
+            self.state.borrow_mut().stats.cancelled += 1;
         }
         !gone
     }
 
-    async fn stream(&self, asked: &Asked<'_>, behaviour: &Behaviour, client: &mut Client) {
+    async fn stream(
+        &self,
+        asked: &Asked<'_>,
+        behaviour: &Behaviour,
+        number: u64,
+        client: &mut Client,
+    ) {
+        let events = events(asked, behaviour);
         let mut out = Vec::with_capacity(8 * 1024);
         head(&mut out, 200, "text/event-stream");
         encode::chunked(&mut out);
         encode::end_head(&mut out);
-        let events = events(asked, behaviour);
         let stops_at = match behaviour.hang_up {
             Some(HangUp::Head) => 0,
-            Some(HangUp::Mid) => events.len() / 2,
+            Some(HangUp::Mid) => events.count() / 2,
+            Some(HangUp::After(count)) => count,
             _ => usize::MAX,
         };
+        let paced = !behaviour.token_gap.is_zero();
         for (at, event) in events.iter().enumerate() {
             if at == stops_at {
                 break;
             }
+            if behaviour.framing == Framing::Broken && at == events.count() / 2 {
+                out.extend_from_slice(b"no size\r\n");
+            }
             encode::chunk(&mut out, event);
-            if behaviour.token_gap_ms > 0 {
+            if paced {
                 let (sent, buffer) = client.write(out).await;
                 out = buffer;
                 out.clear();
-                if sent.is_err() || !self.wait(behaviour.token_gap_ms, client).await {
+                let gap = self.state.borrow().gap(behaviour, number, at);
+                if sent.is_err() || !self.wait(gap, client).await {
                     client.keep_alive = false;
                     return;
                 }
@@ -312,7 +334,7 @@ impl Server {
     }
 
     async fn embeddings(&self, request: &Request<'_>, client: &mut Client) {
-        let outcome = self.note(request).and_then(|()| {
+        let outcome = self.note(request).and_then(|_| {
             let mut scratch = self.scratch.borrow_mut();
             let model = embeddings::read_embeddings(request.body, &mut scratch)?.model;
             let asked = embeddings::read_local(request.body, &mut scratch, DIMENSIONS)?;
@@ -344,16 +366,29 @@ fn vector(text: &str) -> Vec<f32> {
 }
 
 async fn fail(client: &mut Client, behaviour: &Behaviour) {
-    let after = behaviour.retry_after.map(|seconds| seconds.to_string());
-    let extra: Vec<(&str, &str)> = after
+    let now = clock::since_epoch();
+    let told: Vec<(&str, String)> = behaviour
+        .retry_after
         .iter()
-        .map(|text| ("retry-after", text.as_str()))
+        .flat_map(|after| {
+            let styles = behaviour.retry_style.iter();
+            styles.flat_map(|style| style.headers(*after, now))
+        })
+        .collect();
+    let extra: Vec<(&str, &str)> = told
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
         .collect();
     if behaviour.html {
         let page = b"<html><body><h1>502 Bad Gateway</h1></body></html>";
         return send(client, behaviour.status, "text/html", &extra, page).await;
     }
-    let fault = Fault::upstream(behaviour.status, "mock_error", "the mock was told to fail");
+    let code = if behaviour.status == 429 {
+        "rate_limit_exceeded"
+    } else {
+        "mock_error"
+    };
+    let fault = Fault::upstream(behaviour.status, code, "the mock was told to fail");
     let body = fault.envelope();
     send(
         client,
@@ -375,7 +410,7 @@ async fn answer_whole(asked: &Asked<'_>, behaviour: &Behaviour, client: &mut Cli
     head(&mut out, 200, "application/json");
     match behaviour.framing {
         Framing::Length => encode::content_length(&mut out, body.len() as u64),
-        Framing::Chunked => encode::chunked(&mut out),
+        Framing::Chunked | Framing::Broken => encode::chunked(&mut out),
         Framing::Close => client.keep_alive = false,
     }
     encode::end_head(&mut out);
@@ -384,6 +419,10 @@ async fn answer_whole(asked: &Asked<'_>, behaviour: &Behaviour, client: &mut Cli
         Some(_) => {
             client.keep_alive = false;
             out.extend_from_slice(body.get(..body.len() / 2).unwrap_or_default());
+        }
+        None if behaviour.framing == Framing::Broken => {
+            encode::chunk(&mut out, body.get(..body.len() / 2).unwrap_or_default());
+            out.extend_from_slice(b"no size\r\n");
         }
         None if behaviour.framing == Framing::Chunked => {
             encode::chunk(&mut out, &body);
