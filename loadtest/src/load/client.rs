@@ -1,26 +1,30 @@
 //! One connection of the load generator.
 
-use super::plan::{Made, Plan};
+use super::check::{Checker, carries_token};
+use super::plan::Made;
+use super::target::Target;
 use ringside::http::framing::{BodyReader, response_body, response_keep_alive};
 use ringside::http::head::{Method, Parsed, head_end, parse_response_head};
 use ringside::http::limits::HeadLimits;
 use ringside::http::sse::{SseSplitter, event_data};
-use ringside::runtime::io::connect;
+use ringside::runtime::io::{IoFault, connect};
+use ringside::runtime::tls::Session;
 use ringside::runtime::{Stream, clock};
 use std::time::{Duration, Instant};
-
-/// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One answer, measured.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// When its first content event came (streams).
-    pub first_event_at: Option<Instant>,
-    /// Times between content events.
+    /// When the request was handed to the kernel.
+    pub sent_at: Option<Instant>,
+    /// When the first event with something of the answer came (streams).
+    pub first_token_at: Option<Instant>,
+    /// Times between such events.
     pub gaps: Vec<Duration>,
-    /// Content events.
+    /// Events of all kinds.
     pub events: u64,
+    /// It was made for another wording of the prompt.
+    pub reworded: bool,
     /// `x-ringside-cache`.
     pub cache: Option<String>,
     /// `x-ringside-overhead-us`.
@@ -28,8 +32,12 @@ pub struct Answer {
 }
 
 /// A connection, made when first needed and again after it closed.
-pub struct Connection<'p> {
-    plan: &'p Plan,
+pub struct Connection<'t> {
+    target: &'t Target,
+    timeout: Duration,
+    /// Read all JSON to its end.
+    fully: bool,
+    checker: Checker,
     stream: Option<Stream>,
     received: Vec<u8>,
 }
@@ -42,12 +50,15 @@ struct Head {
     answer: Answer,
 }
 
-impl<'p> Connection<'p> {
-    /// Not connected yet.
+impl<'t> Connection<'t> {
+    /// Not connected yet. `fully`: all JSON of answers is read to its end.
     #[must_use]
-    pub fn new(plan: &'p Plan) -> Self {
+    pub fn new(target: &'t Target, timeout: Duration, fully: bool) -> Self {
         Self {
-            plan,
+            target,
+            timeout,
+            fully,
+            checker: Checker::default(),
             stream: None,
             received: Vec::new(),
         }
@@ -58,11 +69,16 @@ impl<'p> Connection<'p> {
     /// # Errors
     /// The kind of error.
     pub async fn open(&mut self) -> Result<(), String> {
-        let by = clock::now() + PATIENCE;
-        let socket = connect(self.plan.address, by)
-            .await
-            .map_err(|fault| format!("connect: {fault}"))?;
-        self.stream = Some(Stream::plain(socket));
+        let by = clock::now() + self.timeout;
+        let told = |fault| kind("connect", fault);
+        let socket = connect(self.target.address, by).await.map_err(told)?;
+        self.stream = Some(match &self.target.tls {
+            None => Stream::plain(socket),
+            Some(settings) => {
+                let session = Session::client(settings, &self.target.host).map_err(told)?;
+                Stream::handshake(socket, session, by).await.map_err(told)?
+            }
+        });
         Ok(())
     }
 
@@ -80,16 +96,21 @@ impl<'p> Connection<'p> {
     }
 
     async fn exchange(&mut self, made: Made) -> Result<Answer, String> {
-        if self.stream.is_none() {
+        // A server may close a connection that idles: that is no error of the next request.
+        if self.stream.as_ref().is_none_or(|stream| !stream.is_quiet()) {
+            self.received.clear();
             self.open().await?;
         }
-        let by = clock::now() + PATIENCE;
+        let sent_at = clock::now();
+        let by = sent_at + self.timeout;
         let stream = self.stream.as_mut().ok_or("connect")?;
         let (sent, _) = stream.write_all(made.bytes, by).await;
-        sent.map_err(|fault| format!("send: {fault}"))?;
+        sent.map_err(|fault| kind("send", fault))?;
         let mut head = self.read_head(by).await?;
+        head.answer.sent_at = Some(sent_at);
         let mut body = Vec::new();
         let mut events = Events::default();
+        let streams = made.streams && head.status == 200;
         loop {
             let before = body.len();
             let consumed = head
@@ -97,8 +118,8 @@ impl<'p> Connection<'p> {
                 .read(&self.received, &mut body)
                 .map_err(|bad| format!("framing: {bad}"))?;
             self.received.drain(..consumed);
-            if made.streams && body.len() > before {
-                events.take(&body, &mut head.answer)?;
+            if streams && body.len() > before {
+                events.take(&body, self.fully, &mut head.answer)?;
             }
             if head.body.is_done() {
                 break;
@@ -114,14 +135,14 @@ impl<'p> Connection<'p> {
         if head.status != 200 {
             return Err(format!("status {}", head.status));
         }
-        if made.streams && !events.done {
+        if streams && !events.done {
             return Err("stream without [DONE]".into());
         }
-        if made
-            .wanted
-            .is_some_and(|id| memchr_find(&body, id.as_bytes()).is_none())
-        {
-            return Err("wrong answer".into());
+        if !streams {
+            self.checker.whole(&body, self.fully)?;
+        }
+        if !made.wanted.is_empty() {
+            head.answer.reworded = self.checker.ids(&body, &made.wanted)?;
         }
         Ok(head.answer)
     }
@@ -129,7 +150,7 @@ impl<'p> Connection<'p> {
     async fn fill(&mut self, by: Instant) -> Result<usize, String> {
         let stream = self.stream.as_mut().ok_or("closed")?;
         let filled = stream.fill(&mut self.received, by).await;
-        filled.map_err(|fault| format!("receive: {fault}"))
+        filled.map_err(|fault| kind("receive", fault))
     }
 
     async fn read_head(&mut self, by: Instant) -> Result<Head, String> {
@@ -142,6 +163,13 @@ impl<'p> Connection<'p> {
         let (head, consumed) = parse_head(&self.received, &limits)?;
         self.received.drain(..consumed);
         Ok(head)
+    }
+}
+
+fn kind(doing: &str, fault: IoFault) -> String {
+    match fault {
+        IoFault::Deadline => "timeout".into(),
+        other => format!("{doing}: {other}"),
     }
 }
 
@@ -165,13 +193,6 @@ fn parse_head(received: &[u8], limits: &HeadLimits) -> Result<(Head, usize), Str
     Ok((head, consumed))
 }
 
-/// The first place of `wanted`; answers are short, so a plain search will do.
-fn memchr_find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes
-        .windows(wanted.len())
-        .position(|window| window == wanted)
-}
-
 /// Events of a stream as they arrive.
 #[derive(Default)]
 struct Events {
@@ -182,7 +203,7 @@ struct Events {
 }
 
 impl Events {
-    fn take(&mut self, body: &[u8], answer: &mut Answer) -> Result<(), String> {
+    fn take(&mut self, body: &[u8], fully: bool, answer: &mut Answer) -> Result<(), String> {
         let now = clock::now();
         loop {
             let rest = body.get(self.from..).unwrap_or_default();
@@ -198,12 +219,16 @@ impl Events {
             let Some(data) = data else {
                 continue;
             };
-            if data.starts_with(b"{\"error\"") {
-                return Err("error event".into());
-            }
-            self.done |= data.as_ref() == b"[DONE]";
             answer.events += 1;
-            answer.first_event_at.get_or_insert(now);
+            if data.as_ref() == b"[DONE]" {
+                self.done = true;
+                continue;
+            }
+            Checker::event(&data, fully)?;
+            if !carries_token(&data) {
+                continue;
+            }
+            answer.first_token_at.get_or_insert(now);
             if let Some(last) = self.last_at.replace(now) {
                 answer.gaps.push(now.saturating_duration_since(last));
             }

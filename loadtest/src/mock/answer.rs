@@ -55,7 +55,13 @@ impl Events {
 /// The id that an answer to `question` carries.
 #[must_use]
 pub fn answer_id(question: &str) -> String {
-    format!("answer-{:016x}", xxh3_64(question.as_bytes()))
+    format!("answer-{:016x}", answer_number(question))
+}
+
+/// The number in that id.
+#[must_use]
+pub fn answer_number(question: &str) -> u64 {
+    xxh3_64(question.as_bytes())
 }
 
 /// The words of the answer; the first is its id.

@@ -19,14 +19,16 @@ use ringside::listener::{
     Accepted, Acceptor, Client, ConnectionLimits, CoreLoad, Drain, Request, Serve, connection,
 };
 use ringside::runtime::core::{DriverChoice, pin_to_cpu, run as run_core};
-use ringside::runtime::io::{Interrupt, before};
+use ringside::runtime::io::Interrupt;
 use ringside::runtime::mailbox::{Receiver, mailbox};
 use ringside::runtime::{Socket, Stream, clock, spawn};
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 /// Dimensions of the mock's embeddings.
 const DIMENSIONS: usize = 16;
@@ -249,7 +251,8 @@ impl Server {
             Ok(all) => all,
             Err(fault) => return self.reject(&fault, client).await,
         };
-        if !self.wait(waits, client).await || behaviour.hang_up == Some(HangUp::Before) {
+        let until = clock::now() + waits;
+        if !self.wait(until, client).await || behaviour.hang_up == Some(HangUp::Before) {
             client.keep_alive = false;
             return;
         }
@@ -272,15 +275,18 @@ impl Server {
         }
     }
 
-    /// Waits; false if the client is gone before.
-    async fn wait(&self, time: Duration, client: &mut Client) -> bool {
-        if time.is_zero() {
+    /// Waits until `until`; false if the client is gone before.
+    async fn wait(&self, until: Instant, client: &mut Client) -> bool {
+        if until <= clock::now() {
             return true;
         }
-        let by = clock::now() + time;
-        let gone = before(by, poll_fn(|cx| client.poll_interrupt(cx)))
-            .await
-            .is_some();
+        // The runtime's own timer, good to a millisecond; deadlines of the engine are coarser.
+        let mut timer = pin!(clock::sleep_until(until));
+        let gone = poll_fn(|cx| match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => client.poll_interrupt(cx).map(|_| true),
+        })
+        .await;
         if gone {
             self.state.borrow_mut().stats.cancelled += 1;
         }
@@ -306,6 +312,8 @@ impl Server {
             _ => usize::MAX,
         };
         let paced = !behaviour.token_gap.is_zero();
+        // Counted from the first, so that lateness does not add up.
+        let mut next_at = clock::now();
         for (at, event) in events.iter().enumerate() {
             if at == stops_at {
                 break;
@@ -318,8 +326,8 @@ impl Server {
                 let (sent, buffer) = client.write(out).await;
                 out = buffer;
                 out.clear();
-                let gap = self.state.borrow().gap(behaviour, number, at);
-                if sent.is_err() || !self.wait(gap, client).await {
+                next_at += self.state.borrow().gap(behaviour, number, at);
+                if sent.is_err() || !self.wait(next_at, client).await {
                     client.keep_alive = false;
                     return;
                 }
