@@ -1,0 +1,470 @@
+//! The real mock and the real load generator, over loopback.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A mock of this test's own; it ends with the test.
+struct Mock {
+    child: Child,
+    address: String,
+}
+
+impl Mock {
+    fn start(flags: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringside-mock"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = child.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit_once("http://").unwrap().1.to_owned();
+        Self { child, address }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// One request on a connection of its own; status line, headers and body as text.
+    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        // A hang-up is an answer too.
+        let _ = stream.read_to_string(&mut answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
+        (
+            status.unwrap_or(0),
+            head.to_ascii_lowercase(),
+            body.to_owned(),
+        )
+    }
+
+    fn ask(&self, question: &str, headers: &str) -> (u16, String, String) {
+        let body = format!(
+            "{{\"model\":\"m\",\"messages\":[{{\"role\":\"user\",\"content\":\"{question}\"}}]}}"
+        );
+        self.send("POST", "/v1/chat/completions", headers, &body)
+    }
+
+    fn change(&self, body: &str) -> (u16, Value) {
+        let (status, _, body) = self.send("POST", "/mock/behaviour", "", body);
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    fn stats(&self) -> Value {
+        serde_json::from_str(&self.send("GET", "/mock/stats", "", "").2).unwrap()
+    }
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn load(flags: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringside-load"))
+        .args(flags)
+        .output()
+        .unwrap()
+}
+
+/// A run's report; it may have errors.
+fn report(url: &str, flags: &[&str]) -> Value {
+    let mut all = vec!["--url", url, "--model", "m", "--json"];
+    all.extend(flags);
+    let output = load(&all);
+    let out = String::from_utf8(output.stdout).unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(err, "", "quiet when piped");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+}
+
+/// A file of this test's own.
+fn file(name: &str, text: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("{}-{name}", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn every_request_is_counted_and_checked() {
+    let mock = Mock::start(&[]);
+    let url = mock.url();
+    let flags = [
+        "--requests",
+        "500",
+        "--connections",
+        "8",
+        "--workers",
+        "2",
+        "--check",
+        "--stream-share",
+        "0.2",
+    ];
+    let json = report(&url, &flags);
+    assert_eq!(json["answers"], 500);
+    assert_eq!(json["errors"], serde_json::json!({}));
+    // 100 streams: the role, seven words, the finish and `[DONE]`.
+    assert_eq!(json["events"], 100 * 10);
+    assert_eq!(mock.stats()["requests"], 500);
+    let latency = &json["latency_us"];
+    assert!(
+        latency["p50"].as_u64() > Some(0) && latency["max"].as_u64() >= latency["p99"].as_u64()
+    );
+}
+
+#[test]
+fn what_is_wrong_with_answers_is_an_error_of_its_kind() {
+    let mock = Mock::start(&[]);
+    let url = mock.url();
+    for (mock_flag, stream, kind) in [
+        ("wrong-answer", "0", "wrong answer"),
+        ("wrong-answer", "1", "wrong answer"),
+        ("body=malformed", "0", "not JSON"),
+        ("body=malformed", "1", "event is not JSON"),
+        ("error-event", "1", "error event"),
+        ("truncate", "1", "stream without [DONE]"),
+        ("no-done", "1", "stream without [DONE]"),
+        ("hangup=mid", "0", "truncated"),
+        ("hangup=3", "1", "truncated"),
+        ("hangup=before", "0", "closed before the answer"),
+        ("status=529", "0", "status 529"),
+        ("hang", "0", "timeout"),
+    ] {
+        let flags = [
+            "--requests",
+            "4",
+            "--connections",
+            "2",
+            "--check",
+            "--timeout",
+            "0.2",
+            "--mock",
+            mock_flag,
+            "--stream-share",
+            stream,
+        ];
+        let json = report(&url, &flags);
+        assert_eq!(json["answers"], 0, "{mock_flag}");
+        assert_eq!(
+            json["errors"],
+            serde_json::json!({ kind: 4 }),
+            "{mock_flag}"
+        );
+    }
+    let broken = report(&url, &["--requests", "2", "--mock", "framing=broken"]);
+    let kinds: Vec<&String> = broken["errors"].as_object().unwrap().keys().collect();
+    assert!(
+        kinds.len() == 1 && kinds[0].starts_with("framing"),
+        "{kinds:?}"
+    );
+    let output = load(&[
+        "--url",
+        &url,
+        "--model",
+        "m",
+        "--requests",
+        "1",
+        "--mock",
+        "status=500",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_stall_shows_in_an_open_loop_and_every_request_due_in_it() {
+    let mock = Mock::start(&[]);
+    let url = mock.url();
+    // From half a second on, the mock stands still for 400 ms, once.
+    assert_eq!(mock.change(r#"{"stall":"0.5s/400ms"}"#).0, 200);
+    let flags = [
+        "--rate",
+        "400",
+        "--duration",
+        "2s",
+        "--warm-up",
+        "0s",
+        "--connections",
+        "4",
+        "--check",
+    ];
+    let json = report(&url, &flags);
+    assert_eq!(json["answers"], 800);
+    // A fifth of all requests was due in the stall and waited 200 ms on average; with two answers
+    // a connection late at most, a closed loop's view would be of eight requests, or one in a hundred.
+    let at = |quantile: &str| json["latency_us"][quantile].as_u64().unwrap();
+    assert!(at("p99") > 300_000, "{}", json["latency_us"]);
+    assert!(
+        (350_000..900_000).contains(&at("max")),
+        "{}",
+        json["latency_us"]
+    );
+    assert!(at("p90") > 100_000, "{}", json["latency_us"]);
+    assert!(at("p50") < 100_000, "{}", json["latency_us"]);
+}
+
+#[test]
+fn rates_in_steps_are_kept_and_reported() {
+    let mock = Mock::start(&[]);
+    let flags = [
+        "--rate",
+        "100,400",
+        "--duration",
+        "1s",
+        "--warm-up",
+        "0.2s",
+        "--workers",
+        "2",
+        "--connections",
+        "8",
+    ];
+    let json = report(&mock.url(), &flags);
+    assert_eq!(json["answers"], 250);
+    let offered: Vec<f64> = json["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage["offered_per_s"].as_f64().unwrap())
+        .collect();
+    assert_eq!(offered, [100.0, 400.0]);
+    assert_eq!(mock.stats()["requests"], 270);
+}
+
+#[test]
+fn a_scenario_is_followed_and_its_mistakes_are_named() {
+    let mock = Mock::start(&["--api-key", "secret", "--api-key", "other"]);
+    let prompts = file(
+        "prompts.jsonl",
+        "{\"query\":\"one\"}\n{\"query\":\"two\"}\n",
+    );
+    let text = format!(
+        "[[targets]]\nurl = \"{}\"\nkeys = [\"secret\", \"other\"]\n[load]\nconnections = 2\nrequests = 20\n[requests]\nmodel = \"m\"\ncheck = true\nheaders = {{ x-mock-tokens = 3 }}\n[prompts]\nfile = \"{}\"\n",
+        mock.url(),
+        prompts.file_name().unwrap().to_str().unwrap(),
+    );
+    let good = file("good.toml", &text);
+    let good = good.to_str().unwrap();
+    let output = load(&["--scenario", good, "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&json["answers"], &json["errors"]),
+        (&20.into(), &serde_json::json!({}))
+    );
+    // A flag wins.
+    let output = load(&[
+        "--scenario",
+        good,
+        "--json",
+        "--requests",
+        "7",
+        "--key",
+        "wrong",
+    ]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["errors"], serde_json::json!({ "status 401": 7 }));
+
+    let bad = file("bad.toml", &text.replace("connections", "conections"));
+    let output = load(&["--scenario", bad.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let why = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        why.contains("load.conections: unknown; did you mean `connections`?"),
+        "{why}"
+    );
+    let why = String::from_utf8(load(&["--durration", "1s"]).stderr).unwrap();
+    assert!(why.contains("did you mean `duration`"), "{why}");
+}
+
+#[test]
+fn a_seed_repeats_requests_and_the_times_of_the_mock() {
+    let bodies = |seed: &str| {
+        let mock = Mock::start(&[]);
+        let flags = [
+            "--requests",
+            "5",
+            "--connections",
+            "1",
+            "--seed",
+            seed,
+            "--zipf",
+            "1",
+            "--repeat-share",
+            "0.5",
+        ];
+        report(&mock.url(), &flags);
+        mock.stats()["last_body"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(bodies("1"), bodies("1"));
+    assert_ne!(bodies("1"), bodies("2"));
+
+    let slow = |seed: &str| -> Vec<bool> {
+        let mock = Mock::start(&["--seed", seed, "--latency", "bimodal:0s:60ms:0.5"]);
+        (0..12)
+            .map(|_| {
+                let began = Instant::now();
+                mock.ask("same", "");
+                began.elapsed() > Duration::from_millis(40)
+            })
+            .collect()
+    };
+    assert_eq!(slow("3"), slow("3"));
+    assert_ne!(slow("3"), slow("4"));
+}
+
+#[test]
+fn behaviour_changes_at_run_time_and_by_script() {
+    let script = "[start]\nstatus = 503\n[[steps]]\nat = \"300ms\"\nstatus = 200\ntokens = 2\n";
+    let script = file("script.toml", script);
+    let mock = Mock::start(&["--script", script.to_str().unwrap()]);
+    assert_eq!(mock.ask("a", "").0, 503);
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(mock.ask("a", "").0, 200);
+
+    let (status, told) = mock.change(r#"{"latency":"100ms","tokens":3}"#);
+    assert_eq!((status, &told["latency"]), (200, &"100ms".into()));
+    let began = Instant::now();
+    assert_eq!(mock.ask("a", "").0, 200);
+    assert!(began.elapsed() >= Duration::from_millis(95));
+    let (status, told) = mock.change(r#"{"latancy":"1s"}"#);
+    assert_eq!(status, 400);
+    assert!(
+        told["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("did you mean `latency`")
+    );
+    assert_eq!(
+        mock.change(r#"{"latency":"recorded:/etc/hostname"}"#).0,
+        400
+    );
+    let (status, _, body) = mock.send("DELETE", "/mock/behaviour", "", "");
+    assert_eq!(status, 200);
+    assert!(
+        body.contains("\"status\":\"503\""),
+        "back to the start: {body}"
+    );
+}
+
+#[test]
+fn quotas_and_failures_tell_when_to_come_again() {
+    let mock = Mock::start(&["--quota", "2/60s", "--retry-style", "seconds,ms,openai"]);
+    let key = "authorization: Bearer a\r\n";
+    assert_eq!([mock.ask("q", key).0, mock.ask("q", key).0], [200, 200]);
+    let (status, head, body) = mock.ask("q", key);
+    assert_eq!(status, 429);
+    for part in [
+        "\nretry-after: ",
+        "\nretry-after-ms: ",
+        "\nx-ratelimit-reset-requests: ",
+    ] {
+        assert!(head.contains(part), "{head}");
+    }
+    assert!(body.contains("rate_limit_exceeded"));
+    assert_eq!(mock.ask("q", "authorization: Bearer b\r\n").0, 200);
+    assert_eq!(mock.stats()["limited"], 1);
+
+    mock.change(r#"{"quota":"none","fail-rate":0.25,"fail-as":"status=429 retry-after=7 retry-style=date"}"#);
+    let answers: Vec<_> = (0..8).map(|_| mock.ask("q", key)).collect();
+    let failed: Vec<_> = answers
+        .iter()
+        .filter(|(status, ..)| *status == 429)
+        .collect();
+    assert_eq!(failed.len(), 2);
+    assert!(
+        failed
+            .iter()
+            .all(|(_, head, _)| head.contains("retry-after: ") && head.contains(" gmt"))
+    );
+    // One request can ask for its own.
+    assert_eq!(mock.ask("q [[mock status=418]]", "").0, 418);
+}
+
+/// Every tag that is opened is closed, in order.
+fn assert_balanced(page: &str) {
+    let mut open = Vec::new();
+    let page = page.replace("<!doctype html>", "");
+    for tag in page.split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').unwrap();
+        let name = tag
+            .trim_start_matches('/')
+            .split([' ', '/'])
+            .next()
+            .unwrap();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name.to_owned()));
+        } else if !tag.ends_with('/') && name != "meta" {
+            open.push(name.to_owned());
+        }
+    }
+    assert_eq!(open, [] as [String; 0]);
+}
+
+#[test]
+fn targets_are_compared_and_the_page_stands_alone() {
+    let (fast, slow) = (Mock::start(&[]), Mock::start(&["--latency", "20ms"]));
+    let page = file("page.html", "");
+    let json = load(&[
+        "--url",
+        &format!("fast={}", fast.url()),
+        "--url",
+        &format!("slow<b>={}", slow.url()),
+        "--model",
+        "m",
+        "--rate",
+        "100..200",
+        "--duration",
+        "0.5s",
+        "--warm-up",
+        "0s",
+        "--rounds",
+        "2",
+        "--json",
+        "--html",
+        page.to_str().unwrap(),
+    ]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["targets"][0]["rounds"].as_array().unwrap().len(), 2);
+    let ratio = &json["targets"][1]["ratios_to_first"]["latency p50 µs"];
+    assert!(ratio["min"].as_f64() > Some(2.0), "{ratio}");
+    assert!(ratio["min"].as_f64() <= ratio["median"].as_f64());
+
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    for id in [
+        "summary",
+        "ratios",
+        "percentiles",
+        "latency-over-time",
+        "rate-over-time",
+        "throughput",
+        "cache",
+        "times",
+    ] {
+        assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
+    }
+    assert_eq!(page.matches("class=\"plot\"").count(), 4);
+    for part in [
+        "src=", "href=", "@import", "url(", "<script", "<link", "slow<b>", "NaN", "inf",
+    ] {
+        assert!(!page.contains(part), "{part}");
+    }
+    assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print"));
+    assert_balanced(&page);
+}
