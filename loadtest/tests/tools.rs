@@ -218,6 +218,17 @@ fn a_stall_shows_in_an_open_loop_and_every_request_due_in_it() {
     );
     assert!(at("p90") > 100_000, "{}", json["latency_us"]);
     assert!(at("p50") < 100_000, "{}", json["latency_us"]);
+    // Over time it is where it was, and as long.
+    let slots = json["over_time"].as_array().unwrap();
+    let slowest = slots
+        .iter()
+        .max_by_key(|slot| slot["p99_us"].as_u64())
+        .unwrap();
+    assert!(slowest["p99_us"].as_u64() > Some(300_000), "{slowest}");
+    assert!(
+        (0.3..0.8).contains(&slowest["at_s"].as_f64().unwrap()),
+        "{slowest}"
+    );
 }
 
 #[test]

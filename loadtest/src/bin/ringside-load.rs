@@ -4,6 +4,7 @@ use ringside_loadtest::load::options::{NAMES, Options, SWITCHES};
 use ringside_loadtest::load::progress::Progress;
 use ringside_loadtest::load::{compare, scenario};
 use ringside_loadtest::units::unknown;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -66,15 +67,17 @@ fn run(options: Options) -> Result<u64, String> {
     let mut progress = Progress::new(options.quiet);
     let plan = Arc::new(options.finish()?);
     let comparison = compare(&plan, &mut progress)?;
-    if json {
-        println!("{}", comparison.to_json());
-    } else {
-        print!("{comparison}");
-    }
     if let Some(file) = html {
         let page = ringside_loadtest::load::html::page(&comparison);
         std::fs::write(&file, page).map_err(|error| format!("{file}: {error}"))?;
     }
+    let mut out = std::io::stdout();
+    // Who reads may have gone, as `head` does.
+    let _ = if json {
+        writeln!(out, "{}", comparison.to_json())
+    } else {
+        write!(out, "{comparison}")
+    };
     Ok(comparison.error_count())
 }
 

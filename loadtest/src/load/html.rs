@@ -46,15 +46,27 @@ fn section(out: &mut String, id: &str, title: &str, inner: &str) {
 }
 
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    // A column of words is set to the left, one of numbers to the right.
+    let is_words = |column: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.get(column));
+        cells.any(|cell| cell.starts_with(|first: char| first.is_alphabetic()))
+    };
+    let class = |column: usize| {
+        if is_words(column) {
+            " class=\"words\""
+        } else {
+            ""
+        }
+    };
     let mut out = String::from("<div class=\"wide\"><table>\n<thead><tr>");
-    for name in head {
-        let _ = write!(out, "<th>{}</th>", escape(name));
+    for (at, name) in head.iter().enumerate() {
+        let _ = write!(out, "<th{}>{}</th>", class(at), escape(name));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in rows {
         out.push_str("<tr>");
-        for cell in row {
-            let _ = write!(out, "<td>{}</td>", escape(cell));
+        for (at, cell) in row.iter().enumerate() {
+            let _ = write!(out, "<td{}>{}</td>", class(at), escape(cell));
         }
         out.push_str("</tr>\n");
     }
@@ -250,11 +262,16 @@ fn percentiles(out: &mut String, merged: &[Report]) {
     );
 }
 
-/// Seconds at which slots begin, and the slots.
+/// Middles of slots in seconds, and the slots, up to the end of the measurement.
 fn slots(report: &Report) -> impl Iterator<Item = (f64, &Slot)> {
     let width = report.recording.series.width.as_secs_f64();
+    let end = match report.plan.requests {
+        Some(_) => f64::INFINITY,
+        None => report.plan.duration.as_secs_f64(),
+    };
     let numbered = (0_u32..).map(f64::from).zip(&report.recording.series.slots);
-    numbered.map(move |(at, slot)| ((at + 0.5) * width, slot))
+    let timed = numbered.map(move |(at, slot)| ((at + 0.5) * width, slot));
+    timed.take_while(move |(at, _)| *at < end)
 }
 
 fn time_axis(merged: &[Report]) -> Axis {
@@ -307,8 +324,8 @@ fn rate_over_time(out: &mut String, merged: &[Report], rounds: usize) {
             let width = report.recording.series.width.as_secs_f64() * rounds.max(1) as f64;
             let points = slots(report).map(|(at, slot)| (at, slot.answers as f64 / width));
             let mut points: Vec<(f64, f64)> = points.collect();
-            // The last slot is cut short by the end of the run.
-            if points.len() > 2 {
+            // The last slot is cut short where a count ended the run.
+            if points.len() > 2 && report.plan.requests.is_some() {
                 points.pop();
             }
             Curve {

@@ -36,6 +36,12 @@ impl Default for Slot {
 }
 
 impl Slot {
+    /// Records a latency in microseconds.
+    pub fn time(&mut self, latency_us: u64) {
+        // Not `saturating_record`: that does not let the histogram grow.
+        let _ = self.latency_us.record(latency_us);
+    }
+
     fn merge(&mut self, other: &Self) {
         // Cannot fail: the histogram grows.
         let _ = self.latency_us.add(&other.latency_us);
@@ -245,7 +251,7 @@ mod tests {
         for second in 0..1000 {
             let slot = series.slot(Duration::from_secs(second));
             slot.answers += 1;
-            slot.latency_us.saturating_record(second + 1);
+            slot.time((second + 1) * 1000);
         }
         assert!(series.slots.len() <= SLOTS_MAX);
         assert_eq!(series.width, SLOT * 64);
@@ -253,6 +259,8 @@ mod tests {
             series.slots.iter().map(|slot| slot.answers).sum::<u64>(),
             1000
         );
+        let last = series.slots.last().unwrap();
+        assert!(last.latency_us.max() > 990_000, "{}", last.latency_us.max());
         let mut short = Series::default();
         short.slot(Duration::ZERO).answers = 5;
         short.merge(series);

@@ -304,11 +304,7 @@ impl Worker {
         recording.events += answer.events;
         recording.reworded += u64::from(answer.reworded);
         recording.latency_us.saturating_record(latency);
-        recording
-            .series
-            .slot(began)
-            .latency_us
-            .saturating_record(latency);
+        recording.series.slot(began).time(latency);
         if let Some(stage) = self.stage(from, stages) {
             recording.stages[stage]
                 .latency_us

@@ -8,7 +8,7 @@ const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 280.0;
 /// Room for the numbers beside it.
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 30.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;
 /// Curves that can be told apart.
@@ -50,7 +50,7 @@ impl Axis {
     #[must_use]
     pub fn log(label: &str, min: f64, max: f64) -> Self {
         let min = if min > 0.0 { min } else { 0.001 };
-        let max = (max * 1.1).max(min * 10.0);
+        let max = (max * 1.1).max(min * 4.0);
         let min = min * 0.9;
         let wide = max / min > 3000.0;
         let mut ticks = Vec::new();
