@@ -24,7 +24,7 @@ impl Mock {
         let mut line = String::new();
         let out = child.stdout.take().unwrap();
         BufReader::new(out).read_line(&mut line).unwrap();
-        let address = line.trim().rsplit_once("http://").unwrap().1.to_owned();
+        let address = line.trim().rsplit_once("://").unwrap().1.to_owned();
         Self { child, address }
     }
 
@@ -405,6 +405,32 @@ fn quotas_and_failures_tell_when_to_come_again() {
     );
     // One request can ask for its own.
     assert_eq!(mock.ask("q [[mock status=418]]", "").0, 418);
+}
+
+#[test]
+fn load_goes_over_tls_to_who_can_be_trusted() {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let cert = file("cert.pem", &made.cert.pem());
+    let key = file("key.pem", &made.signing_key.serialize_pem());
+    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let mock = Mock::start(&["--tls-cert", cert, "--tls-key", key]);
+    let url = format!("https://{}", mock.address);
+    let flags = [
+        "--requests",
+        "20",
+        "--connections",
+        "2",
+        "--check",
+        "--stream-share",
+        "0.5",
+    ];
+    let json = report(&url, &[&flags[..], &["--ca", cert]].concat());
+    assert_eq!(json["answers"], 20);
+    let json = report(&url, &["--requests", "1", "--connections", "1"]);
+    assert_eq!(
+        json["errors"],
+        serde_json::json!({ "connect: TLS error": 1 })
+    );
 }
 
 /// Every tag that is opened is closed, in order.

@@ -1,5 +1,6 @@
 //! `ringside-mock`: arguments and start.
 
+use ringside::runtime::tls::server_settings;
 use ringside_loadtest::delay::NOTATION;
 use ringside_loadtest::mock::script::Script;
 use ringside_loadtest::mock::settings::{Settings, all_names};
@@ -10,7 +11,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 ringside-mock: an OpenAI-compatible provider that does as it is told
 
-usage: ringside-mock [--listen 127.0.0.1:9100] [--NAME VALUE]… [--script FILE] [--seed 1] [--api-key KEY]… [--cpu N]
+usage: ringside-mock [--listen 127.0.0.1:9100] [--NAME VALUE]… [--script FILE] [--seed 1] [--api-key KEY]…
+                     [--tls-cert FILE --tls-key FILE] [--cpu N]
 
 Each NAME is a default; a request can change what concerns itself by a header `x-mock-NAME: VALUE` or
 by `[[mock NAME=VALUE …]]` in its last user message. A script changes it over time. At run time:
@@ -31,8 +33,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let scheme = if mock.tls.is_some() { "https" } else { "http" };
     let started = |address: &str| {
-        println!("ringside-mock listening on http://{address}");
+        println!("ringside-mock listening on {scheme}://{address}");
         let _ = std::io::stdout().flush();
     };
     match run(mock, started) {
@@ -54,8 +57,10 @@ fn arguments() -> Result<Option<Mock>, String> {
         script: Script::default(),
         seed: 1,
         api_keys: Vec::new(),
+        tls: None,
         cpu: None,
     };
+    let (mut cert, mut key) = (None, None);
     // Flags win over the script's start, wherever they stand.
     let (mut script, mut names) = (None, Vec::new());
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
@@ -71,6 +76,8 @@ fn arguments() -> Result<Option<Mock>, String> {
             "listen" => listen = value,
             "script" => script = Some(value),
             "seed" => mock.seed = value.parse().map_err(wrong)?,
+            "tls-cert" => cert = Some(read_file(&value)?),
+            "tls-key" => key = Some(read_file(&value)?),
             "api-key" => mock.api_keys.push(value),
             "cpu" => mock.cpu = Some(value.parse().map_err(wrong)?),
             _ => names.push((name, value)),
@@ -79,6 +86,11 @@ fn arguments() -> Result<Option<Mock>, String> {
     if let Some(file) = script {
         mock.script = Script::read(&file, &mut mock.settings)?;
     }
+    mock.tls = match (cert, key) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => Some(server_settings(&cert, &key)?),
+        _ => return Err("--tls-cert and --tls-key go together".into()),
+    };
     for (name, value) in names {
         mock.settings.set(&name, &value, true)?;
     }
@@ -91,4 +103,8 @@ fn arguments() -> Result<Option<Mock>, String> {
         ),
     };
     Ok(Some(mock))
+}
+
+fn read_file(path: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{path}: {error}"))
 }

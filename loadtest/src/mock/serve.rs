@@ -21,6 +21,7 @@ use ringside::listener::{
 use ringside::runtime::core::{DriverChoice, pin_to_cpu, run as run_core};
 use ringside::runtime::io::Interrupt;
 use ringside::runtime::mailbox::{Receiver, mailbox};
+use ringside::runtime::tls::{ServerSettings, Session};
 use ringside::runtime::{Socket, Stream, clock, spawn};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -32,6 +33,8 @@ use std::time::{Duration, Instant};
 
 /// Dimensions of the mock's embeddings.
 const DIMENSIONS: usize = 16;
+/// Longest TLS handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// What the mock was started with.
 pub struct Mock {
@@ -45,12 +48,15 @@ pub struct Mock {
     pub seed: u64,
     /// Keys of which callers must present one; empty = none is asked for.
     pub api_keys: Vec<String>,
+    /// For `https`.
+    pub tls: Option<ServerSettings>,
     /// CPU to be pinned to.
     pub cpu: Option<usize>,
 }
 
 struct Server {
     api_keys: Vec<String>,
+    tls: Option<ServerSettings>,
     scratch: RefCell<Scratch>,
     state: RefCell<State>,
     drain: Rc<Drain>,
@@ -76,6 +82,7 @@ pub fn run(mock: Mock, started: impl FnOnce(&str)) -> Result<(), String> {
     started(&address);
     let server = Rc::new(Server {
         api_keys: mock.api_keys,
+        tls: mock.tls,
         scratch: RefCell::default(),
         state: RefCell::new(State::new(mock.seed, mock.settings, mock.script)),
         drain: Rc::default(),
@@ -102,9 +109,8 @@ async fn serve(server: Rc<Server>, mut inbox: Receiver<Accepted>, loads: Arc<[Co
                 Accepted::Tcp(stream, _) => Socket::from_tcp(stream),
                 Accepted::Unix(stream) => Socket::from_unix(stream),
             };
-            if let Ok(socket) = socket {
+            if let Some(stream) = server.begin(socket.ok()).await {
                 let place = server.drain.enter();
-                let stream = Stream::plain(socket);
                 connection::run(stream, place, Peer::Local, &limits, &*server).await;
             }
             if let Some(load) = loads.first() {
@@ -190,6 +196,17 @@ impl Serve for Server {
 }
 
 impl Server {
+    /// The stream over a socket, encrypted if that is wanted.
+    async fn begin(&self, socket: Option<Socket>) -> Option<Stream> {
+        let socket = socket?;
+        let Some(settings) = &self.tls else {
+            return Some(Stream::plain(socket));
+        };
+        let session = Session::server(settings).ok()?;
+        let by = clock::now() + HANDSHAKE_MAX;
+        Stream::handshake(socket, session, by).await.ok()
+    }
+
     /// Counts a request; what is to become of it.
     fn note(&self, request: &Request<'_>) -> Result<Turn, Fault> {
         let authorization = request.head.headers.get_str("authorization");
