@@ -304,6 +304,36 @@ fn a_scenario_is_followed_and_its_mistakes_are_named() {
 }
 
 #[test]
+fn the_examples_can_be_run() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/example-script.toml");
+    let mock = Mock::start(&["--script", script, "--latency", "1ms"]);
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/example-scenario.toml");
+    let (a, b) = (format!("a={}", mock.url()), format!("b={}", mock.url()));
+    let output = load(&[
+        "--scenario",
+        scenario,
+        "--url",
+        &a,
+        "--url",
+        &b,
+        "--rounds",
+        "1",
+        "--duration",
+        "0.5s",
+        "--warm-up",
+        "0s",
+        "--paraphrase-share",
+        "0.1",
+    ]);
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    assert!(
+        out.contains("latency p99 µs") && out.contains("  × "),
+        "{out}"
+    );
+}
+
+#[test]
 fn a_seed_repeats_requests_and_the_times_of_the_mock() {
     let bodies = |seed: &str| {
         let mock = Mock::start(&[]);
