@@ -12,6 +12,9 @@ const DIGITS: usize = 16;
 pub struct Checker {
     mark: Finder<'static>,
     choices: Finder<'static>,
+    content: Finder<'static>,
+    reasoning: Finder<'static>,
+    tools: Finder<'static>,
 }
 
 impl Default for Checker {
@@ -19,6 +22,9 @@ impl Default for Checker {
         Self {
             mark: Finder::new(MARK),
             choices: Finder::new(b"\"choices\""),
+            content: Finder::new(b"\"content\""),
+            reasoning: Finder::new(b"\"reasoning_content\""),
+            tools: Finder::new(b"\"tool_calls\""),
         }
     }
 }
@@ -79,21 +85,21 @@ impl Checker {
             Err("wrong answer")
         }
     }
-}
 
-/// Whether an event's data carries something of the answer: a first event may only name the role.
-#[must_use]
-pub fn carries_token(data: &[u8]) -> bool {
-    let text = |name: &[u8]| {
-        let at = memchr::memmem::find(data, name)? + name.len();
-        let mut rest = data.get(at..)?.trim_ascii_start();
-        rest = rest.strip_prefix(b":")?.trim_ascii_start();
-        rest = rest.strip_prefix(b"\"")?;
-        (rest.first() != Some(&b'"')).then_some(())
-    };
-    text(b"\"content\"").is_some()
-        || text(b"\"reasoning_content\"").is_some()
-        || memchr::memmem::find(data, b"\"tool_calls\"").is_some()
+    /// Whether an event's data carries something of the answer: a first event may only name the role.
+    #[must_use]
+    pub fn carries_token(&self, data: &[u8]) -> bool {
+        let text = |name: &Finder<'_>| {
+            let at = name.find(data)? + name.needle().len();
+            let mut rest = data.get(at..)?.trim_ascii_start();
+            rest = rest.strip_prefix(b":")?.trim_ascii_start();
+            rest = rest.strip_prefix(b"\"")?;
+            (rest.first() != Some(&b'"')).then_some(())
+        };
+        text(&self.content).is_some()
+            || text(&self.reasoning).is_some()
+            || self.tools.find(data).is_some()
+    }
 }
 
 #[cfg(test)]
@@ -144,7 +150,7 @@ mod tests {
             (b"{\"delta\":{}}", false),
         ] {
             assert_eq!(
-                carries_token(data),
+                Checker::default().carries_token(data),
                 carries,
                 "{}",
                 String::from_utf8_lossy(data)

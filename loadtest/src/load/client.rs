@@ -1,6 +1,6 @@
 //! One connection of the load generator.
 
-use super::check::{Checker, carries_token};
+use super::check::Checker;
 use super::plan::Made;
 use super::target::Target;
 use ringside::http::framing::{BodyReader, response_body, response_keep_alive};
@@ -119,7 +119,7 @@ impl<'t> Connection<'t> {
                 .map_err(|bad| format!("framing: {bad}"))?;
             self.received.drain(..consumed);
             if streams && body.len() > before {
-                events.take(&body, self.fully, &mut head.answer)?;
+                events.take(&body, &self.checker, self.fully, &mut head.answer)?;
             }
             if head.body.is_done() {
                 break;
@@ -203,7 +203,13 @@ struct Events {
 }
 
 impl Events {
-    fn take(&mut self, body: &[u8], fully: bool, answer: &mut Answer) -> Result<(), String> {
+    fn take(
+        &mut self,
+        body: &[u8],
+        checker: &Checker,
+        fully: bool,
+        answer: &mut Answer,
+    ) -> Result<(), String> {
         let now = clock::now();
         loop {
             let rest = body.get(self.from..).unwrap_or_default();
@@ -225,7 +231,7 @@ impl Events {
                 continue;
             }
             Checker::event(&data, fully)?;
-            if !carries_token(&data) {
+            if !checker.carries_token(&data) {
                 continue;
             }
             answer.first_token_at.get_or_insert(now);

@@ -349,7 +349,7 @@ impl Worker {
     }
 }
 
-/// Tokens per second from the first to the last; `None` when they came together.
+/// Tokens per second from the first to the last; `None` when they came together, within a millisecond.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -357,7 +357,7 @@ impl Worker {
 )]
 fn tokens_per_second(gaps: &[Duration]) -> Option<u64> {
     let seconds = gaps.iter().sum::<Duration>().as_secs_f64();
-    (seconds > 0.0).then(|| (gaps.len() as f64 / seconds).round().max(1.0) as u64)
+    (seconds >= 0.001).then(|| (gaps.len() as f64 / seconds).round().max(1.0) as u64)
 }
 
 /// CPU time of this process, in clock ticks of 10 ms (`USER_HZ` is 100 on Linux).
@@ -385,5 +385,6 @@ mod tests {
             Some(10)
         );
         assert_eq!(tokens_per_second(&[]), None);
+        assert_eq!(tokens_per_second(&[Duration::from_micros(9); 5]), None);
     }
 }

@@ -7,6 +7,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Seconds since the Unix epoch that every answer bears.
 pub const CREATED: u64 = 1_700_000_000;
 
+/// Questions with an answer of their own are short; longer ones are not searched.
+const KNOWN_BYTES_MAX: usize = 1000;
+
 /// What is to be answered.
 pub struct Asked<'a> {
     /// Model asked for.
@@ -71,7 +74,8 @@ pub fn words<'a>(question: &str, id: &'a str, tokens: usize) -> Vec<&'a str> {
         ("france", "The capital of France is Paris."),
         ("japan", "The capital of Japan is Tokyo."),
     ];
-    let says = |word: &str| contains_word(question, word);
+    let is_short = question.len() <= KNOWN_BYTES_MAX;
+    let says = |word: &str| is_short && contains_word(question, word);
     let known = capitals.iter().filter(|_| says("capital"));
     let natural = known
         .clone()
@@ -205,8 +209,19 @@ fn frame(out: &mut Vec<u8>, asked: &Asked<'_>, object: &str) {
     out.extend_from_slice(b",\"system_fingerprint\":\"fp_mock\"");
 }
 
+/// Words by ASCII white space: where one ends and none is before. Written so that it is done many
+/// bytes at a time.
+fn count_words(text: &str) -> usize {
+    let is_space = |byte: &u8| *byte == b' ' || (*byte >= b'\t' && *byte <= b'\r');
+    let bytes = text.as_bytes();
+    let begins = bytes.first().is_some_and(|first| !is_space(first));
+    let later = bytes.iter().zip(bytes.iter().skip(1));
+    let starts = later.filter(|(before, byte)| is_space(before) && !is_space(byte));
+    usize::from(begins) + starts.count()
+}
+
 fn write_usage(out: &mut Vec<u8>, asked: &Asked<'_>, completion: usize) {
-    let prompt = asked.question.split_whitespace().count();
+    let prompt = count_words(asked.question);
     for (name, count) in [
         (",\"usage\":{\"prompt_tokens\":", prompt),
         (",\"completion_tokens\":", completion),
@@ -248,6 +263,17 @@ mod tests {
         assert!(content.starts_with(&answer_id(asked.question)));
         assert!(content.contains("Paris"));
         assert_eq!(whole["usage"]["completion_tokens"], 7);
+    }
+
+    #[test]
+    fn words_are_counted() {
+        for text in ["", " ", "a", " a  b\n", "a b", "\tà b\r\nc "] {
+            assert_eq!(
+                count_words(text),
+                text.split_whitespace().count(),
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

@@ -142,12 +142,11 @@ fn read(document: &Document<'_>) -> Read {
         .and_then(|tools| document.elements(tools)?.next())
         .and_then(|tool| document.field(tool, "function"))
         .and_then(|function| document.field(function, "name"));
-    let calls = question.to_lowercase().contains("call the tool");
     Read {
         model: text(document.field(0, "model")).unwrap_or_default(),
         stream: flag(document.field(0, "stream")),
         wants_usage: flag(options.and_then(|at| document.field(at, "include_usage"))),
-        tool: text(tool).filter(|_| calls),
+        tool: text(tool).filter(|_| question.to_lowercase().contains("call the tool")),
         question,
     }
 }
