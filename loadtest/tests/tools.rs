@@ -356,12 +356,12 @@ fn a_seed_repeats_requests_and_the_times_of_the_mock() {
     assert_ne!(bodies("1"), bodies("2"));
 
     let slow = |seed: &str| -> Vec<bool> {
-        let mock = Mock::start(&["--seed", seed, "--latency", "bimodal:0s:60ms:0.5"]);
+        let mock = Mock::start(&["--seed", seed, "--latency", "bimodal:0s:150ms:0.5"]);
         (0..12)
             .map(|_| {
                 let began = Instant::now();
                 mock.ask("same", "");
-                began.elapsed() > Duration::from_millis(40)
+                began.elapsed() > Duration::from_millis(90)
             })
             .collect()
     };
