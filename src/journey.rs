@@ -8,10 +8,12 @@ mod attempt;
 mod caching;
 pub mod core;
 mod embeddings;
+mod failure;
 mod relaying;
 mod reply;
 pub mod snapshot;
 mod trip;
+mod underway;
 
 pub use self::attempt::ANSWER_BYTES_MAX;
 use self::attempt::{Attempted, Plan};
@@ -120,6 +122,7 @@ async fn chat(
         usage_edit: chat.usage_edit.as_ref(),
         streams: chat.stream,
         passed_headers: attempt::passed_headers(headers, &trip.request_id),
+        asker: attempt::asker(headers, trip.key),
     };
     let attempted = attempt::run(core, route, &plan, client, trip).await?;
     match attempted {

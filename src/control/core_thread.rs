@@ -10,8 +10,8 @@ use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
 use crate::runtime::mailbox::Receiver;
 use crate::runtime::tls::{ServerSettings, Session};
 use crate::runtime::{Socket, Stream, buffer, clock, spawn};
-use crate::telemetry::access::AccessRecord;
 use crate::telemetry::metrics::{CoreMetrics, count};
+use crate::telemetry::notice::LogLine;
 use crossbeam_queue::ArrayQueue;
 use futures_channel::oneshot;
 use std::rc::Rc;
@@ -46,7 +46,7 @@ pub struct CoreStart {
     /// Its inbox.
     pub inbox: Receiver<CoreMessage>,
     /// Its way out for access records.
-    pub records: Arc<ArrayQueue<AccessRecord>>,
+    pub records: Arc<ArrayQueue<LogLine>>,
     /// Connections of every core.
     pub loads: Arc<[CoreLoad]>,
     /// TLS settings; `None` = plaintext.
@@ -214,6 +214,7 @@ fn numbers(core: &Core) -> CoreMetrics {
     let mut metrics = core.metrics.borrow().clone();
     metrics.connections_open = core.drain.connections() as u64;
     metrics.upstream_idle = core.pool.borrow().len() as u64;
+    core.look_at_targets(&mut metrics);
     let (now, high) = buffer::pooled_bytes();
     metrics.buffer_bytes = (now as u64, high as u64);
     metrics

@@ -21,8 +21,8 @@ use crate::journey::core::Shared;
 use crate::listener::acceptor::AcceptorHandle;
 use crate::runtime::clock;
 use crate::runtime::mailbox::Sender;
-use crate::telemetry::access::AccessRecord;
 use crate::telemetry::metrics::CoreMetrics;
+use crate::telemetry::notice::LogLine;
 use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) struct Plane {
 /// One core, as seen from here.
 pub(crate) struct CoreHandle {
     mailbox: Sender<CoreMessage>,
-    records: Arc<ArrayQueue<AccessRecord>>,
+    records: Arc<ArrayQueue<LogLine>>,
     driver: &'static str,
 }
 

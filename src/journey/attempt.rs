@@ -1,26 +1,33 @@
 //! Route and exchange: targets in the policy's order, until one answers.
 //!
-//! Another target is tried only while nothing was relayed: on a failed connection, a deadline, 429,
-//! 5xx, an answer that broke off or is no JSON.
+//! Another key or target is tried only while nothing was relayed: on a failed connection, a deadline,
+//! a refused key, 429, 5xx, an answer that broke off or is no JSON. What each attempt ended with is
+//! told to routing (`underway.rs`).
 
 use super::core::Core;
+use super::failure::{self, Broken, Failed};
 use super::snapshot::{ModelRoute, RemoteSite, Site, TargetRoute};
 use super::trip::Trip;
+use super::underway::{self, Underway};
 use crate::api::splice::Edit;
 use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::head::{Headers, ResponseHead};
 use crate::listener::Client;
 use crate::providers::{Call, Outgoing};
-use crate::runtime::io::Interruption;
+use crate::routing::fleet::Asked;
+use crate::routing::health::Outcome;
+use crate::routing::measure::Series;
+use crate::routing::retry_after::retry_after;
 use crate::runtime::{buffer, clock};
-use crate::telemetry::Name;
 use crate::telemetry::metrics::{Stage, count};
-use crate::upstream::exchange::{BodyFault, Piece};
-use crate::upstream::{Reply, UpstreamFault, exchange};
+use crate::telemetry::{Name, ids};
+use crate::upstream::exchange::Piece;
+use crate::upstream::{Reply, exchange};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Largest whole answer, in bytes: it is held until it is complete, so that a provider that fails in
 /// the middle costs the client nothing.
@@ -37,6 +44,10 @@ const PASSED_TO_PROVIDER: [&str; 6] = [
     "tracestate",
 ];
 
+/// Longest wait that OpenAI's SDKs take from `retry-after` (openai-python, `_calculate_retry_timeout`);
+/// told to wait longer they would come back too early, so then they are told not to.
+const SDK_WAITS_MAX: Duration = Duration::from_secs(60);
+
 /// What is to be asked.
 pub struct Plan<'p> {
     /// Which call.
@@ -51,6 +62,15 @@ pub struct Plan<'p> {
     pub streams: bool,
     /// Encoded headers that cross.
     pub passed_headers: Vec<u8>,
+    /// Hash of who asks.
+    pub asker: Option<u64>,
+}
+
+impl Plan<'_> {
+    /// What its latency is compared with.
+    fn series(&self) -> Series {
+        Series::of_request(self.streams, self.body.len())
+    }
 }
 
 /// A whole answer.
@@ -71,6 +91,8 @@ pub struct ReplyHead {
     pub passed: Vec<u8>,
     is_event_stream: bool,
     is_encoded: bool,
+    /// How long a 429 says to wait.
+    wait: Option<Duration>,
 }
 
 /// A stream whose first bytes are there.
@@ -79,6 +101,8 @@ pub struct StreamAnswer {
     pub target: Name,
     /// Provider and endpoint.
     pub site: Arc<RemoteSite>,
+    /// The attempt, which ends with the stream.
+    pub underway: Underway,
     /// The exchange.
     pub reply: Reply<ReplyHead>,
     /// The first bytes of the body.
@@ -93,14 +117,6 @@ pub enum Attempted {
     Whole(WholeAnswer),
     /// A stream.
     Stream(Box<StreamAnswer>),
-}
-
-/// Why an attempt gave nothing to relay.
-struct Failed {
-    fault: Fault,
-    detail: String,
-    /// An answer that is passed on if no other target has a better one.
-    answer: Option<WholeAnswer>,
 }
 
 /// The headers that cross to the provider, encoded.
@@ -119,6 +135,15 @@ pub fn passed_headers(headers: &Headers<'_>, request_id: &str) -> Vec<u8> {
     out
 }
 
+/// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
+#[must_use]
+pub fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
+    let session = headers.get("x-ringside-session");
+    session
+        .map(xxh3_64)
+        .or_else(|| key.map(|key| xxh3_64(&key.number().to_le_bytes())))
+}
+
 /// Tries the targets of `route`.
 ///
 /// # Errors
@@ -130,30 +155,72 @@ pub async fn run(
     client: &mut Client,
     trip: &mut Trip,
 ) -> Result<Attempted, Fault> {
-    let mut order = Vec::with_capacity(route.targets.len());
-    route.policy.order(&route.candidates, &mut order);
+    let asked = Asked {
+        random: ids::random(),
+        asker: plan.asker,
+        series: plan.series(),
+    };
+    let routed = core.fleet.borrow_mut().route(
+        route.slot,
+        &route.members,
+        route.policy,
+        &asked,
+        core.now_us(),
+    );
     let mut last: Option<Failed> = None;
-    for at in order {
-        let Some(target) = route.targets.get(at) else {
+    'targets: for at in routed.order {
+        let (Some(target), Some(member)) = (route.targets.get(at), route.members.get(at)) else {
             continue;
         };
         let Site::Remote(site) = &target.site else {
-            last = Some(not_a_chat_model(target));
+            last = Some(failure::not_a_chat_model(target));
             continue;
         };
-        trip.target = Some(target.label);
-        trip.stage_done(core, Stage::Route);
-        match try_target(core, target, site, plan, client, trip).await {
-            Ok(attempted) => return Ok(attempted),
-            Err(failed) => {
-                trip.detail = Some(failed.detail.clone());
-                let ends = failed.fault.retry == Retry::Never;
+        // Once, and again as long as it has a key that is not set aside.
+        while underway::may_try(core, member, trip.attempts == 0) {
+            trip.target = Some(target.label);
+            trip.stage_done(core, Stage::Route);
+            let underway = Underway::begin(core, target.label, member);
+            let asking = Asking {
+                core,
+                target,
+                site,
+                plan,
+            };
+            let failed = match asking.attempt(underway, client, trip).await {
+                Ok(attempted) => return Ok(attempted),
+                Err(failed) => failed,
+            };
+            trip.detail = Some(failed.detail.clone());
+            let ends = failed.fault.retry == Retry::Never;
+            let blames_key = failed.blames_key();
+            // That our key is refused is no news for the client if there is other news.
+            if last.is_none() || !failed.is_refusal() {
                 last = Some(failed);
-                if ends {
-                    break;
-                }
+            }
+            if ends {
+                break 'targets;
+            }
+            if !blames_key || !underway::has_free_key(core, member) {
+                break;
             }
         }
+    }
+    conclude(core, route, last, trip)
+}
+
+/// What the client gets when no target answered.
+fn conclude(
+    core: &Core,
+    route: &ModelRoute,
+    last: Option<Failed>,
+    trip: &mut Trip,
+) -> Result<Attempted, Fault> {
+    // A single target's own 429 says it best.
+    let is_own = route.members.len() == 1 && last.is_some();
+    if let Some(wait) = underway::limited_for(core, route).filter(|_| !is_own) {
+        trip.should_retry = Some(wait <= SDK_WAITS_MAX);
+        return Err(failure::all_rate_limited(wait));
     }
     let failed = last.ok_or_else(|| Fault::gateway(500, "no_target", "the model has no target"))?;
     match failed.answer {
@@ -162,150 +229,162 @@ pub async fn run(
     }
 }
 
-fn not_a_chat_model(target: &TargetRoute) -> Failed {
-    Failed {
-        fault: Fault::client(
-            400,
-            "wrong_operation",
-            "this model is the local embedding model: it serves POST /v1/embeddings only",
-        )
-        .on("model"),
-        detail: target.label.text().to_string(),
-        answer: None,
-    }
+/// One target, about to be asked.
+struct Asking<'a> {
+    core: &'a Core,
+    target: &'a TargetRoute,
+    site: &'a Arc<RemoteSite>,
+    plan: &'a Plan<'a>,
 }
 
-/// One target: once, and once more on a fresh connection if a reused one had died.
-async fn try_target(
-    core: &Core,
-    target: &TargetRoute,
-    site: &Arc<RemoteSite>,
-    plan: &Plan<'_>,
-    client: &mut Client,
-    trip: &mut Trip,
-) -> Result<Attempted, Failed> {
-    let api_key = site
-        .api_keys
-        .get(core.next_turn() % site.api_keys.len().max(1))
-        .map(|secret| secret.0.as_str());
-    let mut request = buffer::take(plan.body.len() + plan.passed_headers.len() + 1024);
-    site.dialect.encode(
-        &Outgoing {
-            call: plan.call,
-            body: plan.body,
-            model_range: plan.model_range,
-            usage_edit: plan.usage_edit,
-            model: &target.model,
-            base_path: &site.endpoint.url.path,
-            authority: &site.endpoint.url.authority,
-            api_key,
-            passed_headers: &plan.passed_headers,
-        },
-        &mut request,
-    );
-    let mut fresh = false;
-    loop {
-        trip.attempts += 1;
-        let sent_at = clock::recent();
-        let (outcome, sent, used) = exchange(
-            &site.endpoint,
-            &core.pool,
-            request,
-            fresh,
-            client,
-            reply_head,
-        )
-        .await;
-        request = sent;
-        {
-            let mut metrics = core.metrics.borrow_mut();
-            if used.reused {
-                metrics.upstream_reuses += 1;
-            } else {
-                metrics.upstream_connects += 1;
-            }
-        }
-        match outcome {
-            Ok(reply) => {
-                buffer::give(request);
-                let waited = reply.first_byte_at.saturating_duration_since(sent_at);
-                trip.waited += waited;
-                trip.first_byte = Some(waited);
-                return read_reply(core, target, site, plan, reply, client, trip).await;
-            }
-            Err(fault) => {
-                trip.waited += clock::now().saturating_duration_since(sent_at);
-                tally(core, target.label, fault.outcome());
-                if fault.retry() == Retry::OnFreshConnection && !fresh {
-                    fresh = true;
-                    continue;
+impl Asking<'_> {
+    /// The request in the provider's dialect, with the key of this lane.
+    fn request(&self, lane: usize) -> Vec<u8> {
+        let plan = self.plan;
+        let api_key = self.site.api_keys.get(lane);
+        let mut request = buffer::take(plan.body.len() + plan.passed_headers.len() + 1024);
+        self.site.dialect.encode(
+            &Outgoing {
+                call: plan.call,
+                body: plan.body,
+                model_range: plan.model_range,
+                usage_edit: plan.usage_edit,
+                model: &self.target.model,
+                base_path: &self.site.endpoint.url.path,
+                authority: &self.site.endpoint.url.authority,
+                api_key: api_key.map(|secret| secret.0.as_str()),
+                passed_headers: &plan.passed_headers,
+            },
+            &mut request,
+        );
+        request
+    }
+
+    /// Once, and once more on a fresh connection if a reused one had died.
+    async fn attempt(
+        &self,
+        mut underway: Underway,
+        client: &mut Client,
+        trip: &mut Trip,
+    ) -> Result<Attempted, Failed> {
+        let Self { core, site, .. } = *self;
+        let mut request = self.request(underway.lane());
+        let mut fresh = false;
+        loop {
+            trip.attempts += 1;
+            let sent_at = clock::recent();
+            let endpoint = &site.endpoint;
+            let (outcome, sent, used) =
+                exchange(endpoint, &core.pool, request, fresh, client, reply_head).await;
+            request = sent;
+            {
+                let mut metrics = core.metrics.borrow_mut();
+                if used.reused {
+                    metrics.upstream_reuses += 1;
+                } else {
+                    metrics.upstream_connects += 1;
                 }
-                buffer::give(request);
-                return Err(failed(site, &fault));
+            }
+            underway.sent(core, sent_at, used.connect);
+            match outcome {
+                Ok(reply) => {
+                    buffer::give(request);
+                    let waited = reply.first_byte_at.saturating_duration_since(sent_at);
+                    trip.waited += waited;
+                    trip.first_byte = Some(waited);
+                    return self.read_reply(underway, reply, client, trip).await;
+                }
+                Err(fault) => {
+                    trip.waited += clock::now().saturating_duration_since(sent_at);
+                    self.tally(fault.outcome());
+                    if fault.retry() == Retry::OnFreshConnection && !fresh {
+                        fresh = true;
+                        continue;
+                    }
+                    buffer::give(request);
+                    underway.end(core, failure::outcome_of_fault(&fault));
+                    return Err(failure::failed(site, &fault));
+                }
             }
         }
     }
-}
 
-fn tally(core: &Core, target: Name, outcome: &'static str) {
-    count(&mut core.metrics.borrow_mut().attempts, (target, outcome));
-}
+    fn tally(&self, outcome: &'static str) {
+        let mut metrics = self.core.metrics.borrow_mut();
+        count(&mut metrics.attempts, (self.target.label, outcome));
+    }
 
-/// The answer's head is there: a stream is handed on with its first bytes, anything else read whole.
-async fn read_reply(
-    core: &Core,
-    target: &TargetRoute,
-    site: &Arc<RemoteSite>,
-    plan: &Plan<'_>,
-    mut reply: Reply<ReplyHead>,
-    client: &mut Client,
-    trip: &mut Trip,
-) -> Result<Attempted, Failed> {
-    let verdict = site.dialect.judge(reply.status);
-    let is_stream = plan.streams && verdict.outcome == "ok" && reply.head.is_event_stream;
-    let mut body = buffer::take(buffer::CLASS_BYTES[0]);
-    let began_at = clock::recent();
-    let read = read_until(site, &mut reply, &mut body, is_stream, client).await;
-    trip.waited += clock::recent().saturating_duration_since(began_at);
-    let is_done = match read {
-        Ok(is_done) => is_done,
-        Err(broken) => {
-            tally(core, target.label, broken.outcome());
-            return Err(broken_answer(site, &broken));
+    /// The answer's head is there: a stream is handed on with its first bytes, anything else read
+    /// whole.
+    async fn read_reply(
+        &self,
+        mut underway: Underway,
+        mut reply: Reply<ReplyHead>,
+        client: &mut Client,
+        trip: &mut Trip,
+    ) -> Result<Attempted, Failed> {
+        let Self {
+            core,
+            target,
+            site,
+            plan,
+        } = *self;
+        let verdict = site.dialect.judge(reply.status);
+        let is_stream = plan.streams && verdict.outcome == "ok" && reply.head.is_event_stream;
+        let mut body = buffer::take(buffer::CLASS_BYTES[0]);
+        let began_at = clock::recent();
+        let read = read_until(site, &mut reply, &mut body, is_stream, client).await;
+        trip.waited += clock::recent().saturating_duration_since(began_at);
+        let is_done = match read {
+            Ok(is_done) => is_done,
+            Err(broken) => {
+                self.tally(broken.outcome());
+                underway.end(core, broken.lesson());
+                return Err(failure::broken_answer(site, &broken));
+            }
+        };
+        if is_stream {
+            self.tally("ok");
+            underway.began(core);
+            return Ok(Attempted::Stream(Box::new(StreamAnswer {
+                target: target.label,
+                site: Arc::clone(site),
+                underway,
+                reply,
+                first: body,
+                is_done,
+            })));
         }
-    };
-    if is_stream {
-        tally(core, target.label, "ok");
-        return Ok(Attempted::Stream(Box::new(StreamAnswer {
+        let status = reply.status;
+        let outcome = failure::outcome_of(status, reply.head.wait);
+        let is_json = reply.head.is_encoded || looks_like_json(&body);
+        let head = reply.finish(&site.endpoint, &core.pool);
+        if !is_json {
+            self.tally("not_json");
+            let is_good = outcome == Outcome::Good;
+            underway.end(core, if is_good { Outcome::Unusable } else { outcome });
+            return Err(failure::not_json(site, status, verdict.retry));
+        }
+        self.tally(verdict.outcome);
+        if verdict.outcome == "ok" {
+            underway.measure(core, plan.series());
+        }
+        underway.end(core, outcome);
+        let answer = WholeAnswer {
             target: target.label,
-            site: Arc::clone(site),
-            reply,
-            first: body,
-            is_done,
-        })));
+            status,
+            head,
+            body,
+        };
+        if verdict.retry == Retry::Never {
+            return Ok(Attempted::Whole(answer));
+        }
+        Err(Failed {
+            fault: Fault::upstream(502, "upstream_error", "the provider failed"),
+            detail: format!("{}: status {status}", site.provider),
+            answer: Some(answer),
+        })
     }
-    let status = reply.status;
-    let is_json = reply.head.is_encoded || looks_like_json(&body);
-    let head = reply.finish(&site.endpoint, &core.pool);
-    if !is_json {
-        tally(core, target.label, "not_json");
-        return Err(not_json(site, status, verdict.retry));
-    }
-    tally(core, target.label, verdict.outcome);
-    let answer = WholeAnswer {
-        target: target.label,
-        status,
-        head,
-        body,
-    };
-    if verdict.retry == Retry::Never {
-        return Ok(Attempted::Whole(answer));
-    }
-    Err(Failed {
-        fault: Fault::upstream(502, "upstream_error", "the provider failed"),
-        detail: format!("{}: status {status}", site.provider),
-        answer: Some(answer),
-    })
 }
 
 /// Reads the body: all of it, or of a stream the first piece. True when it is complete.
@@ -328,122 +407,17 @@ async fn read_until(
     }
 }
 
-enum Broken {
-    TooLarge,
-    Body(BodyFault),
-}
-
-impl Broken {
-    fn outcome(&self) -> &'static str {
-        match self {
-            Self::TooLarge => "too_large",
-            Self::Body(BodyFault::Broken(_)) => "broken_off",
-            Self::Body(BodyFault::Interrupted(Interruption::ClientGone)) => "client_gone",
-            Self::Body(BodyFault::Interrupted(Interruption::Drained)) => "drained",
-        }
-    }
-}
-
-fn broken_answer(site: &RemoteSite, broken: &Broken) -> Failed {
-    let provider = &site.provider;
-    let (fault, detail) = match broken {
-        Broken::TooLarge => (
-            Fault::upstream(
-                502,
-                "upstream_answer_too_large",
-                format!("the provider `{provider}` sent more than {ANSWER_BYTES_MAX} bytes"),
-            ),
-            "answer too large".to_owned(),
-        ),
-        Broken::Body(BodyFault::Broken(why)) => (
-            Fault::upstream(
-                502,
-                "upstream_broke_off",
-                format!("the provider `{provider}` broke off in the middle of its answer"),
-            ),
-            why.clone(),
-        ),
-        Broken::Body(BodyFault::Interrupted(why)) => (interrupted(*why), "interrupted".to_owned()),
-    };
-    Failed {
-        fault,
-        detail: format!("{provider}: {detail}"),
-        answer: None,
-    }
-}
-
-/// The fault for a wait that was cut short; nothing else is tried.
-fn interrupted(why: Interruption) -> Fault {
-    let fault = match why {
-        Interruption::ClientGone => Fault::client(499, "client_gone", "the client hung up"),
-        Interruption::Drained => Fault::gateway(
-            503,
-            "shutting_down",
-            "the gateway is stopping and its drain deadline has passed",
-        ),
-    };
-    Fault {
-        retry: Retry::Never,
-        ..fault
-    }
-}
-
-fn failed(site: &RemoteSite, fault: &UpstreamFault) -> Failed {
-    let provider = &site.provider;
-    let (status, code, what) = match fault {
-        UpstreamFault::NoAddress(_) => (502, "upstream_unreachable", "its name has no address"),
-        UpstreamFault::Connect(_) => (502, "upstream_unreachable", "no connection could be made"),
-        UpstreamFault::Tls(_) => (502, "upstream_tls", "TLS could not be agreed"),
-        UpstreamFault::FirstByte => (504, "upstream_timeout", "no answer came in time"),
-        UpstreamFault::Died { .. } => (502, "upstream_died", "it closed without an answer"),
-        UpstreamFault::Malformed(_) => (502, "upstream_malformed", "its answer is not HTTP"),
-        UpstreamFault::Interrupted(why) => {
-            return Failed {
-                fault: interrupted(*why),
-                detail: format!("{provider}: {fault}"),
-                answer: None,
-            };
-        }
-    };
-    Failed {
-        fault: Fault::upstream(
-            status,
-            code,
-            format!("the provider `{provider}` could not be used: {what}"),
-        ),
-        detail: format!("{provider}: {fault}"),
-        answer: None,
-    }
-}
-
-/// An answer that is no JSON (an HTML page of a proxy, say) is never passed on as if it were one.
-fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
-    let provider = &site.provider;
-    let ok = (200..300).contains(&status);
-    let sent_status = if ok { 502 } else { status };
-    let fault = Fault::upstream(
-        sent_status,
-        "upstream_not_json",
-        format!(
-            "the provider `{provider}` answered with status {status} and a body that is not JSON"
-        ),
-    );
-    let retry = if ok { Retry::OnNextTarget } else { retry };
-    Failed {
-        fault: Fault { retry, ..fault },
-        detail: format!("{provider}: status {status}, not JSON"),
-        answer: None,
-    }
-}
-
 fn is_type(content_type: Option<&str>, wanted: &str) -> bool {
     content_type
         .and_then(|value| value.split(';').next())
         .is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
 }
 
+/// Begins and ends as JSON does: an error page is not passed on, nor what was cut off.
 fn looks_like_json(body: &[u8]) -> bool {
-    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+    let body = body.trim_ascii();
+    let ends = (body.first(), body.last());
+    matches!(ends, (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
 }
 
 fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
@@ -451,7 +425,11 @@ fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
         passed: Vec::with_capacity(128),
         is_event_stream: is_type(head.headers.get_str("content-type"), "text/event-stream"),
         is_encoded: false,
+        wait: None,
     };
+    if head.status == 429 {
+        taken.wait = retry_after(&head.headers, clock::since_epoch());
+    }
     for (name, value) in head.headers.iter() {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         if let Some(passed) = super::reply::PASSED_TO_CLIENT

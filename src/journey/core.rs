@@ -6,14 +6,17 @@ use crate::cache::entry::{Graveyard, HashSecret};
 use crate::cache::{Semantic, Store};
 use crate::embedding::Workshop;
 use crate::listener::Drain;
-use crate::telemetry::access::AccessRecord;
+use crate::routing::fleet::Fleet;
+use crate::runtime::clock;
 use crate::telemetry::metrics::CoreMetrics;
+use crate::telemetry::notice::LogLine;
 use crate::upstream::Pool;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Access records that may wait for the control plane, per core.
 pub const RECORDS_MAX: usize = 8192;
@@ -47,10 +50,12 @@ pub struct Core {
     /// Numbers.
     pub metrics: RefCell<CoreMetrics>,
     /// Access records on their way to the control plane.
-    pub records: Arc<ArrayQueue<AccessRecord>>,
+    pub records: Arc<ArrayQueue<LogLine>>,
     /// Graceful stop.
     pub drain: Rc<Drain>,
-    turn: Cell<usize>,
+    /// Health and latencies of targets, as this core sees them.
+    pub fleet: Rc<RefCell<Fleet>>,
+    born_at: Instant,
     snapshot: RefCell<HeldSnapshot>,
 }
 
@@ -65,7 +70,7 @@ struct HeldSnapshot {
 impl Core {
     /// A core's state.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, records: Arc<ArrayQueue<AccessRecord>>) -> Self {
+    pub fn new(shared: Arc<Shared>, records: Arc<ArrayQueue<LogLine>>) -> Self {
         let mut source = arc_swap::Cache::new(Arc::clone(&shared.snapshot));
         let current = Rc::new(Arc::clone(source.load()));
         Self {
@@ -75,7 +80,8 @@ impl Core {
             metrics: RefCell::default(),
             records,
             drain: Rc::default(),
-            turn: Cell::new(0),
+            fleet: Rc::default(),
+            born_at: clock::now(),
             snapshot: RefCell::new(HeldSnapshot { source, current }),
         }
     }
@@ -94,10 +100,37 @@ impl Core {
         Rc::clone(current)
     }
 
-    /// A number that goes up by one each time; for taking turns.
-    pub fn next_turn(&self) -> usize {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        turn
+    /// Fills in how this core sees the targets that are configured.
+    pub fn look_at_targets(&self, metrics: &mut CoreMetrics) {
+        let (fleet, now_us) = (self.fleet.borrow(), self.now_us());
+        metrics.targets.clear();
+        let mut seen = Vec::new();
+        for route in self.snapshot().models.values() {
+            for (target, member) in route.targets.iter().zip(&route.members) {
+                let Some((phase, score, outstanding)) = fleet.look(member.slot, now_us) else {
+                    continue;
+                };
+                if seen.contains(&member.slot) {
+                    continue;
+                }
+                seen.push(member.slot);
+                let gauge = metrics.targets.entry(target.label).or_default();
+                gauge.health += f64::from(score);
+                gauge.outstanding += u64::from(outstanding);
+                *gauge.phases.entry(phase.name()).or_default() += 1;
+            }
+        }
     }
+
+    /// Microseconds since this core began, as of what it last read from the clock: routing's time.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        micros(clock::recent().saturating_duration_since(self.born_at))
+    }
+}
+
+/// `time` in whole microseconds.
+#[must_use]
+pub fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

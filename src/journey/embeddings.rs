@@ -47,6 +47,7 @@ pub async fn serve(
         usage_edit: None,
         streams: false,
         passed_headers: attempt::passed_headers(&request.head.headers, &trip.request_id),
+        asker: attempt::asker(&request.head.headers, trip.key),
     };
     if let Attempted::Whole(answer) = attempt::run(core, route, &plan, client, trip).await? {
         let mut out = buffer::take(512 + answer.body.len());

@@ -13,6 +13,7 @@ use crate::http::encode;
 use crate::listener::Client;
 use crate::relay::StreamRelay;
 use crate::relay::stream::write_error_event;
+use crate::routing::health::Outcome;
 use crate::runtime::io::Interruption;
 use crate::runtime::{buffer, clock};
 use crate::telemetry::metrics::count;
@@ -95,6 +96,13 @@ pub async fn stream(
     core.metrics.borrow_mut().events += relay.events();
     trip.bought = relay.usage().map_or(Bought::Unknown, Bought::Reported);
     let target = answer.target;
+    let lesson = match &end {
+        StreamEnd::Complete if relay.has_failed() => Outcome::StreamBroke,
+        StreamEnd::Complete => Outcome::Good,
+        StreamEnd::Upstream(_) => Outcome::StreamBroke,
+        StreamEnd::Client | StreamEnd::Drained => Outcome::Abandoned,
+    };
+    answer.underway.end(core, lesson);
     match end {
         StreamEnd::Complete => {
             finish_upstream(core, *answer, client).await;

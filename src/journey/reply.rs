@@ -101,9 +101,11 @@ pub async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
     if let Some(allow) = fault.allow {
         encode::header(&mut out, "allow", allow.as_bytes());
     }
-    if trip.attempts > 1 {
+    match trip.should_retry {
+        Some(true) => encode::header(&mut out, "x-should-retry", b"true"),
+        None if trip.attempts <= 1 => {}
         // The targets were tried here already: an SDK's own retries would multiply them.
-        encode::header(&mut out, "x-should-retry", b"false");
+        _ => encode::header(&mut out, "x-should-retry", b"false"),
     }
     // A client that is gone needs no answer.
     let _ = finish_whole(client, out, body.as_bytes()).await;

@@ -3,7 +3,8 @@
 use crate::admission::KeyTable;
 use crate::config::model::{Config, Model, Place, Provider as ProviderConfig, Secret};
 use crate::providers::{Provider, provider};
-use crate::routing::{Candidate, RoutingPolicy, policy};
+use crate::routing::fleet::Member;
+use crate::routing::{RoutingPolicy, policy};
 use crate::runtime::tls::{ClientSettings, client_settings};
 use crate::telemetry::Name;
 use crate::upstream::Endpoint;
@@ -33,8 +34,10 @@ pub struct ModelRoute {
     pub identity: u64,
     /// Orders its targets.
     pub policy: &'static dyn RoutingPolicy,
-    /// What the policy sees of its targets.
-    pub candidates: Vec<Candidate>,
+    /// Its place among the models a core takes turns for.
+    pub slot: usize,
+    /// What routing knows of its targets.
+    pub members: Vec<Member>,
     /// Its targets, in the same order.
     pub targets: Vec<TargetRoute>,
 }
@@ -75,6 +78,8 @@ pub struct RemoteSite {
 pub struct Registry {
     endpoints: Vec<String>,
     hosts: HashMap<(String, u16), Arc<Addresses>>,
+    targets: HashMap<u64, usize>,
+    models: HashMap<String, usize>,
     trust: HashMap<Option<Vec<u8>>, ClientSettings>,
 }
 
@@ -115,6 +120,24 @@ impl Registry {
         Ok(Endpoint::new(id, url, tls, limits, Arc::clone(addresses)))
     }
 
+    /// The place of a target in each core's fleet. With other keys it is another target, so that what
+    /// was learned of a refused key is forgotten when it is replaced.
+    fn target(&mut self, place: &str, api_keys: &[Secret]) -> usize {
+        let keys = api_keys.iter().map(|key| xxh3_64(key.0.as_bytes()));
+        let mut identity = place.to_owned();
+        identity.extend(keys.map(|key| format!("\0{key:016x}")));
+        let next = self.targets.len();
+        *self
+            .targets
+            .entry(xxh3_64(identity.as_bytes()))
+            .or_insert(next)
+    }
+
+    fn model(&mut self, name: &str) -> usize {
+        let next = self.models.len();
+        *self.models.entry(name.to_owned()).or_insert(next)
+    }
+
     fn trusted(&mut self, provider: &ProviderConfig) -> Result<ClientSettings, String> {
         if let Some(settings) = self.trust.get(&provider.ca_pem) {
             return Ok(Arc::clone(settings));
@@ -145,7 +168,10 @@ impl Snapshot {
         }
         let mut models = HashMap::new();
         for model in &config.models {
-            models.insert(model.name.clone(), model_route(model, &config, &sites)?);
+            models.insert(
+                model.name.clone(),
+                model_route(model, &config, &sites, registry)?,
+            );
         }
         Ok(Self {
             keys: KeyTable::new(&config.keys, config.cache.scope),
@@ -160,26 +186,35 @@ fn model_route(
     model: &Model,
     config: &Config,
     sites: &[Arc<RemoteSite>],
+    registry: &mut Registry,
 ) -> Result<ModelRoute, String> {
     let mut identity = format!("{}\0", model.name);
     let mut targets = Vec::new();
-    let mut candidates = Vec::new();
+    let mut members = Vec::new();
     for target in &model.targets {
+        let mut place = String::new();
+        let mut api_keys: &[Secret] = &[];
         let (provider_name, site) = match target.place {
             Place::Local => ("local", Site::Local),
             Place::Provider(at) => {
                 let site = sites.get(at).ok_or("a target names no provider")?;
                 let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
-                identity.push_str(&format!("{url:?}\0"));
+                place = format!("{url:?}\0");
+                identity.push_str(&place);
+                api_keys = &site.api_keys;
                 (site.provider.as_str(), Site::Remote(Arc::clone(site)))
             }
         };
         let label = format!("{provider_name}/{}", target.model);
         identity.push_str(&label);
         identity.push('\0');
-        candidates.push(Candidate {
+        place.push_str(&label);
+        members.push(Member {
+            slot: registry.target(&place, api_keys),
+            identity: xxh3_64(place.as_bytes()),
             priority: target.priority,
             weight: target.weight,
+            keys: api_keys.len(),
         });
         targets.push(TargetRoute {
             label: Name::new(&label),
@@ -192,7 +227,8 @@ fn model_route(
         identity: xxh3_64(identity.as_bytes()),
         policy: policy(&model.policy)
             .ok_or_else(|| format!("unknown policy `{}`", model.policy))?,
-        candidates,
+        slot: registry.model(&model.name),
+        members,
         targets,
     })
 }

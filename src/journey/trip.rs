@@ -7,6 +7,7 @@ use crate::listener::Request;
 use crate::runtime::clock;
 use crate::telemetry::access::AccessRecord;
 use crate::telemetry::metrics::{Stage, count};
+use crate::telemetry::notice::LogLine;
 use crate::telemetry::{Name, ids};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Trip {
     pub cache_entry: Option<(u128, Duration)>,
     /// Upstream attempts made.
     pub attempts: u32,
+    /// What the client's SDK is told about trying again; `None` leaves it to what was attempted.
+    pub should_retry: Option<bool>,
     /// Status sent.
     pub status: u16,
     /// The answer is streamed.
@@ -79,6 +82,7 @@ impl Trip {
             cache_why: None,
             cache_entry: None,
             attempts: 0,
+            should_retry: None,
             status: 0,
             stream: false,
             bought: Bought::Nothing,
@@ -145,7 +149,7 @@ impl Trip {
             fault: self.fault,
             detail: self.detail,
         };
-        if core.records.push(record).is_err() {
+        if core.records.push(LogLine::Request(record)).is_err() {
             metrics.records_dropped += 1;
         }
     }

@@ -57,7 +57,8 @@ impl Provider for OpenAi {
             408 => ("timeout", Retry::OnNextTarget),
             429 => ("rate_limited", Retry::OnNextTarget),
             500..=599 => ("server_error", Retry::OnNextTarget),
-            401 | 403 => ("unauthorized", Retry::Never),
+            // Our key is at fault, not the request.
+            401 | 403 => ("unauthorized", Retry::OnNextTarget),
             _ => ("client_error", Retry::Never),
         };
         Verdict { outcome, retry }

@@ -37,6 +37,12 @@ fn new_id() -> String {
     id
 }
 
+/// A random number, not fit for secrets.
+#[must_use]
+pub fn random() -> u64 {
+    next()
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014), seeded per thread from the system's random source.
 fn next() -> u64 {
     STATE.with(|state| {

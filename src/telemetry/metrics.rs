@@ -51,6 +51,14 @@ pub struct CoreMetrics {
     pub cache_not_stored: Map<&'static str, u64>,
     /// Upstream attempts by target and outcome.
     pub attempts: Map<(Name, &'static str), u64>,
+    /// Changes of targets by target and new phase.
+    pub target_changes: Map<(Name, &'static str), u64>,
+    /// Times a target or one of its keys was set aside, by target and reason.
+    pub keys_set_aside: Map<(Name, &'static str), u64>,
+    /// Attempts not made because the retry budget was spent or a probe was under way.
+    pub retries_refused: u64,
+    /// Targets as the cores see them now (gauge).
+    pub targets: Map<Name, TargetGauge>,
     /// Tokens by key, model and type (`input`, `output`).
     pub tokens: Map<(Option<Name>, Name, &'static str), Histogram>,
     /// Input tokens the provider's prompt cache held, by key and model.
@@ -89,6 +97,34 @@ pub struct CoreMetrics {
     pub records_dropped: u64,
     /// Bytes in the buffer pool now and at most.
     pub buffer_bytes: (u64, u64),
+}
+
+/// A target as the cores see it.
+#[derive(Debug, Clone, Default)]
+pub struct TargetGauge {
+    /// Sum over the cores of the share of good answers, 0 where it is open.
+    pub health: f64,
+    /// Requests under way.
+    pub outstanding: u64,
+    /// Cores by phase.
+    pub phases: Map<&'static str, u64>,
+}
+
+impl TargetGauge {
+    /// Mean health over the cores that know it.
+    #[must_use]
+    pub fn mean_health(&self) -> f64 {
+        let cores: u64 = self.phases.values().sum();
+        #[allow(clippy::cast_precision_loss)]
+        let cores = cores.max(1) as f64;
+        self.health / cores
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.health += other.health;
+        self.outstanding += other.outstanding;
+        merge_counts(&mut self.phases, &other.phases);
+    }
 }
 
 /// Adds one to a labelled counter.
@@ -143,6 +179,12 @@ impl CoreMetrics {
         merge_counts(&mut self.semantic_refusals, &other.semantic_refusals);
         merge_counts(&mut self.cache_not_stored, &other.cache_not_stored);
         merge_counts(&mut self.attempts, &other.attempts);
+        merge_counts(&mut self.target_changes, &other.target_changes);
+        merge_counts(&mut self.keys_set_aside, &other.keys_set_aside);
+        self.retries_refused += other.retries_refused;
+        for (target, gauge) in &other.targets {
+            self.targets.entry(*target).or_default().merge(gauge);
+        }
         merge_counts(&mut self.cached_tokens, &other.cached_tokens);
         merge_counts(&mut self.usage_missing, &other.usage_missing);
         merge_counts(&mut self.tokens_saved, &other.tokens_saved);

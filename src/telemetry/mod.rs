@@ -8,6 +8,7 @@ pub mod histogram;
 pub mod ids;
 pub mod metrics;
 pub mod names;
+pub mod notice;
 pub mod prometheus;
 
 pub use names::Name;

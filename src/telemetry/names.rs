@@ -24,6 +24,12 @@ impl Name {
         Self(u32::try_from(at).unwrap_or(u32::MAX))
     }
 
+    /// A number of its own within the process; the text's lock is not taken.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
     /// The text.
     #[must_use]
     pub fn text(self) -> Arc<str> {

@@ -88,6 +88,7 @@ impl Page {
         self.traffic(core);
         self.cache(core);
         self.upstream(core);
+        self.targets(core);
         self.usage(core);
         self.ground(core);
     }
@@ -210,6 +211,65 @@ impl Page {
             "gauge",
             "Upstream connections idle in the pools.",
             float(core.upstream_idle),
+        );
+    }
+
+    fn targets(&mut self, core: &CoreMetrics) {
+        let mut targets: Vec<_> = core
+            .targets
+            .iter()
+            .map(|(target, gauge)| (target.text(), gauge))
+            .collect();
+        targets.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let name = "ringside_target_health";
+        let help = "Share of recent answers that were good, 0 while open, mean over the cores.";
+        self.metric(name, "gauge", help);
+        for (target, gauge) in &targets {
+            self.sample(name, &[("target", target)], gauge.mean_health());
+        }
+        let name = "ringside_target_phase_cores";
+        self.metric(name, "gauge", "Cores that see a target in a phase.");
+        for (target, gauge) in &targets {
+            for (phase, cores) in sorted(gauge.phases.iter().map(|(phase, cores)| (*phase, *cores)))
+            {
+                self.sample(name, &[("target", target), ("phase", phase)], float(cores));
+            }
+        }
+        let name = "ringside_target_outstanding";
+        self.metric(name, "gauge", "Requests under way at a target.");
+        for (target, gauge) in &targets {
+            self.sample(name, &[("target", target)], float(gauge.outstanding));
+        }
+        let counters = [
+            (
+                "ringside_target_changes_total",
+                "Times a target came into a phase.",
+                "phase",
+                &core.target_changes,
+            ),
+            (
+                "ringside_target_set_aside_total",
+                "Times a target or one of its keys was set aside.",
+                "reason",
+                &core.keys_set_aside,
+            ),
+        ];
+        for (name, help, label, counts) in counters {
+            self.metric(name, "counter", help);
+            for ((target, value), count) in sorted(counts.iter().map(|(key, count)| (*key, *count)))
+            {
+                self.sample(
+                    name,
+                    &[("target", &*target.text()), (label, value)],
+                    float(count),
+                );
+            }
+        }
+        self.single(
+            "ringside_retries_refused_total",
+            "counter",
+            "Attempts not made because the retry budget was spent.",
+            float(core.retries_refused),
         );
     }
 

@@ -12,7 +12,7 @@ use crate::runtime::{Stream, buffer, clock};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What went wrong with an upstream attempt before its answer could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +114,8 @@ pub enum BodyFault {
 pub struct Used {
     /// A pooled connection was used.
     pub reused: bool,
+    /// Time it took to connect, with the TLS handshake; `None` if no connection was made.
+    pub connect: Option<Duration>,
 }
 
 /// Sends `request` (head and body) and waits for the head of the answer. A pooled connection is
@@ -135,14 +137,19 @@ pub async fn exchange<H>(
     } else {
         pool.borrow_mut().take(endpoint, clock::recent())
     };
-    let used = Used {
+    let mut used = Used {
         reused: pooled.is_some(),
+        connect: None,
     };
+    let began_at = clock::recent();
     let stream = match pooled {
         Some(stream) => stream,
         // On the heap: rare, and its state larger than the rest of an exchange.
         None => match Box::pin(dial(endpoint, client)).await {
-            Ok(stream) => stream,
+            Ok(stream) => {
+                used.connect = Some(clock::now().saturating_duration_since(began_at));
+                stream
+            }
             Err(fault) => return (Err(fault), request, used),
         },
     };

@@ -1,0 +1,211 @@
+//! Why an attempt gave nothing to relay: what the client is told of it, what the operator, and what
+//! routing learns.
+
+use super::attempt::{ANSWER_BYTES_MAX, WholeAnswer};
+use super::snapshot::{RemoteSite, TargetRoute};
+use crate::error::{Fault, Retry};
+use crate::routing::health::Outcome;
+use crate::runtime::io::Interruption;
+use crate::upstream::UpstreamFault;
+use crate::upstream::exchange::BodyFault;
+use std::time::Duration;
+
+/// Why an attempt gave nothing to relay.
+pub struct Failed {
+    /// What the client is told.
+    pub fault: Fault,
+    /// What the operator is told.
+    pub detail: String,
+    /// An answer that is passed on if no other target has a better one.
+    pub answer: Option<WholeAnswer>,
+}
+
+impl Failed {
+    fn status(&self) -> Option<u16> {
+        self.answer.as_ref().map(|answer| answer.status)
+    }
+
+    /// The provider's quarrel is with the key: another key may do.
+    pub fn blames_key(&self) -> bool {
+        self.is_refusal() || self.status() == Some(429)
+    }
+
+    /// The provider refused our key.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.status(), Some(401 | 403))
+    }
+}
+
+/// The fault when every target asked for nothing to be sent for a while, the first for `wait`.
+pub fn all_rate_limited(wait: Duration) -> Fault {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Fault {
+        retry_after: Some(seconds.to_string()),
+        ..Fault::upstream(
+            429,
+            "upstream_rate_limited",
+            "every target of this model is rate-limited by its provider; retry after the time given",
+        )
+    }
+}
+
+/// What routing learns from an answer's status.
+pub fn outcome_of(status: u16, wait: Option<Duration>) -> Outcome {
+    match status {
+        401 | 403 => Outcome::KeyRefused,
+        408 => Outcome::TimedOut,
+        429 => Outcome::RateLimited(wait.map(super::core::micros)),
+        500..=599 => Outcome::ServerError,
+        _ => Outcome::Good,
+    }
+}
+
+/// What routing learns from a fault before the answer.
+pub fn outcome_of_fault(fault: &UpstreamFault) -> Outcome {
+    match fault {
+        UpstreamFault::NoAddress(_) | UpstreamFault::Connect(_) | UpstreamFault::Tls(_) => {
+            Outcome::NotConnected
+        }
+        UpstreamFault::FirstByte => Outcome::TimedOut,
+        UpstreamFault::Died { .. } | UpstreamFault::Malformed(_) => Outcome::Unusable,
+        UpstreamFault::Interrupted(_) => Outcome::Abandoned,
+    }
+}
+
+/// The failure of a target that answers no chats.
+pub fn not_a_chat_model(target: &TargetRoute) -> Failed {
+    Failed {
+        fault: Fault::client(
+            400,
+            "wrong_operation",
+            "this model is the local embedding model: it serves POST /v1/embeddings only",
+        )
+        .on("model"),
+        detail: target.label.text().to_string(),
+        answer: None,
+    }
+}
+
+/// Why an answer could not be read to its end.
+pub enum Broken {
+    /// Larger than is held.
+    TooLarge,
+    /// Broken or interrupted.
+    Body(BodyFault),
+}
+
+impl Broken {
+    /// Outcome in metrics.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::Body(BodyFault::Broken(_)) => "broken_off",
+            Self::Body(BodyFault::Interrupted(Interruption::ClientGone)) => "client_gone",
+            Self::Body(BodyFault::Interrupted(Interruption::Drained)) => "drained",
+        }
+    }
+
+    /// What routing learns from it.
+    pub fn lesson(&self) -> Outcome {
+        match self {
+            // A large answer is the request's doing.
+            Self::TooLarge => Outcome::Good,
+            Self::Body(BodyFault::Broken(_)) => Outcome::Unusable,
+            Self::Body(BodyFault::Interrupted(_)) => Outcome::Abandoned,
+        }
+    }
+}
+
+/// The failure of an answer that could not be read.
+pub fn broken_answer(site: &RemoteSite, broken: &Broken) -> Failed {
+    let provider = &site.provider;
+    let (fault, detail) = match broken {
+        Broken::TooLarge => (
+            Fault::upstream(
+                502,
+                "upstream_answer_too_large",
+                format!("the provider `{provider}` sent more than {ANSWER_BYTES_MAX} bytes"),
+            ),
+            "answer too large".to_owned(),
+        ),
+        Broken::Body(BodyFault::Broken(why)) => (
+            Fault::upstream(
+                502,
+                "upstream_broke_off",
+                format!("the provider `{provider}` broke off in the middle of its answer"),
+            ),
+            why.clone(),
+        ),
+        Broken::Body(BodyFault::Interrupted(why)) => (interrupted(*why), "interrupted".to_owned()),
+    };
+    Failed {
+        fault,
+        detail: format!("{provider}: {detail}"),
+        answer: None,
+    }
+}
+
+/// The fault for a wait that was cut short; nothing else is tried.
+fn interrupted(why: Interruption) -> Fault {
+    let fault = match why {
+        Interruption::ClientGone => Fault::client(499, "client_gone", "the client hung up"),
+        Interruption::Drained => Fault::gateway(
+            503,
+            "shutting_down",
+            "the gateway is stopping and its drain deadline has passed",
+        ),
+    };
+    Fault {
+        retry: Retry::Never,
+        ..fault
+    }
+}
+
+/// The failure of an exchange without an answer.
+pub fn failed(site: &RemoteSite, fault: &UpstreamFault) -> Failed {
+    let provider = &site.provider;
+    let (status, code, what) = match fault {
+        UpstreamFault::NoAddress(_) => (502, "upstream_unreachable", "its name has no address"),
+        UpstreamFault::Connect(_) => (502, "upstream_unreachable", "no connection could be made"),
+        UpstreamFault::Tls(_) => (502, "upstream_tls", "TLS could not be agreed"),
+        UpstreamFault::FirstByte => (504, "upstream_timeout", "no answer came in time"),
+        UpstreamFault::Died { .. } => (502, "upstream_died", "it closed without an answer"),
+        UpstreamFault::Malformed(_) => (502, "upstream_malformed", "its answer is not HTTP"),
+        UpstreamFault::Interrupted(why) => {
+            return Failed {
+                fault: interrupted(*why),
+                detail: format!("{provider}: {fault}"),
+                answer: None,
+            };
+        }
+    };
+    Failed {
+        fault: Fault::upstream(
+            status,
+            code,
+            format!("the provider `{provider}` could not be used: {what}"),
+        ),
+        detail: format!("{provider}: {fault}"),
+        answer: None,
+    }
+}
+
+/// An answer that is no JSON (an HTML page of a proxy, say) is never passed on as if it were one.
+pub fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
+    let provider = &site.provider;
+    let ok = (200..300).contains(&status);
+    let sent_status = if ok { 502 } else { status };
+    let fault = Fault::upstream(
+        sent_status,
+        "upstream_not_json",
+        format!(
+            "the provider `{provider}` answered with status {status} and a body that is not JSON"
+        ),
+    );
+    let retry = if ok { Retry::OnNextTarget } else { retry };
+    Failed {
+        fault: Fault { retry, ..fault },
+        detail: format!("{provider}: status {status}, not JSON"),
+        answer: None,
+    }
+}

@@ -1,0 +1,159 @@
+//! An attempt under way, as routing sees it: it is counted until it ends, however it ends, and what it
+//! changed is told to log and metrics.
+
+use super::core::{Core, micros};
+use super::snapshot::ModelRoute;
+use crate::routing::fleet::{Change, Fleet, Member, Ticket};
+use crate::routing::health::Outcome;
+use crate::routing::measure::Series;
+use crate::runtime::clock;
+use crate::telemetry::metrics::count;
+use crate::telemetry::notice::{LogLine, TargetNotice};
+use crate::telemetry::{Name, ids};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Whether an attempt may be made at a target; counts it if the retry budget forbids it.
+pub fn may_try(core: &Core, member: &Member, is_first: bool) -> bool {
+    let may = core
+        .fleet
+        .borrow_mut()
+        .may_try(member, is_first, core.now_us());
+    core.metrics.borrow_mut().retries_refused += u64::from(!may);
+    may
+}
+
+/// Whether the target has another key to try.
+pub fn has_free_key(core: &Core, member: &Member) -> bool {
+    let now_us = core.now_us();
+    core.fleet.borrow_mut().has_free_key(member, now_us)
+}
+
+/// If every target is set aside by its provider's wish: for how long the first of them is.
+pub fn limited_for(core: &Core, route: &ModelRoute) -> Option<Duration> {
+    let now_us = core.now_us();
+    let mut fleet = core.fleet.borrow_mut();
+    let mut first_us = None;
+    for member in &route.members {
+        let until_us = fleet.limited_until_us(member, now_us)?;
+        first_us = Some(first_us.map_or(until_us, |first: u64| first.min(until_us)));
+    }
+    Some(Duration::from_micros(first_us?.saturating_sub(now_us)))
+}
+
+/// An attempt. Dropped without an end, it says nothing about the target.
+pub struct Underway {
+    fleet: Rc<RefCell<Fleet>>,
+    target: Name,
+    has_keys: bool,
+    ticket: Option<Ticket>,
+    lane: usize,
+    /// When the request could be sent: connecting left out.
+    sent_at: Instant,
+    now_us: u64,
+}
+
+impl Underway {
+    /// Begins an attempt at a target.
+    #[must_use]
+    pub fn begin(core: &Core, target: Name, member: &Member) -> Self {
+        let now_us = core.now_us();
+        let ticket = core.fleet.borrow_mut().begin(member, now_us);
+        Self {
+            fleet: Rc::clone(&core.fleet),
+            target,
+            has_keys: member.keys > 0,
+            ticket: Some(ticket),
+            lane: ticket.lane,
+            sent_at: clock::recent(),
+            now_us,
+        }
+    }
+
+    /// Which of the target's keys to use.
+    #[must_use]
+    pub fn lane(&self) -> usize {
+        self.lane
+    }
+
+    /// The request was sent: begun at `began_at`, after connecting for so long.
+    pub fn sent(&mut self, core: &Core, began_at: Instant, connect: Option<Duration>) {
+        self.sent_at = began_at + connect.unwrap_or_default();
+        if let (Some(connect), Some(ticket)) = (connect, &self.ticket) {
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.measure(ticket, Series::Connect, micros(connect), core.now_us());
+        }
+    }
+
+    /// Records the time since the request was sent.
+    pub fn measure(&mut self, core: &Core, series: Series) {
+        if let Some(ticket) = &self.ticket {
+            let latency = clock::recent().saturating_duration_since(self.sent_at);
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.measure(ticket, series, micros(latency), core.now_us());
+        }
+    }
+
+    /// The first bytes of a stream came.
+    pub fn began(&mut self, core: &Core) {
+        self.measure(core, Series::FirstToken);
+        if let Some(ticket) = &mut self.ticket {
+            let now_us = core.now_us();
+            let change = self.fleet.borrow_mut().began(ticket, now_us, ids::random());
+            self.tell(core, change, now_us);
+        }
+    }
+
+    /// Ends it.
+    pub fn end(&mut self, core: &Core, outcome: Outcome) {
+        if let Some(ticket) = self.ticket.take() {
+            let now_us = core.now_us();
+            let change = self
+                .fleet
+                .borrow_mut()
+                .end(ticket, outcome, now_us, ids::random());
+            self.tell(core, change, now_us);
+        }
+    }
+
+    /// Books and logs a change.
+    fn tell(&self, core: &Core, change: Option<Change>, now_us: u64) {
+        let Some(change) = change else {
+            return;
+        };
+        let mut metrics = core.metrics.borrow_mut();
+        let (event, what, key, lasts) = match change {
+            Change::Phase(phase) => {
+                count(&mut metrics.target_changes, (self.target, phase.name()));
+                ("target_phase", phase.name(), None, None)
+            }
+            Change::Aside(why, until_us) => {
+                count(&mut metrics.keys_set_aside, (self.target, why.name()));
+                let key = self.has_keys.then_some(self.lane + 1);
+                let lasts = Duration::from_micros(until_us.saturating_sub(now_us));
+                ("key_set_aside", why.name(), key, Some(lasts))
+            }
+        };
+        let notice = TargetNotice {
+            at: clock::since_epoch(),
+            event,
+            target: self.target,
+            what,
+            key,
+            lasts,
+        };
+        if core.records.push(LogLine::Target(notice)).is_err() {
+            metrics.records_dropped += 1;
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        // Not while a panic unwinds through the fleet itself.
+        if let (Some(ticket), Ok(mut fleet)) = (self.ticket.take(), self.fleet.try_borrow_mut()) {
+            fleet.end(ticket, Outcome::Abandoned, self.now_us, 0);
+        }
+    }
+}

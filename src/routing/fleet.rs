@@ -1,0 +1,321 @@
+//! A core's state of all targets: who may be tried for a request, what is under way, what came of it.
+//!
+//! The journey and the simulation use it alike: [`Fleet::route`], then for each target
+//! [`Fleet::may_try`], [`Fleet::begin`], [`Fleet::end`].
+
+use super::budget::Budget;
+use super::health::{Health, Outcome, Phase};
+use super::lanes::{Lanes, Pass, Why};
+use super::measure::{Latencies, STALE_AFTER_US, Series};
+use super::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
+use arrayvec::ArrayVec;
+
+/// A target of a model, as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Its place in the fleet.
+    pub slot: usize,
+    /// Its identity in all cores and processes.
+    pub identity: u64,
+    /// Lower is tried first.
+    pub priority: u32,
+    /// Relative share.
+    pub weight: u32,
+    /// API keys it has.
+    pub keys: usize,
+}
+
+/// What is known of a target.
+#[derive(Debug, Clone)]
+struct Target {
+    health: Health,
+    lanes: Lanes,
+    latencies: Latencies,
+    outstanding: u32,
+    chosen_us: u64,
+}
+
+impl Target {
+    fn new(keys: usize) -> Self {
+        Self {
+            health: Health::default(),
+            lanes: Lanes::new(keys),
+            latencies: Latencies::default(),
+            outstanding: 0,
+            chosen_us: 0,
+        }
+    }
+}
+
+/// What a route was chosen by.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// The number drawn for the request.
+    pub random: u64,
+    /// Hash of who asks.
+    pub asker: Option<u64>,
+    /// The series that the request's latency belongs to.
+    pub series: Series,
+}
+
+/// The targets to try.
+#[derive(Debug, Clone, Default)]
+pub struct Route {
+    /// Indices into the members, the first to be tried first.
+    pub order: Order,
+    /// Every target that may be tried is open or has no good key: the best first, for the case that it
+    /// works after all.
+    pub is_last_resort: bool,
+    /// If a target was left out because its provider asked for it: when the first of these is free
+    /// again, in microseconds.
+    pub limited_until_us: Option<u64>,
+}
+
+/// An attempt under way. It must come back by [`Fleet::end`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    slot: usize,
+    begun_us: u64,
+    holds_probe: bool,
+    /// The key to use.
+    pub lane: usize,
+}
+
+/// What an outcome changed, for the log and the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The target is in another phase.
+    Phase(Phase),
+    /// A key was set aside, or the target if it has but one; until then, in microseconds.
+    Aside(Why, u64),
+}
+
+/// Where a candidate stands.
+enum Standing {
+    Ready,
+    /// Kept back in its slow start; better than an open one.
+    Held,
+    Shut {
+        until_us: u64,
+    },
+    Limited {
+        until_us: u64,
+    },
+}
+
+/// All targets of a core.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    targets: Vec<Option<Box<Target>>>,
+    turns: Vec<u64>,
+    budget: Budget,
+}
+
+type Tier = ArrayVec<(usize, Candidate), TARGETS_MAX>;
+
+impl Fleet {
+    /// Orders the targets of the model in place `model` for a request.
+    pub fn route(
+        &mut self,
+        model: usize,
+        members: &[Member],
+        policy: &dyn RoutingPolicy,
+        asked: &Asked,
+        now_us: u64,
+    ) -> Route {
+        self.budget.earn();
+        let facts = Facts {
+            random: asked.random,
+            turn: self.next_turn(model),
+            asker: asked.asker,
+        };
+        let (mut ready, mut held) = (Tier::new(), Tier::new());
+        let mut shut: ArrayVec<(u64, usize), TARGETS_MAX> = ArrayVec::new();
+        let mut route = Route::default();
+        for (at, member) in members.iter().enumerate().take(TARGETS_MAX) {
+            let target = self.target(member);
+            let candidate = target.candidate(member, asked, now_us);
+            match target.standing(mix(asked.random, member.identity), now_us) {
+                Standing::Ready => ready.push((at, candidate)),
+                Standing::Held => held.push((at, candidate)),
+                Standing::Shut { until_us } => shut.push((until_us, at)),
+                Standing::Limited { until_us } => {
+                    let first = route.limited_until_us.unwrap_or(until_us);
+                    route.limited_until_us = Some(first.min(until_us));
+                }
+            }
+        }
+        for tier in [&ready, &held] {
+            append(tier, policy, &facts, &mut route.order);
+        }
+        if route.order.is_empty() {
+            // What is soonest to be let in again has been shut the longest or for the shortest time.
+            shut.sort_unstable();
+            route.order.extend(shut.iter().map(|(_, at)| *at));
+            route.is_last_resort = !shut.is_empty();
+        }
+        route
+    }
+
+    /// Whether an attempt may be made at this target. The first is free, and so is one at a healthy
+    /// target; every other repeat is paid for from the budget.
+    pub fn may_try(&mut self, member: &Member, is_first: bool, now_us: u64) -> bool {
+        let health = &self.target(member).health;
+        let phase = health.phase(now_us);
+        if is_first || phase == Phase::Healthy {
+            return true;
+        }
+        if phase == Phase::HalfOpen && !health.may_probe(now_us) {
+            return false;
+        }
+        self.budget.spend()
+    }
+
+    /// Whether the target has a key that may be used, so that another of its keys can be tried.
+    pub fn has_free_key(&mut self, member: &Member, now_us: u64) -> bool {
+        self.target(member).lanes.pass(now_us) == Pass::Free
+    }
+
+    /// If the target's provider asked for nothing to be sent: until when, in microseconds.
+    pub fn limited_until_us(&mut self, member: &Member, now_us: u64) -> Option<u64> {
+        match self.target(member).lanes.pass(now_us) {
+            Pass::RateLimited { until_us } => Some(until_us),
+            _ => None,
+        }
+    }
+
+    /// Begins an attempt.
+    pub fn begin(&mut self, member: &Member, now_us: u64) -> Ticket {
+        let target = self.target(member);
+        target.outstanding += 1;
+        target.chosen_us = now_us;
+        Ticket {
+            slot: member.slot,
+            begun_us: now_us,
+            holds_probe: target.health.begin(now_us),
+            lane: target.lanes.pick(now_us),
+        }
+    }
+
+    /// The first bytes of a stream came. The ticket stays until its end.
+    pub fn began(&mut self, ticket: &mut Ticket, now_us: u64, random: u64) -> Option<Change> {
+        let target = self.targets.get_mut(ticket.slot)?.as_mut()?;
+        if std::mem::take(&mut ticket.holds_probe) {
+            target.health.release();
+        }
+        target.lanes.good(ticket.lane);
+        let changed = target
+            .health
+            .record(Outcome::Began, ticket.begun_us, now_us, random);
+        changed.map(Change::Phase)
+    }
+
+    /// Ends an attempt.
+    pub fn end(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+        now_us: u64,
+        random: u64,
+    ) -> Option<Change> {
+        let target = self.targets.get_mut(ticket.slot)?.as_mut()?;
+        target.outstanding = target.outstanding.saturating_sub(1);
+        if ticket.holds_probe {
+            target.health.release();
+        }
+        let changed = target
+            .health
+            .record(outcome, ticket.begun_us, now_us, random);
+        let aside = match outcome {
+            Outcome::Good => {
+                target.lanes.good(ticket.lane);
+                None
+            }
+            Outcome::RateLimited(wait_us) => {
+                Some(target.lanes.limited(ticket.lane, wait_us, now_us))
+            }
+            Outcome::KeyRefused => Some(target.lanes.refused(ticket.lane, now_us)),
+            _ => None,
+        };
+        aside
+            .map(|(why, until_us)| Change::Aside(why, until_us))
+            .or(changed.map(Change::Phase))
+    }
+
+    /// Records a latency of the attempt's target.
+    pub fn measure(&mut self, ticket: &Ticket, series: Series, latency_us: u64, now_us: u64) {
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot) {
+            target.latencies.record(series, latency_us, now_us);
+        }
+    }
+
+    /// Phase, share of good answers, and requests under way of the target in this place; `None` if it
+    /// was never used.
+    #[must_use]
+    pub fn look(&self, slot: usize, now_us: u64) -> Option<(Phase, f32, u32)> {
+        let target = self.targets.get(slot)?.as_ref()?;
+        let health = &target.health;
+        Some((health.phase(now_us), health.score(), target.outstanding))
+    }
+
+    fn target(&mut self, member: &Member) -> &mut Target {
+        if self.targets.len() <= member.slot {
+            self.targets.resize_with(member.slot + 1, || None);
+        }
+        self.targets[member.slot].get_or_insert_with(|| Box::new(Target::new(member.keys)))
+    }
+
+    fn next_turn(&mut self, model: usize) -> u64 {
+        if self.turns.len() <= model {
+            self.turns.resize(model + 1, 0);
+        }
+        let turn = self.turns[model];
+        self.turns[model] = turn.wrapping_add(1);
+        turn
+    }
+}
+
+impl Target {
+    fn candidate(&self, member: &Member, asked: &Asked, now_us: u64) -> Candidate {
+        Candidate {
+            identity: member.identity,
+            priority: member.priority,
+            weight: member.weight,
+            score: self.health.score(),
+            is_probe: self.health.may_probe(now_us),
+            outstanding: self.outstanding,
+            expected_us: self.latencies.quantile_us(asked.series),
+            is_stale: now_us.saturating_sub(self.chosen_us) >= STALE_AFTER_US,
+        }
+    }
+
+    fn standing(&self, random: u64, now_us: u64) -> Standing {
+        let until_us = match self.lanes.pass(now_us) {
+            Pass::RateLimited { until_us } => return Standing::Limited { until_us },
+            Pass::LastResort { until_us } => until_us,
+            Pass::Free => 0,
+        };
+        let shut = Standing::Shut {
+            until_us: until_us.max(self.health.opens_at_us()),
+        };
+        if until_us > 0 {
+            return shut;
+        }
+        match self.health.phase(now_us) {
+            Phase::Healthy | Phase::Degraded => Standing::Ready,
+            Phase::SlowStart if self.health.admits(now_us, random) => Standing::Ready,
+            Phase::SlowStart => Standing::Held,
+            Phase::HalfOpen if self.health.may_probe(now_us) => Standing::Ready,
+            Phase::HalfOpen | Phase::Open => shut,
+        }
+    }
+}
+
+/// Appends a tier in the policy's order.
+fn append(tier: &Tier, policy: &dyn RoutingPolicy, facts: &Facts, order: &mut Order) {
+    let candidates: ArrayVec<Candidate, TARGETS_MAX> = tier.iter().map(|(_, one)| *one).collect();
+    let mut ordered = Order::new();
+    policy.order(&candidates, facts, &mut ordered);
+    let places = ordered.iter().filter_map(|at| tier.get(*at));
+    order.extend(places.map(|(at, _)| *at));
+}

@@ -1,0 +1,456 @@
+//! Whether a target works: a deterministic state machine, fed with how attempts ended.
+//!
+//! healthy ⇄ degraded → open → half-open → slow start → healthy; what fails in half-open or slow start
+//! is open again, for longer. It must not know sockets, clocks or keys (`lanes.rs` has those).
+
+use super::measure::{Class, Outcomes};
+use super::{fraction, mix};
+
+/// Failures in a row that open a target: fewer would let a coincidence shut it.
+pub const FAILURES_IN_A_ROW: u32 = 5;
+/// The same while it starts slowly: it is on trial.
+pub const FAILURES_IN_A_ROW_ON_TRIAL: u32 = 2;
+/// Share of bad answers in the window (ten seconds) that opens a target: more often bad than good.
+pub const BAD_SHARE_OPENS: f32 = 0.5;
+/// Share of bad answers that degrades it …
+pub const BAD_SHARE_DEGRADES: f32 = 0.2;
+/// … and the one below which it is healthy again: apart, so that it does not flap.
+pub const BAD_SHARE_HEALS: f32 = 0.1;
+/// Answers in the window before a share means anything.
+pub const ANSWERS_TO_JUDGE: u32 = 20;
+/// How long it is open at first, in microseconds; twice as long each time it fails again …
+pub const OPEN_FOR_US: u64 = 1_000_000;
+/// … up to this, so that with its jitter and the next request a recovery is noticed within 10 s.
+pub const OPEN_FOR_MAX_US: u64 = 8_000_000;
+/// Jitter of that time, as a share each way, so that not all cores probe at once.
+pub const OPEN_JITTER: f64 = 0.1;
+/// Probes under way at once in half-open.
+pub const PROBES_MAX: u32 = 1;
+/// A probe that is under way for so long, in microseconds, no longer keeps others back: a hanging
+/// target must not hide its own recovery.
+pub const PROBE_PATIENCE_US: u64 = 5_000_000;
+/// Good probes after which it starts slowly.
+pub const PROBES_GOOD: u32 = 2;
+/// How long a slow start takes, in microseconds; caches and autoscalers need seconds.
+pub const SLOW_START_US: u64 = 10_000_000;
+/// Share of its usual traffic at the beginning of a slow start; it grows in a line to all of it.
+pub const SLOW_START_SHARE: f64 = 0.1;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The first bytes of a stream came; `Good` or `StreamBroke` follows when it ends.
+    Began,
+    /// A good answer, or one that blames the request: the target works.
+    Good,
+    /// No connection: no address, refused, timed out, no TLS.
+    NotConnected,
+    /// No answer in time.
+    TimedOut,
+    /// A status of 5xx.
+    ServerError,
+    /// 429; how long to wait, in microseconds, if it said so.
+    RateLimited(Option<u64>),
+    /// 401 or 403: the key is refused.
+    KeyRefused,
+    /// An answer that is truncated, malformed or empty.
+    Unusable,
+    /// A stream broke off after it had begun.
+    StreamBroke,
+    /// The client went, or the process stops: it says nothing.
+    Abandoned,
+}
+
+impl Outcome {
+    fn class(self) -> Option<Class> {
+        Some(match self {
+            Self::Began | Self::Abandoned => return None,
+            Self::Good => Class::Good,
+            Self::NotConnected => Class::Connect,
+            Self::TimedOut => Class::Timeout,
+            Self::ServerError => Class::Server,
+            Self::RateLimited(_) => Class::RateLimited,
+            Self::KeyRefused => Class::Refused,
+            Self::Unusable => Class::Unusable,
+            Self::StreamBroke => Class::Stream,
+        })
+    }
+}
+
+/// Where a target is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// It works.
+    Healthy,
+    /// It gives errors, but more good answers.
+    Degraded,
+    /// It does not work; nothing is sent to it if there is another.
+    Open,
+    /// It may work again; single requests find out.
+    HalfOpen,
+    /// It works again and gets a growing share.
+    SlowStart,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 5] = [
+        Self::Healthy,
+        Self::Degraded,
+        Self::Open,
+        Self::HalfOpen,
+        Self::SlowStart,
+    ];
+
+    /// Label value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::SlowStart => "slow_start",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Healthy,
+    Degraded,
+    Open {
+        since_us: u64,
+        until_us: u64,
+        good: u32,
+    },
+    SlowStart {
+        since_us: u64,
+    },
+}
+
+/// The health of one target.
+#[derive(Debug, Clone)]
+pub struct Health {
+    state: State,
+    outcomes: Outcomes,
+    in_a_row: u32,
+    /// Times it opened since it was last healthy.
+    openings: u32,
+    probes: u32,
+    probed_us: u64,
+    score: f32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            state: State::Healthy,
+            outcomes: Outcomes::default(),
+            in_a_row: 0,
+            openings: 0,
+            probes: 0,
+            probed_us: 0,
+            score: 1.0,
+        }
+    }
+}
+
+impl Health {
+    /// Where it is now.
+    #[must_use]
+    pub fn phase(&self, now_us: u64) -> Phase {
+        match self.state {
+            State::Healthy => Phase::Healthy,
+            State::Degraded => Phase::Degraded,
+            State::Open { until_us, .. } if now_us < until_us => Phase::Open,
+            State::Open { .. } => Phase::HalfOpen,
+            State::SlowStart { since_us } if now_us < since_us + SLOW_START_US => Phase::SlowStart,
+            State::SlowStart { .. } => Phase::Healthy,
+        }
+    }
+
+    /// Share of recent answers that were good, 0 to 1; 0 while it is open.
+    #[must_use]
+    pub fn score(&self) -> f32 {
+        self.score
+    }
+
+    /// How attempts ended lately.
+    #[must_use]
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// Half-open with room for a probe.
+    #[must_use]
+    pub fn may_probe(&self, now_us: u64) -> bool {
+        self.phase(now_us) == Phase::HalfOpen
+            && (self.probes < PROBES_MAX || now_us >= self.probed_us + PROBE_PATIENCE_US)
+    }
+
+    /// When it may be probed, in microseconds; 0 if it is not open.
+    #[must_use]
+    pub fn opens_at_us(&self) -> u64 {
+        match self.state {
+            State::Open { until_us, .. } => until_us,
+            _ => 0,
+        }
+    }
+
+    /// In a slow start: whether a request with this random number belongs to the growing share.
+    #[must_use]
+    pub fn admits(&self, now_us: u64, random: u64) -> bool {
+        let State::SlowStart { since_us } = self.state else {
+            return true;
+        };
+        let part = now_us.saturating_sub(since_us) as f64 / SLOW_START_US as f64;
+        fraction(random) <= SLOW_START_SHARE + (1.0 - SLOW_START_SHARE) * part
+    }
+
+    /// An attempt begins; true if it is a probe. What this returns goes to [`Health::end`].
+    pub fn begin(&mut self, now_us: u64) -> bool {
+        let is_probe = matches!(self.phase(now_us), Phase::HalfOpen | Phase::Open);
+        if is_probe {
+            self.probes += 1;
+            self.probed_us = now_us;
+        }
+        is_probe
+    }
+
+    /// A probe has told what it can: its place is free.
+    pub fn release(&mut self) {
+        self.probes = self.probes.saturating_sub(1);
+    }
+
+    /// Takes in how an attempt, begun at `begun_us`, ended. `random` is for the jitter. Says the new
+    /// phase if it is another.
+    pub fn record(
+        &mut self,
+        outcome: Outcome,
+        begun_us: u64,
+        now_us: u64,
+        random: u64,
+    ) -> Option<Phase> {
+        let before = self.phase(now_us);
+        if let State::Open { since_us, .. } = self.state
+            && begun_us < since_us
+        {
+            // Sent before it opened: old news.
+            return None;
+        }
+        if before == Phase::Healthy && matches!(self.state, State::SlowStart { .. }) {
+            self.state = State::Healthy;
+            self.openings = 0;
+        }
+        if let Some(class) = outcome.class() {
+            self.outcomes.record(class, now_us);
+        }
+        match outcome {
+            Outcome::Abandoned | Outcome::RateLimited(_) | Outcome::KeyRefused => return None,
+            Outcome::Good | Outcome::Began => self.take_good(outcome, now_us),
+            _ => self.take_bad(now_us, random),
+        }
+        let after = self.phase(now_us);
+        (after != before).then_some(after)
+    }
+
+    fn take_good(&mut self, outcome: Outcome, now_us: u64) {
+        if let State::Open { good, .. } = &mut self.state {
+            *good += 1;
+            if *good < PROBES_GOOD {
+                return;
+            }
+            self.state = State::SlowStart { since_us: now_us };
+            self.outcomes.clear();
+            self.score = 1.0;
+            self.in_a_row = 0;
+            return;
+        }
+        // A stream that began may still break: only its end breaks a row of failures.
+        if outcome == Outcome::Good {
+            self.in_a_row = 0;
+            self.judge();
+        }
+    }
+
+    fn take_bad(&mut self, now_us: u64, random: u64) {
+        self.in_a_row += 1;
+        let row_max = match self.state {
+            State::Open { .. } => 1,
+            State::SlowStart { .. } => FAILURES_IN_A_ROW_ON_TRIAL,
+            _ => FAILURES_IN_A_ROW,
+        };
+        if self.in_a_row >= row_max || self.bad_share() >= Some(BAD_SHARE_OPENS) {
+            self.open(now_us, random);
+        } else {
+            self.judge();
+        }
+    }
+
+    fn open(&mut self, now_us: u64, random: u64) {
+        let doubled = OPEN_FOR_US << self.openings.min(8);
+        let jitter = 1.0 + OPEN_JITTER * (2.0 * fraction(mix(random, 11)) - 1.0);
+        let open_for_us = (doubled.min(OPEN_FOR_MAX_US) as f64 * jitter) as u64;
+        self.state = State::Open {
+            since_us: now_us,
+            until_us: now_us + open_for_us,
+            good: 0,
+        };
+        self.openings += 1;
+        self.in_a_row = 0;
+        self.probes = 0;
+        self.outcomes.clear();
+        self.score = 0.0;
+    }
+
+    /// Share of bad answers in the window; `None` while there are too few.
+    fn bad_share(&self) -> Option<f32> {
+        let (good, bad) = self.outcomes.good_and_bad();
+        (good + bad >= ANSWERS_TO_JUDGE).then(|| bad as f32 / (good + bad) as f32)
+    }
+
+    fn judge(&mut self) {
+        let share = self.bad_share().unwrap_or(0.0);
+        self.score = 1.0 - share;
+        match self.state {
+            State::Healthy if share >= BAD_SHARE_DEGRADES => self.state = State::Degraded,
+            State::Degraded if share < BAD_SHARE_HEALS => self.state = State::Healthy,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn feed(health: &mut Health, outcome: Outcome, times: u32, now_us: u64) {
+        for at in 0..times {
+            let is_probe = health.begin(now_us);
+            health.record(outcome, now_us, now_us, u64::from(at));
+            if is_probe {
+                health.release();
+            }
+        }
+    }
+
+    fn opened(now_us: u64) -> Health {
+        let mut health = Health::default();
+        feed(
+            &mut health,
+            Outcome::NotConnected,
+            FAILURES_IN_A_ROW,
+            now_us,
+        );
+        assert_eq!(health.phase(now_us), Phase::Open);
+        health
+    }
+
+    #[test]
+    fn failures_in_a_row_open_and_a_good_answer_breaks_the_row() {
+        let mut health = Health::default();
+        feed(&mut health, Outcome::TimedOut, FAILURES_IN_A_ROW - 1, 0);
+        feed(&mut health, Outcome::Good, 1, 0);
+        feed(&mut health, Outcome::ServerError, FAILURES_IN_A_ROW - 1, 0);
+        assert_eq!(health.phase(0), Phase::Healthy);
+        feed(&mut health, Outcome::StreamBroke, 1, 0);
+        assert_eq!(health.phase(0), Phase::Open);
+    }
+
+    #[test]
+    fn what_blames_key_rate_or_client_opens_nothing() {
+        let mut health = Health::default();
+        for outcome in [
+            Outcome::RateLimited(None),
+            Outcome::KeyRefused,
+            Outcome::Abandoned,
+        ] {
+            feed(&mut health, outcome, 100, 0);
+        }
+        assert_eq!((health.phase(0), health.score()), (Phase::Healthy, 1.0));
+    }
+
+    #[test]
+    fn shares_degrade_heal_and_open() {
+        let mut health = Health::default();
+        for _ in 0..10 {
+            feed(&mut health, Outcome::Good, 3, 0);
+            feed(&mut health, Outcome::Unusable, 1, 0);
+        }
+        assert_eq!(health.phase(0), Phase::Degraded);
+        assert!((health.score() - 0.75).abs() < 0.01);
+        feed(&mut health, Outcome::Good, 70, 0);
+        assert_eq!(health.phase(0), Phase::Healthy);
+        let mut streams = Health::default();
+        for _ in 0..10 {
+            feed(&mut streams, Outcome::Good, 1, 0);
+            feed(&mut streams, Outcome::Began, 1, 0);
+            feed(&mut streams, Outcome::StreamBroke, 1, 0);
+        }
+        assert_eq!(streams.phase(0), Phase::Open);
+    }
+
+    #[test]
+    fn one_probe_at_a_time_then_a_slow_start_then_healthy() {
+        let mut health = opened(0);
+        assert!(!health.may_probe(SECOND / 2));
+        let now = 2 * SECOND;
+        assert_eq!(health.phase(now), Phase::HalfOpen);
+        assert!(health.may_probe(now) && health.begin(now));
+        assert!(!health.may_probe(now) && health.may_probe(now + PROBE_PATIENCE_US));
+        assert_eq!(health.record(Outcome::Good, now, now, 0), None);
+        health.release();
+        assert!(health.begin(now));
+        assert_eq!(
+            health.record(Outcome::Began, now, now, 0),
+            Some(Phase::SlowStart)
+        );
+        let share = |health: &Health, at: u64| {
+            (0..10_000)
+                .filter(|one| health.admits(at, mix(*one, 5)))
+                .count()
+        };
+        assert!(share(&health, now).abs_diff(1000) < 150);
+        assert!(share(&health, now + 5 * SECOND).abs_diff(5500) < 250);
+        assert_eq!(share(&health, now + 10 * SECOND), 10_000);
+        assert_eq!(health.phase(now + SLOW_START_US), Phase::Healthy);
+    }
+
+    #[test]
+    fn a_failed_probe_opens_for_longer_up_to_a_bound() {
+        let mut health = opened(0);
+        let mut now = 0;
+        for expected in [1, 2, 4, 8, 8, 8] {
+            let open_for = health.opens_at_us() - now;
+            assert!(
+                open_for.abs_diff(expected * SECOND) <= expected * SECOND / 10,
+                "{open_for}"
+            );
+            now = health.opens_at_us();
+            feed(&mut health, Outcome::TimedOut, 1, now);
+            assert_eq!(health.phase(now), Phase::Open);
+        }
+    }
+
+    #[test]
+    fn news_from_before_it_opened_is_old() {
+        let mut health = opened(SECOND);
+        for outcome in [Outcome::Good, Outcome::ServerError] {
+            assert_eq!(health.record(outcome, 0, 9 * SECOND, 0), None);
+        }
+        assert_eq!(health.phase(9 * SECOND), Phase::HalfOpen);
+    }
+
+    #[test]
+    fn two_failures_end_a_slow_start() {
+        let mut health = opened(0);
+        feed(&mut health, Outcome::Good, PROBES_GOOD, 2 * SECOND);
+        assert_eq!(health.phase(3 * SECOND), Phase::SlowStart);
+        feed(&mut health, Outcome::ServerError, 2, 3 * SECOND);
+        assert_eq!(health.phase(3 * SECOND), Phase::Open);
+        assert!(health.opens_at_us() > 4 * SECOND);
+    }
+}

@@ -1,0 +1,224 @@
+//! The API keys of a target, each a lane of its own that can be set aside: for exactly as long as a 429
+//! said, or for a while because the key was refused. A target without keys has one lane.
+//!
+//! Rate limits and permissions are per key and model at most providers, so lanes belong to a target.
+
+/// Most keys of a target; the configuration allows as many.
+pub const LANES_MAX: usize = 64;
+/// Longest time a provider's 429 is believed, in microseconds: a day, as for daily quotas.
+pub const ASIDE_MAX_US: u64 = 24 * 3600 * 1_000_000;
+/// How long a lane is avoided after a 429 that does not say how long, in microseconds; twice as long
+/// each time …
+pub const UNSAID_US: u64 = 1_000_000;
+/// … up to this: rate limits are counted by the minute.
+pub const UNSAID_MAX_US: u64 = 32_000_000;
+/// How long a refused key is avoided, in microseconds: a person must act, and a new key in the
+/// configuration counts at once.
+pub const REFUSED_US: u64 = 300_000_000;
+
+/// Why a lane is aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A 429 that said for how long: nothing is sent before.
+    RateLimited,
+    /// A 429 that did not say: used only if there is nothing else.
+    RateLimitedUnsaid,
+    /// 401 or 403: used only if there is nothing else.
+    Refused,
+}
+
+impl Why {
+    /// Reason in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RateLimited | Self::RateLimitedUnsaid => "rate_limited",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Lane {
+    aside: Option<(Why, u64)>,
+    unsaid: u32,
+}
+
+impl Lane {
+    fn aside(&self, now_us: u64) -> Option<(Why, u64)> {
+        self.aside.filter(|(_, until_us)| now_us < *until_us)
+    }
+}
+
+/// What the lanes let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// At least one lane is free.
+    Free,
+    /// None is free; one may be tried if no other target can be.
+    LastResort {
+        /// When the first is free, in microseconds.
+        until_us: u64,
+    },
+    /// The provider asked for nothing to be sent until then, in microseconds.
+    RateLimited {
+        /// When the first is free.
+        until_us: u64,
+    },
+}
+
+/// The lanes of one target.
+#[derive(Debug, Clone)]
+pub struct Lanes {
+    lanes: Vec<Lane>,
+    turn: usize,
+}
+
+impl Lanes {
+    /// Lanes for `keys` keys; one if there are none.
+    #[must_use]
+    pub fn new(keys: usize) -> Self {
+        Self {
+            lanes: vec![Lane::default(); keys.clamp(1, LANES_MAX)],
+            turn: 0,
+        }
+    }
+
+    /// What they let through now.
+    #[must_use]
+    pub fn pass(&self, now_us: u64) -> Pass {
+        let mut until_us = u64::MAX;
+        let mut is_limited = false;
+        for lane in &self.lanes {
+            let Some((why, until)) = lane.aside(now_us) else {
+                return Pass::Free;
+            };
+            // A refused key does not come back by waiting as long as a limit lasts.
+            if why == Why::RateLimited && !is_limited {
+                (is_limited, until_us) = (true, until);
+            } else if (why == Why::RateLimited) == is_limited {
+                until_us = until_us.min(until);
+            }
+        }
+        if is_limited {
+            Pass::RateLimited { until_us }
+        } else {
+            Pass::LastResort { until_us }
+        }
+    }
+
+    /// The next free lane, in turn; else the one that is free first.
+    pub fn pick(&mut self, now_us: u64) -> usize {
+        let count = self.lanes.len();
+        let start = self.turn % count;
+        let mut turned = (start..count).chain(0..start);
+        let free = turned.find(|at| {
+            let lane = self.lanes.get(*at);
+            lane.is_some_and(|lane| lane.aside(now_us).is_none())
+        });
+        if let Some(free) = free {
+            self.turn = free + 1;
+            return free;
+        }
+        let until = |lane: &Lane| lane.aside.map_or(0, |(_, until_us)| until_us);
+        let soonest = self
+            .lanes
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, lane)| until(lane));
+        soonest.map_or(0, |(at, _)| at)
+    }
+
+    /// A good answer came by this lane.
+    pub fn good(&mut self, lane: usize) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            *lane = Lane::default();
+        }
+    }
+
+    /// 429: sets the lane aside for as long as it said, or for a while. Says until when, and why.
+    pub fn limited(&mut self, lane: usize, wait_us: Option<u64>, now_us: u64) -> (Why, u64) {
+        let Some(lane) = self.lanes.get_mut(lane) else {
+            return (Why::RateLimitedUnsaid, now_us);
+        };
+        let (why, wait_us) = match wait_us {
+            Some(wait_us) => (Why::RateLimited, wait_us.min(ASIDE_MAX_US)),
+            None => {
+                let wait_us = (UNSAID_US << lane.unsaid.min(8)).min(UNSAID_MAX_US);
+                lane.unsaid += 1;
+                (Why::RateLimitedUnsaid, wait_us)
+            }
+        };
+        // Answers that were under way together may come in any order: the longest wait counts.
+        let until_us = match lane.aside(now_us) {
+            Some((Why::RateLimited, until_us)) => until_us.max(now_us + wait_us),
+            _ => now_us + wait_us,
+        };
+        lane.aside = Some((why, until_us));
+        (why, until_us)
+    }
+
+    /// 401 or 403: sets the lane aside. Says until when, and why.
+    pub fn refused(&mut self, lane: usize, now_us: u64) -> (Why, u64) {
+        let until_us = now_us + REFUSED_US;
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.aside = Some((Why::Refused, until_us));
+        }
+        (Why::Refused, until_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    #[test]
+    fn keys_take_turns_and_those_aside_are_left_out() {
+        assert_eq!(LANES_MAX, crate::config::limits::API_KEYS.max);
+        let mut lanes = Lanes::new(3);
+        assert_eq!([0; 4].map(|_| lanes.pick(0)), [0, 1, 2, 0]);
+        lanes.refused(1, 0);
+        assert_eq!([0; 4].map(|_| lanes.pick(1)), [2, 0, 2, 0]);
+        assert_eq!(lanes.pass(1), Pass::Free);
+        assert_eq!([0; 3].map(|_| lanes.pick(REFUSED_US)), [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_limit_holds_for_exactly_as_long_as_it_said() {
+        let mut lanes = Lanes::new(0);
+        lanes.limited(0, Some(7 * SECOND), SECOND);
+        let until_us = 8 * SECOND;
+        assert_eq!(lanes.pass(until_us - 1), Pass::RateLimited { until_us });
+        assert_eq!(lanes.pass(until_us), Pass::Free);
+        lanes.limited(0, Some(u64::MAX), until_us);
+        assert_eq!(lanes.pass(until_us + ASIDE_MAX_US), Pass::Free);
+    }
+
+    #[test]
+    fn what_was_not_said_grows_and_is_a_last_resort() {
+        let mut lanes = Lanes::new(1);
+        let waits = [0; 8].map(|_| lanes.limited(0, None, 0).1 / SECOND);
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
+        assert_eq!(
+            lanes.pass(1),
+            Pass::LastResort {
+                until_us: 32 * SECOND
+            }
+        );
+        lanes.good(0);
+        assert_eq!(lanes.limited(0, None, 0).1, SECOND);
+    }
+
+    #[test]
+    fn a_refused_key_beside_a_limited_one_waits_for_the_limit() {
+        let mut lanes = Lanes::new(2);
+        lanes.refused(0, 0);
+        lanes.limited(1, Some(SECOND), 0);
+        assert_eq!(lanes.pass(1), Pass::RateLimited { until_us: SECOND });
+        assert_eq!(lanes.pick(SECOND), 1);
+        lanes.refused(1, SECOND);
+        assert!(matches!(lanes.pass(2 * SECOND), Pass::LastResort { .. }));
+    }
+}

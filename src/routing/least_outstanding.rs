@@ -1,0 +1,55 @@
+//! `least-outstanding`: the fewest requests under way per weight; equal ones in random order. A probe
+//! comes first.
+
+use super::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
+
+/// The policy.
+pub struct LeastOutstanding;
+
+impl RoutingPolicy for LeastOutstanding {
+    fn name(&self) -> &'static str {
+        "least-outstanding"
+    }
+
+    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order) {
+        push_sorted(order, candidates.len(), |at| {
+            candidates.get(at).map_or(0.0, |one| {
+                if one.is_probe {
+                    return -1.0;
+                }
+                // Far below the difference of one request at the largest weight.
+                let tie = fraction(mix(facts.random, at as u64 + 1)) * 1e-9;
+                f64::from(one.outstanding + 1)
+                    / f64::from(one.weight)
+                    / f64::from(one.score.max(0.05))
+                    + tie
+            })
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{PLAIN, facts, ordered};
+    use super::*;
+
+    #[test]
+    fn the_idlest_per_weight_first_and_a_probe_before_it() {
+        let with = |outstanding, weight| Candidate {
+            outstanding,
+            weight,
+            ..PLAIN
+        };
+        let mut candidates = [with(4, 1), with(5, 3), with(3, 1)];
+        assert_eq!(
+            ordered(&LeastOutstanding, &candidates, &facts(1)),
+            [1, 2, 0]
+        );
+        candidates[0].is_probe = true;
+        assert_eq!(ordered(&LeastOutstanding, &candidates, &facts(1))[0], 0);
+        let firsts: Vec<usize> = (0..20)
+            .map(|random| ordered(&LeastOutstanding, &[PLAIN; 2], &facts(random))[0])
+            .collect();
+        assert!(firsts.contains(&0) && firsts.contains(&1));
+    }
+}

@@ -1,0 +1,56 @@
+//! `sticky`: who asks again comes to the same target, so that a provider's prompt cache is warm. By
+//! weighted rendezvous hashing (Thaler, Ravishankar 1998): when a target goes, only its askers move.
+
+use super::weighted::lot;
+use super::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
+
+/// The policy.
+pub struct Sticky;
+
+impl RoutingPolicy for Sticky {
+    fn name(&self) -> &'static str {
+        "sticky"
+    }
+
+    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order) {
+        // Nobody to be told apart: anywhere, by weight.
+        let asker = facts.asker.unwrap_or(facts.random);
+        push_sorted(order, candidates.len(), |at| {
+            candidates.get(at).map_or(0.0, |one| {
+                // Errors do not move an asker; an open target does.
+                let steady = Candidate { score: 1.0, ..*one };
+                lot(&steady, mix(asker, one.identity))
+            })
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{PLAIN, facts, ordered};
+    use super::*;
+
+    fn first(candidates: &[Candidate], asker: u64, random: u64) -> u64 {
+        let asked = Facts {
+            asker: Some(mix(asker, 9)),
+            ..facts(random)
+        };
+        candidates[ordered(&Sticky, candidates, &asked)[0]].identity
+    }
+
+    #[test]
+    fn an_asker_stays_and_only_those_of_a_lost_target_move() {
+        let all = [11, 22, 33].map(|identity| Candidate { identity, ..PLAIN });
+        let mut counts = std::collections::BTreeMap::new();
+        for asker in 0..3000 {
+            let place = first(&all, asker, 1);
+            assert_eq!(first(&all, asker, 2), place);
+            *counts.entry(place).or_insert(0) += 1;
+            let left = [all[0], all[2]];
+            if place != 22 {
+                assert_eq!(first(&left, asker, 3), place);
+            }
+        }
+        assert!(counts.values().all(|count| *count > 850), "{counts:?}");
+    }
+}
