@@ -1,1 +1,492 @@
-//! x
+//! A simulated fleet with a virtual clock, run through the very code that the journey uses: seeded
+//! scenarios, and what must hold in all of them.
+
+use super::fleet::{Asked, Change, Fleet, Member, Ticket};
+use super::health::{Outcome, Phase};
+use super::measure::Series;
+use super::{RoutingPolicy, fraction, mix, policy};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+const MS: u64 = 1000;
+const SECOND: u64 = 1000 * MS;
+/// Runs of a scenario.
+const SEEDS: u64 = 40;
+/// Runs of a scenario for each policy.
+const SEEDS_EACH: u64 = 8;
+
+/// How a simulated provider behaves at one moment.
+#[derive(Clone, Copy)]
+struct Behaviour {
+    /// Median latency of an attempt, in microseconds; each is between 0.7 and 1.9 of it.
+    latency_us: u64,
+    /// Share of attempts that end badly.
+    fails: f64,
+    /// How these end.
+    failure: Outcome,
+}
+
+const FINE: Behaviour = Behaviour {
+    latency_us: 100 * MS,
+    fails: 0.0,
+    failure: Outcome::ServerError,
+};
+
+const DEAD: Behaviour = Behaviour {
+    latency_us: MS,
+    fails: 1.0,
+    failure: Outcome::NotConnected,
+};
+
+fn slow(factor: u64) -> Behaviour {
+    Behaviour {
+        latency_us: factor * FINE.latency_us,
+        ..FINE
+    }
+}
+
+/// One attempt that was made.
+struct Attempt {
+    at_us: u64,
+    target: usize,
+    /// 0 for the first attempt of its request.
+    nth: usize,
+}
+
+/// What happened in a run.
+#[derive(Default)]
+struct Story {
+    attempts: Vec<Attempt>,
+    requests: usize,
+    /// When requests ended without an answer.
+    failed_at_us: Vec<u64>,
+    /// Requests that no target might be asked for.
+    limited: usize,
+    phases: Vec<(u64, usize, Phase)>,
+}
+
+impl Story {
+    fn count(&self, target: usize, from_s: u64, to_s: u64) -> usize {
+        let in_time = |one: &&Attempt| (from_s * SECOND..to_s * SECOND).contains(&one.at_us);
+        let attempts = self.attempts.iter().filter(in_time);
+        attempts.filter(|one| one.target == target).count()
+    }
+
+    fn share(&self, target: usize, from_s: u64, to_s: u64, targets: usize) -> f64 {
+        let all: usize = (0..targets).map(|one| self.count(one, from_s, to_s)).sum();
+        self.count(target, from_s, to_s) as f64 / all.max(1) as f64
+    }
+
+    fn amplification(&self) -> f64 {
+        self.attempts.len() as f64 / self.requests as f64
+    }
+
+    fn failed(&self, from_s: u64, to_s: u64) -> usize {
+        let times = self.failed_at_us.iter();
+        times
+            .filter(|at| (from_s * SECOND..to_s * SECOND).contains(*at))
+            .count()
+    }
+}
+
+/// A request on its way through its targets.
+struct Request {
+    order: Vec<usize>,
+    next: usize,
+    made: usize,
+}
+
+struct World<'w> {
+    fleet: Fleet,
+    members: Vec<Member>,
+    behaviour: &'w dyn Fn(usize, u64) -> Behaviour,
+    seed: u64,
+    drawn: u64,
+    requests: Vec<Request>,
+    ends: BinaryHeap<Reverse<(u64, u64, usize, usize)>>,
+    tickets: Vec<(Ticket, Outcome, u64)>,
+    story: Story,
+}
+
+impl World<'_> {
+    fn draw(&mut self) -> u64 {
+        self.drawn += 1;
+        mix(self.seed, self.drawn)
+    }
+
+    /// The next attempt of a request, as the journey makes it.
+    fn advance(&mut self, request: usize, now_us: u64) {
+        loop {
+            let one = &mut self.requests[request];
+            let Some(at) = one.order.get(one.next).copied() else {
+                self.story.failed_at_us.push(now_us);
+                return;
+            };
+            one.next += 1;
+            let nth = one.made;
+            let member = self.members[at];
+            if !self.fleet.may_try(&member, nth == 0, now_us) {
+                continue;
+            }
+            self.requests[request].made += 1;
+            self.story.attempts.push(Attempt {
+                at_us: now_us,
+                target: at,
+                nth,
+            });
+            let ticket = self.fleet.begin(&member, now_us);
+            let how = (self.behaviour)(at, now_us);
+            let spread = 0.7 + 1.2 * fraction(self.draw()).powi(3);
+            let latency_us = (how.latency_us as f64 * spread) as u64;
+            let outcome = if fraction(self.draw()) <= how.fails {
+                how.failure
+            } else {
+                Outcome::Good
+            };
+            self.tickets.push((ticket, outcome, latency_us));
+            let order = self.draw();
+            self.ends.push(Reverse((
+                now_us + latency_us,
+                order,
+                self.tickets.len() - 1,
+                request,
+            )));
+            return;
+        }
+    }
+
+    fn end(&mut self, now_us: u64, ticket: usize, request: usize) {
+        let (ticket, outcome, latency_us) = self.tickets[ticket];
+        if outcome == Outcome::Good {
+            self.fleet
+                .measure(&ticket, Series::FirstToken, latency_us, now_us);
+        }
+        let random = self.draw();
+        let at = self.requests[request].order[self.requests[request].next - 1];
+        if let Some(Change::Phase(phase)) = self.fleet.end(ticket, outcome, now_us, random) {
+            self.story.phases.push((now_us, at, phase));
+        }
+        if outcome != Outcome::Good {
+            self.advance(request, now_us);
+        }
+    }
+}
+
+/// Runs `seconds` of `rate` requests per second, at random moments.
+fn run(
+    policy: &dyn RoutingPolicy,
+    targets: usize,
+    rate: u64,
+    seconds: u64,
+    seed: u64,
+    behaviour: &dyn Fn(usize, u64) -> Behaviour,
+) -> Story {
+    let member = |at: usize| Member {
+        slot: at,
+        identity: mix(at as u64, 77),
+        priority: at as u32,
+        weight: 1,
+        keys: 1,
+    };
+    let mut world = World {
+        fleet: Fleet::default(),
+        members: (0..targets).map(member).collect(),
+        behaviour,
+        seed,
+        drawn: 0,
+        requests: Vec::new(),
+        ends: BinaryHeap::new(),
+        tickets: Vec::new(),
+        story: Story::default(),
+    };
+    let mut arrives_us = 0;
+    loop {
+        let due = world.ends.peek().map(|Reverse((at, ..))| *at);
+        if due.is_some_and(|at| at <= arrives_us) {
+            let Some(Reverse((at, _, ticket, request))) = world.ends.pop() else {
+                unreachable!()
+            };
+            world.end(at, ticket, request);
+            continue;
+        }
+        if arrives_us >= seconds * SECOND {
+            break;
+        }
+        let asked = Asked {
+            random: world.draw(),
+            asker: Some(world.draw()),
+            series: Series::FirstToken,
+        };
+        let routed = world
+            .fleet
+            .route(0, &world.members, policy, &asked, arrives_us);
+        world.story.requests += 1;
+        if routed.order.is_empty() {
+            assert!(
+                routed.limited_until_us.is_some(),
+                "a request without a target"
+            );
+            world.story.limited += 1;
+        } else {
+            world.requests.push(Request {
+                order: routed.order.to_vec(),
+                next: 0,
+                made: 0,
+            });
+            world.advance(world.requests.len() - 1, arrives_us);
+        }
+        let gap = -fraction(world.draw()).ln() * SECOND as f64 / rate as f64;
+        arrives_us += gap as u64;
+    }
+    world.story
+}
+
+fn named(name: &str) -> &'static dyn RoutingPolicy {
+    policy(name).unwrap()
+}
+
+const SPREADING: [&str; 5] = [
+    "weighted",
+    "round-robin",
+    "least-outstanding",
+    "least-latency",
+    "sticky",
+];
+
+#[test]
+fn ten_times_slower_is_left_within_five_seconds_and_found_again_within_ten() {
+    for seed in 0..SEEDS {
+        let behaviour = |at, now_us| match (at, now_us / SECOND) {
+            (0, 20..40) => slow(10),
+            _ => FINE,
+        };
+        let story = run(named("least-latency"), 2, 200, 60, seed, &behaviour);
+        let share = story.share(0, 25, 40, 2);
+        assert!(share <= 0.03, "seed {seed}: {share}");
+        assert!(story.share(0, 10, 20, 2) > 0.3, "seed {seed}");
+        assert!(
+            story.share(0, 50, 60, 2) > 0.3,
+            "seed {seed}: not found again"
+        );
+        assert!(story.count(0, 25, 40) > 0, "seed {seed}: starved");
+    }
+}
+
+#[test]
+fn a_slow_drift_moves_traffic_away() {
+    for seed in 0..SEEDS {
+        // Ten per cent slower each second, from 100 ms to 1.7 s.
+        let drift = |at, now_us: u64| match at {
+            0 => Behaviour {
+                latency_us: (100_000.0 * 1.1_f64.powi((now_us / SECOND) as i32)) as u64,
+                ..FINE
+            },
+            _ => FINE,
+        };
+        let story = run(named("least-latency"), 3, 100, 30, seed, &drift);
+        assert!(story.share(0, 25, 30, 3) <= 0.03, "seed {seed}");
+    }
+}
+
+#[test]
+fn one_of_three_dies_and_nobody_notices() {
+    for name in SPREADING.into_iter().chain(["priority"]) {
+        for seed in 0..SEEDS_EACH {
+            let behaviour = |at, now_us| match (at, now_us / SECOND) {
+                (0, 10..30) => DEAD,
+                _ => FINE,
+            };
+            let story = run(named(name), 3, 500, 60, seed, &behaviour);
+            assert_eq!(story.failed_at_us.len(), 0, "{name}, seed {seed}");
+            // Once open, only probes go there.
+            let probes = story.count(0, 11, 30);
+            assert!((2..=40).contains(&probes), "{name}, seed {seed}: {probes}");
+            assert!(story.amplification() < 1.01, "{name}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn recovery_is_noticed_within_ten_seconds_and_starts_slowly() {
+    for name in SPREADING.into_iter().chain(["priority"]) {
+        for seed in 0..SEEDS_EACH {
+            let behaviour = |at, now_us| match (at, now_us / SECOND) {
+                (0, 10..40) => DEAD,
+                _ => FINE,
+            };
+            let story = run(named(name), 3, 100, 80, seed, &behaviour);
+            let back = story.phases.iter().find(|(at, target, phase)| {
+                *at >= 40 * SECOND && *target == 0 && *phase == Phase::SlowStart
+            });
+            let back_us = back
+                .unwrap_or_else(|| panic!("{name}, seed {seed}: never"))
+                .0;
+            assert!(back_us <= 50 * SECOND, "{name}, seed {seed}: {back_us}");
+            // In its first second of a slow start at most a few per cent above its share.
+            let usual = if name == "priority" { 1.0 } else { 1.0 / 3.0 };
+            let second = |from: u64| back_us + from * SECOND..back_us + (from + 1) * SECOND;
+            for from in 0..8 {
+                let in_second = |one: &&Attempt| second(from).contains(&one.at_us) && one.nth == 0;
+                let all = story.attempts.iter().filter(in_second).count() as f64;
+                let own = story
+                    .attempts
+                    .iter()
+                    .filter(in_second)
+                    .filter(|one| one.target == 0);
+                let ramp = 0.1 + 0.9 * (from + 1) as f64 / 10.0;
+                // Where the idlest or the fastest is chosen, the newcomer is it whenever admitted.
+                let most = if name.starts_with("least") {
+                    ramp
+                } else {
+                    ramp * usual
+                };
+                let slack = 4.0 * (most * (1.0 - most).max(0.05) / all).sqrt() + 0.03;
+                let share = own.count() as f64 / all;
+                assert!(
+                    share <= most + slack,
+                    "{name}, seed {seed}, second {from}: {share} > {most}"
+                );
+            }
+            let after = story.share(0, 70, 80, 3);
+            assert!(after > usual * 0.6, "{name}, seed {seed}: {after}");
+        }
+    }
+}
+
+#[test]
+fn a_total_outage_is_not_multiplied() {
+    for name in SPREADING.into_iter().chain(["priority"]) {
+        for (latency_us, failure) in [(MS, Outcome::NotConnected), (2 * SECOND, Outcome::TimedOut)]
+        {
+            for seed in 0..SEEDS_EACH {
+                let outage = |_, _| Behaviour {
+                    latency_us,
+                    failure,
+                    fails: 1.0,
+                };
+                let story = run(named(name), 3, 200, 60, seed, &outage);
+                let factor = story.amplification();
+                assert!(factor <= 1.2, "{name}, {failure:?}, seed {seed}: {factor}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_outage_ends_for_everybody_within_ten_seconds() {
+    for name in SPREADING.into_iter().chain(["priority"]) {
+        for seed in 0..SEEDS_EACH {
+            let behaviour = |_, now_us| match now_us / SECOND {
+                10..30 => DEAD,
+                _ => FINE,
+            };
+            let story = run(named(name), 3, 100, 60, seed, &behaviour);
+            // An open target is tried when all are open, so that the end is seen at once.
+            assert_eq!(story.failed(31, 60), 0, "{name}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn flapping_and_grey_failure_starve_nobody_and_reach_few_clients() {
+    for name in SPREADING {
+        for seed in 0..SEEDS_EACH {
+            let behaviour = |at, now_us: u64| match (at, now_us / (3 * SECOND) % 2) {
+                (0, 1) => DEAD,
+                (1, _) => Behaviour { fails: 0.3, ..FINE },
+                _ => FINE,
+            };
+            let story = run(named(name), 3, 100, 120, seed, &behaviour);
+            for target in 0..3 {
+                for from in (0..120).step_by(30) {
+                    let count = story.count(target, from, from + 30);
+                    assert!(
+                        count > 0,
+                        "{name}, seed {seed}: {target} starved at {from} s"
+                    );
+                }
+            }
+            let lost = story.failed_at_us.len() as f64 / story.requests as f64;
+            assert!(lost < 0.01, "{name}, seed {seed}: {lost}");
+            assert!(story.amplification() < 1.2, "{name}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn in_a_storm_of_429_each_limit_is_kept_and_no_request_multiplied() {
+    for name in SPREADING.into_iter().chain(["priority"]) {
+        for seed in 0..SEEDS_EACH {
+            let limited = |wait_us| Behaviour {
+                latency_us: 10 * MS,
+                fails: 1.0,
+                failure: Outcome::RateLimited(Some(wait_us)),
+            };
+            let behaviour = |at, now_us| match (at, now_us / SECOND) {
+                (_, 10..20) => limited(2 * SECOND),
+                (0, 20..30) => limited(5 * SECOND),
+                _ => FINE,
+            };
+            let story = run(named(name), 2, 200, 60, seed, &behaviour);
+            // Ten seconds of limits of two seconds: five waves to each target, each as wide as what
+            // was under way before the first 429 came back.
+            let storm = story.count(0, 10, 20) + story.count(1, 10, 20);
+            assert!(storm < 120, "{name}, seed {seed}: {storm}");
+            assert!(
+                story.limited > 1500,
+                "{name}, seed {seed}: {}",
+                story.limited
+            );
+            assert_eq!(story.failed(22, 60), 0, "{name}, seed {seed}");
+            assert!(story.amplification() < 1.05, "{name}, seed {seed}");
+            let usual = if name == "priority" { 0.9 } else { 0.3 };
+            assert!(story.share(0, 40, 60, 2) > usual, "{name}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release --lib routing_costs -- --ignored --nocapture"]
+fn routing_costs() {
+    let members: Vec<Member> = (0..10)
+        .map(|at| Member {
+            slot: at,
+            identity: mix(at as u64, 7),
+            priority: 1,
+            weight: 1,
+            keys: 2,
+        })
+        .collect();
+    for policy in super::POLICIES {
+        let mut fleet = Fleet::default();
+        let (mut now_us, mut seen) = (0, 0);
+        let rounds = 1_000_000;
+        let mut spent = [std::time::Duration::ZERO; 2];
+        for measured in [false, true] {
+            let began_at = std::time::Instant::now();
+            for round in 0..rounds {
+                now_us += 100;
+                let asked = Asked {
+                    random: mix(round, 1),
+                    asker: Some(round),
+                    series: Series::FirstToken,
+                };
+                let routed = fleet.route(0, &members, *policy, &asked, now_us);
+                seen += routed.order[0];
+                if measured {
+                    let ticket = fleet.begin(&members[routed.order[0]], now_us);
+                    fleet.measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
+                    fleet.end(ticket, Outcome::Good, now_us, round);
+                }
+            }
+            spent[usize::from(measured)] = began_at.elapsed();
+        }
+        let ns = |time: std::time::Duration| time.as_nanos() / u128::from(rounds);
+        println!(
+            "{:18} route {:4} ns, with begin, measure and end {:4} ns ({seen})",
+            policy.name(),
+            ns(spent[0]),
+            ns(spent[1])
+        );
+    }
+}

@@ -25,6 +25,7 @@ fn failing() -> Upstream {
             "500" => write_json(stream, 500, &error),
             "503html" => write_with(stream, 503, "text/html", b"<html>bad gateway</html>"),
             "200html" => write_with(stream, 200, "text/html", b"<html>captive portal</html>"),
+            "200cut" => write_with(stream, 200, "application/json", b"{\"choices\":[{\"mess"),
             "garbage" => stream.write_all(b"SSH-2.0-x\r\n\r\n").is_ok(),
             "close" => false,
             "half" => {
@@ -42,47 +43,48 @@ fn failing() -> Upstream {
     })
 }
 
-const CASES: [&str; 8] = [
-    "429", "500", "503html", "200html", "garbage", "close", "half", "slow",
+const CASES: [&str; 10] = [
+    "429", "500", "503html", "200html", "200cut", "garbage", "close", "half", "slow", "401",
 ];
 
 #[test]
 fn the_next_target_is_tried_before_anything_was_relayed() {
     on_both_drivers(|driver| {
         let (first, second) = (failing(), Upstream::echo());
-        let config = format!(
-            "{}{}{}",
-            provider(
-                "first",
-                &first.address.to_string(),
-                "first_byte_timeout = \"300ms\""
-            ),
-            second.provider("second"),
-            model("m", &["first", "second"]),
-        );
+        let mut config = second.provider("second");
+        // A provider for each case: what one case teaches must not change the next.
+        for case in CASES.into_iter().chain(["400"]) {
+            for streams in [false, true] {
+                let name = format!("{case}-{streams}");
+                let address = first.address.to_string();
+                config.push_str(&provider(&name, &address, "first_byte_timeout = \"300ms\""));
+                config.push_str(&model(&name, &[&name, "second"]));
+            }
+        }
         let gateway = Setup::new(driver, config).start();
         for case in CASES {
             for streams in [false, true] {
+                let name = format!("{case}-{streams}");
                 let body = with(ask(&format!("{case} {streams}")), "stream", streams.into());
-                let reply = gateway.chat(&body);
+                let reply = gateway.chat(&with(body, "model", name.as_str().into()));
                 assert_eq!(reply.status, 200, "{case}: {reply:?}");
                 assert_eq!(reply.content(), format!("answer to: {case} {streams}"));
-                assert_eq!(
-                    reply.header("x-ringside-target"),
-                    Some("second/m-at-second")
-                );
+                let target = format!("second/{name}-at-second");
+                assert_eq!(reply.header("x-ringside-target"), Some(&*target));
                 assert_eq!(reply.header("x-ringside-attempts"), Some("2"), "{case}");
             }
         }
         // What is the request's own fault is not tried elsewhere.
-        for case in ["400", "401"] {
-            let reply = gateway.chat(&ask(case));
-            assert_eq!(reply.status.to_string(), case);
-            assert_eq!(reply.json()["error"]["code"], "c");
-            assert_eq!(reply.header("x-ringside-attempts"), Some("1"));
+        let reply = gateway.chat(&with(ask("400"), "model", "400-false".into()));
+        assert_eq!(reply.status, 400);
+        assert_eq!(reply.json()["error"]["code"], "c");
+        assert_eq!(reply.header("x-ringside-attempts"), Some("1"));
+        for (case, outcome) in [("429", "rate_limited"), ("slow", "first_byte_timeout")] {
+            let name = format!(
+                "ringside_upstream_attempts_total{{target=\"{case}-true/{case}-true-at-{case}-true\",outcome=\"{outcome}\"}}"
+            );
+            assert_eq!(gateway.metric(&name), 1.0, "{name}");
         }
-        assert_eq!(gateway.metric("ringside_upstream_attempts_total{target=\"first/m-at-first\",outcome=\"rate_limited\"}"), 2.0);
-        assert_eq!(gateway.metric("ringside_upstream_attempts_total{target=\"first/m-at-first\",outcome=\"first_byte_timeout\"}"), 2.0);
     });
 }
 
@@ -109,30 +111,33 @@ fn a_dead_first_target_costs_one_attempt() {
 fn when_nothing_works_the_client_is_told_what() {
     on_both_drivers(|driver| {
         let only = failing();
-        let config = format!(
-            "{}{}{}{}{}",
-            provider(
-                "up",
-                &only.address.to_string(),
-                "first_byte_timeout = \"300ms\""
-            ),
-            provider("dead", &dead_address(), ""),
-            provider("nameless", "no-such-host.invalid:80", ""),
-            model("m", &["up"]),
-            model("d", &["dead"]) + &model("n", &["nameless"]),
-        );
-        let gateway = Setup::new(driver, config).start();
-        for (case, status, code) in [
+        let cases = [
             ("429", 429, "c"),
             ("500", 500, "c"),
+            ("401", 401, "c"),
             ("503html", 503, "upstream_not_json"),
             ("200html", 502, "upstream_not_json"),
+            ("200cut", 502, "upstream_not_json"),
             ("garbage", 502, "upstream_malformed"),
             ("close", 502, "upstream_died"),
             ("half", 502, "upstream_broke_off"),
             ("slow", 504, "upstream_timeout"),
-        ] {
-            let reply = gateway.chat(&ask(case));
+        ];
+        let mut config = format!(
+            "{}{}{}{}",
+            provider("dead", &dead_address(), ""),
+            provider("nameless", "no-such-host.invalid:80", ""),
+            model("d", &["dead"]),
+            model("n", &["nameless"]),
+        );
+        for (case, ..) in cases {
+            let address = only.address.to_string();
+            config.push_str(&provider(case, &address, "first_byte_timeout = \"300ms\""));
+            config.push_str(&model(case, &[case]));
+        }
+        let gateway = Setup::new(driver, config).start();
+        for (case, status, code) in cases {
+            let reply = gateway.chat(&with(ask(case), "model", case.into()));
             assert_eq!(
                 (reply.status, reply.error().0.as_str()),
                 (status, code),

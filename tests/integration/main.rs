@@ -12,6 +12,7 @@ mod failover;
 mod framing;
 mod local_model;
 mod reload;
+mod routing;
 mod scoping;
 mod smuggling;
 mod streams;
