@@ -24,10 +24,11 @@ use self::trip::Trip;
 use crate::admission::Grant;
 use crate::api::{self, NoOperation, Operation, models};
 use crate::error::Fault;
-use crate::http::head::Method;
+use crate::http::head::{Headers, Method};
 use crate::listener::{Client, Request, Serve};
 use crate::providers::Call;
 use crate::telemetry::metrics::Stage;
+use arrayvec::ArrayVec;
 use std::rc::Rc;
 
 /// Serves requests on a core.
@@ -100,6 +101,7 @@ async fn chat(
     };
     trip.stream = chat.stream;
     let route = find_model(snapshot, &chat.model, grant, trip)?;
+    let models = find_chain(snapshot, route, headers, grant, trip)?;
     cache.set_key(grant, route, chat.canonical.take());
     trip.stage_done(core, Stage::Read);
 
@@ -124,7 +126,10 @@ async fn chat(
         passed_headers: attempt::passed_headers(headers, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
     };
-    let attempted = attempt::run(core, route, &plan, client, trip).await?;
+    let attempted = attempt::run(core, &models, &plan, client, trip).await?;
+    if trip.fell_back {
+        cache.store_nothing();
+    }
     match attempted {
         Attempted::Whole(answer) => {
             relaying::whole(answer, &mut cache, client, trip).await;
@@ -183,6 +188,36 @@ fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> 
             )
         },
     })
+}
+
+/// Models that one `x-ringside-models` may name.
+const CHAIN_MAX: usize = 8;
+
+/// The model asked for, and those of `x-ringside-models` behind it, each once.
+fn find_chain<'s>(
+    snapshot: &'s Snapshot,
+    route: &'s ModelRoute,
+    headers: &Headers<'_>,
+    grant: Grant<'_>,
+    trip: &mut Trip,
+) -> Result<ArrayVec<&'s ModelRoute, { CHAIN_MAX + 1 }>, Fault> {
+    const HEADER: &str = "x-ringside-models";
+    let mut models = ArrayVec::new();
+    models.push(route);
+    let wished = headers.get_str(HEADER).unwrap_or_default();
+    for name in wished.split(',').map(str::trim) {
+        if name.is_empty() {
+            continue;
+        }
+        let found = find_model(snapshot, name, grant, trip).map_err(|fault| fault.on(HEADER))?;
+        let is_new = models.iter().all(|one| one.slot != found.slot);
+        if is_new && models.try_push(found).is_err() {
+            let message = format!("`{HEADER}` names more than {CHAIN_MAX} models");
+            return Err(Fault::client(400, "invalid_header", message));
+        }
+    }
+    trip.model = Some(route.name);
+    Ok(models)
 }
 
 /// The model's route, if it is configured and the caller may use it. The message names only models

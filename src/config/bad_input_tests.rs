@@ -22,7 +22,7 @@ targets = [{ provider = "openai" }]
 fn read(text: &str, base_dir: &Path) -> Result<Config, Problems> {
     let known = KnownNames {
         dialects: &["openai"],
-        policies: &["priority"],
+        policies: &["priority", "weighted", "least-latency"],
         wrong_hit_rate_least: 0.005,
     };
     super::parse(text, "ringside.toml", base_dir, &known, &|name| {

@@ -144,17 +144,41 @@ pub fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
         .or_else(|| key.map(|key| xxh3_64(&key.number().to_le_bytes())))
 }
 
-/// Tries the targets of `route`.
+/// Tries the targets of the first model, then of each further one.
 ///
 /// # Errors
 /// The last target's fault.
 pub async fn run(
     core: &Core,
-    route: &ModelRoute,
+    models: &[&ModelRoute],
     plan: &Plan<'_>,
     client: &mut Client,
     trip: &mut Trip,
 ) -> Result<Attempted, Fault> {
+    let mut last: Option<Failed> = None;
+    for (nth, route) in models.iter().enumerate() {
+        // What is spent is booked on the model that is asked.
+        trip.model = Some(route.name);
+        trip.fell_back = nth > 0;
+        if let Some(attempted) = try_model(core, route, plan, client, trip, &mut last).await {
+            return Ok(attempted);
+        }
+        if last.as_ref().is_some_and(Failed::is_final) {
+            break;
+        }
+    }
+    conclude(core, models, last, trip)
+}
+
+/// Tries the targets of a model.
+async fn try_model(
+    core: &Core,
+    route: &ModelRoute,
+    plan: &Plan<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+    last: &mut Option<Failed>,
+) -> Option<Attempted> {
     let asked = Asked {
         random: ids::random(),
         asker: plan.asker,
@@ -167,13 +191,12 @@ pub async fn run(
         &asked,
         core.now_us(),
     );
-    let mut last: Option<Failed> = None;
-    'targets: for at in routed.order {
+    for at in routed.order {
         let (Some(target), Some(member)) = (route.targets.get(at), route.members.get(at)) else {
             continue;
         };
         let Site::Remote(site) = &target.site else {
-            last = Some(failure::not_a_chat_model(target));
+            *last = Some(failure::not_a_chat_model(target));
             continue;
         };
         // Once, and again as long as it has a key that is not set aside.
@@ -188,37 +211,37 @@ pub async fn run(
                 plan,
             };
             let failed = match asking.attempt(underway, client, trip).await {
-                Ok(attempted) => return Ok(attempted),
+                Ok(attempted) => return Some(attempted),
                 Err(failed) => failed,
             };
             trip.detail = Some(failed.detail.clone());
-            let ends = failed.fault.retry == Retry::Never;
-            let blames_key = failed.blames_key();
+            let (is_final, blames_key) = (failed.is_final(), failed.blames_key());
             // That our key is refused is no news for the client if there is other news.
             if last.is_none() || !failed.is_refusal() {
-                last = Some(failed);
+                *last = Some(failed);
             }
-            if ends {
-                break 'targets;
+            if is_final {
+                return None;
             }
             if !blames_key || !underway::has_free_key(core, member) {
                 break;
             }
         }
     }
-    conclude(core, route, last, trip)
+    None
 }
 
 /// What the client gets when no target answered.
 fn conclude(
     core: &Core,
-    route: &ModelRoute,
+    models: &[&ModelRoute],
     last: Option<Failed>,
     trip: &mut Trip,
 ) -> Result<Attempted, Fault> {
     // A single target's own 429 says it best.
-    let is_own = route.members.len() == 1 && last.is_some();
-    if let Some(wait) = underway::limited_for(core, route).filter(|_| !is_own) {
+    let targets: usize = models.iter().map(|route| route.members.len()).sum();
+    let is_own = targets == 1 && last.is_some();
+    if let Some(wait) = underway::limited_for(core, models).filter(|_| !is_own) {
         trip.should_retry = Some(wait <= SDK_WAITS_MAX);
         return Err(failure::all_rate_limited(wait));
     }
@@ -302,6 +325,7 @@ impl Asking<'_> {
                         continue;
                     }
                     buffer::give(request);
+                    underway.waited(core, self.plan.series());
                     underway.end(core, failure::outcome_of_fault(&fault));
                     return Err(failure::failed(site, &fault));
                 }
@@ -429,6 +453,13 @@ fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
     };
     if head.status == 429 {
         taken.wait = retry_after(&head.headers, clock::since_epoch());
+        if let (Some(wait), None) = (taken.wait, head.headers.get("retry-after")) {
+            encode::header_u64(
+                &mut taken.passed,
+                "retry-after",
+                failure::whole_seconds(wait),
+            );
+        }
     }
     for (name, value) in head.headers.iter() {
         let is = |other: &str| name.eq_ignore_ascii_case(other);

@@ -94,6 +94,11 @@ impl<'c> CacheTrip<'c> {
         }
     }
 
+    /// Stores nothing: the answer is another model's than the key says.
+    pub fn store_nothing(&mut self) {
+        self.controls.no_store = true;
+    }
+
     /// Looks for the same request.
     pub fn exact(&self, trip: &mut Trip) -> Option<Hit> {
         let key = self.key.as_ref().filter(|_| !self.controls.no_lookup)?;

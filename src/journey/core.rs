@@ -14,6 +14,7 @@ use crate::upstream::Pool;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,16 +105,16 @@ impl Core {
     pub fn look_at_targets(&self, metrics: &mut CoreMetrics) {
         let (fleet, now_us) = (self.fleet.borrow(), self.now_us());
         metrics.targets.clear();
-        let mut seen = Vec::new();
+        // Models may share a target; it counts once.
+        let mut seen = HashSet::new();
         for route in self.snapshot().models.values() {
             for (target, member) in route.targets.iter().zip(&route.members) {
                 let Some((phase, score, outstanding)) = fleet.look(member.slot, now_us) else {
                     continue;
                 };
-                if seen.contains(&member.slot) {
+                if !seen.insert(member.slot) {
                     continue;
                 }
-                seen.push(member.slot);
                 let gauge = metrics.targets.entry(target.label).or_default();
                 gauge.health += f64::from(score);
                 gauge.outstanding += u64::from(outstanding);

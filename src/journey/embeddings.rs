@@ -49,7 +49,7 @@ pub async fn serve(
         passed_headers: attempt::passed_headers(&request.head.headers, &trip.request_id),
         asker: attempt::asker(&request.head.headers, trip.key),
     };
-    if let Attempted::Whole(answer) = attempt::run(core, route, &plan, client, trip).await? {
+    if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
         let mut out = buffer::take(512 + answer.body.len());
         reply::begin_head(&mut out, answer.status, trip, client);
         out.extend_from_slice(&answer.head.passed);

@@ -25,6 +25,11 @@ impl Failed {
         self.answer.as_ref().map(|answer| answer.status)
     }
 
+    /// Nothing else may be tried.
+    pub fn is_final(&self) -> bool {
+        self.fault.retry == Retry::Never && self.answer.is_none()
+    }
+
     /// The provider's quarrel is with the key: another key may do.
     pub fn blames_key(&self) -> bool {
         self.is_refusal() || self.status() == Some(429)
@@ -38,15 +43,19 @@ impl Failed {
 
 /// The fault when every target asked for nothing to be sent for a while, the first for `wait`.
 pub fn all_rate_limited(wait: Duration) -> Fault {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     Fault {
-        retry_after: Some(seconds.to_string()),
+        retry_after: Some(whole_seconds(wait).to_string()),
         ..Fault::upstream(
             429,
             "upstream_rate_limited",
             "every target of this model is rate-limited by its provider; retry after the time given",
         )
     }
+}
+
+/// `wait` for a `retry-after`: never too short.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// What routing learns from an answer's status.

@@ -23,7 +23,7 @@ pub struct Trip {
     pub key: Option<Name>,
     /// Team of the key.
     pub team: Option<Name>,
-    /// Model asked for.
+    /// Model asked for, or the one of the caller's chain that it came to.
     pub model: Option<Name>,
     /// Target that answered, or was tried last.
     pub target: Option<Name>,
@@ -35,6 +35,8 @@ pub struct Trip {
     pub cache_entry: Option<(u128, Duration)>,
     /// Upstream attempts made.
     pub attempts: u32,
+    /// Another model than the one in the body was tried.
+    pub fell_back: bool,
     /// What the client's SDK is told about trying again; `None` leaves it to what was attempted.
     pub should_retry: Option<bool>,
     /// Status sent.
@@ -82,6 +84,7 @@ impl Trip {
             cache_why: None,
             cache_entry: None,
             attempts: 0,
+            fell_back: false,
             should_retry: None,
             status: 0,
             stream: false,

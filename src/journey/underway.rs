@@ -31,11 +31,11 @@ pub fn has_free_key(core: &Core, member: &Member) -> bool {
 }
 
 /// If every target is set aside by its provider's wish: for how long the first of them is.
-pub fn limited_for(core: &Core, route: &ModelRoute) -> Option<Duration> {
+pub fn limited_for(core: &Core, models: &[&ModelRoute]) -> Option<Duration> {
     let now_us = core.now_us();
     let mut fleet = core.fleet.borrow_mut();
     let mut first_us = None;
-    for member in &route.members {
+    for member in models.iter().flat_map(|route| &route.members) {
         let until_us = fleet.limited_until_us(member, now_us)?;
         first_us = Some(first_us.map_or(until_us, |first: u64| first.min(until_us)));
     }
@@ -92,6 +92,16 @@ impl Underway {
             let latency = clock::recent().saturating_duration_since(self.sent_at);
             let mut fleet = self.fleet.borrow_mut();
             fleet.measure(ticket, series, micros(latency), core.now_us());
+        }
+    }
+
+    /// No answer came for so long that the wait was given up, by us or by the client: its latency is at
+    /// least that, which counts if it is more than usual.
+    pub fn waited(&mut self, core: &Core, series: Series) {
+        if let Some(ticket) = &self.ticket {
+            let waited = clock::recent().saturating_duration_since(self.sent_at);
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.measure_at_least(ticket, series, micros(waited), core.now_us());
         }
     }
 

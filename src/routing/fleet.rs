@@ -111,6 +111,9 @@ pub struct Fleet {
     budget: Budget,
 }
 
+/// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
+const GIVEN_UP_MIN_US: u64 = 1_000_000;
+
 type Tier = ArrayVec<(usize, Candidate), TARGETS_MAX>;
 
 impl Fleet {
@@ -246,6 +249,23 @@ impl Fleet {
     pub fn measure(&mut self, ticket: &Ticket, series: Series, latency_us: u64, now_us: u64) {
         if let Some(Some(target)) = self.targets.get_mut(ticket.slot) {
             target.latencies.record(series, latency_us, now_us);
+        }
+    }
+
+    /// Records that a latency would have been longer, if that is longer than usual: clients that give
+    /// up before a slow target answers must not hide that it is slow.
+    pub fn measure_at_least(
+        &mut self,
+        ticket: &Ticket,
+        series: Series,
+        latency_us: u64,
+        now_us: u64,
+    ) {
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot) {
+            let usual = target.latencies.quantile_us(series).map_or(0, u64::from);
+            if latency_us > usual.max(GIVEN_UP_MIN_US) {
+                target.latencies.record(series, latency_us, now_us);
+            }
         }
     }
 

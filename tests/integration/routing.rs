@@ -363,3 +363,50 @@ fn least_latency_leaves_a_target_that_turned_slow() {
         assert!(share <= 0.03, "{after:?}");
     });
 }
+
+#[test]
+fn the_callers_chain_of_models_is_tried_as_far_as_its_key_allows() {
+    on_both_drivers(|driver| {
+        let ((first, status), second) = (switched(), Upstream::echo());
+        let config = format!(
+            "{}{}{}{}{}[[keys]]\nname = \"all\"\nsha256 = \"{}\"\n[[keys]]\nname = \"some\"\nsha256 = \"{}\"\nmodels = [\"m\"]\n",
+            first.provider("first"),
+            second.provider("second"),
+            model("m", &["first"]),
+            model("a", &["first"]),
+            model("b", &["second"]),
+            // printf %s all | sha256sum; printf %s some | sha256sum
+            "5ef5ef0364b6939c4ca61f34b393f7b368d1be8619647aaf83d5b395919ab629",
+            "a6b46dd0d1ae5e86cbc8f37e75ceeb6760230c1ca4ffbcb0c97b96dd7d9c464b",
+        );
+        let gateway = Setup::new(driver, config).server(ONE_CORE).start();
+        status.store(500, Ordering::SeqCst);
+        let post = |secret: &str, chain: &str| {
+            let bearer = format!("Bearer {secret}");
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("x-ringside-models", chain),
+            ];
+            gateway
+                .connect()
+                .post("/v1/chat/completions", &headers, &ask("x"))
+        };
+        let reply = post("all", "a, m,b");
+        assert_eq!(facts(&reply), (200, "second/b-at-second", "3"));
+        assert_eq!(reply.content(), "answer to: x");
+        let line = gateway.wait_for_log(|line| line["event"] == "request");
+        assert_eq!(line["model"], "b");
+        // An answer of another model is not kept as this one's.
+        status.store(200, Ordering::SeqCst);
+        let reply = post("all", "b");
+        assert_eq!((reply.cache(), reply.content().as_str()), ("miss", "fine"));
+        for (secret, chain, status, code) in [
+            ("some", "m,b", 403, "model_not_allowed"),
+            ("all", "nope", 404, "model_not_found"),
+        ] {
+            let reply = post(secret, chain);
+            assert_eq!((reply.status, reply.error().0.as_str()), (status, code));
+            assert_eq!(reply.json()["error"]["param"], "x-ringside-models");
+        }
+    });
+}
