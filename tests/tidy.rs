@@ -227,6 +227,7 @@ fn every_provider_and_policy_is_in_its_list() {
         "lanes",
         "measure",
         "retry_after",
+        "simulation",
         "simulation_tests",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

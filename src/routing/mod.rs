@@ -15,6 +15,8 @@ mod priority;
 pub mod retry_after;
 mod round_robin;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod simulation_tests;
 mod sticky;
 mod weighted;
@@ -110,12 +112,12 @@ pub fn fraction(random: u64) -> f64 {
 
 /// Appends every candidate's index, by `key`, the smallest first; equal ones stay in their order.
 fn push_sorted(order: &mut Order, count: usize, key: impl Fn(usize) -> f64) {
-    let start = order.len();
-    for at in 0..count {
+    let mut keyed: ArrayVec<(f64, usize), TARGETS_MAX> = (0..count.min(TARGETS_MAX))
+        .map(|at| (key(at), at))
+        .collect();
+    keyed.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    for (_, at) in keyed {
         let _ = order.try_push(at);
-    }
-    if let Some(added) = order.get_mut(start..) {
-        added.sort_by(|a, b| key(*a).total_cmp(&key(*b)));
     }
 }
 
