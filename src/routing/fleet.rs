@@ -114,7 +114,40 @@ pub struct Fleet {
 /// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
 const GIVEN_UP_MIN_US: u64 = 1_000_000;
 
-type Tier = ArrayVec<(usize, Candidate), TARGETS_MAX>;
+/// Candidates of one standing, with their places among the members.
+#[derive(Default)]
+struct Tier {
+    places: Order,
+    candidates: ArrayVec<Candidate, TARGETS_MAX>,
+}
+
+impl Tier {
+    fn push(&mut self, at: usize, candidate: Candidate) {
+        self.places.push(at);
+        self.candidates.push(candidate);
+    }
+
+    /// Appends the places: those of a lower priority first, those of the same in the policy's order.
+    fn append_to(&mut self, policy: &dyn RoutingPolicy, facts: &Facts, order: &mut Order) {
+        if !self.candidates.is_sorted_by_key(|one| one.priority) {
+            let mut both: ArrayVec<(Candidate, usize), TARGETS_MAX> = self
+                .candidates
+                .drain(..)
+                .zip(self.places.drain(..))
+                .collect();
+            both.sort_by_key(|(one, _)| one.priority);
+            both.into_iter().for_each(|(one, at)| self.push(at, one));
+        }
+        let mut start = 0;
+        for group in self.candidates.chunk_by(|a, b| a.priority == b.priority) {
+            let mut ordered = Order::new();
+            policy.order(group, facts, &mut ordered);
+            let places = ordered.iter().filter_map(|at| self.places.get(start + *at));
+            order.extend(places.copied());
+            start += group.len();
+        }
+    }
+}
 
 impl Fleet {
     /// Orders the targets of the model in place `model` for a request.
@@ -132,15 +165,15 @@ impl Fleet {
             turn: self.next_turn(model),
             asker: asked.asker,
         };
-        let (mut ready, mut held) = (Tier::new(), Tier::new());
+        let (mut ready, mut held) = (Tier::default(), Tier::default());
         let mut shut: ArrayVec<(u64, usize), TARGETS_MAX> = ArrayVec::new();
         let mut route = Route::default();
         for (at, member) in members.iter().enumerate().take(TARGETS_MAX) {
             let target = self.target(member);
             let candidate = target.candidate(member, asked, now_us);
             match target.standing(mix(asked.random, member.identity), now_us) {
-                Standing::Ready => ready.push((at, candidate)),
-                Standing::Held => held.push((at, candidate)),
+                Standing::Ready => ready.push(at, candidate),
+                Standing::Held => held.push(at, candidate),
                 Standing::Shut { until_us } => shut.push((until_us, at)),
                 Standing::Limited { until_us } => {
                     let first = route.limited_until_us.unwrap_or(until_us);
@@ -148,11 +181,11 @@ impl Fleet {
                 }
             }
         }
-        for tier in [&ready, &held] {
-            append(tier, policy, &facts, &mut route.order);
+        for tier in [&mut ready, &mut held] {
+            tier.append_to(policy, &facts, &mut route.order);
         }
         if route.order.is_empty() {
-            // What is soonest to be let in again has been shut the longest or for the shortest time.
+            // The best is what is due first.
             shut.sort_unstable();
             route.order.extend(shut.iter().map(|(_, at)| *at));
             route.is_last_resort = !shut.is_empty();
@@ -331,11 +364,101 @@ impl Target {
     }
 }
 
-/// Appends a tier in the policy's order.
-fn append(tier: &Tier, policy: &dyn RoutingPolicy, facts: &Facts, order: &mut Order) {
-    let candidates: ArrayVec<Candidate, TARGETS_MAX> = tier.iter().map(|(_, one)| *one).collect();
-    let mut ordered = Order::new();
-    policy.order(&candidates, facts, &mut ordered);
-    let places = ordered.iter().filter_map(|at| tier.get(*at));
-    order.extend(places.map(|(at, _)| *at));
+#[cfg(test)]
+mod tests {
+    use super::super::policy;
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn members(priorities: &[u32]) -> Vec<Member> {
+        let member = |(slot, priority): (usize, &u32)| Member {
+            slot,
+            identity: slot as u64,
+            priority: *priority,
+            weight: 1,
+            keys: 0,
+        };
+        priorities.iter().enumerate().map(member).collect()
+    }
+
+    fn order(fleet: &mut Fleet, name: &str, members: &[Member], random: u64, now_us: u64) -> Route {
+        let asked = Asked {
+            random: mix(random, 3),
+            asker: None,
+            series: Series::FirstToken,
+        };
+        fleet.route(0, members, policy(name).unwrap(), &asked, now_us)
+    }
+
+    fn fail(fleet: &mut Fleet, member: &Member, outcome: Outcome, times: usize) {
+        for _ in 0..times {
+            let ticket = fleet.begin(member, 0);
+            fleet.end(ticket, outcome, 0, 0);
+        }
+    }
+
+    #[test]
+    fn lower_numbers_first_then_the_order_of_the_file_or_of_the_policy() {
+        let (mut fleet, members) = (Fleet::default(), members(&[2, 1, 2, 1]));
+        let route = order(&mut fleet, "priority", &members, 0, 0);
+        assert_eq!(route.order[..], [1, 3, 0, 2]);
+        let orders: Vec<Vec<usize>> = (0..50)
+            .map(|random| {
+                order(&mut fleet, "weighted", &members, random, 0)
+                    .order
+                    .to_vec()
+            })
+            .collect();
+        assert!(orders.iter().all(|one| one[0] % 2 == 1 && one[1] % 2 == 1));
+        for first in [1, 3] {
+            assert!(orders.iter().any(|one| one[0] == first));
+        }
+    }
+
+    #[test]
+    fn open_targets_are_left_out_unless_all_are() {
+        let (mut fleet, members) = (Fleet::default(), members(&[1, 1]));
+        fail(&mut fleet, &members[0], Outcome::TimedOut, 5);
+        let route = order(&mut fleet, "priority", &members, 0, 1);
+        assert_eq!((&route.order[..], route.is_last_resort), (&[1][..], false));
+        fail(&mut fleet, &members[1], Outcome::TimedOut, 5);
+        let route = order(&mut fleet, "priority", &members, 0, 1);
+        assert_eq!((route.order.len(), route.is_last_resort), (2, true));
+        // The first is free, a second at an open target costs budget.
+        assert!(fleet.may_try(&members[0], true, 1));
+        let paid = (0..1000).filter(|_| fleet.may_try(&members[1], false, 1));
+        assert!(paid.count() <= 10);
+    }
+
+    #[test]
+    fn a_limited_target_is_left_out_even_if_it_is_the_only_one() {
+        let (mut fleet, members) = (Fleet::default(), members(&[1]));
+        fail(
+            &mut fleet,
+            &members[0],
+            Outcome::RateLimited(Some(SECOND)),
+            1,
+        );
+        let route = order(&mut fleet, "priority", &members, 0, 1);
+        assert_eq!(
+            (route.order.len(), route.limited_until_us),
+            (0, Some(SECOND))
+        );
+        let route = order(&mut fleet, "priority", &members, 0, SECOND);
+        assert_eq!((route.order.len(), route.limited_until_us), (1, None));
+    }
+
+    #[test]
+    fn what_is_under_way_is_counted_until_it_ends() {
+        let (mut fleet, members) = (Fleet::default(), members(&[1]));
+        let mut stream = fleet.begin(&members[0], 0);
+        let whole = fleet.begin(&members[0], 0);
+        fleet.began(&mut stream, 1, 0);
+        assert_eq!(fleet.look(0, 1), Some((Phase::Healthy, 1.0, 2)));
+        fleet.end(stream, Outcome::StreamBroke, 2, 0);
+        fleet.end(whole, Outcome::Abandoned, 2, 0);
+        assert_eq!(fleet.look(0, 2), Some((Phase::Healthy, 1.0, 0)));
+        assert_eq!(fleet.look(7, 2), None);
+    }
 }

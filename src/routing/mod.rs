@@ -34,7 +34,7 @@ pub type Order = ArrayVec<usize, TARGETS_MAX>;
 pub struct Candidate {
     /// Identity of the target, the same in every core and every process.
     pub identity: u64,
-    /// Lower is tried first.
+    /// Lower is tried first, whatever the policy.
     pub priority: u32,
     /// Relative share.
     pub weight: u32,
@@ -68,7 +68,8 @@ pub trait RoutingPolicy: Sync {
     fn name(&self) -> &'static str;
 
     /// Appends indices into `candidates`, each once, the first to be tried first. All of the
-    /// candidates may take the request; those that may not are not shown.
+    /// candidates may take the request and have the same priority: those that may not are not shown,
+    /// and those of another priority are ordered apart.
     fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order);
 }
 

@@ -179,7 +179,11 @@ pub fn run(
     let member = |at: usize| Member {
         slot: at,
         identity: mix(at as u64, 77),
-        priority: at as u32,
+        priority: if policy.name() == "priority" {
+            at as u32
+        } else {
+            1
+        },
         weight: 1,
         keys: 1,
     };

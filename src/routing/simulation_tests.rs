@@ -36,6 +36,15 @@ const SPREADING: [&str; 5] = [
     "sticky",
 ];
 
+const ALL: [&str; 6] = [
+    "priority",
+    "weighted",
+    "round-robin",
+    "least-outstanding",
+    "least-latency",
+    "sticky",
+];
+
 #[test]
 fn ten_times_slower_is_left_within_five_seconds_and_found_again_within_ten() {
     let mut worst = Worst(0.0);
@@ -77,28 +86,38 @@ fn a_slow_drift_moves_traffic_away() {
 #[test]
 fn one_of_three_dies_and_nobody_notices() {
     let mut worst = Worst(0.0);
-    for name in SPREADING.into_iter().chain(["priority"]) {
+    // Nobody listens; or packets are lost, and each connect takes its whole deadline.
+    let silent = Behaviour {
+        latency_us: 2 * SECOND,
+        failure: Outcome::TimedOut,
+        ..DEAD
+    };
+    for (how, name) in [DEAD, silent]
+        .into_iter()
+        .flat_map(|how| ALL.map(|name| (how, name)))
+    {
         for seed in 0..SEEDS_EACH {
             let behaviour = |at, now_us| match (at, now_us / SECOND) {
-                (0, 10..30) => DEAD,
+                (0, 10..30) => how,
                 _ => FINE,
             };
             let story = run(named(name), 3, 500, 60, seed, &behaviour);
             assert_eq!(story.failed_at_us.len(), 0, "{name}, seed {seed}");
             // Once open, only probes go there.
-            let probes = story.count(0, 11, 30);
+            let probes = story.count(0, 12, 30);
             worst.take(probes as f64);
             assert!((2..=40).contains(&probes), "{name}, seed {seed}: {probes}");
-            assert!(story.amplification() < 1.01, "{name}, seed {seed}");
+            let factor = story.amplification();
+            assert!(factor < 1.05, "{name}, seed {seed}: {factor}");
         }
     }
-    worst.print("requests sent to a dead target in 19 s after its first");
+    worst.print("requests sent to a dead target from 2 s to 20 s after its death");
 }
 
 #[test]
 fn recovery_is_noticed_within_ten_seconds_and_starts_slowly() {
     let mut worst = Worst(0.0);
-    for name in SPREADING.into_iter().chain(["priority"]) {
+    for name in ALL {
         for seed in 0..SEEDS_EACH {
             let behaviour = |at, now_us| match (at, now_us / SECOND) {
                 (0, 10..40) => DEAD,
@@ -148,7 +167,7 @@ fn recovery_is_noticed_within_ten_seconds_and_starts_slowly() {
 #[test]
 fn a_total_outage_is_not_multiplied() {
     let mut worst = Worst(0.0);
-    for name in SPREADING.into_iter().chain(["priority"]) {
+    for name in ALL {
         for (latency_us, failure) in [(MS, Outcome::NotConnected), (2 * SECOND, Outcome::TimedOut)]
         {
             for seed in 0..SEEDS_EACH {
@@ -169,7 +188,7 @@ fn a_total_outage_is_not_multiplied() {
 
 #[test]
 fn an_outage_ends_for_everybody_within_ten_seconds() {
-    for name in SPREADING.into_iter().chain(["priority"]) {
+    for name in ALL {
         for seed in 0..SEEDS_EACH {
             let behaviour = |_, now_us| match now_us / SECOND {
                 10..30 => DEAD,
@@ -210,7 +229,7 @@ fn flapping_and_grey_failure_starve_nobody_and_reach_few_clients() {
 
 #[test]
 fn in_a_storm_of_429_each_limit_is_kept_and_no_request_multiplied() {
-    for name in SPREADING.into_iter().chain(["priority"]) {
+    for name in ALL {
         for seed in 0..SEEDS_EACH {
             let limited = |wait_us| Behaviour {
                 latency_us: 10 * MS,
