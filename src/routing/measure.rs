@@ -27,6 +27,10 @@ pub const SIZE_CLASSES: usize = 4;
 /// four bytes each. Beyond lie long contexts, which take seconds to read.
 pub const SIZE_CLASS_BYTES: [usize; SIZE_CLASSES - 1] = [2 * 1024, 16 * 1024, 128 * 1024];
 
+/// How often a quantile is worked out anew while all its samples are recent, in microseconds: at
+/// thousands of answers per second not for each.
+const QUANTILE_EVERY_US: u64 = 5_000;
+
 /// What a latency is the latency of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Series {
@@ -92,6 +96,7 @@ struct Window {
     count: usize,
     next: usize,
     quantile_us: Option<u32>,
+    quantile_at_us: u64,
 }
 
 impl Default for Window {
@@ -102,6 +107,7 @@ impl Default for Window {
             count: 0,
             next: 0,
             quantile_us: None,
+            quantile_at_us: 0,
         }
     }
 }
@@ -112,6 +118,14 @@ impl Window {
         self.at_us[self.next] = now_us;
         self.next = (self.next + 1) % SAMPLES_MAX;
         self.count = (self.count + 1).min(SAMPLES_MAX);
+        if self.count < SAMPLES_MAX || now_us >= self.quantile_at_us + QUANTILE_EVERY_US {
+            self.quantile_us = Some(self.quantile(now_us));
+            self.quantile_at_us = now_us;
+        }
+    }
+
+    /// The quantile of what is not too old. Something was just recorded, so there is one.
+    fn quantile(&self, now_us: u64) -> u32 {
         let mut recent = [0; SAMPLES_MAX];
         let mut count = 0;
         let since_us = now_us.saturating_sub(SAMPLE_AGE_MAX_US);
@@ -121,10 +135,9 @@ impl Window {
                 count += 1;
             }
         }
-        // The one just recorded counts, so there is one.
         let rank = (count * QUANTILE_PERCENT).div_ceil(100).max(1) - 1;
         let (_, quantile, _) = recent[..count].select_nth_unstable(rank);
-        self.quantile_us = Some(*quantile);
+        *quantile
     }
 }
 
@@ -159,6 +172,7 @@ const SLICE_US: u64 = 1_000_000;
 #[derive(Debug, Clone, Default)]
 pub struct Outcomes {
     slices: [[u32; CLASSES]; SLICES],
+    sums: [u32; CLASSES],
     newest: u64,
 }
 
@@ -168,18 +182,23 @@ impl Outcomes {
         self.turn_to(now_us / SLICE_US);
         let at = (self.newest % SLICES as u64) as usize;
         self.slices[at][class as usize] += 1;
+        self.sums[class as usize] += 1;
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.slices = Default::default();
+        self.sums = Default::default();
     }
 
     fn turn_to(&mut self, slice: u64) {
         let steps = slice.saturating_sub(self.newest).min(SLICES as u64);
         for step in 0..steps {
             let at = ((slice - step) % SLICES as u64) as usize;
-            self.slices[at] = [0; CLASSES];
+            let past = std::mem::take(&mut self.slices[at]);
+            for (sum, past) in self.sums.iter_mut().zip(past) {
+                *sum -= past;
+            }
         }
         self.newest = self.newest.max(slice);
     }
@@ -187,7 +206,7 @@ impl Outcomes {
     /// Outcomes of one class in the window as it was when the last was recorded.
     #[must_use]
     pub fn count(&self, class: Class) -> u32 {
-        self.slices.iter().map(|slice| slice[class as usize]).sum()
+        self.sums[class as usize]
     }
 
     /// Good and bad ones. A rate limit or a refused key says nothing about whether a target works.
@@ -214,16 +233,17 @@ mod tests {
         let mut latencies = Latencies::default();
         let series = Series::of_request(false, 100);
         assert_eq!(latencies.quantile_us(series), None);
+        let step = QUANTILE_EVERY_US;
         for at in 0..64 {
-            latencies.record(series, 100, at);
+            latencies.record(series, 100, at * step);
         }
-        for at in 0..6 {
-            latencies.record(series, 1000, at + 64);
+        for at in 64..70 {
+            latencies.record(series, 1000, at * step);
             assert_eq!(latencies.quantile_us(series), Some(100));
         }
-        latencies.record(series, 1000, 70);
+        latencies.record(series, 1000, 70 * step);
         assert_eq!(latencies.quantile_us(series), Some(1000));
-        latencies.record(series, 90, 71 + SAMPLE_AGE_MAX_US);
+        latencies.record(series, 90, 71 * step + SAMPLE_AGE_MAX_US);
         assert_eq!(latencies.quantile_us(series), Some(90));
         assert_eq!(latencies.quantile_us(Series::FirstToken), None);
     }

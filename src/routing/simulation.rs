@@ -167,6 +167,18 @@ impl World<'_> {
     }
 }
 
+/// A target; under the policy `priority` the first in the file is the first.
+fn member(at: usize, policy: &dyn RoutingPolicy) -> Member {
+    let is_ranked = policy.name() == "priority";
+    Member {
+        slot: at,
+        identity: mix(at as u64, 77),
+        priority: if is_ranked { at as u32 } else { 1 },
+        weight: 1,
+        keys: 1,
+    }
+}
+
 /// Runs `seconds` of `rate` requests per second, at random moments.
 pub fn run(
     policy: &dyn RoutingPolicy,
@@ -176,20 +188,9 @@ pub fn run(
     seed: u64,
     behaviour: &dyn Fn(usize, u64) -> Behaviour,
 ) -> Story {
-    let member = |at: usize| Member {
-        slot: at,
-        identity: mix(at as u64, 77),
-        priority: if policy.name() == "priority" {
-            at as u32
-        } else {
-            1
-        },
-        weight: 1,
-        keys: 1,
-    };
     let mut world = World {
         fleet: Fleet::default(),
-        members: (0..targets).map(member).collect(),
+        members: (0..targets).map(|at| member(at, policy)).collect(),
         behaviour,
         seed,
         drawn: 0,
