@@ -184,14 +184,8 @@ async fn try_model(
         asker: plan.asker,
         series: plan.series(),
     };
-    let routed = core.fleet.borrow_mut().route(
-        route.slot,
-        &route.members,
-        route.policy,
-        &asked,
-        core.now_us(),
-    );
-    for at in routed.order {
+    let order = underway::order(core, route, &asked);
+    for at in order.into_iter().map(usize::from) {
         let (Some(target), Some(member)) = (route.targets.get(at), route.members.get(at)) else {
             continue;
         };

@@ -3,16 +3,27 @@
 
 use super::core::{Core, micros};
 use super::snapshot::ModelRoute;
-use crate::routing::fleet::{Change, Fleet, Member, Ticket};
+use crate::routing::TARGETS_MAX;
+use crate::routing::fleet::{Asked, Change, Fleet, Member, Ticket};
 use crate::routing::health::Outcome;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::telemetry::metrics::count;
 use crate::telemetry::notice::{LogLine, TargetNotice};
 use crate::telemetry::{Name, ids};
+use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+/// The targets to try, as their places in the model. Small: it is held as long as the request.
+pub fn order(core: &Core, route: &ModelRoute, asked: &Asked) -> ArrayVec<u8, TARGETS_MAX> {
+    let mut fleet = core.fleet.borrow_mut();
+    let now_us = core.now_us();
+    let routed = fleet.route(route.slot, &route.members, route.policy, asked, now_us);
+    let places = routed.order.iter();
+    places.filter_map(|at| u8::try_from(*at).ok()).collect()
+}
 
 /// Whether an attempt may be made at a target; counts it if the retry budget forbids it.
 pub fn may_try(core: &Core, member: &Member, is_first: bool) -> bool {
