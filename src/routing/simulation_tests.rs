@@ -271,14 +271,16 @@ fn routing_costs() {
             keys: 2,
         })
         .collect();
+    const ROUNDS: u64 = 100_000;
     for policy in super::POLICIES {
         let mut fleet = Fleet::default();
-        let (mut now_us, mut seen) = (0, 0);
-        let rounds = 1_000_000;
-        let mut spent = [std::time::Duration::ZERO; 2];
-        for measured in [false, true] {
+        let mut now_us = 0;
+        // The best of several, as other processes only ever add.
+        let mut best_ns = [u128::MAX; 2];
+        for repeat in 0..20 {
+            let is_whole = repeat % 2 == 1;
             let began_at = crate::runtime::clock::now();
-            for round in 0..rounds {
+            for round in 0..ROUNDS {
                 now_us += 100;
                 let asked = Asked {
                     random: mix(round, 1),
@@ -286,21 +288,22 @@ fn routing_costs() {
                     series: Series::FirstToken,
                 };
                 let routed = fleet.route(0, &members, *policy, &asked, now_us);
-                seen += routed.order[0];
-                if measured {
-                    let ticket = fleet.begin(&members[routed.order[0]], now_us);
+                let first = std::hint::black_box(routed.order[0]);
+                if is_whole {
+                    let ticket = fleet.begin(&members[first], now_us);
                     fleet.measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
                     fleet.end(ticket, Outcome::Good, now_us, round);
                 }
             }
-            spent[usize::from(measured)] = began_at.elapsed();
+            let ns = began_at.elapsed().as_nanos() / u128::from(ROUNDS);
+            let best = &mut best_ns[usize::from(is_whole)];
+            *best = ns.min(*best);
         }
-        let ns = |time: std::time::Duration| time.as_nanos() / u128::from(rounds);
         println!(
-            "{:18} route {:4} ns, with begin, measure and end {:4} ns ({seen})",
+            "{:18} route {:4} ns, with begin, measure and end {:4} ns",
             policy.name(),
-            ns(spent[0]),
-            ns(spent[1])
+            best_ns[0],
+            best_ns[1]
         );
     }
 }
