@@ -5,14 +5,17 @@
 //! tenant. A hit by meaning is wrong when the ids differ; wrong ones are counted where `strict` is true.
 //! Prints a table for several rates of wrong hits and, for comparison, plain cosine thresholds.
 
+use ringside::cache::verify::Asked;
 use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;
 use ringside::cache::verify::words::Words;
+use ringside::embedding::static_index::StaticIndex;
 use ringside::embedding::table::StaticTable;
 use ringside::embedding::{Settings, State, Vector, Workshop};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 #[derive(serde::Deserialize)]
 struct Request {
@@ -48,7 +51,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(serde_json::from_str)
         .collect::<Result<Vec<Request>, _>>()?;
     let verifier = Verifier::shipped()?;
-    let near = neighbours(&requests, PathBuf::from(folder), verifier)?;
+    let table = Arc::new(StaticTable::read(
+        &std::fs::read(PathBuf::from(&folder).join("static.bin"))?,
+        &std::fs::read(PathBuf::from(&folder).join("tokenizer.json"))?,
+    )?);
+    certain_misses(&requests, &table, verifier.static_floor)?;
+    let near = neighbours(&requests, PathBuf::from(folder), &table, verifier)?;
     let mut rules = Vec::new();
     for rate in [0.01, 0.02, 0.05] {
         let least = verifier.score_for(rate).ok_or("no score for that rate")?;
@@ -106,15 +114,50 @@ fn replay(requests: &[Request], near: &[Near], rule: &Rule) {
     );
 }
 
+/// Fills one scope with the first requests, looks the others up by static vectors, and tells how many
+/// are certain misses and how long a look-up takes.
+fn certain_misses(
+    requests: &[Request],
+    table: &Arc<StaticTable>,
+    floor: f32,
+) -> Result<(), Box<dyn std::error::Error>> {
+    const STORED: usize = 10_000;
+    let code = |request: &Request| Asked::read(&request.query, table)?.code();
+    let mut index = StaticIndex::default();
+    for (id, request) in (0..).zip(requests.iter().take(STORED)) {
+        if let Some(code) = code(request) {
+            index.insert(id, code);
+        }
+    }
+    let mut times = Vec::new();
+    let mut missed = 0;
+    for request in requests.iter().skip(STORED) {
+        let began = Instant::now();
+        let near = code(request).is_some_and(|code| index.reaches(&code, floor));
+        if !near {
+            times.push(began.elapsed());
+            missed += 1;
+        }
+    }
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len() * share / 100).copied();
+    println!(
+        "one scope of {} entries, floor {floor}: {missed} of {} look-ups are certain misses; \
+         question read and scope scanned in p50 {:?}, p99 {:?}",
+        index.len(),
+        requests.len().saturating_sub(STORED),
+        at(50).ok_or("no certain miss")?,
+        at(99).ok_or("no certain miss")?,
+    );
+    Ok(())
+}
+
 fn neighbours(
     requests: &[Request],
     folder: PathBuf,
+    table: &StaticTable,
     verifier: &Verifier,
 ) -> Result<Vec<Near>, Box<dyn std::error::Error>> {
-    let table = StaticTable::read(
-        &std::fs::read(folder.join("static.bin"))?,
-        &std::fs::read(folder.join("tokenizer.json"))?,
-    )?;
     let vectors = embed(requests, folder)?;
     let mut near = Vec::with_capacity(requests.len());
     let (mut verified, mut took) = (0u32, std::time::Duration::ZERO);
@@ -137,13 +180,13 @@ fn neighbours(
         found.sort_by(|one, other| other.1.total_cmp(&one.1));
         // More than are looked at, for some will have been hits and are not stored.
         found.truncate(10 * NEIGHBOURS);
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         verified += u32::try_from(found.len())?;
-        if let Some(asked) = Words::read(&request.query, &table) {
+        if let Some(asked) = Words::read(&request.query, table) {
             for (place, cosine, score) in &mut found {
-                let stored = Words::read(&requests[*place].query, &table);
+                let stored = Words::read(&requests[*place].query, table);
                 *score = stored.and_then(|stored| {
-                    let features = compare(&asked, &stored, *cosine, &table).ok()?;
+                    let features = compare(&asked, &stored, *cosine, table).ok()?;
                     Some(verifier.score(&features))
                 });
             }

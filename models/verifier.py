@@ -44,6 +44,7 @@ FALLING = ["lost_max", "lost_min", "slots", "becoming", "modal", "asks", "edits"
 SETTINGS = dict(objective="binary", num_leaves=12, learning_rate=0.06, min_data_in_leaf=40, lambda_l2=10, feature_fraction=0.5, bagging_fraction=0.7, bagging_freq=1, monotone_constraints_method="advanced", seed=1, num_threads=1, deterministic=True, force_row_wise=True, verbose=-1)
 ROUNDS = 250
 CONFIDENCE = 0.95
+PREFILTER_LOSS = 0.005
 
 
 def names():
@@ -139,16 +140,21 @@ def calibrate(score, y):
     return steps, [round(float(value), 5) for value in line]
 
 
-def report(rows, model):
-    x, y, sources, veto = arrays(rows)
-    score = scores(model["trees"], x, veto)
-    # As Verifier::score_for: from the best step towards looser ones, until one fails.
+def operating_point(model, rate=0.01):
+    """As Verifier::score_for: from the best step towards looser ones, until one fails."""
     best = min(range(len(model["calibration"])), key=lambda at: model["calibration"][at][3])
     least = float("inf")
     for step in reversed(model["calibration"][: best + 1]):
-        if step[3] > 0.01:
+        if step[3] > rate:
             break
         least = step[0]
+    return least
+
+
+def report(rows, model):
+    x, y, sources, veto = arrays(rows)
+    score = scores(model["trees"], x, veto)
+    least = operating_point(model)
     print(f"operating point for a wrong-hit rate of 0.01: score {least}")
     seen = np.array([row["source"].startswith(FREE) and not held_out(row) for row in rows])
     for source in sorted(set(sources)):
@@ -156,6 +162,9 @@ def report(rows, model):
             mask = (sources == source) & (y == label) & ~seen
             if mask.sum():
                 print(f"{source:42s} {'same ' if label else 'other'} {mask.sum():6d}  accepted {np.mean(score[mask] >= least):.4f}  cosine >= 0.95 {np.mean(x[mask, 0] >= 0.95):.4f}  ruled out {np.mean(veto[mask]):.4f}")
+    static = x[:, names().index("static_cosine")]
+    lost = (score >= least) & (y == 1) & (static < model["static_floor"]) & ~seen
+    print(f"static floor {model['static_floor']}: loses {lost.sum()} of {((score >= least) & (y == 1) & ~seen).sum()} right hits")
     mask = sources == "qqp"
     if mask.any():
         def reach(value, precision):
@@ -188,7 +197,11 @@ def main():
         made = with_features(pairs.splitlines())
         model = {"version": 1, "features": features, "logit_weight": LOGIT_WEIGHT, "trees": trees(train(free, made, features))}
         x, y, _, veto = arrays([row for row in free if held_out(row)])
-        model["calibration"], model["probability"] = calibrate(scores(model["trees"], x, veto), y)
+        score = scores(model["trees"], x, veto)
+        model["calibration"], model["probability"] = calibrate(score, y)
+        # Below this static cosine a look-up is a certain miss: it loses this share of the right hits.
+        right = (score >= operating_point(model)) & (y == 1)
+        model["static_floor"] = round(float(np.quantile(x[right, features.index("static_cosine")], PREFILTER_LOSS)), 3)
         TARGET.mkdir(exist_ok=True)
         (TARGET / "verifier.json").write_text(json.dumps(model, separators=(",", ":")) + "\n")
     report(rows, json.loads((TARGET / "verifier.json").read_text()))

@@ -5,6 +5,7 @@
 
 use super::answer::Answer;
 use crate::api::canonical::Canonical;
+use crate::embedding::static_index::STATIC_ENTRY_BYTES;
 use crate::telemetry::Name;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,7 +138,7 @@ pub struct Storing {
 const ENTRY_OVERHEAD_BYTES: u64 = 400;
 /// Bytes of a vector in an index: 384 floats for rescoring, 384 for the scan, its share of the
 /// scope's tables (a whole scope in the worst case).
-pub const VECTOR_BYTES: u64 = 384 * 5 + 1024;
+pub const VECTOR_BYTES: u64 = 384 * 5 + 1024 + STATIC_ENTRY_BYTES;
 
 impl Entry {
     /// An entry for `key`.

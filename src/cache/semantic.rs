@@ -8,6 +8,7 @@ use super::entry::{Entry, Graveyard, Key};
 use super::store::Store;
 use super::verify::{Asked, Bar, Verdict};
 use crate::embedding::index::VectorIndex;
+use crate::embedding::static_index::StaticIndex;
 use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop};
 use futures_channel::oneshot;
 use parking_lot::{Mutex, RwLock};
@@ -25,17 +26,24 @@ const NEIGHBOURS: usize = 4;
 pub struct Semantic {
     workshop: Workshop,
     store: Arc<Store>,
-    scopes: RwLock<HashMap<u128, Arc<Mutex<Scope>>, foldhash::fast::RandomState>>,
+    scopes: RwLock<HashMap<u128, Arc<Scope>, foldhash::fast::RandomState>>,
     graveyard: Arc<Graveyard>,
     next_vector: AtomicU64,
     observed_hits: AtomicU64,
     observed_misses: AtomicU64,
 }
 
+/// One scope. The data core reads `near` only, which is never locked for long.
 #[derive(Default)]
 struct Scope {
+    near: RwLock<StaticIndex>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
     index: VectorIndex,
-    entries: HashMap<u64, Weak<Entry>, foldhash::fast::RandomState>,
+    by_vector: HashMap<u64, Weak<Entry>, foldhash::fast::RandomState>,
     /// Taken out of the map: whoever still holds it must get the new one.
     removed: bool,
 }
@@ -93,8 +101,18 @@ impl Semantic {
         if !self.workshop.is_ready() {
             return Err("model-not-ready");
         }
-        if !self.scopes.read().contains_key(&key.scope) {
-            return Err("scope-empty");
+        let table = self.workshop.table().ok_or("model-not-ready")?;
+        let scope = self.scopes.read().get(&key.scope).cloned();
+        let scope = scope.ok_or("scope-empty")?;
+        let asked = Asked::read(&key.question, table).ok_or("too-many-words")?;
+        if let Some(floor) = bar.static_floor
+            && let Some(code) = asked.code()
+            && !scope.near.read().reaches(&code, floor)
+        {
+            if observe {
+                self.observed_misses.fetch_add(1, Ordering::Relaxed);
+            }
+            return Err("nothing-near");
         }
         let (reply, outcome) = oneshot::channel();
         let slot = Arc::new(OnceLock::new());
@@ -102,7 +120,7 @@ impl Semantic {
         let then = move |embedded: Result<Embedded, EmbedError>| {
             let found = match embedded {
                 Ok(embedded) => {
-                    let found = this.search(&key_copy, &embedded.vector, &bar);
+                    let found = this.search(&key_copy, &asked, &embedded.vector, &bar);
                     let _ = vector.set(embedded.vector);
                     found
                 }
@@ -127,21 +145,18 @@ impl Semantic {
         }
     }
 
-    fn search(&self, key: &Key, vector: &Vector, bar: &Bar) -> Outcome {
-        let table = self.workshop.table().ok_or("model-not-ready")?;
+    fn search(&self, key: &Key, asked: &Asked, vector: &Vector, bar: &Bar) -> Outcome {
         let Some(scope) = self.scopes.read().get(&key.scope).cloned() else {
             return Err("scope-empty");
         };
-        let candidates = Self::candidates(&mut scope.lock(), vector);
+        let candidates = scope.candidates(vector);
         let now = Instant::now();
         let mut refused = None;
-        let mut asked = None;
         for (entry, similarity) in candidates {
             // The hash found the scope; only an equal form is it.
             if !entry.is_live(now) || !entry.shares_scope(key) {
                 continue;
             }
-            let asked = asked.get_or_insert_with(|| Asked::read(&key.question, table));
             match asked.judge(&entry, similarity, bar) {
                 Verdict::Serve { confidence } => {
                     return Ok(SemanticHit {
@@ -155,19 +170,6 @@ impl Semantic {
             }
         }
         Err(refused.unwrap_or("scope-empty"))
-    }
-
-    /// The nearest entries, judged outside the scope's lock.
-    fn candidates(scope: &mut Scope, vector: &Vector) -> Vec<(Arc<Entry>, f32)> {
-        let nearest = scope.index.nearest_k(vector, NEIGHBOURS);
-        let mut found = Vec::with_capacity(nearest.len());
-        for (id, similarity) in nearest {
-            match scope.entries.get(&id).and_then(Weak::upgrade) {
-                Some(entry) => found.push((entry, similarity)),
-                None => scope.forget(id),
-            }
-        }
-        found
     }
 
     /// Indexes a stored entry, in the workshop. `vector` is the question's, if it is known already.
@@ -207,15 +209,24 @@ impl Semantic {
 
     fn insert(&self, entry: &Arc<Entry>, vector: &Vector) {
         let id = self.next_vector.fetch_add(1, Ordering::Relaxed);
+        let asked = self
+            .workshop
+            .table()
+            .and_then(|table| Asked::read(entry.question(), table));
+        // What cannot be read cannot be judged, and would never be served.
+        let Some(code) = asked.and_then(|asked| asked.code()) else {
+            return;
+        };
         loop {
             let scope = Arc::clone(self.scopes.write().entry(entry.scope).or_default());
-            let mut scope = scope.lock();
-            if scope.removed {
+            let mut entries = scope.entries.lock();
+            if entries.removed {
                 continue;
             }
             entry.set_vector(id);
-            scope.index.insert(id, vector);
-            scope.entries.insert(id, Arc::downgrade(entry));
+            entries.index.insert(id, vector);
+            entries.by_vector.insert(id, Arc::downgrade(entry));
+            scope.near.write().insert(id, code);
             return;
         }
     }
@@ -226,10 +237,10 @@ impl Semantic {
             let Some(scope) = self.scopes.read().get(&key).cloned() else {
                 continue;
             };
-            let mut scope = scope.lock();
-            scope.forget(id);
-            if scope.entries.is_empty() && !scope.removed {
-                scope.removed = true;
+            let mut entries = scope.entries.lock();
+            scope.forget(&mut entries, id);
+            if entries.by_vector.is_empty() && !entries.removed {
+                entries.removed = true;
                 // The scope's lock is held: no insertion can come between.
                 self.scopes.write().remove(&key);
             }
@@ -246,7 +257,7 @@ impl Semantic {
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         let scopes: Vec<_> = self.scopes.read().values().cloned().collect();
-        let vectors = scopes.iter().map(|scope| scope.lock().index.len()).sum();
+        let vectors = scopes.iter().map(|scope| scope.near.read().len()).sum();
         (scopes.len(), vectors)
     }
 
@@ -261,9 +272,24 @@ impl Semantic {
 }
 
 impl Scope {
-    fn forget(&mut self, id: u64) {
-        self.index.remove(id);
-        self.entries.remove(&id);
+    /// The nearest entries; they are judged outside the lock.
+    fn candidates(&self, vector: &Vector) -> Vec<(Arc<Entry>, f32)> {
+        let mut entries = self.entries.lock();
+        let nearest = entries.index.nearest_k(vector, NEIGHBOURS);
+        let mut found = Vec::with_capacity(nearest.len());
+        for (id, similarity) in nearest {
+            match entries.by_vector.get(&id).and_then(Weak::upgrade) {
+                Some(entry) => found.push((entry, similarity)),
+                None => self.forget(&mut entries, id),
+            }
+        }
+        found
+    }
+
+    fn forget(&self, entries: &mut Entries, id: u64) {
+        entries.index.remove(id);
+        entries.by_vector.remove(&id);
+        self.near.write().remove(id);
     }
 }
 

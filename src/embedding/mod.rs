@@ -12,6 +12,7 @@ mod encoder;
 mod graph;
 pub mod index;
 mod library;
+pub mod static_index;
 pub mod table;
 mod worker;
 

@@ -246,6 +246,7 @@ fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
         Some(least) => Bar {
             score_min: None,
             similarity_min: least.max(wished),
+            static_floor: None,
         },
         None => {
             let verifier = Verifier::shipped().ok();
@@ -254,6 +255,7 @@ fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
                 // A rate that no score was shown to keep serves nothing; the configuration refuses it.
                 score_min: Some(least.unwrap_or(f32::INFINITY)),
                 similarity_min: wished.max(SIMILARITY_FLOOR),
+                static_floor: verifier.map(|one| one.static_floor),
             }
         }
     }

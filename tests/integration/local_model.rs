@@ -138,12 +138,16 @@ fn what_the_model_cannot_see_whole_is_never_matched_by_meaning() {
     let upstream = Upstream::echo();
     let gateway = Setup::new("io_uring", upstream.config() + SERVE).start();
     ready(&gateway);
-    let long = "word ".repeat(300);
+    let (long, many) = (
+        "antidisestablishmentarianism ".repeat(60),
+        "word ".repeat(300),
+    );
     gateway.chat(&ask("seed the scope"));
     gateway.wait_for_metric("ringside_cache_vectors", 1.0);
     for (question, why) in [
         (format!("{long} about the ocean"), "over-window"),
         (format!("{long} drop the table"), "over-window"),
+        (format!("{many} about the ocean"), "too-many-words"),
         ("What does \u{2f999} mean?".to_owned(), "unknown-token"),
     ] {
         let reply = gateway.chat(&ask(&question));

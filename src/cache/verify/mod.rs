@@ -15,12 +15,14 @@ use self::features::compare;
 use self::model::Verifier;
 use self::words::Words;
 use super::entry::Entry;
+use crate::embedding::static_index::StaticCode;
 use crate::embedding::table::StaticTable;
+use std::sync::Arc;
 
 /// A question asked now, read for comparing.
-pub struct Asked<'t> {
-    words: Option<Words>,
-    table: &'t StaticTable,
+pub struct Asked {
+    words: Words,
+    table: Arc<StaticTable>,
 }
 
 /// What a candidate must reach.
@@ -30,6 +32,8 @@ pub struct Bar {
     pub score_min: Option<f32>,
     /// Least cosine similarity.
     pub similarity_min: f32,
+    /// Static cosine below which nothing is looked for; `None` = always look.
+    pub static_floor: Option<f32>,
 }
 
 /// The verdict on a candidate.
@@ -44,14 +48,20 @@ pub enum Verdict {
     Refuse(&'static str),
 }
 
-impl<'t> Asked<'t> {
-    /// Reads `question`.
+impl Asked {
+    /// Reads `question`. `None` when it has no word, or too many.
     #[must_use]
-    pub fn read(question: &str, table: &'t StaticTable) -> Self {
-        Self {
-            words: Words::read(question, table),
-            table,
-        }
+    pub fn read(question: &str, table: &Arc<StaticTable>) -> Option<Self> {
+        Some(Self {
+            words: Words::read(question, table)?,
+            table: Arc::clone(table),
+        })
+    }
+
+    /// Its static vector, as the scan takes it.
+    #[must_use]
+    pub fn code(&self) -> Option<StaticCode> {
+        StaticCode::new(&self.words.vector)
     }
 
     /// Judges `entry`, whose question has this cosine similarity to the one asked.
@@ -63,11 +73,10 @@ impl<'t> Asked<'t> {
         let Ok(verifier) = Verifier::shipped() else {
             return Verdict::Refuse("verifier-missing");
         };
-        let stored = Words::read(entry.question(), self.table);
-        let (Some(asked), Some(stored)) = (&self.words, &stored) else {
+        let Some(stored) = Words::read(entry.question(), &self.table) else {
             return Verdict::Refuse("too-many-words");
         };
-        let features = match compare(asked, stored, similarity, self.table) {
+        let features = match compare(&self.words, &stored, similarity, &self.table) {
             Ok(features) => features,
             Err(rule) => return Verdict::Refuse(rule),
         };
