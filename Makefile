@@ -16,6 +16,7 @@ test: $(RUNTIME) $(VENV)/installed
 	cargo build --workspace --bins
 	tests/fuzz/run 5
 	cargo test --workspace
+	benches/instructions
 	$(VENV)/bin/python -m pytest -q tests/sdk
 
 bench: $(RUNTIME) tools

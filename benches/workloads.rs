@@ -1,0 +1,249 @@
+//! What the benches and the instruction count run: pure pieces of a request's way, each as a closure.
+
+use ringside::api::chat::read_chat;
+use ringside::api::json::Scratch;
+use ringside::cache::answer::{Answer, StreamReader};
+use ringside::cache::entry::HashSecret;
+use ringside::cache::verify::features::compare;
+use ringside::cache::verify::model::Verifier;
+use ringside::cache::verify::words::Words;
+use ringside::cache::{Entry, Key, Store};
+use ringside::embedding::index::VectorIndex;
+use ringside::embedding::static_index::{StaticCode, StaticIndex};
+use ringside::embedding::table::StaticTable;
+use ringside::http::chunked::ChunkDecoder;
+use ringside::http::head::parse_request_head;
+use ringside::http::limits::HeadLimits;
+use ringside::relay::stream::StreamRelay;
+use ringside::routing::fleet::{Asked, Fleet, Member};
+use ringside::routing::health::Outcome;
+use ringside::routing::measure::Series;
+use ringside::routing::{mix, policy};
+use ringside::telemetry::histogram::{Histogram, OVERHEAD_SECONDS};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A piece of work and its name.
+pub struct Workload {
+    /// `group/what`.
+    pub name: String,
+    /// Does it once.
+    pub run: Box<dyn FnMut()>,
+}
+
+fn workload(name: impl Into<String>, run: impl FnMut() + 'static) -> Workload {
+    let (name, run) = (name.into(), Box::new(run));
+    Workload { name, run }
+}
+
+/// All of them. The indexes hold up to `vectors_max` vectors: large ones take long to fill.
+pub fn all(vectors_max: usize) -> Vec<Workload> {
+    let mut all = http();
+    all.extend(api());
+    all.extend(cache());
+    all.extend(routing());
+    all.extend(semantic(vectors_max));
+    all
+}
+
+const HEAD: &[u8] = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nuser-agent: OpenAI/Python 2.8.1\r\n\
+accept: application/json\r\naccept-encoding: gzip, deflate\r\nconnection: keep-alive\r\ncontent-type: application/json\r\n\
+x-stainless-lang: python\r\nx-stainless-os: Linux\r\nx-stainless-arch: x64\r\nx-stainless-runtime: CPython\r\n\
+authorization: Bearer sk-0123456789abcdef0123456789abcdef\r\ncontent-length: 120\r\n\r\n";
+
+fn http() -> Vec<Workload> {
+    let limits = HeadLimits::default();
+    let chunks = b"2a\r\n0123456789012345678901234567890123456789ab\r\n".repeat(24);
+    let chunks = [&chunks[..], b"0\r\n\r\n"].concat();
+    let mut out = Vec::with_capacity(4096);
+    vec![
+        workload("http/request head", move || {
+            black_box(parse_request_head(black_box(HEAD), &limits).unwrap());
+        }),
+        workload("http/24 chunks", move || {
+            out.clear();
+            let taken = ChunkDecoder::default().read(black_box(&chunks), &mut out);
+            assert_eq!(taken, Ok(chunks.len()));
+        }),
+    ]
+}
+
+/// A chat request with so many bytes of prompt.
+fn request(prompt_bytes: usize) -> Vec<u8> {
+    let prompt = "How far is it from Vienna to Graz by train? ".repeat(prompt_bytes / 44 + 1);
+    format!(
+        r#"{{"model":"gpt-4o-mini","temperature":0.2,"messages":[{{"role":"system","content":"You are brief."}},{{"role":"user","content":"{}"}}]}}"#,
+        &prompt[..prompt_bytes]
+    )
+    .into_bytes()
+}
+
+fn api() -> Vec<Workload> {
+    let mut all = Vec::new();
+    for (bytes, size) in [(100, "100 B"), (8_000, "8 KB"), (100_000, "100 KB")] {
+        let body = request(bytes);
+        let mut scratch = Scratch::default();
+        all.push(workload(format!("api/read a chat of {size}"), move || {
+            black_box(read_chat(black_box(&body), &mut scratch, true).unwrap());
+        }));
+    }
+    all
+}
+
+const ANSWER: &[u8] = br#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"About two and a half hours."},"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":9,"total_tokens":28}}"#;
+
+fn key(secret: &HashSecret, body: &[u8]) -> Key {
+    let mut scratch = Scratch::default();
+    let chat = read_chat(body, &mut scratch, true).unwrap();
+    Key::new(secret, "tenant", 7, chat.canonical.unwrap())
+}
+
+fn cache() -> Vec<Workload> {
+    let secret = HashSecret::draw().unwrap();
+    let form = read_chat(&request(100), &mut Scratch::default(), true).unwrap();
+    let form = form.canonical.unwrap();
+    let store = filled(&secret);
+    let wanted = key(&secret, &request(100));
+    let mut scratch = Scratch::default();
+    let now = Instant::now();
+    let event: &[u8] = b"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word \"},\"finish_reason\":null}]}\n\n";
+    let events = event.repeat(100);
+    let (mut arrived, mut out) = (Vec::new(), Vec::new());
+    vec![
+        workload("cache/key", move || {
+            black_box(Key::new(&secret, "tenant", 7, form.clone()));
+        }),
+        workload("cache/exact hit among 1,000", move || {
+            black_box(store.get(black_box(&wanted), now).unwrap());
+        }),
+        workload("cache/read an answer", move || {
+            black_box(Answer::from_whole(black_box(ANSWER), None, &mut scratch).unwrap());
+        }),
+        workload("relay/100 events together, read for the cache", move || {
+            let mut scratch = Scratch::default();
+            let mut relay = StreamRelay::new(false);
+            let mut reader = StreamReader::new(1 << 20);
+            arrived.extend_from_slice(&events);
+            out.clear();
+            let fed = relay.feed(&mut arrived, &mut out, |one| {
+                reader.event(one, &mut scratch)
+            });
+            assert!(fed.is_ok() && relay.events() == 100);
+        }),
+    ]
+}
+
+fn filled(secret: &HashSecret) -> Store {
+    let store = Store::new(64 << 20);
+    for bytes in 100..1100 {
+        let answer = Answer::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
+        let storing = ringside::cache::entry::Storing {
+            answer,
+            model: ringside::telemetry::Name::new("m"),
+            key: None,
+            target: ringside::telemetry::Name::new("p/m"),
+            at: Instant::now(),
+            ttl: Duration::from_secs(3600),
+            indexed: false,
+        };
+        let key = key(secret, &request(bytes));
+        store.insert(Arc::new(Entry::new(key, storing, Arc::default())));
+    }
+    store
+}
+
+fn routing() -> Vec<Workload> {
+    let members: Vec<Member> = (0..10)
+        .map(|at| Member {
+            slot: at,
+            identity: mix(at as u64, 7),
+            priority: 1,
+            weight: 1,
+            keys: 2,
+        })
+        .collect();
+    let policy = policy("least-latency").unwrap();
+    let (mut fleet, mut round) = (Fleet::default(), 0);
+    let mut histogram = Histogram::new(OVERHEAD_SECONDS);
+    vec![
+        workload(
+            "routing/one of 10 targets, and what came of it",
+            move || {
+                round += 1;
+                let now_us = round * 100;
+                let asked = Asked {
+                    random: mix(round, 1),
+                    asker: Some(round),
+                    series: Series::FirstToken,
+                };
+                let routed = fleet.route(0, &members, policy, &asked, now_us);
+                let first = black_box(routed.order[0]);
+                let ticket = fleet.begin(&members[first], now_us);
+                fleet.measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
+                fleet.end(ticket, Outcome::Good, now_us, round);
+            },
+        ),
+        workload("telemetry/histogram", move || {
+            histogram.record(black_box(0.000_02));
+        }),
+    ]
+}
+
+/// Numbers that look random and are the same each time.
+fn numbers(mut seed: u64) -> impl Iterator<Item = f32> {
+    std::iter::repeat_with(move || {
+        seed = mix(seed, 1);
+        (seed >> 40) as f32 / (1 << 23) as f32 - 1.0
+    })
+}
+
+fn semantic(vectors_max: usize) -> Vec<Workload> {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models/all-minilm-l6-v2");
+    let file = |name| std::fs::read(format!("{models}/{name}")).unwrap();
+    let table = StaticTable::read(&file("static.bin"), &file("tokenizer.json")).unwrap();
+    let verifier = Verifier::shipped().unwrap();
+    let mut all = vec![workload("verify/two questions of 12 words", move || {
+        let one = "What should I do when my card was declined at the shop today?";
+        let other = "What do I have to do if my card is declined at the shop today?";
+        let one = Words::read(black_box(one), &table).unwrap();
+        let other = Words::read(black_box(other), &table).unwrap();
+        let features = compare(&one, &other, 0.93, &table).unwrap();
+        black_box(verifier.score(&features));
+    })];
+    for count in [100, 1_000, 10_000] {
+        if count > vectors_max {
+            break;
+        }
+        let vector = |seed: u64| -> Arc<[f32]> {
+            let components: Vec<f32> = numbers(seed).take(384).collect();
+            let length = components.iter().map(|x| x * x).sum::<f32>().sqrt();
+            components.iter().map(|x| x / length).collect()
+        };
+        let mut index = VectorIndex::new();
+        let mut near = StaticIndex::default();
+        for id in 0..count as u64 {
+            index.insert(id, &vector(id));
+            near.insert(id, code(id));
+        }
+        let (asked, asked_code) = (vector(u64::MAX), code(u64::MAX));
+        all.push(workload(
+            format!("embedding/nearest of {count}"),
+            move || {
+                black_box(index.nearest_k(black_box(&asked), 4));
+            },
+        ));
+        all.push(workload(
+            format!("embedding/certain miss among {count}"),
+            move || {
+                assert!(!near.reaches(black_box(&asked_code), 0.7));
+            },
+        ));
+    }
+    all
+}
+
+fn code(seed: u64) -> StaticCode {
+    let mut components = numbers(seed ^ 0x5eed);
+    StaticCode::new(&std::array::from_fn(|_| components.next().unwrap_or(0.0))).unwrap()
+}
