@@ -4,6 +4,7 @@
 //!
 //! What a station needs is handed to it as plain values; stations never call each other.
 
+mod asking;
 mod attempt;
 mod caching;
 pub mod core;
