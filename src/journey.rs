@@ -10,16 +10,19 @@ mod caching;
 pub mod core;
 mod embeddings;
 mod failure;
+mod patience;
 mod relaying;
 mod reply;
 pub mod snapshot;
 mod trip;
 mod underway;
+mod watch;
 
 pub use self::attempt::ANSWER_BYTES_MAX;
-use self::attempt::{Attempted, Plan};
+use self::attempt::{Attempted, Fallbacks, Plan};
 use self::caching::CacheTrip;
 use self::core::Core;
+use self::patience::Patience;
 use self::snapshot::{ModelRoute, Snapshot};
 use self::trip::Trip;
 use crate::admission::Grant;
@@ -126,6 +129,8 @@ async fn chat(
         streams: chat.stream,
         passed_headers: attempt::passed_headers(headers, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
+        patience: Patience::new(headers, route, trip.started_at)?,
+        fallbacks: find_fallbacks(snapshot, route, grant),
     };
     let attempted = attempt::run(core, &models, &plan, client, trip).await?;
     if trip.fell_back {
@@ -219,6 +224,23 @@ fn find_chain<'s>(
     }
     trip.model = Some(route.name);
     Ok(models)
+}
+
+/// The models to ask when this one's targets refuse a request for its content, as far as the key may.
+fn find_fallbacks<'s>(
+    snapshot: &'s Snapshot,
+    route: &ModelRoute,
+    grant: Grant<'_>,
+) -> Fallbacks<'s> {
+    let find = |name: &Option<String>| {
+        let name = name.as_ref().filter(|name| grant.allows(name))?;
+        snapshot.models.get(name)
+    };
+    let names = &route.failover.fallback;
+    Fallbacks {
+        context_length: find(&names.context_length),
+        content_policy: find(&names.content_policy),
+    }
 }
 
 /// The model's route, if it is configured and the caller may use it. The message names only models

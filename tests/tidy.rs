@@ -221,6 +221,7 @@ fn every_provider_and_policy_is_in_its_list() {
     listed.insert("routing", "POLICIES");
     // What policies are chosen by, and how it is tested.
     let no_policies = [
+        "backoff",
         "budget",
         "fleet",
         "health",

@@ -7,6 +7,7 @@ pub mod chat;
 pub mod embeddings;
 pub mod json;
 pub mod models;
+pub mod refusal;
 pub mod splice;
 pub mod usage;
 

@@ -55,6 +55,12 @@ pub(super) const POLICY: &str = "priority";
 pub(super) const WEIGHT: u32 = 1;
 /// All targets alike; 0 stays free for one to be tried before them.
 pub(super) const PRIORITY: u32 = 1;
+/// Ten minutes: how long OpenAI's SDKs wait by default.
+pub(super) const DEADLINE: Duration = Duration::from_secs(600);
+/// A request that all targets failed may have been paid for already: the user turns this on.
+pub(super) const RETRIES: u32 = 0;
+/// Holding a stream back delays its first token: the user turns this on.
+pub(super) const STREAM_HOLD: Duration = Duration::ZERO;
 /// Name of the embedding model in this process, as on Hugging Face.
 pub(super) const LOCAL_MODEL: &str = "all-MiniLM-L6-v2";
 

@@ -112,8 +112,8 @@ fn example_has_every_key() {
     let text = uncommented();
     let mut asked = String::from("zzzz = 1\n");
     for line in text.lines() {
-        let targets = line.replace("targets = [{", "targets = [{ zzzz = 1,");
-        asked.push_str(&targets);
+        let inline = line.replace("[{", "[{ zzzz = 1,");
+        asked.push_str(&inline.replace("= {", "= { zzzz = 1,"));
         asked.push('\n');
         if line.starts_with('[') {
             asked.push_str("zzzz = 1\n");
@@ -135,8 +135,9 @@ fn example_has_every_key() {
             assert!(in_use, "`{key}` of `{section}` is not in the example");
         }
     }
-    // Root, 8 single sections, 1 provider, 2 models with 1 target each, 2 keys.
-    assert_eq!(sections, 16);
+    // Root, 8 single sections, 1 provider, 3 models with 1 target each, 1 of them with
+    // fallbacks, 2 keys.
+    assert_eq!(sections, 19);
 }
 
 #[test]

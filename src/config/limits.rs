@@ -79,6 +79,12 @@ pub const WEIGHT: Bounds<u32> = bounds("WEIGHT", 1, 1_000_000);
 /// Priority of a target.
 pub const PRIORITY: Bounds<u32> = bounds("PRIORITY", 0, 1000);
 
+/// Times that targets which all failed are asked again.
+pub const RETRIES: Bounds<u32> = bounds("RETRIES", 0, 10);
+/// How long a stream's first bytes are held; longer would be no stream.
+pub const STREAM_HOLD: Bounds<Duration> =
+    bounds("STREAM_HOLD", Duration::ZERO, SECOND.saturating_mul(30));
+
 /// Time to live of a cached answer; the longest is 30 days.
 pub const CACHE_TTL: Bounds<Duration> = bounds(
     "CACHE_TTL",

@@ -8,6 +8,7 @@ use std::hash::Hash;
 use ring::digest;
 
 use super::KnownNames;
+use super::failover::{self, Named};
 use super::model::{Key, Model, Place, Provider, Target};
 use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
@@ -169,10 +170,11 @@ pub(super) fn models(
     let mut local = false;
     let sections = root.sections("models", &limits::MODELS);
     let mut models = Vec::new();
+    let mut named = Vec::new();
     for mut section in sections {
         let written = section.item("name").and_then(|item| item.text().ok());
         let name = written.unwrap_or_default().to_owned();
-        let model = model(section, &mut once, known, providers);
+        let model = model(section, &mut once, &mut named, known, providers);
         local |= model.as_ref().is_some_and(|model| {
             model
                 .targets
@@ -181,6 +183,8 @@ pub(super) fn models(
         });
         models.push(ModelEntry { name, model });
     }
+    let names: Vec<&str> = models.iter().map(|one: &ModelEntry| &*one.name).collect();
+    failover::check(named, &names);
     if root.item("models").is_none() {
         root.complain(
             "models",
@@ -206,6 +210,7 @@ pub(super) fn models(
 fn model<'a>(
     mut section: Section<'a>,
     once: &mut Once<'a, String>,
+    named: &mut Named<'a>,
     known: &KnownNames<'_>,
     providers: &[String],
 ) -> Option<Model> {
@@ -232,11 +237,13 @@ fn model<'a>(
         .into_iter()
         .filter_map(|section| target(section, own_name, providers))
         .collect();
+    let failover = failover::failover(&mut section, own_name, named);
     section.finish();
     Some(Model {
         name: name?,
         policy: policy.unwrap_or_else(|| defaults::POLICY.to_owned()),
         targets: (targets.len() == written).then_some(targets)?,
+        failover,
     })
 }
 

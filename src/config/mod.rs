@@ -4,6 +4,7 @@
 //! folder must not know what any setting does, nor import any other folder.
 
 mod defaults;
+mod failover;
 mod file;
 pub mod limits;
 mod lists;

@@ -168,6 +168,30 @@ pub struct Model {
     pub policy: String,
     /// Targets in the order of the file; at least one.
     pub targets: Vec<Target>,
+    /// What is done about slow and failing targets.
+    pub failover: Failover,
+}
+
+/// The keys of `[[models]]` about slow and failing targets.
+#[derive(Debug, Clone)]
+pub struct Failover {
+    /// Time from a request's arrival until its answer is there or its stream has begun.
+    pub deadline: Duration,
+    /// Times that targets which all failed are asked again, after a pause.
+    pub retries: u32,
+    /// How long the first bytes of a stream are held, so that a failure can be hidden; zero = not.
+    pub stream_hold: Duration,
+    /// Models to ask instead when a request is refused for its content.
+    pub fallback: Fallback,
+}
+
+/// `[models.fallback]`: names of models.
+#[derive(Debug, Clone)]
+pub struct Fallback {
+    /// When the request is longer than the context window.
+    pub context_length: Option<String>,
+    /// When the provider's content policy forbids it.
+    pub content_policy: Option<String>,
 }
 
 /// One entry of `targets`.

@@ -5,19 +5,20 @@ use super::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswe
 use super::core::Core;
 use super::failure::{self, Broken, Failed};
 use super::snapshot::{RemoteSite, TargetRoute};
-use super::trip::Trip;
 use super::underway::Underway;
+use super::watch::Watch;
+use crate::api::refusal::refusal;
 use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::head::ResponseHead;
-use crate::listener::Client;
-use crate::providers::Outgoing;
+use crate::providers::{Outgoing, Verdict};
+use crate::relay::probe::{Probe, begins_with_an_error};
 use crate::routing::health::Outcome;
 use crate::routing::retry_after::retry_after;
 use crate::runtime::{buffer, clock};
 use crate::telemetry::metrics::count;
-use crate::upstream::exchange::Piece;
-use crate::upstream::{Reply, exchange};
+use crate::upstream::exchange::{BodyFault, Piece};
+use crate::upstream::{Reply, UpstreamFault, exchange};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,22 @@ pub struct Asking<'a> {
     pub site: &'a Arc<RemoteSite>,
     /// What is asked.
     pub plan: &'a Plan<'a>,
+    /// How long the first bytes of a stream are held.
+    pub hold: Duration,
+}
+
+/// Bytes of a stream that are held at most; then it is relayed, however early.
+pub const HOLD_BYTES_MAX: usize = 256 * 1024;
+
+/// What asking one target took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    /// Attempts.
+    pub attempts: u32,
+    /// Time spent waiting for it.
+    pub waited: Duration,
+    /// From the request sent to its first byte.
+    pub first_byte: Option<Duration>,
 }
 
 impl Asking<'_> {
@@ -70,19 +87,22 @@ impl Asking<'_> {
     pub async fn attempt(
         &self,
         mut underway: Underway,
-        client: &mut Client,
-        trip: &mut Trip,
+        watch: &mut Watch<'_, '_>,
+        spent: &mut Spent,
     ) -> Result<Attempted, Failed> {
-        let Self { core, site, .. } = *self;
+        let Self {
+            core, site, plan, ..
+        } = *self;
+        let until = plan.patience.by;
         let mut request = self.request(underway.lane());
         let mut fresh = false;
         loop {
-            trip.attempts += 1;
+            spent.attempts += 1;
             let sent_at = clock::recent();
-            let endpoint = &site.endpoint;
-            let (outcome, sent, used) =
-                exchange(endpoint, &core.pool, request, fresh, client, reply_head).await;
-            request = sent;
+            let (endpoint, pool) = (&site.endpoint, &core.pool);
+            let (outcome, returned, used) =
+                exchange(endpoint, pool, request, fresh, until, watch, reply_head).await;
+            request = returned;
             {
                 let mut metrics = core.metrics.borrow_mut();
                 if used.reused {
@@ -96,19 +116,27 @@ impl Asking<'_> {
                 Ok(reply) => {
                     buffer::give(request);
                     let waited = reply.first_byte_at.saturating_duration_since(sent_at);
-                    trip.waited += waited;
-                    trip.first_byte = Some(waited);
-                    return self.read_reply(underway, reply, client, trip).await;
+                    spent.waited += waited;
+                    spent.first_byte = Some(waited);
+                    return self.read_reply(underway, reply, watch, spent).await;
                 }
                 Err(fault) => {
-                    trip.waited += clock::now().saturating_duration_since(sent_at);
+                    spent.waited += clock::now().saturating_duration_since(sent_at);
+                    if !matches!(fault, UpstreamFault::Interrupted(_)) && plan.patience.is_over() {
+                        self.tally("deadline");
+                        buffer::give(request);
+                        // The time was the request's, not the target's: only how long it was counts.
+                        underway.waited(core, plan.series());
+                        underway.end(core, Outcome::Abandoned);
+                        return Err(failure::late(site, &fault, &plan.patience));
+                    }
                     self.tally(fault.outcome());
                     if fault.retry() == Retry::OnFreshConnection && !fresh {
                         fresh = true;
                         continue;
                     }
                     buffer::give(request);
-                    underway.waited(core, self.plan.series());
+                    underway.waited(core, plan.series());
                     underway.end(core, failure::outcome_of_fault(&fault));
                     return Err(failure::failed(site, &fault));
                 }
@@ -127,32 +155,38 @@ impl Asking<'_> {
         &self,
         mut underway: Underway,
         mut reply: Reply<ReplyHead>,
-        client: &mut Client,
-        trip: &mut Trip,
+        watch: &mut Watch<'_, '_>,
+        spent: &mut Spent,
     ) -> Result<Attempted, Failed> {
         let Self {
             core,
             target,
             site,
             plan,
+            ..
         } = *self;
         let verdict = site.dialect.judge(reply.status);
         let is_stream = plan.streams && verdict.outcome == "ok" && reply.head.is_event_stream;
         let mut body = buffer::take(buffer::CLASS_BYTES[0]);
         let began_at = clock::recent();
-        let read = read_until(site, &mut reply, &mut body, is_stream, client).await;
-        trip.waited += clock::recent().saturating_duration_since(began_at);
+        let mut read = self
+            .read_until(&mut reply, &mut body, is_stream, watch)
+            .await;
+        if let (true, Ok(is_done)) = (is_stream, &read) {
+            underway.began(core);
+            read = self.hold(&mut reply, &mut body, *is_done, watch).await;
+        }
+        spent.waited += clock::recent().saturating_duration_since(began_at);
         let is_done = match read {
             Ok(is_done) => is_done,
             Err(broken) => {
                 self.tally(broken.outcome());
                 underway.end(core, broken.lesson());
-                return Err(failure::broken_answer(site, &broken));
+                return Err(failure::broken_answer(site, &broken, &plan.patience));
             }
         };
         if is_stream {
             self.tally("ok");
-            underway.began(core);
             return Ok(Attempted::Stream(Box::new(StreamAnswer {
                 target: target.label,
                 site: Arc::clone(site),
@@ -162,6 +196,24 @@ impl Asking<'_> {
                 is_done,
             })));
         }
+        self.judge(underway, reply, body, verdict)
+    }
+
+    /// A whole answer is there: it is passed on, or it is a failure.
+    fn judge(
+        &self,
+        mut underway: Underway,
+        reply: Reply<ReplyHead>,
+        body: Vec<u8>,
+        verdict: Verdict,
+    ) -> Result<Attempted, Failed> {
+        let Self {
+            core,
+            target,
+            site,
+            plan,
+            ..
+        } = *self;
         let status = reply.status;
         let outcome = failure::outcome_of(status, reply.head.wait);
         let is_json = reply.head.is_encoded || looks_like_json(&body);
@@ -181,6 +233,7 @@ impl Asking<'_> {
             target: target.label,
             status,
             head,
+            refusal: refusal(status, &body),
             body,
         };
         if verdict.retry == Retry::Never {
@@ -192,24 +245,66 @@ impl Asking<'_> {
             answer: Some(answer),
         })
     }
-}
 
-/// Reads the body: all of it, or of a stream the first piece. True when it is complete.
-async fn read_until(
-    site: &RemoteSite,
-    reply: &mut Reply<ReplyHead>,
-    body: &mut Vec<u8>,
-    first_only: bool,
-    client: &mut Client,
-) -> Result<bool, Broken> {
-    loop {
-        let by: Instant = clock::recent() + site.endpoint.limits.read;
-        match reply.read(body, by, client).await {
-            Ok(Piece::Done) => return Ok(true),
-            Ok(Piece::More) if first_only => return Ok(false),
-            Ok(Piece::More) if body.len() > ANSWER_BYTES_MAX => return Err(Broken::TooLarge),
-            Ok(Piece::More) => {}
-            Err(fault) => return Err(Broken::Body(fault)),
+    /// Reads the body: all of it, or of a stream the first piece. True when it is complete.
+    async fn read_until(
+        &self,
+        reply: &mut Reply<ReplyHead>,
+        body: &mut Vec<u8>,
+        first_only: bool,
+        watch: &mut Watch<'_, '_>,
+    ) -> Result<bool, Broken> {
+        let patience = &self.plan.patience;
+        loop {
+            let by: Instant = patience
+                .by
+                .min(clock::recent() + self.site.endpoint.limits.read);
+            match reply.read(body, by, watch).await {
+                Ok(Piece::Done) => return Ok(true),
+                Ok(Piece::More) if first_only => return Ok(false),
+                Ok(Piece::More) if body.len() > ANSWER_BYTES_MAX => return Err(Broken::TooLarge),
+                Ok(Piece::More) => {}
+                Err(BodyFault::Stalled) if patience.is_over() => return Err(Broken::Deadline),
+                Err(fault) => return Err(Broken::Body(fault)),
+            }
+        }
+    }
+
+    /// Holds the first bytes of a stream for as long as is configured: a failure that shows meanwhile
+    /// is none of the client's. True when the body is complete.
+    async fn hold(
+        &self,
+        reply: &mut Reply<ReplyHead>,
+        body: &mut Vec<u8>,
+        mut is_done: bool,
+        watch: &mut Watch<'_, '_>,
+    ) -> Result<bool, Broken> {
+        if self.hold.is_zero() {
+            let failed = begins_with_an_error(body);
+            return if failed {
+                Err(Broken::Stream("error event"))
+            } else {
+                Ok(is_done)
+            };
+        }
+        let until = self.plan.patience.by.min(clock::now() + self.hold);
+        let mut probe = Probe::default();
+        loop {
+            probe.look(body, is_done);
+            if probe.has_failed() {
+                return Err(Broken::Stream("error event"));
+            }
+            if is_done && !probe.is_complete() {
+                return Err(Broken::Stream("ended unfinished"));
+            }
+            if is_done || body.len() >= HOLD_BYTES_MAX || clock::now() >= until {
+                return Ok(is_done);
+            }
+            match reply.read(body, until, watch).await {
+                Ok(piece) => is_done = piece == Piece::Done,
+                Err(BodyFault::Stalled) => return Ok(false),
+                Err(fault) => return Err(Broken::Body(fault)),
+            }
         }
     }
 }

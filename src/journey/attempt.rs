@@ -4,23 +4,31 @@
 //! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
 //! `asking.rs`.
 
-use super::asking::{Asking, ReplyHead};
+use super::asking::{Asking, ReplyHead, Spent};
 use super::core::Core;
 use super::failure::{self, Failed};
+use super::patience::Patience;
 use super::snapshot::{ModelRoute, RemoteSite, Site};
 use super::trip::Trip;
-use super::underway::{self, Underway};
+use super::underway::{self, Turn, Underway};
+use super::watch::Watch;
+use crate::api::refusal::Refusal;
 use crate::api::splice::Edit;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::http::head::Headers;
 use crate::listener::Client;
 use crate::providers::Call;
-use crate::routing::fleet::Asked;
+use crate::routing::backoff;
+use crate::routing::fleet::{Asked, Member};
 use crate::routing::measure::Series;
+use crate::runtime::clock;
+use crate::runtime::io::{Interrupt, before};
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::{Name, ids};
 use crate::upstream::Reply;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +69,28 @@ pub struct Plan<'p> {
     pub passed_headers: Vec<u8>,
     /// Hash of who asks.
     pub asker: Option<u64>,
+    /// How long it may take.
+    pub patience: Patience,
+    /// Models for what is refused for its content.
+    pub fallbacks: Fallbacks<'p>,
+}
+
+/// The models to ask when a request is refused for its content.
+#[derive(Clone, Copy, Default)]
+pub struct Fallbacks<'s> {
+    /// When it is longer than the context window.
+    pub context_length: Option<&'s ModelRoute>,
+    /// When the content policy forbids it.
+    pub content_policy: Option<&'s ModelRoute>,
+}
+
+impl<'s> Fallbacks<'s> {
+    fn of(&self, refusal: Refusal) -> Option<&'s ModelRoute> {
+        match refusal {
+            Refusal::ContextLength => self.context_length,
+            Refusal::ContentPolicy => self.content_policy,
+        }
+    }
 }
 
 impl Plan<'_> {
@@ -80,6 +110,8 @@ pub struct WholeAnswer {
     pub head: ReplyHead,
     /// The body.
     pub body: Vec<u8>,
+    /// The request was refused for its content.
+    pub refusal: Option<Refusal>,
 }
 
 /// A stream whose first bytes are there.
@@ -131,7 +163,8 @@ pub fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
         .or_else(|| key.map(|key| xxh3_64(&key.number().to_le_bytes())))
 }
 
-/// Tries the targets of the first model, then of each further one.
+/// Tries the targets of the first model, then of each further one; all of them again as often as is
+/// configured; and the fallback model of what is refused for its content.
 ///
 /// # Errors
 /// The last target's fault.
@@ -142,74 +175,193 @@ pub async fn run(
     client: &mut Client,
     trip: &mut Trip,
 ) -> Result<Attempted, Fault> {
-    let mut last: Option<Failed> = None;
-    for (nth, route) in models.iter().enumerate() {
-        // What is spent is booked on the model that is asked.
-        trip.model = Some(route.name);
-        trip.fell_back = nth > 0;
-        if let Some(attempted) = try_model(core, route, plan, client, trip, &mut last).await {
-            return Ok(attempted);
-        }
-        if last.as_ref().is_some_and(Failed::is_final) {
-            break;
-        }
-    }
-    conclude(core, models, last, trip)
-}
-
-/// Tries the targets of a model.
-async fn try_model(
-    core: &Core,
-    route: &ModelRoute,
-    plan: &Plan<'_>,
-    client: &mut Client,
-    trip: &mut Trip,
-    last: &mut Option<Failed>,
-) -> Option<Attempted> {
-    let asked = Asked {
-        random: ids::random(),
-        asker: plan.asker,
-        series: plan.series(),
+    let mut search = Search {
+        core,
+        plan,
+        client: RefCell::new(client),
+        last: None,
+        round: 0,
     };
-    let order = underway::order(core, route, &asked);
-    for at in order.into_iter().map(usize::from) {
-        let (Some(target), Some(member)) = (route.targets.get(at), route.members.get(at)) else {
-            continue;
-        };
-        let Site::Remote(site) = &target.site else {
-            *last = Some(failure::not_a_chat_model(target));
-            continue;
-        };
-        // Once, and again as long as it has a key that is not set aside.
-        while underway::may_try(core, member, trip.attempts == 0) {
-            trip.target = Some(target.label);
-            trip.stage_done(core, Stage::Route);
-            let underway = Underway::begin(core, target.label, member);
-            let asking = Asking {
-                core,
-                target,
-                site,
-                plan,
-            };
-            let failed = match asking.attempt(underway, client, trip).await {
-                Ok(attempted) => return Some(attempted),
-                Err(failed) => failed,
-            };
-            trip.detail = Some(failed.detail.clone());
-            let (is_final, blames_key) = (failed.is_final(), failed.blames_key());
-            // That our key is refused is no news for the client if there is other news.
-            if last.is_none() || !failed.is_refusal() {
-                *last = Some(failed);
+    let retries = models.first().map_or(0, |route| route.failover.retries);
+    loop {
+        for (nth, route) in models.iter().enumerate() {
+            // What is spent is booked on the model that is asked.
+            trip.model = Some(route.name);
+            trip.fell_back = nth > 0;
+            if let Some(attempted) = search.try_model(route, trip).await {
+                return Ok(search.unless_refused(attempted, trip).await);
             }
-            if is_final {
-                return None;
-            }
-            if !blames_key || !underway::has_free_key(core, member) {
+            if search.is_over() {
                 break;
             }
         }
+        if search.round == retries || search.is_over() || !search.pause(models, trip).await {
+            break;
+        }
     }
-    None
+    conclude(core, models, search.last, trip)
+}
+
+/// The search for a target that answers.
+struct Search<'a, 'c> {
+    core: &'a Core,
+    plan: &'a Plan<'a>,
+    client: RefCell<&'c mut Client>,
+    /// The failure that is told if none answers.
+    last: Option<Failed>,
+    /// Times that all targets were asked.
+    round: u32,
+}
+
+impl Search<'_, '_> {
+    /// Tries the targets of a model.
+    async fn try_model(&mut self, route: &ModelRoute, trip: &mut Trip) -> Option<Attempted> {
+        let Self { core, plan, .. } = *self;
+        let asked = Asked {
+            random: ids::random(),
+            asker: plan.asker,
+            series: plan.series(),
+        };
+        let is_new = self.round == 0 && !trip.fell_back;
+        let order = underway::order(core, route, &asked, is_new);
+        for at in order.into_iter().map(usize::from) {
+            let (Some(target), Some(member)) = (route.targets.get(at), route.members.get(at))
+            else {
+                continue;
+            };
+            let Site::Remote(site) = &target.site else {
+                self.last = Some(failure::not_a_chat_model(target));
+                continue;
+            };
+            // Once, and again as long as it has a key that is not set aside.
+            while self.may_try(member, trip) {
+                if trip.attempts == 0 {
+                    trip.stage_done(core, Stage::Route);
+                }
+                trip.target = Some(target.label);
+                let asking = Asking {
+                    core,
+                    target,
+                    site,
+                    plan,
+                    hold: route.failover.stream_hold,
+                };
+                let failed = match self.ask(&asking, member, trip).await {
+                    Ok(attempted) => return Some(attempted),
+                    Err(failed) => failed,
+                };
+                let blames_key = failed.blames_key();
+                self.note(failed, trip);
+                if self.is_over() {
+                    return None;
+                }
+                if !blames_key || !underway::has_free_key(core, member) {
+                    break;
+                }
+            }
+        }
+        None
+    }
+
+    async fn ask(
+        &self,
+        asking: &Asking<'_>,
+        member: &Member,
+        trip: &mut Trip,
+    ) -> Result<Attempted, Failed> {
+        let underway = Underway::begin(self.core, asking.target.label, member);
+        let mut watch = Watch {
+            client: &self.client,
+            is_outrun: &Cell::new(false),
+        };
+        let mut spent = Spent::default();
+        let outcome = asking.attempt(underway, &mut watch, &mut spent).await;
+        trip.attempts += spent.attempts;
+        trip.waited += spent.waited;
+        trip.first_byte = spent.first_byte.or(trip.first_byte);
+        outcome
+    }
+
+    /// Whether the target may be asked (again).
+    fn may_try(&self, member: &Member, trip: &mut Trip) -> bool {
+        let turn = match self.round {
+            _ if trip.attempts == 0 => Turn::First,
+            0 => Turn::Next,
+            _ => Turn::Again,
+        };
+        let may = underway::may_try(self.core, member, turn);
+        if !may && turn != Turn::First {
+            // What the budget forbids here, an SDK must not do instead.
+            trip.should_retry = Some(false);
+        }
+        may
+    }
+
+    /// Keeps a failure, to be told if nothing better comes.
+    fn note(&mut self, mut failed: Failed, trip: &mut Trip) {
+        trip.detail = Some(failed.detail.clone());
+        if let (true, Some(last)) = (
+            failed.is_final() && self.plan.patience.is_over(),
+            &self.last,
+        ) {
+            failed.fault = failure::out_of_time(&self.plan.patience, Some(&last.fault));
+        }
+        // That our key is refused is no news for the client if there is other news.
+        if self.last.is_none() || !failed.is_refusal() {
+            self.last = Some(failed);
+        }
+    }
+
+    /// Nothing else may be tried.
+    fn is_over(&self) -> bool {
+        self.last.as_ref().is_some_and(Failed::is_final)
+    }
+
+    /// Waits before all targets are asked again; false if that cannot help, or not in time.
+    async fn pause(&mut self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
+        if self.last.as_ref().is_some_and(Failed::is_refusal) {
+            return false;
+        }
+        self.round += 1;
+        let asked = underway::limited_for(self.core, models);
+        let left = self.plan.patience.left();
+        let Some(pause) = backoff::pause(self.round, ids::random(), asked, left) else {
+            return false;
+        };
+        let began_at = clock::now();
+        let interrupted = before(
+            began_at + pause,
+            poll_fn(|cx| self.client.borrow_mut().poll_interrupt(cx)),
+        )
+        .await;
+        trip.waited += clock::now().saturating_duration_since(began_at);
+        if let Some(why) = interrupted {
+            self.note(failure::cut_short(why), trip);
+        }
+        interrupted.is_none()
+    }
+
+    /// The answer; or, if the request was refused for its content, that of the model for such cases.
+    async fn unless_refused(&mut self, attempted: Attempted, trip: &mut Trip) -> Attempted {
+        let Attempted::Whole(answer) = &attempted else {
+            return attempted;
+        };
+        let fallback = answer.refusal.and_then(|one| self.plan.fallbacks.of(one));
+        let Some(route) = fallback else {
+            return attempted;
+        };
+        let before = (trip.model, trip.fell_back, answer.target);
+        (trip.model, trip.fell_back) = (Some(route.name), true);
+        match self.try_model(route, trip).await {
+            Some(Attempted::Whole(other)) if other.refusal.is_some() => {}
+            Some(better) => return better,
+            None => {}
+        }
+        // The first refusal says more about the request than how its fallback failed.
+        (trip.model, trip.fell_back) = (before.0, before.1);
+        trip.target = Some(before.2);
+        attempted
+    }
 }
 
 /// What the client gets when no target answered.

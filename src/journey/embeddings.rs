@@ -1,7 +1,8 @@
 //! The trip of an embedding request: to a provider, or to the model in this process.
 
-use super::attempt::{self, Attempted, Plan};
+use super::attempt::{self, Attempted, Fallbacks, Plan};
 use super::core::Core;
+use super::patience::Patience;
 use super::snapshot::{ModelRoute, Site, Snapshot};
 use super::trip::Trip;
 use super::{find_model, reply};
@@ -48,11 +49,17 @@ pub async fn serve(
         streams: false,
         passed_headers: attempt::passed_headers(&request.head.headers, &trip.request_id),
         asker: attempt::asker(&request.head.headers, trip.key),
+        patience: Patience::new(&request.head.headers, route, trip.started_at)?,
+        // Vectors of another model cannot be compared with those of this one.
+        fallbacks: Fallbacks::default(),
     };
     if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
         let mut out = buffer::take(512 + answer.body.len());
         reply::begin_head(&mut out, answer.status, trip, client);
         out.extend_from_slice(&answer.head.passed);
+        if answer.status >= 400 {
+            reply::advise(&mut out, trip);
+        }
         let _ = reply::finish_whole(client, out, &answer.body).await;
         if (200..300).contains(&answer.status) {
             let usage = usage::in_answer(&answer.body);

@@ -2,6 +2,7 @@
 //! routing learns.
 
 use super::attempt::{ANSWER_BYTES_MAX, WholeAnswer};
+use super::patience::Patience;
 use super::snapshot::{RemoteSite, TargetRoute};
 use crate::error::{Fault, Retry};
 use crate::routing::health::Outcome;
@@ -101,6 +102,10 @@ pub enum Broken {
     TooLarge,
     /// Broken or interrupted.
     Body(BodyFault),
+    /// A stream that said by an event that it failed, or ended unfinished, before any of it was relayed.
+    Stream(&'static str),
+    /// The request's deadline passed.
+    Deadline,
 }
 
 impl Broken {
@@ -109,8 +114,12 @@ impl Broken {
         match self {
             Self::TooLarge => "too_large",
             Self::Body(BodyFault::Broken(_)) => "broken_off",
+            Self::Body(BodyFault::Stalled) => "stalled",
+            Self::Stream(_) => "stream_failed",
+            Self::Deadline => "deadline",
             Self::Body(BodyFault::Interrupted(Interruption::ClientGone)) => "client_gone",
             Self::Body(BodyFault::Interrupted(Interruption::Drained)) => "drained",
+            Self::Body(BodyFault::Interrupted(Interruption::Outrun)) => "outrun",
         }
     }
 
@@ -119,15 +128,23 @@ impl Broken {
         match self {
             // A large answer is the request's doing.
             Self::TooLarge => Outcome::Good,
-            Self::Body(BodyFault::Broken(_)) => Outcome::Unusable,
-            Self::Body(BodyFault::Interrupted(_)) => Outcome::Abandoned,
+            Self::Body(BodyFault::Broken(_) | BodyFault::Stalled) => Outcome::Unusable,
+            Self::Stream(_) => Outcome::StreamBroke,
+            Self::Body(BodyFault::Interrupted(_)) | Self::Deadline => Outcome::Abandoned,
         }
     }
 }
 
 /// The failure of an answer that could not be read.
-pub fn broken_answer(site: &RemoteSite, broken: &Broken) -> Failed {
+pub fn broken_answer(site: &RemoteSite, broken: &Broken, patience: &Patience) -> Failed {
     let provider = &site.provider;
+    let broke_off = || {
+        Fault::upstream(
+            502,
+            "upstream_broke_off",
+            format!("the provider `{provider}` broke off in the middle of its answer"),
+        )
+    };
     let (fault, detail) = match broken {
         Broken::TooLarge => (
             Fault::upstream(
@@ -137,14 +154,10 @@ pub fn broken_answer(site: &RemoteSite, broken: &Broken) -> Failed {
             ),
             "answer too large".to_owned(),
         ),
-        Broken::Body(BodyFault::Broken(why)) => (
-            Fault::upstream(
-                502,
-                "upstream_broke_off",
-                format!("the provider `{provider}` broke off in the middle of its answer"),
-            ),
-            why.clone(),
-        ),
+        Broken::Body(BodyFault::Broken(why)) => (broke_off(), why.clone()),
+        Broken::Body(BodyFault::Stalled) => (broke_off(), "stalled".to_owned()),
+        Broken::Stream(why) => (broke_off(), (*why).to_owned()),
+        Broken::Deadline => (out_of_time(patience, None), "out of time".to_owned()),
         Broken::Body(BodyFault::Interrupted(why)) => (interrupted(*why), "interrupted".to_owned()),
     };
     Failed {
@@ -154,15 +167,47 @@ pub fn broken_answer(site: &RemoteSite, broken: &Broken) -> Failed {
     }
 }
 
+/// The fault when the request's deadline has passed; nothing else is tried.
+pub fn out_of_time(patience: &Patience, last: Option<&Fault>) -> Fault {
+    Fault {
+        retry: Retry::Never,
+        ..patience.fault(last)
+    }
+}
+
+/// The failure of an exchange that the request's deadline ended.
+pub fn late(site: &RemoteSite, fault: &UpstreamFault, patience: &Patience) -> Failed {
+    Failed {
+        fault: out_of_time(patience, None),
+        detail: format!("{}: {fault}, out of time", site.provider),
+        answer: None,
+    }
+}
+
+/// The failure of a wait that was cut short.
+pub fn cut_short(why: Interruption) -> Failed {
+    Failed {
+        fault: interrupted(why),
+        detail: "interrupted".to_owned(),
+        answer: None,
+    }
+}
+
 /// The fault for a wait that was cut short; nothing else is tried.
 fn interrupted(why: Interruption) -> Fault {
     let fault = match why {
         Interruption::ClientGone => Fault::client(499, "client_gone", "the client hung up"),
-        Interruption::Drained => Fault::gateway(
-            503,
-            "shutting_down",
-            "the gateway is stopping and its drain deadline has passed",
-        ),
+        Interruption::Drained => Fault {
+            // Another process, or this one's successor.
+            retry_after: Some("1".into()),
+            ..Fault::gateway(
+                503,
+                "shutting_down",
+                "the gateway is stopping and its drain deadline has passed",
+            )
+        },
+        // Told to nobody: the one that came first is relayed.
+        Interruption::Outrun => Fault::gateway(500, "outrun", "another target answered first"),
     };
     Fault {
         retry: Retry::Never,

@@ -33,8 +33,8 @@ pub async fn whole(
     let mut out = buffer::take(512 + answer.body.len());
     reply::begin_head(&mut out, answer.status, trip, client);
     out.extend_from_slice(&answer.head.passed);
-    if trip.attempts > 1 && answer.status >= 400 {
-        encode::header(&mut out, "x-should-retry", b"false");
+    if answer.status >= 400 {
+        reply::advise(&mut out, trip);
     }
     // A client that is gone changes nothing: the answer is complete, paid for, and worth storing.
     let _ = reply::finish_whole(client, out, &answer.body).await;
@@ -177,8 +177,9 @@ async fn pump(
         match answer.reply.read(&mut arrived, by, client).await {
             Ok(piece) => is_done = piece == Piece::Done,
             Err(BodyFault::Interrupted(Interruption::ClientGone)) => return StreamEnd::Client,
-            Err(BodyFault::Interrupted(Interruption::Drained)) => return StreamEnd::Drained,
-            Err(BodyFault::Broken(why)) => {
+            Err(BodyFault::Interrupted(_)) => return StreamEnd::Drained,
+            Err(fault @ (BodyFault::Broken(_) | BodyFault::Stalled)) => {
+                let why = fault.why();
                 return StreamEnd::Upstream(Fault::upstream(
                     502,
                     "upstream_broke_off",

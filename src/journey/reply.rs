@@ -101,12 +101,18 @@ pub async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
     if let Some(allow) = fault.allow {
         encode::header(&mut out, "allow", allow.as_bytes());
     }
-    match trip.should_retry {
-        Some(true) => encode::header(&mut out, "x-should-retry", b"true"),
-        None if trip.attempts <= 1 => {}
-        // The targets were tried here already: an SDK's own retries would multiply them.
-        _ => encode::header(&mut out, "x-should-retry", b"false"),
-    }
+    advise(&mut out, trip);
     // A client that is gone needs no answer.
     let _ = finish_whole(client, out, body.as_bytes()).await;
+}
+
+/// What an SDK should do about an error (openai-python, `_should_retry`): where it is not said, the SDK
+/// goes by the status and `retry-after`.
+pub fn advise(out: &mut Vec<u8>, trip: &Trip) {
+    match trip.should_retry {
+        Some(true) => encode::header(out, "x-should-retry", b"true"),
+        None if trip.attempts <= 1 => {}
+        // The targets were tried here already: an SDK's own retries would multiply them.
+        _ => encode::header(out, "x-should-retry", b"false"),
+    }
 }

@@ -1,7 +1,7 @@
 //! The configuration as the data plane uses it: immutable, swapped whole on reload.
 
 use crate::admission::KeyTable;
-use crate::config::model::{Config, Model, Place, Provider as ProviderConfig, Secret};
+use crate::config::model::{Config, Failover, Model, Place, Provider as ProviderConfig, Secret};
 use crate::providers::{Provider, provider};
 use crate::routing::fleet::Member;
 use crate::routing::{RoutingPolicy, policy};
@@ -40,6 +40,8 @@ pub struct ModelRoute {
     pub members: Vec<Member>,
     /// Its targets, in the same order.
     pub targets: Vec<TargetRoute>,
+    /// What is done about slow and failing ones.
+    pub failover: Failover,
 }
 
 /// One target.
@@ -230,5 +232,6 @@ fn model_route(
         slot: registry.model(&model.name),
         members,
         targets,
+        failover: model.failover.clone(),
     })
 }

@@ -16,21 +16,51 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The targets to try, as their places in the model. Small: it is held as long as the request.
-pub fn order(core: &Core, route: &ModelRoute, asked: &Asked) -> ArrayVec<u8, TARGETS_MAX> {
+/// The targets to try, as their places in the model; `is_new` for a request that was not routed
+/// before. Small: it is held as long as the request.
+pub fn order(
+    core: &Core,
+    route: &ModelRoute,
+    asked: &Asked,
+    is_new: bool,
+) -> ArrayVec<u8, TARGETS_MAX> {
     let mut fleet = core.fleet.borrow_mut();
     let now_us = core.now_us();
-    let routed = fleet.route(route.slot, &route.members, route.policy, asked, now_us);
+    let ModelRoute {
+        slot,
+        members,
+        policy,
+        ..
+    } = route;
+    let routed = if is_new {
+        fleet.route(*slot, members, *policy, asked, now_us)
+    } else {
+        fleet.route_again(*slot, members, *policy, asked, now_us)
+    };
     let places = routed.order.iter();
     places.filter_map(|at| u8::try_from(*at).ok()).collect()
 }
 
+/// How often a target may have been asked already by a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing was asked yet.
+    First,
+    /// Others were asked.
+    Next,
+    /// All were asked, this one too.
+    Again,
+}
+
 /// Whether an attempt may be made at a target; counts it if the retry budget forbids it.
-pub fn may_try(core: &Core, member: &Member, is_first: bool) -> bool {
-    let may = core
-        .fleet
-        .borrow_mut()
-        .may_try(member, is_first, core.now_us());
+pub fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
+    let now_us = core.now_us();
+    let mut fleet = core.fleet.borrow_mut();
+    let may = match turn {
+        Turn::First => fleet.may_try(member, true, now_us),
+        Turn::Next => fleet.may_try(member, false, now_us),
+        Turn::Again => fleet.may_repeat(member, now_us),
+    };
     core.metrics.borrow_mut().retries_refused += u64::from(!may);
     may
 }

@@ -2,6 +2,7 @@
 //!
 //! No sockets here; `journey` moves the bytes.
 
+pub mod probe;
 pub mod stream;
 
 pub use stream::StreamRelay;

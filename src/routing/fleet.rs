@@ -150,7 +150,7 @@ impl Tier {
 }
 
 impl Fleet {
-    /// Orders the targets of the model in place `model` for a request.
+    /// Orders the targets of the model in place `model` for a request that came.
     pub fn route(
         &mut self,
         model: usize,
@@ -160,6 +160,18 @@ impl Fleet {
         now_us: u64,
     ) -> Route {
         self.budget.earn();
+        self.route_again(model, members, policy, asked, now_us)
+    }
+
+    /// Orders the targets of a model for a request that was routed before, elsewhere or earlier.
+    pub fn route_again(
+        &mut self,
+        model: usize,
+        members: &[Member],
+        policy: &dyn RoutingPolicy,
+        asked: &Asked,
+        now_us: u64,
+    ) -> Route {
         let facts = Facts {
             random: asked.random,
             turn: self.next_turn(model),
@@ -205,6 +217,13 @@ impl Fleet {
             return false;
         }
         self.budget.spend()
+    }
+
+    /// Whether an attempt may be made at a target that this request was sent to before: always paid for.
+    pub fn may_repeat(&mut self, member: &Member, now_us: u64) -> bool {
+        let health = &self.target(member).health;
+        let is_full = health.phase(now_us) == Phase::HalfOpen && !health.may_probe(now_us);
+        !is_full && self.budget.spend()
     }
 
     /// Whether the target has a key that may be used, so that another of its keys can be tried.

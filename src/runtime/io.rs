@@ -387,6 +387,8 @@ pub enum Interruption {
     ClientGone,
     /// The process stops and its drain deadline has passed.
     Drained,
+    /// What is awaited is no longer needed: it came from elsewhere.
+    Outrun,
 }
 
 /// Something that may cut a wait short; polled beside the awaited operation on the same task.

@@ -49,6 +49,7 @@ impl UpstreamFault {
             Self::Malformed(_) => "malformed",
             Self::Interrupted(Interruption::ClientGone) => "client_gone",
             Self::Interrupted(Interruption::Drained) => "drained",
+            Self::Interrupted(Interruption::Outrun) => "outrun",
         }
     }
 
@@ -103,10 +104,24 @@ pub enum Piece {
 /// Why a body could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyFault {
-    /// It ended, stalled or broke in the middle.
+    /// It ended or broke in the middle.
     Broken(String),
+    /// Nothing came in time; what comes later can still be read.
+    Stalled,
     /// The wait was cut short by the client or by a stop.
     Interrupted(Interruption),
+}
+
+impl BodyFault {
+    /// Why, for the operator.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Broken(why) => why,
+            Self::Stalled => "deadline passed",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
 }
 
 /// What one attempt used.
@@ -120,6 +135,7 @@ pub struct Used {
 
 /// Sends `request` (head and body) and waits for the head of the answer. A pooled connection is
 /// taken when `fresh` is false and one is there. The request's buffer is handed back for a retry.
+/// Nothing of it takes longer than until `until`, whatever the endpoint's own limits.
 /// `read_head` takes what is needed from the answer's head while it is parsed.
 ///
 /// # Errors
@@ -129,6 +145,7 @@ pub async fn exchange<H>(
     pool: &RefCell<Pool>,
     request: Vec<u8>,
     fresh: bool,
+    until: Instant,
     client: &mut impl Interrupt,
     read_head: impl Fn(&ResponseHead<'_>) -> H,
 ) -> (Result<Reply<H>, UpstreamFault>, Vec<u8>, Used) {
@@ -145,7 +162,7 @@ pub async fn exchange<H>(
     let stream = match pooled {
         Some(stream) => stream,
         // On the heap: rare, and its state larger than the rest of an exchange.
-        None => match Box::pin(dial(endpoint, client)).await {
+        None => match Box::pin(dial(endpoint, until, client)).await {
             Ok(stream) => {
                 used.connect = Some(clock::now().saturating_duration_since(began_at));
                 stream
@@ -154,7 +171,7 @@ pub async fn exchange<H>(
         },
     };
     let mut stream = stream;
-    let by = clock::recent() + endpoint.limits.first_byte;
+    let by = until.min(clock::recent() + endpoint.limits.first_byte);
     let (sent, request) = stream.write_all(request, by).await;
     if let Err(fault) = sent {
         let fault = match fault {
@@ -169,12 +186,16 @@ pub async fn exchange<H>(
     (reply, request, used)
 }
 
-async fn dial(endpoint: &Endpoint, client: &mut impl Interrupt) -> Result<Stream, UpstreamFault> {
+async fn dial(
+    endpoint: &Endpoint,
+    until: Instant,
+    client: &mut impl Interrupt,
+) -> Result<Stream, UpstreamFault> {
     let address = endpoint
         .addresses()
         .pick()
         .map_err(UpstreamFault::NoAddress)?;
-    let by = clock::now() + endpoint.limits.connect;
+    let by = until.min(clock::now() + endpoint.limits.connect);
     let socket = unless_interrupted(client, connect(address, by))
         .await?
         .map_err(|fault| UpstreamFault::Connect(format!("{address}: {fault}")))?;
@@ -183,7 +204,7 @@ async fn dial(endpoint: &Endpoint, client: &mut impl Interrupt) -> Result<Stream
     };
     let session = Session::client(settings, &endpoint.url.host)
         .map_err(|_| UpstreamFault::Tls("the host is not a valid TLS name".into()))?;
-    let by = clock::now() + endpoint.limits.tls;
+    let by = until.min(clock::now() + endpoint.limits.tls);
     // Not raced against the client: a handshake in flight owns a write, which must not be dropped.
     Stream::handshake(socket, session, by)
         .await
@@ -372,6 +393,7 @@ impl<H> Reply<H> {
                 }
                 Ok(_) => {}
                 Err(Stop::Interrupted(why)) => return Err(BodyFault::Interrupted(why)),
+                Err(Stop::Io(IoFault::Deadline)) => return Err(BodyFault::Stalled),
                 Err(Stop::Io(fault)) => return Err(BodyFault::Broken(fault.to_string())),
             }
         }

@@ -11,6 +11,7 @@ mod drain;
 mod failover;
 mod framing;
 mod local_model;
+mod patience;
 mod reload;
 mod routing;
 mod scoping;

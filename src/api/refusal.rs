@@ -1,0 +1,156 @@
+//! Why a provider refused a request for its content: whether another model may take it. It must not
+//! know what is done about it.
+
+use serde::Deserialize;
+
+/// A class of refusals that another model may not share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request is longer than the model's context window.
+    ContextLength,
+    /// The provider's content policy forbids it.
+    ContentPolicy,
+}
+
+/// Codes and types by which providers say so: OpenAI and those like it (`context_length_exceeded`,
+/// `content_policy_violation`, `invalid_prompt`), Azure (`content_filter`,
+/// `ResponsibleAIPolicyViolation`), OpenAI's Responses (`string_above_max_length`), llama.cpp
+/// (`exceed_context_size_error`), DashScope (`data_inspection_failed`).
+const CODES: [(&str, Refusal); 7] = [
+    ("context_length_exceeded", Refusal::ContextLength),
+    ("string_above_max_length", Refusal::ContextLength),
+    ("exceed_context_size_error", Refusal::ContextLength),
+    ("content_filter", Refusal::ContentPolicy),
+    ("content_policy_violation", Refusal::ContentPolicy),
+    ("ResponsibleAIPolicyViolation", Refusal::ContentPolicy),
+    ("data_inspection_failed", Refusal::ContentPolicy),
+];
+
+/// Words, in lower case, of those that have no code of their own: Anthropic, vLLM and Mistral, Gemini,
+/// Bedrock; then Anthropic, OpenAI, DeepSeek.
+const WORDS: [(&str, Refusal); 8] = [
+    ("prompt is too long", Refusal::ContextLength),
+    ("maximum context length", Refusal::ContextLength),
+    (
+        "exceeds the maximum number of tokens",
+        Refusal::ContextLength,
+    ),
+    ("input is too long", Refusal::ContextLength),
+    ("content filtering policy", Refusal::ContentPolicy),
+    ("content management policy", Refusal::ContentPolicy),
+    ("our usage policy", Refusal::ContentPolicy),
+    ("content exists risk", Refusal::ContentPolicy),
+];
+
+/// An error's envelope: what is in it stands at the top (vLLM, Mistral) or under `error` (all others).
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Envelope {
+    error: serde_json::Value,
+    #[serde(flatten)]
+    top: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What kind of refusal an answer with this status and body is; `None` for every other answer.
+#[must_use]
+pub fn refusal(status: u16, body: &[u8]) -> Option<Refusal> {
+    if !matches!(status, 400 | 413 | 422) {
+        return None;
+    }
+    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    let top = serde_json::Value::Object(envelope.top);
+    let found = [&envelope.error, &top]
+        .into_iter()
+        .find_map(|error| by_code(error).or_else(|| by_words(error)));
+    found.or((status == 413).then_some(Refusal::ContextLength))
+}
+
+fn by_code(error: &serde_json::Value) -> Option<Refusal> {
+    let codes = [&error["code"], &error["type"], &error["innererror"]["code"]];
+    codes
+        .into_iter()
+        .filter_map(serde_json::Value::as_str)
+        .find_map(|said| {
+            let named = CODES.iter().find(|(code, _)| *code == said);
+            named.map(|(_, refusal)| *refusal)
+        })
+}
+
+fn by_words(error: &serde_json::Value) -> Option<Refusal> {
+    let said = error.as_str().or_else(|| error["message"].as_str())?;
+    let said = said.to_lowercase();
+    let named = WORDS.iter().find(|(words, _)| said.contains(words));
+    named.map(|(_, refusal)| *refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_providers_say_is_understood() {
+        use Refusal::{ContentPolicy, ContextLength};
+        let cases = [
+            // OpenAI
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 128000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+                Some(ContextLength),
+            ),
+            (
+                400,
+                r#"{"error":{"message":"x","type":"image_generation_user_error","code":"content_policy_violation"}}"#,
+                Some(ContentPolicy),
+            ),
+            // Azure
+            (
+                400,
+                r#"{"error":{"message":"The response was filtered","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+                Some(ContentPolicy),
+            ),
+            // Anthropic
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 208310 tokens > 200000 maximum"}}"#,
+                Some(ContextLength),
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}"#,
+                Some(ContentPolicy),
+            ),
+            // vLLM
+            (
+                400,
+                r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens","type":"BadRequestError","code":400}"#,
+                Some(ContextLength),
+            ),
+            // Gemini
+            (
+                400,
+                r#"{"error":{"code":400,"message":"The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}"#,
+                Some(ContextLength),
+            ),
+            // llama.cpp
+            (
+                400,
+                r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#,
+                Some(ContextLength),
+            ),
+            (413, r#"{"error":"too large"}"#, Some(ContextLength)),
+            // Others
+            (
+                400,
+                r#"{"error":{"message":"'temperature' is too high","code":"invalid_value"}}"#,
+                None,
+            ),
+            (404, r#"{"error":{"code":"context_length_exceeded"}}"#, None),
+            (429, r#"{"error":{"code":"context_length_exceeded"}}"#, None),
+            (400, "no JSON", None),
+            (400, "[1]", None),
+        ];
+        for (status, body, expected) in cases {
+            assert_eq!(refusal(status, body.as_bytes()), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a model does about slow and failing targets: the keys of a `[[models]]` section for that.
+//!
+//! It must not know the rest of that section (`lists.rs`).
+
+use super::model::{Failover, Fallback};
+use super::problem::Complaint;
+use super::reader::{Item, Section, suggest};
+use super::{defaults, limits};
+
+/// Names of fallback models as written, to be looked up once every model was read.
+pub(super) type Named<'a> = Vec<(Item<'a>, String)>;
+
+/// The keys of the model called `own_name`; the models they name go to `named`.
+pub(super) fn failover<'a>(
+    section: &mut Section<'a>,
+    own_name: &str,
+    named: &mut Named<'a>,
+) -> Failover {
+    Failover {
+        deadline: section.duration("deadline", defaults::DEADLINE, &limits::TIMEOUT),
+        retries: section.number("retries", defaults::RETRIES, &limits::RETRIES),
+        stream_hold: section.duration("stream_hold", defaults::STREAM_HOLD, &limits::STREAM_HOLD),
+        fallback: fallback(section.section("fallback"), own_name, named),
+    }
+}
+
+fn fallback<'a>(mut section: Section<'a>, own_name: &str, named: &mut Named<'a>) -> Fallback {
+    let mut model = |key| {
+        section.read(key, |item| {
+            let name = item.text()?.to_owned();
+            if name == own_name {
+                return Err(Complaint::new(
+                    format!("`{name}` is this model itself"),
+                    "name another model, one that takes what this one refuses",
+                ));
+            }
+            named.push((item.clone(), name.clone()));
+            Ok(name)
+        })
+    };
+    let fallback = Fallback {
+        context_length: model("context_length"),
+        content_policy: model("content_policy"),
+    };
+    section.finish();
+    fallback
+}
+
+/// Reports each of `named` that is no model.
+pub(super) fn check(named: Named<'_>, models: &[&str]) {
+    for (item, name) in named {
+        if !models.contains(&name.as_str()) {
+            item.complain(Complaint::new(
+                format!("there is no model `{name}`"),
+                suggest(&name, || models.iter().copied()),
+            ));
+        }
+    }
+}
