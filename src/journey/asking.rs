@@ -200,6 +200,8 @@ impl Asking<'_> {
     }
 
     /// A whole answer is there: it is passed on, or it is a failure.
+    // Either result holds a whole answer, so neither is larger.
+    #[allow(clippy::result_large_err)]
     fn judge(
         &self,
         mut underway: Underway,
