@@ -26,7 +26,12 @@ fn journeys(criterion: &mut Criterion) {
             ("stored", true, WHOLE, true),
             ("exact hit", true, WHOLE, false),
         ] {
-            let gateway = gateway(folder.path(), driver, provider(answer), cache);
+            let gateway = gateway(
+                folder.path(),
+                driver,
+                provider(answer),
+                &format!("enabled = {cache}"),
+            );
             let mut client = Client::new(gateway, what == "a stream of 50");
             client.ask(true);
             criterion.bench_function(&format!("journey/{what}, {driver}"), |bencher| {

@@ -52,7 +52,12 @@ fn a_warm_request_allocates_within_its_bound() {
     for driver in ["io_uring", "epoll"] {
         for (what, cache, tokens, bound) in BOUNDS {
             let provider = provider(tokens.map_or(WHOLE, stream_of));
-            let gateway = gateway(folder.path(), driver, provider, cache);
+            let gateway = gateway(
+                folder.path(),
+                driver,
+                provider,
+                &format!("enabled = {cache}"),
+            );
             let mut client = Client::new(gateway, tokens.is_some());
             let taken = count(&mut client, what != "answered from the cache");
             println!("{driver}: a request {what}: {taken} allocations");

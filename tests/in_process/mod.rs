@@ -1,5 +1,6 @@
 //! The gateway inside the process that measures it, with a provider and a client that allocate nothing
 //! per request.
+#![allow(dead_code)] // Each who includes it takes a part.
 
 use ringside::control::{self, Options};
 use std::io::{Read, Write};
@@ -49,8 +50,8 @@ pub fn provider(answer: &'static str) -> SocketAddr {
     address
 }
 
-/// Starts the gateway in this process; it ends with it.
-pub fn gateway(folder: &Path, driver: &str, provider: SocketAddr, cache: bool) -> SocketAddr {
+/// Starts the gateway in this process, with more keys for its table `[cache]`; it ends with it.
+pub fn gateway(folder: &Path, driver: &str, provider: SocketAddr, cache: &str) -> SocketAddr {
     let free = || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
@@ -66,18 +67,18 @@ pub fn gateway(folder: &Path, driver: &str, provider: SocketAddr, cache: bool) -
         listen = "{admin}"
         [log]
         requests = false
-        [cache]
-        enabled = {cache}
-        memory_max = "16MiB"
         [[providers]]
         name = "p"
         base_url = "http://{provider}/v1"
         [[models]]
         name = "m"
         targets = [{{ provider = "p" }}]
+        [cache]
+        memory_max = "16MiB"
+        {cache}
         "#
     );
-    let path = folder.join(format!("{driver}-{cache}.toml"));
+    let path = folder.join(format!("{}.toml", listen.port()));
     std::fs::write(&path, text).unwrap();
     let config = control::check(&path).unwrap_or_else(|problems| panic!("{problems}"));
     std::thread::spawn(|| control::serve(Options { config, path: None }));
