@@ -17,7 +17,7 @@ const ASKED: &str = "What should I do when my new card hasn't arrived?";
 
 /// Model runs that are queued together, so that no hand-over is counted.
 const RUNS: u32 = 8;
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 100;
 
 /// A stored question is put into the index behind the answer.
 const INDEXED_WITHIN: Duration = Duration::from_millis(500);
@@ -55,10 +55,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let began_at = Instant::now();
         run_model(&workshop);
         bare.push(began_at.elapsed() / RUNS);
-        let began_at = Instant::now();
-        let answer = ask(&mut stream, ASKED);
-        hits.push(began_at.elapsed());
-        assert!(answer.contains("x-ringside-cache: semantic"), "{answer}");
+        // As often, so that neither finds more of its copy of the model in the CPU's caches.
+        for _ in 0..RUNS {
+            let began_at = Instant::now();
+            let answer = ask(&mut stream, ASKED);
+            hits.push(began_at.elapsed());
+            assert!(answer.contains("x-ringside-cache: semantic"), "{answer}");
+        }
     }
     let p50 = |times: &mut Vec<Duration>| {
         times.sort_unstable();
@@ -67,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (bare, hit) = (p50(&mut bare), p50(&mut hits));
     let ratio = hit.as_secs_f64() / bare.as_secs_f64();
     println!(
-        "one run of the model {bare:?}, a hit by meaning over HTTP {hit:?}: {ratio:.2} times (p50 of {ROUNDS})"
+        "one run of the model {bare:?}, a hit by meaning over HTTP {hit:?}: {ratio:.2} times (p50)"
     );
     Ok(())
 }
