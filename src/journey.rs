@@ -10,9 +10,11 @@ mod caching;
 pub mod core;
 mod embeddings;
 mod failure;
+mod inflow;
 mod patience;
 mod relaying;
 mod reply;
+mod sharing;
 pub mod snapshot;
 mod trip;
 mod underway;
@@ -21,8 +23,10 @@ mod watch;
 pub use self::attempt::ANSWER_BYTES_MAX;
 use self::attempt::{Attempted, Fallbacks, Plan};
 use self::caching::CacheTrip;
-use self::core::Core;
+use self::core::{Core, InForce};
+use self::inflow::Inflow;
 use self::patience::Patience;
+use self::sharing::Boarded;
 use self::snapshot::{ModelRoute, Snapshot};
 use self::trip::Trip;
 use crate::admission::Grant;
@@ -43,12 +47,13 @@ pub struct Journey {
 
 impl Serve for Journey {
     async fn serve(&self, request: &Request<'_>, client: &mut Client) {
-        let core = &*self.core;
+        let core = &self.core;
         let snapshot = core.snapshot();
         let mut trip = Trip::begin(request);
         if let Err(fault) = travel(core, &snapshot, request, client, &mut trip).await {
             reply::fault(client, &mut trip, &fault).await;
         }
+        client.company = None;
         trip.end(core, snapshot.config.log.requests);
     }
 
@@ -61,8 +66,8 @@ impl Serve for Journey {
 
 /// The trip of any request: which operation, who calls, and on.
 async fn travel(
-    core: &Core,
-    snapshot: &Snapshot,
+    core: &Rc<Core>,
+    snapshot: &InForce,
     request: &Request<'_>,
     client: &mut Client,
     trip: &mut Trip,
@@ -89,8 +94,8 @@ async fn travel(
 
 /// The trip of a chat completion.
 async fn chat(
-    core: &Core,
-    snapshot: &Snapshot,
+    core: &Rc<Core>,
+    snapshot: &InForce,
     request: &Request<'_>,
     grant: Grant<'_>,
     client: &mut Client,
@@ -98,7 +103,7 @@ async fn chat(
 ) -> Result<(), Fault> {
     // Read and admit.
     let headers = &request.head.headers;
-    let mut cache = CacheTrip::new(core, &snapshot.config.cache, headers)?;
+    let mut cache = CacheTrip::new(core, snapshot, headers)?;
     let mut chat = {
         let mut scratch = core.scratch.borrow_mut();
         api::chat::read_chat(request.body, &mut scratch, cache.is_on())?
@@ -120,7 +125,7 @@ async fn chat(
     trip.stage_done(core, Stage::Semantic);
     cache.refuse_unless_upstream_allowed()?;
 
-    // Route, exchange, relay.
+    // Share the same request's call in flight, or route, exchange, relay.
     let plan = Plan {
         call: Call::Chat,
         body: request.body,
@@ -132,17 +137,22 @@ async fn chat(
         patience: Patience::new(headers, route, trip.started_at)?,
         fallbacks: find_fallbacks(snapshot, route, grant),
     };
-    let attempted = attempt::run(core, &models, &plan, client, trip).await?;
+    let lead = match sharing::board(core, &mut cache, &models, &plan, &chat, client, trip).await? {
+        Boarded::Served => return Ok(()),
+        Boarded::Calls(lead) => lead,
+    };
+    let attempted = attempt::run(core, &models, &plan, client, trip).await;
+    let attempted = sharing::tell_fault(lead.as_ref(), attempted, trip)?;
     if trip.fell_back {
         cache.store_nothing();
     }
     match attempted {
         Attempted::Whole(answer) => {
-            relaying::whole(answer, &mut cache, client, trip).await;
+            relaying::whole(answer, cache, lead, client, trip).await;
         }
         Attempted::Stream(stream) => {
-            let wants_usage = chat.wants_usage;
-            relaying::stream(core, stream, wants_usage, &mut cache, client, trip).await;
+            let inflow = Inflow::new(core, stream, chat.wants_usage, cache, lead);
+            relaying::stream(core, inflow, client, trip).await;
         }
     }
     Ok(())

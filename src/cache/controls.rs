@@ -65,6 +65,25 @@ pub fn read_controls(
     Ok(controls)
 }
 
+/// Reads `x-ringside-coalesce`: false for `off`, which asks for a call of its own.
+///
+/// # Errors
+/// 400 naming the header.
+pub fn read_coalesce(value: Option<&str>) -> Result<bool, Fault> {
+    match value
+        .map(|text| text.trim().to_ascii_lowercase())
+        .as_deref()
+    {
+        None | Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(_) => Err(Fault::client(
+            400,
+            "invalid_header",
+            "`x-ringside-coalesce` must be `on` or `off`",
+        )),
+    }
+}
+
 fn seconds(text: &str) -> Option<Duration> {
     let text = text.trim();
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
@@ -91,6 +110,14 @@ mod tests {
         assert!(read("no-store").no_store && read("no-store").no_lookup);
         assert!(read("only-if-cached").only_if_cached);
         assert_eq!(read("max-age=3"), Controls::default());
+    }
+
+    #[test]
+    fn a_call_of_ones_own() {
+        assert_eq!(read_coalesce(Some(" OFF")).ok(), Some(false));
+        assert_eq!(read_coalesce(None).ok(), Some(true));
+        assert_eq!(read_coalesce(Some("on")).ok(), Some(true));
+        assert_eq!(read_coalesce(Some("no")).unwrap_err().status, 400);
     }
 
     #[test]

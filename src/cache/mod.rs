@@ -5,6 +5,8 @@
 pub mod answer;
 pub mod controls;
 pub mod entry;
+pub mod flight;
+pub mod flights;
 pub mod semantic;
 pub mod store;
 pub mod verify;
@@ -12,5 +14,6 @@ pub mod verify;
 pub use answer::Answer;
 pub use controls::Controls;
 pub use entry::{Entry, Key};
+pub use flights::Flights;
 pub use semantic::Semantic;
 pub use store::Store;

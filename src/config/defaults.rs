@@ -74,6 +74,8 @@ pub(super) const CACHE_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(super) const CACHE_ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// No key ever sees what another asked, unless the user says so.
 pub(super) const CACHE_SCOPE: TenantScope = TenantScope::Key;
+/// The answer would be served to the later request from the exact tier a moment after.
+pub(super) const CACHE_COALESCE: bool = true;
 /// A similar question may have another answer: the user turns this on.
 pub(super) const SEMANTIC_MODE: SemanticMode = SemanticMode::Off;
 /// One wrong answer in a hundred cached ones, at most.

@@ -181,6 +181,7 @@ fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
             defaults::CACHE_SCOPE,
             &[("key", TenantScope::Key), ("team", TenantScope::Team)],
         ),
+        coalesce: section.flag("coalesce", defaults::CACHE_COALESCE),
         semantic: semantic(section.section("semantic"), known),
     };
     if cache.entry_bytes_max > cache.memory_bytes_max {

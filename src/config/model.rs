@@ -242,6 +242,8 @@ pub struct Cache {
     pub entry_bytes_max: usize,
     /// Who shares entries.
     pub scope: TenantScope,
+    /// Identical requests in flight share one upstream call.
+    pub coalesce: bool,
     /// Semantic tier.
     pub semantic: Semantic,
 }

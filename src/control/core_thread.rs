@@ -160,7 +160,7 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
     {
         let mut metrics = core.metrics.borrow_mut();
         metrics.connections_accepted += 1;
-        let open = core.drain.connections() as u64 + 1;
+        let open = core.connections() as u64 + 1;
         metrics.connections_open_high = metrics.connections_open_high.max(open);
     }
     let on_panic = Rc::clone(core);
@@ -212,7 +212,7 @@ async fn sweep(core: Rc<Core>) {
 
 fn numbers(core: &Core) -> CoreMetrics {
     let mut metrics = core.metrics.borrow().clone();
-    metrics.connections_open = core.drain.connections() as u64;
+    metrics.connections_open = core.connections() as u64;
     metrics.upstream_idle = core.pool.borrow().len() as u64;
     core.look_at_targets(&mut metrics);
     let (now, high) = buffer::pooled_bytes();

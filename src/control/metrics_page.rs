@@ -1,7 +1,10 @@
 //! `/metrics`: the cores' numbers, and one gauge with its limit for each bounded thing.
 
 use super::Plane;
+use crate::cache::flight::ALL_STREAM_BYTES_MAX;
+use crate::cache::flights::FLIGHTS_MAX;
 use crate::telemetry::prometheus::{Page, float};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The page.
 pub async fn page(plane: &Plane) -> String {
@@ -86,6 +89,7 @@ fn bounded(plane: &Plane, page: &mut Page) {
         "Bytes the cache may take.",
         shared.store.bytes_max(),
     );
+    flights(plane, page);
     let waiting: usize = plane.cores.iter().map(|core| core.records.len()).sum();
     gauge(
         page,
@@ -101,6 +105,57 @@ fn bounded(plane: &Plane, page: &mut Page) {
         records_max as u64,
     );
     model(plane, page);
+}
+
+/// Calls that identical requests share.
+fn flights(plane: &Plane, page: &mut Page) {
+    let flights = &plane.shared.flights;
+    let counts = flights.counts();
+    let gauges = [
+        (
+            "ringside_cache_flights",
+            "Upstream calls in flight that identical requests may share.",
+            flights.len(),
+        ),
+        (
+            "ringside_cache_flights_limit",
+            "Calls that may be shared at once; a request beyond makes its own.",
+            FLIGHTS_MAX,
+        ),
+        (
+            "ringside_cache_flight_bytes",
+            "Bytes of streams held for requests that share them.",
+            counts.bytes.load(Relaxed),
+        ),
+        (
+            "ringside_cache_flight_bytes_limit",
+            "Bytes from which on each stream keeps little.",
+            ALL_STREAM_BYTES_MAX,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        gauge(page, name, help, value as u64);
+    }
+    let counters = [
+        (
+            "ringside_cache_followers_total",
+            "Requests that waited for the call of an identical one.",
+            &counts.followers,
+        ),
+        (
+            "ringside_cache_handovers_total",
+            "Shared calls that went on after the client that caused them had hung up.",
+            &counts.handovers,
+        ),
+        (
+            "ringside_cache_followers_too_slow_total",
+            "Requests that lost their shared stream because they read it too slowly.",
+            &counts.lagged,
+        ),
+    ];
+    for (name, help, counter) in counters {
+        page.single(name, "counter", help, float(counter.load(Relaxed)));
+    }
 }
 
 /// The semantic tier and the embedding workshop.

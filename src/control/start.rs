@@ -119,6 +119,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
     Ok(Arc::new(Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         store,
+        flights: Arc::default(),
         semantic,
         workshop,
         graveyard,

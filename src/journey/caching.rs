@@ -1,6 +1,6 @@
 //! The cache's part of a trip: what the caller wishes, both look-ups, serving a hit, storing an answer.
 
-use super::core::Core;
+use super::core::{Core, InForce};
 use super::reply;
 use super::snapshot::ModelRoute;
 use super::trip::Trip;
@@ -9,8 +9,9 @@ use crate::admission::Grant;
 use crate::api::canonical::{Canonical, NotSemantic};
 use crate::api::chat::ChatRequest;
 use crate::cache::answer::StreamReader;
-use crate::cache::controls::read_controls;
+use crate::cache::controls::{read_coalesce, read_controls};
 use crate::cache::entry::Storing;
+use crate::cache::flights::Call;
 use crate::cache::verify::Bar;
 use crate::cache::verify::model::Verifier;
 use crate::cache::{Answer, Controls, Entry, Key};
@@ -24,6 +25,8 @@ use crate::runtime::io::before;
 use crate::runtime::{buffer, clock};
 use crate::telemetry::Name;
 use crate::telemetry::metrics::count;
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,12 +36,26 @@ const DEADLINE_SLACK: Duration = Duration::from_millis(2);
 /// Below this cosine the verifier was given no pair to learn from.
 const SIMILARITY_FLOOR: f32 = 0.6;
 
-/// The cache's part of one trip.
-pub struct CacheTrip<'c> {
-    core: &'c Core,
-    config: &'c CacheConfig,
+/// The cache's configuration, for as long as the trip lasts.
+struct Held(InForce);
+
+impl Deref for Held {
+    type Target = CacheConfig;
+
+    fn deref(&self) -> &CacheConfig {
+        &self.0.config.cache
+    }
+}
+
+/// The cache's part of one trip. It may outlive the client, if others wait for the answer.
+pub struct CacheTrip {
+    core: Rc<Core>,
+    config: Held,
     controls: Controls,
+    coalesces: bool,
     key: Option<Key>,
+    /// The key, once others may share the call.
+    shared_key: Option<Arc<Key>>,
     owner: Option<Name>,
     model: Option<Name>,
     semantic: Result<(), NotSemantic>,
@@ -50,26 +67,25 @@ pub struct Hit {
     entry: Arc<Entry>,
 }
 
-impl<'c> CacheTrip<'c> {
+impl CacheTrip {
     /// Reads the caller's wishes.
     ///
     /// # Errors
     /// 400 for a malformed wish.
-    pub fn new(
-        core: &'c Core,
-        config: &'c CacheConfig,
-        headers: &Headers<'_>,
-    ) -> Result<Self, Fault> {
+    pub fn new(core: &Rc<Core>, snapshot: &InForce, headers: &Headers<'_>) -> Result<Self, Fault> {
         let controls = read_controls(
             headers.get_str("cache-control"),
             headers.get_str("x-ringside-cache-ttl"),
             headers.get_str("x-ringside-similarity-min"),
         )?;
+        let coalesces = read_coalesce(headers.get_str("x-ringside-coalesce"))?;
         Ok(Self {
-            core,
-            config,
+            core: Rc::clone(core),
+            config: Held(Rc::clone(snapshot)),
             controls,
+            coalesces,
             key: None,
+            shared_key: None,
             owner: None,
             model: None,
             semantic: Ok(()),
@@ -94,6 +110,28 @@ impl<'c> CacheTrip<'c> {
         }
     }
 
+    /// The upstream call that this request may share, with its key: `models` stand for those that may
+    /// answer in the place of the one asked for. `None` if it wants its own, or if
+    /// the exact tier would not serve it.
+    pub fn call(&mut self, models: u64, streams: bool) -> Option<(Call, Arc<Key>)> {
+        let wants_own = self.controls.no_lookup || self.controls.no_store || !self.coalesces;
+        if wants_own || !self.config.coalesce {
+            return None;
+        }
+        self.shared_key = self.key.take().map(Arc::new);
+        let key = Arc::clone(self.shared_key.as_ref()?);
+        let call = Call {
+            exact: key.exact,
+            streams,
+            models,
+        };
+        Some((call, key))
+    }
+
+    fn key(&self) -> Option<&Key> {
+        self.key.as_ref().or(self.shared_key.as_deref())
+    }
+
     /// Stores nothing: the answer is another model's than the key says.
     pub fn store_nothing(&mut self) {
         self.controls.no_store = true;
@@ -101,7 +139,7 @@ impl<'c> CacheTrip<'c> {
 
     /// Looks for the same request.
     pub fn exact(&self, trip: &mut Trip) -> Option<Hit> {
-        let key = self.key.as_ref().filter(|_| !self.controls.no_lookup)?;
+        let key = self.key().filter(|_| !self.controls.no_lookup)?;
         trip.cache = "miss";
         let now = clock::recent();
         let entry = self.core.shared.store.get(key, now)?;
@@ -178,7 +216,7 @@ impl<'c> CacheTrip<'c> {
     /// What reads the answer of a stream as it passes; `None` when it is not to be stored.
     #[must_use]
     pub fn stream_reader(&self) -> Option<StreamReader> {
-        let stores = self.key.is_some() && !self.controls.no_store;
+        let stores = self.key().is_some() && !self.controls.no_store;
         stores.then(|| StreamReader::new(self.config.entry_bytes_max))
     }
 
@@ -191,7 +229,9 @@ impl<'c> CacheTrip<'c> {
         if self.controls.no_store {
             return;
         }
-        let (Some(key), Some(model)) = (self.key.take(), self.model) else {
+        // The table of calls holds a shared one until the answer is stored.
+        let shared = self.shared_key.take().map(|key| own_key(&key));
+        let (Some(key), Some(model)) = (self.key.take().or(shared), self.model) else {
             return;
         };
         if let Err(why) = self.try_store(key, model, target, read) {
@@ -207,7 +247,7 @@ impl<'c> CacheTrip<'c> {
         target: Name,
         read: impl FnOnce(&Core) -> Result<Answer, &'static str>,
     ) -> Result<(), &'static str> {
-        let answer = read(self.core)?;
+        let answer = read(&self.core)?;
         if answer.bytes() > self.config.entry_bytes_max {
             return Err("too-large");
         }
@@ -236,6 +276,17 @@ impl<'c> CacheTrip<'c> {
             }
         }
         Ok(())
+    }
+}
+
+/// A copy of a key, with room for the form that an entry makes of it.
+fn own_key(key: &Key) -> Key {
+    let mut scope_form = Vec::with_capacity(key.scope_form.len() + key.question.len());
+    scope_form.extend_from_slice(&key.scope_form);
+    Key {
+        scope_form,
+        question: key.question.clone(),
+        ..*key
     }
 }
 

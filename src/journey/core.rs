@@ -3,7 +3,7 @@
 use super::snapshot::Snapshot;
 use crate::api::json::Scratch;
 use crate::cache::entry::{Graveyard, HashSecret};
-use crate::cache::{Semantic, Store};
+use crate::cache::{Flights, Semantic, Store};
 use crate::embedding::Workshop;
 use crate::listener::Drain;
 use crate::routing::fleet::Fleet;
@@ -13,7 +13,7 @@ use crate::telemetry::notice::LogLine;
 use crate::upstream::Pool;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The cache's store.
     pub store: Arc<Store>,
+    /// Calls in flight that identical requests share.
+    pub flights: Arc<Flights>,
     /// The semantic tier; `None` when it is off.
     pub semantic: Option<Arc<Semantic>>,
     /// The embedding workshop; `None` when nothing needs it.
@@ -56,16 +58,21 @@ pub struct Core {
     pub drain: Rc<Drain>,
     /// Health and latencies of targets, as this core sees them.
     pub fleet: Rc<RefCell<Fleet>>,
+    /// Streams that go on without the connection that began them.
+    pub unattended: Cell<usize>,
     born_at: Instant,
     snapshot: RefCell<HeldSnapshot>,
 }
 
+/// A configuration, held for the time of a request.
+#[allow(clippy::redundant_allocation)]
+pub type InForce = Rc<Arc<Snapshot>>;
+
 /// The configuration a core holds. The outer count is the core's own: requests that come and go do
 /// not write the count that all cores share.
-#[allow(clippy::redundant_allocation)]
 struct HeldSnapshot {
     source: arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
-    current: Rc<Arc<Snapshot>>,
+    current: InForce,
 }
 
 impl Core {
@@ -82,6 +89,7 @@ impl Core {
             records,
             drain: Rc::default(),
             fleet: Rc::default(),
+            unattended: Cell::default(),
             born_at: clock::now(),
             snapshot: RefCell::new(HeldSnapshot { source, current }),
         }
@@ -90,8 +98,7 @@ impl Core {
     /// The configuration in force, without writing shared memory: one core's requests share one
     /// reference to it.
     #[must_use]
-    #[allow(clippy::redundant_allocation)]
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub fn snapshot(&self) -> InForce {
         let mut held = self.snapshot.borrow_mut();
         let HeldSnapshot { source, current } = &mut *held;
         let newest = source.load();
@@ -121,6 +128,13 @@ impl Core {
                 *gauge.phases.entry(phase.name()).or_default() += 1;
             }
         }
+    }
+
+    /// Client connections open. A stream without its connection also has a place in the drain.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        let places = self.drain.connections();
+        places.saturating_sub(self.unattended.get())
     }
 
     /// Microseconds since this core began, as of what it last read from the clock: routing's time.

@@ -194,7 +194,7 @@ pub fn cut_short(why: Interruption) -> Failed {
 }
 
 /// The fault for a wait that was cut short; nothing else is tried.
-fn interrupted(why: Interruption) -> Fault {
+pub fn interrupted(why: Interruption) -> Fault {
     let fault = match why {
         Interruption::ClientGone => Fault::client(499, "client_gone", "the client hung up"),
         Interruption::Drained => Fault {

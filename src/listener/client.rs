@@ -3,8 +3,15 @@
 use super::drain::Place;
 use crate::runtime::io::{Interrupt, Interruption, IoFault};
 use crate::runtime::{Stream, clock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+/// Others who wait for the answer to this client's request.
+pub trait Company {
+    /// Ready when there is nobody, or nobody any more.
+    fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
 
 /// A connected client.
 pub struct Client {
@@ -17,6 +24,8 @@ pub struct Client {
     pub is_http10: bool,
     /// The request was HEAD: no bodies.
     pub is_head: bool,
+    /// Who else waits for the answer: while somebody does, this client's hang-up interrupts nothing.
+    pub company: Option<Arc<dyn Company>>,
 }
 
 impl Client {
@@ -42,7 +51,10 @@ impl Client {
 
 impl Interrupt for Client {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
-        if self.stream.poll_ended(cx).is_ready() {
+        let company = self.company.as_ref();
+        if self.stream.poll_ended(cx).is_ready()
+            && company.is_none_or(|others| others.poll_alone(cx).is_ready())
+        {
             return Poll::Ready(Interruption::ClientGone);
         }
         if self.place.poll_expired(cx) {

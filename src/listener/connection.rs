@@ -75,6 +75,7 @@ pub async fn run(
         keep_alive: true,
         is_http10: false,
         is_head: false,
+        company: None,
     };
     let mut input = Vec::new();
     loop {

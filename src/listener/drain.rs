@@ -1,9 +1,10 @@
 //! Graceful stop of one core: idle connections close, busy ones finish, what remains is told to end.
 
+use crate::runtime::io::{Interrupt, Interruption};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// State of the stop, shared by the connections of a core.
 #[derive(Default)]
@@ -93,6 +94,15 @@ impl Place {
                 slot => *slot = Some(cx.waker().clone()),
             }
         }
+    }
+}
+
+impl Interrupt for Place {
+    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
+        if self.poll_expired(cx) {
+            return Poll::Ready(Interruption::Drained);
+        }
+        Poll::Pending
     }
 }
 

@@ -6,6 +6,6 @@ pub mod connection;
 pub mod drain;
 
 pub use acceptor::{Accepted, Acceptor, CoreLoad};
-pub use client::Client;
+pub use client::{Client, Company};
 pub use connection::{ConnectionLimits, Request, Serve};
 pub use drain::Drain;

@@ -54,6 +54,18 @@ impl StreamRelay {
         }
     }
 
+    /// A relay that knows what this one knows, for events that were found already: it begins between
+    /// two of them.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        Self {
+            splitter: SseSplitter::new(),
+            pending: Vec::new(),
+            events: 0,
+            ..*self
+        }
+    }
+
     /// Takes in what arrived (emptied) and appends what the client is to get; `watch` is shown each
     /// event as it came.
     ///

@@ -6,6 +6,7 @@ mod admission;
 mod bad_input;
 mod cache;
 mod cancel_safety;
+mod coalescing;
 mod control_plane;
 mod drain;
 mod failover;

@@ -1,0 +1,439 @@
+//! The calls in flight that may be shared, by exact request: one table for all cores.
+//!
+//! It is asked once per request that both tiers missed, and once more when such a request has ended.
+
+use super::Key;
+use super::flight::{End, Flight, FlightCounts, Head, Seat};
+use crate::runtime::clock;
+use parking_lot::Mutex;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Parts of the table, each with its lock: many more than cores.
+const SHARDS: usize = 64;
+/// Flights of one shard; a request beyond makes its call alone.
+const FLIGHTS_PER_SHARD_MAX: usize = 1024;
+/// Flights that may be in the table.
+pub const FLIGHTS_MAX: usize = SHARDS * FLIGHTS_PER_SHARD_MAX;
+
+/// Which call: requests share one if all of this is equal, and their forms are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// Hash of scope and question.
+    pub exact: u128,
+    /// A stream was asked for.
+    pub streams: bool,
+    /// Hash of the models that may be asked, in their order.
+    pub models: u64,
+}
+
+/// The table.
+pub struct Flights {
+    shards: Box<[Mutex<Shard>]>,
+    counts: Arc<FlightCounts>,
+}
+
+#[derive(Default)]
+struct Shard {
+    calls: HashMap<Call, Arc<Flight>, foldhash::fast::RandomState>,
+    /// When one last ended.
+    ended_at: Option<Instant>,
+}
+
+/// What a request is to do.
+pub enum Boarding {
+    /// Make the call, for itself and those who follow.
+    Lead(Lead),
+    /// Wait for the one who makes it.
+    Follow(Seat),
+    /// Make a call that is not shared: the table is full.
+    Alone,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            counts: Arc::default(),
+        }
+    }
+}
+
+impl Flights {
+    /// Joins the call for `key`, or begins one. `since` is before the caller looked into the store.
+    pub fn board(self: &Arc<Self>, call: Call, key: &Arc<Key>, since: Instant) -> Boarding {
+        let mut shard = self.shard(call).lock();
+        match shard.calls.get(&call) {
+            // Another request with the same hash.
+            Some(flight) if !flight.is_for(key) => return Boarding::Alone,
+            Some(flight) => {
+                if let Some(seat) = flight.join() {
+                    return Boarding::Follow(seat);
+                }
+            }
+            None if shard.calls.len() >= FLIGHTS_PER_SHARD_MAX => return Boarding::Alone,
+            None => {}
+        }
+        let flight = Arc::new(Flight::new(Arc::clone(key), Arc::clone(&self.counts)));
+        // In the place of one that takes no followers any more.
+        shard.calls.insert(call, Arc::clone(&flight));
+        let may_be_stored = shard.ended_at.is_some_and(|at| at >= since);
+        drop(shard);
+        Boarding::Lead(self.lead(flight, call, may_be_stored))
+    }
+
+    /// The right to make the second call, for the follower that was told to.
+    #[must_use]
+    pub fn succeed(self: &Arc<Self>, call: Call, seat: &Seat) -> Lead {
+        self.lead(Arc::clone(seat.flight()), call, true)
+    }
+
+    fn lead(self: &Arc<Self>, flight: Arc<Flight>, call: Call, may_be_stored: bool) -> Lead {
+        Lead {
+            flights: Arc::clone(self),
+            flight,
+            call,
+            may_be_stored,
+            has_finished: Cell::new(false),
+        }
+    }
+
+    /// Numbers of all flights.
+    #[must_use]
+    pub fn counts(&self) -> &FlightCounts {
+        &self.counts
+    }
+
+    /// Flights that exist.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.counts.flights.load(Ordering::Relaxed)
+    }
+
+    /// True when nothing is in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, call: Call) -> &Mutex<Shard> {
+        // The exact key is a keyed hash already.
+        let at = (call.exact as usize) % SHARDS;
+        &self.shards[at]
+    }
+
+    fn remove(&self, call: Call, flight: &Arc<Flight>) {
+        let mut shard = self.shard(call).lock();
+        shard.ended_at = Some(clock::now());
+        let held = shard.calls.get(&call);
+        if held.is_some_and(|held| Arc::ptr_eq(held, flight)) {
+            shard.calls.remove(&call);
+        }
+    }
+}
+
+/// The right and the duty to make a call. Dropped without an end, it releases those who follow.
+pub struct Lead {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+    call: Call,
+    may_be_stored: bool,
+    has_finished: Cell<bool>,
+}
+
+impl Lead {
+    /// Whether the same call may have ended, and its answer been stored, since the store was asked.
+    #[must_use]
+    pub fn may_be_stored(&self) -> bool {
+        self.may_be_stored
+    }
+
+    /// The flight, to be asked whether anybody follows.
+    #[must_use]
+    pub fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+
+    /// True when nobody follows: from then on nobody may.
+    #[must_use]
+    pub fn close_if_alone(&self) -> bool {
+        self.flight.close_if_alone()
+    }
+
+    /// Ready when somebody follows.
+    pub fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.flight.poll_company(cx)
+    }
+
+    /// A stream begins.
+    pub fn begin(&self, head: Head) {
+        self.flight.begin(head);
+    }
+
+    /// Complete events of the stream came.
+    pub fn append(&self, events: &[u8]) {
+        self.flight.append(events);
+    }
+
+    /// A place for the client that caused the call, behind what came until now: it follows like the
+    /// others, and books what the call cost if it stays to the end.
+    #[must_use]
+    pub fn leaders_seat(&self) -> Seat {
+        self.flight.leaders_seat()
+    }
+
+    /// Tells how the call ended; the table has it until this is dropped. True when nobody else books
+    /// what it cost.
+    pub fn finish(&self, end: End) -> bool {
+        !self.has_finished.replace(true) && self.flight.finish(end)
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.finish(End::Lost);
+        self.flights.remove(self.call, &self.flight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::tests::key;
+    use super::super::flight::{
+        ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, Heard, Outset, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
+    };
+    use super::*;
+    use crate::api::usage::Usage;
+    use crate::error::Fault;
+    use crate::telemetry::Name;
+    use std::task::Waker;
+
+    const USAGE: Option<Usage> = Some(Usage {
+        prompt: 3,
+        completion: 4,
+        cached: 0,
+    });
+
+    fn board(flights: &Arc<Flights>, tenant: &str, question: &str) -> Boarding {
+        let key = Arc::new(key(tenant, question));
+        let call = Call {
+            exact: key.exact,
+            streams: true,
+            models: 0,
+        };
+        flights.board(call, &key, clock::now())
+    }
+
+    fn lead(flights: &Arc<Flights>) -> Lead {
+        match board(flights, "t", "q") {
+            Boarding::Lead(lead) => lead,
+            _ => panic!("somebody leads"),
+        }
+    }
+
+    fn follow(flights: &Arc<Flights>) -> Seat {
+        match board(flights, "t", "q") {
+            Boarding::Follow(seat) => seat,
+            _ => panic!("nobody leads"),
+        }
+    }
+
+    fn begin(lead: &Lead) {
+        lead.begin(Head {
+            target: Name::new("p/m"),
+            status: 200,
+            passed: Vec::new(),
+        });
+    }
+
+    fn outset(seat: &Seat) -> Poll<Outset> {
+        seat.poll_outset(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// All that is there for it, and what ends it.
+    fn read(seat: &Seat) -> (Vec<u8>, Option<Heard>) {
+        let mut into = Vec::new();
+        loop {
+            match seat.poll_more(&mut into, &mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Heard::More) => {}
+                Poll::Ready(heard) => return (into, Some(heard)),
+                Poll::Pending => return (into, None),
+            }
+        }
+    }
+
+    fn failed() -> End {
+        End::Failed {
+            fault: Arc::new(Fault::upstream(502, "x", "it failed")),
+            should_retry: None,
+        }
+    }
+
+    #[test]
+    fn others_do_not_join_and_the_next_leads_again() {
+        let flights = Arc::<Flights>::default();
+        let first = lead(&flights);
+        assert!(!first.may_be_stored());
+        assert!(matches!(board(&flights, "u", "q"), Boarding::Lead(_)));
+        assert!(matches!(board(&flights, "t", "r"), Boarding::Lead(_)));
+        drop(follow(&flights));
+        drop(first);
+        assert!(flights.is_empty());
+        // A hash that collides is another request.
+        let (ours, other) = (Arc::new(key("t", "q")), Arc::new(key("t", "other")));
+        let call = Call {
+            exact: 1,
+            streams: false,
+            models: 0,
+        };
+        let since = clock::now();
+        let first = flights.board(call, &ours, since);
+        assert!(matches!(
+            flights.board(call, &other, since),
+            Boarding::Alone
+        ));
+        drop(first);
+        // The answer may have been stored since.
+        let Boarding::Lead(lead) = flights.board(call, &ours, since) else {
+            panic!("nobody leads");
+        };
+        assert!(lead.may_be_stored());
+    }
+
+    #[test]
+    fn a_panic_of_the_leader_leaves_the_call_to_one_of_those_who_follow() {
+        let flights = Arc::<Flights>::default();
+        let first = lead(&flights);
+        let (a, b) = (follow(&flights), follow(&flights));
+        assert!(outset(&a).is_pending() && outset(&b).is_pending());
+        let panics = std::panic::AssertUnwindSafe(move || {
+            let _first = first;
+            panic!("as a connection may");
+        });
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert!(matches!(outset(&b), Poll::Ready(Outset::Lead)));
+        assert!(outset(&a).is_pending());
+        let call = Call {
+            exact: 0,
+            streams: true,
+            models: 0,
+        };
+        let second = flights.succeed(call, &b);
+        drop(b);
+        // There is no third.
+        drop(second);
+        assert!(matches!(outset(&a), Poll::Ready(Outset::Over(End::Lost))));
+        drop(a);
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn a_failure_in_the_middle_is_for_all() {
+        let flights = Arc::<Flights>::default();
+        let (first, seat) = (lead(&flights), follow(&flights));
+        begin(&first);
+        first.append(b"one");
+        first.finish(failed());
+        assert!(matches!(outset(&seat), Poll::Ready(Outset::Stream(_))));
+        let (bytes, heard) = read(&seat);
+        assert_eq!(bytes, b"one");
+        assert!(matches!(heard, Some(Heard::Over(End::Failed { .. }))));
+        // Nobody joins what failed.
+        assert!(matches!(board(&flights, "t", "q"), Boarding::Lead(_)));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_who_keeps_up_loses_nothing() {
+        let flights = Arc::<Flights>::default();
+        let first = lead(&flights);
+        let (quick, slow) = (follow(&flights), follow(&flights));
+        begin(&first);
+        let piece = [7; 10_000];
+        let bytes = &flights.counts().bytes;
+        let mut heard = 0;
+        for _ in 0..500 {
+            first.append(&piece);
+            heard += read(&quick).0.len();
+            assert!(bytes.load(Ordering::Relaxed) <= 2 * (STREAM_BYTES_MAX + piece.len()));
+        }
+        assert_eq!(heard, 500 * piece.len());
+        // Closed: who comes now leads.
+        assert!(matches!(board(&flights, "t", "q"), Boarding::Lead(_)));
+        assert!(matches!(read(&slow).1, Some(Heard::Lagged)));
+        drop(slow);
+        // One piece, however large, is no lag.
+        first.append(&vec![7; 2 * STREAM_BYTES_MAX]);
+        assert_eq!(read(&quick).0.len(), 2 * STREAM_BYTES_MAX);
+        // All flights together: another one keeps little, and still nobody who keeps up loses.
+        bytes.fetch_add(ALL_STREAM_BYTES_MAX, Ordering::Relaxed);
+        let second = lead(&flights);
+        let (quick_too, slow) = (follow(&flights), follow(&flights));
+        begin(&second);
+        for _ in 0..50 {
+            second.append(&piece);
+            assert_eq!(read(&quick_too).0.len(), piece.len());
+        }
+        assert!(matches!(read(&slow).1, Some(Heard::Lagged)));
+        let own = bytes.load(Ordering::Relaxed) - ALL_STREAM_BYTES_MAX;
+        assert!(own < 5 * STREAM_BYTES_MAX + 4 * STREAM_BYTES_TIGHT, "{own}");
+        bytes.fetch_sub(ALL_STREAM_BYTES_MAX, Ordering::Relaxed);
+        drop((first, second, quick, quick_too, slow));
+        assert!(flights.is_empty());
+        assert_eq!(bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_flight_takes_so_many_followers_and_the_next_leads_another() {
+        let flights = Arc::<Flights>::default();
+        let _first = lead(&flights);
+        let seats: Vec<Seat> = (0..FOLLOWERS_MAX).map(|_| follow(&flights)).collect();
+        let _second = lead(&flights);
+        drop(follow(&flights));
+        assert_eq!(flights.len(), 2);
+        drop(seats);
+    }
+
+    #[test]
+    fn what_a_call_cost_is_booked_once() {
+        let flights = Arc::<Flights>::default();
+        // How the leader's client left, and whether the call had ended then.
+        for (heard, ended_first) in [(USAGE, false), (USAGE, true), (None, false), (None, true)] {
+            let first = lead(&flights);
+            let seat = first.leaders_seat();
+            begin(&first);
+            let (mut by_call, mut by_client) = (None, None);
+            if ended_first {
+                by_call = Some(first.finish(End::Complete(USAGE)));
+                by_client = seat.settle(heard);
+            } else {
+                by_client = by_client.or(seat.settle(heard));
+                by_call = by_call.or(Some(first.finish(End::Complete(USAGE))));
+            }
+            // If it left before it knew, the call books it.
+            let call_books = heard.is_none() && !ended_first;
+            assert_eq!(by_call, Some(call_books));
+            assert_eq!(by_client, (!call_books).then_some(USAGE));
+        }
+    }
+
+    #[test]
+    fn a_stream_without_its_client_waits_for_its_quickest_reader() {
+        let flights = Arc::<Flights>::default();
+        let first = lead(&flights);
+        let (quick, _slow) = (follow(&flights), follow(&flights));
+        let wanted = || {
+            let cx = &mut Context::from_waker(Waker::noop());
+            first.flight().poll_wanted(cx).is_ready()
+        };
+        begin(&first);
+        assert!(wanted());
+        first.append(&[7; 100_000]);
+        assert!(!wanted());
+        read(&quick);
+        assert!(wanted());
+    }
+}

@@ -1,0 +1,336 @@
+//! A stream on its way in: what moves it on, settles it at its end, and lets it go on without the
+//! client that caused it when others wait for it too.
+
+use super::attempt::StreamAnswer;
+use super::caching::CacheTrip;
+use super::core::Core;
+use super::trip::Trip;
+use crate::accounting::{Bought, settle};
+use crate::cache::answer::StreamReader;
+use crate::cache::flight::{End, Flight, Head, Seat};
+use crate::cache::flights::Lead;
+use crate::error::Fault;
+use crate::http::encode;
+use crate::listener::drain::Place;
+use crate::relay::StreamRelay;
+use crate::routing::health::Outcome;
+use crate::runtime::io::{Interrupt, Interruption};
+use crate::runtime::{buffer, clock, spawn};
+use crate::telemetry::Name;
+use crate::upstream::exchange::{BodyFault, Piece};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long the end of a body is waited for once `[DONE]` was relayed, so that the connection can be reused.
+const TAIL: Duration = Duration::from_millis(200);
+
+/// How a stream ended for one client.
+pub enum StreamEnd {
+    /// All of it was relayed.
+    Complete,
+    /// The client is gone.
+    Client,
+    /// The client read too slowly for a shared stream; what it is told.
+    TooSlow(Fault),
+    /// The provider broke off; what the client is told.
+    Upstream(Fault),
+    /// The process stops.
+    Drained,
+}
+
+/// The fault when a stream ends with the process.
+pub fn stopping() -> Fault {
+    Fault::gateway(
+        503,
+        "shutting_down",
+        "the gateway is stopping; the stream is not complete",
+    )
+}
+
+/// The stream.
+pub struct Inflow {
+    core: Rc<Core>,
+    answer: Box<StreamAnswer>,
+    /// What the client that caused it is relayed.
+    pub relay: StreamRelay,
+    reader: Option<StreamReader>,
+    cache: CacheTrip,
+    /// `None` when the call is not shared.
+    lead: Option<Lead>,
+    /// Events on their way to the followers.
+    events: Vec<u8>,
+    arrived: Vec<u8>,
+    is_done: bool,
+    has_large_event: bool,
+}
+
+impl Inflow {
+    /// Begins it.
+    pub fn new(
+        core: &Rc<Core>,
+        mut answer: Box<StreamAnswer>,
+        shows_usage: bool,
+        cache: CacheTrip,
+        lead: Option<Lead>,
+    ) -> Self {
+        if let Some(lead) = &lead {
+            lead.begin(Head {
+                target: answer.target,
+                status: answer.reply.status,
+                passed: answer.reply.head.passed.clone(),
+            });
+        }
+        Self {
+            core: Rc::clone(core),
+            relay: StreamRelay::new(shows_usage),
+            reader: cache.stream_reader(),
+            cache,
+            lead,
+            events: buffer::take(buffer::CLASS_BYTES[0]),
+            arrived: std::mem::take(&mut answer.first),
+            is_done: answer.is_done,
+            has_large_event: false,
+            answer,
+        }
+    }
+
+    /// The target that answers.
+    pub fn target(&self) -> Name {
+        self.answer.target
+    }
+
+    /// Status, and encoded header lines that cross to the client.
+    pub fn head(&self) -> (u16, &[u8]) {
+        (self.answer.reply.status, &self.answer.reply.head.passed)
+    }
+
+    /// Ready when somebody follows.
+    pub fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let lead = self.lead.as_ref();
+        lead.map_or(Poll::Pending, |lead| lead.poll_company(cx))
+    }
+
+    /// True when nobody follows: from then on nobody may.
+    pub fn close_if_alone(&self) -> bool {
+        self.lead.as_ref().is_none_or(Lead::close_if_alone)
+    }
+
+    /// Takes in what arrived: hands it to the followers, and appends what the client is to get.
+    pub fn take_in(&mut self, chunked: bool, out: &mut Vec<u8>) {
+        let (reader, events, core) = (&mut self.reader, &mut self.events, &self.core);
+        let is_shared = self.lead.is_some();
+        let watch = |event: &[u8]| {
+            if let Some(reader) = reader {
+                reader.event(event, &mut core.scratch.borrow_mut());
+            }
+            if is_shared {
+                events.extend_from_slice(event);
+            }
+        };
+        let (relay, arrived) = (&mut self.relay, &mut self.arrived);
+        let fed = append_events(relay, watch, arrived, self.is_done, chunked, out);
+        self.has_large_event = !fed;
+        if let Some(lead) = &self.lead {
+            lead.append(&self.events);
+            self.events.clear();
+        }
+    }
+
+    /// How it ended, if what was taken in is the last.
+    pub fn ended(&self) -> Option<StreamEnd> {
+        if self.has_large_event {
+            return Some(StreamEnd::Upstream(Fault::upstream(
+                502,
+                "upstream_event_too_large",
+                "the provider sent an event larger than the limit; the stream is not complete",
+            )));
+        }
+        if !self.is_done && !self.relay.is_done() {
+            return None;
+        }
+        if self.relay.is_complete() || self.relay.has_failed() {
+            return Some(StreamEnd::Complete);
+        }
+        Some(StreamEnd::Upstream(Fault::upstream(
+            502,
+            "upstream_truncated",
+            "the provider ended the stream without finishing its answer",
+        )))
+    }
+
+    /// Waits for what comes next.
+    pub async fn read(&mut self, client: &mut impl Interrupt) -> Result<(), StreamEnd> {
+        let by = clock::recent() + self.answer.site.endpoint.limits.read;
+        match self.answer.reply.read(&mut self.arrived, by, client).await {
+            Ok(piece) => {
+                self.is_done = piece == Piece::Done;
+                Ok(())
+            }
+            Err(BodyFault::Interrupted(Interruption::ClientGone)) => Err(StreamEnd::Client),
+            Err(BodyFault::Interrupted(_)) => Err(StreamEnd::Drained),
+            Err(fault @ (BodyFault::Broken(_) | BodyFault::Stalled)) => {
+                let why = fault.why();
+                Err(StreamEnd::Upstream(Fault::upstream(
+                    502,
+                    "upstream_broke_off",
+                    format!("the provider broke off in the middle of the stream ({why})"),
+                )))
+            }
+        }
+    }
+
+    /// What was bought until now.
+    pub fn bought(&self) -> Bought {
+        let usage = self.relay.usage();
+        usage.map_or(Bought::Unknown, Bought::Reported)
+    }
+
+    /// Ends it: tells routing, stores the answer, tells the followers. True when nobody else books what
+    /// it cost.
+    pub async fn finish(mut self, end: &StreamEnd, client: &mut impl Interrupt) -> bool {
+        let core = Rc::clone(&self.core);
+        let lesson = match end {
+            StreamEnd::Complete if self.relay.has_failed() => Outcome::StreamBroke,
+            StreamEnd::Complete => Outcome::Good,
+            StreamEnd::Upstream(_) => Outcome::StreamBroke,
+            StreamEnd::Client | StreamEnd::TooSlow(_) | StreamEnd::Drained => Outcome::Abandoned,
+        };
+        self.answer.underway.end(&core, lesson);
+        let is_complete = matches!(end, StreamEnd::Complete);
+        if let Some(reader) = self.reader.take().filter(|_| is_complete) {
+            self.cache.store(self.answer.target, |_| reader.finish());
+        }
+        let pays = self.lead.take().is_none_or(|lead| {
+            let failed = |fault| End::Failed {
+                fault: Arc::new(fault),
+                should_retry: None,
+            };
+            lead.finish(match end {
+                StreamEnd::Complete => End::Complete(self.relay.usage()),
+                StreamEnd::Upstream(fault) | StreamEnd::TooSlow(fault) => failed(fault.clone()),
+                StreamEnd::Drained => failed(stopping()),
+                StreamEnd::Client => End::Lost,
+            })
+        });
+        buffer::give(self.arrived);
+        buffer::give(self.events);
+        if is_complete {
+            finish_upstream(&core, *self.answer, client).await;
+        }
+        pays
+    }
+
+    /// Goes on without the client that caused it, which follows from here on like the others: its place,
+    /// and what relays to it.
+    ///
+    /// # Errors
+    /// Itself, when the call is not shared.
+    // Moved twice at most in the life of a stream.
+    #[allow(clippy::result_large_err)]
+    pub fn detach(self, trip: &Trip) -> Result<(Seat, StreamRelay), Self> {
+        let Some(lead) = &self.lead else {
+            return Err(self);
+        };
+        let follower = (lead.leaders_seat(), self.relay.twin());
+        let core = Rc::clone(&self.core);
+        core.unattended.set(core.unattended.get() + 1);
+        let unattended = Unattended {
+            flight: Arc::clone(lead.flight()),
+            place: core.drain.enter(),
+            core: Rc::clone(&core),
+        };
+        let task = go_on(self, unattended, trip.key, trip.model);
+        spawn::spawn(task, move |message| {
+            core.metrics.borrow_mut().panics += 1;
+            eprintln!("ringside: a shared stream ended by a panic: {message}");
+        });
+        Ok(follower)
+    }
+}
+
+/// Moves a stream on for its followers, as long as there are any.
+async fn go_on(
+    mut inflow: Inflow,
+    mut unattended: Unattended,
+    key: Option<Name>,
+    model: Option<Name>,
+) {
+    let mut unused = Vec::new();
+    let end = loop {
+        if let Some(end) = inflow.ended() {
+            break end;
+        }
+        poll_fn(|cx| unattended.flight.poll_wanted(cx)).await;
+        if let Err(end) = inflow.read(&mut unattended).await {
+            break end;
+        }
+        inflow.take_in(false, &mut unused);
+        unused.clear();
+    };
+    let (core, bought) = (Rc::clone(&unattended.core), inflow.bought());
+    let pays = inflow.finish(&end, &mut unattended.place).await;
+    if let Some(model) = model.filter(|_| pays) {
+        settle(&mut core.metrics.borrow_mut(), key, model, bought);
+    }
+}
+
+/// Whether a stream without its client is to go on.
+struct Unattended {
+    flight: Arc<Flight>,
+    place: Place,
+    core: Rc<Core>,
+}
+
+impl Interrupt for Unattended {
+    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
+        if self.flight.poll_alone(cx).is_ready() {
+            return Poll::Ready(Interruption::ClientGone);
+        }
+        self.place.poll_interrupt(cx)
+    }
+}
+
+impl Drop for Unattended {
+    fn drop(&mut self) {
+        let unattended = &self.core.unattended;
+        unattended.set(unattended.get().saturating_sub(1));
+    }
+}
+
+/// Appends what arrived as one chunk, and the end of the body when the stream is over. False when an
+/// event is too large.
+pub fn append_events(
+    relay: &mut StreamRelay,
+    mut watch: impl FnMut(&[u8]),
+    arrived: &mut Vec<u8>,
+    is_last: bool,
+    chunked: bool,
+    out: &mut Vec<u8>,
+) -> bool {
+    let mark = chunked.then(|| encode::begin_chunk(out));
+    let fed = relay.feed(arrived, out, &mut watch).is_ok();
+    if is_last {
+        relay.end(out, &mut watch);
+    }
+    if let Some(mark) = mark {
+        encode::finish_chunk(out, mark);
+    }
+    let is_over = relay.is_done() || (is_last && (relay.is_complete() || relay.has_failed()));
+    if chunked && fed && is_over {
+        encode::last_chunk(out);
+    }
+    fed
+}
+
+/// Reads the little that may follow `[DONE]`, so that the connection can be reused.
+async fn finish_upstream(core: &Core, mut answer: StreamAnswer, client: &mut impl Interrupt) {
+    if !answer.is_done {
+        let mut rest = Vec::new();
+        let by = clock::now() + TAIL;
+        let _ = answer.reply.read(&mut rest, by, client).await;
+    }
+    answer.reply.finish(&answer.site.endpoint, &core.pool);
+}

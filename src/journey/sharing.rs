@@ -1,0 +1,290 @@
+//! One upstream call for identical requests in flight: who makes it, and what those do who follow.
+
+use super::attempt::{Attempted, Plan};
+use super::caching::{self, CacheTrip};
+use super::core::Core;
+use super::failure;
+use super::inflow::{StreamEnd, append_events};
+use super::patience::Patience;
+use super::relaying;
+use super::snapshot::ModelRoute;
+use super::trip::Trip;
+use crate::accounting::Bought;
+use crate::api::chat::ChatRequest;
+use crate::api::usage::Usage;
+use crate::cache::flight::{End, Flight, Head, Heard, Outset, Seat, Whole};
+use crate::cache::flights::{Boarding, Lead};
+use crate::error::Fault;
+use crate::listener::{Client, Company};
+use crate::relay::StreamRelay;
+use crate::runtime::io::{Interrupt, Interruption, IoFault, before};
+use crate::runtime::{buffer, clock};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// What became of a write, and its buffer.
+pub type Written = (Result<(), IoFault>, Vec<u8>);
+
+impl Company for Flight {
+    fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_abandoned(cx)
+    }
+}
+
+/// What a request found.
+pub enum Boarded {
+    /// The answer of another's call, and it was served.
+    Served,
+    /// That it is to make the call, for those who follow too; `None`: for itself only.
+    Calls(Option<Lead>),
+}
+
+/// Joins the same request's call in flight, or takes on making it.
+///
+/// # Errors
+/// The fault of the call that was joined.
+pub async fn board(
+    core: &Core,
+    cache: &mut CacheTrip,
+    models: &[&ModelRoute],
+    plan: &Plan<'_>,
+    chat: &ChatRequest,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<Boarded, Fault> {
+    let Some((call, key)) = cache.call(may_answer(models, plan), plan.streams) else {
+        return Ok(Boarded::Calls(None));
+    };
+    let flights = &core.shared.flights;
+    loop {
+        let lead = match flights.board(call, &key, trip.started_at) {
+            Boarding::Alone => return Ok(Boarded::Calls(None)),
+            Boarding::Lead(lead) => Some(lead),
+            Boarding::Follow(seat) => {
+                let following = follow(core, &seat, chat, &plan.patience, client, trip);
+                // On the heap: rare.
+                match Box::pin(following).await? {
+                    Followed::Served => return Ok(Boarded::Served),
+                    Followed::Stored => None,
+                    Followed::Leads => Some(flights.succeed(call, &seat)),
+                }
+            }
+        };
+        if lead.as_ref().is_none_or(Lead::may_be_stored)
+            && let Some(hit) = cache.exact(trip)
+        {
+            if let Some(lead) = lead {
+                lead.finish(End::Stored);
+            }
+            caching::serve(&hit, chat, client, trip).await?;
+            return Ok(Boarded::Served);
+        }
+        if let Some(lead) = lead {
+            client.company = Some(Arc::clone(lead.flight()) as _);
+            return Ok(Boarded::Calls(Some(lead)));
+        }
+    }
+}
+
+/// What stands for the models that may answer beside the one asked for, which the key knows.
+fn may_answer(models: &[&ModelRoute], plan: &Plan<'_>) -> u64 {
+    let chain = models.iter().skip(1).map(|route| Some(*route));
+    let refused = [plan.fallbacks.context_length, plan.fallbacks.content_policy];
+    let others = chain.chain(refused);
+    // Each is hashed with those before it, so that their places count.
+    others.fold(0, |hash, route| {
+        let identity = route.map_or(0, |route| route.identity);
+        xxh3_64_with_seed(&identity.to_le_bytes(), hash)
+    })
+}
+
+/// Tells those who follow of a call that came to no answer.
+///
+/// # Errors
+/// The fault, as it was.
+pub fn tell_fault(
+    lead: Option<&Lead>,
+    attempted: Result<Attempted, Fault>,
+    trip: &Trip,
+) -> Result<Attempted, Fault> {
+    if let (Some(lead), Err(fault)) = (lead, &attempted) {
+        let tried = trip.attempts > 1;
+        lead.finish(End::Failed {
+            fault: Arc::new(fault.clone()),
+            should_retry: trip.should_retry.or(tried.then_some(false)),
+        });
+    }
+    attempted
+}
+
+/// What became of a follower.
+enum Followed {
+    /// It was served.
+    Served,
+    /// The store has the answer.
+    Stored,
+    /// The call failed: it makes the next.
+    Leads,
+}
+
+/// Follows a call to its end.
+async fn follow(
+    core: &Core,
+    seat: &Seat,
+    chat: &ChatRequest,
+    patience: &Patience,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<Followed, Fault> {
+    let began_at = clock::recent();
+    let outset = unless_interrupted(client, |cx| seat.poll_outset(cx));
+    let outset = before(patience.by, outset).await;
+    trip.waited += clock::now().saturating_duration_since(began_at);
+    let Some(outset) = outset else {
+        note(trip);
+        return Err(failure::out_of_time(patience, None));
+    };
+    match outset.map_err(failure::interrupted)? {
+        Outset::Stream(head) => {
+            follow_stream(core, seat, &head, chat.wants_usage, client, trip).await;
+            Ok(Followed::Served)
+        }
+        Outset::Lead => Ok(Followed::Leads),
+        Outset::Over(End::Stored) => Ok(Followed::Stored),
+        Outset::Over(end) => {
+            serve_end(end, client, trip).await?;
+            Ok(Followed::Served)
+        }
+    }
+}
+
+/// Serves what a call ended with.
+async fn serve_end(end: End, client: &mut Client, trip: &mut Trip) -> Result<(), Fault> {
+    note(trip);
+    match end {
+        End::Whole(whole) => {
+            serve_whole(&whole, client, trip).await;
+            Ok(())
+        }
+        End::Failed {
+            fault,
+            should_retry,
+        } => {
+            trip.should_retry = should_retry;
+            Err(Fault::clone(&fault))
+        }
+        // A stream without a head there is not.
+        End::Complete(_) | End::Stored | End::Lost => Err(lost()),
+    }
+}
+
+async fn serve_whole(whole: &Whole, client: &mut Client, trip: &mut Trip) {
+    trip.target = Some(whole.head.target);
+    // It was asked for twice already.
+    trip.should_retry = whole.may_retry.then_some(false);
+    if (200..300).contains(&whole.head.status) {
+        trip.bought = Bought::Saved(whole.usage);
+    }
+    relaying::send_whole(whole, client, trip).await;
+}
+
+async fn follow_stream(
+    core: &Core,
+    seat: &Seat,
+    head: &Head,
+    wants_usage: bool,
+    client: &mut Client,
+    trip: &mut Trip,
+) {
+    note(trip);
+    trip.target = Some(head.target);
+    let out = relaying::begin_stream((head.status, &head.passed), client, trip);
+    let sent = client.write(out).await;
+    let (end, usage) = listen(core, seat, StreamRelay::new(wants_usage), sent, client).await;
+    if matches!(end, StreamEnd::Complete) {
+        trip.bought = Bought::Saved(usage);
+    }
+    relaying::conclude(core, end, client, trip).await;
+}
+
+/// Relays what is heard of a shared stream, to its end; also the usage that was heard of.
+pub async fn listen(
+    core: &Core,
+    seat: &Seat,
+    mut relay: StreamRelay,
+    sent: Written,
+    client: &mut Client,
+) -> (StreamEnd, Option<Usage>) {
+    let (mut sent, mut out) = sent;
+    let mut arrived = buffer::take(buffer::CLASS_BYTES[0]);
+    let end = loop {
+        if sent.is_err() {
+            break StreamEnd::Client;
+        }
+        if relay.is_done() {
+            break StreamEnd::Complete;
+        }
+        let heard = unless_interrupted(client, |cx| seat.poll_more(&mut arrived, cx)).await;
+        let is_last = match heard {
+            Err(Interruption::ClientGone) => break StreamEnd::Client,
+            Err(_) => break StreamEnd::Drained,
+            Ok(Heard::More) => false,
+            Ok(Heard::Over(End::Complete(_))) => true,
+            Ok(Heard::Over(End::Failed { fault, .. })) => {
+                break StreamEnd::Upstream(Fault::clone(&fault));
+            }
+            Ok(Heard::Over(_)) => break StreamEnd::Upstream(lost()),
+            Ok(Heard::Lagged) => break StreamEnd::TooSlow(too_slow()),
+        };
+        out.clear();
+        let chunked = !client.is_http10;
+        append_events(&mut relay, |_| {}, &mut arrived, is_last, chunked, &mut out);
+        if !out.is_empty() {
+            (sent, out) = client.write(out).await;
+        }
+        if is_last && sent.is_ok() {
+            break StreamEnd::Complete;
+        }
+    };
+    buffer::give(arrived);
+    buffer::give(out);
+    core.metrics.borrow_mut().events += relay.events();
+    (end, relay.usage())
+}
+
+/// What `poll` waits for, unless the client or a stop comes first.
+async fn unless_interrupted<T>(
+    client: &mut Client,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Result<T, Interruption> {
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = poll(cx) {
+            return Poll::Ready(Ok(value));
+        }
+        client.poll_interrupt(cx).map(Err)
+    })
+    .await
+}
+
+fn note(trip: &mut Trip) {
+    trip.cache = "coalesced";
+    trip.cache_why = Some("same request in flight".into());
+}
+
+fn lost() -> Fault {
+    Fault::gateway(
+        502,
+        "shared_call_lost",
+        "the request that called the provider for this one too ended without an answer",
+    )
+}
+
+fn too_slow() -> Fault {
+    Fault::gateway(
+        503,
+        "shared_stream_too_slow",
+        "this stream is shared and was read too slowly: what came next is no longer held",
+    )
+}
