@@ -116,11 +116,11 @@ async fn chat(
 
     // Exact cache, then semantic cache.
     if let Some(hit) = cache.exact(trip) {
-        return caching::serve(&hit, &chat, client, trip).await;
+        return caching::serve(core, &hit, &chat, client, trip).await;
     }
     trip.stage_done(core, Stage::Exact);
     if let Some(hit) = cache.semantic(trip).await {
-        return caching::serve(&hit, &chat, client, trip).await;
+        return caching::serve(core, &hit, &chat, client, trip).await;
     }
     trip.stage_done(core, Stage::Semantic);
     cache.refuse_unless_upstream_allowed()?;
@@ -148,10 +148,10 @@ async fn chat(
     }
     match attempted {
         Attempted::Whole(answer) => {
-            relaying::whole(answer, cache, lead, client, trip).await;
+            relaying::whole(core, answer, cache, lead, client, trip).await;
         }
         Attempted::Stream(stream) => {
-            let inflow = Inflow::new(core, stream, chat.wants_usage, cache, lead);
+            let inflow = Inflow::new(core, stream, &chat, cache, lead);
             relaying::stream(core, inflow, client, trip).await;
         }
     }

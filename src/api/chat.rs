@@ -2,6 +2,7 @@
 
 use super::canonical::{Canonical, canonical};
 use super::json::{Document, Scratch};
+use super::shape::Shape;
 use super::splice::{self, Edit};
 use crate::error::Fault;
 use std::ops::Range;
@@ -19,6 +20,8 @@ pub struct ChatRequest {
     pub wants_usage: bool,
     /// The edit that asks the provider for usage; `None` when the body already does, or is no stream.
     pub usage_edit: Option<Edit>,
+    /// How large it is and what it needs.
+    pub shape: Shape,
     /// The canonical form, when the cache needs it.
     pub canonical: Option<Canonical>,
 }
@@ -66,6 +69,10 @@ fn read(body: &[u8], document: &Document<'_>, with_canonical: bool) -> Result<Ch
         stream,
         wants_usage,
         usage_edit,
+        shape: Shape {
+            streams: stream,
+            ..top.shape
+        },
         canonical: with_canonical.then(|| canonical(document)),
     })
 }
@@ -76,6 +83,7 @@ pub(super) struct Top {
     pub model_range: Range<usize>,
     stream: Option<usize>,
     messages: Option<usize>,
+    shape: Shape,
     /// Key offset in the original and value node.
     stream_options: Option<(usize, usize)>,
 }
@@ -86,6 +94,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
     let fields = document
         .root_fields()
         .ok_or_else(|| Fault::client(400, "invalid_json", "the body must be a JSON object"))?;
+    let mut shape = Shape::default();
     let mut seen: Vec<&str> = Vec::with_capacity(16);
     let (mut model, mut stream, mut messages, mut stream_options) = (None, None, None, None);
     for (key, value) in fields {
@@ -96,6 +105,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
             ));
         }
         seen.push(key);
+        shape.field(document, key, value);
         match key {
             "model" => model = Some(value),
             "stream" => stream = Some(value),
@@ -119,6 +129,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
         model_range: range,
         stream,
         messages,
+        shape,
         stream_options,
     })
 }

@@ -8,6 +8,7 @@ pub mod embeddings;
 pub mod json;
 pub mod models;
 pub mod refusal;
+pub mod shape;
 pub mod splice;
 pub mod usage;
 

@@ -3,7 +3,8 @@
 use memchr::memmem::FinderRev;
 use std::sync::LazyLock;
 
-/// Tokens of one call, in OpenAI's arithmetic: `prompt` includes `cached`.
+/// Tokens of one call, in OpenAI's arithmetic: `prompt` includes `cached` and `cache_write`,
+/// `completion` includes `reasoning`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Tokens of the prompt.
@@ -12,6 +13,10 @@ pub struct Usage {
     pub completion: u64,
     /// Tokens of the prompt that the provider's prompt cache held.
     pub cached: u64,
+    /// Tokens of the prompt that were written into the provider's prompt cache.
+    pub cache_write: u64,
+    /// Tokens of the answer that were spent on reasoning.
+    pub reasoning: u64,
 }
 
 /// Where `"usage"` stands in a document.
@@ -104,24 +109,39 @@ fn read(json: &[u8]) -> Option<Usage> {
     #[derive(serde::Deserialize)]
     struct Details {
         cached_tokens: Option<u64>,
+        cache_write_tokens: Option<u64>,
+        reasoning_tokens: Option<u64>,
     }
     #[derive(serde::Deserialize)]
     struct Raw {
         prompt_tokens: Option<u64>,
         completion_tokens: Option<u64>,
+        total_tokens: Option<u64>,
         prompt_tokens_details: Option<Details>,
+        completion_tokens_details: Option<Details>,
     }
     let raw = serde_json::Deserializer::from_slice(json)
         .into_iter::<Raw>()
         .next()?
         .ok()?;
+    let prompt = raw.prompt_tokens?;
+    let (of_prompt, of_completion) = (raw.prompt_tokens_details, raw.completion_tokens_details);
+    let part = |details: &Option<Details>, field: fn(&Details) -> Option<u64>| {
+        details.as_ref().and_then(field).unwrap_or(0)
+    };
+    let cached = part(&of_prompt, |of| of.cached_tokens).min(prompt);
+    let reasoning = part(&of_completion, |of| of.reasoning_tokens);
+    let said = raw.completion_tokens.unwrap_or(0);
+    // Some providers count reasoning beside the answer and not in it; their total shows it.
+    let sum = prompt.saturating_add(said).saturating_add(reasoning);
+    let is_beside = reasoning > 0 && raw.total_tokens == Some(sum);
+    let completion = said.saturating_add(if is_beside { reasoning } else { 0 });
     Some(Usage {
-        prompt: raw.prompt_tokens?,
-        completion: raw.completion_tokens.unwrap_or(0),
-        cached: raw
-            .prompt_tokens_details
-            .and_then(|details| details.cached_tokens)
-            .unwrap_or(0),
+        prompt,
+        completion,
+        cached,
+        cache_write: part(&of_prompt, |of| of.cache_write_tokens).min(prompt - cached),
+        reasoning: reasoning.min(completion),
     })
 }
 
@@ -137,11 +157,26 @@ mod tests {
             Some(Mention::Object(Usage {
                 prompt: 3,
                 completion: 4,
-                cached: 2
+                cached: 2,
+                ..Usage::default()
             }))
         );
         assert_eq!(find(br#"{"x":"usage"}"#), None);
         assert_eq!(find(br#"{"usage":{}}"#), None);
+    }
+
+    #[test]
+    fn parts_lie_within_the_whole_and_reasoning_beside_the_answer_is_added() {
+        let read = |json: &str| in_answer(json.as_bytes()).unwrap();
+        let within = read(
+            r#"{"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":3},"completion_tokens_details":{"reasoning_tokens":6}}}"#,
+        );
+        assert_eq!((within.cached, within.cache_write), (5, 0));
+        assert_eq!((within.completion, within.reasoning), (9, 6));
+        let beside = read(
+            r#"{"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":13,"completion_tokens_details":{"reasoning_tokens":6}}}"#,
+        );
+        assert_eq!((beside.completion, beside.reasoning), (8, 6));
     }
 
     #[test]

@@ -408,7 +408,7 @@ pub(super) mod tests {
         answer.usage = Some(Usage {
             prompt: 5,
             completion: 6,
-            cached: 0,
+            ..Usage::default()
         });
         answer
     }

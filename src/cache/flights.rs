@@ -216,6 +216,8 @@ mod tests {
         prompt: 3,
         completion: 4,
         cached: 0,
+        cache_write: 0,
+        reasoning: 0,
     });
 
     fn board(flights: &Arc<Flights>, tenant: &str, question: &str) -> Boarding {

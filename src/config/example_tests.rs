@@ -76,11 +76,15 @@ fn example_is_valid_with_every_setting_in_use() {
         ("server.crt", certificate),
         ("server.key", "-----BEGIN PRIVATE KEY-----\n"),
         ("provider-ca.pem", certificate),
+        ("prices.toml", "version = '1'\nas_of = 'x'\nsource = 'y'\n"),
     ] {
         std::fs::write(dir.path().join(file), text).unwrap();
     }
     let config = read(&uncommented(), dir.path()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.server.tls.unwrap().cert_pem, certificate.as_bytes());
+    assert_eq!(config.price_file.unwrap().version, "1");
+    assert_eq!(config.prices.len(), 2);
+    assert_eq!(config.prices[0].tiers[0].rates.output, 15_000_000_000);
     let provider = &config.providers[0];
     assert_eq!(provider.ca_pem.as_deref(), Some(certificate.as_bytes()));
     assert_eq!(provider.region.as_deref(), Some("us"));
@@ -136,8 +140,8 @@ fn example_has_every_key() {
         }
     }
     // Root, 8 single sections, 1 provider, 3 models with 1 target each, 1 of them with
-    // fallbacks, 2 keys.
-    assert_eq!(sections, 19);
+    // fallbacks, 2 keys, 2 prices, 1 of them with a tier.
+    assert_eq!(sections, 22);
 }
 
 #[test]

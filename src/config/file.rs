@@ -14,7 +14,7 @@ use super::model::{
 use super::problem::Complaint;
 use super::reader::{Item, Section};
 use super::references::{Pem, References};
-use super::{defaults, limits, lists, values};
+use super::{defaults, limits, lists, prices, values};
 
 /// The whole file. What was wrong is in the report, and then the result means nothing.
 pub(super) fn read(
@@ -27,12 +27,16 @@ pub(super) fn read(
     let (providers, names) = lists::providers(&mut root, known, references);
     let models = lists::models(&mut root, known, &names);
     let keys = lists::keys(&mut root, &models, references);
+    let prices = prices::prices(&mut root, Some(&names));
+    let price_file = prices::price_file(&mut root, references);
     let config = Config {
         server,
         admin,
         providers,
         models: models.into_iter().filter_map(|entry| entry.model).collect(),
         keys,
+        prices,
+        price_file,
         cache: cache(root.section("cache"), known),
         embedding: embedding(root.section("embedding")),
         log: log(root.section("log")),

@@ -57,6 +57,17 @@ pub const KEYS: Bounds<usize> = bounds("KEYS", 0, 10_000);
 /// Models listed for one virtual key. None would be a key that may do nothing.
 pub const KEY_MODELS: Bounds<usize> = bounds("KEY_MODELS", 1, 1024);
 
+/// Entries of `[[prices]]`, here and in a price file.
+pub const PRICES: Bounds<usize> = bounds("PRICES", 0, 10_000);
+/// Prices by size of one model.
+pub const PRICE_TIERS: Bounds<usize> = bounds("PRICE_TIERS", 1, 8);
+/// Prompt tokens from which other prices hold.
+pub const PRICE_TIER_TOKENS: Bounds<u64> = bounds("PRICE_TIER_TOKENS", 1, 1_000_000_000);
+/// US dollars per million tokens; a thousand times today's dearest.
+pub const PRICE_DOLLARS_MAX: u64 = 1_000_000;
+/// Digits of a price behind the point: nano-dollars per million tokens.
+pub const PRICE_DECIMALS: usize = 9;
+
 /// Data-plane threads; 0 = chosen from the machine.
 pub const CORES: Bounds<usize> = bounds("CORES", 0, 1024);
 /// Request body, in bytes; the body is held in memory as a whole.

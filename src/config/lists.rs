@@ -121,6 +121,7 @@ fn provider<'a>(
         &limits::IDLE_CONNECTIONS,
     );
     let region = section.read("region", name);
+    let price_family = section.read("price_family", name);
     section.finish();
     Some(Provider {
         name: name_key?,
@@ -135,6 +136,7 @@ fn provider<'a>(
         idle_timeout,
         idle_connections_max,
         region,
+        price_family,
     })
 }
 

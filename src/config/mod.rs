@@ -9,6 +9,7 @@ mod file;
 pub mod limits;
 mod lists;
 pub mod model;
+pub mod prices;
 mod problem;
 mod reader;
 mod references;

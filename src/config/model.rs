@@ -2,6 +2,7 @@
 //!
 //! It must not know how the file was written; `file.rs` turns what the user wrote into this.
 
+use super::prices::{Price, PriceFile};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,10 @@ pub struct Config {
     pub models: Vec<Model>,
     /// Virtual keys; empty means that only loopback and Unix-socket peers are served.
     pub keys: Vec<Key>,
+    /// Prices that take precedence over the table's.
+    pub prices: Vec<Price>,
+    /// The price table; `None` = the one that is shipped.
+    pub price_file: Option<PriceFile>,
     /// Response cache.
     pub cache: Cache,
     /// Embedding workshop (local model).
@@ -126,6 +131,8 @@ pub struct Provider {
     pub idle_connections_max: usize,
     /// Region tag.
     pub region: Option<String>,
+    /// Whose prices it charges; `None` = known by its host, or unknown.
+    pub price_family: Option<String>,
 }
 
 /// Scheme, authority and path prefix of a provider.
@@ -214,6 +221,18 @@ pub enum Place {
     Provider(usize),
     /// By the embedding model in this process (`provider = "local"`).
     Local,
+}
+
+impl Config {
+    /// `provider/model` of a target, as in headers and metrics.
+    #[must_use]
+    pub fn label_of(&self, target: &Target) -> String {
+        let provider = match target.place {
+            Place::Local => "local",
+            Place::Provider(at) => self.providers.get(at).map_or("", |one| one.name.as_str()),
+        };
+        format!("{provider}/{}", target.model)
+    }
 }
 
 /// `[[keys]]`

@@ -128,6 +128,21 @@ impl<'a> Item<'a> {
             .map_err(|_| self.not("a number", "write a number such as 0.95"))
     }
 
+    /// The value as US dollars, in nano-dollars; read digit by digit, so that nothing is rounded.
+    pub fn dollars(&self) -> Result<u64, Complaint> {
+        let digits = match self.value {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            _ => return Err(self.not("a price", "write US dollars, e.g. 2.5, without quotes")),
+        };
+        values::nanodollars(digits).ok_or_else(|| {
+            Complaint::new(
+                format!("`{digits}` is not a price below 1000000 with up to 9 decimals"),
+                "write US dollars per million tokens as a plain number, e.g. 2.5 or 0.075",
+            )
+        })
+    }
+
     /// The value as a number of bytes within `bounds`; a plain number counts as bytes.
     pub fn size(&self, bounds: &Bounds<usize>) -> Result<usize, Complaint> {
         let (text, bytes) = match self.value {

@@ -53,6 +53,15 @@ impl References<'_> {
         Ok(Secret(value))
     }
 
+    /// The text in the file that `reference` points to; no secret.
+    pub fn text(&self, reference: &str) -> Result<String, Complaint> {
+        let path = reference
+            .strip_prefix("file:")
+            .ok_or_else(|| Complaint::new("expected a reference to a file", HOW_FILE))?;
+        String::from_utf8(self.file(path)?)
+            .map_err(|_| Complaint::new(format!("file `{path}` is not UTF-8 text"), HOW_FILE))
+    }
+
     /// The PEM text in the file that `reference` points to.
     pub fn pem(&self, reference: &str, kind: Pem) -> Result<Vec<u8>, Complaint> {
         let path = reference

@@ -48,6 +48,21 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
+/// US dollars in nano-dollars, from a plain decimal number.
+pub(super) fn nanodollars(digits: &str) -> Option<u64> {
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let whole = whole.strip_prefix('+').unwrap_or(whole);
+    if !is_plain(whole) || !is_plain(decimals) || decimals.len() > limits::PRICE_DECIMALS {
+        return None;
+    }
+    let dollars: u64 = whole.parse().ok()?;
+    let nano: u64 = format!("{decimals:0<width$}", width = limits::PRICE_DECIMALS)
+        .parse()
+        .ok()?;
+    (dollars < limits::PRICE_DOLLARS_MAX).then(|| dollars * 1_000_000_000 + nano)
+}
+
 /// Bytes in the largest unit that divides them.
 pub(super) fn show_size(bytes: usize) -> String {
     show(bytes as u64, &SIZE_UNITS)

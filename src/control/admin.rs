@@ -174,6 +174,7 @@ fn info(plane: &Plane) -> Value {
         "draining": plane.is_draining(),
         "embedding": embedding,
         "models": snapshot.model_names,
+        "prices": { "version": snapshot.prices.version, "as_of": snapshot.prices.as_of },
         "config": {
             "path": reload.path,
             "generation": reload.generation,

@@ -317,6 +317,7 @@ fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
 /// # Errors
 /// None; the signature fits the trip.
 pub async fn serve(
+    core: &Core,
     hit: &Hit,
     chat: &ChatRequest,
     client: &mut Client,
@@ -324,7 +325,7 @@ pub async fn serve(
 ) -> Result<(), Fault> {
     let entry = &hit.entry;
     trip.target = Some(entry.target);
-    trip.bought = Bought::Saved(entry.answer.usage);
+    trip.buy(core, Bought::Saved(entry.answer.usage));
     if !chat.stream {
         let body = entry.answer.render_whole();
         let _ = reply::whole(client, trip, 200, "application/json", &body).await;

@@ -54,6 +54,10 @@ pub async fn serve(
         fallbacks: Fallbacks::default(),
     };
     if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
+        if (200..300).contains(&answer.status) {
+            let usage = usage::in_answer(&answer.body);
+            trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
+        }
         let mut out = buffer::take(512 + answer.body.len());
         reply::begin_head(&mut out, answer.status, trip, client);
         out.extend_from_slice(&answer.head.passed);
@@ -61,10 +65,6 @@ pub async fn serve(
             reply::advise(&mut out, trip);
         }
         let _ = reply::finish_whole(client, out, &answer.body).await;
-        if (200..300).contains(&answer.status) {
-            let usage = usage::in_answer(&answer.body);
-            trip.bought = usage.map_or(Bought::Unknown, Bought::Reported);
-        }
         buffer::give(answer.body);
     }
     Ok(())
@@ -106,11 +106,11 @@ async fn serve_locally(
         tokens += count as u64;
     }
     let answer = write_answer(model, &vectors, tokens, asked.base64);
-    trip.bought = Bought::Reported(Usage {
+    let usage = Usage {
         prompt: tokens,
-        completion: 0,
-        cached: 0,
-    });
+        ..Usage::default()
+    };
+    trip.buy(core, Bought::Reported(usage));
     let _ = reply::whole(client, trip, 200, "application/json", &answer).await;
     Ok(())
 }

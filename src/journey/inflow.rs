@@ -5,7 +5,9 @@ use super::attempt::StreamAnswer;
 use super::caching::CacheTrip;
 use super::core::Core;
 use super::trip::Trip;
-use crate::accounting::{Bought, settle};
+use crate::accounting::{Bill, Bought, settle};
+use crate::api::chat::ChatRequest;
+use crate::api::usage::Usage;
 use crate::cache::answer::StreamReader;
 use crate::cache::flight::{End, Flight, Head, Seat};
 use crate::cache::flights::Lead;
@@ -56,6 +58,8 @@ pub struct Inflow {
     answer: Box<StreamAnswer>,
     /// What the client that caused it is relayed.
     pub relay: StreamRelay,
+    /// Estimated tokens of the prompt, where it is but text.
+    prompt_tokens: Option<u64>,
     reader: Option<StreamReader>,
     cache: CacheTrip,
     /// `None` when the call is not shared.
@@ -72,7 +76,7 @@ impl Inflow {
     pub fn new(
         core: &Rc<Core>,
         mut answer: Box<StreamAnswer>,
-        shows_usage: bool,
+        chat: &ChatRequest,
         cache: CacheTrip,
         lead: Option<Lead>,
     ) -> Self {
@@ -85,7 +89,8 @@ impl Inflow {
         }
         Self {
             core: Rc::clone(core),
-            relay: StreamRelay::new(shows_usage),
+            relay: StreamRelay::new(chat.wants_usage),
+            prompt_tokens: chat.shape.prompt_tokens(),
             reader: cache.stream_reader(),
             cache,
             lead,
@@ -182,10 +187,19 @@ impl Inflow {
         }
     }
 
-    /// What was bought until now.
+    /// What was bought until now. Without a report of the provider (it broke off, or the client went
+    /// first) it is estimated, if the size of the prompt is known.
     pub fn bought(&self) -> Bought {
-        let usage = self.relay.usage();
-        usage.map_or(Bought::Unknown, Bought::Reported)
+        if let Some(usage) = self.relay.usage() {
+            return Bought::Reported(usage);
+        }
+        self.prompt_tokens.map_or(Bought::Unknown, |prompt| {
+            Bought::Estimated(Usage {
+                prompt,
+                completion: self.relay.tokens_estimated(),
+                ..Usage::default()
+            })
+        })
     }
 
     /// Ends it: tells routing, stores the answer, tells the followers. True when nobody else books what
@@ -271,9 +285,10 @@ async fn go_on(
         unused.clear();
     };
     let (core, bought) = (Rc::clone(&unattended.core), inflow.bought());
+    let bill = Bill::of(bought, Some(inflow.target()), &core.snapshot().prices);
     let pays = inflow.finish(&end, &mut unattended.place).await;
     if let Some(model) = model.filter(|_| pays) {
-        settle(&mut core.metrics.borrow_mut(), key, model, bought);
+        settle(&mut core.metrics.borrow_mut(), key, model, bought, &bill);
     }
 }
 

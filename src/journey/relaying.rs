@@ -28,6 +28,7 @@ use std::task::Poll;
 
 /// Relays a whole answer.
 pub async fn whole(
+    core: &Core,
     answer: WholeAnswer,
     mut cache: CacheTrip,
     lead: Option<Lead>,
@@ -36,7 +37,7 @@ pub async fn whole(
 ) {
     let usage = usage::in_answer(&answer.body);
     if (200..300).contains(&answer.status) {
-        trip.bought = usage.map_or(Bought::Unknown, Bought::Reported);
+        trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
     }
     let answer = Whole {
         usage,
@@ -97,7 +98,7 @@ pub async fn stream(core: &Core, inflow: Inflow, client: &mut Client, trip: &mut
     let end = match pump(inflow, out, client, trip).await {
         Pumped::Ended(end, inflow) => {
             core.metrics.borrow_mut().events += inflow.relay.events();
-            trip.bought = inflow.bought();
+            trip.buy(core, inflow.bought());
             inflow.finish(&end, client).await;
             end
         }
@@ -107,7 +108,7 @@ pub async fn stream(core: &Core, inflow: Inflow, client: &mut Client, trip: &mut
             // On the heap: rare.
             let (end, usage) = Box::pin(listening).await;
             if let Some(usage) = seat.settle(usage) {
-                trip.bought = usage.map_or(Bought::Unknown, Bought::Reported);
+                trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
             }
             end
         }

@@ -78,7 +78,7 @@ pub async fn board(
             if let Some(lead) = lead {
                 lead.finish(End::Stored);
             }
-            caching::serve(&hit, chat, client, trip).await?;
+            caching::serve(core, &hit, chat, client, trip).await?;
             return Ok(Boarded::Served);
         }
         if let Some(lead) = lead {
@@ -154,18 +154,23 @@ async fn follow(
         Outset::Lead => Ok(Followed::Leads),
         Outset::Over(End::Stored) => Ok(Followed::Stored),
         Outset::Over(end) => {
-            serve_end(end, client, trip).await?;
+            serve_end(core, end, client, trip).await?;
             Ok(Followed::Served)
         }
     }
 }
 
 /// Serves what a call ended with.
-async fn serve_end(end: End, client: &mut Client, trip: &mut Trip) -> Result<(), Fault> {
+async fn serve_end(
+    core: &Core,
+    end: End,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
     note(trip);
     match end {
         End::Whole(whole) => {
-            serve_whole(&whole, client, trip).await;
+            serve_whole(core, &whole, client, trip).await;
             Ok(())
         }
         End::Failed {
@@ -180,12 +185,12 @@ async fn serve_end(end: End, client: &mut Client, trip: &mut Trip) -> Result<(),
     }
 }
 
-async fn serve_whole(whole: &Whole, client: &mut Client, trip: &mut Trip) {
+async fn serve_whole(core: &Core, whole: &Whole, client: &mut Client, trip: &mut Trip) {
     trip.target = Some(whole.head.target);
     // It was asked for twice already.
     trip.should_retry = whole.may_retry.then_some(false);
     if (200..300).contains(&whole.head.status) {
-        trip.bought = Bought::Saved(whole.usage);
+        trip.buy(core, Bought::Saved(whole.usage));
     }
     relaying::send_whole(whole, client, trip).await;
 }
@@ -204,7 +209,7 @@ async fn follow_stream(
     let sent = client.write(out).await;
     let (end, usage) = listen(core, seat, StreamRelay::new(wants_usage), sent, client).await;
     if matches!(end, StreamEnd::Complete) {
-        trip.bought = Bought::Saved(usage);
+        trip.buy(core, Bought::Saved(usage));
     }
     relaying::conclude(core, end, client, trip).await;
 }

@@ -1,5 +1,6 @@
 //! The configuration as the data plane uses it: immutable, swapped whole on reload.
 
+use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
 use crate::config::model::{Config, Failover, Model, Place, Provider as ProviderConfig, Secret};
 use crate::providers::{Provider, provider};
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub keys: KeyTable,
     /// Models by name.
     pub models: HashMap<String, ModelRoute>,
+    /// What its targets charge.
+    pub prices: PriceBook,
     /// Model names in the order of the file.
     pub model_names: Vec<String>,
 }
@@ -176,6 +179,7 @@ impl Snapshot {
             );
         }
         Ok(Self {
+            prices: PriceBook::new(&config)?,
             keys: KeyTable::new(&config.keys, config.cache.scope),
             model_names: config.models.iter().map(|one| one.name.clone()).collect(),
             models,
@@ -196,18 +200,18 @@ fn model_route(
     for target in &model.targets {
         let mut place = String::new();
         let mut api_keys: &[Secret] = &[];
-        let (provider_name, site) = match target.place {
-            Place::Local => ("local", Site::Local),
+        let site = match target.place {
+            Place::Local => Site::Local,
             Place::Provider(at) => {
                 let site = sites.get(at).ok_or("a target names no provider")?;
                 let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
                 place = format!("{url:?}\0");
                 identity.push_str(&place);
                 api_keys = &site.api_keys;
-                (site.provider.as_str(), Site::Remote(Arc::clone(site)))
+                Site::Remote(Arc::clone(site))
             }
         };
-        let label = format!("{provider_name}/{}", target.model);
+        let label = config.label_of(target);
         identity.push_str(&label);
         identity.push('\0');
         place.push_str(&label);

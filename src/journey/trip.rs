@@ -1,13 +1,13 @@
 //! The facts of one trip, gathered on the way: for the answer's headers, the metrics and the record.
 
 use super::core::Core;
-use crate::accounting::Bought;
+use crate::accounting::{Bill, Bought};
 use crate::api::usage::Usage;
 use crate::listener::Request;
 use crate::runtime::clock;
 use crate::telemetry::access::AccessRecord;
 use crate::telemetry::metrics::{Stage, count};
-use crate::telemetry::notice::LogLine;
+use crate::telemetry::notice::{LogLine, TargetNotice};
 use crate::telemetry::{Name, ids};
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,10 @@ pub struct Trip {
     pub status: u16,
     /// The answer is streamed.
     pub stream: bool,
-    /// Tokens and money.
-    pub bought: Bought,
+    /// Tokens.
+    bought: Bought,
+    /// Money.
+    pub bill: Bill,
     /// Code of the fault sent.
     pub fault: Option<&'static str>,
     /// What broke, for the operator.
@@ -89,6 +91,7 @@ impl Trip {
             status: 0,
             stream: false,
             bought: Bought::Nothing,
+            bill: Bill::Nothing,
             fault: None,
             detail: None,
             waited: Duration::ZERO,
@@ -104,6 +107,30 @@ impl Trip {
         let time = now.saturating_duration_since(self.stage_began_at);
         self.stage_began_at = now;
         core.metrics.borrow_mut().stage(stage, time);
+    }
+
+    /// What was bought of the target that answered, and what it costs. That a price is unknown is told
+    /// once.
+    pub fn buy(&mut self, core: &Core, bought: Bought) {
+        let snapshot = core.snapshot();
+        self.bought = bought;
+        self.bill = Bill::of(bought, self.target, &snapshot.prices);
+        let Some(target) = self.target else {
+            return;
+        };
+        if self.bill == Bill::Unknown("price") && snapshot.prices.is_news(target) {
+            let notice = TargetNotice {
+                at: clock::since_epoch(),
+                event: "price_unknown",
+                target,
+                what: "no price; costs are unknown until [[prices]] has one",
+                key: None,
+                lasts: None,
+            };
+            if core.records.push(LogLine::Target(notice)).is_err() {
+                core.metrics.borrow_mut().records_dropped += 1;
+            }
+        }
     }
 
     /// What the gateway added until now: total time less the time spent waiting for upstream. Fixed
@@ -125,7 +152,7 @@ impl Trip {
         metrics.stage(Stage::Total, overhead);
         if let Some(model) = self.model {
             metrics.request_duration(self.operation, model, duration);
-            crate::accounting::settle(&mut metrics, self.key, model, self.bought);
+            crate::accounting::settle(&mut metrics, self.key, model, self.bought, &self.bill);
         }
         if self.operation == "chat" && self.status != 0 {
             count(&mut metrics.cache_lookups, self.cache);
@@ -146,6 +173,9 @@ impl Trip {
             cache: self.cache,
             attempts: self.attempts,
             usage: usage(self.bought),
+            cost_nanousd: self.bill.paid_nanousd(),
+            cost_estimated: matches!(self.bill, Bill::Estimated(_)),
+            saved_nanousd: self.bill.saved_nanousd(),
             duration,
             upstream_first_byte: self.first_byte,
             overhead,

@@ -4,6 +4,7 @@
 //! in one write. Two things are looked for in each: usage, which the client is shown only if it asked,
 //! and whether the stream came to its end.
 
+use crate::api::shape::BYTES_PER_TOKEN;
 use crate::api::usage::{self, Mention, Usage};
 use crate::error::Fault;
 use crate::http::sse::{SseSplitter, event_data, write_event};
@@ -32,6 +33,8 @@ pub struct StreamRelay {
     /// The provider sent an error event.
     failed: bool,
     events: u64,
+    event_bytes: u64,
+    smallest_event_bytes: u64,
 }
 
 /// Why a stream cannot go on.
@@ -51,6 +54,8 @@ impl StreamRelay {
             done: false,
             failed: false,
             events: 0,
+            event_bytes: 0,
+            smallest_event_bytes: u64::MAX,
         }
     }
 
@@ -114,6 +119,8 @@ impl StreamRelay {
 
     fn event(&mut self, event: &[u8], out: &mut Vec<u8>) {
         self.events += 1;
+        self.event_bytes += event.len() as u64;
+        self.smallest_event_bytes = self.smallest_event_bytes.min(event.len() as u64);
         self.watch(event);
         match usage::find(event) {
             Some(mention) => self.with_usage(event, mention, out),
@@ -174,6 +181,15 @@ impl StreamRelay {
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    /// Tokens that the stream may have had until now, for when nobody reports them: one per event, or
+    /// one per [`BYTES_PER_TOKEN`] of what its events hold beyond the smallest of them, if that is more.
+    #[must_use]
+    pub fn tokens_estimated(&self) -> u64 {
+        let frame = self.smallest_event_bytes.saturating_mul(self.events);
+        let content_bytes = self.event_bytes.saturating_sub(frame);
+        self.events.max(content_bytes.div_ceil(BYTES_PER_TOKEN))
     }
 
     /// Events seen so far.

@@ -31,6 +31,12 @@ pub struct AccessRecord {
     pub attempts: u32,
     /// Tokens; `None` when the provider did not say or the answer came from the cache.
     pub usage: Option<Usage>,
+    /// What was paid, in nano-dollars; `None` when unknown or nothing was bought.
+    pub cost_nanousd: Option<u64>,
+    /// The cost is an estimate.
+    pub cost_estimated: bool,
+    /// What the cache saved, in nano-dollars; `None` when unknown or it did not answer.
+    pub saved_nanousd: Option<u64>,
     /// From the request's arrival to the end of its answer.
     pub duration: Duration,
     /// From the request sent upstream to its first byte.
@@ -65,6 +71,10 @@ impl AccessRecord {
             "input_tokens": self.usage.map(|usage| usage.prompt),
             "cached_input_tokens": self.usage.map(|usage| usage.cached),
             "output_tokens": self.usage.map(|usage| usage.completion),
+            "reasoning_tokens": self.usage.map(|usage| usage.reasoning),
+            "cost_nanousd": self.cost_nanousd,
+            "cost_estimated": self.cost_estimated,
+            "saved_nanousd": self.saved_nanousd,
             "duration_us": micros(self.duration),
             "upstream_first_byte_us": self.upstream_first_byte.map(micros),
             "overhead_us": micros(self.overhead),

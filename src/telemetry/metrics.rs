@@ -2,6 +2,7 @@
 
 use super::Name;
 use super::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};
+use super::money::Money;
 use crate::api::usage::Usage;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -67,6 +68,8 @@ pub struct CoreMetrics {
     pub usage_missing: Map<Name, u64>,
     /// Tokens a cache hit saved, by model.
     pub tokens_saved: Map<Name, u64>,
+    /// Money.
+    pub money: Money,
     /// Time added by the gateway, by stage.
     pub overhead: Map<Stage, Histogram>,
     /// Whole duration of requests, by operation and model.
@@ -194,6 +197,7 @@ impl CoreMetrics {
         merge_histograms(&mut self.overhead, &other.overhead);
         merge_histograms(&mut self.duration, &other.duration);
         merge_histograms(&mut self.first_token, &other.first_token);
+        self.money.merge(&other.money);
         self.events += other.events;
         self.connections_accepted += other.connections_accepted;
         self.connections_open += other.connections_open;

@@ -7,6 +7,7 @@ pub mod access;
 pub mod histogram;
 pub mod ids;
 pub mod metrics;
+pub mod money;
 pub mod names;
 pub mod notice;
 pub mod prometheus;

@@ -90,6 +90,7 @@ impl Page {
         self.upstream(core);
         self.targets(core);
         self.usage(core);
+        core.money.write(self);
         self.ground(core);
     }
 

@@ -12,6 +12,7 @@ mod drain;
 mod failover;
 mod framing;
 mod local_model;
+mod money;
 mod patience;
 mod reload;
 mod routing;

@@ -1,0 +1,206 @@
+//! What tokens cost: whole numbers only.
+//!
+//! Each part (input, cached input, cache write, output) is rounded once, half up, to a nano-dollar
+//! (10⁻⁹ US dollars); the whole is the sum of the parts. So the parts always add up, and a whole is off
+//! by two nano-dollars at most.
+
+use crate::api::usage::Usage;
+use crate::config::prices::{Price, Rates};
+
+/// What one request cost, in nano-dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Prompt tokens that no cache of the provider was involved in.
+    pub input: u64,
+    /// Prompt tokens read from the provider's cache.
+    pub cached_input: u64,
+    /// Prompt tokens written into it.
+    pub cache_write: u64,
+    /// Tokens of the answer, reasoning included.
+    pub output: u64,
+}
+
+impl Cost {
+    /// The sum, in nano-dollars.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let parts = self.parts().map(|(_, nanousd)| nanousd);
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// The parts by their names in metrics.
+    #[must_use]
+    pub fn parts(&self) -> [(&'static str, u64); 4] {
+        [
+            ("input", self.input),
+            ("cached_input", self.cached_input),
+            ("cache_write", self.cache_write),
+            ("output", self.output),
+        ]
+    }
+}
+
+/// The rates for a prompt of so many tokens.
+#[must_use]
+pub fn rates(price: &Price, prompt_tokens: u64) -> Rates {
+    let mut tiers = price.tiers.iter().rev();
+    let tier = tiers.find(|tier| prompt_tokens > tier.above_tokens);
+    tier.map_or(price.rates, |tier| tier.rates)
+}
+
+/// What `usage` costs.
+#[must_use]
+pub fn cost(price: &Price, usage: Usage) -> Cost {
+    let rates = rates(price, usage.prompt);
+    // What a provider says of the parts never makes them more than the whole.
+    let cached = usage.cached.min(usage.prompt);
+    let written = usage.cache_write.min(usage.prompt - cached);
+    Cost {
+        input: nanousd(usage.prompt - cached - written, rates.input),
+        cached_input: nanousd(cached, rates.cached_input),
+        cache_write: nanousd(written, rates.cache_write),
+        output: nanousd(usage.completion, rates.output),
+    }
+}
+
+/// `tokens` at `rate` (nano-dollars per million tokens), rounded half up.
+fn nanousd(tokens: u64, rate: u64) -> u64 {
+    const MILLION: u128 = 1_000_000;
+    let exact = u128::from(tokens) * u128::from(rate);
+    u64::try_from((exact + MILLION / 2) / MILLION).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::prices::{Seller, Tier};
+
+    /// SplitMix64, as in `routing`, which accounting must not import.
+    fn drawn(seed: u64) -> u64 {
+        let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn price(rates: Rates) -> Price {
+        Price {
+            seller: Seller::Family("f".into()),
+            model: "m".into(),
+            rates,
+            tiers: Vec::new(),
+        }
+    }
+
+    /// Nano-dollars per million tokens of a price in millionths of a dollar.
+    fn micro(dollars_e6: u64) -> u64 {
+        dollars_e6 * 1000
+    }
+
+    #[test]
+    fn known_prices_give_known_costs() {
+        let sold = price(Rates {
+            input: micro(2_500_000),
+            cached_input: micro(1_250_000),
+            cache_write: micro(3_000_000),
+            output: micro(10_000_000),
+        });
+        let usage = Usage {
+            prompt: 1_000,
+            completion: 500,
+            cached: 400,
+            cache_write: 100,
+            reasoning: 450,
+        };
+        let cost = cost(&sold, usage);
+        // 500 × 2.5, 400 × 1.25, 100 × 3 and 500 × 10 dollars per million tokens.
+        assert_eq!(
+            cost.parts().map(|(_, nanousd)| nanousd),
+            [1_250_000, 500_000, 300_000, 5_000_000]
+        );
+        assert_eq!(cost.total(), 7_050_000);
+    }
+
+    #[test]
+    fn parts_add_up_are_within_bounds_and_grow_with_tokens() {
+        for seed in 0..20_000_u64 {
+            let draw = |salt: u64, below: u64| drawn(seed * 16 + salt) % below;
+            let sold = price(Rates {
+                input: draw(1, micro(100_000_000)),
+                cached_input: draw(2, micro(100_000_000)),
+                cache_write: draw(3, micro(100_000_000)),
+                output: draw(4, micro(100_000_000)),
+            });
+            // Also what no provider should say: more cached tokens than the prompt has.
+            let usage = Usage {
+                prompt: draw(5, 2_000_000),
+                completion: draw(6, 200_000),
+                cached: draw(7, 3_000_000),
+                cache_write: draw(8, 3_000_000),
+                reasoning: draw(9, 400_000),
+            };
+            let cost = cost(&sold, usage);
+            let parts: u128 = cost.parts().iter().map(|(_, part)| u128::from(*part)).sum();
+            assert_eq!(u128::from(cost.total()), parts);
+            let rates = sold.rates;
+            let dearest = rates.input.max(rates.cached_input).max(rates.cache_write);
+            let cheapest = rates.input.min(rates.cached_input).min(rates.cache_write);
+            let prompt = cost.total() - cost.output;
+            let bound = |rate: u64| u128::from(usage.prompt) * u128::from(rate) / 1_000_000;
+            assert!(u128::from(prompt) <= bound(dearest) + 3, "{usage:?}");
+            assert!(u128::from(prompt) + 3 >= bound(cheapest), "{usage:?}");
+            let more = Usage {
+                completion: usage.completion + 1,
+                ..usage
+            };
+            assert!(super::cost(&sold, more).total() >= cost.total());
+        }
+    }
+
+    #[test]
+    fn a_large_prompt_costs_its_tier_as_a_whole() {
+        let (low, high) = (
+            Rates {
+                input: micro(1_000_000),
+                ..Rates::default()
+            },
+            Rates {
+                input: micro(2_000_000),
+                ..Rates::default()
+            },
+        );
+        let mut sold = price(low);
+        sold.tiers = [(100, low), (200, high)]
+            .map(|(above_tokens, rates)| Tier {
+                above_tokens,
+                rates,
+            })
+            .to_vec();
+        let of = |prompt| {
+            cost(
+                &sold,
+                Usage {
+                    prompt,
+                    ..Usage::default()
+                },
+            )
+        };
+        assert_eq!(of(200).total(), 200_000);
+        assert_eq!(of(201).total(), 402_000);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_the_largest_number() {
+        let sold = price(Rates {
+            input: u64::MAX,
+            output: u64::MAX,
+            ..Rates::default()
+        });
+        let usage = Usage {
+            prompt: u64::MAX,
+            completion: u64::MAX,
+            ..Usage::default()
+        };
+        assert_eq!(cost(&sold, usage).total(), u64::MAX);
+    }
+}

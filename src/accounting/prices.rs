@@ -1,0 +1,284 @@
+//! Which price a target has: from the configuration, else from the price table.
+//!
+//! A price is looked up once, when a configuration is loaded. What has none is unknown, never free.
+
+use super::cost::{Cost, cost};
+use crate::api::usage::Usage;
+use crate::config::Config;
+use crate::config::model::{Place, Provider, Target};
+use crate::config::prices::{Price, PriceFile, Seller, parse_price_file};
+use crate::telemetry::Name;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The table that is shipped, as text.
+const SHIPPED_TEXT: &str = include_str!("../../models/prices/prices.toml");
+
+static SHIPPED: LazyLock<Result<PriceFile, String>> = LazyLock::new(|| {
+    parse_price_file(SHIPPED_TEXT, "models/prices/prices.toml").map_err(|why| why.to_string())
+});
+
+/// Hosts that belong to one seller. A dialect alone says nothing about a price: many speak OpenAI's.
+const FAMILIES: [(&str, &str); 6] = [
+    ("api.openai.com", "openai"),
+    ("api.anthropic.com", "anthropic"),
+    ("generativelanguage.googleapis.com", "gemini"),
+    ("api.mistral.ai", "mistral"),
+    ("api.groq.com", "groq"),
+    ("api.x.ai", "xai"),
+];
+
+/// The shipped price table.
+///
+/// # Errors
+/// It is damaged, which a test rules out.
+pub fn shipped() -> Result<&'static PriceFile, String> {
+    SHIPPED.as_ref().map_err(Clone::clone)
+}
+
+/// The prices of all targets of a configuration.
+pub struct PriceBook {
+    /// Version of the table in use.
+    pub version: String,
+    /// When its prices were noted.
+    pub as_of: String,
+    by_target: HashMap<Name, Entry>,
+}
+
+struct Entry {
+    price: Option<Price>,
+    /// That the price is unknown was told.
+    told: AtomicBool,
+}
+
+impl PriceBook {
+    /// The prices for `config`.
+    ///
+    /// # Errors
+    /// The shipped table is damaged.
+    pub fn new(config: &Config) -> Result<Self, String> {
+        let table = match &config.price_file {
+            Some(file) => file,
+            None => shipped()?,
+        };
+        let targets = config.models.iter().flat_map(|model| &model.targets);
+        let by_target = targets.map(|target| {
+            let entry = Entry {
+                price: price_of(target, config, table),
+                told: AtomicBool::new(false),
+            };
+            (Name::new(&config.label_of(target)), entry)
+        });
+        Ok(Self {
+            version: table.version.clone(),
+            as_of: table.as_of.clone(),
+            by_target: by_target.collect(),
+        })
+    }
+
+    /// The price of a target; `None` = unknown.
+    #[must_use]
+    pub fn price(&self, target: Name) -> Option<&Price> {
+        self.by_target.get(&target)?.price.as_ref()
+    }
+
+    /// What `usage` costs at a target; `None` = its price is unknown.
+    #[must_use]
+    pub fn cost(&self, target: Name, usage: Usage) -> Option<Cost> {
+        self.price(target).map(|price| cost(price, usage))
+    }
+
+    /// Whether nobody was told yet that this target's price is unknown; true once.
+    #[must_use]
+    pub fn is_news(&self, target: Name) -> bool {
+        let told = self.by_target.get(&target).map(|entry| &entry.told);
+        told.is_some_and(|told| {
+            !told.load(Ordering::Relaxed) && !told.swap(true, Ordering::Relaxed)
+        })
+    }
+}
+
+#[cfg(test)]
+impl PriceBook {
+    /// A book of one target, which sells `model` of `prices`.
+    pub(crate) fn of_test(target: &str, prices: &[Price], model: &str) -> Self {
+        let price = prices.iter().find(|one| one.model == model).cloned();
+        let entry = Entry {
+            price,
+            told: AtomicBool::new(false),
+        };
+        Self {
+            version: String::new(),
+            as_of: String::new(),
+            by_target: HashMap::from([(Name::new(target), entry)]),
+        }
+    }
+}
+
+fn price_of(target: &Target, config: &Config, table: &PriceFile) -> Option<Price> {
+    let Place::Provider(at) = target.place else {
+        // The model in this process is nobody's to charge for.
+        return Some(Price {
+            seller: Seller::Family("local".into()),
+            model: target.model.clone(),
+            rates: Default::default(),
+            tiers: Vec::new(),
+        });
+    };
+    let sellers = [
+        Some(Seller::Provider(at)),
+        family(config.providers.get(at)?).map(Seller::Family),
+    ];
+    let names = [Some(target.model.as_str()), undated(&target.model)];
+    // The configuration before the table, the provider before its family, the exact name before the
+    // one without its date.
+    for prices in [&config.prices, &table.prices] {
+        for seller in sellers.iter().flatten() {
+            for name in names.iter().flatten() {
+                let found = prices
+                    .iter()
+                    .find(|one| one.seller == *seller && one.model == **name);
+                if found.is_some() {
+                    return found.cloned();
+                }
+            }
+        }
+    }
+    None
+}
+
+fn family(provider: &Provider) -> Option<String> {
+    let by_host = || {
+        let host = provider.base_url.host.to_ascii_lowercase();
+        let known = FAMILIES.iter().find(|(name, _)| *name == host);
+        known.map(|(_, family)| (*family).to_owned())
+    };
+    provider.price_family.clone().or_else(by_host)
+}
+
+/// A model's name without the date at its end: `-2024-11-20`, `-20241120` or `@20241120`.
+fn undated(model: &str) -> Option<&str> {
+    [("0000-00-00", "-"), ("00000000", "-@")]
+        .into_iter()
+        .find_map(|(form, marks)| {
+            let at = model.len().checked_sub(form.len() + 1)?;
+            let (name, rest) = model.split_at_checked(at)?;
+            let (mark, date) = rest.split_at_checked(1)?;
+            let fits = form.bytes().zip(date.bytes()).all(|(form, byte)| {
+                if form == b'0' {
+                    byte.is_ascii_digit()
+                } else {
+                    byte == form
+                }
+            });
+            let is_dated = marks.contains(mark) && date.starts_with("20") && fits;
+            (is_dated && !name.is_empty()).then_some(name)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{KnownNames, parse};
+
+    fn book(text: &str) -> PriceBook {
+        let known = KnownNames {
+            dialects: &["openai"],
+            policies: &["priority"],
+            wrong_hit_rate_least: 0.005,
+        };
+        let config = parse(text, "t", std::path::Path::new(""), &known, &|_| None);
+        PriceBook::new(&config.unwrap_or_else(|why| panic!("{why}"))).unwrap()
+    }
+
+    fn input(book: &PriceBook, target: &str) -> Option<u64> {
+        book.price(Name::new(target)).map(|price| price.rates.input)
+    }
+
+    #[test]
+    fn the_shipped_table_is_whole() {
+        let table = shipped().unwrap();
+        assert!(table.prices.len() > 30 && !table.version.is_empty());
+        for price in &table.prices {
+            let rates = price.rates;
+            assert!(rates.input > 0, "{}", price.model);
+            assert!(rates.cached_input <= rates.input, "{}", price.model);
+            assert!(
+                rates.output > 0 || price.model.contains("embed"),
+                "{}",
+                price.model
+            );
+        }
+    }
+
+    #[test]
+    fn exact_before_dated_and_the_configuration_before_the_table() {
+        let book = book(
+            r#"
+            [[providers]]
+            name = "openai"
+            base_url = "https://api.openai.com/v1"
+            [[providers]]
+            name = "proxy"
+            base_url = "http://10.0.0.1/v1"
+            price_family = "openai"
+            [[providers]]
+            name = "vllm"
+            base_url = "http://10.0.0.2/v1"
+            [[models]]
+            name = "m"
+            targets = [
+              { provider = "openai", model = "gpt-4o-2024-05-13" },
+              { provider = "openai", model = "gpt-4o-2024-11-20" },
+              { provider = "openai", model = "gpt-4o-mini-audio" },
+              { provider = "proxy", model = "gpt-4o" },
+              { provider = "proxy", model = "gpt-4.1" },
+              { provider = "vllm", model = "gpt-4o" },
+              { provider = "vllm", model = "own" },
+              { provider = "local" },
+            ]
+            [[prices]]
+            family = "openai"
+            model = "gpt-4.1"
+            input = 1
+            output = 2
+            [[prices]]
+            provider = "proxy"
+            model = "gpt-4o"
+            input = 0.000000001
+            output = 2.000000001
+            "#,
+        );
+        let nano = 1_000_000_000;
+        assert_eq!(input(&book, "openai/gpt-4o-2024-05-13"), Some(5 * nano));
+        assert_eq!(
+            input(&book, "openai/gpt-4o-2024-11-20"),
+            Some(2_500_000_000)
+        );
+        assert_eq!(input(&book, "openai/gpt-4o-mini-audio"), None);
+        assert_eq!(input(&book, "proxy/gpt-4o"), Some(1));
+        assert_eq!(input(&book, "proxy/gpt-4.1"), Some(nano));
+        assert_eq!(input(&book, "vllm/gpt-4o"), None);
+        assert_eq!(input(&book, "local/all-MiniLM-L6-v2"), Some(0));
+        let unknown = Name::new("vllm/own");
+        assert_eq!([0; 3].map(|_| book.is_news(unknown)), [true, false, false]);
+    }
+
+    #[test]
+    fn only_whole_dates_are_cut() {
+        assert_eq!(undated("gpt-4o-2024-11-20"), Some("gpt-4o"));
+        assert_eq!(undated("claude-sonnet-4-20250514"), Some("claude-sonnet-4"));
+        assert_eq!(undated("m-20250514"), Some("m"));
+        assert_eq!(undated("claude-sonnet-4@20250514"), Some("claude-sonnet-4"));
+        for other in [
+            "gpt-4o",
+            "gpt-3.5-turbo-0125",
+            "m-12345678",
+            "-20250514",
+            "é20250514",
+        ] {
+            assert_eq!(undated(other), None, "{other}");
+        }
+    }
+}
