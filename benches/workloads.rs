@@ -176,6 +176,8 @@ fn routing() -> Vec<Workload> {
                     random: mix(round, 1),
                     asker: Some(round),
                     series: Series::FirstToken,
+                    excluded: 0,
+                    costs_nanousd: &[],
                 };
                 let routed = fleet.route(0, &members, policy, &asked, now_us);
                 let first = black_box(routed.order[0]);

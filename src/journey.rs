@@ -9,11 +9,14 @@ mod attempt;
 mod caching;
 pub mod core;
 mod embeddings;
+pub mod explain;
 mod failure;
 mod inflow;
+mod intent;
 mod patience;
 mod relaying;
 mod reply;
+mod select;
 mod sharing;
 pub mod snapshot;
 mod trip;
@@ -25,6 +28,7 @@ use self::attempt::{Attempted, Fallbacks, Plan};
 use self::caching::CacheTrip;
 use self::core::{Core, InForce};
 use self::inflow::Inflow;
+use self::intent::{Intent, Source, find_model};
 use self::patience::Patience;
 use self::sharing::Boarded;
 use self::snapshot::{ModelRoute, Snapshot};
@@ -32,11 +36,10 @@ use self::trip::Trip;
 use crate::admission::Grant;
 use crate::api::{self, NoOperation, Operation, models};
 use crate::error::Fault;
-use crate::http::head::{Headers, Method};
+use crate::http::head::Method;
 use crate::listener::{Client, Request, Serve};
 use crate::providers::Call;
 use crate::telemetry::metrics::Stage;
-use arrayvec::ArrayVec;
 use std::rc::Rc;
 
 /// Serves requests on a core.
@@ -104,14 +107,23 @@ async fn chat(
     // Read and admit.
     let headers = &request.head.headers;
     let mut cache = CacheTrip::new(core, snapshot, headers)?;
-    let mut chat = {
-        let mut scratch = core.scratch.borrow_mut();
-        api::chat::read_chat(request.body, &mut scratch, cache.is_on())?
+    let source = Source {
+        snapshot,
+        grant,
+        headers,
+        body: request.body,
+        with_canonical: cache.is_on(),
     };
+    let Intent {
+        mut chat,
+        body,
+        models,
+        steer,
+    } = source.read(&mut core.scratch.borrow_mut(), &mut trip.model)?;
     trip.stream = chat.stream;
-    let route = find_model(snapshot, &chat.model, grant, trip)?;
-    let models = find_chain(snapshot, route, headers, grant, trip)?;
-    cache.set_key(grant, route, chat.canonical.take());
+    let route = *models.first().ok_or_else(failure::no_target)?;
+    let identity = route.identity ^ steer.identity();
+    cache.set_key(grant, route.name, identity, chat.canonical.take());
     trip.stage_done(core, Stage::Read);
 
     // Exact cache, then semantic cache.
@@ -128,7 +140,7 @@ async fn chat(
     // Share the same request's call in flight, or route, exchange, relay.
     let plan = Plan {
         call: Call::Chat,
-        body: request.body,
+        body: &body,
         model_range: &chat.model_range,
         usage_edit: chat.usage_edit.as_ref(),
         streams: chat.stream,
@@ -136,6 +148,7 @@ async fn chat(
         asker: attempt::asker(headers, trip.key),
         patience: Patience::new(headers, route, trip.started_at)?,
         fallbacks: find_fallbacks(snapshot, route, grant),
+        steer,
     };
     let lead = match sharing::board(core, &mut cache, &models, &plan, &chat, client, trip).await? {
         Boarded::Served => return Ok(()),
@@ -170,7 +183,7 @@ async fn list_models(
     let body = match operation {
         Operation::Model(id) => {
             let name = models::percent_decoded(id).unwrap_or_else(|| id.to_owned());
-            find_model(snapshot, &name, grant, trip)?;
+            find_model(snapshot, &name, grant, &mut trip.model)?;
             let mut body = Vec::new();
             models::write_model(&mut body, &name, created);
             body
@@ -206,36 +219,6 @@ fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> 
     })
 }
 
-/// Models that one `x-ringside-models` may name.
-const CHAIN_MAX: usize = 8;
-
-/// The model asked for, and those of `x-ringside-models` behind it, each once.
-fn find_chain<'s>(
-    snapshot: &'s Snapshot,
-    route: &'s ModelRoute,
-    headers: &Headers<'_>,
-    grant: Grant<'_>,
-    trip: &mut Trip,
-) -> Result<ArrayVec<&'s ModelRoute, { CHAIN_MAX + 1 }>, Fault> {
-    const HEADER: &str = "x-ringside-models";
-    let mut models = ArrayVec::new();
-    models.push(route);
-    let wished = headers.get_str(HEADER).unwrap_or_default();
-    for name in wished.split(',').map(str::trim) {
-        if name.is_empty() {
-            continue;
-        }
-        let found = find_model(snapshot, name, grant, trip).map_err(|fault| fault.on(HEADER))?;
-        let is_new = models.iter().all(|one| one.slot != found.slot);
-        if is_new && models.try_push(found).is_err() {
-            let message = format!("`{HEADER}` names more than {CHAIN_MAX} models");
-            return Err(Fault::client(400, "invalid_header", message));
-        }
-    }
-    trip.model = Some(route.name);
-    Ok(models)
-}
-
 /// The models to ask when this one's targets refuse a request for its content, as far as the key may.
 fn find_fallbacks<'s>(
     snapshot: &'s Snapshot,
@@ -251,34 +234,4 @@ fn find_fallbacks<'s>(
         context_length: find(&names.context_length),
         content_policy: find(&names.content_policy),
     }
-}
-
-/// The model's route, if it is configured and the caller may use it. The message names only models
-/// that the caller may use.
-fn find_model<'s>(
-    snapshot: &'s Snapshot,
-    name: &str,
-    grant: Grant<'_>,
-    trip: &mut Trip,
-) -> Result<&'s ModelRoute, Fault> {
-    let Some(route) = snapshot.models.get(name) else {
-        let known: Vec<&str> = snapshot
-            .model_names
-            .iter()
-            .map(String::as_str)
-            .filter(|name| grant.allows(name))
-            .collect();
-        return Err(Fault::client(
-            404,
-            "model_not_found",
-            format!(
-                "the model `{name}` is not configured; known models: {}",
-                known.join(", ")
-            ),
-        )
-        .on("model"));
-    };
-    trip.model = Some(route.name);
-    grant.check_model(name)?;
-    Ok(route)
 }

@@ -2,7 +2,9 @@
 
 use ringside::config::model::Config;
 use ringside::control::{self, Options, demo};
-use std::path::PathBuf;
+use ringside::journey::explain::readable;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Cached answers of all sizes live long between short-lived buffers: see ADR 016.
@@ -15,6 +17,7 @@ ringside: an LLM gateway that runs beside your service
 usage:
   ringside serve [--config FILE] [--demo]   run the sidecar
   ringside check --config FILE              validate a configuration; exit code 2 if it is wrong
+  ringside explain --config FILE [--json]   what would happen to the chat request on standard input, and why
   ringside --version | --help
 
 serve reads FILE, or ringside.toml in this folder if it is there. Without either, or with --demo, it
@@ -28,6 +31,7 @@ const EXIT_WRONG_INPUT: u8 = 2;
 enum Command {
     Serve { config: Option<PathBuf>, demo: bool },
     Check { config: PathBuf },
+    Explain { config: PathBuf, json: bool },
     Print(String),
 }
 
@@ -54,8 +58,34 @@ fn main() -> ExitCode {
                 ExitCode::from(EXIT_WRONG_INPUT)
             }
         },
+        Command::Explain { config, json } => explain(&config, json),
         Command::Serve { config, demo } => serve(config, demo),
     }
+}
+
+/// Reads a chat request from standard input and explains it.
+fn explain(config: &Path, json: bool) -> ExitCode {
+    let config = match control::check(config) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprint!("{problems}");
+            return ExitCode::from(EXIT_WRONG_INPUT);
+        }
+    };
+    let mut input = Vec::new();
+    if let Err(error) = std::io::stdin().read_to_end(&mut input) {
+        eprintln!("ringside: standard input: {error}");
+        return ExitCode::FAILURE;
+    }
+    match control::explain_offline(config, &input) {
+        Ok(told) if json => println!("{told:#}"),
+        Ok(told) => print!("{}", readable(&told)),
+        Err(why) => {
+            eprintln!("ringside: {why}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn summary(config: &Config) -> String {
@@ -103,7 +133,7 @@ fn parse_arguments() -> Result<Command, String> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_env();
     let mut name = None;
-    let (mut config, mut demo) = (None, false);
+    let (mut config, mut demo, mut json) = (None, false, false);
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Print(USAGE.into())),
@@ -118,6 +148,7 @@ fn parse_arguments() -> Result<Command, String> {
                 config = Some(PathBuf::from(value));
             }
             Long("demo") => demo = true,
+            Long("json") => json = true,
             Value(value) if name.is_none() => name = Some(value.to_string_lossy().into_owned()),
             other => return Err(other.unexpected().to_string()),
         }
@@ -125,6 +156,8 @@ fn parse_arguments() -> Result<Command, String> {
     match (name.as_deref(), config) {
         (Some("serve"), config) => Ok(Command::Serve { config, demo }),
         (Some("check"), Some(config)) => Ok(Command::Check { config }),
+        (Some("explain"), Some(config)) => Ok(Command::Explain { config, json }),
+        (Some("explain"), None) => Err("explain needs --config FILE".into()),
         (Some("check"), None) => Err("check needs --config FILE".into()),
         (Some(other), _) => Err(format!("unknown command `{other}`")),
         (None, _) => Err("a command is missing".into()),

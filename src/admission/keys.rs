@@ -27,6 +27,8 @@ struct Entry {
     team: Option<Name>,
     tenant: String,
     models: Option<HashSet<String>>,
+    regions: Vec<String>,
+    tags: Vec<String>,
 }
 
 /// Leave to make one request.
@@ -38,6 +40,10 @@ pub struct Grant<'t> {
     pub team: Option<Name>,
     /// Whose cache entries this request shares.
     pub tenant: &'t str,
+    /// Regions its requests may go to; empty = all.
+    pub regions: &'t [String],
+    /// Tags that a provider of its requests must have.
+    pub tags: &'t [String],
     models: Option<&'t HashSet<String>>,
 }
 
@@ -63,6 +69,8 @@ impl KeyTable {
                     .models
                     .as_ref()
                     .map(|models| models.iter().cloned().collect()),
+                regions: key.regions.clone(),
+                tags: key.tags.clone(),
             });
         }
         table
@@ -85,6 +93,8 @@ impl KeyTable {
                     key: None,
                     team: None,
                     tenant: ANONYMOUS,
+                    regions: &[],
+                    tags: &[],
                     models: None,
                 }),
                 Peer::Remote => Err(Fault::client(
@@ -122,12 +132,31 @@ impl KeyTable {
                     "this API key is not one of the configured keys",
                 )
             })?;
-        Ok(Grant {
-            key: Some(entry.name),
-            team: entry.team,
-            tenant: &entry.tenant,
-            models: entry.models.as_ref(),
-        })
+        Ok(entry.grant())
+    }
+
+    /// The grant of the key called `name`, for `explain`; without keys, that of any caller.
+    #[must_use]
+    pub fn grant_of(&self, name: Option<&str>) -> Option<Grant<'_>> {
+        let Some(name) = name else {
+            return self.admit(None, None, Peer::Local).ok();
+        };
+        let mut keys = self.keys.iter();
+        keys.find(|entry| *entry.name.text() == *name)
+            .map(Entry::grant)
+    }
+}
+
+impl Entry {
+    fn grant(&self) -> Grant<'_> {
+        Grant {
+            key: Some(self.name),
+            team: self.team,
+            tenant: &self.tenant,
+            regions: &self.regions,
+            tags: &self.tags,
+            models: self.models.as_ref(),
+        }
     }
 }
 
@@ -176,6 +205,8 @@ mod tests {
                 .unwrap(),
             team: Some("pay".into()),
             models,
+            regions: Vec::new(),
+            tags: Vec::new(),
         };
         let keys = [key("a", "s1", None), key("b", "s2", Some(vec!["m".into()]))];
         KeyTable::new(&keys, scope)

@@ -4,6 +4,7 @@ use super::canonical::{Canonical, canonical};
 use super::json::{Document, Scratch};
 use super::shape::Shape;
 use super::splice::{self, Edit};
+use super::steering::{self, Steering};
 use crate::error::Fault;
 use std::ops::Range;
 
@@ -22,6 +23,8 @@ pub struct ChatRequest {
     pub usage_edit: Option<Edit>,
     /// How large it is and what it needs.
     pub shape: Shape,
+    /// What the body says about routing, in OpenRouter's fields.
+    pub steering: Option<Box<Steering>>,
     /// The canonical form, when the cache needs it.
     pub canonical: Option<Canonical>,
 }
@@ -73,6 +76,7 @@ fn read(body: &[u8], document: &Document<'_>, with_canonical: bool) -> Result<Ch
             streams: stream,
             ..top.shape
         },
+        steering: top.steering,
         canonical: with_canonical.then(|| canonical(document)),
     })
 }
@@ -84,6 +88,7 @@ pub(super) struct Top {
     stream: Option<usize>,
     messages: Option<usize>,
     shape: Shape,
+    steering: Option<Box<Steering>>,
     /// Key offset in the original and value node.
     stream_options: Option<(usize, usize)>,
 }
@@ -95,6 +100,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
         .root_fields()
         .ok_or_else(|| Fault::client(400, "invalid_json", "the body must be a JSON object"))?;
     let mut shape = Shape::default();
+    let mut steering: Option<Box<Steering>> = None;
     let mut seen: Vec<&str> = Vec::with_capacity(16);
     let (mut model, mut stream, mut messages, mut stream_options) = (None, None, None, None);
     for (key, value) in fields {
@@ -113,6 +119,10 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
             "stream_options" => {
                 stream_options = document.offset_of(key).map(|offset| (offset, value));
             }
+            _ if steering::is_steering(key) => {
+                let fields = steering.get_or_insert_default();
+                fields.field(document, key, value)?;
+            }
             _ => {}
         }
     }
@@ -130,6 +140,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
         stream,
         messages,
         shape,
+        steering,
         stream_options,
     })
 }

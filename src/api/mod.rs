@@ -10,6 +10,7 @@ pub mod models;
 pub mod refusal;
 pub mod shape;
 pub mod splice;
+pub mod steering;
 pub mod usage;
 
 use crate::http::head::Method;

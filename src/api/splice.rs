@@ -54,6 +54,45 @@ pub fn value_start(json: &[u8], key_start: usize) -> Option<usize> {
     }
 }
 
+/// The end (exclusive) of the JSON value that begins at `start`.
+#[must_use]
+pub fn value_end(json: &[u8], start: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = start;
+    loop {
+        match json.get(at)? {
+            b'"' => at = string_end(json, at + 1)?,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth <= 1 => return Some(if depth == 1 { at + 1 } else { at }),
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => return Some(at),
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// A field whose key's content begins at `key_start`, with the comma behind it or, for the last one,
+/// the comma before it: what is left is JSON as before.
+#[must_use]
+pub fn field_range(json: &[u8], key_start: usize) -> Option<Range<usize>> {
+    let start = key_start.checked_sub(1)?;
+    let end = value_end(json, value_start(json, key_start)?)?;
+    let blank = |byte: &u8| byte.is_ascii_whitespace();
+    let after = end
+        + json
+            .get(end..)?
+            .iter()
+            .take_while(|byte| blank(byte))
+            .count();
+    if json.get(after) == Some(&b',') {
+        return Some(start..after + 1);
+    }
+    let before = json.get(..start)?.iter().rposition(|byte| !blank(byte))?;
+    let is_comma = json.get(before) == Some(&b',');
+    Some(if is_comma { before } else { start }..end)
+}
+
 /// The offset just after the opening brace of the document.
 #[must_use]
 pub fn after_brace(json: &[u8]) -> Option<usize> {

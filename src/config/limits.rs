@@ -54,6 +54,10 @@ pub const MODELS: Bounds<usize> = bounds("MODELS", 1, 1024);
 pub const TARGETS: Bounds<usize> = bounds("TARGETS", 1, 32);
 /// Virtual keys; each is a scope of the cache and a metric label.
 pub const KEYS: Bounds<usize> = bounds("KEYS", 0, 10_000);
+/// Regions or tags in one list. None would be a list that says nothing.
+pub const TAGS: Bounds<usize> = bounds("TAGS", 1, 32);
+/// Tokens of a context window.
+pub const CONTEXT_TOKENS: Bounds<u64> = bounds("CONTEXT_TOKENS", 1, 1_000_000_000);
 /// Models listed for one virtual key. None would be a key that may do nothing.
 pub const KEY_MODELS: Bounds<usize> = bounds("KEY_MODELS", 1, 1024);
 

@@ -9,7 +9,7 @@ use ring::digest;
 
 use super::KnownNames;
 use super::failover::{self, Named};
-use super::model::{Key, Model, Place, Provider, Target};
+use super::model::{Abilities, Key, Model, Place, Provider, Target};
 use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
 use super::references::{Pem, References};
@@ -121,6 +121,7 @@ fn provider<'a>(
         &limits::IDLE_CONNECTIONS,
     );
     let region = section.read("region", name);
+    let tags = section.list("tags", &limits::TAGS, name);
     let price_family = section.read("price_family", name);
     section.finish();
     Some(Provider {
@@ -136,6 +137,7 @@ fn provider<'a>(
         idle_timeout,
         idle_connections_max,
         region,
+        tags: tags.unwrap_or_default(),
         price_family,
     })
 }
@@ -258,6 +260,16 @@ fn target(mut section: Section<'_>, own_name: &str, providers: &[String]) -> Opt
     let model = section.read("model", name);
     let weight = section.number("weight", defaults::WEIGHT, &limits::WEIGHT);
     let priority = section.number("priority", defaults::PRIORITY, &limits::PRIORITY);
+    let mut able = |key| section.read(key, Item::boolean);
+    let (tools, vision) = (able("tools"), able("vision"));
+    let (schema, streaming) = (able("schema"), able("streaming"));
+    let abilities = Abilities {
+        context: section.read("context", |item| item.number(&limits::CONTEXT_TOKENS)),
+        tools,
+        vision,
+        schema,
+        streaming,
+    };
     section.finish();
     let place = place?;
     let default = match place {
@@ -269,6 +281,7 @@ fn target(mut section: Section<'_>, own_name: &str, providers: &[String]) -> Opt
         model: model.unwrap_or_else(|| default.to_owned()),
         weight,
         priority,
+        abilities,
     })
 }
 
@@ -309,6 +322,8 @@ pub(super) fn keys(
         let allowed = section.list("models", &limits::KEY_MODELS, |item| {
             model_name(item, models)
         });
+        let regions = section.list("regions", &limits::TAGS, name);
+        let tags = section.list("tags", &limits::TAGS, name);
         section.finish();
         if let (Some(name), Some(sha256)) = (name_key, sha256) {
             keys.push(Key {
@@ -316,6 +331,8 @@ pub(super) fn keys(
                 sha256,
                 team,
                 models: allowed,
+                regions: regions.unwrap_or_default(),
+                tags: tags.unwrap_or_default(),
             });
         }
     }

@@ -131,6 +131,8 @@ pub struct Provider {
     pub idle_connections_max: usize,
     /// Region tag.
     pub region: Option<String>,
+    /// What it promises about data; keys demand it.
+    pub tags: Vec<String>,
     /// Whose prices it charges; `None` = known by its host, or unknown.
     pub price_family: Option<String>,
 }
@@ -212,6 +214,23 @@ pub struct Target {
     pub weight: u32,
     /// Lower is tried first; 1 by default.
     pub priority: u32,
+    /// What it can do.
+    pub abilities: Abilities,
+}
+
+/// What a target can do; `None` = not said, so allowed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Abilities {
+    /// Tokens of prompt and answer together.
+    pub context: Option<u64>,
+    /// It takes tools.
+    pub tools: Option<bool>,
+    /// It takes images.
+    pub vision: Option<bool>,
+    /// It answers by a JSON schema.
+    pub schema: Option<bool>,
+    /// It streams.
+    pub streaming: Option<bool>,
 }
 
 /// Where a target is served.
@@ -246,6 +265,10 @@ pub struct Key {
     pub team: Option<String>,
     /// Names of models this key may use; `None` = all.
     pub models: Option<Vec<String>>,
+    /// Regions its requests may go to; empty = all.
+    pub regions: Vec<String>,
+    /// Tags that a provider of its requests must have.
+    pub tags: Vec<String>,
 }
 
 /// `[cache]`

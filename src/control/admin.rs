@@ -2,7 +2,7 @@
 
 use super::{Plane, log, metrics_page};
 use crate::embedding::State;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,6 +20,11 @@ const CONNECTIONS_MAX: usize = 64;
 /// How long an admin connection may take for its request head.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
+/// Largest request that is explained, in bytes.
+const EXPLAIN_BYTES_MAX: usize = 20 * 1024 * 1024;
+/// How long its body may take.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
 /// Serves the admin side for ever.
 pub async fn serve(plane: Arc<Plane>, listener: TcpListener) {
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
@@ -35,7 +40,7 @@ pub async fn serve(plane: Arc<Plane>, listener: TcpListener) {
         tokio::task::spawn_local(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let plane = Arc::clone(&plane);
-                async move { Ok::<_, Infallible>(answer(&plane, &request).await) }
+                async move { Ok::<_, Infallible>(answer(&plane, request).await) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(hyper_util::rt::TokioTimer::new())
@@ -47,7 +52,10 @@ pub async fn serve(plane: Arc<Plane>, listener: TcpListener) {
     }
 }
 
-async fn answer(plane: &Plane, request: &Request<Incoming>) -> Answer {
+async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
+    if (request.method(), request.uri().path()) == (&Method::POST, "/explain") {
+        return explain(plane, request).await;
+    }
     let path = request.uri().path();
     let entry = path.strip_prefix("/cache/entries/");
     match (request.method(), path, entry) {
@@ -65,7 +73,8 @@ async fn answer(plane: &Plane, request: &Request<Incoming>) -> Answer {
         (&Method::GET, "/info", _) => json_answer(StatusCode::OK, &info(plane)),
         (&Method::DELETE, "/cache", _) => delete_entries(plane, request.uri().query()),
         (&Method::DELETE, _, Some(id)) => delete_entry(plane, id),
-        (_, "/livez" | "/readyz" | "/metrics" | "/info" | "/cache", _) | (_, _, Some(_)) => error(
+        (_, "/livez" | "/readyz" | "/metrics" | "/info" | "/cache" | "/explain", _)
+        | (_, _, Some(_)) => error(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "this path takes another method",
@@ -73,9 +82,24 @@ async fn answer(plane: &Plane, request: &Request<Incoming>) -> Answer {
         _ => error(
             StatusCode::NOT_FOUND,
             "unknown_path",
-            "the admin side serves GET /livez, /readyz, /metrics, /info and DELETE /cache, /cache/entries/{id}",
+            "the admin side serves GET /livez, /readyz, /metrics, /info, POST /explain and DELETE /cache, /cache/entries/{id}",
         ),
     }
+}
+
+/// `POST /explain`: what each core would do with the request in the body.
+async fn explain(plane: &Plane, request: Request<Incoming>) -> Answer {
+    let body = Limited::new(request.into_body(), EXPLAIN_BYTES_MAX);
+    let read = tokio::time::timeout(BODY_WITHIN, body.collect()).await;
+    let Ok(Ok(body)) = read else {
+        return error(
+            StatusCode::BAD_REQUEST,
+            "unreadable_body",
+            "the request's body did not come, or is larger than 20 MiB",
+        );
+    };
+    let told = plane.explain(&body.to_bytes()).await;
+    json_answer(StatusCode::OK, &json!({ "cores": told }))
 }
 
 /// `DELETE /cache`: all, or `?model=NAME`, or `?key=NAME`, or both.

@@ -6,6 +6,7 @@ use crate::http::limits::HeadLimits;
 use crate::journey::Journey;
 use crate::journey::core::{Core, Shared};
 use crate::listener::{Accepted, ConnectionLimits, CoreLoad, connection};
+use crate::routing::fleet::Fleet;
 use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
 use crate::runtime::mailbox::Receiver;
 use crate::runtime::tls::{ServerSettings, Session};
@@ -24,6 +25,8 @@ pub enum CoreMessage {
     Connection(Accepted),
     /// Hand over a copy of the numbers.
     Metrics(oneshot::Sender<Box<CoreMetrics>>),
+    /// Hand over a copy of what was learned of targets, and the core's time, in microseconds.
+    Learned(oneshot::Sender<(Box<Fleet>, u64)>),
     /// Stop gracefully until `by`, then at once.
     Drain {
         /// When busy connections are ended.
@@ -121,6 +124,10 @@ async fn serve_mailbox(start: CoreStart) {
             CoreMessage::Connection(accepted) => accept(&serving, accepted),
             CoreMessage::Metrics(reply) => {
                 let _ = reply.send(Box::new(numbers(&core)));
+            }
+            CoreMessage::Learned(reply) => {
+                let fleet = Box::new(core.fleet.borrow().clone());
+                let _ = reply.send((fleet, core.now_us()));
             }
             CoreMessage::Drain { by, ended } => {
                 drain(&core, by).await;

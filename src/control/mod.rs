@@ -12,12 +12,13 @@ mod metrics_page;
 mod reload;
 mod start;
 
-pub use reload::{known_names, load as check};
+pub use reload::{explain_offline, known_names, load as check};
 pub use start::{Options, serve};
 
 use self::core_thread::CoreMessage;
 use self::reload::Reload;
 use crate::journey::core::Shared;
+use crate::journey::explain::explain;
 use crate::listener::acceptor::AcceptorHandle;
 use crate::runtime::clock;
 use crate::runtime::mailbox::Sender;
@@ -75,6 +76,25 @@ impl Plane {
             }
         }
         (sum, answered)
+    }
+
+    /// What each core that answers in time would do with a request; found out on this thread, not there.
+    async fn explain(&self, input: &[u8]) -> Vec<serde_json::Value> {
+        let mut asked = Vec::new();
+        for core in &self.cores {
+            let (reply, answer) = futures_channel::oneshot::channel();
+            core.mailbox.send(CoreMessage::Learned(reply));
+            asked.push(answer);
+        }
+        let by = tokio::time::Instant::from_std(clock::now() + METRICS_WITHIN);
+        let snapshot = self.shared.snapshot.load();
+        let mut told = Vec::new();
+        for answer in asked {
+            if let Ok(Ok((fleet, now_us))) = tokio::time::timeout_at(by, answer).await {
+                told.push(explain(&snapshot, &fleet, now_us, input));
+            }
+        }
+        told
     }
 
     fn is_draining(&self) -> bool {

@@ -56,6 +56,19 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
     crate::config::load(path, &known).map_err(|problems| problems.to_string())
 }
 
+/// What would happen to the chat request `input` under `config`, without network and with nothing
+/// learned yet.
+///
+/// # Errors
+/// Something in the configuration that only use can see, e.g. no trusted root certificates.
+pub fn explain_offline(config: Config, input: &[u8]) -> Result<serde_json::Value, String> {
+    let snapshot = Snapshot::new(config, &mut Registry::default())?;
+    let fleet = crate::routing::fleet::Fleet::default();
+    Ok(crate::journey::explain::explain(
+        &snapshot, &fleet, 0, input,
+    ))
+}
+
 impl Reload {
     /// The state after the first load from `path`.
     #[must_use]

@@ -8,6 +8,7 @@ use super::snapshot::{RemoteSite, TargetRoute};
 use super::underway::Underway;
 use super::watch::Watch;
 use crate::api::refusal::refusal;
+use crate::api::usage;
 use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::head::ResponseHead;
@@ -44,6 +45,8 @@ pub struct Asking<'a> {
     pub plan: &'a Plan<'a>,
     /// How long the first bytes of a stream are held.
     pub hold: Duration,
+    /// The policy goes by tokens per second.
+    pub measures_rate: bool,
 }
 
 /// Bytes of a stream that are held at most; then it is relayed, however early.
@@ -229,6 +232,10 @@ impl Asking<'_> {
         self.tally(verdict.outcome);
         if verdict.outcome == "ok" {
             underway.measure(core, plan.series());
+            if let Some(usage) = usage::in_answer(&body).filter(|_| self.measures_rate) {
+                let sent_at = underway.sent_at();
+                underway.generated(plan.series(), usage.completion, sent_at);
+            }
         }
         underway.end(core, outcome);
         let answer = WholeAnswer {

@@ -8,6 +8,7 @@ use super::asking::{Asking, ReplyHead, Spent};
 use super::core::Core;
 use super::failure::{self, Failed};
 use super::patience::Patience;
+use super::select::{Draw, Steer};
 use super::snapshot::{ModelRoute, RemoteSite, Site};
 use super::trip::Trip;
 use super::underway::{self, Turn, Underway};
@@ -20,7 +21,7 @@ use crate::http::head::Headers;
 use crate::listener::Client;
 use crate::providers::Call;
 use crate::routing::backoff;
-use crate::routing::fleet::{Asked, Member};
+use crate::routing::fleet::Member;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, before};
@@ -73,6 +74,8 @@ pub struct Plan<'p> {
     pub patience: Patience,
     /// Models for what is refused for its content.
     pub fallbacks: Fallbacks<'p>,
+    /// How targets are chosen.
+    pub steer: Steer<'p>,
 }
 
 /// The models to ask when a request is refused for its content.
@@ -175,6 +178,9 @@ pub async fn run(
     client: &mut Client,
     trip: &mut Trip,
 ) -> Result<Attempted, Fault> {
+    if let Some(fault) = plan.steer.nothing_fits(models) {
+        return Err(fault);
+    }
     let mut search = Search {
         core,
         plan,
@@ -199,7 +205,7 @@ pub async fn run(
             break;
         }
     }
-    conclude(core, models, search.last, trip)
+    conclude(core, models, plan, search.last, trip)
 }
 
 /// The search for a target that answers.
@@ -217,13 +223,13 @@ impl Search<'_, '_> {
     /// Tries the targets of a model.
     async fn try_model(&mut self, route: &ModelRoute, trip: &mut Trip) -> Option<Attempted> {
         let Self { core, plan, .. } = *self;
-        let asked = Asked {
+        let draw = Draw {
             random: ids::random(),
             asker: plan.asker,
             series: plan.series(),
+            is_new: self.round == 0 && !trip.fell_back,
         };
-        let is_new = self.round == 0 && !trip.fell_back;
-        let order = underway::order(core, route, &asked, is_new);
+        let order = underway::order(core, route, &plan.steer, &draw, &mut trip.route);
         for at in order.into_iter().map(usize::from) {
             let (Some(target), Some(member)) = (route.targets.get(at), route.members.get(at))
             else {
@@ -245,6 +251,7 @@ impl Search<'_, '_> {
                     site,
                     plan,
                     hold: route.failover.stream_hold,
+                    measures_rate: plan.steer.policy.unwrap_or(route.policy).reads_rates(),
                 };
                 let failed = match self.ask(&asking, member, trip).await {
                     Ok(attempted) => return Some(attempted),
@@ -323,7 +330,7 @@ impl Search<'_, '_> {
             return false;
         }
         self.round += 1;
-        let asked = underway::limited_for(self.core, models);
+        let asked = underway::limited_for(self.core, models, &self.plan.steer);
         let left = self.plan.patience.left();
         let Some(pause) = backoff::pause(self.round, ids::random(), asked, left) else {
             return false;
@@ -368,17 +375,18 @@ impl Search<'_, '_> {
 fn conclude(
     core: &Core,
     models: &[&ModelRoute],
+    plan: &Plan<'_>,
     last: Option<Failed>,
     trip: &mut Trip,
 ) -> Result<Attempted, Fault> {
     // A single target's own 429 says it best.
     let targets: usize = models.iter().map(|route| route.members.len()).sum();
     let is_own = targets == 1 && last.is_some();
-    if let Some(wait) = underway::limited_for(core, models).filter(|_| !is_own) {
+    if let Some(wait) = underway::limited_for(core, models, &plan.steer).filter(|_| !is_own) {
         trip.should_retry = Some(wait <= SDK_WAITS_MAX);
         return Err(failure::all_rate_limited(wait));
     }
-    let failed = last.ok_or_else(|| Fault::gateway(500, "no_target", "the model has no target"))?;
+    let failed = last.ok_or_else(failure::no_target)?;
     match failed.answer {
         Some(answer) => Ok(Attempted::Whole(answer)),
         None => Err(failed.fault),

@@ -2,7 +2,6 @@
 
 use super::core::{Core, InForce};
 use super::reply;
-use super::snapshot::ModelRoute;
 use super::trip::Trip;
 use crate::accounting::Bought;
 use crate::admission::Grant;
@@ -100,13 +99,19 @@ impl CacheTrip {
     }
 
     /// Sets what the look-ups go by.
-    pub fn set_key(&mut self, grant: Grant<'_>, route: &ModelRoute, canonical: Option<Canonical>) {
+    pub fn set_key(
+        &mut self,
+        grant: Grant<'_>,
+        model: Name,
+        identity: u64,
+        canonical: Option<Canonical>,
+    ) {
         self.owner = grant.key;
-        self.model = Some(route.name);
+        self.model = Some(model);
         if let Some(canonical) = canonical {
             self.semantic = canonical.semantic;
             let secret = &self.core.shared.secret;
-            self.key = Some(Key::new(secret, grant.tenant, route.identity, canonical));
+            self.key = Some(Key::new(secret, grant.tenant, identity, canonical));
         }
     }
 

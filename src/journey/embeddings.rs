@@ -2,13 +2,16 @@
 
 use super::attempt::{self, Attempted, Fallbacks, Plan};
 use super::core::Core;
+use super::intent::find_model;
 use super::patience::Patience;
+use super::reply;
+use super::select::Steer;
 use super::snapshot::{ModelRoute, Site, Snapshot};
 use super::trip::Trip;
-use super::{find_model, reply};
 use crate::accounting::Bought;
 use crate::admission::Grant;
 use crate::api::embeddings::{read_embeddings, read_local, write_answer};
+use crate::api::shape::Shape;
 use crate::api::usage::{self, Usage};
 use crate::embedding::{DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop};
 use crate::error::Fault;
@@ -36,7 +39,7 @@ pub async fn serve(
     trip: &mut Trip,
 ) -> Result<(), Fault> {
     let asked = read_embeddings(request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, grant, trip)?;
+    let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
     trip.stage_done(core, Stage::Read);
     if is_local(route) {
         return serve_locally(core, route, &asked.model, request.body, client, trip).await;
@@ -52,6 +55,7 @@ pub async fn serve(
         patience: Patience::new(&request.head.headers, route, trip.started_at)?,
         // Vectors of another model cannot be compared with those of this one.
         fallbacks: Fallbacks::default(),
+        steer: Steer::new(snapshot, grant, &request.head.headers, &Shape::default())?,
     };
     if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
         if (200..300).contains(&answer.status) {

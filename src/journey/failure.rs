@@ -263,3 +263,9 @@ pub fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
         answer: None,
     }
 }
+
+/// No target was asked, and none said why.
+#[must_use]
+pub fn no_target() -> Fault {
+    Fault::gateway(500, "no_target", "the model has no target")
+}

@@ -16,6 +16,7 @@ use crate::http::encode;
 use crate::listener::drain::Place;
 use crate::relay::StreamRelay;
 use crate::routing::health::Outcome;
+use crate::routing::measure::Series;
 use crate::runtime::io::{Interrupt, Interruption};
 use crate::runtime::{buffer, clock, spawn};
 use crate::telemetry::Name;
@@ -212,6 +213,11 @@ impl Inflow {
             StreamEnd::Upstream(_) => Outcome::StreamBroke,
             StreamEnd::Client | StreamEnd::TooSlow(_) | StreamEnd::Drained => Outcome::Abandoned,
         };
+        if let Some(usage) = self.relay.usage() {
+            let from = self.answer.reply.first_byte_at;
+            let underway = &mut self.answer.underway;
+            underway.generated(Series::FirstToken, usage.completion, from);
+        }
         self.answer.underway.end(&core, lesson);
         let is_complete = matches!(end, StreamEnd::Complete);
         if let Some(reader) = self.reader.take().filter(|_| is_complete) {

@@ -2,8 +2,11 @@
 
 use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
-use crate::config::model::{Config, Failover, Model, Place, Provider as ProviderConfig, Secret};
+use crate::config::model::{
+    Config, Failover, Model, Place, Provider as ProviderConfig, Secret, Target,
+};
 use crate::providers::{Provider, provider};
+use crate::routing::demand::{Abilities, Traits};
 use crate::routing::fleet::Member;
 use crate::routing::{RoutingPolicy, policy};
 use crate::runtime::tls::{ClientSettings, client_settings};
@@ -41,6 +44,10 @@ pub struct ModelRoute {
     pub slot: usize,
     /// What routing knows of its targets.
     pub members: Vec<Member>,
+    /// What is known of them beside that, in the same order.
+    pub traits: Vec<Traits>,
+    /// All of them are at OpenRouter.
+    pub is_openrouter: bool,
     /// Its targets, in the same order.
     pub targets: Vec<TargetRoute>,
     /// What is done about slow and failing ones.
@@ -197,6 +204,7 @@ fn model_route(
     let mut identity = format!("{}\0", model.name);
     let mut targets = Vec::new();
     let mut members = Vec::new();
+    let mut traits = Vec::new();
     for target in &model.targets {
         let mut place = String::new();
         let mut api_keys: &[Secret] = &[];
@@ -222,6 +230,7 @@ fn model_route(
             weight: target.weight,
             keys: api_keys.len(),
         });
+        traits.push(traits_of(target, config));
         targets.push(TargetRoute {
             label: Name::new(&label),
             model: target.model.clone(),
@@ -234,8 +243,39 @@ fn model_route(
         policy: policy(&model.policy)
             .ok_or_else(|| format!("unknown policy `{}`", model.policy))?,
         slot: registry.model(&model.name),
+        is_openrouter: targets.iter().all(is_at_openrouter),
         members,
+        traits,
         targets,
         failover: model.failover.clone(),
     })
+}
+
+/// What routing knows of a target by its configuration.
+fn traits_of(target: &Target, config: &Config) -> Traits {
+    let provider = match target.place {
+        Place::Local => None,
+        Place::Provider(at) => config.providers.get(at),
+    };
+    let said = &target.abilities;
+    Traits {
+        provider: provider.map_or_else(|| "local".to_owned(), |one| one.name.clone()),
+        label: config.label_of(target),
+        region: provider.and_then(|one| one.region.clone()),
+        tags: provider.map(|one| one.tags.clone()).unwrap_or_default(),
+        abilities: Abilities {
+            context_tokens: said.context,
+            tools: said.tools,
+            vision: said.vision,
+            schema: said.schema,
+            streaming: said.streaming,
+        },
+    }
+}
+
+fn is_at_openrouter(target: &TargetRoute) -> bool {
+    match &target.site {
+        Site::Remote(site) => site.endpoint.url.host.eq_ignore_ascii_case("openrouter.ai"),
+        Site::Local => false,
+    }
 }

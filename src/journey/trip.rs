@@ -5,7 +5,7 @@ use crate::accounting::{Bill, Bought};
 use crate::api::usage::Usage;
 use crate::listener::Request;
 use crate::runtime::clock;
-use crate::telemetry::access::AccessRecord;
+use crate::telemetry::access::{AccessRecord, RouteNote};
 use crate::telemetry::metrics::{Stage, count};
 use crate::telemetry::notice::{LogLine, TargetNotice};
 use crate::telemetry::{Name, ids};
@@ -27,6 +27,8 @@ pub struct Trip {
     pub model: Option<Name>,
     /// Target that answered, or was tried last.
     pub target: Option<Name>,
+    /// How targets of the first model tried were chosen.
+    pub route: Option<RouteNote>,
     /// Cache outcome.
     pub cache: &'static str,
     /// Why, in words for a header.
@@ -82,6 +84,7 @@ impl Trip {
             team: None,
             model: None,
             target: None,
+            route: None,
             cache: "bypass",
             cache_why: None,
             cache_entry: None,
@@ -168,6 +171,7 @@ impl Trip {
             operation: self.operation,
             model: self.model,
             target: self.target,
+            route: self.route,
             status: self.status,
             stream: self.stream,
             cache: self.cache,

@@ -2,12 +2,14 @@
 //! changed is told to log and metrics.
 
 use super::core::{Core, micros};
+use super::select::{Draw, Selection, Steer};
 use super::snapshot::ModelRoute;
-use crate::routing::TARGETS_MAX;
-use crate::routing::fleet::{Asked, Change, Fleet, Member, Ticket};
+use crate::routing::fleet::{Change, Fleet, Member, Ticket};
 use crate::routing::health::Outcome;
 use crate::routing::measure::Series;
+use crate::routing::{Order, TARGETS_MAX};
 use crate::runtime::clock;
+use crate::telemetry::access::RouteNote;
 use crate::telemetry::metrics::count;
 use crate::telemetry::notice::{LogLine, TargetNotice};
 use crate::telemetry::{Name, ids};
@@ -16,29 +18,34 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The targets to try, as their places in the model; `is_new` for a request that was not routed
-/// before. Small: it is held as long as the request.
+/// The targets to try, as their places in the model; `note` is filled once. Small: it is held as long
+/// as the request.
 pub fn order(
     core: &Core,
     route: &ModelRoute,
-    asked: &Asked,
-    is_new: bool,
+    steer: &Steer<'_>,
+    draw: &Draw,
+    note: &mut Option<RouteNote>,
 ) -> ArrayVec<u8, TARGETS_MAX> {
+    let selection = steer.select(route);
     let mut fleet = core.fleet.borrow_mut();
-    let now_us = core.now_us();
-    let ModelRoute {
-        slot,
-        members,
-        policy,
-        ..
-    } = route;
-    let routed = if is_new {
-        fleet.route(*slot, members, *policy, asked, now_us)
-    } else {
-        fleet.route_again(*slot, members, *policy, asked, now_us)
-    };
+    let routed = steer.order(route, &selection, draw, &mut fleet, core.now_us());
+    note.get_or_insert_with(|| noted(route, &selection, &routed.order));
     let places = routed.order.iter();
     places.filter_map(|at| u8::try_from(*at).ok()).collect()
+}
+
+/// What the log tells of it.
+fn noted(route: &ModelRoute, selection: &Selection, order: &Order) -> RouteNote {
+    let label = |at: usize| route.targets.get(at).map(|target| target.label);
+    let mut tried = order.iter().filter_map(|at| label(*at));
+    let left_out = selection.exclusions.iter().enumerate();
+    let mut left_out = left_out.filter_map(|(at, why)| Some((label(at)?, why.as_ref()?.name())));
+    RouteNote {
+        policy: selection.policy.name(),
+        order: std::array::from_fn(|_| tried.next()),
+        excluded: std::array::from_fn(|_| left_out.next()),
+    }
 }
 
 /// How often a target may have been asked already by a request.
@@ -72,13 +79,18 @@ pub fn has_free_key(core: &Core, member: &Member) -> bool {
 }
 
 /// If every target is set aside by its provider's wish: for how long the first of them is.
-pub fn limited_for(core: &Core, models: &[&ModelRoute]) -> Option<Duration> {
+pub fn limited_for(core: &Core, models: &[&ModelRoute], steer: &Steer<'_>) -> Option<Duration> {
     let now_us = core.now_us();
     let mut fleet = core.fleet.borrow_mut();
     let mut first_us = None;
-    for member in models.iter().flat_map(|route| &route.members) {
-        let until_us = fleet.limited_until_us(member, now_us)?;
-        first_us = Some(first_us.map_or(until_us, |first: u64| first.min(until_us)));
+    for route in models {
+        let exclusions = steer.select(route).exclusions;
+        for (member, why) in route.members.iter().zip(exclusions) {
+            if why.is_none() {
+                let until_us = fleet.limited_until_us(member, now_us)?;
+                first_us = Some(first_us.map_or(until_us, |first: u64| first.min(until_us)));
+            }
+        }
     }
     Some(Duration::from_micros(first_us?.saturating_sub(now_us)))
 }
@@ -134,6 +146,21 @@ impl Underway {
             let mut fleet = self.fleet.borrow_mut();
             fleet.measure(ticket, series, micros(latency), core.now_us());
         }
+    }
+
+    /// Records that so many tokens came since `from`.
+    pub fn generated(&mut self, series: Series, tokens: u64, from: Instant) {
+        if let Some(ticket) = &self.ticket {
+            let time = clock::recent().saturating_duration_since(from);
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.generated(ticket, series, tokens, micros(time));
+        }
+    }
+
+    /// When the request could be sent.
+    #[must_use]
+    pub fn sent_at(&self) -> Instant {
+        self.sent_at
     }
 
     /// No answer came for so long that the wait was given up, by us or by the client: its latency is at

@@ -7,6 +7,8 @@ use super::budget::Budget;
 use super::health::{Health, Outcome, Phase};
 use super::lanes::{Lanes, Pass, Why};
 use super::measure::{Latencies, STALE_AFTER_US, Series};
+use super::rate::Rates;
+use super::tier::Tier;
 use super::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
 use arrayvec::ArrayVec;
 
@@ -31,6 +33,7 @@ struct Target {
     health: Health,
     lanes: Lanes,
     latencies: Latencies,
+    rates: Rates,
     outstanding: u32,
     chosen_us: u64,
 }
@@ -41,6 +44,7 @@ impl Target {
             health: Health::default(),
             lanes: Lanes::new(keys),
             latencies: Latencies::default(),
+            rates: Rates::default(),
             outstanding: 0,
             chosen_us: 0,
         }
@@ -49,13 +53,29 @@ impl Target {
 
 /// What a route was chosen by.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct Asked<'c> {
     /// The number drawn for the request.
     pub random: u64,
     /// Hash of who asks.
     pub asker: Option<u64>,
     /// The series that the request's latency belongs to.
     pub series: Series,
+    /// Members that may not be asked, a bit each.
+    pub excluded: u32,
+    /// What the request is estimated to cost at each member, if the policy reads costs.
+    pub costs_nanousd: &'c [Option<u64>],
+}
+
+impl Asked<'_> {
+    /// Whether the member in place `at` may be asked.
+    #[must_use]
+    pub fn admits(&self, at: usize) -> bool {
+        self.excluded
+            & 1_u32
+                .checked_shl(u32::try_from(at).unwrap_or(u32::MAX))
+                .unwrap_or(0)
+            == 0
+    }
 }
 
 /// The targets to try.
@@ -90,6 +110,16 @@ pub enum Change {
     Aside(Why, u64),
 }
 
+/// A target, looked at closely.
+pub struct Seen {
+    /// What a policy is shown of it.
+    pub candidate: Candidate,
+    /// Its phase.
+    pub phase: Phase,
+    /// `ready`, `held` (kept back in its slow start), `shut` or `rate_limited`.
+    pub standing: &'static str,
+}
+
 /// Where a candidate stands.
 enum Standing {
     Ready,
@@ -104,7 +134,7 @@ enum Standing {
 }
 
 /// All targets of a core.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fleet {
     targets: Vec<Option<Box<Target>>>,
     turns: Vec<u64>,
@@ -114,41 +144,6 @@ pub struct Fleet {
 /// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
 const GIVEN_UP_MIN_US: u64 = 1_000_000;
 
-/// Candidates of one standing, with their places among the members.
-#[derive(Default)]
-struct Tier {
-    places: Order,
-    candidates: ArrayVec<Candidate, TARGETS_MAX>,
-}
-
-impl Tier {
-    fn push(&mut self, at: usize, candidate: Candidate) {
-        self.places.push(at);
-        self.candidates.push(candidate);
-    }
-
-    /// Appends the places: those of a lower priority first, those of the same in the policy's order.
-    fn append_to(&mut self, policy: &dyn RoutingPolicy, facts: &Facts, order: &mut Order) {
-        if !self.candidates.is_sorted_by_key(|one| one.priority) {
-            let mut both: ArrayVec<(Candidate, usize), TARGETS_MAX> = self
-                .candidates
-                .drain(..)
-                .zip(self.places.drain(..))
-                .collect();
-            both.sort_by_key(|(one, _)| one.priority);
-            both.into_iter().for_each(|(one, at)| self.push(at, one));
-        }
-        let mut start = 0;
-        for group in self.candidates.chunk_by(|a, b| a.priority == b.priority) {
-            let mut ordered = Order::new();
-            policy.order(group, facts, &mut ordered);
-            let places = ordered.iter().filter_map(|at| self.places.get(start + *at));
-            order.extend(places.copied());
-            start += group.len();
-        }
-    }
-}
-
 impl Fleet {
     /// Orders the targets of the model in place `model` for a request that came.
     pub fn route(
@@ -156,7 +151,7 @@ impl Fleet {
         model: usize,
         members: &[Member],
         policy: &dyn RoutingPolicy,
-        asked: &Asked,
+        asked: &Asked<'_>,
         now_us: u64,
     ) -> Route {
         self.budget.earn();
@@ -169,7 +164,7 @@ impl Fleet {
         model: usize,
         members: &[Member],
         policy: &dyn RoutingPolicy,
-        asked: &Asked,
+        asked: &Asked<'_>,
         now_us: u64,
     ) -> Route {
         let facts = Facts {
@@ -181,8 +176,11 @@ impl Fleet {
         let mut shut: ArrayVec<(u64, usize), TARGETS_MAX> = ArrayVec::new();
         let mut route = Route::default();
         for (at, member) in members.iter().enumerate().take(TARGETS_MAX) {
+            if !asked.admits(at) {
+                continue;
+            }
             let target = self.target(member);
-            let candidate = target.candidate(member, asked, now_us);
+            let candidate = target.candidate(at, member, asked, now_us);
             match target.standing(mix(asked.random, member.identity), now_us) {
                 Standing::Ready => ready.push(at, candidate),
                 Standing::Held => held.push(at, candidate),
@@ -203,6 +201,22 @@ impl Fleet {
             route.is_last_resort = !shut.is_empty();
         }
         route
+    }
+
+    /// The member in place `at` as [`Fleet::route`] sees it.
+    pub fn inspect(&mut self, at: usize, member: &Member, asked: &Asked<'_>, now_us: u64) -> Seen {
+        let target = self.target(member);
+        let standing = target.standing(mix(asked.random, member.identity), now_us);
+        Seen {
+            candidate: target.candidate(at, member, asked, now_us),
+            phase: target.health.phase(now_us),
+            standing: match standing {
+                Standing::Ready => "ready",
+                Standing::Held => "held",
+                Standing::Shut { .. } => "shut",
+                Standing::Limited { .. } => "rate_limited",
+            },
+        }
     }
 
     /// Whether an attempt may be made at this target. The first is free, and so is one at a healthy
@@ -297,6 +311,13 @@ impl Fleet {
             .or(changed.map(Change::Phase))
     }
 
+    /// Records that the attempt's target made so many tokens in so many microseconds.
+    pub fn generated(&mut self, ticket: &Ticket, series: Series, tokens: u64, time_us: u64) {
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot) {
+            target.rates.record(series, tokens, time_us);
+        }
+    }
+
     /// Records a latency of the attempt's target.
     pub fn measure(&mut self, ticket: &Ticket, series: Series, latency_us: u64, now_us: u64) {
         if let Some(Some(target)) = self.targets.get_mut(ticket.slot) {
@@ -348,7 +369,7 @@ impl Fleet {
 }
 
 impl Target {
-    fn candidate(&self, member: &Member, asked: &Asked, now_us: u64) -> Candidate {
+    fn candidate(&self, at: usize, member: &Member, asked: &Asked<'_>, now_us: u64) -> Candidate {
         Candidate {
             identity: member.identity,
             priority: member.priority,
@@ -357,6 +378,8 @@ impl Target {
             is_probe: self.health.may_probe(now_us),
             outstanding: self.outstanding,
             expected_us: self.latencies.quantile_us(asked.series),
+            cost_nanousd: asked.costs_nanousd.get(at).copied().flatten(),
+            tokens_per_s: self.rates.tokens_per_s(asked.series),
             is_stale: now_us.saturating_sub(self.chosen_us) >= STALE_AFTER_US,
         }
     }
@@ -406,6 +429,8 @@ mod tests {
             random: mix(random, 3),
             asker: None,
             series: Series::FirstToken,
+            excluded: 0,
+            costs_nanousd: &[],
         };
         fleet.route(0, members, policy(name).unwrap(), &asked, now_us)
     }

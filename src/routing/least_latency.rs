@@ -14,7 +14,7 @@ const EXPLORES_ONE_IN: u64 = 40;
 /// Requests under way that weigh as much as the latency itself. A slow target shows by what piles up
 /// at it before its first slow answer has come; but a provider is wide, so one request more is no
 /// reason to change.
-const OUTSTANDING_UNIT: f64 = 8.0;
+pub(super) const OUTSTANDING_UNIT: f64 = 8.0;
 
 impl RoutingPolicy for LeastLatency {
     fn name(&self) -> &'static str {
@@ -35,12 +35,17 @@ impl RoutingPolicy for LeastLatency {
             let place = |at: usize| order.iter().position(|one| *one == at);
             if place(a) < place(b) { a } else { b }
         });
-        if let Some(place) = order.iter().position(|one| *one == first) {
-            order
-                .get_mut(..=place)
-                .into_iter()
-                .for_each(|part| part.rotate_right(1));
-        }
+        put_first(order, first);
+    }
+}
+
+/// Moves `first` to the front; the others keep their order.
+pub(super) fn put_first(order: &mut Order, first: usize) {
+    if let Some(place) = order.iter().position(|one| *one == first) {
+        order
+            .get_mut(..=place)
+            .into_iter()
+            .for_each(|part| part.rotate_right(1));
     }
 }
 
@@ -60,7 +65,7 @@ fn typical(candidates: &[Candidate]) -> f64 {
 }
 
 /// A probe, or by chance a target with old measurements.
-fn explored(candidates: &[Candidate], facts: &Facts) -> Option<usize> {
+pub(super) fn explored(candidates: &[Candidate], facts: &Facts) -> Option<usize> {
     if let Some(probe) = candidates.iter().position(|one| one.is_probe) {
         return Some(probe);
     }

@@ -6,6 +6,8 @@
 
 pub mod backoff;
 pub mod budget;
+mod cheapest;
+pub mod demand;
 pub mod fleet;
 pub mod health;
 pub mod lanes;
@@ -13,6 +15,7 @@ mod least_latency;
 mod least_outstanding;
 pub mod measure;
 mod priority;
+pub mod rate;
 pub mod retry_after;
 mod round_robin;
 #[cfg(test)]
@@ -20,6 +23,8 @@ mod simulation;
 #[cfg(test)]
 mod simulation_tests;
 mod sticky;
+mod throughput;
+mod tier;
 mod weighted;
 
 use arrayvec::ArrayVec;
@@ -48,6 +53,11 @@ pub struct Candidate {
     /// Time that requests like this one take, in microseconds: of a stream to its first token, of a
     /// whole answer in all, both as a quantile; `None` until one was measured.
     pub expected_us: Option<u32>,
+    /// What this request is estimated to cost there, in nano-dollars; `None` when its price is unknown,
+    /// or no policy asked.
+    pub cost_nanousd: Option<u64>,
+    /// Tokens per second of answers of this kind; `None` until one was measured.
+    pub tokens_per_s: Option<f32>,
     /// It was not chosen for a while, so what is known of its latency is old.
     pub is_stale: bool,
 }
@@ -68,6 +78,16 @@ pub trait RoutingPolicy: Sync {
     /// Name in the configuration.
     fn name(&self) -> &'static str;
 
+    /// Whether it goes by costs, which are worked out only then.
+    fn reads_costs(&self) -> bool {
+        false
+    }
+
+    /// Whether it goes by tokens per second, which are measured of whole answers only then.
+    fn reads_rates(&self) -> bool {
+        false
+    }
+
     /// Appends indices into `candidates`, each once, the first to be tried first. All of the
     /// candidates may take the request and have the same priority: those that may not are not shown,
     /// and those of another priority are ordered apart.
@@ -82,6 +102,8 @@ pub static POLICIES: &[&dyn RoutingPolicy] = &[
     &least_outstanding::LeastOutstanding,
     &least_latency::LeastLatency,
     &sticky::Sticky,
+    &cheapest::Cheapest,
+    &throughput::Throughput,
 ];
 
 /// The policy called `name`.
@@ -136,6 +158,8 @@ mod tests {
         is_probe: false,
         outstanding: 0,
         expected_us: None,
+        cost_nanousd: None,
+        tokens_per_s: None,
         is_stale: false,
     };
 

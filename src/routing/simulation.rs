@@ -216,6 +216,8 @@ pub fn run(
             random: world.draw(),
             asker: Some(world.draw()),
             series: Series::FirstToken,
+            excluded: 0,
+            costs_nanousd: &[],
         };
         let routed = world
             .fleet

@@ -286,6 +286,8 @@ fn routing_costs() {
                     random: mix(round, 1),
                     asker: Some(round),
                     series: Series::FirstToken,
+                    excluded: 0,
+                    costs_nanousd: &[],
                 };
                 let routed = fleet.route(0, &members, *policy, &asked, now_us);
                 let first = std::hint::black_box(routed.order[0]);

@@ -21,6 +21,8 @@ pub struct AccessRecord {
     pub model: Option<Name>,
     /// Target that answered.
     pub target: Option<Name>,
+    /// How it was chosen; `None` when no provider was to be asked.
+    pub route: Option<RouteNote>,
     /// Status sent to the client.
     pub status: u16,
     /// Whether the answer was streamed.
@@ -49,6 +51,34 @@ pub struct AccessRecord {
     pub detail: Option<String>,
 }
 
+/// How the targets of a request were chosen, in short and of bounded size: the first of each.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteNote {
+    /// The policy.
+    pub policy: &'static str,
+    /// The order they were to be tried in.
+    pub order: [Option<Name>; ROUTE_NOTES_MAX],
+    /// Those left out, and why.
+    pub excluded: [Option<(Name, &'static str)>; ROUTE_NOTES_MAX],
+}
+
+/// Targets that one note tells of each kind.
+pub const ROUTE_NOTES_MAX: usize = 4;
+
+impl RouteNote {
+    fn to_json(self) -> serde_json::Value {
+        let order = self.order.iter().flatten();
+        let excluded = self.excluded.iter().flatten();
+        let reason =
+            |(target, why): &(Name, &'static str)| (target.text().to_string(), (*why).into());
+        serde_json::json!({
+            "policy": self.policy,
+            "order": order.map(|target| target.text().to_string()).collect::<Vec<_>>(),
+            "excluded": excluded.map(reason).collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
 impl AccessRecord {
     /// One line of JSON without the line end.
     #[must_use]
@@ -64,6 +94,7 @@ impl AccessRecord {
             "operation": self.operation,
             "model": name(self.model),
             "target": name(self.target),
+            "route": self.route.map(RouteNote::to_json),
             "status": self.status,
             "stream": self.stream,
             "cache": self.cache,

@@ -5,6 +5,8 @@ use super::access::AccessRecord;
 use std::time::Duration;
 
 /// A line on its way to the log.
+// Nearly all are requests, and a box would be an allocation for each.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum LogLine {
     /// One request.

@@ -18,5 +18,6 @@ mod reload;
 mod routing;
 mod scoping;
 mod smuggling;
+mod steering;
 mod streams;
 mod transports;

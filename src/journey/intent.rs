@@ -1,0 +1,229 @@
+//! What a chat request asks for: which models in which order, by which policy, and what their targets
+//! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
+
+use super::select::Steer;
+use super::snapshot::{ModelRoute, Snapshot};
+use crate::admission::Grant;
+use crate::api::chat::{ChatRequest, read_chat};
+use crate::api::json::Scratch;
+use crate::api::steering::{self, Steering};
+use crate::error::Fault;
+use crate::http::head::Headers;
+use crate::routing::policy;
+use crate::telemetry::Name;
+use arrayvec::ArrayVec;
+use std::borrow::Cow;
+
+/// Models that one `x-ringside-models`, or the field `models`, may name.
+const CHAIN_MAX: usize = 8;
+
+/// The models to try, each once.
+pub type Chain<'s> = ArrayVec<&'s ModelRoute, { CHAIN_MAX + 1 }>;
+
+/// What a request asks for.
+pub struct Intent<'s, 'b> {
+    /// The request, read.
+    pub chat: ChatRequest,
+    /// The body as providers may see it: without the fields that only routing reads.
+    pub body: Cow<'b, [u8]>,
+    /// The model asked for, and those behind it.
+    pub models: Chain<'s>,
+    /// How their targets are chosen.
+    pub steer: Steer<'s>,
+}
+
+/// Where an intent is read from.
+pub struct Source<'s, 'b> {
+    /// The configuration.
+    pub snapshot: &'s Snapshot,
+    /// The caller.
+    pub grant: Grant<'s>,
+    /// Its headers.
+    pub headers: &'b Headers<'b>,
+    /// Its body.
+    pub body: &'b [u8],
+    /// The cache needs the canonical form.
+    pub with_canonical: bool,
+}
+
+/// Model suffixes that stand for a policy, as OpenRouter has them.
+const SUFFIXES: [(&str, &str); 2] = [(":nitro", "throughput"), (":floor", "cheapest")];
+
+/// `provider.sort`, as OpenRouter has it, and the policy that does so.
+const SORTS: [(&str, &str); 3] = [
+    ("price", "cheapest"),
+    ("throughput", "throughput"),
+    ("latency", "least-latency"),
+];
+
+impl<'s, 'b> Source<'s, 'b> {
+    /// Reads it; `seen` gets the model's name as soon as it is known.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub fn read(
+        &self,
+        scratch: &mut Scratch,
+        seen: &mut Option<Name>,
+    ) -> Result<Intent<'s, 'b>, Fault> {
+        let mut chat = read_chat(self.body, scratch, self.with_canonical)?;
+        let (name, suffix) = self.without_suffix(&chat.model);
+        let route = find_model(self.snapshot, name, self.grant, seen)?;
+        let mut steer = Steer::new(self.snapshot, self.grant, self.headers, &chat.shape)?;
+        steer.policy = suffix.and_then(policy);
+        let mut models = Chain::new();
+        models.push(route);
+        const HEADER: &str = "x-ringside-models";
+        let wished = self.headers.get_str(HEADER).unwrap_or_default();
+        let wished = wished.split(',').map(str::trim);
+        self.extend(&mut models, HEADER, wished.filter(|name| !name.is_empty()))?;
+        let mut body = Cow::Borrowed(self.body);
+        // To OpenRouter alone its fields go as they are: it knows what they mean.
+        let is_theirs = models.iter().all(|route| route.is_openrouter);
+        if let Some(steering) = chat.steering.take().filter(|_| !is_theirs) {
+            let names = steering.models.iter().map(String::as_str);
+            self.extend(&mut models, "models", names)?;
+            take_in(*steering, &mut steer)?;
+            let cut = steering::cut(self.body, scratch)?;
+            chat = read_chat(&cut, scratch, self.with_canonical)?;
+            body = Cow::Owned(cut);
+        }
+        self.follow_header(&models, &mut steer)?;
+        *seen = Some(route.name);
+        Ok(Intent {
+            chat,
+            body,
+            models,
+            steer,
+        })
+    }
+
+    /// The configured name, and the policy that a suffix behind it stands for.
+    fn without_suffix<'n>(&self, name: &'n str) -> (&'n str, Option<&'static str>) {
+        if self.snapshot.models.contains_key(name) {
+            return (name, None);
+        }
+        let mut cut = SUFFIXES.iter().filter_map(|(suffix, policy)| {
+            let base = name.strip_suffix(suffix)?;
+            let is_known = self.snapshot.models.contains_key(base);
+            is_known.then_some((base, Some(*policy)))
+        });
+        cut.next().unwrap_or((name, None))
+    }
+
+    fn extend<'n>(
+        &self,
+        models: &mut Chain<'s>,
+        place: &'static str,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<(), Fault> {
+        for name in names {
+            let found = find_model(self.snapshot, name, self.grant, &mut None);
+            let found = found.map_err(|fault| fault.on(place))?;
+            let is_new = models.iter().all(|one| one.slot != found.slot);
+            if is_new && models.try_push(found).is_err() {
+                let message = format!("`{place}` names more than {CHAIN_MAX} models");
+                return Err(Fault::client(400, "invalid_header", message).on(place));
+            }
+        }
+        Ok(())
+    }
+
+    /// `x-ringside-route`: a policy, targets in the order to be asked, `*` for all others behind them.
+    fn follow_header(&self, models: &Chain<'s>, steer: &mut Steer<'s>) -> Result<(), Fault> {
+        const HEADER: &str = "x-ringside-route";
+        let Some(value) = self.headers.get_str(HEADER) else {
+            return Ok(());
+        };
+        let (mut names, mut admits_others) = (Vec::new(), false);
+        for word in value.split(',').map(str::trim) {
+            let mut traits = models.iter().flat_map(|route| &route.traits);
+            if word == "*" {
+                admits_others = true;
+            } else if let Some(policy) = policy(word) {
+                steer.policy = Some(policy);
+            } else if traits.any(|target| target.is_called(word)) {
+                names.push(word.to_owned());
+            } else {
+                let message = format!(
+                    "`{HEADER}`: `{word}` is no policy and no target of this model; give a policy, a \
+                     provider, `provider/model`, or `*` for all others"
+                );
+                return Err(Fault::client(400, "invalid_header", message).on(HEADER));
+            }
+        }
+        if !names.is_empty() {
+            if !admits_others {
+                steer.demand.only.clone_from(&names);
+            }
+            steer.demand.first = names;
+        }
+        Ok(())
+    }
+}
+
+/// What the body's fields demand.
+fn take_in(steering: Steering, steer: &mut Steer<'_>) -> Result<(), Fault> {
+    if let Some(field) = steering.unsupported {
+        let message = format!("`provider.{field}` is not supported here");
+        return Err(Fault::client(400, "invalid_request", message).on("provider"));
+    }
+    if let Some(sort) = steering.sort {
+        let known = SORTS.iter().find(|(name, _)| *name == sort);
+        let (_, name) = known.ok_or_else(|| {
+            let message = "`provider.sort` must be `price`, `throughput` or `latency`";
+            Fault::client(400, "invalid_request", message).on("provider.sort")
+        })?;
+        steer.policy = policy(name);
+    }
+    let demand = &mut steer.demand;
+    demand.only = steering.only;
+    if steering.forbids_fallbacks && !steering.order.is_empty() {
+        // Both lists hold: what is in one alone may not be asked.
+        let in_both = |name: &String| demand.only.is_empty() || demand.only.contains(name);
+        demand.only = steering
+            .order
+            .iter()
+            .filter(|name| in_both(name))
+            .cloned()
+            .collect();
+        if demand.only.is_empty() {
+            let message = "`provider.order` and `provider.only` have no provider in common";
+            return Err(Fault::client(400, "invalid_request", message).on("provider"));
+        }
+    }
+    demand.first = steering.order;
+    demand.ignored = steering.ignore;
+    demand.no_collection = steering.denies_collection;
+    Ok(())
+}
+
+/// The model's route, if it is configured and the caller may use it. The message names only models
+/// that the caller may use.
+pub fn find_model<'s>(
+    snapshot: &'s Snapshot,
+    name: &str,
+    grant: Grant<'_>,
+    seen: &mut Option<Name>,
+) -> Result<&'s ModelRoute, Fault> {
+    let Some(route) = snapshot.models.get(name) else {
+        let known: Vec<&str> = snapshot
+            .model_names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| grant.allows(name))
+            .collect();
+        return Err(Fault::client(
+            404,
+            "model_not_found",
+            format!(
+                "the model `{name}` is not configured; known models: {}",
+                known.join(", ")
+            ),
+        )
+        .on("model"));
+    };
+    *seen = Some(route.name);
+    grant.check_model(name)?;
+    Ok(route)
+}

@@ -1,0 +1,285 @@
+//! What a request demands of a target, what is known of a target, and why one is left out. What is
+//! not known of a target is no reason to leave it out, except where its data may not go there.
+
+/// What is known of a target beside how it does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Traits {
+    /// Its provider's name.
+    pub provider: String,
+    /// `provider/model`.
+    pub label: String,
+    /// Where it is.
+    pub region: Option<String>,
+    /// What its provider promises about data.
+    pub tags: Vec<String>,
+    /// What it can do.
+    pub abilities: Abilities,
+}
+
+/// What a model can do; `None` = not known, so allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Abilities {
+    /// Tokens of prompt and answer together.
+    pub context_tokens: Option<u64>,
+    /// It takes tools.
+    pub tools: Option<bool>,
+    /// It takes images.
+    pub vision: Option<bool>,
+    /// It answers by a JSON schema.
+    pub schema: Option<bool>,
+    /// It streams.
+    pub streaming: Option<bool>,
+}
+
+/// Tag of a provider that keeps no prompts for itself: OpenRouter's `data_collection: "deny"`.
+pub const NO_COLLECTION: &str = "no-collection";
+
+/// What a request demands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Demand<'d> {
+    /// Estimated tokens of its text.
+    pub tokens: u64,
+    /// It offers tools.
+    pub tools: bool,
+    /// It holds images.
+    pub images: bool,
+    /// It wants an answer by a JSON schema.
+    pub schema: bool,
+    /// It wants a stream.
+    pub streams: bool,
+    /// Regions that the key allows; empty = all.
+    pub key_regions: &'d [String],
+    /// Regions that the request allows; empty = all.
+    pub regions: Vec<String>,
+    /// Tags that the key demands of a provider.
+    pub key_tags: &'d [String],
+    /// The request demands [`NO_COLLECTION`].
+    pub no_collection: bool,
+    /// If not empty: the only targets that may be asked, each a provider or `provider/model`.
+    pub only: Vec<String>,
+    /// Targets that may not be asked.
+    pub ignored: Vec<String>,
+    /// Targets to be asked before the others, in this order.
+    pub first: Vec<String>,
+}
+
+/// Why a target is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    /// The request, or a rule, names others.
+    NotNamed,
+    /// The request ignores it.
+    Ignored,
+    /// It is not in a region that is allowed, or nobody knows where it is.
+    Region,
+    /// Its provider does not promise what is demanded about data.
+    Tags,
+    /// It takes no tools.
+    Tools,
+    /// It takes no images.
+    Vision,
+    /// It does not answer by a JSON schema.
+    Schema,
+    /// It does not stream.
+    Streaming,
+    /// The request is estimated to be longer than its context window.
+    Context,
+}
+
+impl Exclusion {
+    /// Name in messages, log and `explain`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotNamed => "not-named",
+            Self::Ignored => "ignored",
+            Self::Region => "region",
+            Self::Tags => "tags",
+            Self::Tools => "tools",
+            Self::Vision => "vision",
+            Self::Schema => "schema",
+            Self::Streaming => "streaming",
+            Self::Context => "context",
+        }
+    }
+}
+
+impl Traits {
+    /// Whether `name` means this target: its provider's name, or `provider/model`.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.provider == name || self.label == name
+    }
+}
+
+/// Why this target may not be asked; `None` if it may. Where data may go comes first.
+#[must_use]
+pub fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusion> {
+    let abilities = &traits.abilities;
+    let is_named = |names: &[String]| names.iter().any(|name| traits.is_called(name));
+    let is_in = |allowed: &[String]| {
+        let region = traits.region.as_ref();
+        allowed.is_empty() || region.is_some_and(|region| allowed.contains(region))
+    };
+    let has = |tag: &str| traits.tags.iter().any(|one| one == tag);
+    let keeps_data_rules =
+        demand.key_tags.iter().all(|tag| has(tag)) && (!demand.no_collection || has(NO_COLLECTION));
+    let lacks = |needs: bool, can: Option<bool>| needs && can == Some(false);
+    let is_too_long = || {
+        let window = abilities.context_tokens;
+        window.is_some_and(|window| demand.tokens > window)
+    };
+    let found = [
+        (
+            !is_in(demand.key_regions) || !is_in(&demand.regions),
+            Exclusion::Region,
+        ),
+        (!keeps_data_rules, Exclusion::Tags),
+        (
+            !demand.only.is_empty() && !is_named(&demand.only),
+            Exclusion::NotNamed,
+        ),
+        (is_named(&demand.ignored), Exclusion::Ignored),
+        (lacks(demand.tools, abilities.tools), Exclusion::Tools),
+        (lacks(demand.images, abilities.vision), Exclusion::Vision),
+        (lacks(demand.schema, abilities.schema), Exclusion::Schema),
+        (
+            lacks(demand.streams, abilities.streaming),
+            Exclusion::Streaming,
+        ),
+        (is_too_long(), Exclusion::Context),
+    ];
+    let first = found.into_iter().find(|(applies, _)| *applies);
+    first.map(|(_, why)| why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Traits {
+        Traits {
+            provider: "azure-eu".into(),
+            label: "azure-eu/gpt-4o".into(),
+            region: Some("eu".into()),
+            tags: vec!["zdr".into()],
+            abilities: Abilities {
+                context_tokens: Some(1000),
+                tools: Some(true),
+                vision: Some(false),
+                ..Abilities::default()
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_allowed_except_where_data_may_go() {
+        let demand = Demand {
+            tools: true,
+            images: true,
+            schema: true,
+            streams: true,
+            tokens: u64::MAX,
+            ..Demand::default()
+        };
+        assert_eq!(exclusion(&Traits::default(), &demand), None);
+        let eu = ["eu".to_owned()];
+        let demand = Demand {
+            key_regions: &eu,
+            ..Demand::default()
+        };
+        assert_eq!(exclusion(&target(), &demand), None);
+        let nowhere = Traits::default();
+        assert_eq!(exclusion(&nowhere, &demand), Some(Exclusion::Region));
+        let demand = Demand {
+            key_tags: &eu,
+            ..Demand::default()
+        };
+        assert_eq!(exclusion(&nowhere, &demand), Some(Exclusion::Tags));
+    }
+
+    #[test]
+    fn each_demand_has_its_reason() {
+        let names = |name: &str| vec![name.to_owned()];
+        let both = ["us".to_owned(), "eu".to_owned()];
+        let us = ["us".to_owned()];
+        let none = Demand::default;
+        let cases = [
+            (none(), None),
+            (
+                Demand {
+                    tools: true,
+                    ..none()
+                },
+                None,
+            ),
+            (
+                Demand {
+                    images: true,
+                    ..none()
+                },
+                Some(Exclusion::Vision),
+            ),
+            (
+                Demand {
+                    tokens: 1000,
+                    ..none()
+                },
+                None,
+            ),
+            (
+                Demand {
+                    tokens: 1001,
+                    ..none()
+                },
+                Some(Exclusion::Context),
+            ),
+            (
+                Demand {
+                    key_regions: &both,
+                    regions: us.to_vec(),
+                    ..none()
+                },
+                Some(Exclusion::Region),
+            ),
+            (
+                Demand {
+                    no_collection: true,
+                    ..none()
+                },
+                Some(Exclusion::Tags),
+            ),
+            (
+                Demand {
+                    only: names("azure-eu"),
+                    ..none()
+                },
+                None,
+            ),
+            (
+                Demand {
+                    only: names("azure-eu/gpt-4o"),
+                    ..none()
+                },
+                None,
+            ),
+            (
+                Demand {
+                    only: names("gpt-4o"),
+                    ..none()
+                },
+                Some(Exclusion::NotNamed),
+            ),
+            (
+                Demand {
+                    ignored: names("azure-eu"),
+                    ..none()
+                },
+                Some(Exclusion::Ignored),
+            ),
+        ];
+        for (demand, wanted) in cases {
+            assert_eq!(exclusion(&target(), &demand), wanted, "{demand:?}");
+        }
+    }
+}
