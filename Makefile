@@ -1,6 +1,6 @@
 # make run    installs what is missing, builds, starts the sidecar on 127.0.0.1:8080
 # make test   installs what is missing and runs every test
-# make bench  measures Ringside beside nginx and HAProxy (see docs/benchmarks.md)
+# make bench  measures Ringside beside other gateways (see docs/benchmarks.md)
 
 VENV := .venv
 RUNTIME := models/runtime/libonnxruntime.so
@@ -17,11 +17,12 @@ test: $(RUNTIME) $(VENV)/installed
 	tests/fuzz/run 5
 	cargo test --workspace
 	benches/instructions
+	python3 -m unittest discover -q -s loadtest/tests/rig
 	$(VENV)/bin/python -m pytest -q tests/sdk
 
 bench: $(RUNTIME) tools
 	cargo build --release --workspace --bins
-	loadtest/rig
+	python3 loadtest/rig $(ARGS)
 
 # ONNX Runtime, from the PyPI wheel, pinned and verified.
 $(RUNTIME): models/fetch-runtime | tools
@@ -37,4 +38,4 @@ tools:
 	@tools/ensure
 
 clean:
-	rm -rf $(VENV) models/runtime target
+	rm -rf $(VENV) .bench models/runtime target
