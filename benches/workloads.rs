@@ -145,6 +145,7 @@ fn filled(secret: &HashSecret) -> Store {
             target: ringside::telemetry::Name::new("p/m"),
             at: Instant::now(),
             ttl: Duration::from_secs(3600),
+            kept_for: Duration::ZERO,
             indexed: false,
         };
         let key = key(secret, &request(bytes));

@@ -19,6 +19,7 @@ mod reply;
 mod select;
 mod sharing;
 pub mod snapshot;
+mod stale;
 mod trip;
 mod underway;
 mod watch;
@@ -123,7 +124,14 @@ async fn chat(
     trip.stream = chat.stream;
     let route = *models.first().ok_or_else(failure::no_target)?;
     let identity = route.identity ^ steer.identity();
-    cache.set_key(grant, route.name, identity, chat.canonical.take());
+    let stale_for = route.failover.stale_if_error;
+    cache.set_key(
+        grant,
+        route.name,
+        identity,
+        stale_for,
+        chat.canonical.take(),
+    );
     trip.stage_done(core, Stage::Read);
 
     // Exact cache, then semantic cache.
@@ -155,7 +163,12 @@ async fn chat(
         Boarded::Calls(lead) => lead,
     };
     let attempted = attempt::run(core, &models, &plan, client, trip).await;
-    let attempted = sharing::tell_fault(lead.as_ref(), attempted, trip)?;
+    sharing::tell_fault(lead.as_ref(), &attempted, trip);
+    let failure = stale::failure_of(&attempted);
+    if stale::serve_instead(core, failure, &cache, &chat, client, trip).await? {
+        return Ok(());
+    }
+    let attempted = attempted?;
     if trip.fell_back {
         cache.store_nothing();
     }

@@ -89,6 +89,8 @@ pub struct Entry {
     pub stored_at: Instant,
     /// Absolute time to live; a hit never extends it.
     pub ttl: Duration,
+    /// How long past that it is kept, for when every target fails.
+    pub kept_for: Duration,
     bytes: u64,
     /// Its vector in the scope's index; 0 = none.
     vector: AtomicU64,
@@ -130,6 +132,8 @@ pub struct Storing {
     pub at: Instant,
     /// Absolute time to live.
     pub ttl: Duration,
+    /// How long past that it is kept.
+    pub kept_for: Duration,
     /// Whether a vector may come to it; accounts its memory.
     pub indexed: bool,
 }
@@ -160,6 +164,7 @@ impl Entry {
             target: storing.target,
             stored_at: storing.at,
             ttl: storing.ttl,
+            kept_for: storing.kept_for,
             bytes: texts as u64 + ENTRY_OVERHEAD_BYTES + vector,
             vector: AtomicU64::new(0),
             graveyard,
@@ -170,6 +175,18 @@ impl Entry {
     #[must_use]
     pub fn is_live(&self, now: Instant) -> bool {
         self.age(now) < self.ttl
+    }
+
+    /// Whether it is not longer past its time than `stale_for`.
+    #[must_use]
+    pub fn is_within(&self, stale_for: Duration, now: Instant) -> bool {
+        self.age(now) < self.ttl.saturating_add(stale_for)
+    }
+
+    /// Whether it is still held.
+    #[must_use]
+    pub fn is_kept(&self, now: Instant) -> bool {
+        self.is_within(self.kept_for, now)
     }
 
     /// How long ago it was stored.

@@ -433,7 +433,9 @@ impl Seat {
         if count > 0 {
             into.extend(state.kept.range(skip..skip + count));
             reader.at += count as u64;
-            wake(state.paused.take());
+            let paused = state.paused.take();
+            drop(guard);
+            wake(paused);
             return Poll::Ready(Heard::More);
         }
         if let Some(end) = &state.end {

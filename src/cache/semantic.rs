@@ -19,8 +19,10 @@ use std::time::Instant;
 
 /// Longest question that is embedded, in bytes; beyond it surely exceeds the model's window.
 pub const QUESTION_BYTES_MAX: usize = 4096;
-/// Neighbours looked at: the nearest may be expired.
+/// Neighbours that are judged.
 const NEIGHBOURS: usize = 4;
+/// Neighbours looked at to find them: some may be past their time.
+const LOOKED_AT: usize = 2 * NEIGHBOURS;
 
 /// The tier.
 pub struct Semantic {
@@ -149,14 +151,13 @@ impl Semantic {
         let Some(scope) = self.scopes.read().get(&key.scope).cloned() else {
             return Err("scope-empty");
         };
-        let candidates = scope.candidates(vector);
+        let mut candidates = scope.candidates(vector);
         let now = Instant::now();
         let mut refused = None;
-        for (entry, similarity) in candidates {
-            // The hash found the scope; only an equal form is it.
-            if !entry.is_live(now) || !entry.shares_scope(key) {
-                continue;
-            }
+        // The hash found the scope; only an equal form is it.
+        candidates
+            .retain(|(entry, _)| entry.is_within(bar.stale_for, now) && entry.shares_scope(key));
+        for (entry, similarity) in candidates.into_iter().take(NEIGHBOURS) {
             match asked.judge(&entry, similarity, bar) {
                 Verdict::Serve { confidence } => {
                     return Ok(SemanticHit {
@@ -275,7 +276,7 @@ impl Scope {
     /// The nearest entries; they are judged outside the lock.
     fn candidates(&self, vector: &Vector) -> Vec<(Arc<Entry>, f32)> {
         let mut entries = self.entries.lock();
-        let nearest = entries.index.nearest_k(vector, NEIGHBOURS);
+        let nearest = entries.index.nearest_k(vector, LOOKED_AT);
         let mut found = Vec::with_capacity(nearest.len());
         for (id, similarity) in nearest {
             match entries.by_vector.get(&id).and_then(Weak::upgrade) {

@@ -4,7 +4,7 @@ use super::entry::{Entry, Key};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Entries the tables are made for at start; they grow.
 const ENTRIES_EXPECTED: usize = 4096;
@@ -38,10 +38,17 @@ impl Store {
         let entry = self.entries.get(&key.exact)?;
         if !entry.is_live(now) {
             self.entries
-                .remove_if(&key.exact, |found| !found.is_live(now));
+                .remove_if(&key.exact, |found| !found.is_kept(now));
             return None;
         }
         entry.is_for(key).then_some(entry)
+    }
+
+    /// The entry for exactly this request, up to `stale_for` past its time.
+    #[must_use]
+    pub fn get_stale(&self, key: &Key, stale_for: Duration, now: Instant) -> Option<Arc<Entry>> {
+        let entry = self.entries.get(&key.exact)?;
+        (entry.is_within(stale_for, now) && entry.is_for(key)).then_some(entry)
     }
 
     /// Stores an entry, over one of the same key; evicts when full.
@@ -61,9 +68,11 @@ impl Store {
         before.saturating_sub(self.entries.len())
     }
 
-    /// Removes what has expired.
+    /// Removes what has expired, and what is kept beyond if memory is short: it goes before what lives.
     pub fn sweep(&self, now: Instant) {
-        self.entries.retain(|_, entry| entry.is_live(now));
+        let is_short = self.bytes() > self.bytes_max() / 8 * 7;
+        self.entries
+            .retain(|_, entry| entry.is_live(now) || (entry.is_kept(now) && !is_short));
     }
 
     /// Entries held.
@@ -98,7 +107,6 @@ mod tests {
     use super::super::entry::{Graveyard, Storing};
     use super::*;
     use crate::telemetry::Name;
-    use std::time::Duration;
 
     fn entry(question: &str, bytes: usize, graveyard: &Arc<Graveyard>) -> Arc<Entry> {
         let storing = Storing {
@@ -108,6 +116,7 @@ mod tests {
             target: Name::new("p/m"),
             at: Instant::now(),
             ttl: Duration::from_secs(10),
+            kept_for: Duration::ZERO,
             indexed: false,
         };
         Arc::new(Entry::new(
@@ -128,6 +137,54 @@ mod tests {
         let later = now + Duration::from_secs(11);
         assert!(store.get(&key("t", "a"), later).is_none());
         assert!(store.is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
+        let (store, graveyard) = (Store::new(256 * 1024), Arc::<Graveyard>::default());
+        let keep = |question: &str, bytes, ttl| {
+            let mut entry = Arc::into_inner(entry(question, bytes, &graveyard)).unwrap();
+            (entry.ttl, entry.kept_for) = (Duration::from_secs(ttl), Duration::from_secs(60));
+            store.insert(Arc::new(entry));
+        };
+        keep("a", 10, 10);
+        let (a, start) = (key("t", "a"), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let minute = Duration::from_secs(60);
+        assert!(store.get(&a, at(11)).is_none());
+        store.sweep(at(11));
+        assert!(store.get_stale(&a, minute, at(11)).is_some());
+        // The configuration may have become stricter since.
+        assert!(
+            store
+                .get_stale(&a, Duration::from_secs(5), at(20))
+                .is_none()
+        );
+        assert!(store.get_stale(&key("u", "a"), minute, at(11)).is_none());
+        // Memory is short.
+        let keys = |name: &'static str| (0..2000).map(move |n| key("t", &format!("{name}{n}")));
+        let kept = || {
+            let found = keys("old").filter(|key| store.get_stale(key, minute, at(11)).is_some());
+            found.count()
+        };
+        let live = || {
+            let found = keys("new").filter(|key| store.get(key, at(11)).is_some());
+            found.count()
+        };
+        (0..50).for_each(|n| keep(&format!("old{n}"), 10, 10));
+        for n in 0..2000 {
+            if store.bytes() <= store.bytes_max() / 8 * 7 {
+                keep(&format!("new{n}"), 1000, 3600);
+            }
+        }
+        let (old, new) = (kept(), live());
+        assert!(old > 0 && new > 100, "{old} {new}");
+        store.sweep(at(11));
+        assert_eq!((kept(), live()), (0, new));
+        // It is not kept for ever.
+        keep("a", 10, 10);
+        store.sweep(at(71));
+        assert!(store.get_stale(&a, 2 * minute, at(71)).is_none());
     }
 
     #[test]

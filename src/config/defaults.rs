@@ -61,6 +61,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(600);
 pub(super) const RETRIES: u32 = 0;
 /// Holding a stream back delays its first token: the user turns this on.
 pub(super) const STREAM_HOLD: Duration = Duration::ZERO;
+/// An answer past its time may be wrong by now: the user turns this on.
+pub(super) const STALE_IF_ERROR: Duration = Duration::ZERO;
 /// Name of the embedding model in this process, as on Hugging Face.
 pub(super) const LOCAL_MODEL: &str = "all-MiniLM-L6-v2";
 

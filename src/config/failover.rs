@@ -20,6 +20,11 @@ pub(super) fn failover<'a>(
         deadline: section.duration("deadline", defaults::DEADLINE, &limits::TIMEOUT),
         retries: section.number("retries", defaults::RETRIES, &limits::RETRIES),
         stream_hold: section.duration("stream_hold", defaults::STREAM_HOLD, &limits::STREAM_HOLD),
+        stale_if_error: section.duration(
+            "stale_if_error",
+            defaults::STALE_IF_ERROR,
+            &limits::STALE_IF_ERROR,
+        ),
         fallback: fallback(section.section("fallback"), own_name, named),
     }
 }

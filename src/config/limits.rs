@@ -99,6 +99,12 @@ pub const RETRIES: Bounds<u32> = bounds("RETRIES", 0, 10);
 /// How long a stream's first bytes are held; longer would be no stream.
 pub const STREAM_HOLD: Bounds<Duration> =
     bounds("STREAM_HOLD", Duration::ZERO, SECOND.saturating_mul(30));
+/// How long past its time an answer is served when all else is down; the longest is 30 days.
+pub const STALE_IF_ERROR: Bounds<Duration> = bounds(
+    "STALE_IF_ERROR",
+    Duration::ZERO,
+    HOUR.saturating_mul(24 * 30),
+);
 
 /// Time to live of a cached answer; the longest is 30 days.
 pub const CACHE_TTL: Bounds<Duration> = bounds(

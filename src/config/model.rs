@@ -190,6 +190,8 @@ pub struct Failover {
     pub retries: u32,
     /// How long the first bytes of a stream are held, so that a failure can be hidden; zero = not.
     pub stream_hold: Duration,
+    /// How long past its time a cached answer is served when every target failed; zero = not.
+    pub stale_if_error: Duration,
     /// Models to ask instead when a request is refused for its content.
     pub fallback: Fallback,
 }

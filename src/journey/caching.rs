@@ -57,6 +57,8 @@ pub struct CacheTrip {
     shared_key: Option<Arc<Key>>,
     owner: Option<Name>,
     model: Option<Name>,
+    /// How long past its time an answer may be when every target failed.
+    stale_for: Duration,
     semantic: Result<(), NotSemantic>,
     vector: Option<Arc<OnceLock<Vector>>>,
 }
@@ -87,6 +89,7 @@ impl CacheTrip {
             shared_key: None,
             owner: None,
             model: None,
+            stale_for: Duration::ZERO,
             semantic: Ok(()),
             vector: None,
         })
@@ -104,10 +107,12 @@ impl CacheTrip {
         grant: Grant<'_>,
         model: Name,
         identity: u64,
+        stale_for: Duration,
         canonical: Option<Canonical>,
     ) {
         self.owner = grant.key;
         self.model = Some(model);
+        self.stale_for = stale_for;
         if let Some(canonical) = canonical {
             self.semantic = canonical.semantic;
             let secret = &self.core.shared.secret;
@@ -195,12 +200,52 @@ impl CacheTrip {
             .map_err(|_| "model-failed")??;
         let age = found.entry.age(clock::now());
         trip.cache = "semantic";
-        trip.cache_why = Some(format!(
-            "similarity={:.4} confidence={:.4}",
-            found.similarity, found.confidence
-        ));
+        trip.cache_why = Some(likeness(found.similarity, found.confidence));
         trip.cache_entry = Some((found.entry.id, age));
         Ok(Hit { entry: found.entry })
+    }
+
+    /// Whether an answer past its time may be served at all when every target failed: never in the turn
+    /// of an agent, which acts on it. What changes with time is to be refused here too.
+    fn may_be_stale(&self, chat: &ChatRequest) -> bool {
+        let is_agents =
+            chat.shape.has_tools || self.semantic == Err(NotSemantic::LastMessageNotUser);
+        !self.stale_for.is_zero() && !self.controls.no_lookup && !is_agents
+    }
+
+    /// Looks for an answer past its time, since every target failed with `why`: for the same request,
+    /// then by meaning.
+    pub async fn stale(&self, chat: &ChatRequest, why: &str, trip: &mut Trip) -> Option<Hit> {
+        if !self.may_be_stale(chat) {
+            return None;
+        }
+        let key = self.key()?;
+        let store = &self.core.shared.store;
+        let (entry, how) = match store.get_stale(key, self.stale_for, clock::now()) {
+            Some(entry) => (entry, "same request".to_owned()),
+            None => self.stale_by_meaning(key).await?,
+        };
+        trip.cache = "stale";
+        trip.cache_why = Some(format!("every target failed ({why}); {how}"));
+        trip.cache_entry = Some((entry.id, entry.age(clock::now())));
+        Some(Hit { entry })
+    }
+
+    async fn stale_by_meaning(&self, key: &Key) -> Option<(Arc<Entry>, String)> {
+        let config = &self.config.semantic;
+        if config.mode != SemanticMode::Serve || self.semantic.is_err() {
+            return None;
+        }
+        let bar = Bar {
+            stale_for: self.stale_for,
+            ..bar(config, self.controls.similarity_min)
+        };
+        let by = clock::now() + config.deadline;
+        let semantic = self.core.shared.semantic.as_ref()?;
+        let look_up = semantic.look_up(key, bar, by, false).ok()?;
+        let outcome = before(by + DEADLINE_SLACK, look_up.outcome).await?;
+        let found = outcome.ok()?.ok()?;
+        Some((found.entry, likeness(found.similarity, found.confidence)))
     }
 
     /// `only-if-cached`: 504 instead of going upstream (RFC 9111, 5.2.1.7).
@@ -269,6 +314,11 @@ impl CacheTrip {
             target,
             at: clock::recent(),
             ttl: wished.min(self.config.ttl),
+            // A caller that asks for a shorter life means it.
+            kept_for: match self.controls.ttl {
+                Some(_) => Duration::ZERO,
+                None => self.stale_for,
+            },
             indexed: semantic.is_some(),
         };
         let entry = Arc::new(Entry::new(key, storing, Arc::clone(&shared.graveyard)));
@@ -282,6 +332,11 @@ impl CacheTrip {
         }
         Ok(())
     }
+}
+
+/// How near the question of a hit by meaning is.
+fn likeness(similarity: f32, confidence: f32) -> String {
+    format!("similarity={similarity:.4} confidence={confidence:.4}")
 }
 
 /// A copy of a key, with room for the form that an entry makes of it.
@@ -300,6 +355,7 @@ fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
     let wished = wished.unwrap_or(0.0);
     match config.similarity_min {
         Some(least) => Bar {
+            stale_for: Duration::ZERO,
             score_min: None,
             similarity_min: least.max(wished),
             static_floor: None,
@@ -308,6 +364,7 @@ fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
             let verifier = Verifier::shipped().ok();
             let least = verifier.and_then(|one| one.score_for(config.wrong_hit_rate_max));
             Bar {
+                stale_for: Duration::ZERO,
                 // A rate that no score was shown to keep serves nothing; the configuration refuses it.
                 score_min: Some(least.unwrap_or(f32::INFINITY)),
                 similarity_min: wished.max(SIMILARITY_FLOOR),

@@ -8,6 +8,7 @@ use super::inflow::{StreamEnd, append_events};
 use super::patience::Patience;
 use super::relaying;
 use super::snapshot::ModelRoute;
+use super::stale;
 use super::trip::Trip;
 use crate::accounting::Bought;
 use crate::api::chat::ChatRequest;
@@ -63,7 +64,7 @@ pub async fn board(
             Boarding::Alone => return Ok(Boarded::Calls(None)),
             Boarding::Lead(lead) => Some(lead),
             Boarding::Follow(seat) => {
-                let following = follow(core, &seat, chat, &plan.patience, client, trip);
+                let following = follow(core, &seat, cache, chat, &plan.patience, client, trip);
                 // On the heap: rare.
                 match Box::pin(following).await? {
                     Followed::Served => return Ok(Boarded::Served),
@@ -100,23 +101,15 @@ fn may_answer(models: &[&ModelRoute], plan: &Plan<'_>) -> u64 {
     })
 }
 
-/// Tells those who follow of a call that came to no answer.
-///
-/// # Errors
-/// The fault, as it was.
-pub fn tell_fault(
-    lead: Option<&Lead>,
-    attempted: Result<Attempted, Fault>,
-    trip: &Trip,
-) -> Result<Attempted, Fault> {
-    if let (Some(lead), Err(fault)) = (lead, &attempted) {
+/// Tells those who follow of a call that came to nothing.
+pub fn tell_fault(lead: Option<&Lead>, attempted: &Result<Attempted, Fault>, trip: &Trip) {
+    if let (Some(lead), Err(fault)) = (lead, attempted) {
         let tried = trip.attempts > 1;
         lead.finish(End::Failed {
             fault: Arc::new(fault.clone()),
             should_retry: trip.should_retry.or(tried.then_some(false)),
         });
     }
-    attempted
 }
 
 /// What became of a follower.
@@ -133,6 +126,7 @@ enum Followed {
 async fn follow(
     core: &Core,
     seat: &Seat,
+    cache: &CacheTrip,
     chat: &ChatRequest,
     patience: &Patience,
     client: &mut Client,
@@ -154,7 +148,10 @@ async fn follow(
         Outset::Lead => Ok(Followed::Leads),
         Outset::Over(End::Stored) => Ok(Followed::Stored),
         Outset::Over(end) => {
-            serve_end(core, end, client, trip).await?;
+            let failure = stale::failure_of_call(&end);
+            if !stale::serve_instead(core, failure, cache, chat, client, trip).await? {
+                serve_end(core, end, client, trip).await?;
+            }
             Ok(Followed::Served)
         }
     }

@@ -18,6 +18,7 @@ mod reload;
 mod routing;
 mod scoping;
 mod smuggling;
+mod stale;
 mod steering;
 mod streams;
 mod transports;

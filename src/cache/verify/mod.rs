@@ -18,6 +18,7 @@ use super::entry::Entry;
 use crate::embedding::static_index::StaticCode;
 use crate::embedding::table::StaticTable;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A question asked now, read for comparing.
 pub struct Asked {
@@ -28,6 +29,8 @@ pub struct Asked {
 /// What a candidate must reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bar {
+    /// How long past its time its answer may be; zero = not at all.
+    pub stale_for: Duration,
     /// Least score; `None` when plain similarity decides.
     pub score_min: Option<f32>,
     /// Least cosine similarity.
