@@ -8,6 +8,7 @@ mod asking;
 mod attempt;
 mod caching;
 pub mod core;
+mod counting;
 mod embeddings;
 pub mod explain;
 mod failure;
@@ -29,7 +30,7 @@ use self::attempt::{Attempted, Fallbacks, Plan};
 use self::caching::CacheTrip;
 use self::core::{Core, InForce};
 use self::inflow::Inflow;
-use self::intent::{Intent, Source, find_model};
+use self::intent::{Source, find_model};
 use self::patience::Patience;
 use self::sharing::Boarded;
 use self::snapshot::{ModelRoute, Snapshot};
@@ -77,6 +78,7 @@ async fn travel(
     trip: &mut Trip,
 ) -> Result<(), Fault> {
     let headers = &request.head.headers;
+    trip.face = api::face_of(request.head.target);
     let operation = find_operation(request.head.method, request.head.target)?;
     trip.operation = operation.name();
     let api_key = headers.get("x-api-key").or_else(|| headers.get("api-key"));
@@ -86,7 +88,10 @@ async fn travel(
     trip.key = grant.key;
     trip.team = grant.team;
     match operation {
-        Operation::ChatCompletions => chat(core, snapshot, request, grant, client, trip).await,
+        Operation::Chat(_) => chat(core, snapshot, request, grant, client, trip).await,
+        Operation::CountTokens(_) => {
+            counting::serve(core, snapshot, request, grant, client, trip).await
+        }
         Operation::Embeddings => {
             embeddings::serve(core, snapshot, request, grant, client, trip).await
         }
@@ -106,21 +111,18 @@ async fn chat(
     trip: &mut Trip,
 ) -> Result<(), Fault> {
     // Read and admit.
-    let headers = &request.head.headers;
-    let mut cache = CacheTrip::new(core, snapshot, headers)?;
+    let (headers, face) = (&request.head.headers, trip.face);
+    let mut cache = CacheTrip::new(core, snapshot, headers, face)?;
     let source = Source {
         snapshot,
         grant,
-        headers,
+        face,
+        head: &request.head,
         body: request.body,
         with_canonical: cache.is_on(),
     };
-    let Intent {
-        mut chat,
-        body,
-        models,
-        steer,
-    } = source.read(&mut core.scratch.borrow_mut(), &mut trip.model)?;
+    let intent = source.read(&mut core.scratch.borrow_mut(), &mut trip.model)?;
+    let (mut chat, body, models, steer) = intent.into_parts();
     trip.stream = chat.stream;
     let route = *models.first().ok_or_else(failure::no_target)?;
     let identity = route.identity ^ steer.identity();
@@ -148,19 +150,20 @@ async fn chat(
     // Share the same request's call in flight, or route, exchange, relay.
     let plan = Plan {
         call: Call::Chat,
+        face,
         body: &body,
         model_range: &chat.model_range,
         usage_edit: chat.usage_edit.as_ref(),
         streams: chat.stream,
-        passed_headers: attempt::passed_headers(headers, &trip.request_id),
+        passed_headers: attempt::passed_headers(headers, face, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
         patience: Patience::new(headers, route, trip.started_at)?,
         fallbacks: find_fallbacks(snapshot, route, grant),
         steer,
     };
-    let lead = match sharing::board(core, &mut cache, &models, &plan, &chat, client, trip).await? {
-        Boarded::Served => return Ok(()),
-        Boarded::Calls(lead) => lead,
+    let boarded = sharing::board(core, &mut cache, &models, &plan, &chat, client, trip).await?;
+    let Boarded::Calls(lead) = boarded else {
+        return Ok(());
     };
     let attempted = attempt::run(core, &models, &plan, client, trip).await;
     sharing::tell_fault(lead.as_ref(), &attempted, trip);
@@ -173,11 +176,9 @@ async fn chat(
         cache.store_nothing();
     }
     match attempted {
-        Attempted::Whole(answer) => {
-            relaying::whole(core, answer, cache, lead, client, trip).await;
-        }
+        Attempted::Whole(answer) => relaying::whole(core, answer, cache, lead, client, trip).await,
         Attempted::Stream(stream) => {
-            let inflow = Inflow::new(core, stream, &chat, cache, lead);
+            let inflow = Inflow::new(core, stream, face, &chat, cache, lead);
             relaying::stream(core, inflow, client, trip).await;
         }
     }

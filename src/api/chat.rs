@@ -44,6 +44,26 @@ pub fn read_chat(
 }
 
 fn read(body: &[u8], document: &Document<'_>, with_canonical: bool) -> Result<ChatRequest, Fault> {
+    let (mut chat, stream_options) = read_parts(body, document)?;
+    if chat.stream {
+        (chat.wants_usage, chat.usage_edit) = usage_option(body, document, stream_options)?;
+    }
+    chat.canonical = with_canonical.then(|| canonical(document));
+    Ok(chat)
+}
+
+/// What all chat dialects have in common that carry model, messages and the wish for a stream in the
+/// body's top level: read, with nothing to be edited but the model's name.
+pub(super) fn read_plain(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
+    let (mut chat, _) = read_parts(body, document)?;
+    chat.wants_usage = true;
+    Ok(chat)
+}
+
+/// Key offset in the original and value node of `stream_options`.
+type StreamOptions = Option<(usize, usize)>;
+
+fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, StreamOptions), Fault> {
     let top = read_top(body, document)?;
     let stream = match top.stream {
         None => false,
@@ -61,24 +81,20 @@ fn read(body: &[u8], document: &Document<'_>, with_canonical: bool) -> Result<Ch
     if elements.next().is_none() {
         return Err(invalid("messages", "`messages` must not be empty"));
     }
-    let (wants_usage, usage_edit) = if stream {
-        usage_option(body, document, top.stream_options)?
-    } else {
-        (false, None)
-    };
-    Ok(ChatRequest {
+    let chat = ChatRequest {
         model: top.model,
         model_range: top.model_range,
         stream,
-        wants_usage,
-        usage_edit,
+        wants_usage: false,
+        usage_edit: None,
         shape: Shape {
             streams: stream,
             ..top.shape
         },
         steering: top.steering,
-        canonical: with_canonical.then(|| canonical(document)),
-    })
+        canonical: None,
+    };
+    Ok((chat, top.stream_options))
 }
 
 /// The fields that both chat and embedding requests are routed by.
@@ -89,8 +105,7 @@ pub(super) struct Top {
     messages: Option<usize>,
     shape: Shape,
     steering: Option<Box<Steering>>,
-    /// Key offset in the original and value node.
-    stream_options: Option<(usize, usize)>,
+    stream_options: StreamOptions,
 }
 
 /// Reads the top level. A field that occurs twice is refused: two parsers could choose differently,
@@ -149,7 +164,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
 fn usage_option(
     body: &[u8],
     document: &Document<'_>,
-    options: Option<(usize, usize)>,
+    options: StreamOptions,
 ) -> Result<(bool, Option<Edit>), Fault> {
     let Some((key, value)) = options else {
         let at = splice::after_brace(body).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! JSON without trees: a reusable tape over a scratch copy, positions in the original, and strings out.
 
+use super::splice;
 use simd_json::Buffers;
 use simd_json::tape::{Node, Tape};
 
@@ -30,7 +31,7 @@ impl Default for Scratch {
 pub struct Document<'s> {
     nodes: &'s [Node<'s>],
     base: usize,
-    len: usize,
+    original: &'s [u8],
 }
 
 /// Why a document could not be read.
@@ -58,7 +59,7 @@ impl Scratch {
             Ok(()) => Ok(read(&Document {
                 nodes: &tape.0,
                 base,
-                len: json.len(),
+                original: json,
             })),
             Err(error) => Err(bad_json(json, &error)),
         };
@@ -169,7 +170,49 @@ impl<'s> Document<'s> {
     #[must_use]
     pub fn offset_of(&self, text: &str) -> Option<usize> {
         let offset = (text.as_ptr() as usize).checked_sub(self.base)?;
-        (offset < self.len).then_some(offset)
+        (offset < self.original.len()).then_some(offset)
+    }
+
+    /// The number at node `at`.
+    #[must_use]
+    pub fn number(&self, at: usize) -> Option<f64> {
+        match self.nodes.get(at) {
+            Some(Node::Static(simd_json::StaticNode::F64(value))) => Some(*value),
+            Some(Node::Static(simd_json::StaticNode::I64(value))) => Some(*value as f64),
+            Some(Node::Static(simd_json::StaticNode::U64(value))) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
+    /// The value of the field with this key, a string of this document, as it was written.
+    #[must_use]
+    pub fn raw(&self, key: &str) -> Option<&'s str> {
+        let start = splice::value_start(self.original, self.offset_of(key)?)?;
+        let end = splice::value_end(self.original, start)?;
+        std::str::from_utf8(self.original.get(start..end)?).ok()
+    }
+
+    /// The text of the field `name` of the object at `at`.
+    #[must_use]
+    pub fn text_of(&self, at: usize, name: &str) -> Option<&'s str> {
+        self.text(self.field(at, name)?)
+    }
+
+    /// The whole number in the field `name` of the object at `at`.
+    #[must_use]
+    pub fn unsigned_of(&self, at: usize, name: &str) -> Option<u64> {
+        self.unsigned(self.field(at, name)?)
+    }
+
+    /// The field `name` of the object at `at` as it was written; `None` if it is absent or `null`.
+    #[must_use]
+    pub fn raw_of(&self, at: usize, name: &str) -> Option<&'s str> {
+        let mut fields = self.fields(at)?;
+        let (key, value) = fields.find(|(key, _)| *key == name)?;
+        if self.is_null(value) {
+            return None;
+        }
+        self.raw(key)
     }
 }
 
@@ -224,6 +267,12 @@ impl Iterator for Elements<'_> {
 /// Appends `text` as a JSON string, quotes included.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
+    write_escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends `text` as the inside of a JSON string.
+pub fn write_escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut from = 0;
     for (at, byte) in bytes.iter().enumerate() {
@@ -245,7 +294,6 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
         from = at + 1;
     }
     out.extend_from_slice(bytes.get(from..).unwrap_or_default());
-    out.push(b'"');
 }
 
 /// Appends a whole number.

@@ -2,24 +2,32 @@
 //!
 //! Pure functions over bytes; it must not know sockets, caches or providers.
 
+pub mod anthropic;
 pub mod canonical;
 pub mod chat;
 pub mod embeddings;
+pub mod face;
 pub mod json;
 pub mod models;
+pub mod neutral;
+pub mod openai;
 pub mod refusal;
 pub mod shape;
 pub mod splice;
 pub mod steering;
 pub mod usage;
+pub mod write;
 
+use self::face::{Ask, FACES, Face};
 use crate::http::head::Method;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation<'t> {
-    /// `POST /v1/chat/completions`
-    ChatCompletions,
+    /// A chat in one of the dialects served: `POST /v1/chat/completions`, `POST /v1/messages`
+    Chat(&'static dyn Face),
+    /// How many tokens such a chat has: `POST /v1/messages/count_tokens`
+    CountTokens(&'static dyn Face),
     /// `POST /v1/embeddings`
     Embeddings,
     /// `GET /v1/models`
@@ -33,7 +41,8 @@ impl Operation<'_> {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::ChatCompletions => "chat",
+            Self::Chat(_) => "chat",
+            Self::CountTokens(_) => "count_tokens",
             Self::Embeddings => "embeddings",
             Self::Models | Self::Model(_) => "models",
         }
@@ -50,8 +59,15 @@ pub enum NoOperation {
 }
 
 /// The paths served, for messages.
-pub const PATHS: &str =
-    "POST /v1/chat/completions, POST /v1/embeddings, GET /v1/models, GET /v1/models/{model}";
+pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/embeddings, GET /v1/models, GET /v1/models/{model}";
+
+/// The dialect that errors about a request to `target` are told in.
+#[must_use]
+pub fn face_of(target: &str) -> &'static dyn Face {
+    let path = target.split('?').next().unwrap_or(target);
+    let owner = FACES.iter().find(|face| face.owns(path));
+    *owner.unwrap_or(&face::DEFAULT)
+}
 
 /// The operation behind method and target.
 ///
@@ -59,11 +75,17 @@ pub const PATHS: &str =
 /// [`NoOperation`].
 pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperation> {
     let path = target.split('?').next().unwrap_or(target);
-    let (operation, allowed) = match path {
-        "/v1/chat/completions" => (Operation::ChatCompletions, "POST"),
-        "/v1/embeddings" => (Operation::Embeddings, "POST"),
-        "/v1/models" => (Operation::Models, "GET, HEAD"),
-        _ => match path.strip_prefix("/v1/models/") {
+    let chat = FACES.iter().find_map(|face| {
+        Some(match face.ask(path)? {
+            Ask::Chat => Operation::Chat(*face),
+            Ask::CountTokens => Operation::CountTokens(*face),
+        })
+    });
+    let (operation, allowed) = match (chat, path) {
+        (Some(operation), _) => (operation, "POST"),
+        (None, "/v1/embeddings") => (Operation::Embeddings, "POST"),
+        (None, "/v1/models") => (Operation::Models, "GET, HEAD"),
+        (None, _) => match path.strip_prefix("/v1/models/") {
             Some(id) if !id.is_empty() => (Operation::Model(id), "GET, HEAD"),
             _ => return Err(NoOperation::NotFound),
         },
@@ -88,7 +110,11 @@ mod tests {
     fn paths_and_methods() {
         assert_eq!(
             operation(Method::Post, "/v1/chat/completions?x=1"),
-            Ok(Operation::ChatCompletions)
+            Ok(Operation::Chat(&openai::OpenAi))
+        );
+        assert_eq!(
+            operation(Method::Post, "/v1/messages/count_tokens"),
+            Ok(Operation::CountTokens(&anthropic::Anthropic))
         );
         assert_eq!(operation(Method::Head, "/v1/models"), Ok(Operation::Models));
         assert_eq!(

@@ -54,19 +54,31 @@ pub fn value_start(json: &[u8], key_start: usize) -> Option<usize> {
     }
 }
 
-/// The end (exclusive) of the JSON value that begins at `start`.
+/// The offset just behind the value that begins at `start`, in a document that is valid JSON.
 #[must_use]
 pub fn value_end(json: &[u8], start: usize) -> Option<usize> {
     let mut depth = 0_usize;
     let mut at = start;
     loop {
-        match json.get(at)? {
-            b'"' => at = string_end(json, at + 1)?,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth <= 1 => return Some(if depth == 1 { at + 1 } else { at }),
-            b'}' | b']' => depth -= 1,
-            b',' if depth == 0 => return Some(at),
-            _ => {}
+        match json.get(at) {
+            Some(b'"') => {
+                at = string_end(json, at + 1)? + 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+                continue;
+            }
+            Some(b'{' | b'[') => depth += 1,
+            Some(b'}' | b']') if depth == 0 => return Some(at),
+            Some(b'}' | b']') => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            Some(b',' | b' ' | b'\t' | b'\r' | b'\n') if depth == 0 => return Some(at),
+            Some(_) => {}
+            None => return (depth == 0).then_some(at),
         }
         at += 1;
     }
@@ -128,5 +140,22 @@ mod tests {
         let json = b"{\"k\" :\n true}";
         assert_eq!(value_start(json, 2), Some(8));
         assert_eq!(string_end(b"never ends", 0), None);
+    }
+
+    #[test]
+    fn values_end_where_they_end() {
+        for value in [
+            "1.50",
+            "null",
+            r#""a]\"}""#,
+            r#"{"a":[1,{"b":"}"}],"c":{}}"#,
+            "[]",
+        ] {
+            for after in ["", ",\"x\":1}", " }", "]"] {
+                let json = format!("{value}{after}");
+                assert_eq!(value_end(json.as_bytes(), 0), Some(value.len()), "{json}");
+            }
+        }
+        assert_eq!(value_end(b"{\"a\":", 0), None);
     }
 }

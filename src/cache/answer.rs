@@ -17,7 +17,7 @@ pub struct Answer {
     /// Where the fingerprint ends; `None` when there is none.
     fingerprint_end: Option<usize>,
     /// Provider's time stamp, in seconds since the Unix epoch.
-    created: u64,
+    pub(super) created: u64,
     /// Usage of the call that bought it.
     pub usage: Option<Usage>,
 }
@@ -67,7 +67,12 @@ impl Answer {
         Self::with_frame(id, model, fingerprint, created.unwrap_or_default())
     }
 
-    fn with_frame(id: &str, model: &str, fingerprint: Option<&str>, created: u64) -> Self {
+    pub(super) fn with_frame(
+        id: &str,
+        model: &str,
+        fingerprint: Option<&str>,
+        created: u64,
+    ) -> Self {
         let mut texts = String::with_capacity(TEXT_BYTES_EXPECTED);
         texts.push_str(id);
         let id_end = texts.len();
@@ -85,11 +90,15 @@ impl Answer {
         }
     }
 
-    fn id(&self) -> &str {
+    pub(super) fn push(&mut self, text: &str) {
+        self.texts.push_str(text);
+    }
+
+    pub(super) fn id(&self) -> &str {
         self.texts.get(..self.id_end).unwrap_or_default()
     }
 
-    fn model(&self) -> &str {
+    pub(super) fn model(&self) -> &str {
         let range = self.id_end..self.model_end;
         self.texts.get(range).unwrap_or_default()
     }
@@ -178,7 +187,7 @@ impl Answer {
         Ok(())
     }
 
-    fn checked(mut self) -> Result<Self, NotStored> {
+    pub(super) fn checked(mut self) -> Result<Self, NotStored> {
         if self.content().is_empty() {
             return Err("empty");
         }
@@ -345,7 +354,7 @@ const TEXT_BYTES_EXPECTED: usize = 512;
 const PIECE_BYTES_MIN: usize = 24;
 
 /// `text` in pieces that begin at a word.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {

@@ -3,15 +3,18 @@
 //! It must not know sockets or HTTP. A look-up that cannot be decided in time is a miss.
 
 pub mod answer;
+mod collect;
 pub mod controls;
 pub mod entry;
 pub mod flight;
 pub mod flights;
+pub mod replay;
 pub mod semantic;
 pub mod store;
 pub mod verify;
 
 pub use answer::Answer;
+pub use collect::Collector;
 pub use controls::Controls;
 pub use entry::{Entry, Key};
 pub use flights::Flights;

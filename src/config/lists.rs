@@ -120,6 +120,11 @@ fn provider<'a>(
         defaults::IDLE_CONNECTIONS_MAX,
         &limits::IDLE_CONNECTIONS,
     );
+    let drops_untranslatable = section.choice(
+        "untranslatable",
+        defaults::DROPS_UNTRANSLATABLE,
+        &[("refuse", false), ("drop", true)],
+    );
     let region = section.read("region", name);
     let tags = section.list("tags", &limits::TAGS, name);
     let price_family = section.read("price_family", name);
@@ -136,6 +141,7 @@ fn provider<'a>(
         read_timeout,
         idle_timeout,
         idle_connections_max,
+        drops_untranslatable,
         region,
         tags: tags.unwrap_or_default(),
         price_family,

@@ -129,6 +129,8 @@ pub struct Provider {
     pub idle_timeout: Duration,
     /// Unused connections kept per core.
     pub idle_connections_max: usize,
+    /// Fields that its dialect has no place for are dropped, not refused.
+    pub drops_untranslatable: bool,
     /// Region tag.
     pub region: Option<String>,
     /// What it promises about data; keys demand it.

@@ -7,13 +7,16 @@ use super::failure::{self, Broken, Failed};
 use super::snapshot::{RemoteSite, TargetRoute};
 use super::underway::Underway;
 use super::watch::Watch;
+use crate::api::face::About;
+use crate::api::neutral::Losses;
 use crate::api::refusal::refusal;
 use crate::api::usage;
 use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::head::ResponseHead;
-use crate::providers::{Outgoing, Verdict};
+use crate::providers::{Body, Call, Outgoing, Verdict};
 use crate::relay::probe::{Probe, begins_with_an_error};
+use crate::relay::{NeutralRelay, translate};
 use crate::routing::health::Outcome;
 use crate::routing::retry_after::retry_after;
 use crate::runtime::{buffer, clock};
@@ -53,7 +56,7 @@ pub struct Asking<'a> {
 pub const HOLD_BYTES_MAX: usize = 256 * 1024;
 
 /// What asking one target took.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Spent {
     /// Attempts.
     pub attempts: u32,
@@ -61,29 +64,75 @@ pub struct Spent {
     pub waited: Duration,
     /// From the request sent to its first byte.
     pub first_byte: Option<Duration>,
+    /// Fields of the request that its dialect has no place for, and that were dropped.
+    pub dropped: Option<String>,
 }
 
 impl Asking<'_> {
+    /// Whether the provider takes the request in the client's own dialect.
+    fn is_native(&self) -> bool {
+        let (plan, dialect) = (self.plan, self.site.dialect);
+        plan.call != Call::Chat || dialect.native() == plan.face.name()
+    }
+
     /// The request in the provider's dialect, with the key of this lane.
-    fn request(&self, lane: usize) -> Vec<u8> {
-        let plan = self.plan;
-        let api_key = self.site.api_keys.get(lane);
-        let mut request = buffer::take(plan.body.len() + plan.passed_headers.len() + 1024);
-        self.site.dialect.encode(
-            &Outgoing {
-                call: plan.call,
-                body: plan.body,
+    fn request(&self, lane: usize, spent: &mut Spent) -> Result<Vec<u8>, Box<Failed>> {
+        let (plan, site) = (self.plan, self.site);
+        let speaks = plan.call != Call::CountTokens || site.dialect.native() == plan.face.name();
+        if !speaks || !site.dialect.takes(plan.call) {
+            return Err(Box::new(failure::no_such_call(self.target, plan.call)));
+        }
+        let is_native = self.is_native();
+        let (mut written, mut written_bytes) = (Vec::new(), 0);
+        let body = if is_native {
+            Body::Spliced {
+                bytes: plan.body,
                 model_range: plan.model_range,
                 usage_edit: plan.usage_edit,
+            }
+        } else {
+            written = buffer::take(plan.body.len() + 1024);
+            self.translate(&mut written, spent)?;
+            written_bytes = written.len();
+            Body::Written(&written)
+        };
+        let api_key = site.api_keys.get(lane);
+        let passed_headers = plan.passed_headers.lines(is_native);
+        let length = plan.body.len().max(written_bytes);
+        let mut request = buffer::take(length + passed_headers.len() + 1024);
+        site.dialect.encode(
+            &Outgoing {
+                call: plan.call,
+                streams: plan.streams,
+                body,
                 model: &self.target.model,
-                base_path: &self.site.endpoint.url.path,
-                authority: &self.site.endpoint.url.authority,
+                base_path: &site.endpoint.url.path,
+                authority: &site.endpoint.url.authority,
                 api_key: api_key.map(|secret| secret.0.as_str()),
-                passed_headers: &plan.passed_headers,
+                passed_headers,
             },
             &mut request,
         );
-        request
+        if !is_native {
+            buffer::give(written);
+        }
+        Ok(request)
+    }
+
+    /// Appends the body in the provider's dialect.
+    fn translate(&self, out: &mut Vec<u8>, spent: &mut Spent) -> Result<(), Box<Failed>> {
+        let mut losses = Losses::new(self.site.drops_untranslatable);
+        let translated = translate::request(
+            self.plan.face,
+            self.site.dialect,
+            self.plan.body,
+            &self.target.model,
+            &mut losses,
+            &mut self.core.scratch.borrow_mut(),
+            out,
+        );
+        spent.dropped = losses.header();
+        translated.map_err(|fault| Box::new(failure::untranslatable(self.target, fault)))
     }
 
     /// Once, and once more on a fresh connection if a reused one had died.
@@ -97,7 +146,9 @@ impl Asking<'_> {
             core, site, plan, ..
         } = *self;
         let until = plan.patience.by;
-        let mut request = self.request(underway.lane());
+        let mut request = self
+            .request(underway.lane(), spent)
+            .map_err(|failed| *failed)?;
         let mut fresh = false;
         loop {
             spent.attempts += 1;
@@ -169,7 +220,9 @@ impl Asking<'_> {
             ..
         } = *self;
         let verdict = site.dialect.judge(reply.status);
-        let is_stream = plan.streams && verdict.outcome == "ok" && reply.head.is_event_stream;
+        let is_readable = self.is_native() || !reply.head.is_encoded;
+        let is_stream =
+            plan.streams && verdict.outcome == "ok" && reply.head.is_event_stream && is_readable;
         let mut body = buffer::take(buffer::CLASS_BYTES[0]);
         let began_at = clock::recent();
         let mut read = self
@@ -197,9 +250,11 @@ impl Asking<'_> {
                 reply,
                 first: body,
                 is_done,
+                translation: self.translation(),
             })));
         }
         self.judge(underway, reply, body, verdict)
+            .map_err(|failed| *failed)
     }
 
     /// A whole answer is there: it is passed on, or it is a failure.
@@ -211,7 +266,7 @@ impl Asking<'_> {
         reply: Reply<ReplyHead>,
         body: Vec<u8>,
         verdict: Verdict,
-    ) -> Result<Attempted, Failed> {
+    ) -> Result<Attempted, Box<Failed>> {
         let Self {
             core,
             target,
@@ -221,13 +276,13 @@ impl Asking<'_> {
         } = *self;
         let status = reply.status;
         let outcome = failure::outcome_of(status, reply.head.wait);
-        let is_json = reply.head.is_encoded || looks_like_json(&body);
+        let is_json = (reply.head.is_encoded && self.is_native()) || looks_like_json(&body);
         let head = reply.finish(&site.endpoint, &core.pool);
         if !is_json {
             self.tally("not_json");
             let is_good = outcome == Outcome::Good;
             underway.end(core, if is_good { Outcome::Unusable } else { outcome });
-            return Err(failure::not_json(site, status, verdict.retry));
+            return Err(Box::new(failure::not_json(site, status, verdict.retry)));
         }
         self.tally(verdict.outcome);
         if verdict.outcome == "ok" {
@@ -245,14 +300,51 @@ impl Asking<'_> {
             refusal: refusal(status, &body),
             body,
         };
+        let answer = self.in_callers_dialect(answer)?;
         if verdict.retry == Retry::Never {
             return Ok(Attempted::Whole(answer));
         }
-        Err(Failed {
+        Err(Box::new(Failed {
             fault: Fault::upstream(502, "upstream_error", "the provider failed"),
             detail: format!("{}: status {status}", site.provider),
             answer: Some(answer),
+        }))
+    }
+
+    /// A whole answer, as the caller's dialect says it.
+    fn in_callers_dialect(&self, mut answer: WholeAnswer) -> Result<WholeAnswer, Box<Failed>> {
+        if self.is_native() {
+            return Ok(answer);
+        }
+        let (face, dialect) = (self.plan.face, self.site.dialect);
+        let mut scratch = self.core.scratch.borrow_mut();
+        let (status, about) = (answer.status, self.about());
+        match translate::whole(face, dialect, status, &answer.body, &about, &mut scratch) {
+            Ok((status, body)) => {
+                answer.status = status;
+                buffer::give(std::mem::replace(&mut answer.body, body));
+                Ok(answer)
+            }
+            Err(fault) => Err(Box::new(failure::untranslatable(self.target, fault))),
+        }
+    }
+
+    /// What puts a stream into the caller's dialect.
+    fn translation(&self) -> Option<Box<NeutralRelay>> {
+        (!self.is_native()).then(|| {
+            let encoder = self.plan.face.encoder(self.about());
+            let decoder = self.site.dialect.decoder();
+            Box::new(NeutralRelay::new(decoder, Some(encoder), None))
         })
+    }
+
+    /// What writers of answers are told. Usage is always asked for; who did not ask is not shown it.
+    fn about(&self) -> About {
+        About {
+            request_id: self.plan.passed_headers.request_id().to_owned(),
+            created: clock::since_epoch().as_secs(),
+            wants_usage: true,
+        }
     }
 
     /// Reads the body: all of it, or of a stream the first piece. True when it is complete.
@@ -289,7 +381,7 @@ impl Asking<'_> {
         watch: &mut Watch<'_, '_>,
     ) -> Result<bool, Broken> {
         if self.hold.is_zero() {
-            let failed = begins_with_an_error(body);
+            let failed = begins_with_an_error(self.site.dialect, body);
             return if failed {
                 Err(Broken::Stream("error event"))
             } else {
@@ -297,7 +389,7 @@ impl Asking<'_> {
             };
         }
         let until = self.plan.patience.by.min(clock::now() + self.hold);
-        let mut probe = Probe::default();
+        let mut probe = Probe::new(self.site.dialect);
         loop {
             probe.look(body, is_done);
             if probe.has_failed() {
@@ -355,7 +447,7 @@ fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
             .find(|one| is(one))
         {
             encode::header(&mut taken.passed, passed, value);
-        } else if is("x-request-id") {
+        } else if is("x-request-id") || is("request-id") {
             encode::header(&mut taken.passed, "x-ringside-upstream-request-id", value);
         }
         taken.is_encoded |= is("content-encoding");

@@ -13,13 +13,15 @@ use super::snapshot::{ModelRoute, RemoteSite, Site};
 use super::trip::Trip;
 use super::underway::{self, Turn, Underway};
 use super::watch::Watch;
+use crate::api::face::Face;
 use crate::api::refusal::Refusal;
 use crate::api::splice::Edit;
-use crate::error::Fault;
+use crate::error::{Blame, Fault};
 use crate::http::encode;
 use crate::http::head::Headers;
 use crate::listener::Client;
 use crate::providers::Call;
+use crate::relay::NeutralRelay;
 use crate::routing::backoff;
 use crate::routing::fleet::Member;
 use crate::routing::measure::Series;
@@ -40,15 +42,8 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Client headers that cross to the provider. Everything else stays: credentials are replaced, framing
-/// is made anew, and what is not known is not passed on.
-const PASSED_TO_PROVIDER: [&str; 6] = [
-    "openai-beta",
-    "openai-organization",
-    "openai-project",
-    "idempotency-key",
-    "traceparent",
-    "tracestate",
-];
+/// is made anew, and what is not known is not passed on. Those of the client's own dialect come to them.
+const PASSED_TO_PROVIDER: [&str; 3] = ["idempotency-key", "traceparent", "tracestate"];
 
 /// Longest wait that OpenAI's SDKs take from `retry-after` (openai-python, `_calculate_retry_timeout`);
 /// told to wait longer they would come back too early, so then they are told not to.
@@ -58,6 +53,8 @@ const SDK_WAITS_MAX: Duration = Duration::from_secs(60);
 pub struct Plan<'p> {
     /// Which call.
     pub call: Call,
+    /// The dialect that the client speaks.
+    pub face: &'static dyn Face,
     /// Body as the client sent it.
     pub body: &'p [u8],
     /// Where the model's name stands in it.
@@ -66,8 +63,8 @@ pub struct Plan<'p> {
     pub usage_edit: Option<&'p Edit>,
     /// A stream was asked for.
     pub streams: bool,
-    /// Encoded headers that cross.
-    pub passed_headers: Vec<u8>,
+    /// Headers that cross.
+    pub passed_headers: PassedHeaders,
     /// Hash of who asks.
     pub asker: Option<u64>,
     /// How long it may take.
@@ -76,6 +73,32 @@ pub struct Plan<'p> {
     pub fallbacks: Fallbacks<'p>,
     /// How targets are chosen.
     pub steer: Steer<'p>,
+}
+
+/// Encoded headers that cross to the provider.
+pub struct PassedHeaders {
+    lines: Vec<u8>,
+    /// Where those of the client's own dialect begin.
+    own_at: usize,
+    request_id: Range<usize>,
+}
+
+impl PassedHeaders {
+    /// The request's id.
+    pub fn request_id(&self) -> &str {
+        let bytes = self.lines.get(self.request_id.clone()).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Those for a provider that speaks the client's dialect, or does not.
+    pub fn lines(&self, is_native: bool) -> &[u8] {
+        let end = if is_native {
+            self.lines.len()
+        } else {
+            self.own_at
+        };
+        self.lines.get(..end).unwrap_or_default()
+    }
 }
 
 /// The models to ask when a request is refused for its content.
@@ -111,7 +134,7 @@ pub struct WholeAnswer {
     pub status: u16,
     /// What was taken from its head.
     pub head: ReplyHead,
-    /// The body.
+    /// The body, in the caller's dialect.
     pub body: Vec<u8>,
     /// The request was refused for its content.
     pub refusal: Option<Refusal>,
@@ -131,6 +154,8 @@ pub struct StreamAnswer {
     pub first: Vec<u8>,
     /// The body is complete already.
     pub is_done: bool,
+    /// What puts the body into the caller's dialect, if the provider speaks another.
+    pub translation: Option<Box<NeutralRelay>>,
 }
 
 /// What an attempt ended with.
@@ -143,18 +168,25 @@ pub enum Attempted {
 
 /// The headers that cross to the provider, encoded.
 #[must_use]
-pub fn passed_headers(headers: &Headers<'_>, request_id: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128);
-    for (name, value) in headers.iter() {
-        if PASSED_TO_PROVIDER
-            .iter()
-            .any(|passed| name.eq_ignore_ascii_case(passed))
-        {
-            encode::header(&mut out, name, value);
+pub fn passed_headers(headers: &Headers<'_>, face: &dyn Face, request_id: &str) -> PassedHeaders {
+    let mut lines = Vec::with_capacity(128);
+    let pass = |wanted: &[&str], lines: &mut Vec<u8>| {
+        for (name, value) in headers.iter() {
+            if wanted.iter().any(|one| name.eq_ignore_ascii_case(one)) {
+                encode::header(lines, name, value);
+            }
         }
+    };
+    pass(&PASSED_TO_PROVIDER, &mut lines);
+    encode::header(&mut lines, "x-request-id", request_id.as_bytes());
+    let own_at = lines.len();
+    pass(face.passed_headers(), &mut lines);
+    let id_end = own_at.saturating_sub("\r\n".len());
+    PassedHeaders {
+        lines,
+        own_at,
+        request_id: id_end.saturating_sub(request_id.len())..id_end,
     }
-    encode::header(&mut out, "x-request-id", request_id.as_bytes());
-    out
 }
 
 /// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
@@ -286,6 +318,7 @@ impl Search<'_, '_> {
         trip.attempts += spent.attempts;
         trip.waited += spent.waited;
         trip.first_byte = spent.first_byte.or(trip.first_byte);
+        trip.dropped = spent.dropped;
         outcome
     }
 
@@ -326,7 +359,8 @@ impl Search<'_, '_> {
 
     /// Waits before all targets are asked again; false if that cannot help, or not in time.
     async fn pause(&mut self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
-        if self.last.as_ref().is_some_and(Failed::is_refusal) {
+        let is_hopeless = |last: &Failed| last.is_refusal() || last.fault.blame == Blame::Client;
+        if self.last.as_ref().is_some_and(is_hopeless) {
             return false;
         }
         self.round += 1;

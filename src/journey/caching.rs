@@ -7,13 +7,14 @@ use crate::accounting::Bought;
 use crate::admission::Grant;
 use crate::api::canonical::{Canonical, NotSemantic};
 use crate::api::chat::ChatRequest;
+use crate::api::face::{self, Face};
 use crate::cache::answer::StreamReader;
 use crate::cache::controls::{read_coalesce, read_controls};
 use crate::cache::entry::Storing;
 use crate::cache::flights::Call;
 use crate::cache::verify::Bar;
 use crate::cache::verify::model::Verifier;
-use crate::cache::{Answer, Controls, Entry, Key};
+use crate::cache::{Answer, Collector, Controls, Entry, Key, replay};
 use crate::config::model::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::Vector;
 use crate::error::Fault;
@@ -52,6 +53,8 @@ pub struct CacheTrip {
     config: Held,
     controls: Controls,
     coalesces: bool,
+    /// Headers of the caller's dialect that steer the answer; none are known in OpenAI's.
+    steering: Vec<u8>,
     key: Option<Key>,
     /// The key, once others may share the call.
     shared_key: Option<Arc<Key>>,
@@ -73,18 +76,26 @@ impl CacheTrip {
     ///
     /// # Errors
     /// 400 for a malformed wish.
-    pub fn new(core: &Rc<Core>, snapshot: &InForce, headers: &Headers<'_>) -> Result<Self, Fault> {
+    pub fn new(
+        core: &Rc<Core>,
+        snapshot: &InForce,
+        headers: &Headers<'_>,
+        face: &'static dyn Face,
+    ) -> Result<Self, Fault> {
         let controls = read_controls(
             headers.get_str("cache-control"),
             headers.get_str("x-ringside-cache-ttl"),
             headers.get_str("x-ringside-similarity-min"),
         )?;
-        let coalesces = read_coalesce(headers.get_str("x-ringside-coalesce"))?;
+        // Who follows a stream reads OpenAI's dialect.
+        let coalesces =
+            read_coalesce(headers.get_str("x-ringside-coalesce"))? && face == face::DEFAULT;
         Ok(Self {
             core: Rc::clone(core),
             config: Held(Rc::clone(snapshot)),
             controls,
             coalesces,
+            steering: steering(headers, face),
             key: None,
             shared_key: None,
             owner: None,
@@ -113,7 +124,8 @@ impl CacheTrip {
         self.owner = grant.key;
         self.model = Some(model);
         self.stale_for = stale_for;
-        if let Some(canonical) = canonical {
+        if let Some(mut canonical) = canonical {
+            canonical.scope.extend_from_slice(&self.steering);
             self.semantic = canonical.semantic;
             let secret = &self.core.shared.secret;
             self.key = Some(Key::new(secret, grant.tenant, identity, canonical));
@@ -270,6 +282,13 @@ impl CacheTrip {
         stores.then(|| StreamReader::new(self.config.entry_bytes_max))
     }
 
+    /// What collects the answer of a stream from neutral events; `None` when it is not to be stored.
+    #[must_use]
+    pub fn collector(&self) -> Option<Collector> {
+        let stores = self.key.is_some() && !self.controls.no_store;
+        stores.then(|| Collector::new(self.config.entry_bytes_max))
+    }
+
     /// Stores an answer, if it may be stored.
     pub fn store(
         &mut self,
@@ -350,6 +369,24 @@ fn own_key(key: &Key) -> Key {
     }
 }
 
+/// The headers that cross to a provider of the caller's dialect, for the scope: length last, so that
+/// they are no other scope's end.
+fn steering(headers: &Headers<'_>, face: &'static dyn Face) -> Vec<u8> {
+    let mut lines = Vec::new();
+    if face == face::DEFAULT {
+        return lines;
+    }
+    for (name, value) in headers.iter() {
+        let own = face.passed_headers().iter();
+        if let Some(own) = own.copied().find(|own| name.eq_ignore_ascii_case(own)) {
+            encode::header(&mut lines, own, value);
+        }
+    }
+    let length = lines.len() as u64;
+    lines.extend_from_slice(&length.to_le_bytes());
+    lines
+}
+
 /// What a candidate must reach. A caller may tighten, never loosen.
 fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
     let wished = wished.unwrap_or(0.0);
@@ -389,11 +426,17 @@ pub async fn serve(
     trip.target = Some(entry.target);
     trip.buy(core, Bought::Saved(entry.answer.usage));
     if !chat.stream {
-        let body = entry.answer.render_whole();
+        let body = match trip.face == face::DEFAULT {
+            true => entry.answer.render_whole(),
+            false => replay::whole(&entry.answer, trip.face, &trip.about(true)),
+        };
         let _ = reply::whole(client, trip, 200, "application/json", &body).await;
         return Ok(());
     }
-    let body = entry.answer.render_stream(chat.wants_usage);
+    let body = match trip.face == face::DEFAULT {
+        true => entry.answer.render_stream(chat.wants_usage),
+        false => replay::stream(&entry.answer, trip.face, trip.about(true)),
+    };
     let mut out = buffer::take(512 + body.len());
     reply::begin_head(&mut out, 200, trip, client);
     encode::header(

@@ -46,11 +46,12 @@ pub async fn serve(
     }
     let plan = Plan {
         call: Call::Embeddings,
+        face: trip.face,
         body: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        passed_headers: attempt::passed_headers(&request.head.headers, &trip.request_id),
+        passed_headers: attempt::passed_headers(&request.head.headers, trip.face, &trip.request_id),
         asker: attempt::asker(&request.head.headers, trip.key),
         patience: Patience::new(&request.head.headers, route, trip.started_at)?,
         // Vectors of another model cannot be compared with those of this one.

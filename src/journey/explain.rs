@@ -5,6 +5,7 @@ use super::attempt;
 use super::intent::{Intent, Source};
 use super::select::{Draw, Selection};
 use super::snapshot::{ModelRoute, Snapshot};
+use crate::api::face_of;
 use crate::api::json::Scratch;
 use crate::error::Fault;
 use crate::http::encode;
@@ -81,7 +82,8 @@ impl Question {
         let source = Source {
             snapshot,
             grant,
-            headers: &head.headers,
+            face: face_of(head.target),
+            head: &head,
             body: &self.body,
             with_canonical: false,
         };

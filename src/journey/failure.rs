@@ -5,6 +5,7 @@ use super::attempt::{ANSWER_BYTES_MAX, WholeAnswer};
 use super::patience::Patience;
 use super::snapshot::{RemoteSite, TargetRoute};
 use crate::error::{Fault, Retry};
+use crate::providers::Call;
 use crate::routing::health::Outcome;
 use crate::runtime::io::Interruption;
 use crate::upstream::UpstreamFault;
@@ -92,6 +93,34 @@ pub fn not_a_chat_model(target: &TargetRoute) -> Failed {
         )
         .on("model"),
         detail: target.label.text().to_string(),
+        answer: None,
+    }
+}
+
+/// The failure of a target whose dialect does not have the operation.
+pub fn no_such_call(target: &TargetRoute, call: Call) -> Failed {
+    let what = match call {
+        Call::Chat => "chats",
+        Call::Embeddings => "embeddings",
+        Call::CountTokens => "counting of tokens",
+    };
+    let fault = Fault::client(
+        400,
+        "wrong_operation",
+        format!("the provider of this model has no {what}"),
+    );
+    untranslatable(target, fault.on("model"))
+}
+
+/// The failure of a target whose dialect has no place for something in the request. Another target may
+/// have.
+pub fn untranslatable(target: &TargetRoute, fault: Fault) -> Failed {
+    Failed {
+        detail: format!("{}: {}", target.label.text(), fault.message),
+        fault: Fault {
+            retry: Retry::OnNextTarget,
+            ..fault
+        },
         answer: None,
     }
 }

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::trip::Trip;
 use crate::accounting::{Bill, Bought, settle};
 use crate::api::chat::ChatRequest;
+use crate::api::face::{self, Face};
 use crate::api::usage::Usage;
 use crate::cache::answer::StreamReader;
 use crate::cache::flight::{End, Flight, Head, Seat};
@@ -14,7 +15,7 @@ use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::listener::drain::Place;
-use crate::relay::StreamRelay;
+use crate::relay::Relay;
 use crate::routing::health::Outcome;
 use crate::routing::measure::Series;
 use crate::runtime::io::{Interrupt, Interruption};
@@ -58,7 +59,7 @@ pub struct Inflow {
     core: Rc<Core>,
     answer: Box<StreamAnswer>,
     /// What the client that caused it is relayed.
-    pub relay: StreamRelay,
+    pub relay: Relay,
     /// Estimated tokens of the prompt, where it is but text.
     prompt_tokens: Option<u64>,
     reader: Option<StreamReader>,
@@ -77,6 +78,7 @@ impl Inflow {
     pub fn new(
         core: &Rc<Core>,
         mut answer: Box<StreamAnswer>,
+        face: &'static dyn Face,
         chat: &ChatRequest,
         cache: CacheTrip,
         lead: Option<Lead>,
@@ -88,11 +90,15 @@ impl Inflow {
                 passed: answer.reply.head.passed.clone(),
             });
         }
+        let (relay, reader) = match face == face::DEFAULT {
+            true => (Relay::plain(chat.wants_usage), cache.stream_reader()),
+            false => (Relay::of(face, cache.collector()), None),
+        };
         Self {
             core: Rc::clone(core),
-            relay: StreamRelay::new(chat.wants_usage),
+            relay,
             prompt_tokens: chat.shape.prompt_tokens(),
-            reader: cache.stream_reader(),
+            reader,
             cache,
             lead,
             events: buffer::take(buffer::CLASS_BYTES[0]),
@@ -126,6 +132,7 @@ impl Inflow {
 
     /// Takes in what arrived: hands it to the followers, and appends what the client is to get.
     pub fn take_in(&mut self, chunked: bool, out: &mut Vec<u8>) {
+        let is_readable = self.translate();
         let (reader, events, core) = (&mut self.reader, &mut self.events, &self.core);
         let is_shared = self.lead.is_some();
         let watch = |event: &[u8]| {
@@ -137,12 +144,28 @@ impl Inflow {
             }
         };
         let (relay, arrived) = (&mut self.relay, &mut self.arrived);
-        let fed = append_events(relay, watch, arrived, self.is_done, chunked, out);
-        self.has_large_event = !fed;
+        let fed = append_events(core, relay, watch, arrived, self.is_done, chunked, out);
+        self.has_large_event = !(fed && is_readable);
         if let Some(lead) = &self.lead {
             lead.append(&self.events);
             self.events.clear();
         }
+    }
+
+    /// Puts what arrived into the caller's dialect, if it is in another. False when an event is too
+    /// large.
+    fn translate(&mut self) -> bool {
+        let Some(translation) = &mut self.answer.translation else {
+            return true;
+        };
+        let mut scratch = self.core.scratch.borrow_mut();
+        let mut written = buffer::take(buffer::CLASS_BYTES[0]);
+        let fed = translation.feed(&mut self.arrived, &mut written, &mut scratch);
+        if self.is_done {
+            translation.end(&mut written, &mut scratch);
+        }
+        buffer::give(std::mem::replace(&mut self.arrived, written));
+        fed.is_ok()
     }
 
     /// How it ended, if what was taken in is the last.
@@ -223,6 +246,9 @@ impl Inflow {
         if let Some(reader) = self.reader.take().filter(|_| is_complete) {
             self.cache.store(self.answer.target, |_| reader.finish());
         }
+        if let Some(collector) = self.relay.take_collector().filter(|_| is_complete) {
+            self.cache.store(self.answer.target, |_| collector.finish());
+        }
         let pays = self.lead.take().is_none_or(|lead| {
             let failed = |fault| End::Failed {
                 fault: Arc::new(fault),
@@ -250,11 +276,11 @@ impl Inflow {
     /// Itself, when the call is not shared.
     // Moved twice at most in the life of a stream.
     #[allow(clippy::result_large_err)]
-    pub fn detach(self, trip: &Trip) -> Result<(Seat, StreamRelay), Self> {
-        let Some(lead) = &self.lead else {
+    pub fn detach(self, trip: &Trip) -> Result<(Seat, Relay), Self> {
+        let (Some(lead), Some(twin)) = (&self.lead, self.relay.twin()) else {
             return Err(self);
         };
-        let follower = (lead.leaders_seat(), self.relay.twin());
+        let follower = (lead.leaders_seat(), twin);
         let core = Rc::clone(&self.core);
         core.unattended.set(core.unattended.get() + 1);
         let unattended = Unattended {
@@ -324,7 +350,8 @@ impl Drop for Unattended {
 /// Appends what arrived as one chunk, and the end of the body when the stream is over. False when an
 /// event is too large.
 pub fn append_events(
-    relay: &mut StreamRelay,
+    core: &Core,
+    relay: &mut Relay,
     mut watch: impl FnMut(&[u8]),
     arrived: &mut Vec<u8>,
     is_last: bool,
@@ -332,9 +359,9 @@ pub fn append_events(
     out: &mut Vec<u8>,
 ) -> bool {
     let mark = chunked.then(|| encode::begin_chunk(out));
-    let fed = relay.feed(arrived, out, &mut watch).is_ok();
+    let fed = relay.feed(arrived, out, &core.scratch, &mut watch).is_ok();
     if is_last {
-        relay.end(out, &mut watch);
+        relay.end(out, &core.scratch, &mut watch);
     }
     if let Some(mark) = mark {
         encode::finish_chunk(out, mark);

@@ -4,11 +4,12 @@
 use super::select::Steer;
 use super::snapshot::{ModelRoute, Snapshot};
 use crate::admission::Grant;
-use crate::api::chat::{ChatRequest, read_chat};
+use crate::api::chat::ChatRequest;
+use crate::api::face::Face;
 use crate::api::json::Scratch;
 use crate::api::steering::{self, Steering};
 use crate::error::Fault;
-use crate::http::head::Headers;
+use crate::http::head::RequestHead;
 use crate::routing::policy;
 use crate::telemetry::Name;
 use arrayvec::ArrayVec;
@@ -32,14 +33,23 @@ pub struct Intent<'s, 'b> {
     pub steer: Steer<'s>,
 }
 
+impl<'s, 'b> Intent<'s, 'b> {
+    /// Its fields, in their order.
+    pub fn into_parts(self) -> (ChatRequest, Cow<'b, [u8]>, Chain<'s>, Steer<'s>) {
+        (self.chat, self.body, self.models, self.steer)
+    }
+}
+
 /// Where an intent is read from.
 pub struct Source<'s, 'b> {
     /// The configuration.
     pub snapshot: &'s Snapshot,
     /// The caller.
     pub grant: Grant<'s>,
-    /// Its headers.
-    pub headers: &'b Headers<'b>,
+    /// The dialect it speaks.
+    pub face: &'static dyn Face,
+    /// The head of its request.
+    pub head: &'b RequestHead<'b>,
     /// Its body.
     pub body: &'b [u8],
     /// The cache needs the canonical form.
@@ -66,15 +76,15 @@ impl<'s, 'b> Source<'s, 'b> {
         scratch: &mut Scratch,
         seen: &mut Option<Name>,
     ) -> Result<Intent<'s, 'b>, Fault> {
-        let mut chat = read_chat(self.body, scratch, self.with_canonical)?;
+        let mut chat = self.read_body(self.body, scratch)?;
         let (name, suffix) = self.without_suffix(&chat.model);
         let route = find_model(self.snapshot, name, self.grant, seen)?;
-        let mut steer = Steer::new(self.snapshot, self.grant, self.headers, &chat.shape)?;
+        let mut steer = Steer::new(self.snapshot, self.grant, &self.head.headers, &chat.shape)?;
         steer.policy = suffix.and_then(policy);
         let mut models = Chain::new();
         models.push(route);
         const HEADER: &str = "x-ringside-models";
-        let wished = self.headers.get_str(HEADER).unwrap_or_default();
+        let wished = self.head.headers.get_str(HEADER).unwrap_or_default();
         let wished = wished.split(',').map(str::trim);
         self.extend(&mut models, HEADER, wished.filter(|name| !name.is_empty()))?;
         let mut body = Cow::Borrowed(self.body);
@@ -85,7 +95,7 @@ impl<'s, 'b> Source<'s, 'b> {
             self.extend(&mut models, "models", names)?;
             take_in(*steering, &mut steer)?;
             let cut = steering::cut(self.body, scratch)?;
-            chat = read_chat(&cut, scratch, self.with_canonical)?;
+            chat = self.read_body(&cut, scratch)?;
             body = Cow::Owned(cut);
         }
         self.follow_header(&models, &mut steer)?;
@@ -96,6 +106,11 @@ impl<'s, 'b> Source<'s, 'b> {
             models,
             steer,
         })
+    }
+
+    fn read_body(&self, body: &[u8], scratch: &mut Scratch) -> Result<ChatRequest, Fault> {
+        let (target, form) = (self.head.target, self.with_canonical);
+        self.face.read_head(target, body, scratch, form)
     }
 
     /// The configured name, and the policy that a suffix behind it stands for.
@@ -132,7 +147,7 @@ impl<'s, 'b> Source<'s, 'b> {
     /// `x-ringside-route`: a policy, targets in the order to be asked, `*` for all others behind them.
     fn follow_header(&self, models: &Chain<'s>, steer: &mut Steer<'s>) -> Result<(), Fault> {
         const HEADER: &str = "x-ringside-route";
-        let Some(value) = self.headers.get_str(HEADER) else {
+        let Some(value) = self.head.headers.get_str(HEADER) else {
             return Ok(());
         };
         let (mut names, mut admits_others) = (Vec::new(), false);

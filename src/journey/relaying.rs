@@ -9,6 +9,7 @@ use super::reply;
 use super::sharing::{self, Written};
 use super::trip::Trip;
 use crate::accounting::Bought;
+use crate::api::face::{self, Face};
 use crate::api::usage;
 use crate::cache::Answer;
 use crate::cache::flight::{End, Head, Seat, Whole};
@@ -16,8 +17,7 @@ use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::listener::Client;
-use crate::relay::StreamRelay;
-use crate::relay::stream::write_error_event;
+use crate::relay::{Relay, translate};
 use crate::routing::health::Outcome;
 use crate::runtime::buffer;
 use crate::telemetry::metrics::count;
@@ -35,7 +35,14 @@ pub async fn whole(
     client: &mut Client,
     trip: &mut Trip,
 ) {
-    let usage = usage::in_answer(&answer.body);
+    let (usage, mut read) = match trip.face == face::DEFAULT {
+        true => (usage::in_answer(&answer.body), None),
+        false => {
+            let mut scratch = core.scratch.borrow_mut();
+            let read = translate::read_own(trip.face, answer.status, &answer.body, &mut scratch);
+            (read.usage, Some(read.stored))
+        }
+    };
     if (200..300).contains(&answer.status) {
         trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
     }
@@ -51,14 +58,14 @@ pub async fn whole(
     };
     let Some(lead) = lead else {
         send_whole(&answer, client, trip).await;
-        store_whole(&answer, &mut cache);
+        store_whole(&answer, read.take(), &mut cache);
         return buffer::give(answer.body);
     };
     // Those who follow do not wait for this client.
     let answer = Arc::new(answer);
     lead.finish(End::Whole(Arc::clone(&answer)));
     send_whole(&answer, client, trip).await;
-    store_whole(&answer, &mut cache);
+    store_whole(&answer, read.take(), &mut cache);
     // From here on the store answers.
     client.company = None;
     drop(lead);
@@ -80,10 +87,15 @@ pub async fn send_whole(answer: &Whole, client: &mut Client, trip: &mut Trip) {
     let _ = reply::finish_whole(client, out, &answer.body).await;
 }
 
-fn store_whole(answer: &Whole, cache: &mut CacheTrip) {
+/// Stores it; it was read already if it is not in OpenAI's dialect.
+fn store_whole(answer: &Whole, read: Option<Result<Answer, &'static str>>, cache: &mut CacheTrip) {
     if answer.head.status == 200 {
-        cache.store(answer.head.target, |core| {
-            Answer::from_whole(&answer.body, answer.usage, &mut core.scratch.borrow_mut())
+        cache.store(answer.head.target, |core| match read {
+            Some(read) => read,
+            None => {
+                let mut scratch = core.scratch.borrow_mut();
+                Answer::from_whole(&answer.body, answer.usage, &mut scratch)
+            }
         });
     }
 }
@@ -144,7 +156,7 @@ enum Pumped {
     /// Others follow, and the client did not keep up: it goes on by itself.
     Joined {
         seat: Seat,
-        relay: StreamRelay,
+        relay: Relay,
         /// What became of the last write.
         sent: Written,
     },
@@ -207,14 +219,14 @@ pub async fn conclude(core: &Core, end: StreamEnd, client: &mut Client, trip: &m
     };
     trip.fault = Some(fault.code);
     count(&mut core.metrics.borrow_mut().streams_broken, side);
-    break_stream(client, &fault).await;
+    break_stream(trip.face, client, &fault).await;
 }
 
 /// Tells the client that its stream is not complete, and closes the connection.
-async fn break_stream(client: &mut Client, fault: &Fault) {
+async fn break_stream(face: &dyn Face, client: &mut Client, fault: &Fault) {
     client.keep_alive = false;
     let mut event = Vec::with_capacity(256);
-    write_error_event(&mut event, fault);
+    face.write_fault_event(fault, &mut event);
     let mut out = Vec::with_capacity(event.len() + 32);
     if client.is_http10 {
         out = event;

@@ -1,6 +1,7 @@
 //! Writing answers: heads with Ringside's headers, whole bodies, faults.
 
 use super::trip::Trip;
+use crate::api::face;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::listener::Client;
@@ -35,6 +36,13 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Clie
             );
             encode::header_u64(out, "age", age.as_secs());
         }
+    }
+    if trip.face != face::DEFAULT {
+        // As Anthropic's SDKs look for it.
+        encode::header(out, "request-id", trip.request_id.as_bytes());
+    }
+    if let Some(dropped) = &trip.dropped {
+        encode::header(out, "x-ringside-dropped", dropped.as_bytes());
     }
     if let Some(target) = trip.target {
         encode::header(out, "x-ringside-target", target.text().as_bytes());
@@ -94,7 +102,7 @@ pub async fn finish_whole(
 /// Sends a fault in the envelope of the API that was called.
 pub async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
     trip.fault = Some(fault.code);
-    let body = fault.envelope();
+    let body = trip.face.envelope(fault);
     let mut out = buffer::take(1024 + body.len());
     begin_head(&mut out, fault.status, trip, client);
     encode::header(&mut out, "content-type", b"application/json");

@@ -17,7 +17,7 @@ use crate::cache::flight::{End, Flight, Head, Heard, Outset, Seat, Whole};
 use crate::cache::flights::{Boarding, Lead};
 use crate::error::Fault;
 use crate::listener::{Client, Company};
-use crate::relay::StreamRelay;
+use crate::relay::Relay;
 use crate::runtime::io::{Interrupt, Interruption, IoFault, before};
 use crate::runtime::{buffer, clock};
 use std::future::poll_fn;
@@ -204,7 +204,7 @@ async fn follow_stream(
     trip.target = Some(head.target);
     let out = relaying::begin_stream((head.status, &head.passed), client, trip);
     let sent = client.write(out).await;
-    let (end, usage) = listen(core, seat, StreamRelay::new(wants_usage), sent, client).await;
+    let (end, usage) = listen(core, seat, Relay::plain(wants_usage), sent, client).await;
     if matches!(end, StreamEnd::Complete) {
         trip.buy(core, Bought::Saved(usage));
     }
@@ -215,7 +215,7 @@ async fn follow_stream(
 pub async fn listen(
     core: &Core,
     seat: &Seat,
-    mut relay: StreamRelay,
+    mut relay: Relay,
     sent: Written,
     client: &mut Client,
 ) -> (StreamEnd, Option<Usage>) {
@@ -242,7 +242,15 @@ pub async fn listen(
         };
         out.clear();
         let chunked = !client.is_http10;
-        append_events(&mut relay, |_| {}, &mut arrived, is_last, chunked, &mut out);
+        append_events(
+            core,
+            &mut relay,
+            |_| {},
+            &mut arrived,
+            is_last,
+            chunked,
+            &mut out,
+        );
         if !out.is_empty() {
             (sent, out) = client.write(out).await;
         }

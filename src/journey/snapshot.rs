@@ -80,6 +80,8 @@ pub struct RemoteSite {
     pub dialect: &'static dyn Provider,
     /// Where it is reached.
     pub endpoint: Endpoint,
+    /// Fields that its dialect has no place for are dropped, not refused.
+    pub drops_untranslatable: bool,
     /// API keys, rotated.
     pub api_keys: Vec<Secret>,
 }
@@ -175,6 +177,7 @@ impl Snapshot {
                 dialect: provider(&one.dialect)
                     .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
                 endpoint: registry.endpoint(one)?,
+                drops_untranslatable: one.drops_untranslatable,
                 api_keys: one.api_keys.clone(),
             }));
         }

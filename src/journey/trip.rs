@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use crate::accounting::{Bill, Bought};
+use crate::api::face::{self, About, Face};
 use crate::api::usage::Usage;
 use crate::listener::Request;
 use crate::runtime::clock;
@@ -41,6 +42,10 @@ pub struct Trip {
     pub fell_back: bool,
     /// What the client's SDK is told about trying again; `None` leaves it to what was attempted.
     pub should_retry: Option<bool>,
+    /// The dialect that the client speaks.
+    pub face: &'static dyn Face,
+    /// Fields of the request that were dropped, for a header.
+    pub dropped: Option<String>,
     /// Status sent.
     pub status: u16,
     /// The answer is streamed.
@@ -91,6 +96,8 @@ impl Trip {
             attempts: 0,
             fell_back: false,
             should_retry: None,
+            face: face::DEFAULT,
+            dropped: None,
             status: 0,
             stream: false,
             bought: Bought::Nothing,
@@ -101,6 +108,16 @@ impl Trip {
             first_byte: None,
             stage_began_at: started_at,
             overhead: None,
+        }
+    }
+
+    /// What writers of answers are told.
+    #[must_use]
+    pub fn about(&self, wants_usage: bool) -> About {
+        About {
+            request_id: self.request_id.clone(),
+            created: clock::since_epoch().as_secs(),
+            wants_usage,
         }
     }
 

@@ -1,11 +1,20 @@
-//! The dialect of each vendor, as pure translation. A provider is one file here and one line in [`PROVIDERS`].
+//! The dialect of each vendor, as pure translation. A provider is one file or folder here and one line
+//! in [`PROVIDERS`].
 //!
-//! No sockets, no clock, no randomness: bytes in, bytes out.
+//! No sockets, no clock, no randomness: bytes in, bytes out. A request in the provider's own dialect
+//! crosses byte for byte; one in another dialect comes in the neutral form.
 
+mod anthropic;
 mod openai;
 
+use crate::api::json::{Document, Scratch};
+use crate::api::neutral::{Answer, Event, Failure, Losses, Request};
 use crate::api::splice::Edit;
-use crate::error::Retry;
+use crate::api::{chat, json};
+use crate::error::{Fault, Retry};
+use crate::http::encode;
+use crate::http::sse::{EventTooLong, event_data};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What is asked of a provider.
@@ -15,18 +24,18 @@ pub enum Call {
     Chat,
     /// Embeddings.
     Embeddings,
+    /// How many tokens a request has.
+    CountTokens,
 }
 
 /// A request to encode.
 pub struct Outgoing<'r> {
     /// What is asked.
     pub call: Call,
-    /// Body as the client sent it.
-    pub body: &'r [u8],
-    /// Where the model's name stands in it.
-    pub model_range: &'r Range<usize>,
-    /// The edit that asks for usage in a stream.
-    pub usage_edit: Option<&'r Edit>,
+    /// A stream was asked for.
+    pub streams: bool,
+    /// The body.
+    pub body: Body<'r>,
     /// Model name at the provider.
     pub model: &'r str,
     /// Path prefix of the base URL.
@@ -39,6 +48,59 @@ pub struct Outgoing<'r> {
     pub passed_headers: &'r [u8],
 }
 
+/// A request's body.
+pub enum Body<'r> {
+    /// As the client sent it, but for two places.
+    Spliced {
+        /// The client's bytes.
+        bytes: &'r [u8],
+        /// Where the model's name stands in them; empty if it does not.
+        model_range: &'r Range<usize>,
+        /// The edit that asks for usage in a stream.
+        usage_edit: Option<&'r Edit>,
+    },
+    /// Written for this provider.
+    Written(&'r [u8]),
+}
+
+impl Body<'_> {
+    /// Length under the name `model`, in bytes.
+    #[must_use]
+    pub fn len(&self, model: &str) -> usize {
+        match self {
+            Self::Written(bytes) => bytes.len(),
+            Self::Spliced {
+                bytes,
+                model_range,
+                usage_edit,
+            } => {
+                let by_usage = usage_edit.map_or(0, |edit| {
+                    edit.with.len() as isize - edit.range.len() as isize
+                });
+                let mut by_model = 0;
+                if !model_range.is_empty() {
+                    let mut name = Vec::with_capacity(model.len() + 2);
+                    json::write_string(&mut name, model);
+                    by_model = name.len() as isize - 2 - model_range.len() as isize;
+                }
+                bytes.len().saturating_add_signed(by_usage + by_model)
+            }
+        }
+    }
+
+    /// Appends it under the name `model`.
+    pub fn append(&self, model: &str, out: &mut Vec<u8>) {
+        match self {
+            Self::Written(bytes) => out.extend_from_slice(bytes),
+            Self::Spliced {
+                bytes,
+                model_range,
+                usage_edit,
+            } => chat::write_body(bytes, model_range, *usage_edit, model, out),
+        }
+    }
+}
+
 /// What a status from the provider means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
@@ -48,20 +110,74 @@ pub struct Verdict {
     pub retry: Retry,
 }
 
+/// Why an answer of a provider could not be read; for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable(pub &'static str);
+
 /// A vendor's dialect.
 pub trait Provider: Sync {
     /// Name in the configuration's `dialect`.
     fn name(&self) -> &'static str;
 
+    /// The client dialect whose chats it takes as they are (a name from `api::face`).
+    fn native(&self) -> &'static str;
+
+    /// Whether it has this operation, in the native dialect for all but chats.
+    fn takes(&self, call: Call) -> bool;
+
     /// Appends a whole HTTP/1.1 request, head and body, to `out`.
     fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>);
 
+    /// Appends the body of a chat request for the model that the provider calls `model`.
+    ///
+    /// # Errors
+    /// 400 naming a field that is lost.
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault>;
+
+    /// Reads a whole answer.
+    ///
+    /// # Errors
+    /// What it lacks.
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable>;
+
+    /// Reads an error body.
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d>;
+
+    /// What reads the events of one stream.
+    fn decoder(&self) -> Box<dyn Decoder>;
+
     /// What `status` means.
-    fn judge(&self, status: u16) -> Verdict;
+    fn judge(&self, status: u16) -> Verdict {
+        judge_by_class(status)
+    }
+}
+
+/// Where events go as they are read.
+pub type Sink<'s> = &'s mut dyn FnMut(&Event<'_>);
+
+/// Reads one stream.
+pub trait Decoder {
+    /// Length of the first complete frame of `buffer`, which only grows until that is taken away.
+    ///
+    /// # Errors
+    /// A frame exceeds its limit.
+    fn next_frame(&mut self, buffer: &[u8]) -> Result<Option<usize>, EventTooLong>;
+
+    /// Reads one frame.
+    fn frame(&mut self, frame: &[u8], scratch: &mut Scratch, sink: Sink<'_>);
+
+    /// The provider's body ended: says [`Event::End`] if the answer was complete and that was not said.
+    fn end(&mut self, sink: Sink<'_>);
 }
 
 /// Every dialect there is.
-pub static PROVIDERS: &[&dyn Provider] = &[&openai::OpenAi];
+pub static PROVIDERS: &[&dyn Provider] = &[&openai::OpenAi, &anthropic::Anthropic];
 
 /// The dialect called `name`.
 #[must_use]
@@ -70,4 +186,93 @@ pub fn provider(name: &str) -> Option<&'static dyn Provider> {
         .iter()
         .copied()
         .find(|provider| provider.name() == name)
+}
+
+/// A dialect that takes chats as the client dialect `face` says them.
+#[must_use]
+pub fn speaker(face: &str) -> Option<&'static dyn Provider> {
+    PROVIDERS
+        .iter()
+        .copied()
+        .find(|provider| provider.native() == face)
+}
+
+/// Verdicts by the class of a status.
+fn judge_by_class(status: u16) -> Verdict {
+    let (outcome, retry) = match status {
+        200..=299 => ("ok", Retry::Never),
+        408 => ("timeout", Retry::OnNextTarget),
+        429 => ("rate_limited", Retry::OnNextTarget),
+        500..=599 => ("server_error", Retry::OnNextTarget),
+        // Our key is at fault, not the request.
+        401 | 403 => ("unauthorized", Retry::OnNextTarget),
+        _ => ("client_error", Retry::Never),
+    };
+    Verdict { outcome, retry }
+}
+
+/// Appends a POST with a JSON body. `headers` are encoded lines of the provider's own, credentials
+/// included. Nothing that frames a message crosses the gateway: this head is built from nothing.
+fn post(request: &Outgoing<'_>, path: &str, headers: &[&[u8]], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"POST ");
+    out.extend_from_slice(request.base_path.as_bytes());
+    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    encode::header(out, "host", request.authority.as_bytes());
+    for piece in headers {
+        out.extend_from_slice(piece);
+    }
+    out.extend_from_slice(
+        b"content-type: application/json\r\naccept: application/json, text/event-stream\r\naccept-encoding: identity\r\nuser-agent: ringside/",
+    );
+    out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(request.passed_headers);
+    let length = request.body.len(request.model);
+    encode::content_length(out, length as u64);
+    encode::end_head(out);
+    let body_start = out.len();
+    request.body.append(request.model, out);
+    debug_assert_eq!(out.len() - body_start, length);
+}
+
+/// The data of an event in one line: what was split over several is joined by blanks, for line ends
+/// stand in JSON only where blanks may, and what is passed on raw must not end a line.
+fn event_json(frame: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut data = event_data(frame)?;
+    if memchr::memchr(b'\n', &data).is_some() {
+        for byte in data.to_mut() {
+            if *byte == b'\n' {
+                *byte = b' ';
+            }
+        }
+    }
+    Some(data)
+}
+
+/// The failure of a stream whose event cannot be read.
+fn not_json() -> Failure<'static> {
+    Failure {
+        status: 502,
+        message: "the provider sent an event that is not JSON".into(),
+        kind: None,
+        param: None,
+        window_exceeded: false,
+    }
+}
+
+/// A message found in an error body of whatever shape: `error.message`, `error`, `message`, `detail`.
+fn message_of<'d>(document: &Document<'d>) -> Cow<'d, str> {
+    let error = document.field(0, "error");
+    let text = error
+        .and_then(|at| {
+            let inner = document.text_of(at, "message");
+            inner.or_else(|| document.text(at))
+        })
+        .or_else(|| document.text_of(0, "message"))
+        .or_else(|| document.text_of(0, "detail"));
+    match text.or_else(|| document.raw_of(0, "detail")) {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Borrowed("the provider gave no reason"),
+    }
 }

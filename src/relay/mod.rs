@@ -2,7 +2,152 @@
 //!
 //! No sockets here; `journey` moves the bytes.
 
+mod neutral;
 pub mod probe;
 pub mod stream;
+pub mod translate;
 
+pub use neutral::NeutralRelay;
 pub use stream::StreamRelay;
+
+use self::stream::EventTooLarge;
+use crate::api::face::Face;
+use crate::api::json::Scratch;
+use crate::api::openai;
+use crate::api::usage::Usage;
+use crate::cache::Collector;
+use crate::providers::{Provider, speaker};
+use std::cell::RefCell;
+
+/// One relayed stream, in the caller's dialect.
+pub enum Relay {
+    /// OpenAI's dialect: nothing is read but what must be known.
+    Chat(StreamRelay),
+    /// Any other dialect.
+    Neutral(NeutralRelay),
+}
+
+impl Relay {
+    /// The relay in OpenAI's dialect.
+    #[must_use]
+    pub fn plain(shows_usage: bool) -> Self {
+        Self::Chat(StreamRelay::new(shows_usage))
+    }
+
+    /// The relay to a client that speaks `face`, of a stream in that dialect. A `collector` is used in
+    /// every dialect but OpenAI's.
+    #[must_use]
+    pub fn of(face: &dyn Face, collector: Option<Collector>) -> Self {
+        let own = speaker(face.name()).filter(|_| face.name() != openai::NAME);
+        match own {
+            Some(own) => Self::Neutral(NeutralRelay::new(own.decoder(), None, collector)),
+            None => Self::plain(true),
+        }
+    }
+
+    /// Another relay for the same stream, from here on; `None` if there can be none.
+    #[must_use]
+    pub fn twin(&self) -> Option<Self> {
+        match self {
+            Self::Chat(relay) => Some(Self::Chat(relay.twin())),
+            Self::Neutral(_) => None,
+        }
+    }
+
+    /// A relay that only watches a stream of `provider`: what it appends is what came.
+    #[must_use]
+    pub fn watching(provider: &dyn Provider) -> Self {
+        if provider.native() == openai::NAME {
+            return Self::plain(true);
+        }
+        Self::Neutral(NeutralRelay::new(provider.decoder(), None, None))
+    }
+
+    /// Takes in what arrived (emptied) and appends what the client is to get; `watch` is shown each
+    /// event of OpenAI's dialect as it came.
+    ///
+    /// # Errors
+    /// One event exceeds the limit.
+    pub fn feed(
+        &mut self,
+        arrived: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        scratch: &RefCell<Scratch>,
+        watch: impl FnMut(&[u8]),
+    ) -> Result<(), EventTooLarge> {
+        match self {
+            Self::Chat(relay) => relay.feed(arrived, out, watch),
+            Self::Neutral(relay) => relay.feed(arrived, out, &mut scratch.borrow_mut()),
+        }
+    }
+
+    /// The provider's body ended.
+    pub fn end(&mut self, out: &mut Vec<u8>, scratch: &RefCell<Scratch>, watch: impl FnMut(&[u8])) {
+        match self {
+            Self::Chat(relay) => relay.end(out, watch),
+            Self::Neutral(relay) => relay.end(out, &mut scratch.borrow_mut()),
+        }
+    }
+
+    /// Whether the stream came to its end, without an error.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Self::Chat(relay) => relay.is_complete(),
+            Self::Neutral(relay) => relay.is_complete(),
+        }
+    }
+
+    /// Whether the provider said itself that it failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        match self {
+            Self::Chat(relay) => relay.has_failed(),
+            Self::Neutral(relay) => relay.has_failed(),
+        }
+    }
+
+    /// Whether nothing follows.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Chat(relay) => relay.is_done(),
+            Self::Neutral(relay) => relay.is_done(),
+        }
+    }
+
+    /// Usage seen so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Chat(relay) => relay.usage(),
+            Self::Neutral(relay) => relay.usage().map(Usage::from),
+        }
+    }
+
+    /// Tokens that the stream may have had until now, for when nobody reports them.
+    #[must_use]
+    pub fn tokens_estimated(&self) -> u64 {
+        match self {
+            Self::Chat(relay) => relay.tokens_estimated(),
+            Self::Neutral(relay) => relay.tokens_estimated(),
+        }
+    }
+
+    /// Events seen so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        match self {
+            Self::Chat(relay) => relay.events(),
+            Self::Neutral(relay) => relay.events(),
+        }
+    }
+
+    /// What collected the answer for the cache, if it was not shown to `watch`.
+    pub fn take_collector(&mut self) -> Option<Collector> {
+        match self {
+            Self::Chat(_) => None,
+            Self::Neutral(relay) => relay.take_collector(),
+        }
+    }
+}

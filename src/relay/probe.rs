@@ -1,35 +1,41 @@
 //! What can be told of a stream whose bytes are still held: whether it failed, whether it came to its
 //! end. It changes nothing in them.
 
-use super::StreamRelay;
+use super::Relay;
+use crate::api::json::Scratch;
+use crate::providers::Provider;
 use memchr::memmem;
+use std::cell::RefCell;
 
 /// Looks at the bytes held of one stream, as they grow.
 pub struct Probe {
-    relay: StreamRelay,
+    relay: Relay,
+    scratch: RefCell<Scratch>,
     looked_at: usize,
     ignored: Vec<u8>,
 }
 
-impl Default for Probe {
-    fn default() -> Self {
+impl Probe {
+    /// Looks at a stream of `provider`.
+    #[must_use]
+    pub fn new(provider: &dyn Provider) -> Self {
         Self {
-            relay: StreamRelay::new(true),
+            relay: Relay::watching(provider),
+            scratch: RefCell::default(),
             looked_at: 0,
             ignored: Vec::new(),
         }
     }
-}
 
-impl Probe {
     /// Looks at what was added to `held`; `is_last` when nothing will follow.
     pub fn look(&mut self, held: &[u8], is_last: bool) {
         let mut added = held.get(self.looked_at..).unwrap_or_default().to_vec();
         self.looked_at = held.len();
         // An event that is too large fails when it is relayed.
-        let _ = self.relay.feed(&mut added, &mut self.ignored, |_| {});
+        let (out, scratch) = (&mut self.ignored, &self.scratch);
+        let _ = self.relay.feed(&mut added, out, scratch, |_| {});
         if is_last {
-            self.relay.end(&mut self.ignored, |_| {});
+            self.relay.end(&mut self.ignored, &self.scratch, |_| {});
         }
         self.ignored.clear();
     }
@@ -49,12 +55,12 @@ impl Probe {
 
 /// Whether the first bytes of a stream hold an event that says it failed.
 #[must_use]
-pub fn begins_with_an_error(first: &[u8]) -> bool {
+pub fn begins_with_an_error(provider: &dyn Provider, first: &[u8]) -> bool {
     // Raw quotes cannot stand inside a JSON string, so this is a key.
     if memmem::find(first, b"\"error\"").is_none() {
         return false;
     }
-    let mut probe = Probe::default();
+    let mut probe = Probe::new(provider);
     probe.look(first, false);
     probe.has_failed()
 }
@@ -70,9 +76,10 @@ mod tests {
 
     #[test]
     fn failure_and_end_are_seen_however_the_bytes_arrive() {
+        let openai = crate::providers::provider("openai").unwrap();
         for (text, failed, complete) in [(GOOD, false, true), (BAD, true, false)] {
             for split in 0..=text.len() {
-                let mut probe = Probe::default();
+                let mut probe = Probe::new(openai);
                 probe.look(&text.as_bytes()[..split], false);
                 assert!(!probe.has_failed() || split == text.len());
                 probe.look(text.as_bytes(), true);
@@ -82,8 +89,8 @@ mod tests {
                 );
             }
         }
-        assert!(begins_with_an_error(BAD.as_bytes()));
-        assert!(!begins_with_an_error(GOOD.as_bytes()));
-        assert!(!begins_with_an_error(b""));
+        assert!(begins_with_an_error(openai, BAD.as_bytes()));
+        assert!(!begins_with_an_error(openai, GOOD.as_bytes()));
+        assert!(!begins_with_an_error(openai, b""));
     }
 }

@@ -6,8 +6,7 @@
 
 use crate::api::shape::BYTES_PER_TOKEN;
 use crate::api::usage::{self, Mention, Usage};
-use crate::error::Fault;
-use crate::http::sse::{SseSplitter, event_data, write_event};
+use crate::http::sse::{SseSplitter, event_data};
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
 
@@ -229,11 +228,6 @@ fn is_error(data: &[u8]) -> bool {
         error: Option<serde::de::IgnoredAny>,
     }
     serde_json::from_slice::<Event>(data).is_ok_and(|event| event.error.is_some())
-}
-
-/// Appends the event that tells a client that its stream broke.
-pub fn write_error_event(out: &mut Vec<u8>, fault: &Fault) {
-    write_event(out, fault.envelope().as_bytes());
 }
 
 #[cfg(test)]

@@ -1,0 +1,89 @@
+//! What a dialect has no place for: refused with the field's name, or dropped and named.
+
+use crate::error::{Fault, Retry};
+
+/// Fields named in one answer's header; the rest are named `more` together.
+const NAMED_MAX: usize = 24;
+
+/// Keeps the books of what is left out.
+#[derive(Debug, Default)]
+pub struct Losses {
+    drops: bool,
+    dropped: Vec<String>,
+}
+
+impl Losses {
+    /// Refuses what has no place, or drops it.
+    #[must_use]
+    pub fn new(drops: bool) -> Self {
+        Self {
+            drops,
+            dropped: Vec::new(),
+        }
+    }
+
+    /// `field` has no place at the provider.
+    ///
+    /// # Errors
+    /// 400 naming the field, unless it is to be dropped. Another target may have a place for it.
+    pub fn lose(&mut self, field: &str) -> Result<(), Fault> {
+        if self.drops {
+            self.hint(field);
+            return Ok(());
+        }
+        let message = format!(
+            "the model's provider speaks another dialect, which has no place for `{field}`; \
+             leave it out, or set `untranslatable = \"drop\"` for the provider"
+        );
+        Err(Fault {
+            retry: Retry::OnNextTarget,
+            ..Fault::client(400, "untranslatable", message).on(field.to_owned())
+        })
+    }
+
+    /// `field` is left out, which cannot change what the answer says: named, never refused.
+    pub fn hint(&mut self, field: &str) {
+        if self.dropped.len() <= NAMED_MAX && self.dropped.iter().all(|one| one != field) {
+            let name = if self.dropped.len() == NAMED_MAX {
+                "more"
+            } else {
+                field
+            };
+            self.dropped.push(name.to_owned());
+        }
+    }
+
+    /// What was left out, for the header; `None` if nothing was.
+    #[must_use]
+    pub fn header(&self) -> Option<String> {
+        // A field's name comes from the caller: nothing but letters that a header may hold.
+        let named = |name: &String| -> String {
+            name.chars()
+                .filter(|letter| letter.is_ascii_graphic() && *letter != ',')
+                .collect()
+        };
+        let names: Vec<String> = self.dropped.iter().map(named).collect();
+        (!names.is_empty()).then(|| names.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_by_name_or_dropped_and_named() {
+        let fault = Losses::new(false).lose("seed").unwrap_err();
+        assert_eq!((fault.status, fault.param.as_deref()), (400, Some("seed")));
+        let mut losses = Losses::new(true);
+        assert_eq!(losses.header(), None);
+        losses.lose("seed").unwrap();
+        losses.lose("seed").unwrap();
+        losses.hint("a,\r\nb");
+        assert_eq!(losses.header().as_deref(), Some("seed,ab"));
+        for at in 0..100 {
+            losses.hint(&format!("f{at}"));
+        }
+        assert!(losses.dropped.len() <= NAMED_MAX + 1);
+    }
+}

@@ -1,0 +1,192 @@
+//! An answer for the store, read from neutral events, whatever dialect they came in.
+
+use super::answer::{Answer, NotStored};
+use crate::api::neutral::{self, Delta, Event, Kind, Part, Start, Stop};
+
+/// Collects an answer from the events of a stream as they pass.
+pub struct Collector {
+    answer: Option<Answer>,
+    finish: Result<(), NotStored>,
+    refused: Option<NotStored>,
+    text_bytes_max: usize,
+}
+
+impl Collector {
+    /// A collector of answers of up to `text_bytes_max` bytes.
+    #[must_use]
+    pub fn new(text_bytes_max: usize) -> Self {
+        Self {
+            answer: None,
+            finish: Err("incomplete"),
+            refused: None,
+            text_bytes_max,
+        }
+    }
+
+    /// Takes in one event. Once it is clear that the answer is not stored, nothing more is kept.
+    pub fn event(&mut self, event: &Event<'_>) {
+        if self.refused.is_some() {
+            return;
+        }
+        if let Err(why) = self.take(event) {
+            self.refused = Some(why);
+            self.answer = None;
+        }
+    }
+
+    fn take(&mut self, event: &Event<'_>) -> Result<(), NotStored> {
+        match event {
+            Event::Start(start) => {
+                self.answer = Some(framed(start));
+            }
+            Event::PartStart { choice, kind, .. } => {
+                if *choice != 0 {
+                    return Err("several-choices");
+                }
+                fits(*kind)?;
+            }
+            Event::Delta { delta, .. } => match delta {
+                Delta::Text(more) => {
+                    let answer = self.answer.as_mut().ok_or("not-an-answer")?;
+                    answer.push(more);
+                    if answer.bytes() > self.text_bytes_max {
+                        return Err("too-large");
+                    }
+                }
+                _ => return Err("unrepresentable"),
+            },
+            Event::Logprobs { .. } => return Err("unrepresentable"),
+            Event::Stop { reason, .. } => self.finish = finished(*reason),
+            Event::Usage(usage) => {
+                if let Some(answer) = &mut self.answer {
+                    answer.usage = Some((*usage).into());
+                }
+            }
+            Event::Failed(_) => return Err("error"),
+            Event::PartEnd { .. } | Event::Heartbeat | Event::End => {}
+        }
+        Ok(())
+    }
+
+    /// The answer, once the stream is complete.
+    ///
+    /// # Errors
+    /// Why it is not stored.
+    pub fn finish(self) -> Result<Answer, NotStored> {
+        self.refused.map_or(Ok(()), Err)?;
+        self.finish?;
+        self.answer.ok_or("not-an-answer")?.checked()
+    }
+
+    /// The stored form of a whole answer.
+    ///
+    /// # Errors
+    /// Why it is not stored.
+    pub fn answer(answer: &neutral::Answer<'_>) -> Result<Answer, NotStored> {
+        let [choice] = answer.choices.as_slice() else {
+            return Err("several-choices");
+        };
+        if choice.logprobs.is_some() {
+            return Err("unrepresentable");
+        }
+        finished(choice.stop)?;
+        let mut stored = framed(&Start {
+            id: answer.id,
+            model: answer.model,
+            created: answer.created,
+            usage: None,
+        });
+        for part in &choice.parts {
+            match part {
+                Part::Text {
+                    text,
+                    citations: None,
+                    ..
+                } => stored.push(text),
+                Part::ToolCall { .. } => return Err("tool-calls"),
+                _ => return Err("unrepresentable"),
+            }
+        }
+        stored.usage = answer.usage.map(Into::into);
+        stored.checked()
+    }
+}
+
+fn framed(start: &Start<'_>) -> Answer {
+    Answer::with_frame(start.id, start.model, None, start.created.unwrap_or(0))
+}
+
+fn fits(kind: Kind<'_>) -> Result<(), NotStored> {
+    match kind {
+        Kind::Text => Ok(()),
+        Kind::ToolCall { .. } => Err("tool-calls"),
+        Kind::Refusal => Err("refusal"),
+        Kind::Thinking | Kind::Redacted { .. } | Kind::Other => Err("unrepresentable"),
+    }
+}
+
+fn finished(stop: Stop) -> Result<(), NotStored> {
+    match stop {
+        Stop::End => Ok(()),
+        Stop::Length | Stop::WindowFull => Err("finish-length"),
+        Stop::Refused => Err("finish-content-filter"),
+        Stop::ToolCalls => Err("tool-calls"),
+        Stop::Sequence | Stop::Paused => Err("finish-other"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collected(events: &[Event<'_>]) -> Result<Answer, NotStored> {
+        let mut collector = Collector::new(100);
+        for event in events {
+            collector.event(event);
+        }
+        collector.finish()
+    }
+
+    const STOP: Event<'static> = Event::Stop {
+        choice: 0,
+        reason: Stop::End,
+        sequence: None,
+    };
+
+    fn start(kind: Kind<'static>) -> [Event<'static>; 2] {
+        [
+            Event::Start(Start::default()),
+            Event::PartStart {
+                part: 0,
+                choice: 0,
+                kind,
+            },
+        ]
+    }
+
+    fn text(text: &'static str) -> Event<'static> {
+        Event::Delta {
+            part: 0,
+            delta: Delta::Text(text),
+        }
+    }
+
+    #[test]
+    fn only_a_complete_text_is_stored() {
+        let [begin, part] = start(Kind::Text);
+        let answer = collected(&[begin.clone(), part.clone(), text("a"), text("b"), STOP]);
+        assert_eq!(answer.unwrap().content(), "ab");
+        assert_eq!(
+            collected(&[begin.clone(), part.clone(), text("a")]),
+            Err("incomplete")
+        );
+        let long: &'static str = "long enough to be refused by a collector of so few bytes as this one here takes, is it not? it is!!";
+        let longer = [begin.clone(), part, text(long), text(long), STOP];
+        assert_eq!(collected(&longer), Err("too-large"));
+        let [_, thought] = start(Kind::Thinking);
+        assert_eq!(
+            collected(&[begin, thought, text("a"), STOP]),
+            Err("unrepresentable")
+        );
+    }
+}

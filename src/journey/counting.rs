@@ -1,0 +1,61 @@
+//! The trip of a request that asks how many tokens a chat has: passed on to a provider that speaks the
+//! same dialect. Ringside does not guess; a provider that cannot count refuses by name.
+
+use super::attempt::{self, Attempted, Plan};
+use super::core::Core;
+use super::patience::Patience;
+use super::select::Steer;
+use super::snapshot::Snapshot;
+use super::trip::Trip;
+use super::{find_model, reply};
+use crate::admission::Grant;
+use crate::error::Fault;
+use crate::listener::{Client, Request};
+use crate::providers::Call;
+use crate::runtime::buffer;
+use crate::telemetry::metrics::Stage;
+
+/// Serves the request.
+///
+/// # Errors
+/// What the client is told.
+pub async fn serve(
+    core: &Core,
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let (headers, face) = (&request.head.headers, trip.face);
+    let asked = {
+        let mut scratch = core.scratch.borrow_mut();
+        face.read_head(request.head.target, request.body, &mut scratch, false)?
+    };
+    let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
+    trip.stage_done(core, Stage::Read);
+    let plan = Plan {
+        call: Call::CountTokens,
+        face,
+        body: request.body,
+        model_range: &asked.model_range,
+        usage_edit: None,
+        streams: false,
+        passed_headers: attempt::passed_headers(headers, face, &trip.request_id),
+        asker: attempt::asker(headers, trip.key),
+        patience: Patience::new(headers, route, trip.started_at)?,
+        fallbacks: attempt::Fallbacks::default(),
+        steer: Steer::new(snapshot, grant, headers, &asked.shape)?,
+    };
+    if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
+        let mut out = buffer::take(512 + answer.body.len());
+        reply::begin_head(&mut out, answer.status, trip, client);
+        out.extend_from_slice(&answer.head.passed);
+        if answer.status >= 400 {
+            reply::advise(&mut out, trip);
+        }
+        let _ = reply::finish_whole(client, out, &answer.body).await;
+        buffer::give(answer.body);
+    }
+    Ok(())
+}

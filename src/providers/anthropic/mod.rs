@@ -1,0 +1,122 @@
+//! Anthropic's dialect: Messages. A body in this dialect goes through byte for byte but for the
+//! model's name.
+
+mod answer;
+mod request;
+mod stream;
+
+use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::api::anthropic;
+use crate::api::json::Document;
+use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::error::Fault;
+use memchr::memmem;
+
+/// The API's version, for callers that name none (Anthropic's versioning page; the only one there is).
+const VERSION: &[u8] = b"anthropic-version: 2023-06-01\r\n";
+
+/// The dialect.
+pub struct Anthropic;
+
+impl Provider for Anthropic {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn native(&self) -> &'static str {
+        anthropic::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        matches!(call, Call::Chat | Call::CountTokens)
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let has_v1 = request.base_path.ends_with("/v1");
+        let path = match (request.call, has_v1) {
+            (Call::CountTokens, true) => "/messages/count_tokens",
+            (Call::CountTokens, false) => "/v1/messages/count_tokens",
+            (_, true) => "/messages",
+            (_, false) => "/v1/messages",
+        };
+        let names_version = memmem::find(request.passed_headers, b"anthropic-version:").is_some();
+        let version: &[u8] = if names_version { b"" } else { VERSION };
+        match request.api_key {
+            Some(key) => {
+                let key = key.as_bytes();
+                post(request, path, &[b"x-api-key: ", key, b"\r\n", version], out);
+            }
+            None => post(request, path, &[version], out),
+        }
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Blocks::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Body;
+    use super::*;
+
+    fn head(base_path: &str, call: Call, passed_headers: &[u8]) -> String {
+        let mut out = Vec::new();
+        let request = Outgoing {
+            call,
+            streams: false,
+            body: Body::Written(b"{}"),
+            model: "m",
+            base_path,
+            authority: "api.example",
+            api_key: Some("sk-ant-1"),
+            passed_headers,
+        };
+        Anthropic.encode(&request, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_base_url_may_hold_v1() {
+        for (base, call, path) in [
+            ("", Call::Chat, "/v1/messages"),
+            ("/v1", Call::Chat, "/v1/messages"),
+            ("/x/v1", Call::CountTokens, "/x/v1/messages/count_tokens"),
+            ("/x", Call::CountTokens, "/x/v1/messages/count_tokens"),
+        ] {
+            let head = head(base, call, b"");
+            assert!(
+                head.starts_with(&format!("POST {path} HTTP/1.1\r\n")),
+                "{head}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_version_is_the_callers_or_the_default() {
+        let head_without = head("", Call::Chat, b"");
+        assert!(
+            head_without.contains("\r\nx-api-key: sk-ant-1\r\nanthropic-version: 2023-06-01\r\n")
+        );
+        let head_with = head("", Call::Chat, b"anthropic-version: 2030-01-01\r\n");
+        assert_eq!(head_with.matches("anthropic-version").count(), 1);
+    }
+}

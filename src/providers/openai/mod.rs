@@ -1,0 +1,115 @@
+//! OpenAI's dialect, spoken by OpenAI and every compatible server.
+//!
+//! A body in this dialect goes through byte for byte; only the model's name, and the wish for usage,
+//! are spliced in.
+
+mod answer;
+mod request;
+mod stream;
+
+use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::api::json::Document;
+use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::openai;
+use crate::error::Fault;
+
+/// The dialect.
+pub struct OpenAi;
+
+impl Provider for OpenAi {
+    fn name(&self) -> &'static str {
+        "openai"
+    }
+
+    fn native(&self) -> &'static str {
+        openai::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        matches!(call, Call::Chat | Call::Embeddings)
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let path = match request.call {
+            Call::Embeddings => "/embeddings",
+            Call::Chat | Call::CountTokens => "/chat/completions",
+        };
+        match request.api_key {
+            Some(key) => {
+                let key = key.as_bytes();
+                post(
+                    request,
+                    path,
+                    &[b"authorization: Bearer ", key, b"\r\n"],
+                    out,
+                );
+            }
+            None => post(request, path, &[], out),
+        }
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Chunks::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Body;
+    use super::*;
+    use crate::api::chat::read_chat;
+    use crate::api::json::Scratch;
+
+    #[test]
+    fn the_request_is_one_message_with_its_exact_length() {
+        let body = br#"{"model":"a","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+        let chat = read_chat(body, &mut Scratch::default(), false).unwrap();
+        let mut out = Vec::new();
+        OpenAi.encode(
+            &Outgoing {
+                call: Call::Chat,
+                streams: true,
+                body: Body::Spliced {
+                    bytes: body,
+                    model_range: &chat.model_range,
+                    usage_edit: chat.usage_edit.as_ref(),
+                },
+                model: "a \"quoted\" model",
+                base_path: "/v1",
+                authority: "api.example:1",
+                api_key: Some("sk-1"),
+                passed_headers: b"x-a: b\r\n",
+            },
+            &mut out,
+        );
+        let text = String::from_utf8(out).unwrap();
+        let (head, sent) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1\r\nhost: api.example:1\r\nauthorization: Bearer sk-1\r\n"));
+        assert!(head.contains("\r\nx-a: b\r\n"));
+        let lower = head.to_ascii_lowercase();
+        assert!(
+            lower.ends_with(&format!("content-length: {}", sent.len())),
+            "{lower}"
+        );
+        let value: serde_json::Value = serde_json::from_str(sent).unwrap();
+        assert_eq!(value["model"], "a \"quoted\" model");
+    }
+}

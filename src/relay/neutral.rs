@@ -1,0 +1,187 @@
+//! A stream that is read event by event: because it is written anew in another dialect, or because its
+//! own dialect says differently from OpenAI's what it cost and whether it ended.
+
+use super::stream::EventTooLarge;
+use crate::api::face::Encoder;
+use crate::api::json::Scratch;
+use crate::api::neutral::{Delta, Event, Usage};
+use crate::api::shape::BYTES_PER_TOKEN;
+use crate::cache::Collector;
+use crate::providers::Decoder;
+
+/// State of one stream.
+pub struct NeutralRelay {
+    decoder: Box<dyn Decoder>,
+    /// Writes the client's dialect; `None` if that is the provider's: events go on as they came.
+    encoder: Option<Box<dyn Encoder>>,
+    collector: Option<Collector>,
+    /// Bytes of a frame that is not complete yet.
+    pending: Vec<u8>,
+    seen: Seen,
+}
+
+/// What was seen.
+#[derive(Default)]
+struct Seen {
+    usage: Option<Usage>,
+    finished: bool,
+    done: bool,
+    failed: bool,
+    events: u64,
+    /// Pieces of text, thought and arguments, and their bytes.
+    pieces: u64,
+    piece_bytes: u64,
+}
+
+impl Seen {
+    fn note(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Stop { .. } => self.finished = true,
+            Event::Delta {
+                delta: Delta::Text(piece) | Delta::Arguments(piece),
+                ..
+            } => {
+                self.pieces += 1;
+                self.piece_bytes += piece.len() as u64;
+            }
+            Event::End => self.done = true,
+            Event::Failed(_) => {
+                self.failed = true;
+                self.done = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl NeutralRelay {
+    /// A relay that writes with `encoder`, or passes on what came.
+    #[must_use]
+    pub fn new(
+        decoder: Box<dyn Decoder>,
+        encoder: Option<Box<dyn Encoder>>,
+        collector: Option<Collector>,
+    ) -> Self {
+        Self {
+            decoder,
+            encoder,
+            collector,
+            pending: Vec::new(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// Takes in what arrived (emptied) and appends what the client is to get.
+    ///
+    /// # Errors
+    /// One event exceeds the limit.
+    pub fn feed(
+        &mut self,
+        arrived: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<(), EventTooLarge> {
+        self.pending.append(arrived);
+        let pending = std::mem::take(&mut self.pending);
+        let mut from = 0;
+        let outcome = loop {
+            let rest = pending.get(from..).unwrap_or_default();
+            match self.decoder.next_frame(rest) {
+                Ok(Some(length)) => {
+                    self.frame(rest.get(..length).unwrap_or_default(), out, scratch);
+                    from += length;
+                }
+                Ok(None) => break Ok(()),
+                Err(_) => break Err(EventTooLarge),
+            }
+        };
+        self.pending = pending;
+        self.pending.drain(..from);
+        outcome
+    }
+
+    /// The provider's body ended: a last event without its blank line still counts.
+    pub fn end(&mut self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+        if !self.pending.trim_ascii().is_empty() {
+            let mut last = std::mem::take(&mut self.pending);
+            last.extend_from_slice(b"\n\n");
+            self.frame(&last, out, scratch);
+        }
+        self.read(out, |decoder, sink| decoder.end(sink));
+    }
+
+    fn frame(&mut self, frame: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) {
+        self.seen.events += 1;
+        if self.encoder.is_none() {
+            out.extend_from_slice(frame);
+        }
+        self.read(out, |decoder, sink| decoder.frame(frame, scratch, sink));
+    }
+
+    fn read(
+        &mut self,
+        out: &mut Vec<u8>,
+        read: impl FnOnce(&mut dyn Decoder, &mut dyn FnMut(&Event<'_>)),
+    ) {
+        let Self {
+            decoder,
+            encoder,
+            collector,
+            seen,
+            ..
+        } = self;
+        read(&mut **decoder, &mut |event| {
+            seen.note(event);
+            if let Some(encoder) = encoder {
+                encoder.event(event, out);
+            }
+            if let Some(collector) = collector {
+                collector.event(event);
+            }
+        });
+    }
+
+    /// Whether the stream came to its end, without an error.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        (self.seen.done || self.seen.finished) && !self.seen.failed
+    }
+
+    /// Whether the provider said itself that it failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.seen.failed
+    }
+
+    /// Whether nothing follows.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.seen.done
+    }
+
+    /// Usage seen so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        // What is said before the end is not yet what it cost.
+        self.seen.usage.filter(|_| self.seen.finished)
+    }
+
+    /// Tokens that the stream may have had until now, for when nobody reports them.
+    #[must_use]
+    pub fn tokens_estimated(&self) -> u64 {
+        let by_bytes = self.seen.piece_bytes.div_ceil(BYTES_PER_TOKEN);
+        self.seen.pieces.max(by_bytes)
+    }
+
+    /// Frames seen so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.seen.events
+    }
+
+    /// What collected the answer for the cache.
+    pub fn take_collector(&mut self) -> Option<Collector> {
+        self.collector.take()
+    }
+}

@@ -1,0 +1,99 @@
+//! Request, whole answer and error from one dialect into another, by way of the neutral form.
+
+use crate::api::face::{About, Face};
+use crate::api::json::Scratch;
+use crate::api::neutral::Losses;
+use crate::api::refusal::{Refusal, refusal};
+use crate::api::usage::Usage;
+use crate::cache::{Answer, Collector};
+use crate::error::Fault;
+use crate::providers::{Provider, Unreadable, speaker};
+
+/// Appends the body that `provider` is to get for a request `body` in the dialect `face`.
+///
+/// # Errors
+/// 400 naming a field that is malformed, or lost.
+pub fn request(
+    face: &dyn Face,
+    provider: &dyn Provider,
+    body: &[u8],
+    model: &str,
+    losses: &mut Losses,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    scratch
+        .with_document(body, |document| {
+            let request = face.read_request(document, losses)?;
+            provider.write_request(&request, model, losses, out)
+        })
+        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+}
+
+/// Status and body of a whole answer of `provider`, for a client that speaks `face`.
+///
+/// # Errors
+/// 502 for a body that is no answer.
+pub fn whole(
+    face: &dyn Face,
+    provider: &dyn Provider,
+    status: u16,
+    body: &[u8],
+    about: &About,
+    scratch: &mut Scratch,
+) -> Result<(u16, Vec<u8>), Fault> {
+    let mut out = Vec::with_capacity(body.len() + 256);
+    let read = scratch.with_document(body, |document| {
+        if !is_good(status) {
+            let mut failure = provider.read_failure(status, document);
+            failure.window_exceeded |= refusal(status, body) == Some(Refusal::ContextLength);
+            face.write_failure(&failure, &mut out);
+            return Ok::<u16, Unreadable>(failure.status);
+        }
+        let answer = provider.read_answer(document)?;
+        face.write_answer(&answer, about, &mut out);
+        Ok(status)
+    });
+    let why = match read {
+        Ok(Ok(status)) => return Ok((status, out)),
+        Ok(Err(lacks)) => lacks.0.to_owned(),
+        Err(bad) => bad.message,
+    };
+    Err(Fault::upstream(
+        502,
+        "upstream_not_an_answer",
+        format!("the provider's answer cannot be read: {why}"),
+    ))
+}
+
+/// What is read of a whole answer in the caller's dialect.
+pub struct Read {
+    /// Tokens, as far as they were reported.
+    pub usage: Option<Usage>,
+    /// What may be stored, or why not.
+    pub stored: Result<Answer, &'static str>,
+}
+
+/// Reads a whole answer that is in the dialect `face`.
+#[must_use]
+pub fn read_own(face: &dyn Face, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
+    let nothing = |why| Read {
+        usage: None,
+        stored: Err(why),
+    };
+    let Some(provider) = speaker(face.name()).filter(|_| is_good(status)) else {
+        return nothing("error");
+    };
+    let read = scratch.with_document(body, |document| {
+        let answer = provider.read_answer(document).ok()?;
+        Some(Read {
+            usage: answer.usage.map(Usage::from),
+            stored: Collector::answer(&answer),
+        })
+    });
+    read.ok().flatten().unwrap_or_else(|| nothing("unparsable"))
+}
+
+fn is_good(status: u16) -> bool {
+    (200..300).contains(&status)
+}

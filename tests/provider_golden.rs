@@ -1,0 +1,377 @@
+//! Translations against golden files: `tests/provider_golden/<provider dialect>/<kind>/<case>/`.
+//!
+//! | kind | given | golden |
+//! |---|---|---|
+//! | `requests` | `client.<face>.json` | `provider.json`, and `dropped.txt` when dropping is on |
+//! | `answers` | `provider.json` | `client.<face>.json` |
+//! | `errors` | `provider.<status>.json` | `client.<face>.<status>.json` |
+//! | `streams` | `provider.sse` | `client.<face>.sse` |
+//!
+//! A new dialect is one more folder. `GOLDEN=write cargo test --test provider_golden` writes what is
+//! missing or changed; read the difference before you keep it.
+
+use ringside::api::face::{About, FACES, Face};
+use ringside::api::json::Scratch;
+use ringside::api::neutral::Losses;
+use ringside::providers::{PROVIDERS, Provider, provider};
+use ringside::relay::{NeutralRelay, Relay, translate};
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+const MODEL: &str = "upstream-model";
+
+fn about() -> About {
+    About {
+        request_id: "req-1".into(),
+        created: 1_700_000_000,
+        wants_usage: true,
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/provider_golden")
+}
+
+fn face(name: &str) -> &'static dyn Face {
+    *FACES.iter().find(|face| face.name() == name).unwrap()
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+/// The cases of a kind: provider, folder.
+fn cases(kind: &str) -> Vec<(&'static dyn Provider, PathBuf)> {
+    let mut found = Vec::new();
+    for one in PROVIDERS {
+        for case in folders(&root().join(one.name()).join(kind)) {
+            found.push((provider(one.name()).unwrap(), case));
+        }
+    }
+    found
+}
+
+/// Compares with the golden file, or writes it.
+fn check(path: &Path, actual: &str) {
+    if std::env::var_os("GOLDEN").is_some_and(|how| how == "write") {
+        std::fs::write(path, actual).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(path)
+        .unwrap_or_else(|_| panic!("{} is missing; it would be:\n{actual}", path.display()));
+    assert_eq!(actual, expected, "{}", path.display());
+}
+
+/// As written, byte for byte, once it was found to be JSON.
+fn exact(json: &[u8]) -> String {
+    let text = std::str::from_utf8(json).unwrap();
+    let read = serde_json::from_str::<serde_json::Value>(text);
+    assert!(read.is_ok(), "{text}");
+    format!("{text}\n")
+}
+
+/// What stands between `start` and `end` of a file's name.
+fn between<'p>(path: &'p Path, start: &str, end: &str) -> Option<&'p str> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix(start)?.strip_suffix(end)
+}
+
+fn translated(face: &dyn Face, to: &dyn Provider, body: &[u8], drops: bool) -> (String, String) {
+    let (mut losses, mut out) = (Losses::new(drops), Vec::new());
+    let mut scratch = Scratch::default();
+    let outcome = translate::request(face, to, body, MODEL, &mut losses, &mut scratch, &mut out);
+    match outcome {
+        Ok(()) => (exact(&out), losses.header().unwrap_or_default()),
+        Err(fault) => (
+            format!("{} {} {:?}\n", fault.status, fault.code, fault.param),
+            String::new(),
+        ),
+    }
+}
+
+#[test]
+fn requests() {
+    let all = cases("requests");
+    assert!(!all.is_empty());
+    for (provider, case) in all {
+        for file in folders(&case) {
+            let Some(name) = between(&file, "client.", ".json") else {
+                continue;
+            };
+            let body = std::fs::read(&file).unwrap();
+            let (sent, dropped) = translated(face(name), provider, &body, false);
+            check(&case.join("provider.json"), &sent);
+            if !sent.starts_with('{') {
+                let (sent, dropped) = translated(face(name), provider, &body, true);
+                check(&case.join("provider.dropped.json"), &sent);
+                check(&case.join("dropped.txt"), &(dropped + "\n"));
+            } else if !dropped.is_empty() {
+                check(&case.join("dropped.txt"), &(dropped + "\n"));
+            }
+        }
+    }
+}
+
+fn other_faces(provider: &dyn Provider) -> impl Iterator<Item = &'static dyn Face> {
+    let native = provider.native();
+    FACES
+        .iter()
+        .copied()
+        .filter(move |face| face.name() != native)
+}
+
+fn whole(face: &dyn Face, provider: &dyn Provider, status: u16, body: &[u8]) -> (u16, String) {
+    let mut scratch = Scratch::default();
+    match translate::whole(face, provider, status, body, &about(), &mut scratch) {
+        Ok((status, body)) => (status, exact(&body)),
+        Err(fault) => (fault.status, exact(face.envelope(&fault).as_bytes())),
+    }
+}
+
+#[test]
+fn answers() {
+    let all = cases("answers");
+    assert!(!all.is_empty());
+    for (provider, case) in all {
+        let body = std::fs::read(case.join("provider.json")).unwrap();
+        for face in other_faces(provider) {
+            let (_, written) = whole(face, provider, 200, &body);
+            check(&case.join(format!("client.{}.json", face.name())), &written);
+        }
+    }
+}
+
+#[test]
+fn errors() {
+    let all = cases("errors");
+    assert!(!all.is_empty());
+    for (provider, case) in all {
+        for file in folders(&case) {
+            let Some(status) = between(&file, "provider.", ".json") else {
+                continue;
+            };
+            let body = std::fs::read(&file).unwrap();
+            for face in other_faces(provider) {
+                let (told, written) = whole(face, provider, status.parse().unwrap(), &body);
+                let name = format!("client.{}.{told}.json", face.name());
+                check(&case.join(name), &written);
+            }
+        }
+    }
+}
+
+/// The stream in the dialect of `face`, from pieces, and what it cost.
+fn streamed(face: &dyn Face, provider: &dyn Provider, pieces: &[&[u8]]) -> (String, String) {
+    let encoder = (provider.native() != face.name()).then(|| face.encoder(about()));
+    let mut relay = NeutralRelay::new(provider.decoder(), encoder, None);
+    let (mut out, mut scratch) = (Vec::new(), Scratch::default());
+    for piece in pieces {
+        let fed = relay.feed(&mut piece.to_vec(), &mut out, &mut scratch);
+        fed.unwrap();
+    }
+    relay.end(&mut out, &mut scratch);
+    let (complete, failed) = (relay.is_complete(), relay.has_failed());
+    let usage = relay.usage();
+    check_in_own_dialect(face, &out, complete, failed);
+    let facts = format!("complete {complete} failed {failed} usage {usage:?}");
+    (String::from_utf8(out).unwrap(), facts)
+}
+
+/// What was written is understood by the relay of its dialect.
+fn check_in_own_dialect(face: &dyn Face, stream: &[u8], complete: bool, failed: bool) {
+    let scratch = RefCell::new(Scratch::default());
+    let (mut relay, mut out) = (Relay::of(face, None), Vec::new());
+    let fed = relay.feed(&mut stream.to_vec(), &mut out, &scratch, |_| {});
+    fed.unwrap();
+    relay.end(&mut out, &scratch, |_| {});
+    assert_eq!(
+        (relay.is_complete(), relay.has_failed()),
+        (complete, failed)
+    );
+    assert_eq!(out, stream);
+}
+
+#[test]
+fn streams_at_any_split() {
+    let all = cases("streams");
+    assert!(!all.is_empty());
+    for (provider, case) in all {
+        let stream = std::fs::read(case.join("provider.sse")).unwrap();
+        for face in FACES.iter().copied() {
+            let (whole, facts) = streamed(face, provider, &[&stream]);
+            if face.name() == provider.native() {
+                assert!(facts.contains("usage"), "{facts}");
+            } else {
+                let name = format!("client.{}.sse", face.name());
+                check(&case.join(name), &format!("{whole}: {facts}\n"));
+            }
+            for at in 0..=stream.len() {
+                let (a, b) = stream.split_at(at);
+                assert_eq!(
+                    streamed(face, provider, &[a, b]),
+                    (whole.clone(), facts.clone())
+                );
+            }
+            let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+            assert_eq!(streamed(face, provider, &bytes), (whole, facts));
+        }
+    }
+}
+
+/// The dialects' own streams cross without a changed byte.
+#[test]
+fn a_stream_in_the_clients_own_dialect_is_untouched() {
+    for (provider, case) in cases("streams") {
+        let stream = std::fs::read(case.join("provider.sse")).unwrap();
+        let (out, _) = streamed(face(provider.native()), provider, &[&stream]);
+        assert_eq!(out.as_bytes(), stream, "{}", case.display());
+    }
+}
+
+#[test]
+fn every_dialect_has_golden_files_of_every_kind() {
+    for one in PROVIDERS {
+        for kind in ["requests", "answers", "errors", "streams"] {
+            let folder = root().join(one.name()).join(kind);
+            assert!(
+                !folders(&folder).is_empty(),
+                "{} is empty",
+                folder.display()
+            );
+        }
+    }
+}
+
+/// Numbers in a fixed order that looks drawn (xorshift).
+struct Drawn(u64);
+
+impl Drawn {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn text(&mut self) -> String {
+        let pieces = ["a", "é", "\"", "\\", "\n", "😀", " ", "\u{1}", "<b>", "{}"];
+        let length = 1 + self.below(12);
+        (0..length)
+            .map(|_| pieces[self.below(10) as usize])
+            .collect()
+    }
+}
+
+/// A conversation that both dialects can say: turns that alternate, with calls and their results.
+fn conversation(drawn: &mut Drawn) -> serde_json::Value {
+    use serde_json::json;
+    let mut messages = vec![json!({"role": "system", "content": drawn.text()})];
+    for turn in 0..1 + drawn.below(4) {
+        messages.push(json!({"role": "user", "content": drawn.text()}));
+        if drawn.below(2) == 0 {
+            messages.push(json!({"role": "assistant", "content": drawn.text()}));
+            continue;
+        }
+        let ids: Vec<String> = (0..1 + drawn.below(3))
+            .map(|at| format!("call_{turn}_{at}"))
+            .collect();
+        let calls: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                let arguments = json!({ "x": drawn.text(), "n": drawn.below(99) }).to_string();
+                json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}})
+            })
+            .collect();
+        messages.push(json!({"role": "assistant", "content": drawn.text(), "tool_calls": calls}));
+        for id in ids {
+            messages.push(json!({"role": "tool", "tool_call_id": id, "content": drawn.text()}));
+        }
+        messages.push(json!({"role": "assistant", "content": drawn.text()}));
+    }
+    messages.push(json!({"role": "user", "content": drawn.text()}));
+    json!({
+        "model": MODEL,
+        "messages": messages,
+        "tools": [{"type": "function", "function": {"name": "f", "description": drawn.text(), "parameters": {"type": "object", "properties": {"x": {"type": "string"}}}}}],
+        "max_completion_tokens": 1 + drawn.below(1000),
+        "temperature": 0.5,
+        "stop": [drawn.text()],
+        "user": drawn.text(),
+    })
+}
+
+#[test]
+fn there_and_back_says_the_same() {
+    let (openai, anthropic) = (face("openai"), face("anthropic"));
+    let (to, back) = (provider("anthropic").unwrap(), provider("openai").unwrap());
+    let mut drawn = Drawn(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..500 {
+        let sent = conversation(&mut drawn);
+        let (mut scratch, mut losses) = (Scratch::default(), Losses::new(false));
+        let (mut there, mut again) = (Vec::new(), Vec::new());
+        let body = sent.to_string();
+        let losses = &mut losses;
+        translate::request(
+            openai,
+            to,
+            body.as_bytes(),
+            MODEL,
+            losses,
+            &mut scratch,
+            &mut there,
+        )
+        .unwrap();
+        translate::request(
+            anthropic,
+            back,
+            &there,
+            MODEL,
+            losses,
+            &mut scratch,
+            &mut again,
+        )
+        .unwrap();
+        assert_eq!(losses.header(), None);
+        let got: serde_json::Value = serde_json::from_slice(&again).unwrap();
+        assert_eq!(got, sent, "{}", String::from_utf8_lossy(&there));
+    }
+}
+
+#[test]
+fn tokens_are_neither_lost_nor_made() {
+    let mut drawn = Drawn(7);
+    let (openai, anthropic) = (face("openai"), face("anthropic"));
+    for _ in 0..200 {
+        let (plain, read, write, output) = (
+            drawn.below(999),
+            drawn.below(999),
+            drawn.below(999),
+            drawn.below(999),
+        );
+        let said = serde_json::json!({
+            "id": "m", "type": "message", "role": "assistant", "model": "m", "content": [],
+            "stop_reason": "end_turn", "stop_sequence": null,
+            "usage": {"input_tokens": plain, "cache_read_input_tokens": read, "cache_creation_input_tokens": write, "output_tokens": output},
+        });
+        let (_, chat) = whole(
+            openai,
+            provider("anthropic").unwrap(),
+            200,
+            said.to_string().as_bytes(),
+        );
+        let value: serde_json::Value = serde_json::from_str(&chat).unwrap();
+        assert_eq!(value["usage"]["prompt_tokens"], plain + read + write);
+        assert_eq!(
+            value["usage"]["total_tokens"],
+            plain + read + write + output
+        );
+        let (_, message) = whole(anthropic, provider("openai").unwrap(), 200, chat.as_bytes());
+        let value: serde_json::Value = serde_json::from_str(&message).unwrap();
+        assert_eq!(value["usage"], said["usage"]);
+    }
+}
