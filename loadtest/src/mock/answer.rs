@@ -1,6 +1,7 @@
 //! The mock's answers: deterministic, and recognisable.
 
 use super::behaviour::Behaviour;
+use super::messages;
 use ringside::api::json::{write_string, write_u64};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,6 +23,8 @@ pub struct Asked<'a> {
     pub tool: Option<&'a str>,
     /// Usage is to be reported in a stream.
     pub wants_usage: bool,
+    /// In Anthropic's dialect.
+    pub is_messages: bool,
 }
 
 /// The events of a stream, one after the other.
@@ -43,6 +46,12 @@ impl Events {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let places = starts.zip(self.ends.iter().copied());
         places.map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
+    }
+
+    /// Appends an event as it is.
+    pub fn push_raw(&mut self, event: &[u8]) {
+        self.bytes.extend_from_slice(event);
+        self.ends.push(self.bytes.len());
     }
 
     fn push(&mut self, pieces: &[&[u8]]) {
@@ -98,9 +107,12 @@ fn contains_word(text: &str, word: &str) -> bool {
     windows.any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// A whole `chat.completion`.
+/// A whole answer.
 #[must_use]
 pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
+    if asked.is_messages {
+        return messages::whole(asked, behaviour);
+    }
     let mut out = Vec::with_capacity(1024);
     let words = words(asked.question, asked.id, behaviour.tokens);
     frame(&mut out, asked, "chat.completion");
@@ -132,6 +144,9 @@ pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
 /// The events of a stream.
 #[must_use]
 pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
+    if asked.is_messages {
+        return messages::events(asked, behaviour);
+    }
     let words = words(asked.question, asked.id, behaviour.tokens);
     let mut before = Vec::with_capacity(256);
     frame(&mut before, asked, "chat.completion.chunk");
@@ -211,7 +226,8 @@ fn frame(out: &mut Vec<u8>, asked: &Asked<'_>, object: &str) {
 
 /// Words by ASCII white space: where one ends and none is before. Written so that it is done many
 /// bytes at a time.
-fn count_words(text: &str) -> usize {
+#[must_use]
+pub fn count_words(text: &str) -> usize {
     let is_space = |byte: &u8| *byte == b' ' || (*byte >= b'\t' && *byte <= b'\r');
     let bytes = text.as_bytes();
     let begins = bytes.first().is_some_and(|first| !is_space(first));
@@ -245,6 +261,7 @@ mod tests {
             id: &answer_id("What is the Capital of France?"),
             tool: None,
             wants_usage: true,
+            is_messages: false,
         };
         let behaviour = Behaviour::default();
         let whole: serde_json::Value = serde_json::from_slice(&whole(&asked, &behaviour)).unwrap();
@@ -284,6 +301,7 @@ mod tests {
             id: "answer-1",
             tool: None,
             wants_usage: false,
+            is_messages: false,
         };
         let told = |name: &str, value: &str| {
             let mut behaviour = Behaviour::default();

@@ -3,6 +3,7 @@
 use super::answer::{Asked, CREATED, answer_id, events, whole};
 use super::behaviour::{Behaviour, Framing, HangUp};
 use super::control;
+use super::messages;
 use super::script::Script;
 use super::settings::Settings;
 use super::state::{State, Turn};
@@ -140,7 +141,7 @@ fn read(document: &Document<'_>) -> Read {
     let tool = document
         .field(0, "tools")
         .and_then(|tools| document.elements(tools)?.next())
-        .and_then(|tool| document.field(tool, "function"))
+        .map(|tool| document.field(tool, "function").unwrap_or(tool))
         .and_then(|function| document.field(function, "name"));
     Read {
         model: text(document.field(0, "model")).unwrap_or_default(),
@@ -155,7 +156,8 @@ impl Serve for Server {
     async fn serve(&self, request: &Request<'_>, client: &mut Client) {
         let path = request.head.target.split('?').next().unwrap_or_default();
         match path {
-            "/v1/chat/completions" => self.chat(request, client).await,
+            "/v1/chat/completions" | messages::PATH => self.chat(request, client).await,
+            "/v1/messages/count_tokens" => self.count(request, client).await,
             "/v1/embeddings" => self.embeddings(request, client).await,
             "/v1/models" => {
                 let body = models::list(["mock-model"].into_iter(), CREATED);
@@ -209,7 +211,8 @@ impl Server {
     /// Counts a request; what is to become of it.
     fn note(&self, request: &Request<'_>) -> Result<Turn, Fault> {
         let authorization = request.head.headers.get_str("authorization");
-        let key = authorization.and_then(|text| text.strip_prefix("Bearer "));
+        let bearer = authorization.and_then(|text| text.strip_prefix("Bearer "));
+        let key = bearer.or_else(|| request.head.headers.get_str("x-api-key"));
         let mut state = self.state.borrow_mut();
         let stats = &mut state.stats;
         stats.requests += 1;
@@ -281,13 +284,29 @@ impl Server {
             id: &answer_id(&read.question),
             tool: read.tool.as_deref(),
             wants_usage: read.wants_usage,
+            is_messages: request.head.target.starts_with(messages::PATH),
         };
         if behaviour.status != 200 || behaviour.html {
-            fail(client, &behaviour).await;
+            fail(client, &behaviour, asked.is_messages).await;
         } else if read.stream {
             self.stream(&asked, &behaviour, number, client).await;
         } else {
             answer_whole(&asked, &behaviour, client).await;
+        }
+    }
+
+    async fn count(&self, request: &Request<'_>, client: &mut Client) {
+        let outcome = self.note(request).and_then(|_| {
+            let mut scratch = self.scratch.borrow_mut();
+            let read = scratch.with_document(request.body, read);
+            read.map_err(|bad| Fault::client(400, "invalid_json", bad.message))
+        });
+        match outcome {
+            Ok(read) => {
+                let body = messages::count(&read.question);
+                send(client, 200, "application/json", &[], &body).await;
+            }
+            Err(fault) => self.reject(&fault, client).await,
         }
     }
 
@@ -389,7 +408,7 @@ fn vector(text: &str) -> Vec<f32> {
         .collect()
 }
 
-async fn fail(client: &mut Client, behaviour: &Behaviour) {
+async fn fail(client: &mut Client, behaviour: &Behaviour, is_messages: bool) {
     let now = clock::since_epoch();
     let told: Vec<(&str, String)> = behaviour
         .retry_after
@@ -413,7 +432,10 @@ async fn fail(client: &mut Client, behaviour: &Behaviour) {
         "mock_error"
     };
     let fault = Fault::upstream(behaviour.status, code, "the mock was told to fail");
-    let body = fault.envelope();
+    let body = match is_messages {
+        true => messages::error(behaviour.status),
+        false => fault.envelope(),
+    };
     send(
         client,
         behaviour.status,

@@ -1,0 +1,259 @@
+"""Each client dialect with each provider dialect, by the official SDKs: every answer must be one of
+their typed models. The table in docs/providers.md is what passed here; `MATRIX=write` writes it."""
+
+import json
+import os
+import urllib.request
+
+import anthropic
+import openai
+import pytest
+from anthropic.types import Message
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from conftest import ROOT, Gateway, model, stop
+
+FACES = ["openai", "anthropic"]
+PROVIDERS = ["openai", "anthropic"]
+FEATURES = ["text", "tools", "image", "JSON schema"]
+MODES = ["whole", "stream"]
+PAGE = ROOT / "docs" / "providers.md"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+SCHEMA = {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False,
+}
+passed = set()
+
+
+@pytest.fixture(scope="module", params=["io_uring", "epoll"])
+def dialects(request, mock, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dialects")
+    (folder / "all").write_text("key-all")
+    config = "".join(
+        f'[[providers]]\nname = "{name}"\ndialect = "{name}"\nbase_url = "{mock}/v1"\napi_keys = ["file:all"]\n'
+        + model(name, name, f"mock-{name}")
+        for name in PROVIDERS
+    )
+    config += (
+        f'[[providers]]\nname = "dropping"\ndialect = "anthropic"\nbase_url = "{mock}"\nuntranslatable = "drop"\n'
+        + model("dropping", "dropping", "x") + '[[keys]]\nname = "all"\nsecret = "file:all"\n'
+    )
+    gateway = Gateway(folder, request.param, config)
+    yield gateway
+    stop(gateway.process)
+
+
+def messages_client(gateway, **options):
+    base = gateway.url.removesuffix("/v1")
+    return anthropic.Anthropic(base_url=base, **{"api_key": "key-all", "max_retries": 0, "timeout": 60} | options)
+
+
+def seen(mock):
+    """The body that the provider got last."""
+    return json.loads(json.load(urllib.request.urlopen(f"{mock}/mock/stats"))["last_body"])
+
+
+def typed(kind, value):
+    """The SDK builds its models without checking; this checks."""
+    kind.model_validate(value.model_dump(by_alias=True, warnings="error"), strict=False)
+    return value
+
+
+class OpenAiFace:
+    def __init__(self, gateway):
+        self.client = gateway.client()
+
+    def ask(self, to, feature, streams):
+        question, more = "What is the capital of France?", {}
+        content = question
+        if feature == "tools":
+            content = "please call the tool"
+            function = {"name": "weather", "description": "w", "parameters": SCHEMA}
+            more["tools"] = [{"type": "function", "function": function}]
+        if feature == "image":
+            url = f"data:image/png;base64,{PIXEL}"
+            content = [{"type": "text", "text": question}, {"type": "image_url", "image_url": {"url": url}}]
+        if feature == "JSON schema":
+            more["response_format"] = {"type": "json_schema", "json_schema": {"name": "c", "schema": SCHEMA, "strict": True}}
+        asked = dict(model=to, messages=[{"role": "user", "content": content}], max_tokens=100, **more)
+        headers = {"cache-control": "no-store, no-cache"}
+        create = self.client.chat.completions.create
+        if not streams:
+            return self.whole(typed(ChatCompletion, create(**asked, extra_headers=headers)))
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        return self.joined([typed(ChatCompletionChunk, one) for one in create(**asked, extra_headers=headers)])
+
+    def whole(self, answer):
+        choice = answer.choices[0]
+        calls = [(call.function.name, json.loads(call.function.arguments)) for call in choice.message.tool_calls or []]
+        end = {"stop": "end", "tool_calls": "tools"}[choice.finish_reason]
+        return choice.message.content or "", calls, end, answer.usage.prompt_tokens, answer.usage.completion_tokens
+
+    def joined(self, chunks):
+        text, names, arguments, end = "", {}, {}, None
+        for chunk in chunks:
+            for choice in chunk.choices:
+                text += choice.delta.content or ""
+                end = choice.finish_reason or end
+                for call in choice.delta.tool_calls or []:
+                    names.setdefault(call.index, call.function.name)
+                    arguments[call.index] = arguments.get(call.index, "") + (call.function.arguments or "")
+        calls = [(names[at], json.loads(arguments[at])) for at in names]
+        usage = chunks[-1].usage
+        return text, calls, {"stop": "end", "tool_calls": "tools"}[end], usage.prompt_tokens, usage.completion_tokens
+
+
+class AnthropicFace:
+    def __init__(self, gateway):
+        self.client = messages_client(gateway)
+
+    def ask(self, to, feature, streams):
+        question, more = "What is the capital of France?", {}
+        content = question
+        if feature == "tools":
+            content = "please call the tool"
+            more["tools"] = [{"name": "weather", "description": "w", "input_schema": SCHEMA}]
+        if feature == "image":
+            source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+            content = [{"type": "text", "text": question}, {"type": "image", "source": source}]
+        if feature == "JSON schema":
+            more["output_config"] = {"format": {"type": "json_schema", "schema": SCHEMA}}
+        asked = dict(model=to, messages=[{"role": "user", "content": content}], max_tokens=100, **more)
+        headers = {"cache-control": "no-store, no-cache"}
+        if not streams:
+            return self.read(typed(Message, self.client.messages.create(**asked, extra_headers=headers)))
+        with self.client.messages.stream(**asked, extra_headers=headers) as stream:
+            return self.read(typed(Message, stream.get_final_message()))
+
+    def read(self, message):
+        text = "".join(block.text for block in message.content if block.type == "text")
+        calls = [(block.name, block.input) for block in message.content if block.type == "tool_use"]
+        usage = message.usage
+        total = usage.input_tokens + (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+        return text, calls, {"end_turn": "end", "tool_use": "tools"}[message.stop_reason], total, usage.output_tokens
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("face", FACES)
+def test_matrix(dialects, mock, face, provider, feature, mode):
+    client = {"openai": OpenAiFace, "anthropic": AnthropicFace}[face](dialects)
+    text, calls, end, prompt, completion = client.ask(provider, feature, mode == "stream")
+    body = seen(mock)
+    assert body["model"] == f"mock-{provider}"
+    if feature == "tools":
+        assert (calls, end) == ([("weather", {"city": "Paris"})], "tools")
+        tool = body["tools"][0]
+        assert (tool["function"]["parameters"] if provider == "openai" else tool["input_schema"]) == SCHEMA
+    else:
+        assert (calls, end) == ([], "end") and text.startswith("answer-")
+    if feature == "text":
+        assert "Paris" in text
+    if feature == "image":
+        image = body["messages"][0]["content"][1]
+        if provider == "openai":
+            assert image["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
+        else:
+            assert image["source"] == {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    if feature == "JSON schema":
+        schema = body["response_format"]["json_schema"] if provider == "openai" else body["output_config"]["format"]
+        assert schema["schema"] == SCHEMA
+    # The mock counts the words of a plain question; in Anthropic's dialect it adds what was cached.
+    words = 0 if feature == "image" else len(("please call the tool" if feature == "tools" else "What is the capital of France?").split())
+    assert prompt == words + (5 if provider == "anthropic" else 0)
+    assert completion > 0
+    passed.add((face, provider, feature, mode))
+
+
+def test_tool_results_go_back(dialects, mock):
+    tools = [{"name": "weather", "input_schema": SCHEMA}]
+    turns = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Rome"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "sun"}]},
+    ]
+    messages_client(dialects).messages.create(model="openai", max_tokens=9, messages=turns, tools=tools)
+    sent = seen(mock)["messages"]
+    assert json.loads(sent[1]["tool_calls"][0]["function"]["arguments"]) == {"city": "Rome"}
+    assert sent[2] == {"role": "tool", "tool_call_id": "toolu_1", "content": "sun"}
+
+
+def test_the_cache_answers_in_the_callers_dialect(dialects):
+    client = messages_client(dialects)
+    for provider in PROVIDERS:
+        asked = dict(model=provider, max_tokens=50, messages=[{"role": "user", "content": f"cache {provider} {dialects.url}"}])
+        first = client.messages.with_raw_response.create(**asked)
+        again = client.messages.with_raw_response.create(**asked)
+        assert [one.headers["x-ringside-cache"] for one in (first, again)] == ["miss", "exact"]
+        one, two = typed(Message, first.parse()), typed(Message, again.parse())
+        assert one.content == two.content and two.stop_reason == "end_turn"
+        with client.messages.stream(**asked) as stream:
+            assert typed(Message, stream.get_final_message()).content[0].text == one.content[0].text
+        chat = dialects.client().chat.completions.with_raw_response.create(**asked)
+        assert chat.headers["x-ringside-cache"] == "miss"
+
+
+def test_counting_tokens(dialects):
+    client = messages_client(dialects)
+    asked = dict(messages=[{"role": "user", "content": "three words here"}])
+    assert client.messages.count_tokens(model="anthropic", **asked).input_tokens == 3
+    with pytest.raises(anthropic.BadRequestError, match="counting of tokens"):
+        client.messages.count_tokens(model="openai", **asked)
+
+
+def test_what_has_no_place_is_refused_by_name_or_dropped_and_named(dialects, mock):
+    asked = dict(messages=[{"role": "user", "content": "x"}], seed=7)
+    client = dialects.client()
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="anthropic", **asked)
+    assert caught.value.param == "seed" and caught.value.code == "untranslatable"
+    raw = client.chat.completions.with_raw_response.create(model="dropping", **asked)
+    assert raw.headers["x-ringside-dropped"] == "seed" and "seed" not in seen(mock)
+    with pytest.raises(anthropic.BadRequestError, match="top_k"):
+        messages_client(dialects).messages.create(model="openai", max_tokens=9, extra_body={"top_k": 3}, messages=asked["messages"])
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_errors_are_the_callers_own(dialects, provider):
+    ask = lambda text: messages_client(dialects).messages.create(
+        model=provider, max_tokens=9, messages=[{"role": "user", "content": text}])
+    with pytest.raises(anthropic.BadRequestError):
+        ask("[[mock status=400]]")
+    with pytest.raises(anthropic.InternalServerError) as caught:
+        ask("[[mock status=500]]")
+    assert caught.value.body["type"] == "error" and caught.value.request_id
+    with pytest.raises(openai.InternalServerError) as caught:
+        dialects.client().chat.completions.create(
+            model=provider, messages=[{"role": "user", "content": "[[mock status=500]]"}])
+    assert caught.value.body["message"]
+    with pytest.raises(anthropic.AuthenticationError):
+        messages_client(dialects, api_key="wrong").messages.create(model=provider, max_tokens=9, messages=[{"role": "user", "content": "x"}])
+    with pytest.raises(anthropic.NotFoundError):
+        messages_client(dialects).messages.create(model="nope", max_tokens=9, messages=[{"role": "user", "content": "x"}])
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("how", ["hangup=mid", "truncate", "error-event"])
+def test_a_stream_that_breaks_is_an_error(dialects, provider, how):
+    turns = [{"role": "user", "content": f"[[mock {how} tokens=40]]"}]
+    with pytest.raises(anthropic.APIError):
+        with messages_client(dialects).messages.stream(model=provider, max_tokens=9, messages=turns) as stream:
+            stream.get_final_message()
+    with pytest.raises(openai.APIError):
+        for _ in dialects.client().chat.completions.create(model=provider, messages=turns, stream=True):
+            pass
+
+
+def test_the_page_shows_what_passed():
+    rows = ["| application speaks | provider speaks | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
+    for face in FACES:
+        for provider in PROVIDERS:
+            cells = [", ".join(mode for mode in MODES if (face, provider, feature, mode) in passed) or "no" for feature in FEATURES]
+            rows.append(f"| {face} | {provider} | " + " | ".join(cells) + " |")
+    table = "\n".join(rows)
+    before, rest = PAGE.read_text().split("<!-- matrix -->\n")[0], PAGE.read_text().split("<!-- matrix end -->")[1]
+    page = f"{before}<!-- matrix -->\n{table}\n<!-- matrix end -->{rest}"
+    if os.environ.get("MATRIX") == "write":
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page
