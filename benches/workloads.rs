@@ -1,7 +1,9 @@
 //! What the benches and the instruction count run: pure pieces of a request's way, each as a closure.
 
 use ringside::api::chat::read_chat;
+use ringside::api::face::{About, DEFAULT};
 use ringside::api::json::Scratch;
+use ringside::api::neutral::Losses;
 use ringside::cache::answer::{Answer, StreamReader};
 use ringside::cache::entry::HashSecret;
 use ringside::cache::verify::features::compare;
@@ -14,7 +16,9 @@ use ringside::embedding::table::StaticTable;
 use ringside::http::chunked::ChunkDecoder;
 use ringside::http::head::parse_request_head;
 use ringside::http::limits::HeadLimits;
+use ringside::providers::provider;
 use ringside::relay::stream::StreamRelay;
+use ringside::relay::{NeutralRelay, translate};
 use ringside::routing::fleet::{Asked, Fleet, Member};
 use ringside::routing::health::Outcome;
 use ringside::routing::measure::Series;
@@ -41,6 +45,7 @@ fn workload(name: impl Into<String>, run: impl FnMut() + 'static) -> Workload {
 pub fn all(vectors_max: usize) -> Vec<Workload> {
     let mut all = http();
     all.extend(api());
+    all.extend(translations());
     all.extend(cache());
     all.extend(routing());
     all.extend(semantic(vectors_max));
@@ -89,6 +94,52 @@ fn api() -> Vec<Workload> {
         }));
     }
     all
+}
+
+fn about() -> About {
+    About {
+        request_id: "r".into(),
+        created: 1,
+        wants_usage: true,
+    }
+}
+
+/// A chat of 2 KB and its answer, and an event of a stream, from OpenAI's dialect into Anthropic's and
+/// back: what a translation costs beside passing through.
+fn translations() -> Vec<Workload> {
+    let to = provider("anthropic").unwrap();
+    let face = DEFAULT;
+    let body = request(2_000);
+    let answer = format!(
+        r#"{{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{{"type":"text","text":"{}"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{{"input_tokens":19,"output_tokens":9}}}}"#,
+        "About two and a half hours. ".repeat(10)
+    );
+    let event = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"word \"}}\n\n".repeat(100);
+    let block = b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
+    let mut scratch = Scratch::default();
+    let mut relay = NeutralRelay::new(to.decoder(), Some(face.encoder(about())), None);
+    let (mut arrived, mut out) = (block.to_vec(), Vec::new());
+    relay.feed(&mut arrived, &mut out, &mut scratch).unwrap();
+    let (mut first, mut second) = (Scratch::default(), Scratch::default());
+    let mut written = Vec::new();
+    vec![
+        workload("translate/a chat of 2 KB", move || {
+            written.clear();
+            let mut losses = Losses::new(false);
+            let (losses, scratch, out) = (&mut losses, &mut first, &mut written);
+            translate::request(face, to, black_box(&body), "m", losses, scratch, out).unwrap();
+        }),
+        workload("translate/its answer", move || {
+            let body = black_box(answer.as_bytes());
+            black_box(translate::whole(face, to, 200, body, &about(), &mut second).unwrap());
+        }),
+        workload("translate/100 events together", move || {
+            arrived.clear();
+            arrived.extend_from_slice(&event);
+            out.clear();
+            relay.feed(&mut arrived, &mut out, &mut scratch).unwrap();
+        }),
+    ]
 }
 
 const ANSWER: &[u8] = br#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"About two and a half hours."},"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":9,"total_tokens":28}}"#;
