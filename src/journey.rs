@@ -36,7 +36,9 @@ use self::sharing::Boarded;
 use self::snapshot::{ModelRoute, Snapshot};
 use self::trip::Trip;
 use crate::admission::Grant;
+use crate::api::chat::ChatRequest;
 use crate::api::{self, NoOperation, Operation, models};
+use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::head::Method;
 use crate::listener::{Client, Request, Serve};
@@ -175,14 +177,26 @@ async fn chat(
     if trip.fell_back {
         cache.store_nothing();
     }
+    relay(core, attempted, &chat, (cache, lead), client, trip).await;
+    Ok(())
+}
+
+/// Moves an answer on to the client and into the cache.
+async fn relay(
+    core: &Rc<Core>,
+    attempted: Attempted,
+    chat: &ChatRequest,
+    (cache, lead): (CacheTrip, Option<Lead>),
+    client: &mut Client,
+    trip: &mut Trip,
+) {
     match attempted {
         Attempted::Whole(answer) => relaying::whole(core, answer, cache, lead, client, trip).await,
         Attempted::Stream(stream) => {
-            let inflow = Inflow::new(core, stream, face, &chat, cache, lead);
+            let inflow = Inflow::new(core, stream, trip.face, chat, cache, lead);
             relaying::stream(core, inflow, client, trip).await;
         }
     }
-    Ok(())
 }
 
 async fn list_models(

@@ -222,6 +222,7 @@ fn every_provider_and_policy_is_in_its_list() {
     // What policies are chosen by, and how it is tested.
     let no_policies = [
         "backoff",
+        "asked",
         "budget",
         "demand",
         "fleet",

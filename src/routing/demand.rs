@@ -200,86 +200,37 @@ mod tests {
 
     #[test]
     fn each_demand_has_its_reason() {
-        let names = |name: &str| vec![name.to_owned()];
-        let both = ["us".to_owned(), "eu".to_owned()];
-        let us = ["us".to_owned()];
-        let none = Demand::default;
-        let cases = [
-            (none(), None),
+        type Change = fn(&mut Demand<'_>);
+        let cases: [(Change, Option<Exclusion>); 10] = [
+            (|_| {}, None),
+            (|one| one.tools = true, None),
+            (|one| one.images = true, Some(Exclusion::Vision)),
+            (|one| one.tokens = 1000, None),
+            (|one| one.tokens = 1001, Some(Exclusion::Context)),
+            (|one| one.no_collection = true, Some(Exclusion::Tags)),
+            (|one| one.only = vec!["azure-eu".into()], None),
+            (|one| one.only = vec!["azure-eu/gpt-4o".into()], None),
             (
-                Demand {
-                    tools: true,
-                    ..none()
-                },
-                None,
-            ),
-            (
-                Demand {
-                    images: true,
-                    ..none()
-                },
-                Some(Exclusion::Vision),
-            ),
-            (
-                Demand {
-                    tokens: 1000,
-                    ..none()
-                },
-                None,
-            ),
-            (
-                Demand {
-                    tokens: 1001,
-                    ..none()
-                },
-                Some(Exclusion::Context),
-            ),
-            (
-                Demand {
-                    key_regions: &both,
-                    regions: us.to_vec(),
-                    ..none()
-                },
-                Some(Exclusion::Region),
-            ),
-            (
-                Demand {
-                    no_collection: true,
-                    ..none()
-                },
-                Some(Exclusion::Tags),
-            ),
-            (
-                Demand {
-                    only: names("azure-eu"),
-                    ..none()
-                },
-                None,
-            ),
-            (
-                Demand {
-                    only: names("azure-eu/gpt-4o"),
-                    ..none()
-                },
-                None,
-            ),
-            (
-                Demand {
-                    only: names("gpt-4o"),
-                    ..none()
-                },
+                |one| one.only = vec!["gpt-4o".into()],
                 Some(Exclusion::NotNamed),
             ),
             (
-                Demand {
-                    ignored: names("azure-eu"),
-                    ..none()
-                },
+                |one| one.ignored = vec!["azure-eu".into()],
                 Some(Exclusion::Ignored),
             ),
         ];
-        for (demand, wanted) in cases {
+        for (change, wanted) in cases {
+            let mut demand = Demand::default();
+            change(&mut demand);
             assert_eq!(exclusion(&target(), &demand), wanted, "{demand:?}");
         }
+        // A caller cannot widen what its key allows.
+        let both = ["us".to_owned(), "eu".to_owned()];
+        let demand = Demand {
+            key_regions: &both,
+            regions: vec!["us".into()],
+            ..Demand::default()
+        };
+        assert_eq!(exclusion(&target(), &demand), Some(Exclusion::Region));
     }
 }

@@ -3,6 +3,7 @@
 //! The journey and the simulation use it alike: [`Fleet::route`], then for each target
 //! [`Fleet::may_try`], [`Fleet::begin`], [`Fleet::end`].
 
+pub use super::asked::Asked;
 use super::budget::Budget;
 use super::health::{Health, Outcome, Phase};
 use super::lanes::{Lanes, Pass, Why};
@@ -48,33 +49,6 @@ impl Target {
             outstanding: 0,
             chosen_us: 0,
         }
-    }
-}
-
-/// What a route was chosen by.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'c> {
-    /// The number drawn for the request.
-    pub random: u64,
-    /// Hash of who asks.
-    pub asker: Option<u64>,
-    /// The series that the request's latency belongs to.
-    pub series: Series,
-    /// Members that may not be asked, a bit each.
-    pub excluded: u32,
-    /// What the request is estimated to cost at each member, if the policy reads costs.
-    pub costs_nanousd: &'c [Option<u64>],
-}
-
-impl Asked<'_> {
-    /// Whether the member in place `at` may be asked.
-    #[must_use]
-    pub fn admits(&self, at: usize) -> bool {
-        self.excluded
-            & 1_u32
-                .checked_shl(u32::try_from(at).unwrap_or(u32::MAX))
-                .unwrap_or(0)
-            == 0
     }
 }
 

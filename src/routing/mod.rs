@@ -4,6 +4,7 @@
 //! since a core's start, random numbers are handed in, and so a test can run it by a virtual clock.
 //! `fleet.rs` holds a core's state of all targets; policies see plain values.
 
+pub mod asked;
 pub mod backoff;
 pub mod budget;
 mod cheapest;
