@@ -227,6 +227,7 @@ fn every_provider_and_policy_is_in_its_list() {
         "demand",
         "fleet",
         "health",
+        "hedge",
         "lanes",
         "measure",
         "rate",
@@ -234,6 +235,7 @@ fn every_provider_and_policy_is_in_its_list() {
         "simulation",
         "simulation_tests",
         "tier",
+        "tail",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (folder, list) in listed {

@@ -32,7 +32,7 @@ pub const SIZE_CLASS_BYTES: [usize; SIZE_CLASSES - 1] = [2 * 1024, 16 * 1024, 12
 const QUANTILE_EVERY_US: u64 = 5_000;
 
 /// What a latency is the latency of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Series {
     /// From a request for a stream to the first bytes of its body, connecting left out.
     FirstToken,

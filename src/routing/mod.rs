@@ -11,6 +11,7 @@ mod cheapest;
 pub mod demand;
 pub mod fleet;
 pub mod health;
+pub mod hedge;
 pub mod lanes;
 mod least_latency;
 mod least_outstanding;
@@ -26,6 +27,7 @@ mod simulation_tests;
 mod sticky;
 mod throughput;
 mod tier;
+pub mod tail;
 mod weighted;
 
 use arrayvec::ArrayVec;

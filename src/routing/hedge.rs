@@ -1,0 +1,235 @@
+//! When a request that waits is worth a second one elsewhere, and what may be spent on that. It must not
+//! know how either is sent.
+//!
+//! A core's own, like the fleet: what is learned here is learned by each core.
+
+use super::measure::Series;
+use super::tail::Tail;
+use std::collections::HashMap;
+
+/// A request that has taken so many times the median is late, whatever the quantile says: where as many
+/// answers are slow as the quantile leaves out, it may lie among them.
+pub const LATE_FACTOR: u64 = 3;
+
+/// Samples that must lie beyond the quantile before it is believed.
+const SAMPLES_BEYOND: f64 = 2.0;
+
+/// How often what was earned and spent is halved, in microseconds: what is not used is lost, so that no
+/// burst follows a quiet time.
+const HALVE_EVERY_US: u64 = 60_000_000;
+
+/// When to hedge and for how much.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// Quantile of the target's latency after which a request is late.
+    pub quantile: f64,
+    /// Tokens that may be spent on hedges, as a share of all that were bought.
+    pub share_max: f64,
+}
+
+/// What a core knows for hedging.
+#[derive(Debug, Default)]
+pub struct Hedges {
+    tails: HashMap<(usize, Series), Box<Tail>, foldhash::fast::RandomState>,
+    budgets: HashMap<usize, Budget, foldhash::fast::RandomState>,
+}
+
+/// Tokens of one model.
+#[derive(Debug, Clone, Copy, Default)]
+struct Budget {
+    bought: u64,
+    requests: u64,
+    spent: u64,
+    halved_us: u64,
+}
+
+impl Hedges {
+    /// Records what a target took; for one that was outrun, what it had taken by then.
+    pub fn measure(&mut self, slot: usize, series: Series, latency_us: u64, now_us: u64) {
+        let tail = self.tails.entry((slot, series)).or_default();
+        tail.record(latency_us, now_us);
+    }
+
+    /// After how many microseconds a request at this target is late; `None` while too little is known.
+    #[must_use]
+    pub fn late_after_us(&self, slot: usize, series: Series, rule: &Rule) -> Option<u64> {
+        let tail = self.tails.get(&(slot, series))?;
+        if f64::from(tail.count()) * (1.0 - rule.quantile) < SAMPLES_BEYOND {
+            return None;
+        }
+        let late_us = tail.quantile_us(rule.quantile)?;
+        Some(late_us.min(LATE_FACTOR * tail.quantile_us(0.5)?))
+    }
+
+    /// A request of the model in this place bought so many tokens.
+    pub fn earn(&mut self, model: usize, tokens: u64, now_us: u64) {
+        let budget = self.budgets.entry(model).or_default();
+        budget.age(now_us);
+        budget.bought += tokens;
+        budget.requests += 1;
+    }
+
+    /// Pays for a hedge of a request with `input` tokens: a stream that is outrun has sent nothing, so
+    /// costs its input; a whole answer may be nearly there, so costs as much as others do. Says for how
+    /// many tokens, an estimate; `None` when that is more than may be spent.
+    pub fn spend(
+        &mut self,
+        model: usize,
+        input: u64,
+        series: Series,
+        rule: &Rule,
+        now_us: u64,
+    ) -> Option<u64> {
+        let budget = self.budgets.get_mut(&model)?;
+        budget.age(now_us);
+        let mean = budget.bought / budget.requests.max(1);
+        let cost = match series {
+            Series::FirstToken => input,
+            _ => mean.max(input),
+        };
+        // Counts of tokens stay far below 2^53.
+        #[allow(clippy::cast_precision_loss)]
+        let may = (budget.spent + cost) as f64 <= budget.bought as f64 * rule.share_max;
+        may.then(|| {
+            budget.spent += cost;
+            cost
+        })
+    }
+}
+
+impl Budget {
+    fn age(&mut self, now_us: u64) {
+        let times = now_us.saturating_sub(self.halved_us) / HALVE_EVERY_US;
+        if times > 0 {
+            let shift = u32::try_from(times).unwrap_or(63).min(63);
+            self.bought >>= shift;
+            self.requests >>= shift;
+            // Rounded up: rounding must not make room.
+            self.spent = self.spent.div_ceil(1 << shift);
+            self.halved_us += times * HALVE_EVERY_US;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{fraction, mix};
+    use super::*;
+
+    const RULE: Rule = Rule {
+        quantile: 0.95,
+        share_max: 0.02,
+    };
+    const SERIES: Series = Series::FirstToken;
+
+    #[test]
+    fn nothing_is_late_before_enough_is_known_and_then_what_is_beyond_the_quantile() {
+        let mut hedges = Hedges::default();
+        assert_eq!(hedges.late_after_us(1, SERIES, &RULE), None);
+        for at in 0..39 {
+            hedges.measure(1, SERIES, 10_000 + 100 * at, at);
+            assert_eq!(hedges.late_after_us(1, SERIES, &RULE), None);
+        }
+        hedges.measure(1, SERIES, 10_000, 39);
+        let late_us = hedges.late_after_us(1, SERIES, &RULE).unwrap();
+        assert!((13_600..14_700).contains(&late_us), "{late_us}");
+        assert_eq!(hedges.late_after_us(2, SERIES, &RULE), None);
+        assert_eq!(hedges.late_after_us(1, Series::Whole(0), &RULE), None);
+    }
+
+    #[test]
+    fn where_as_many_are_slow_as_the_quantile_leaves_out_they_are_late_all_the_same() {
+        for slow in [3, 4, 5, 6, 10, 20] {
+            let mut hedges = Hedges::default();
+            for at in 0..1000 {
+                let latency_us = if at % 100 < slow { 1_000_000 } else { 50_000 };
+                hedges.measure(1, SERIES, latency_us, at);
+            }
+            let late_us = hedges.late_after_us(1, SERIES, &RULE).unwrap();
+            assert!((50_000..=160_000).contains(&late_us), "{slow} %: {late_us}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_spent_than_the_share_of_what_was_bought_whatever_the_traffic() {
+        for seed in 0..50 {
+            let mut hedges = Hedges::default();
+            let (mut bought, mut spent, mut now_us) = (0, 0, 0);
+            for step in 0..5000 {
+                let draw = mix(seed, step);
+                // Busy and quiet times, small and large requests.
+                now_us += if draw % 97 == 0 {
+                    200_000_000
+                } else {
+                    draw % 50_000
+                };
+                let (input, output) = (draw % 3000, mix(draw, 1) % 500);
+                let series = if draw % 3 == 0 {
+                    Series::Whole(0)
+                } else {
+                    SERIES
+                };
+                spent += hedges.spend(1, input, series, &RULE, now_us).unwrap_or(0);
+                hedges.earn(1, input + output, now_us);
+                bought += input + output;
+                assert!(
+                    spent as f64 <= bought as f64 * RULE.share_max,
+                    "seed {seed}, step {step}"
+                );
+            }
+            assert!(
+                spent as f64 > bought as f64 * 0.005,
+                "seed {seed}: hardly any"
+            );
+        }
+    }
+
+    /// Median of 50 ms, one in twenty 20 times slower: what of the wishes the budget grants, by how much
+    /// of a request's tokens is its input, and what the tail looks like then.
+    #[test]
+    fn the_tail_is_cut_where_input_is_a_small_part_of_what_is_bought() {
+        let p99_us = |share_max: f64, input: u64, output: u64, seed: u64| {
+            let (mut hedges, rule) = (Hedges::default(), Rule { share_max, ..RULE });
+            let draw = |salt: u64| {
+                let jitter = 45_000.0 + 10_000.0 * fraction(mix(seed, salt));
+                let slow = fraction(mix(seed, salt + 1)) <= 0.05;
+                if slow { 20.0 * jitter } else { jitter }
+            };
+            let mut times = Vec::new();
+            let (mut spent, mut bought) = (0, 0);
+            for at in 0..20_000 {
+                let now_us = at * 10_000;
+                let mut time_us = draw(4 * at) as u64;
+                if let Some(late_us) = hedges.late_after_us(1, SERIES, &rule)
+                    && time_us > late_us
+                    && let Some(cost) = hedges.spend(1, input, SERIES, &rule, now_us)
+                {
+                    spent += cost;
+                    time_us = time_us.min(late_us + draw(4 * at + 2) as u64);
+                }
+                hedges.measure(1, SERIES, time_us, now_us);
+                hedges.earn(1, input + output, now_us);
+                bought += input + output;
+                times.push(time_us);
+            }
+            times.sort_unstable();
+            (times[times.len() * 99 / 100], spent as f64 / bought as f64)
+        };
+        for (name, input, output, reaches) in [
+            ("input 20 %", 100, 400, true),
+            ("input 33 %", 100, 200, true),
+            ("input 90 %", 900, 100, false),
+        ] {
+            for seed in 0..5 {
+                let (without_us, _) = p99_us(0.0, input, output, seed);
+                let (with_us, share) = p99_us(0.02, input, output, seed);
+                let ratio = with_us as f64 / without_us as f64;
+                println!(
+                    "{name}: p99 {with_us} µs against {without_us} µs, {ratio:.3}; spent {share:.4}"
+                );
+                assert!(share <= 0.02);
+                assert_eq!(ratio <= 0.4, reaches, "{name}, seed {seed}: {ratio}");
+            }
+        }
+    }
+}
