@@ -12,6 +12,7 @@ mod counting;
 mod embeddings;
 pub mod explain;
 mod failure;
+mod hedging;
 mod inflow;
 mod intent;
 mod patience;
@@ -160,6 +161,8 @@ async fn chat(
         passed_headers: attempt::passed_headers(headers, face, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
         patience: Patience::new(headers, route, trip.started_at)?,
+        // What has an effect beyond its answer is not asked for twice.
+        may_hedge: !chat.stores && headers.get("idempotency-key").is_none(),
         fallbacks: find_fallbacks(snapshot, route, grant),
         steer,
     };

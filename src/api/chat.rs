@@ -19,6 +19,8 @@ pub struct ChatRequest {
     pub stream: bool,
     /// Whether the client asked for the usage event of a stream.
     pub wants_usage: bool,
+    /// Whether the provider is to keep the answer: the request has an effect beyond its answer.
+    pub stores: bool,
     /// The edit that asks the provider for usage; `None` when the body already does, or is no stream.
     pub usage_edit: Option<Edit>,
     /// How large it is and what it needs.
@@ -86,6 +88,7 @@ fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, Stre
         model_range: top.model_range,
         stream,
         wants_usage: false,
+        stores: top.store.and_then(|at| document.boolean(at)) == Some(true),
         usage_edit: None,
         shape: Shape {
             streams: stream,
@@ -105,6 +108,7 @@ pub(super) struct Top {
     messages: Option<usize>,
     shape: Shape,
     steering: Option<Box<Steering>>,
+    store: Option<usize>,
     stream_options: StreamOptions,
 }
 
@@ -117,7 +121,8 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
     let mut shape = Shape::default();
     let mut steering: Option<Box<Steering>> = None;
     let mut seen: Vec<&str> = Vec::with_capacity(16);
-    let (mut model, mut stream, mut messages, mut stream_options) = (None, None, None, None);
+    let (mut model, mut stream, mut messages, mut store) = (None, None, None, None);
+    let mut stream_options = None;
     for (key, value) in fields {
         if seen.contains(&key) {
             return Err(invalid(
@@ -131,6 +136,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
             "model" => model = Some(value),
             "stream" => stream = Some(value),
             "messages" => messages = Some(value),
+            "store" => store = Some(value),
             "stream_options" => {
                 stream_options = document.offset_of(key).map(|offset| (offset, value));
             }
@@ -156,6 +162,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
         messages,
         shape,
         steering,
+        store,
         stream_options,
     })
 }

@@ -65,6 +65,12 @@ pub(super) const RETRIES: u32 = 0;
 pub(super) const STREAM_HOLD: Duration = Duration::ZERO;
 /// An answer past its time may be wrong by now: the user turns this on.
 pub(super) const STALE_IF_ERROR: Duration = Duration::ZERO;
+/// A second request is paid for: the user turns this on.
+pub(super) const HEDGE_ENABLED: bool = false;
+/// The slowest one in twenty: beyond it a second request is mostly answered first.
+pub(super) const HEDGE_QUANTILE: f64 = 0.95;
+/// Two tokens more in a hundred.
+pub(super) const HEDGE_SHARE_MAX: f64 = 0.02;
 /// Name of the embedding model in this process, as on Hugging Face.
 pub(super) const LOCAL_MODEL: &str = "all-MiniLM-L6-v2";
 

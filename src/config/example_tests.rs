@@ -140,8 +140,8 @@ fn example_has_every_key() {
         }
     }
     // Root, 8 single sections, 1 provider, 3 models with 1 target each, 1 of them with
-    // fallbacks, 2 keys, 2 prices, 1 of them with a tier.
-    assert_eq!(sections, 22);
+    // fallbacks and hedges, 2 keys, 2 prices, 1 of them with a tier.
+    assert_eq!(sections, 23);
 }
 
 #[test]

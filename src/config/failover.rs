@@ -2,7 +2,7 @@
 //!
 //! It must not know the rest of that section (`lists.rs`).
 
-use super::model::{Failover, Fallback};
+use super::model::{Failover, Fallback, Hedge};
 use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
 use super::{defaults, limits};
@@ -26,7 +26,36 @@ pub(super) fn failover<'a>(
             &limits::STALE_IF_ERROR,
         ),
         fallback: fallback(section.section("fallback"), own_name, named),
+        hedge: hedge(section.section("hedge")),
     }
+}
+
+fn hedge(mut section: Section<'_>) -> Hedge {
+    let hedge = Hedge {
+        enabled: section.flag("enabled", defaults::HEDGE_ENABLED),
+        quantile: section
+            .read("quantile", |item| {
+                let remedy = "use a value such as 0.95: the slowest one in twenty is late";
+                within(item.fraction()?, 0.5, 0.999, "a quantile", remedy)
+            })
+            .unwrap_or(defaults::HEDGE_QUANTILE),
+        share_max: section
+            .read("share_max", |item| {
+                let remedy = "use a value such as 0.02: two per cent more tokens at most";
+                within(item.fraction()?, 0.0, 0.5, "a share", remedy)
+            })
+            .unwrap_or(defaults::HEDGE_SHARE_MAX),
+    };
+    section.finish();
+    hedge
+}
+
+fn within(value: f64, min: f64, max: f64, what: &str, remedy: &str) -> Result<f64, Complaint> {
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    let what = format!("`{value}` is not {what} from {min} to {max}");
+    Err(Complaint::new(what, remedy))
 }
 
 fn fallback<'a>(mut section: Section<'a>, own_name: &str, named: &mut Named<'a>) -> Fallback {

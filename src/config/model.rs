@@ -196,6 +196,19 @@ pub struct Failover {
     pub stale_if_error: Duration,
     /// Models to ask instead when a request is refused for its content.
     pub fallback: Fallback,
+    /// Second requests for those that are late.
+    pub hedge: Hedge,
+}
+
+/// `[models.hedge]`
+#[derive(Debug, Clone, Copy)]
+pub struct Hedge {
+    /// False sends each request to one target at a time.
+    pub enabled: bool,
+    /// Quantile of a target's latency after which a request is late.
+    pub quantile: f64,
+    /// Tokens that second requests may cost, as a share of those bought.
+    pub share_max: f64,
 }
 
 /// `[models.fallback]`: names of models.

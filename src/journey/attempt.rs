@@ -4,15 +4,15 @@
 //! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
 //! `asking.rs`.
 
-use super::asking::{Asking, ReplyHead, Spent};
+use super::asking::{Asking, ReplyHead};
 use super::core::Core;
 use super::failure::{self, Failed};
+use super::hedging::{self, Entrant, Hedging};
 use super::patience::Patience;
 use super::select::{Draw, Steer};
 use super::snapshot::{ModelRoute, RemoteSite, Site};
 use super::trip::Trip;
 use super::underway::{self, Turn, Underway};
-use super::watch::Watch;
 use crate::api::face::Face;
 use crate::api::refusal::Refusal;
 use crate::api::splice::Edit;
@@ -24,13 +24,14 @@ use crate::providers::Call;
 use crate::relay::NeutralRelay;
 use crate::routing::backoff;
 use crate::routing::fleet::Member;
+use crate::routing::hedge::Rule;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, before};
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::{Name, ids};
 use crate::upstream::Reply;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct Plan<'p> {
     pub asker: Option<u64>,
     /// How long it may take.
     pub patience: Patience,
+    /// A second request for the same does no harm.
+    pub may_hedge: bool,
     /// Models for what is refused for its content.
     pub fallbacks: Fallbacks<'p>,
     /// How targets are chosen.
@@ -120,6 +123,21 @@ impl<'s> Fallbacks<'s> {
 }
 
 impl Plan<'_> {
+    /// How it is hedged at a model.
+    fn hedging(&self, route: &ModelRoute) -> Option<Hedging> {
+        let hedge = &route.failover.hedge;
+        (hedge.enabled && self.may_hedge && route.members.len() > 1).then(|| Hedging {
+            model: route.slot,
+            name: route.name,
+            rule: Rule {
+                quantile: hedge.quantile,
+                share_max: hedge.share_max,
+            },
+            input: hedging::estimated_input(self.body.len()),
+            series: self.series(),
+        })
+    }
+
     /// What its latency is compared with.
     pub fn series(&self) -> Series {
         Series::of_request(self.streams, self.body.len())
@@ -262,30 +280,44 @@ impl Search<'_, '_> {
             is_new: self.round == 0 && !trip.fell_back,
         };
         let order = underway::order(core, route, &plan.steer, &draw, &mut trip.route);
-        for at in order.into_iter().map(usize::from) {
-            let (Some(target), Some(member)) = (route.targets.get(at), route.members.get(at))
-            else {
+        let hedging = plan.hedging(route);
+        if let Some(hedging) = hedging {
+            trip.hedge_earns = Some((hedging.model, hedging.input));
+        }
+        let mut asked = 0_u32;
+        for (nth, at) in order.iter().map(|at| usize::from(*at)).enumerate() {
+            if asked & (1 << at) != 0 {
+                continue;
+            }
+            let Some(member) = route.members.get(at) else {
                 continue;
             };
-            let Site::Remote(site) = &target.site else {
-                self.last = Some(failure::not_a_chat_model(target));
+            let Some(asking) = asking(core, plan, route, at) else {
+                self.last = route.targets.get(at).map(failure::not_a_chat_model);
                 continue;
             };
+            let first = Entrant { asking, member };
             // Once, and again as long as it has a key that is not set aside.
             while self.may_try(member, trip) {
                 if trip.attempts == 0 {
                     trip.stage_done(core, Stage::Route);
                 }
-                trip.target = Some(target.label);
-                let asking = Asking {
-                    core,
-                    target,
-                    site,
-                    plan,
-                    hold: route.failover.stream_hold,
-                    measures_rate: plan.steer.policy.unwrap_or(route.policy).reads_rates(),
+                trip.target = Some(first.asking.target.label);
+                let mut second_at = None;
+                let rest = order.get(nth + 1..).unwrap_or_default();
+                let second = || {
+                    let found = self.second(route, rest, asked)?;
+                    second_at = Some(found.0);
+                    Some(found.1)
                 };
-                let failed = match self.ask(&asking, member, trip).await {
+                let raced = hedging::ask(core, &self.client, &first, hedging, second, trip).await;
+                asked |= second_at
+                    .filter(|_| raced.second_asked)
+                    .map_or(0, |at| 1 << at);
+                if let Some(failed) = raced.second_failed {
+                    self.note(failed, trip);
+                }
+                let failed = match raced.outcome {
                     Ok(attempted) => return Some(attempted),
                     Err(failed) => failed,
                 };
@@ -302,24 +334,20 @@ impl Search<'_, '_> {
         None
     }
 
-    async fn ask(
-        &self,
-        asking: &Asking<'_>,
-        member: &Member,
-        trip: &mut Trip,
-    ) -> Result<Attempted, Failed> {
-        let underway = Underway::begin(self.core, asking.target.label, member);
-        let mut watch = Watch {
-            client: &self.client,
-            is_outrun: &Cell::new(false),
-        };
-        let mut spent = Spent::default();
-        let outcome = asking.attempt(underway, &mut watch, &mut spent).await;
-        trip.attempts += spent.attempts;
-        trip.waited += spent.waited;
-        trip.first_byte = spent.first_byte.or(trip.first_byte);
-        trip.dropped = spent.dropped;
-        outcome
+    /// The next target that a late request may be sent to as well: a healthy one.
+    fn second<'s>(
+        &'s self,
+        route: &'s ModelRoute,
+        rest: &[u8],
+        asked: u32,
+    ) -> Option<(usize, Entrant<'s>)> {
+        let places = rest.iter().map(|at| usize::from(*at));
+        places.filter(|at| asked & (1 << at) == 0).find_map(|at| {
+            let member = route.members.get(at)?;
+            let is_fit = underway::may_hedge(self.core, member);
+            let asking = asking(self.core, self.plan, route, at).filter(|_| is_fit)?;
+            Some((at, Entrant { asking, member }))
+        })
     }
 
     /// Whether the target may be asked (again).
@@ -403,6 +431,27 @@ impl Search<'_, '_> {
         trip.target = Some(before.2);
         attempted
     }
+}
+
+/// How the target in this place of a model is asked; `None` for the model in this process.
+fn asking<'s>(
+    core: &'s Core,
+    plan: &'s Plan<'s>,
+    route: &'s ModelRoute,
+    at: usize,
+) -> Option<Asking<'s>> {
+    let target = route.targets.get(at)?;
+    let Site::Remote(site) = &target.site else {
+        return None;
+    };
+    Some(Asking {
+        core,
+        target,
+        site,
+        plan,
+        hold: route.failover.stream_hold,
+        measures_rate: plan.steer.policy.unwrap_or(route.policy).reads_rates(),
+    })
 }
 
 /// What the client gets when no target answered.

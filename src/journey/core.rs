@@ -7,6 +7,7 @@ use crate::cache::{Flights, Semantic, Store};
 use crate::embedding::Workshop;
 use crate::listener::Drain;
 use crate::routing::fleet::Fleet;
+use crate::routing::hedge::Hedges;
 use crate::runtime::clock;
 use crate::telemetry::metrics::CoreMetrics;
 use crate::telemetry::notice::LogLine;
@@ -60,6 +61,8 @@ pub struct Core {
     pub fleet: Rc<RefCell<Fleet>>,
     /// Streams that go on without the connection that began them.
     pub unattended: Cell<usize>,
+    /// Tails of the targets of models that are hedged, and what may be spent.
+    pub hedges: RefCell<Hedges>,
     born_at: Instant,
     snapshot: RefCell<HeldSnapshot>,
 }
@@ -90,6 +93,7 @@ impl Core {
             drain: Rc::default(),
             fleet: Rc::default(),
             unattended: Cell::default(),
+            hedges: RefCell::default(),
             born_at: clock::now(),
             snapshot: RefCell::new(HeldSnapshot { source, current }),
         }

@@ -46,6 +46,7 @@ pub async fn serve(
         patience: Patience::new(headers, route, trip.started_at)?,
         fallbacks: attempt::Fallbacks::default(),
         steer: Steer::new(snapshot, grant, headers, &asked.shape)?,
+        may_hedge: false,
     };
     if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
         let mut out = buffer::take(512 + answer.body.len());

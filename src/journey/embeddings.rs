@@ -54,6 +54,7 @@ pub async fn serve(
         passed_headers: attempt::passed_headers(&request.head.headers, trip.face, &trip.request_id),
         asker: attempt::asker(&request.head.headers, trip.key),
         patience: Patience::new(&request.head.headers, route, trip.started_at)?,
+        may_hedge: false,
         // Vectors of another model cannot be compared with those of this one.
         fallbacks: Fallbacks::default(),
         steer: Steer::new(snapshot, grant, &request.head.headers, &Shape::default())?,

@@ -51,6 +51,9 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Clie
     if let Some(nanousd) = trip.bill.paid_nanousd() {
         encode::header_u64(out, "x-ringside-cost-nanousd", nanousd);
     }
+    if let Some(hedged) = trip.hedged {
+        encode::header(out, "x-ringside-hedged", hedged.name().as_bytes());
+    }
     let overhead_us = u64::try_from(trip.overhead().as_micros()).unwrap_or(u64::MAX);
     encode::header_u64(out, "x-ringside-overhead-us", overhead_us);
     if client.says_close() {

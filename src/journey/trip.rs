@@ -12,6 +12,26 @@ use crate::telemetry::notice::{LogLine, TargetNotice};
 use crate::telemetry::{Name, ids};
 use std::time::{Duration, Instant};
 
+/// What came of a second request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hedged {
+    /// It answered first.
+    Won,
+    /// The first target answered first.
+    Lost,
+}
+
+impl Hedged {
+    /// Value in header, metrics and log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// One trip.
 pub struct Trip {
     /// Id, echoed to the client.
@@ -38,6 +58,12 @@ pub struct Trip {
     pub cache_entry: Option<(u128, Duration)>,
     /// Upstream attempts made.
     pub attempts: u32,
+    /// The place of a model that is hedged, and an estimate of this request's input in tokens.
+    pub hedge_earns: Option<(usize, u64)>,
+    /// Tokens that the request which was not used may have cost, an estimate.
+    pub hedge_tokens: u64,
+    /// A second target was asked because the first was late: whether it came first.
+    pub hedged: Option<Hedged>,
     /// Another model than the one in the body was tried.
     pub fell_back: bool,
     /// What the client's SDK is told about trying again; `None` leaves it to what was attempted.
@@ -94,6 +120,9 @@ impl Trip {
             cache_why: None,
             cache_entry: None,
             attempts: 0,
+            hedge_earns: None,
+            hedge_tokens: 0,
+            hedged: None,
             fell_back: false,
             should_retry: None,
             face: face::DEFAULT,
@@ -167,6 +196,10 @@ impl Trip {
     pub fn end(mut self, core: &Core, logs_requests: bool) {
         let overhead = self.overhead();
         let duration = clock::now().saturating_duration_since(self.started_at);
+        if let Some((model, input)) = self.hedge_earns {
+            let mut hedges = core.hedges.borrow_mut();
+            hedges.earn(model, bought_tokens(self.bought, input), core.now_us());
+        }
         let mut metrics = core.metrics.borrow_mut();
         count(&mut metrics.requests, (self.operation, self.status));
         metrics.stage(Stage::Total, overhead);
@@ -193,6 +226,8 @@ impl Trip {
             stream: self.stream,
             cache: self.cache,
             attempts: self.attempts,
+            hedged: self.hedged.map(Hedged::name),
+            hedge_tokens: self.hedge_tokens,
             usage: usage(self.bought),
             cost_nanousd: self.bill.paid_nanousd(),
             cost_estimated: matches!(self.bill, Bill::Estimated(_)),
@@ -213,5 +248,14 @@ fn usage(bought: Bought) -> Option<Usage> {
     match bought {
         Bought::Reported(usage) => Some(usage),
         _ => None,
+    }
+}
+
+/// Tokens bought, by `estimate` where the provider did not say.
+fn bought_tokens(bought: Bought, estimate: u64) -> u64 {
+    match bought {
+        Bought::Reported(usage) | Bought::Estimated(usage) => usage.prompt + usage.completion,
+        Bought::Unknown => estimate,
+        Bought::Saved(_) | Bought::Nothing => 0,
     }
 }

@@ -72,6 +72,11 @@ pub fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
     may
 }
 
+/// Whether a second request for one that is late may be sent to a target.
+pub fn may_hedge(core: &Core, member: &Member) -> bool {
+    core.fleet.borrow_mut().may_hedge(member, core.now_us())
+}
+
 /// Whether the target has another key to try.
 pub fn has_free_key(core: &Core, member: &Member) -> bool {
     let now_us = core.now_us();

@@ -207,6 +207,12 @@ impl Fleet {
         self.budget.spend()
     }
 
+    /// Whether a second request for one that is late may be sent there.
+    pub fn may_hedge(&mut self, member: &Member, now_us: u64) -> bool {
+        let target = self.target(member);
+        target.health.phase(now_us) == Phase::Healthy && target.lanes.pass(now_us) == Pass::Free
+    }
+
     /// Whether an attempt may be made at a target that this request was sent to before: always paid for.
     pub fn may_repeat(&mut self, member: &Member, now_us: u64) -> bool {
         let health = &self.target(member).health;

@@ -25,9 +25,9 @@ mod simulation;
 #[cfg(test)]
 mod simulation_tests;
 mod sticky;
+pub mod tail;
 mod throughput;
 mod tier;
-pub mod tail;
 mod weighted;
 
 use arrayvec::ArrayVec;

@@ -35,6 +35,8 @@ pub enum IoFault {
     Kernel(io::ErrorKind),
     /// The TLS peer broke the protocol or could not be trusted.
     Tls,
+    /// The wait was cut short by the side that asked for it.
+    Interrupted(Interruption),
 }
 
 impl std::fmt::Display for IoFault {
@@ -44,6 +46,7 @@ impl std::fmt::Display for IoFault {
             Self::Closed => f.write_str("connection closed by peer"),
             Self::Kernel(kind) => write!(f, "{kind}"),
             Self::Tls => f.write_str("TLS error"),
+            Self::Interrupted(_) => f.write_str("interrupted"),
         }
     }
 }
@@ -166,6 +169,26 @@ impl Socket {
             .unwrap_or(Err(IoFault::Deadline))
     }
 
+    /// As [`Socket::fill`], unless an interruption comes first; nothing is lost then.
+    ///
+    /// # Errors
+    /// As [`Socket::fill`], or [`IoFault::Interrupted`].
+    pub async fn fill_unless(
+        &mut self,
+        into: &mut Vec<u8>,
+        by: Instant,
+        interrupt: &mut impl Interrupt,
+    ) -> Result<usize, IoFault> {
+        let filled = poll_fn(|cx| {
+            if let Poll::Ready(filled) = self.poll_fill(into, cx) {
+                return Poll::Ready(filled);
+            }
+            let why = std::task::ready!(interrupt.poll_interrupt(cx));
+            Poll::Ready(Err(IoFault::Interrupted(why)))
+        });
+        before(by, filled).await.unwrap_or(Err(IoFault::Deadline))
+    }
+
     /// As [`Socket::fill`], for one poll.
     pub fn poll_fill(
         &mut self,
@@ -230,16 +253,32 @@ impl Socket {
         bytes: Vec<u8>,
         by: Instant,
     ) -> (Result<(), IoFault>, Vec<u8>) {
+        self.write_all_unless(bytes, by, &mut Never).await
+    }
+
+    /// As [`Socket::write_all`]; an interruption ends the write in flight as its deadline would.
+    ///
+    /// # Errors
+    /// As [`Socket::write_all`], or [`IoFault::Interrupted`].
+    pub async fn write_all_unless(
+        &mut self,
+        bytes: Vec<u8>,
+        by: Instant,
+        interrupt: &mut impl Interrupt,
+    ) -> (Result<(), IoFault>, Vec<u8>) {
         let mut bytes = bytes;
         let mut sent = 0;
         while sent < bytes.len() {
             let end = bytes.len();
             let slice = bytes.slice(sent..end);
-            let (outcome, slice) = match &mut self.writer {
-                Writer::Tcp(half) => write_before(by, half, slice).await,
-                Writer::Unix(half) => write_before(by, half, slice).await,
+            let ((outcome, slice), interrupted) = match &mut self.writer {
+                Writer::Tcp(half) => write_before(by, half, slice, interrupt).await,
+                Writer::Unix(half) => write_before(by, half, slice, interrupt).await,
             };
             bytes = slice.into_inner();
+            if let Some(why) = interrupted {
+                return (Err(IoFault::Interrupted(why)), bytes);
+            }
             match outcome {
                 Ok(0) => return (Err(IoFault::Closed), bytes),
                 Ok(count) => sent += count,
@@ -359,25 +398,34 @@ async fn read_into(
     }
 }
 
-/// Writes; when `by` passes first the sending side is shut down, which makes the write in flight fail,
-/// and it is still awaited. (A canceller would cost a hash set's insertion and removal per write.)
+/// Writes; when `by` passes or an interruption comes first, the sending side is shut down, which makes the
+/// write in flight fail, and it is still awaited. (A canceller would cost a hash set's insertion and removal per write.)
 async fn write_before<S, B>(
     by: Instant,
     half: &mut OwnedWriteHalf<S>,
     bytes: B,
-) -> monoio::BufResult<usize, B>
+    interrupt: &mut impl Interrupt,
+) -> (monoio::BufResult<usize, B>, Option<Interruption>)
 where
     S: AsyncWriteRent,
     B: IoBuf,
 {
     let shared = Rc::clone(&half.0);
     let mut write = pin!(half.write(bytes));
-    if let Some(output) = before(by, write.as_mut()).await {
-        return output;
-    }
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(output) = write.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        interrupt.poll_interrupt(cx).map(Err)
+    });
+    let interrupted = match before(by, ended).await {
+        Some(Ok(output)) => return (output, None),
+        Some(Err(why)) => Some(why),
+        None => None,
+    };
     // Dropping a write half shuts the sending side down.
     drop(OwnedWriteHalf(shared));
-    write.await
+    (write.await, interrupted)
 }
 
 /// Why a wait was cut short by the side that asked for it.
@@ -389,6 +437,15 @@ pub enum Interruption {
     Drained,
     /// What is awaited is no longer needed: it came from elsewhere.
     Outrun,
+}
+
+/// Nothing cuts the wait short.
+pub struct Never;
+
+impl Interrupt for Never {
+    fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<Interruption> {
+        Poll::Pending
+    }
 }
 
 /// Something that may cut a wait short; polled beside the awaited operation on the same task.

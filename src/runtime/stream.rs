@@ -1,6 +1,6 @@
 //! A connection as the stations see it: plain or TLS, bytes in, bytes out.
 
-use super::io::{IoFault, Socket};
+use super::io::{Interrupt, IoFault, Never, Socket};
 use super::{buffer, tls::Session};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -27,12 +27,25 @@ impl Stream {
     /// # Errors
     /// [`IoFault::Deadline`], [`IoFault::Tls`] (the reason is in the log of the caller), or the kernel's error.
     pub async fn handshake(socket: Socket, session: Session, by: Instant) -> Result<Self, IoFault> {
+        Self::handshake_unless(socket, session, by, &mut Never).await
+    }
+
+    /// As [`Stream::handshake`], unless an interruption comes first.
+    ///
+    /// # Errors
+    /// As [`Stream::handshake`], or [`IoFault::Interrupted`].
+    pub async fn handshake_unless(
+        socket: Socket,
+        session: Session,
+        by: Instant,
+        interrupt: &mut impl Interrupt,
+    ) -> Result<Self, IoFault> {
         let mut stream = Self {
             socket,
             session: Some(Box::new(session)),
         };
         loop {
-            stream.flush_session(by).await?;
+            stream.flush_session(by, interrupt).await?;
             let Some(session) = &mut stream.session else {
                 return Ok(stream);
             };
@@ -40,7 +53,10 @@ impl Stream {
                 return Ok(stream);
             }
             let mut cipher = Vec::new();
-            let filled = stream.socket.fill(&mut cipher, by).await?;
+            let filled = stream
+                .socket
+                .fill_unless(&mut cipher, by, interrupt)
+                .await?;
             if filled == 0 {
                 return Err(IoFault::Closed);
             }
@@ -48,7 +64,7 @@ impl Stream {
             buffer::give(cipher);
             if let Err(fault) = took {
                 // The alert says to the peer what was wrong; best effort.
-                let _ = stream.flush_session(by).await;
+                let _ = stream.flush_session(by, interrupt).await;
                 return Err(fault);
             }
         }
@@ -152,20 +168,33 @@ impl Stream {
         bytes: Vec<u8>,
         by: Instant,
     ) -> (Result<(), IoFault>, Vec<u8>) {
+        self.write_all_unless(bytes, by, &mut Never).await
+    }
+
+    /// As [`Stream::write_all`]; an interruption ends the write in flight as its deadline would.
+    ///
+    /// # Errors
+    /// As [`Socket::write_all_unless`]; the connection must be closed then.
+    pub async fn write_all_unless(
+        &mut self,
+        bytes: Vec<u8>,
+        by: Instant,
+        interrupt: &mut impl Interrupt,
+    ) -> (Result<(), IoFault>, Vec<u8>) {
         let Some(session) = &mut self.session else {
-            return self.socket.write_all(bytes, by).await;
+            return self.socket.write_all_unless(bytes, by, interrupt).await;
         };
         if let Err(fault) = session.put_in(&bytes) {
             return (Err(fault), bytes);
         }
-        (self.flush_session(by).await, bytes)
+        (self.flush_session(by, interrupt).await, bytes)
     }
 
     /// Sends the TLS closing alert, if there is a session. Best effort.
     pub async fn close(&mut self, by: Instant) {
         if let Some(session) = &mut self.session {
             session.close();
-            let _ = self.flush_session(by).await;
+            let _ = self.flush_session(by, &mut Never).await;
         }
     }
 
@@ -174,7 +203,11 @@ impl Stream {
         self.socket.finish_writing().await;
     }
 
-    async fn flush_session(&mut self, by: Instant) -> Result<(), IoFault> {
+    async fn flush_session(
+        &mut self,
+        by: Instant,
+        interrupt: &mut impl Interrupt,
+    ) -> Result<(), IoFault> {
         let Some(session) = &mut self.session else {
             return Ok(());
         };
@@ -184,7 +217,7 @@ impl Stream {
             buffer::give(cipher);
             return Ok(());
         }
-        let (outcome, cipher) = self.socket.write_all(cipher, by).await;
+        let (outcome, cipher) = self.socket.write_all_unless(cipher, by, interrupt).await;
         buffer::give(cipher);
         outcome
     }

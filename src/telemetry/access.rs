@@ -31,6 +31,10 @@ pub struct AccessRecord {
     pub cache: &'static str,
     /// Upstream attempts made.
     pub attempts: u32,
+    /// A second target was asked because the first was late: `won` or `lost`.
+    pub hedged: Option<&'static str>,
+    /// Tokens that the request which was not used may have cost, an estimate.
+    pub hedge_tokens: u64,
     /// Tokens; `None` when the provider did not say or the answer came from the cache.
     pub usage: Option<Usage>,
     /// What was paid, in nano-dollars; `None` when unknown or nothing was bought.
@@ -99,6 +103,8 @@ impl AccessRecord {
             "stream": self.stream,
             "cache": self.cache,
             "attempts": self.attempts,
+            "hedged": self.hedged,
+            "hedge_tokens_estimated": self.hedge_tokens,
             "input_tokens": self.usage.map(|usage| usage.prompt),
             "cached_input_tokens": self.usage.map(|usage| usage.cached),
             "output_tokens": self.usage.map(|usage| usage.completion),

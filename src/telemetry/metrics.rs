@@ -58,6 +58,10 @@ pub struct CoreMetrics {
     pub keys_set_aside: Map<(Name, &'static str), u64>,
     /// Attempts not made because the retry budget was spent or a probe was under way.
     pub retries_refused: u64,
+    /// Second requests, by model and outcome (`won`, `lost`, `refused` for want of budget).
+    pub hedges: Map<(Name, &'static str), u64>,
+    /// Tokens that requests which were not used may have cost, an estimate, by model.
+    pub hedge_tokens: Map<Name, u64>,
     /// Targets as the cores see them now (gauge).
     pub targets: Map<Name, TargetGauge>,
     /// Tokens by key, model and type (`input`, `output`).
@@ -185,6 +189,8 @@ impl CoreMetrics {
         merge_counts(&mut self.target_changes, &other.target_changes);
         merge_counts(&mut self.keys_set_aside, &other.keys_set_aside);
         self.retries_refused += other.retries_refused;
+        merge_counts(&mut self.hedges, &other.hedges);
+        merge_counts(&mut self.hedge_tokens, &other.hedge_tokens);
         for (target, gauge) in &other.targets {
             self.targets.entry(*target).or_default().merge(gauge);
         }

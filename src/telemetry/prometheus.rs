@@ -89,6 +89,7 @@ impl Page {
         self.cache(core);
         self.upstream(core);
         self.targets(core);
+        self.hedges(core);
         self.usage(core);
         core.money.write(self);
         self.ground(core);
@@ -271,6 +272,32 @@ impl Page {
             "counter",
             "Attempts not made because the retry budget was spent.",
             float(core.retries_refused),
+        );
+    }
+
+    fn hedges(&mut self, core: &CoreMetrics) {
+        let name = "ringside_hedges_total";
+        let help = "Second requests for those that were late, by model and outcome.";
+        self.metric(name, "counter", help);
+        for ((model, outcome), count) in
+            sorted(core.hedges.iter().map(|(key, count)| (*key, *count)))
+        {
+            let labels = [
+                ("gen_ai_request_model", &*model.text()),
+                ("outcome", outcome),
+            ];
+            self.sample(name, &labels, float(count));
+        }
+        let tokens: Vec<_> = core
+            .hedge_tokens
+            .iter()
+            .map(|(model, count)| (model.text(), *count))
+            .collect();
+        self.counters(
+            "ringside_hedge_tokens_estimated_total",
+            "Tokens that hedged requests which were not used may have cost, an estimate, by model.",
+            "gen_ai_request_model",
+            tokens.iter().map(|(model, count)| (&**model, *count)),
         );
     }
 

@@ -172,10 +172,11 @@ pub async fn exchange<H>(
     };
     let mut stream = stream;
     let by = until.min(clock::recent() + endpoint.limits.first_byte);
-    let (sent, request) = stream.write_all(request, by).await;
+    let (sent, request) = stream.write_all_unless(request, by, client).await;
     if let Err(fault) = sent {
         let fault = match fault {
             IoFault::Deadline => UpstreamFault::FirstByte,
+            IoFault::Interrupted(why) => UpstreamFault::Interrupted(why),
             _ => UpstreamFault::Died {
                 reused: used.reused,
             },
@@ -205,10 +206,12 @@ async fn dial(
     let session = Session::client(settings, &endpoint.url.host)
         .map_err(|_| UpstreamFault::Tls("the host is not a valid TLS name".into()))?;
     let by = until.min(clock::now() + endpoint.limits.tls);
-    // Not raced against the client: a handshake in flight owns a write, which must not be dropped.
-    Stream::handshake(socket, session, by)
+    Stream::handshake_unless(socket, session, by, client)
         .await
-        .map_err(|fault| UpstreamFault::Tls(format!("{address}: {fault}")))
+        .map_err(|fault| match fault {
+            IoFault::Interrupted(why) => UpstreamFault::Interrupted(why),
+            fault => UpstreamFault::Tls(format!("{address}: {fault}")),
+        })
 }
 
 /// `operation`, which must be safe to drop, unless the client or a stop comes first.

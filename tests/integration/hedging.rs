@@ -1,0 +1,298 @@
+//! A request that is late is sent to a second target: the first good answer is the client's, the other
+//! attempt ends at once, and what that may cost is bounded.
+
+use crate::harness::*;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const ONE_CORE: &str = "cores = 1\n";
+
+fn answer(seen: &Seen, stream: &mut TcpStream, content: &str) -> bool {
+    if seen.json()["stream"] == true {
+        write_stream(stream, content)
+    } else {
+        write_json(stream, 200, &chat_answer(content))
+    }
+}
+
+/// A target that can be told to be silent. What it is silent to waits until the gateway closes, and is
+/// counted then.
+struct Sleeper {
+    upstream: Upstream,
+    sleeps: Arc<AtomicBool>,
+    left: Arc<AtomicUsize>,
+}
+
+fn sleeper() -> Sleeper {
+    let (sleeps, left) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let (is_asleep, counted) = (Arc::clone(&sleeps), Arc::clone(&left));
+    let upstream = Upstream::start(move |seen, stream| {
+        if is_asleep.load(Ordering::SeqCst) {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let closed = matches!(stream.read(&mut [0]), Ok(0));
+            counted.fetch_add(usize::from(closed), Ordering::SeqCst);
+            return false;
+        }
+        answer(seen, stream, "from the first")
+    });
+    Sleeper {
+        upstream,
+        sleeps,
+        left,
+    }
+}
+
+fn second() -> Upstream {
+    Upstream::start(|seen, stream| answer(seen, stream, "from the second"))
+}
+
+fn config(first: &Upstream, second: &Upstream, share_max: f64) -> String {
+    format!(
+        "{}{}{}hedge = {{ enabled = true, share_max = {share_max} }}\n[cache]\nenabled = false\n",
+        first.provider("a"),
+        second.provider("b"),
+        model("m", &["a", "b"]),
+    )
+}
+
+/// Enough answers of the first target to know what is late.
+fn learn(gateway: &Gateway, body: &Value) {
+    let mut client = gateway.connect();
+    for _ in 0..100 {
+        let reply = client.post("/v1/chat/completions", &[], body);
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+}
+
+fn hedged(reply: &Reply) -> Option<&str> {
+    reply.header("x-ringside-hedged")
+}
+
+#[test]
+fn the_second_target_answers_a_request_that_is_late_and_the_first_is_left_at_once() {
+    on_both_drivers(|driver| {
+        for body in [ask_stream("x"), ask("x")] {
+            let (first, second) = (sleeper(), second());
+            let config = config(&first.upstream, &second, 0.5);
+            let gateway = Setup::new(driver, config).server(ONE_CORE).start();
+            learn(&gateway, &body);
+            first.sleeps.store(true, Ordering::SeqCst);
+            for nth in 1..=3 {
+                let reply = gateway.chat(&body);
+                assert_eq!(
+                    (reply.status, hedged(&reply)),
+                    (200, Some("won")),
+                    "{reply:?}"
+                );
+                assert_eq!(reply.content(), "from the second");
+                assert_eq!(reply.header("x-ringside-target"), Some("b/m-at-b"));
+                assert_eq!(reply.header("x-ringside-attempts"), Some("2"));
+                wait_until("the first is left", || {
+                    first.left.load(Ordering::SeqCst) == nth
+                });
+            }
+            let line = gateway.wait_for_log(|line| line["hedged"] == "won");
+            assert!(
+                line["hedge_tokens_estimated"].as_u64().unwrap() > 0,
+                "{line}"
+            );
+            let won = "ringside_hedges_total{gen_ai_request_model=\"m\",outcome=\"won\"}";
+            assert!(gateway.metric(won) >= 3.0);
+            let tokens = "ringside_hedge_tokens_estimated_total{gen_ai_request_model=\"m\"}";
+            assert!(gateway.metric(tokens) > 0.0);
+            // To be outrun is no failure.
+            assert_eq!(
+                gateway.metric("ringside_target_health{target=\"a/m-at-a\"}"),
+                1.0
+            );
+            let outstanding = "ringside_target_outstanding{target=\"a/m-at-a\"}";
+            assert_eq!(gateway.metric(outstanding), 0.0);
+        }
+    });
+}
+
+#[test]
+fn the_first_target_may_still_answer_first() {
+    on_both_drivers(|driver| {
+        let is_late = Arc::new(AtomicBool::new(false));
+        let late = Arc::clone(&is_late);
+        let second = sleeper();
+        second.sleeps.store(true, Ordering::SeqCst);
+        let asked = Arc::clone(&second.upstream.seen);
+        // Late until the second target was asked.
+        let first = Upstream::start(move |seen, stream| {
+            let before = asked.lock().unwrap().len();
+            let until = Instant::now() + PATIENCE;
+            while late.load(Ordering::SeqCst) && asked.lock().unwrap().len() == before {
+                assert!(Instant::now() < until, "the second was not asked");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            answer(seen, stream, "from the first")
+        });
+        let config = config(&first, &second.upstream, 0.5);
+        let gateway = Setup::new(driver, config).server(ONE_CORE).start();
+        learn(&gateway, &ask_stream("x"));
+        is_late.store(true, Ordering::SeqCst);
+        let before = second.left.load(Ordering::SeqCst);
+        let reply = gateway.chat(&ask_stream("x"));
+        assert_eq!(
+            (reply.status, hedged(&reply)),
+            (200, Some("lost")),
+            "{reply:?}"
+        );
+        assert_eq!(reply.content(), "from the first");
+        assert_eq!(reply.header("x-ringside-target"), Some("a/m-at-a"));
+        wait_until("the second is left", || {
+            second.left.load(Ordering::SeqCst) > before
+        });
+    });
+}
+
+#[test]
+fn what_may_not_be_asked_twice_or_paid_for_waits() {
+    on_both_drivers(|driver| {
+        let is_slow = Arc::new(AtomicBool::new(false));
+        let slow = Arc::clone(&is_slow);
+        let first = Upstream::start(move |seen, stream| {
+            if slow.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            answer(seen, stream, "from the first")
+        });
+        let second = second();
+        let body = ask_stream("x");
+        let waits = |share_max: f64, headers: &[(&str, &str)], body: &Value| {
+            is_slow.store(false, Ordering::SeqCst);
+            let config = config(&first, &second, share_max);
+            let gateway = Setup::new(driver, config).server(ONE_CORE).start();
+            learn(&gateway, &ask_stream("x"));
+            is_slow.store(true, Ordering::SeqCst);
+            let reply = gateway
+                .connect()
+                .post("/v1/chat/completions", headers, body);
+            assert_eq!(
+                (hedged(&reply), reply.content().as_str()),
+                (None, "from the first")
+            );
+            let refused = "ringside_hedges_total{gen_ai_request_model=\"m\",outcome=\"refused\"}";
+            gateway.metric(refused)
+        };
+        assert_eq!(waits(0.5, &[("idempotency-key", "k")], &body), 0.0);
+        assert_eq!(
+            waits(0.5, &[], &with(body.clone(), "store", json!(true))),
+            0.0
+        );
+        assert!(waits(0.0, &[], &body) >= 1.0);
+    });
+}
+
+#[test]
+fn when_both_are_asked_and_one_fails_the_other_answers() {
+    on_both_drivers(|driver| {
+        let is_late = Arc::new(AtomicBool::new(false));
+        let late = Arc::clone(&is_late);
+        let first = Upstream::start(move |seen, stream| {
+            if late.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(400));
+            }
+            answer(seen, stream, "from the first")
+        });
+        let failing = Upstream::start(|_, stream| {
+            write_json(stream, 500, &json!({"error": {"message": "no"}}))
+        });
+        let config = config(&first, &failing, 0.5);
+        let gateway = Setup::new(driver, config).server(ONE_CORE).start();
+        learn(&gateway, &ask_stream("x"));
+        is_late.store(true, Ordering::SeqCst);
+        let reply = gateway.chat(&ask_stream("x"));
+        assert_eq!(
+            (reply.status, hedged(&reply)),
+            (200, Some("lost")),
+            "{reply:?}"
+        );
+        assert_eq!(reply.content(), "from the first");
+        assert_eq!(reply.header("x-ringside-attempts"), Some("2"));
+    });
+}
+
+#[test]
+fn a_client_that_hangs_up_ends_both() {
+    on_both_drivers(|driver| {
+        let (first, second) = (sleeper(), sleeper());
+        second.sleeps.store(true, Ordering::SeqCst);
+        let config = config(&first.upstream, &second.upstream, 0.5);
+        let gateway = Setup::new(driver, config).server(ONE_CORE).start();
+        learn(&gateway, &ask_stream("x"));
+        first.sleeps.store(true, Ordering::SeqCst);
+        let (asked, left) = (second.upstream.count(), second.left.load(Ordering::SeqCst));
+        let mut client = gateway.connect();
+        let body = ask_stream("x").to_string();
+        client.send(&request("/v1/chat/completions", &[], body.as_bytes()));
+        wait_until("the second is asked", || second.upstream.count() > asked);
+        drop(client);
+        wait_until("both are left", || {
+            first.left.load(Ordering::SeqCst) == 1 && second.left.load(Ordering::SeqCst) > left
+        });
+        let line = gateway.wait_for_log(|line| line["status"] == 499);
+        assert_eq!(line["fault"], "client_gone");
+    });
+}
+
+/// A stream that says it cost a million tokens.
+fn write_costly(stream: &mut TcpStream) -> bool {
+    let end = stream_end().replace("\"prompt_tokens\":7", "\"prompt_tokens\":1000000");
+    let body = [
+        chunk(&delta("from the first")),
+        chunk(&end),
+        b"0\r\n\r\n".to_vec(),
+    ]
+    .concat();
+    stream.write_all(&[stream_head(), &body].concat()).is_ok()
+}
+
+#[test]
+fn a_request_that_is_still_being_sent_is_left_at_once_too() {
+    on_both_drivers(|driver| {
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        let deaf = Arc::clone(&is_deaf);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        // Reads nothing while it is deaf.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, deaf) = (stream.unwrap(), Arc::clone(&deaf));
+                std::thread::spawn(move || {
+                    let mut unread = Vec::new();
+                    while stream.peek(&mut [0]).is_ok_and(|count| count > 0) {
+                        while deaf.load(Ordering::SeqCst) {
+                            std::thread::sleep(Duration::from_millis(5));
+                        }
+                        if read_message(&mut stream, &mut unread).is_none() {
+                            return;
+                        }
+                        write_costly(&mut stream);
+                    }
+                });
+            }
+        });
+        let second = second();
+        let own = second.provider("a");
+        let deaf_one = own.replace(&second.address.to_string(), &address);
+        let config = config(&second, &second, 0.5).replace(&own, &deaf_one);
+        let gateway = Setup::new(driver, config).server(ONE_CORE).start();
+        learn(&gateway, &ask_stream("x"));
+        is_deaf.store(true, Ordering::SeqCst);
+        // More than the sockets' buffers hold.
+        let reply = gateway.chat(&ask_stream(&"word ".repeat(3_000_000)));
+        assert_eq!((reply.status, hedged(&reply)), (200, Some("won")));
+        assert_eq!(reply.content(), "from the second");
+        is_deaf.store(false, Ordering::SeqCst);
+    });
+}
