@@ -226,6 +226,7 @@ fn every_provider_and_policy_is_in_its_list() {
         "budget",
         "demand",
         "fleet",
+        "fleet_tests",
         "health",
         "hedge",
         "lanes",
@@ -236,6 +237,7 @@ fn every_provider_and_policy_is_in_its_list() {
         "simulation_tests",
         "tier",
         "tail",
+        "view",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (folder, list) in listed {

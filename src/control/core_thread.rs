@@ -7,6 +7,7 @@ use crate::journey::Journey;
 use crate::journey::core::{Core, Shared};
 use crate::listener::{Accepted, ConnectionLimits, CoreLoad, connection};
 use crate::routing::fleet::Fleet;
+use crate::routing::view::Known;
 use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
 use crate::runtime::mailbox::Receiver;
 use crate::runtime::tls::{ServerSettings, Session};
@@ -27,6 +28,8 @@ pub enum CoreMessage {
     Metrics(oneshot::Sender<Box<CoreMetrics>>),
     /// Hand over a copy of what was learned of targets, and the core's time, in microseconds.
     Learned(oneshot::Sender<(Box<Fleet>, u64)>),
+    /// Tell what it knows of targets.
+    Known(oneshot::Sender<Vec<Known>>),
     /// Stop gracefully until `by`, then at once.
     Drain {
         /// When busy connections are ended.
@@ -128,6 +131,12 @@ async fn serve_mailbox(start: CoreStart) {
             CoreMessage::Learned(reply) => {
                 let fleet = Box::new(core.fleet.borrow().clone());
                 let _ = reply.send((fleet, core.now_us()));
+            }
+            CoreMessage::Known(reply) => {
+                // A core that serves nothing does not read the clock.
+                let _ = clock::now();
+                let known = core.fleet.borrow().known(core.now_us());
+                let _ = reply.send(known);
             }
             CoreMessage::Drain { by, ended } => {
                 drain(&core, by).await;

@@ -104,6 +104,12 @@ fn bounded(plane: &Plane, page: &mut Page) {
         "Request log lines that may wait.",
         records_max as u64,
     );
+    gauge(
+        page,
+        "ringside_shared_targets",
+        "Targets that the cores last told each other of.",
+        shared.view.load().len() as u64,
+    );
     model(plane, page);
 }
 

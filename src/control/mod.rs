@@ -10,6 +10,7 @@ mod dns;
 mod log;
 mod metrics_page;
 mod reload;
+mod share;
 mod start;
 
 pub use reload::{explain_offline, known_names, load as check};

@@ -2,7 +2,7 @@
 
 use super::core_thread::{CoreStart, connection_limits, run_core};
 use super::reload::Reload;
-use super::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, dns, log};
+use super::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, dns, log, share};
 use crate::cache::entry::HashSecret;
 use crate::cache::{Semantic, Store};
 use crate::config::model::{Config, Driver, Place, SemanticMode};
@@ -124,6 +124,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         workshop,
         graveyard,
         secret: HashSecret::draw()?,
+        view: Arc::default(),
         started_at: clock::since_epoch().as_secs(),
     }))
 }
@@ -268,10 +269,12 @@ async fn run_plane(plane: Arc<Plane>, admin_listener: std::net::TcpListener) -> 
     announce(&plane, admin_address);
     let mut records = tokio::time::interval(RECORDS_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    let mut share = tokio::time::interval(share::EVERY);
     let announce_stop = loop {
         tokio::select! {
             _ = records.tick() => plane.write_records(),
             _ = sweep.tick() => sweep_cache(&plane),
+            _ = share.tick() => drop(tokio::task::spawn_local(share::share(Arc::clone(&plane)))),
             _ = hang_up.recv() => {
                 plane.reload.lock().run(&plane.shared);
                 let hosts = plane.reload.lock().hosts();

@@ -8,6 +8,7 @@ use crate::embedding::Workshop;
 use crate::listener::Drain;
 use crate::routing::fleet::Fleet;
 use crate::routing::hedge::Hedges;
+use crate::routing::view::View;
 use crate::runtime::clock;
 use crate::telemetry::metrics::CoreMetrics;
 use crate::telemetry::notice::LogLine;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub graveyard: Arc<Graveyard>,
     /// Secret of the cache's hashes.
     pub secret: HashSecret,
+    /// What the cores know of targets together, as the control plane put it together last.
+    pub view: Arc<ArcSwap<View>>,
     /// Start, in seconds since the Unix epoch.
     pub started_at: u64,
 }
@@ -63,6 +66,7 @@ pub struct Core {
     pub unattended: Cell<usize>,
     /// Tails of the targets of models that are hedged, and what may be spent.
     pub hedges: RefCell<Hedges>,
+    view: RefCell<arc_swap::Cache<Arc<ArcSwap<View>>, Arc<View>>>,
     born_at: Instant,
     snapshot: RefCell<HeldSnapshot>,
 }
@@ -84,8 +88,10 @@ impl Core {
     pub fn new(shared: Arc<Shared>, records: Arc<ArrayQueue<LogLine>>) -> Self {
         let mut source = arc_swap::Cache::new(Arc::clone(&shared.snapshot));
         let current = Rc::new(Arc::clone(source.load()));
+        let view = arc_swap::Cache::new(Arc::clone(&shared.view));
         Self {
             shared,
+            view: RefCell::new(view),
             pool: RefCell::default(),
             scratch: RefCell::default(),
             metrics: RefCell::default(),
@@ -110,6 +116,16 @@ impl Core {
             *current = Rc::new(Arc::clone(newest));
         }
         Rc::clone(current)
+    }
+
+    /// Takes in what the other cores know of targets, if that is news.
+    pub fn hear(&self) {
+        let mut view = self.view.borrow_mut();
+        let newest = view.load();
+        let mut fleet = self.fleet.borrow_mut();
+        if newest.number != fleet.told() {
+            fleet.adopt(newest, self.now_us());
+        }
     }
 
     /// Fills in how this core sees the targets that are configured.

@@ -27,6 +27,7 @@ pub fn order(
     draw: &Draw,
     note: &mut Option<RouteNote>,
 ) -> ArrayVec<u8, TARGETS_MAX> {
+    core.hear();
     let selection = steer.select(route);
     let mut fleet = core.fleet.borrow_mut();
     let routed = steer.order(route, &selection, draw, &mut fleet, core.now_us());

@@ -10,8 +10,10 @@ use super::lanes::{Lanes, Pass, Why};
 use super::measure::{Latencies, STALE_AFTER_US, Series};
 use super::rate::Rates;
 use super::tier::Tier;
+use super::view::{self, Known, TOLD, View};
 use super::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
 use arrayvec::ArrayVec;
+use std::sync::Arc;
 
 /// A target of a model, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ struct Target {
     rates: Rates,
     outstanding: u32,
     chosen_us: u64,
+    /// What the other cores expect of it, until this one has measured it.
+    told_us: [Option<u32>; TOLD],
 }
 
 impl Target {
@@ -48,6 +52,7 @@ impl Target {
             rates: Rates::default(),
             outstanding: 0,
             chosen_us: 0,
+            told_us: [None; TOLD],
         }
     }
 }
@@ -113,6 +118,8 @@ pub struct Fleet {
     targets: Vec<Option<Box<Target>>>,
     turns: Vec<u64>,
     budget: Budget,
+    /// What the other cores know, and when this one was told, in microseconds.
+    told: Option<(Arc<View>, u64)>,
 }
 
 /// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
@@ -331,11 +338,57 @@ impl Fleet {
         Some((health.phase(now_us), health.score(), target.outstanding))
     }
 
+    /// What this core knows by its own attempts of late, for the others.
+    #[must_use]
+    pub fn known(&self, now_us: u64) -> Vec<Known> {
+        let targets = self.targets.iter().enumerate();
+        let known = targets.filter_map(|(slot, target)| {
+            let target = target.as_ref()?;
+            let mut expected_us = [None; TOLD];
+            for (at, expected) in expected_us.iter_mut().enumerate() {
+                *expected = target.latencies.recent_us(view::series(at), now_us);
+            }
+            let open_for_us = target.health.open_for_us(now_us);
+            let is_known = open_for_us.is_some() || expected_us.iter().any(Option::is_some);
+            is_known.then_some(Known {
+                slot,
+                open_for_us,
+                expected_us,
+            })
+        });
+        known.collect()
+    }
+
+    /// Takes in what the other cores know, for targets that this one does not know better.
+    pub fn adopt(&mut self, view: &Arc<View>, now_us: u64) {
+        for (slot, target) in self.targets.iter_mut().enumerate() {
+            if let (Some(target), Some(known)) = (target, view.get(slot)) {
+                target.adopt(known, now_us);
+            }
+        }
+        self.told = Some((Arc::clone(view), now_us));
+    }
+
+    /// The number of the view that was taken in last.
+    #[must_use]
+    pub fn told(&self) -> u64 {
+        self.told.as_ref().map_or(0, |(view, _)| view.number)
+    }
+
     fn target(&mut self, member: &Member) -> &mut Target {
         if self.targets.len() <= member.slot {
             self.targets.resize_with(member.slot + 1, || None);
         }
-        self.targets[member.slot].get_or_insert_with(|| Box::new(Target::new(member.keys)))
+        let told = &self.told;
+        self.targets[member.slot].get_or_insert_with(|| {
+            let mut target = Box::new(Target::new(member.keys));
+            if let Some((view, told_us)) = told
+                && let Some(known) = view.get(member.slot)
+            {
+                target.adopt(known, *told_us);
+            }
+            target
+        })
     }
 
     fn next_turn(&mut self, model: usize) -> u64 {
@@ -349,6 +402,18 @@ impl Fleet {
 }
 
 impl Target {
+    fn adopt(&mut self, known: &Known, now_us: u64) {
+        self.told_us = known.expected_us;
+        if let Some(open_for_us) = known.open_for_us {
+            self.health.told_open(now_us, now_us + open_for_us);
+        }
+    }
+
+    fn expected_us(&self, series: Series) -> Option<u32> {
+        let told = || self.told_us.get(view::place(series)?).copied().flatten();
+        self.latencies.quantile_us(series).or_else(told)
+    }
+
     fn candidate(&self, at: usize, member: &Member, asked: &Asked<'_>, now_us: u64) -> Candidate {
         Candidate {
             identity: member.identity,
@@ -357,7 +422,7 @@ impl Target {
             score: self.health.score(),
             is_probe: self.health.may_probe(now_us),
             outstanding: self.outstanding,
-            expected_us: self.latencies.quantile_us(asked.series),
+            expected_us: self.expected_us(asked.series),
             cost_nanousd: asked.costs_nanousd.get(at).copied().flatten(),
             tokens_per_s: self.rates.tokens_per_s(asked.series),
             is_stale: now_us.saturating_sub(self.chosen_us) >= STALE_AFTER_US,
@@ -383,106 +448,5 @@ impl Target {
             Phase::HalfOpen if self.health.may_probe(now_us) => Standing::Ready,
             Phase::HalfOpen | Phase::Open => shut,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::policy;
-    use super::*;
-
-    const SECOND: u64 = 1_000_000;
-
-    fn members(priorities: &[u32]) -> Vec<Member> {
-        let member = |(slot, priority): (usize, &u32)| Member {
-            slot,
-            identity: slot as u64,
-            priority: *priority,
-            weight: 1,
-            keys: 0,
-        };
-        priorities.iter().enumerate().map(member).collect()
-    }
-
-    fn order(fleet: &mut Fleet, name: &str, members: &[Member], random: u64, now_us: u64) -> Route {
-        let asked = Asked {
-            random: mix(random, 3),
-            asker: None,
-            series: Series::FirstToken,
-            excluded: 0,
-            costs_nanousd: &[],
-        };
-        fleet.route(0, members, policy(name).unwrap(), &asked, now_us)
-    }
-
-    fn fail(fleet: &mut Fleet, member: &Member, outcome: Outcome, times: usize) {
-        for _ in 0..times {
-            let ticket = fleet.begin(member, 0);
-            fleet.end(ticket, outcome, 0, 0);
-        }
-    }
-
-    #[test]
-    fn lower_numbers_first_then_the_order_of_the_file_or_of_the_policy() {
-        let (mut fleet, members) = (Fleet::default(), members(&[2, 1, 2, 1]));
-        let route = order(&mut fleet, "priority", &members, 0, 0);
-        assert_eq!(route.order[..], [1, 3, 0, 2]);
-        let orders: Vec<Vec<usize>> = (0..50)
-            .map(|random| {
-                order(&mut fleet, "weighted", &members, random, 0)
-                    .order
-                    .to_vec()
-            })
-            .collect();
-        assert!(orders.iter().all(|one| one[0] % 2 == 1 && one[1] % 2 == 1));
-        for first in [1, 3] {
-            assert!(orders.iter().any(|one| one[0] == first));
-        }
-    }
-
-    #[test]
-    fn open_targets_are_left_out_unless_all_are() {
-        let (mut fleet, members) = (Fleet::default(), members(&[1, 1]));
-        fail(&mut fleet, &members[0], Outcome::TimedOut, 5);
-        let route = order(&mut fleet, "priority", &members, 0, 1);
-        assert_eq!((&route.order[..], route.is_last_resort), (&[1][..], false));
-        fail(&mut fleet, &members[1], Outcome::TimedOut, 5);
-        let route = order(&mut fleet, "priority", &members, 0, 1);
-        assert_eq!((route.order.len(), route.is_last_resort), (2, true));
-        // The first is free, a second at an open target costs budget.
-        assert!(fleet.may_try(&members[0], true, 1));
-        let paid = (0..1000).filter(|_| fleet.may_try(&members[1], false, 1));
-        assert!(paid.count() <= 10);
-    }
-
-    #[test]
-    fn a_limited_target_is_left_out_even_if_it_is_the_only_one() {
-        let (mut fleet, members) = (Fleet::default(), members(&[1]));
-        fail(
-            &mut fleet,
-            &members[0],
-            Outcome::RateLimited(Some(SECOND)),
-            1,
-        );
-        let route = order(&mut fleet, "priority", &members, 0, 1);
-        assert_eq!(
-            (route.order.len(), route.limited_until_us),
-            (0, Some(SECOND))
-        );
-        let route = order(&mut fleet, "priority", &members, 0, SECOND);
-        assert_eq!((route.order.len(), route.limited_until_us), (1, None));
-    }
-
-    #[test]
-    fn what_is_under_way_is_counted_until_it_ends() {
-        let (mut fleet, members) = (Fleet::default(), members(&[1]));
-        let mut stream = fleet.begin(&members[0], 0);
-        let whole = fleet.begin(&members[0], 0);
-        fleet.began(&mut stream, 1, 0);
-        assert_eq!(fleet.look(0, 1), Some((Phase::Healthy, 1.0, 2)));
-        fleet.end(stream, Outcome::StreamBroke, 2, 0);
-        fleet.end(whole, Outcome::Abandoned, 2, 0);
-        assert_eq!(fleet.look(0, 2), Some((Phase::Healthy, 1.0, 0)));
-        assert_eq!(fleet.look(7, 2), None);
     }
 }

@@ -140,6 +140,8 @@ pub struct Health {
     probes: u32,
     probed_us: u64,
     score: f32,
+    /// It is open because other cores said so.
+    is_hearsay: bool,
 }
 
 impl Default for Health {
@@ -152,6 +154,7 @@ impl Default for Health {
             probes: 0,
             probed_us: 0,
             score: 1.0,
+            is_hearsay: false,
         }
     }
 }
@@ -174,6 +177,27 @@ impl Health {
     #[must_use]
     pub fn score(&self) -> f32 {
         self.score
+    }
+
+    /// For how long it stays open by its own attempts, in microseconds; `None` if it is not open. What
+    /// was only heard is not told on, or it would never end.
+    #[must_use]
+    pub fn open_for_us(&self, now_us: u64) -> Option<u64> {
+        let is_own = self.phase(now_us) == Phase::Open && !self.is_hearsay;
+        is_own.then(|| self.opens_at_us().saturating_sub(now_us))
+    }
+
+    /// Other cores say that it is open until then. It is believed if nothing better is known.
+    pub fn told_open(&mut self, now_us: u64, until_us: u64) {
+        if self.state == State::Healthy && self.in_a_row == 0 && !self.outcomes.is_recent(now_us) {
+            self.state = State::Open {
+                since_us: now_us,
+                until_us,
+                good: 0,
+            };
+            self.is_hearsay = true;
+            self.score = 0.0;
+        }
     }
 
     /// How attempts ended lately.
@@ -233,6 +257,7 @@ impl Health {
         random: u64,
     ) -> Option<Phase> {
         let before = self.phase(now_us);
+        self.is_hearsay &= outcome.class().is_none();
         if let State::Open { since_us, .. } = self.state
             && begun_us < since_us
         {

@@ -158,13 +158,13 @@ mod tests {
             for step in 0..5000 {
                 let draw = mix(seed, step);
                 // Busy and quiet times, small and large requests.
-                now_us += if draw % 97 == 0 {
+                now_us += if draw.is_multiple_of(97) {
                     200_000_000
                 } else {
                     draw % 50_000
                 };
                 let (input, output) = (draw % 3000, mix(draw, 1) % 500);
-                let series = if draw % 3 == 0 {
+                let series = if draw.is_multiple_of(3) {
                     Series::Whole(0)
                 } else {
                     SERIES

@@ -76,15 +76,27 @@ impl Latencies {
         self.window(series).record(latency_us, now_us);
     }
 
+    /// The same, if an answer of late counts.
+    #[must_use]
+    pub fn recent_us(&self, series: Series, now_us: u64) -> Option<u32> {
+        let window = self.of(series)?;
+        let newest = (window.next + SAMPLES_MAX - 1) % SAMPLES_MAX;
+        let is_recent = window.at_us.get(newest)? + SAMPLE_AGE_MAX_US >= now_us;
+        window.quantile_us.filter(|_| is_recent)
+    }
+
     /// The quantile of a series in microseconds, over what counted when the last answer ended.
     #[must_use]
     pub fn quantile_us(&self, series: Series) -> Option<u32> {
-        let window = match series {
-            Series::FirstToken => &self.first_token,
-            Series::Connect => &self.connect,
-            Series::Whole(class) => self.whole.get(class)?,
-        };
-        window.quantile_us
+        self.of(series)?.quantile_us
+    }
+
+    fn of(&self, series: Series) -> Option<&Window> {
+        match series {
+            Series::FirstToken => Some(&self.first_token),
+            Series::Connect => Some(&self.connect),
+            Series::Whole(class) => self.whole.get(class),
+        }
     }
 }
 
@@ -189,6 +201,13 @@ impl Outcomes {
     pub fn clear(&mut self) {
         self.slices = Default::default();
         self.sums = Default::default();
+    }
+
+    /// Whether one was counted within the window.
+    #[must_use]
+    pub fn is_recent(&self, now_us: u64) -> bool {
+        let is_any = self.sums.iter().any(|sum| *sum > 0);
+        is_any && now_us / SLICE_US < self.newest + SLICES as u64
     }
 
     fn turn_to(&mut self, slice: u64) {

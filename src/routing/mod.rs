@@ -10,6 +10,8 @@ pub mod budget;
 mod cheapest;
 pub mod demand;
 pub mod fleet;
+#[cfg(test)]
+mod fleet_tests;
 pub mod health;
 pub mod hedge;
 pub mod lanes;
@@ -28,6 +30,7 @@ mod sticky;
 pub mod tail;
 mod throughput;
 mod tier;
+pub mod view;
 mod weighted;
 
 use arrayvec::ArrayVec;

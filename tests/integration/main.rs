@@ -18,6 +18,7 @@ mod patience;
 mod reload;
 mod routing;
 mod scoping;
+mod sharing;
 mod smuggling;
 mod stale;
 mod steering;

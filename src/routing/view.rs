@@ -1,0 +1,213 @@
+//! What the cores of a process tell each other of targets, by way of the control plane: a core that has
+//! not met a target begins with what the others know. Durations only, since each core has a clock of its
+//! own.
+
+use super::measure::{SIZE_CLASSES, Series};
+use std::collections::HashMap;
+
+/// The series that are told: first token, and whole answers by class of prompt sizes.
+pub const TOLD: usize = SIZE_CLASSES + 1;
+
+/// The series in this place of what is told.
+#[must_use]
+pub fn series(at: usize) -> Series {
+    match at {
+        0 => Series::FirstToken,
+        class => Series::Whole(class - 1),
+    }
+}
+
+/// The place of a series; `None` for what is not told.
+#[must_use]
+pub fn place(series: Series) -> Option<usize> {
+    match series {
+        Series::FirstToken => Some(0),
+        Series::Whole(class) => Some(class + 1),
+        Series::Connect => None,
+    }
+}
+
+/// What is known of one target, by own attempts within the last seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its place in the fleet, the same in every core.
+    pub slot: usize,
+    /// For how many microseconds it stays open; `None` if it is not.
+    pub open_for_us: Option<u64>,
+    /// Latency quantiles in microseconds, by [`series`].
+    pub expected_us: [Option<u32>; TOLD],
+}
+
+/// What all cores know together.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Grows with each view.
+    pub number: u64,
+    targets: HashMap<usize, Known>,
+}
+
+impl View {
+    /// The view of what the cores told. A target is open if most of the cores that know it say so: one
+    /// bad core must not shut a target for all. Latencies are the median over the cores.
+    #[must_use]
+    pub fn of(number: u64, told: &[Vec<Known>]) -> Self {
+        let mut by_slot: HashMap<usize, Vec<&Known>> = HashMap::new();
+        for known in told.iter().flatten() {
+            by_slot.entry(known.slot).or_default().push(known);
+        }
+        let targets = by_slot
+            .into_iter()
+            .map(|(slot, known)| (slot, together(slot, &known)));
+        Self {
+            number,
+            targets: targets.collect(),
+        }
+    }
+
+    /// Targets that are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// What is known of the target in this place.
+    #[must_use]
+    pub fn get(&self, slot: usize) -> Option<&Known> {
+        self.targets.get(&slot)
+    }
+}
+
+fn together(slot: usize, known: &[&Known]) -> Known {
+    let mut open: Vec<u64> = known.iter().filter_map(|one| one.open_for_us).collect();
+    open.sort_unstable();
+    let most_say_so = 2 * open.len() > known.len();
+    let mut expected_us = [None; TOLD];
+    for (at, expected) in expected_us.iter_mut().enumerate() {
+        let mut said: Vec<u32> = known.iter().filter_map(|one| one.expected_us[at]).collect();
+        said.sort_unstable();
+        *expected = said.get(said.len() / 2).copied();
+    }
+    Known {
+        slot,
+        // The first core that may probe it does.
+        open_for_us: open.first().copied().filter(|_| most_say_so),
+        expected_us,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fleet::{Asked, Fleet, Member};
+    use super::super::health::Outcome;
+    use super::super::policy;
+    use super::*;
+    use std::sync::Arc;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn member(slot: usize) -> Member {
+        Member {
+            slot,
+            identity: slot as u64,
+            priority: 1,
+            weight: 1,
+            keys: 0,
+        }
+    }
+
+    fn attempt(fleet: &mut Fleet, slot: usize, outcome: Outcome, latency_us: u64, now_us: u64) {
+        let ticket = fleet.begin(&member(slot), now_us);
+        if outcome == Outcome::Good {
+            fleet.measure(&ticket, Series::FirstToken, latency_us, now_us);
+        }
+        fleet.end(ticket, outcome, now_us, 0);
+    }
+
+    fn first(fleet: &mut Fleet, random: u64, now_us: u64) -> usize {
+        let asked = Asked {
+            random,
+            asker: None,
+            series: Series::FirstToken,
+            excluded: 0,
+            costs_nanousd: &[],
+        };
+        let members = [member(0), member(1)];
+        fleet
+            .route(
+                0,
+                &members,
+                policy("least-latency").unwrap(),
+                &asked,
+                now_us,
+            )
+            .order[0]
+    }
+
+    #[test]
+    fn a_cold_core_begins_with_what_the_others_know() {
+        let (mut warm, mut cold) = (Fleet::default(), Fleet::default());
+        for _ in 0..20 {
+            attempt(&mut warm, 0, Outcome::Good, 900_000, SECOND);
+            attempt(&mut warm, 1, Outcome::Good, 10_000, SECOND);
+        }
+        assert_eq!(first(&mut Fleet::default(), 1, 0), 0);
+        // Another clock, another time.
+        let view = View::of(1, &[warm.known(SECOND), cold.known(0)]);
+        cold.adopt(&Arc::new(view), 77 * SECOND);
+        for random in 0..50 {
+            assert_eq!(first(&mut cold, random, 77 * SECOND), 1);
+        }
+        // What it measures itself counts from then on.
+        attempt(&mut cold, 1, Outcome::Good, 5 * SECOND, 77 * SECOND);
+        assert_eq!(first(&mut cold, 1, 77 * SECOND), 0);
+    }
+
+    #[test]
+    fn an_open_target_is_open_for_a_core_that_has_not_met_it_and_is_not_told_on() {
+        let (mut warm, mut cold) = (Fleet::default(), Fleet::default());
+        for _ in 0..5 {
+            attempt(&mut warm, 0, Outcome::NotConnected, 0, SECOND);
+        }
+        let view = View::of(1, &[warm.known(SECOND), cold.known(0)]);
+        let open_for_us = view.get(0).unwrap().open_for_us.unwrap();
+        cold.adopt(&Arc::new(view), 0);
+        for random in 0..50 {
+            assert_eq!(first(&mut cold, random, 1), 1);
+        }
+        assert!(
+            cold.known(1)
+                .iter()
+                .all(|known| known.open_for_us.is_none())
+        );
+        // Then it may be probed here as well.
+        let firsts: Vec<usize> = (0..50)
+            .map(|random| first(&mut cold, random, open_for_us + 1))
+            .collect();
+        assert!(firsts.contains(&0));
+    }
+
+    #[test]
+    fn one_bad_core_shuts_no_target_for_those_that_know_it() {
+        let mut fleets: Vec<Fleet> = (0..4).map(|_| Fleet::default()).collect();
+        for fleet in &mut fleets[1..] {
+            attempt(fleet, 0, Outcome::Good, 1000, SECOND);
+        }
+        for _ in 0..5 {
+            attempt(&mut fleets[0], 0, Outcome::NotConnected, 0, SECOND);
+        }
+        let told: Vec<Vec<Known>> = fleets.iter_mut().map(|fleet| fleet.known(SECOND)).collect();
+        let view = View::of(1, &told);
+        assert_eq!(view.get(0).unwrap().open_for_us, None);
+        // Nor does the word of others change what a core has met itself.
+        let open = View::of(2, &told[..1]);
+        assert!(open.get(0).unwrap().open_for_us.is_some());
+        fleets[1].adopt(&Arc::new(open), SECOND);
+        assert_eq!(fleets[1].look(0, SECOND).unwrap().0.name(), "healthy");
+    }
+}
