@@ -5,7 +5,9 @@
 //! and a process has one embedding model, so vectors of two models never meet.
 
 use super::entry::{Entry, Graveyard, Key};
+use super::refuted::Refuted;
 use super::store::Store;
+use super::verify::model::Verifier;
 use super::verify::{Asked, Bar, Verdict};
 use crate::embedding::index::VectorIndex;
 use crate::embedding::static_index::StaticIndex;
@@ -30,6 +32,7 @@ pub struct Semantic {
     store: Arc<Store>,
     scopes: RwLock<HashMap<u128, Arc<Scope>, foldhash::fast::RandomState>>,
     graveyard: Arc<Graveyard>,
+    refuted: Refuted,
     next_vector: AtomicU64,
     observed_hits: AtomicU64,
     observed_misses: AtomicU64,
@@ -80,6 +83,7 @@ impl Semantic {
             store,
             scopes: RwLock::default(),
             graveyard,
+            refuted: Refuted::default(),
             next_vector: AtomicU64::new(1),
             observed_hits: AtomicU64::new(0),
             observed_misses: AtomicU64::new(0),
@@ -142,8 +146,7 @@ impl Semantic {
                 outcome,
                 vector: slot,
             }),
-            Err(Refused::QueueFull) => Err("queue-full"),
-            Err(Refused::NotReady) => Err("model-not-ready"),
+            Err(refused) => Err(refused.rule()),
         }
     }
 
@@ -154,6 +157,8 @@ impl Semantic {
         let mut candidates = scope.candidates(vector);
         let now = Instant::now();
         let mut refused = None;
+        let raised = self.refuted.score_min(key.scope, vector);
+        let bar = &bar.raised_to(raised);
         // The hash found the scope; only an equal form is it.
         candidates
             .retain(|(entry, _)| entry.is_within(bar.stale_for, now) && entry.shares_scope(key));
@@ -167,10 +172,44 @@ impl Semantic {
                     });
                 }
                 // What is told is why the nearest was refused.
+                Verdict::Refuse("confidence") if raised.is_some() => {
+                    refused = refused.or(Some("refuted"));
+                }
                 Verdict::Refuse(rule) => refused = refused.or(Some(rule)),
             }
         }
         Err(refused.unwrap_or("scope-empty"))
+    }
+
+    /// Remembers, in the workshop, that the stored answer to a question was wrong: near it, more is needed
+    /// from now on. `score` is what it was served at, if that is known.
+    ///
+    /// # Errors
+    /// Why it cannot be remembered.
+    pub fn refute(
+        self: &Arc<Self>,
+        scope: u128,
+        question: String,
+        score: Option<f32>,
+    ) -> Result<(), &'static str> {
+        if question.len() > QUESTION_BYTES_MAX {
+            return Err("over-window");
+        }
+        let this = Arc::clone(self);
+        let then = move |embedded: Result<Embedded, EmbedError>| {
+            let strict = Verifier::shipped().map_or(f32::INFINITY, Verifier::strictest);
+            if let Ok(embedded) = embedded {
+                this.refuted.add(scope, &embedded.vector, score, strict);
+            }
+        };
+        let queued = self.workshop.embed(question, None, then);
+        queued.map_err(Refused::rule)
+    }
+
+    /// What was refuted.
+    #[must_use]
+    pub fn refuted(&self) -> &Refuted {
+        &self.refuted
     }
 
     /// Indexes a stored entry, in the workshop. `vector` is the question's, if it is known already.
@@ -202,10 +241,7 @@ impl Semantic {
                     }
                 }),
         };
-        queued.map_err(|refused| match refused {
-            Refused::QueueFull => "queue-full",
-            Refused::NotReady => "model-not-ready",
-        })
+        queued.map_err(Refused::rule)
     }
 
     fn insert(&self, entry: &Arc<Entry>, vector: &Vector) {

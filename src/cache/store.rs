@@ -61,6 +61,21 @@ impl Store {
         self.entries.remove(&id).is_some()
     }
 
+    /// The entry of this id, expired or not.
+    #[must_use]
+    pub fn find(&self, id: u128) -> Option<Arc<Entry>> {
+        self.entries.get(&id)
+    }
+
+    /// Removes an entry whose answer was called wrong, and its aliases: entries of the same scope with the
+    /// same answer. Tells how many.
+    pub fn remove_with_aliases(&self, wrong: &Entry) -> usize {
+        self.remove_where(|entry| {
+            entry.scope == wrong.scope
+                && (entry.id == wrong.id || entry.answer.content() == wrong.answer.content())
+        })
+    }
+
     /// Removes the entries that `matches`, and tells how many.
     pub fn remove_where(&self, matches: impl Fn(&Entry) -> bool) -> usize {
         let before = self.entries.len();

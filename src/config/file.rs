@@ -186,6 +186,7 @@ fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
             &[("key", TenantScope::Key), ("team", TenantScope::Team)],
         ),
         coalesce: section.flag("coalesce", defaults::CACHE_COALESCE),
+        epoch: section.read("epoch", |item| Ok(values::name(item.text()?)?.to_owned())),
         semantic: semantic(section.section("semantic"), known),
     };
     if cache.entry_bytes_max > cache.memory_bytes_max {

@@ -303,6 +303,8 @@ pub struct Cache {
     pub scope: TenantScope,
     /// Identical requests in flight share one upstream call.
     pub coalesce: bool,
+    /// Part of every scope: another value makes all entries unreachable at once.
+    pub epoch: Option<String>,
     /// Semantic tier.
     pub semantic: Semantic,
 }

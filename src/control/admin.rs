@@ -1,6 +1,6 @@
 //! The admin side: health, metrics, facts, cache control. For operators; not for the open network.
 
-use super::{Plane, log, metrics_page};
+use super::{Plane, cache_admin, log, metrics_page};
 use crate::embedding::State;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Admin connections served at once; further ones wait.
 const CONNECTIONS_MAX: usize = 64;
@@ -73,6 +73,9 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/info", _) => json_answer(StatusCode::OK, &info(plane)),
         (&Method::DELETE, "/cache", _) => delete_entries(plane, request.uri().query()),
         (&Method::DELETE, _, Some(id)) => delete_entry(plane, id),
+        (&Method::POST, _, Some(rest)) if rest.ends_with("/wrong") => {
+            cache_admin::wrong(plane, rest.trim_end_matches("/wrong"))
+        }
         (_, "/livez" | "/readyz" | "/metrics" | "/info" | "/cache" | "/explain", _)
         | (_, _, Some(_)) => error(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -82,7 +85,7 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
         _ => error(
             StatusCode::NOT_FOUND,
             "unknown_path",
-            "the admin side serves GET /livez, /readyz, /metrics, /info, POST /explain and DELETE /cache, /cache/entries/{id}",
+            "the admin side serves GET /livez, /readyz, /metrics, /info, POST /explain and DELETE /cache, /cache/entries/{id}, POST /cache/entries/{id}/wrong",
         ),
     }
 }
@@ -142,6 +145,9 @@ fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
     });
     if let Some(semantic) = &plane.shared.semantic {
         semantic.bury();
+        if model.is_none() && key.is_none() {
+            semantic.refuted().clear();
+        }
     }
     log::event(
         "cache_deleted",
@@ -151,22 +157,12 @@ fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
 }
 
 fn delete_entry(plane: &Plane, id: &str) -> Answer {
-    let id = match (id.len(), u128::from_str_radix(id, 16)) {
-        (32, Ok(id)) => id,
-        _ => {
-            return error(
-                StatusCode::BAD_REQUEST,
-                "invalid_entry_id",
-                "an entry id is 32 hexadecimal digits, as in the header x-ringside-cache-entry",
-            );
-        }
+    let id = match cache_admin::entry_id(id) {
+        Ok(id) => id,
+        Err(answer) => return *answer,
     };
     if !plane.shared.store.remove(id) {
-        return error(
-            StatusCode::NOT_FOUND,
-            "no_such_entry",
-            "no entry of this id is in the cache",
-        );
+        return cache_admin::no_such_entry();
     }
     if let Some(semantic) = &plane.shared.semantic {
         semantic.bury();
@@ -219,7 +215,7 @@ fn text(status: StatusCode, body: &str) -> Answer {
     answer
 }
 
-fn json_answer(status: StatusCode, body: &Value) -> Answer {
+pub(super) fn json_answer(status: StatusCode, body: &Value) -> Answer {
     let mut answer = text(status, &format!("{body}\n"));
     let kind = hyper::header::HeaderValue::from_static("application/json");
     answer
@@ -228,7 +224,7 @@ fn json_answer(status: StatusCode, body: &Value) -> Answer {
     answer
 }
 
-fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
     let body = json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": code } });
     json_answer(status, &body)
 }

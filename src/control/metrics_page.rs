@@ -181,6 +181,7 @@ fn model(plane: &Plane, page: &mut Page) {
             "Vectors in all scopes.",
             vectors as u64,
         );
+        refuted(semantic, page);
         let (hits, misses) = semantic.observed();
         page.metric(
             "ringside_cache_observed_total",
@@ -225,6 +226,22 @@ fn model(plane: &Plane, page: &mut Page) {
             gauges.queue_max as u64,
         );
     }
+}
+
+/// Marks that wrong answers left.
+fn refuted(semantic: &crate::cache::Semantic, page: &mut Page) {
+    gauge(
+        page,
+        "ringside_cache_refuted",
+        "Questions remembered because their stored answer was wrong.",
+        semantic.refuted().len() as u64,
+    );
+    gauge(
+        page,
+        "ringside_cache_refuted_limit",
+        "Refuted questions that may be remembered.",
+        crate::cache::refuted::REFUTED_MAX as u64,
+    );
 }
 
 fn gauge(page: &mut Page, name: &str, help: &str, value: u64) {

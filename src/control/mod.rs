@@ -4,6 +4,7 @@
 //! mailboxes, records come in by bounded queues. If this thread stands still, requests go on.
 
 mod admin;
+mod cache_admin;
 mod core_thread;
 pub mod demo;
 mod dns;

@@ -19,6 +19,8 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use self::codes::dot as cosine;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -123,6 +125,17 @@ pub enum Refused {
     QueueFull,
     /// The model is not loaded: yet, or at all.
     NotReady,
+}
+
+impl Refused {
+    /// In a word, for headers and labels.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue-full",
+            Self::NotReady => "model-not-ready",
+        }
+    }
 }
 
 /// What the workshop is doing, for metrics.

@@ -161,14 +161,30 @@ impl CacheTrip {
 
     /// Looks for the same request.
     pub fn exact(&self, trip: &mut Trip) -> Option<Hit> {
-        let key = self.key().filter(|_| !self.controls.no_lookup)?;
+        let asked = self.key().filter(|_| !self.controls.no_lookup);
+        let Some(key) = asked else {
+            trip.cache_why = Some(self.bypassed().into());
+            return None;
+        };
         trip.cache = "miss";
+        trip.cache_why = Some("new-request".into());
         let now = clock::recent();
         let entry = self.core.shared.store.get(key, now)?;
         trip.cache = "exact";
         trip.cache_why = Some("same request".into());
         trip.cache_entry = Some((entry.id, entry.age(now)));
         Some(Hit { entry })
+    }
+
+    /// Why there is no look-up.
+    fn bypassed(&self) -> &'static str {
+        if !self.config.enabled {
+            "cache-off"
+        } else if self.controls.no_store {
+            "no-store"
+        } else {
+            "no-cache"
+        }
     }
 
     /// Looks for the same question in other words; a miss when it cannot be decided in time.
@@ -182,7 +198,7 @@ impl CacheTrip {
             Err(rule) => {
                 let mut metrics = self.core.metrics.borrow_mut();
                 count(&mut metrics.semantic_refusals, rule);
-                trip.cache_why = Some(rule.to_owned());
+                trip.cache_why = Some(rule.into());
                 None
             }
         }
@@ -212,7 +228,7 @@ impl CacheTrip {
             .map_err(|_| "model-failed")??;
         let age = found.entry.age(clock::now());
         trip.cache = "semantic";
-        trip.cache_why = Some(likeness(found.similarity, found.confidence));
+        trip.cache_why = Some(likeness(found.similarity, found.confidence).into());
         trip.cache_entry = Some((found.entry.id, age));
         Ok(Hit { entry: found.entry })
     }
@@ -238,7 +254,7 @@ impl CacheTrip {
             None => self.stale_by_meaning(key).await?,
         };
         trip.cache = "stale";
-        trip.cache_why = Some(format!("every target failed ({why}); {how}"));
+        trip.cache_why = Some(format!("every target failed ({why}); {how}").into());
         trip.cache_entry = Some((entry.id, entry.age(clock::now())));
         Some(Hit { entry })
     }

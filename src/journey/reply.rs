@@ -18,6 +18,9 @@ pub const PASSED_TO_CLIENT: [&str; 5] = [
     "openai-processing-ms",
 ];
 
+/// Why the cache was not asked: the request was answered before it came to that.
+const NOT_REACHED: &str = "not-reached";
+
 /// The head of an answer, up to but without its framing.
 pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Client) {
     trip.status = status;
@@ -25,9 +28,8 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Clie
     encode::header(out, "x-request-id", trip.request_id.as_bytes());
     if trip.operation == "chat" {
         encode::header(out, "x-ringside-cache", trip.cache.as_bytes());
-        if let Some(why) = &trip.cache_why {
-            encode::header(out, "x-ringside-cache-why", why.as_bytes());
-        }
+        let why = trip.cache_why.as_deref().unwrap_or(NOT_REACHED);
+        encode::header(out, "x-ringside-cache-why", why.as_bytes());
         if let Some((id, age)) = trip.cache_entry {
             encode::header(
                 out,

@@ -35,8 +35,9 @@ pub struct Snapshot {
 pub struct ModelRoute {
     /// Its name.
     pub name: Name,
-    /// Hash of what it resolves to; part of the cache's scope, so that a change of targets is a
-    /// change of scope.
+    /// The policy epoch: hash of all that is configured and decides an answer (targets with URL, dialect
+    /// and model, `cache.epoch`). Part of the cache's scope, so that a change makes what is stored
+    /// unreachable at once.
     pub identity: u64,
     /// Orders its targets.
     pub policy: &'static dyn RoutingPolicy,
@@ -204,7 +205,8 @@ fn model_route(
     sites: &[Arc<RemoteSite>],
     registry: &mut Registry,
 ) -> Result<ModelRoute, String> {
-    let mut identity = format!("{}\0", model.name);
+    let epoch = config.cache.epoch.as_deref().unwrap_or_default();
+    let mut identity = format!("{}\0{epoch}\0", model.name);
     let mut targets = Vec::new();
     let mut members = Vec::new();
     let mut traits = Vec::new();
@@ -218,6 +220,8 @@ fn model_route(
                 let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
                 place = format!("{url:?}\0");
                 identity.push_str(&place);
+                identity.push_str(site.dialect.name());
+                identity.push('\0');
                 api_keys = &site.api_keys;
                 Site::Remote(Arc::clone(site))
             }

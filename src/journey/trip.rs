@@ -10,6 +10,7 @@ use crate::telemetry::access::{AccessRecord, RouteNote};
 use crate::telemetry::metrics::{Stage, count};
 use crate::telemetry::notice::{LogLine, TargetNotice};
 use crate::telemetry::{Name, ids};
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 /// What came of a second request.
@@ -53,7 +54,7 @@ pub struct Trip {
     /// Cache outcome.
     pub cache: &'static str,
     /// Why, in words for a header.
-    pub cache_why: Option<String>,
+    pub cache_why: Option<Cow<'static, str>>,
     /// Entry served and its age.
     pub cache_entry: Option<(u128, Duration)>,
     /// Upstream attempts made.

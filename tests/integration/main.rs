@@ -24,3 +24,4 @@ mod stale;
 mod steering;
 mod streams;
 mod transports;
+mod undo;

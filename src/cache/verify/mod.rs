@@ -39,6 +39,18 @@ pub struct Bar {
     pub static_floor: Option<f32>,
 }
 
+impl Bar {
+    /// The same, with at least this score.
+    #[must_use]
+    pub fn raised_to(mut self, score_min: Option<f32>) -> Self {
+        self.score_min = match (self.score_min, score_min) {
+            (Some(own), Some(raised)) => Some(own.max(raised)),
+            (own, raised) => own.or(raised),
+        };
+        self
+    }
+}
+
 /// The verdict on a candidate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {

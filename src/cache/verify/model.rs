@@ -94,6 +94,13 @@ impl Verifier {
         best.map_or(1.0, |step| step.3)
     }
 
+    /// The score that is known best: of all, the one with the least bound.
+    #[must_use]
+    pub fn strictest(&self) -> f32 {
+        let best = self.best().and_then(|at| self.calibration.get(at));
+        best.map_or(f32::INFINITY, |step| step.0)
+    }
+
     /// The step with the least bound.
     fn best(&self) -> Option<usize> {
         let steps = self.calibration.iter().enumerate();
