@@ -8,6 +8,7 @@ pub mod controls;
 pub mod entry;
 pub mod flight;
 pub mod flights;
+pub mod freshness;
 pub mod refuted;
 pub mod replay;
 pub mod semantic;

@@ -86,6 +86,16 @@ pub(super) const CACHE_ENTRY_BYTES_MAX: usize = 256 * 1024;
 pub(super) const CACHE_SCOPE: TenantScope = TenantScope::Key;
 /// The answer would be served to the later request from the exact tier a moment after.
 pub(super) const CACHE_COALESCE: bool = true;
+/// Old news is a wrong answer.
+pub(super) const FRESHNESS_ENABLED: bool = true;
+/// An office or a price seldom changes within an hour.
+pub(super) const SLOW_TTL: Duration = Duration::from_secs(3600);
+/// Other words for "who is" may mean another time: word for word the asker knows what was asked.
+pub(super) const SLOW_BY_MEANING: bool = false;
+/// Repeats of one click and of a burst of users are answered, the next look at the weather is not.
+pub(super) const LIVE_TTL: Duration = Duration::from_secs(30);
+/// The next asker behind the same key may be another person.
+pub(super) const PERSONAL_TTL: Duration = Duration::ZERO;
 /// A similar question may have another answer: the user turns this on.
 pub(super) const SEMANTIC_MODE: SemanticMode = SemanticMode::Off;
 /// One wrong answer in a hundred cached ones, at most.

@@ -139,9 +139,9 @@ fn example_has_every_key() {
             assert!(in_use, "`{key}` of `{section}` is not in the example");
         }
     }
-    // Root, 8 single sections, 1 provider, 3 models with 1 target each, 1 of them with
+    // Root, 9 single sections, 1 provider, 3 models with 1 target each, 1 of them with
     // fallbacks and hedges, 2 keys, 2 prices, 1 of them with a tier.
-    assert_eq!(sections, 23);
+    assert_eq!(sections, 24);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use super::KnownNames;
 use super::model::{
-    Admin, Cache, Config, Drain, Driver, Embedding, Listen, Log, Semantic, SemanticMode, Server,
-    ServerTls, TenantScope,
+    Admin, Cache, Config, Drain, Driver, Embedding, Freshness, Listen, Log, Semantic, SemanticMode,
+    Server, ServerTls, TenantScope,
 };
 use super::problem::Complaint;
 use super::reader::{Item, Section};
@@ -187,6 +187,7 @@ fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
         ),
         coalesce: section.flag("coalesce", defaults::CACHE_COALESCE),
         epoch: section.read("epoch", |item| Ok(values::name(item.text()?)?.to_owned())),
+        freshness: freshness(section.section("freshness")),
         semantic: semantic(section.section("semantic"), known),
     };
     if cache.entry_bytes_max > cache.memory_bytes_max {
@@ -202,6 +203,22 @@ fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
     }
     section.finish();
     cache
+}
+
+fn freshness(mut section: Section<'_>) -> Freshness {
+    let mut ttl = |key, default| section.duration(key, default, &limits::FRESHNESS_TTL);
+    let slow_ttl = ttl("slow_ttl", defaults::SLOW_TTL);
+    let live_ttl = ttl("live_ttl", defaults::LIVE_TTL);
+    let personal_ttl = ttl("personal_ttl", defaults::PERSONAL_TTL);
+    let freshness = Freshness {
+        enabled: section.flag("enabled", defaults::FRESHNESS_ENABLED),
+        slow_ttl,
+        slow_by_meaning: section.flag("slow_by_meaning", defaults::SLOW_BY_MEANING),
+        live_ttl,
+        personal_ttl,
+    };
+    section.finish();
+    freshness
 }
 
 fn semantic(mut section: Section<'_>, known: &KnownNames<'_>) -> Semantic {

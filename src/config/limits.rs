@@ -112,6 +112,12 @@ pub const CACHE_TTL: Bounds<Duration> = bounds(
     Duration::from_millis(1),
     HOUR.saturating_mul(24 * 30),
 );
+/// Time to live of a class of answers; zero = not stored.
+pub const FRESHNESS_TTL: Bounds<Duration> = bounds(
+    "FRESHNESS_TTL",
+    Duration::ZERO,
+    HOUR.saturating_mul(24 * 30),
+);
 /// Bytes of all cached answers.
 pub const CACHE_MEMORY_BYTES: Bounds<usize> = bounds("CACHE_MEMORY_BYTES", 64 * KIB, 1024 * GIB);
 /// Bytes of one cached answer.

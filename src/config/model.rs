@@ -305,8 +305,25 @@ pub struct Cache {
     pub coalesce: bool,
     /// Part of every scope: another value makes all entries unreachable at once.
     pub epoch: Option<String>,
+    /// Times to live by how long an answer lasts.
+    pub freshness: Freshness,
     /// Semantic tier.
     pub semantic: Semantic,
+}
+
+/// `[cache.freshness]`; static answers have the cache's time to live.
+#[derive(Debug, Clone)]
+pub struct Freshness {
+    /// False treats every question as static.
+    pub enabled: bool,
+    /// Longest time to live of answers that change in months.
+    pub slow_ttl: Duration,
+    /// Whether those are served by meaning too.
+    pub slow_by_meaning: bool,
+    /// Longest time to live of answers that change in minutes; zero = not stored.
+    pub live_ttl: Duration,
+    /// Longest time to live of answers to personal questions and to requests to act; zero = not stored.
+    pub personal_ttl: Duration,
 }
 
 /// `[cache] scope`

@@ -12,6 +12,7 @@ use crate::cache::answer::StreamReader;
 use crate::cache::controls::{read_coalesce, read_controls};
 use crate::cache::entry::Storing;
 use crate::cache::flights::Call;
+use crate::cache::freshness::{Freshness, Terms};
 use crate::cache::verify::Bar;
 use crate::cache::verify::model::Verifier;
 use crate::cache::{Answer, Collector, Controls, Entry, Key, replay};
@@ -64,6 +65,8 @@ pub struct CacheTrip {
     stale_for: Duration,
     semantic: Result<(), NotSemantic>,
     vector: Option<Arc<OnceLock<Vector>>>,
+    /// Class of the question, once it was needed: an exact hit needs none.
+    freshness: Option<Freshness>,
 }
 
 /// An answer from the cache.
@@ -103,6 +106,7 @@ impl CacheTrip {
             stale_for: Duration::ZERO,
             semantic: Ok(()),
             vector: None,
+            freshness: None,
         })
     }
 
@@ -213,6 +217,12 @@ impl CacheTrip {
             .ok_or("")?;
         self.semantic.map_err(NotSemantic::name)?;
         let semantic = self.core.shared.semantic.as_ref().ok_or("")?;
+        let class = *self
+            .freshness
+            .get_or_insert_with(|| Freshness::of_question(&key.question));
+        if !self.terms(class).by_meaning {
+            return Err(class.name());
+        }
         let config = &self.config.semantic;
         let bar = bar(config, self.controls.similarity_min);
         let by = clock::now() + config.deadline;
@@ -234,24 +244,26 @@ impl CacheTrip {
     }
 
     /// Whether an answer past its time may be served at all when every target failed: never in the turn
-    /// of an agent, which acts on it. What changes with time is to be refused here too.
-    fn may_be_stale(&self, chat: &ChatRequest) -> bool {
+    /// of an agent, which acts on it, and not what changes in minutes or is the asker's own.
+    fn may_be_stale(&self, chat: &ChatRequest, class: Freshness) -> bool {
         let is_agents =
             chat.shape.has_tools || self.semantic == Err(NotSemantic::LastMessageNotUser);
-        !self.stale_for.is_zero() && !self.controls.no_lookup && !is_agents
+        !self.stale_for.is_zero() && !self.controls.no_lookup && !is_agents && class.is_lasting()
     }
 
     /// Looks for an answer past its time, since every target failed with `why`: for the same request,
     /// then by meaning.
     pub async fn stale(&self, chat: &ChatRequest, why: &str, trip: &mut Trip) -> Option<Hit> {
-        if !self.may_be_stale(chat) {
+        let key = self.key()?;
+        let class = self.class(key);
+        if !self.may_be_stale(chat, class) {
             return None;
         }
-        let key = self.key()?;
         let store = &self.core.shared.store;
         let (entry, how) = match store.get_stale(key, self.stale_for, clock::now()) {
             Some(entry) => (entry, "same request".to_owned()),
-            None => self.stale_by_meaning(key).await?,
+            None if self.terms(class).by_meaning => self.stale_by_meaning(key).await?,
+            None => return None,
         };
         trip.cache = "stale";
         trip.cache_why = Some(format!("every target failed ({why}); {how}").into());
@@ -274,6 +286,19 @@ impl CacheTrip {
         let outcome = before(by + DEADLINE_SLACK, look_up.outcome).await?;
         let found = outcome.ok()?.ok()?;
         Some((found.entry, likeness(found.similarity, found.confidence)))
+    }
+
+    /// The class of the question, where classes are in use.
+    fn class(&self, key: &Key) -> Freshness {
+        if !self.config.freshness.enabled {
+            return Freshness::Static;
+        }
+        let known = self.freshness;
+        known.unwrap_or_else(|| Freshness::of_question(&key.question))
+    }
+
+    fn terms(&self, class: Freshness) -> Terms {
+        class.terms(&self.config.freshness, self.config.ttl)
     }
 
     /// `only-if-cached`: 504 instead of going upstream (RFC 9111, 5.2.1.7).
@@ -336,23 +361,30 @@ impl CacheTrip {
         if answer.bytes() > self.config.entry_bytes_max {
             return Err("too-large");
         }
-        let wished = self.controls.ttl.unwrap_or(self.config.ttl);
+        let class = self.class(&key).max(Freshness::of_answer(answer.content()));
+        let terms = self.terms(class);
+        let is_lasting = class.is_lasting() || !self.config.freshness.enabled;
+        if terms.ttl.is_zero() {
+            return Err(class.name());
+        }
+        let wished = self.controls.ttl.unwrap_or(terms.ttl);
         let shared = &self.core.shared;
         let semantic = shared
             .semantic
             .as_ref()
-            .filter(|_| self.semantic.is_ok() && self.config.semantic.mode != SemanticMode::Off);
+            .filter(|_| self.semantic.is_ok() && self.config.semantic.mode != SemanticMode::Off)
+            .filter(|_| terms.by_meaning);
         let storing = Storing {
             answer,
             model,
             key: self.owner,
             target,
             at: clock::recent(),
-            ttl: wished.min(self.config.ttl),
+            ttl: wished.min(terms.ttl),
             // A caller that asks for a shorter life means it.
             kept_for: match self.controls.ttl {
-                Some(_) => Duration::ZERO,
-                None => self.stale_for,
+                None if is_lasting => self.stale_for,
+                _ => Duration::ZERO,
             },
             indexed: semantic.is_some(),
         };

@@ -11,6 +11,7 @@ mod control_plane;
 mod drain;
 mod failover;
 mod framing;
+mod freshness;
 mod hedging;
 mod local_model;
 mod money;
