@@ -5,6 +5,9 @@
 // The journey.
 pub mod journey;
 
+// A tool.
+pub mod tune;
+
 #[rustfmt::skip]
 pub mod listener;
 pub mod accounting;

@@ -3,6 +3,7 @@
 use ringside::config::model::Config;
 use ringside::control::{self, Options, demo};
 use ringside::journey::explain::readable;
+use ringside::tune;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,10 +19,14 @@ usage:
   ringside serve [--config FILE] [--demo]   run the sidecar
   ringside check --config FILE              validate a configuration; exit code 2 if it is wrong
   ringside explain --config FILE [--json]   what would happen to the chat request on standard input, and why
+  ringside tune (--pairs FILE | --log FILE) [--wrong-hit-rate-max RATE] [--html FILE] [--model-dir DIR]
+                                            choose an operating point of the semantic cache
   ringside --version | --help
 
 serve reads FILE, or ringside.toml in this folder if it is there. Without either, or with --demo, it
 runs a built-in configuration: the provider of OPENAI_API_KEY if that is set, else the bundled mock.
+tune reads JSON lines, {\"a\": …, \"b\": …, \"same\": true}, or the log of `cache.semantic.log`; both may be
+given, each several times. It needs the embedding model and no configuration.
 Signals: TERM stops gracefully, HUP reloads keys, models and providers.
 ";
 
@@ -32,6 +37,7 @@ enum Command {
     Serve { config: Option<PathBuf>, demo: bool },
     Check { config: PathBuf },
     Explain { config: PathBuf, json: bool },
+    Tune(tune::Options),
     Print(String),
 }
 
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         },
         Command::Explain { config, json } => explain(&config, json),
         Command::Serve { config, demo } => serve(config, demo),
+        Command::Tune(options) => run(tune::tune(&options).map(|report| print!("{report}"))),
     }
 }
 
@@ -134,6 +141,7 @@ fn parse_arguments() -> Result<Command, String> {
     let mut parser = lexopt::Parser::from_env();
     let mut name = None;
     let (mut config, mut demo, mut json) = (None, false, false);
+    let mut tuning = Tuning::default();
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Print(USAGE.into())),
@@ -149,17 +157,81 @@ fn parse_arguments() -> Result<Command, String> {
             }
             Long("demo") => demo = true,
             Long("json") => json = true,
+            Long(option) if Tuning::OPTIONS.contains(&option) => {
+                let option = option.to_owned();
+                tuning.read(&option, parser.value().map_err(|error| error.to_string())?)?;
+            }
             Value(value) if name.is_none() => name = Some(value.to_string_lossy().into_owned()),
             other => return Err(other.unexpected().to_string()),
         }
+    }
+    if name.as_deref() != Some("tune") && tuning.is_used() {
+        return Err(format!(
+            "only `tune` takes --{}",
+            Tuning::OPTIONS.join(", --")
+        ));
     }
     match (name.as_deref(), config) {
         (Some("serve"), config) => Ok(Command::Serve { config, demo }),
         (Some("check"), Some(config)) => Ok(Command::Check { config }),
         (Some("explain"), Some(config)) => Ok(Command::Explain { config, json }),
         (Some("explain"), None) => Err("explain needs --config FILE".into()),
+        (Some("tune"), None) => tuning.options(),
+        (Some("tune"), Some(_)) => Err("tune takes no --config".into()),
         (Some("check"), None) => Err("check needs --config FILE".into()),
         (Some(other), _) => Err(format!("unknown command `{other}`")),
         (None, _) => Err("a command is missing".into()),
+    }
+}
+
+/// The options of `ringside tune`, as far as they are read.
+#[derive(Default)]
+struct Tuning {
+    files: Vec<PathBuf>,
+    rate: Option<f64>,
+    html: Option<PathBuf>,
+    model_dir: Option<PathBuf>,
+}
+
+impl Tuning {
+    const OPTIONS: [&str; 5] = ["pairs", "log", "wrong-hit-rate-max", "html", "model-dir"];
+    /// As the configuration's default.
+    const RATE: f64 = 0.01;
+
+    fn read(&mut self, option: &str, value: std::ffi::OsString) -> Result<(), String> {
+        match option {
+            "html" => self.html = Some(value.into()),
+            "model-dir" => self.model_dir = Some(value.into()),
+            "wrong-hit-rate-max" => {
+                let rate = value.to_str().and_then(|text| text.parse().ok());
+                let rate = rate.filter(|rate| *rate > 0.0 && *rate <= 0.5);
+                let wrong = "--wrong-hit-rate-max is a rate above 0 and up to 0.5, such as 0.01";
+                self.rate = Some(rate.ok_or(wrong)?);
+            }
+            _ => self.files.push(value.into()),
+        }
+        Ok(())
+    }
+
+    fn is_used(&self) -> bool {
+        !self.files.is_empty()
+            || self.rate.is_some()
+            || self.html.is_some()
+            || self.model_dir.is_some()
+    }
+
+    fn options(self) -> Result<Command, String> {
+        if self.files.is_empty() {
+            return Err("tune needs --pairs FILE or --log FILE".into());
+        }
+        let model_dir = self
+            .model_dir
+            .unwrap_or_else(|| ringside::config::MODEL_DIR.into());
+        Ok(Command::Tune(tune::Options {
+            files: self.files,
+            wrong_hit_rate_max: self.rate.unwrap_or(Self::RATE),
+            html: self.html,
+            model_dir,
+        }))
     }
 }

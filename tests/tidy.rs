@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A module may import strictly lower levels.
-const LEVELS: [(&str, u32); 18] = [
+const LEVELS: [(&str, u32); 19] = [
     ("runtime", 0),
     ("http", 0),
     ("config", 0),
@@ -22,6 +22,7 @@ const LEVELS: [(&str, u32); 18] = [
     ("upstream", 4),
     ("relay", 4),
     ("journey", 5),
+    ("tune", 5),
     ("control", 6),
     ("main", 7),
 ];

@@ -12,6 +12,7 @@ pub mod freshness;
 pub mod refuted;
 pub mod replay;
 pub mod semantic;
+pub mod statistics;
 pub mod store;
 pub mod verify;
 

@@ -104,7 +104,7 @@ pub(super) const WRONG_HIT_RATE_MAX: f64 = 0.01;
 pub(super) const SEMANTIC_DEADLINE: Duration = Duration::from_millis(15);
 
 /// Where the repository keeps the model, seen from its root.
-pub(super) const MODEL_DIR: &str = "models/all-minilm-l6-v2";
+pub const MODEL_DIR: &str = "models/all-minilm-l6-v2";
 /// The gateway runs beside a service that needs the other cores.
 pub(super) const EMBEDDING_THREADS: usize = 1;
 /// More could not be served within the deadline anyway.

@@ -25,6 +25,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use defaults::MODEL_DIR;
 pub use model::Config;
 pub use problem::{Problem, Problems};
 

@@ -13,8 +13,8 @@ use crate::cache::controls::{read_coalesce, read_controls};
 use crate::cache::entry::Storing;
 use crate::cache::flights::Call;
 use crate::cache::freshness::{Freshness, Terms};
-use crate::cache::verify::Bar;
 use crate::cache::verify::model::Verifier;
+use crate::cache::verify::{Bar, SIMILARITY_FLOOR};
 use crate::cache::{Answer, Collector, Controls, Entry, Key, replay};
 use crate::config::model::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::Vector;
@@ -33,9 +33,6 @@ use std::time::Duration;
 
 /// How long past its deadline a look-up's refusal is waited for: the workshop notices the deadline itself.
 const DEADLINE_SLACK: Duration = Duration::from_millis(2);
-
-/// Below this cosine the verifier was given no pair to learn from.
-const SIMILARITY_FLOOR: f32 = 0.6;
 
 /// The cache's configuration, for as long as the trip lasts.
 struct Held(InForce);

@@ -25,4 +25,5 @@ mod stale;
 mod steering;
 mod streams;
 mod transports;
+mod tune;
 mod undo;

@@ -20,6 +20,9 @@ use crate::embedding::table::StaticTable;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Below this cosine the verifier was given no pair to learn from.
+pub const SIMILARITY_FLOOR: f32 = 0.6;
+
 /// A question asked now, read for comparing.
 pub struct Asked {
     words: Words,

@@ -1,0 +1,193 @@
+//! Labelled pairs: read from files, embedded, and judged as the gateway judges a candidate.
+
+use super::told;
+use crate::cache::freshness::Freshness;
+use crate::cache::verify::features::compare;
+use crate::cache::verify::model::Verifier;
+use crate::cache::verify::words::Words;
+use crate::embedding::{Settings, State, Vector, Workshop, cosine};
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Most pairs taken: they are held in memory.
+const PAIRS_MAX: usize = 1_000_000;
+/// Pairs embedded at once.
+const BATCH: usize = 128;
+
+/// Two questions, and whether one answer serves both.
+pub struct Pair {
+    a: String,
+    b: String,
+    same: bool,
+}
+
+/// What was read.
+#[derive(Default)]
+pub struct Read {
+    /// Labelled pairs.
+    pub pairs: Vec<Pair>,
+    /// Lines whose label is not known.
+    pub unknown: usize,
+}
+
+/// A line of a file: a pair with `same`, or an observation with `label`.
+#[derive(serde::Deserialize)]
+struct Line {
+    a: String,
+    b: String,
+    same: Option<Same>,
+    label: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Same {
+    Flag(bool),
+    Number(u8),
+}
+
+impl Read {
+    /// Adds the pairs of a file.
+    ///
+    /// # Errors
+    /// The file and line that cannot be read.
+    pub fn add(&mut self, path: &PathBuf) -> Result<(), String> {
+        let file = std::fs::File::open(path).map_err(|error| told(path, &error))?;
+        for (at, line) in std::io::BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(|error| told(path, &error))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let place = || format!("{}:{}", path.display(), at + 1);
+            let line: Line =
+                serde_json::from_str(&line).map_err(|error| format!("{}: {error}", place()))?;
+            let same = match (&line.same, line.label.as_deref()) {
+                (Some(Same::Flag(same)), _) => *same,
+                (Some(Same::Number(0)), _) | (None, Some("wrong")) => false,
+                (Some(Same::Number(1)), _) | (None, Some("right")) => true,
+                (None, Some("unknown")) => {
+                    self.unknown += 1;
+                    continue;
+                }
+                _ => {
+                    return Err(format!(
+                        "{}: no label: `same` is true or false, or `label` is right, wrong or unknown",
+                        place()
+                    ));
+                }
+            };
+            if self.pairs.len() == PAIRS_MAX {
+                return Err(format!("{}: more than {PAIRS_MAX} pairs", place()));
+            }
+            let (a, b) = (line.a, line.b);
+            self.pairs.push(Pair { a, b, same });
+        }
+        Ok(())
+    }
+}
+
+/// A pair with what the gateway would go by.
+pub struct Candidate {
+    /// One answer serves both.
+    pub same: bool,
+    /// Cosine of the questions.
+    pub cosine: f32,
+    /// Score; `None` when a rule refuses.
+    pub score: Option<f32>,
+}
+
+/// All pairs, judged.
+pub struct Judged {
+    /// Those that can be compared.
+    pub candidates: Vec<Candidate>,
+    /// Refused by rules: how many of the same, and of the different.
+    pub refused: BTreeMap<&'static str, (usize, usize)>,
+    /// Texts that cannot be embedded.
+    pub unfit: usize,
+    /// Lines without a known label.
+    pub unknown: usize,
+}
+
+/// Embeds and judges.
+///
+/// # Errors
+/// The model cannot be used.
+pub fn judge(read: &Read, model_dir: &Path) -> Result<Judged, String> {
+    let workshop = start(model_dir)?;
+    let table = workshop.table().ok_or("the model has no static table")?;
+    let verifier = Verifier::shipped()?;
+    let mut judged = Judged {
+        candidates: Vec::with_capacity(read.pairs.len()),
+        refused: BTreeMap::new(),
+        unfit: 0,
+        unknown: read.unknown,
+    };
+    for batch in read.pairs.chunks(BATCH) {
+        let waiting: Vec<_> = batch
+            .iter()
+            .map(|pair| (embed(&workshop, &pair.a), embed(&workshop, &pair.b)))
+            .collect();
+        for (pair, (a, b)) in batch.iter().zip(waiting) {
+            let vectors = (a.recv().ok().flatten(), b.recv().ok().flatten());
+            let words = (Words::read(&pair.a, table), Words::read(&pair.b, table));
+            let ((Some(va), Some(vb)), (Some(wa), Some(wb))) = (vectors, words) else {
+                judged.unfit += 1;
+                continue;
+            };
+            let cosine = cosine(&va, &vb);
+            let outcome = match moves(pair) {
+                Some(class) => Err(class.name()),
+                None => compare(&wa, &wb, cosine, table),
+            };
+            let score = match outcome {
+                Ok(features) => Some(verifier.score(&features)),
+                Err(rule) => {
+                    let (same, other) = judged.refused.entry(rule).or_default();
+                    *if pair.same { same } else { other } += 1;
+                    None
+                }
+            };
+            judged.candidates.push(Candidate {
+                same: pair.same,
+                cosine,
+                score,
+            });
+        }
+    }
+    Ok(judged)
+}
+
+/// The class that keeps a pair from being looked up by meaning.
+fn moves(pair: &Pair) -> Option<Freshness> {
+    let class = Freshness::of_question(&pair.a).max(Freshness::of_question(&pair.b));
+    (class != Freshness::Static).then_some(class)
+}
+
+fn start(model_dir: &Path) -> Result<Workshop, String> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let workshop = Workshop::start(Settings {
+        model_dir: model_dir.to_owned(),
+        threads: threads.min(8),
+        queue_max: 2 * BATCH,
+        runtime_library: None,
+    });
+    loop {
+        match workshop.state() {
+            State::Ready { .. } => return Ok(workshop),
+            State::Failed(why) => return Err(why),
+            State::Loading => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+fn embed(workshop: &Workshop, text: &str) -> mpsc::Receiver<Option<Vector>> {
+    let (send, receive) = mpsc::sync_channel(1);
+    // A refused job drops the sender, which reads as no vector.
+    let _ = workshop.embed(text.to_owned(), None, move |outcome| {
+        let _ = send.send(outcome.ok().map(|embedded| embedded.vector));
+    });
+    receive
+}
