@@ -15,10 +15,12 @@ mod failure;
 mod hedging;
 mod inflow;
 mod intent;
+mod observing;
 mod patience;
 mod relaying;
 mod reply;
 mod select;
+mod shadow;
 mod sharing;
 pub mod snapshot;
 mod stale;
@@ -33,6 +35,7 @@ use self::core::{Core, InForce};
 use self::inflow::Inflow;
 use self::intent::{Source, find_model};
 use self::patience::Patience;
+use self::shadow::Sampled;
 use self::sharing::Boarded;
 use self::snapshot::{ModelRoute, Snapshot};
 use self::trip::Trip;
@@ -62,6 +65,10 @@ impl Serve for Journey {
             reply::fault(client, &mut trip, &fault).await;
         }
         client.company = None;
+        if let Some(shadow) = trip.shadow.take() {
+            let passed = attempt::passed_headers(&request.head.headers, &trip.request_id);
+            shadow.send(&self.core, Rc::clone(&snapshot), passed);
+        }
         trip.end(core, snapshot.config.log.requests);
     }
 
@@ -145,6 +152,16 @@ async fn chat(
     }
     trip.stage_done(core, Stage::Exact);
     if let Some(hit) = cache.semantic(trip).await {
+        let (chat, body, steer) = (&chat, &*body, &steer);
+        trip.shadow = cache.shadow(
+            &hit,
+            &Sampled {
+                route,
+                chat,
+                body,
+                steer,
+            },
+        );
         return caching::serve(core, &hit, &chat, client, trip).await;
     }
     trip.stage_done(core, Stage::Semantic);

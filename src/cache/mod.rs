@@ -9,6 +9,8 @@ pub mod entry;
 pub mod flight;
 pub mod flights;
 pub mod freshness;
+pub mod learning;
+pub mod quality;
 pub mod refuted;
 pub mod replay;
 pub mod semantic;

@@ -5,6 +5,8 @@
 //! and a process has one embedding model, so vectors of two models never meet.
 
 use super::entry::{Entry, Graveyard, Key};
+use super::quality::Quality;
+use super::quality::log::ObservationLog;
 use super::refuted::Refuted;
 use super::store::Store;
 use super::verify::model::Verifier;
@@ -28,11 +30,13 @@ const LOOKED_AT: usize = 2 * NEIGHBOURS;
 
 /// The tier.
 pub struct Semantic {
-    workshop: Workshop,
-    store: Arc<Store>,
+    pub(super) workshop: Workshop,
+    pub(super) store: Arc<Store>,
     scopes: RwLock<HashMap<u128, Arc<Scope>, foldhash::fast::RandomState>>,
     graveyard: Arc<Graveyard>,
     refuted: Refuted,
+    pub(super) quality: Quality,
+    pub(super) observations: ObservationLog,
     next_vector: AtomicU64,
     observed_hits: AtomicU64,
     observed_misses: AtomicU64,
@@ -61,6 +65,8 @@ pub struct SemanticHit {
     pub similarity: f32,
     /// Probability that the answer is right.
     pub confidence: f32,
+    /// The verifier's score.
+    pub score: f32,
 }
 
 /// What a look-up found: a hit, or the rule that refused.
@@ -84,6 +90,8 @@ impl Semantic {
             scopes: RwLock::default(),
             graveyard,
             refuted: Refuted::default(),
+            quality: Quality::default(),
+            observations: ObservationLog::default(),
             next_vector: AtomicU64::new(1),
             observed_hits: AtomicU64::new(0),
             observed_misses: AtomicU64::new(0),
@@ -164,11 +172,12 @@ impl Semantic {
             .retain(|(entry, _)| entry.is_within(bar.stale_for, now) && entry.shares_scope(key));
         for (entry, similarity) in candidates.into_iter().take(NEIGHBOURS) {
             match asked.judge(&entry, similarity, bar) {
-                Verdict::Serve { confidence } => {
+                Verdict::Serve { confidence, score } => {
                     return Ok(SemanticHit {
                         entry,
                         similarity,
                         confidence,
+                        score,
                     });
                 }
                 // What is told is why the nearest was refused.
@@ -204,6 +213,18 @@ impl Semantic {
         };
         let queued = self.workshop.embed(question, None, then);
         queued.map_err(Refused::rule)
+    }
+
+    /// How often hits are wrong, as far as it was learned.
+    #[must_use]
+    pub fn quality(&self) -> &Quality {
+        &self.quality
+    }
+
+    /// Compared pairs on their way to the log.
+    #[must_use]
+    pub fn observations(&self) -> &ObservationLog {
+        &self.observations
     }
 
     /// What was refuted.

@@ -103,6 +103,11 @@ pub(super) const WRONG_HIT_RATE_MAX: f64 = 0.01;
 /// Several times what one embedding takes; a miss is cheaper than a longer wait.
 pub(super) const SEMANTIC_DEADLINE: Duration = Duration::from_millis(15);
 
+/// Two in a hundred hits: three hundred labels after fifteen thousand hits.
+pub(super) const SAMPLE: f64 = 0.02;
+/// About a hundred answers of a thousand tokens.
+pub(super) const SAMPLE_TOKENS_MAX: u64 = 100_000;
+
 /// Where the repository keeps the model, seen from its root.
 pub const MODEL_DIR: &str = "models/all-minilm-l6-v2";
 /// The gateway runs beside a service that needs the other cores.

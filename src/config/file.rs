@@ -243,6 +243,17 @@ fn semantic(mut section: Section<'_>, known: &KnownNames<'_>) -> Semantic {
             defaults::SEMANTIC_DEADLINE,
             &limits::SEMANTIC_DEADLINE,
         ),
+        sample: section
+            .read("sample", |item| sample(item.fraction()?))
+            .unwrap_or(defaults::SAMPLE),
+        sample_tokens_max: section.number(
+            "sample_tokens_max",
+            defaults::SAMPLE_TOKENS_MAX,
+            &limits::SAMPLE_TOKENS,
+        ),
+        log: section.read("log", |item| {
+            path(item, "give the path of a file, or remove the key")
+        }),
     };
     section.finish();
     semantic
@@ -260,6 +271,25 @@ fn rate(value: f64, least: f64) -> Result<f64, Complaint> {
     ))
 }
 
+/// A share of hits.
+fn sample(value: f64) -> Result<f64, Complaint> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(Complaint::new(
+        format!("`{value}` is not a share from 0 to 1"),
+        "use a value such as 0.02: two in a hundred hits",
+    ))
+}
+
+/// A path that is not empty.
+fn path(item: &Item<'_>, remedy: &str) -> Result<PathBuf, Complaint> {
+    match item.text()? {
+        "" => Err(Complaint::new("an empty path", remedy)),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
 /// A cosine similarity; 0 or less would serve unrelated answers, above 1 there is none.
 fn similarity(value: f64) -> Result<f32, Complaint> {
     let narrow = value as f32;
@@ -273,12 +303,8 @@ fn similarity(value: f64) -> Result<f32, Complaint> {
 }
 
 fn embedding(mut section: Section<'_>) -> Embedding {
-    let model_dir = section.read("model_dir", |item| match item.text()? {
-        "" => Err(Complaint::new(
-            "an empty path",
-            "give the folder of the model, or remove the key",
-        )),
-        path => Ok(PathBuf::from(path)),
+    let model_dir = section.read("model_dir", |item| {
+        path(item, "give the folder of the model, or remove the key")
     });
     let embedding = Embedding {
         model_dir: model_dir.unwrap_or_else(|| PathBuf::from(defaults::MODEL_DIR)),

@@ -128,6 +128,8 @@ pub const SEMANTIC_DEADLINE: Bounds<Duration> = bounds(
     Duration::from_millis(1),
     SECOND.saturating_mul(10),
 );
+/// Tokens in an hour that samples may take; zero = no samples.
+pub const SAMPLE_TOKENS: Bounds<u64> = bounds("SAMPLE_TOKENS", 0, 1_000_000_000);
 /// Threads of the embedding workshop; each has its own copy of the model in memory.
 pub const EMBEDDING_THREADS: Bounds<usize> = bounds("EMBEDDING_THREADS", 1, 64);
 /// Embedding jobs that may wait; a longer queue only turns misses into late misses.

@@ -346,6 +346,12 @@ pub struct Semantic {
     pub similarity_min: Option<f32>,
     /// Time allowed for a look-up, embedding included; a miss beyond.
     pub deadline: Duration,
+    /// Share of hits that are asked upstream too, to compare the answers.
+    pub sample: f64,
+    /// Tokens that those may take in an hour.
+    pub sample_tokens_max: u64,
+    /// Where compared pairs of questions are logged; `None` = not.
+    pub log: Option<PathBuf>,
 }
 
 /// `[cache.semantic] mode`

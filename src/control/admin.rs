@@ -70,13 +70,18 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
             page.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
             page
         }
+        (&Method::GET, "/cache/quality", _) => cache_admin::quality(plane),
         (&Method::GET, "/info", _) => json_answer(StatusCode::OK, &info(plane)),
         (&Method::DELETE, "/cache", _) => delete_entries(plane, request.uri().query()),
         (&Method::DELETE, _, Some(id)) => delete_entry(plane, id),
         (&Method::POST, _, Some(rest)) if rest.ends_with("/wrong") => {
             cache_admin::wrong(plane, rest.trim_end_matches("/wrong"))
         }
-        (_, "/livez" | "/readyz" | "/metrics" | "/info" | "/cache" | "/explain", _)
+        (
+            _,
+            "/livez" | "/readyz" | "/metrics" | "/info" | "/cache" | "/cache/quality" | "/explain",
+            _,
+        )
         | (_, _, Some(_)) => error(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
@@ -85,7 +90,7 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
         _ => error(
             StatusCode::NOT_FOUND,
             "unknown_path",
-            "the admin side serves GET /livez, /readyz, /metrics, /info, POST /explain and DELETE /cache, /cache/entries/{id}, POST /cache/entries/{id}/wrong",
+            "the admin side serves GET /livez, /readyz, /metrics, /info, /cache/quality, POST /explain and DELETE /cache, /cache/entries/{id}, POST /cache/entries/{id}/wrong",
         ),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::admin::{Answer, error, json_answer};
 use super::{Plane, log};
+use crate::cache::quality::{ALPHA, Sample};
 use hyper::StatusCode;
 use serde_json::json;
 
@@ -56,5 +57,49 @@ pub fn wrong(plane: &Plane, id: &str) -> Answer {
         "cache_refuted",
         &json!({ "entry": format!("{id:032x}"), "model": &*model.text(), "removed": removed, "tightened": tightened }),
     );
+    json_answer(StatusCode::OK, &told)
+}
+
+/// `GET /cache/quality`: how often hits by meaning are wrong, as far as it was learned, by model.
+pub fn quality(plane: &Plane) -> Answer {
+    let Some(semantic) = &plane.shared.semantic else {
+        return json_answer(StatusCode::OK, &json!({ "mode": "off", "models": [] }));
+    };
+    let snapshot = plane.shared.snapshot.load();
+    let config = &snapshot.config.cache.semantic;
+    let quality = semantic.quality();
+    let models: Vec<_> = quality
+        .views()
+        .into_iter()
+        .map(|view| {
+            let (low, high) = view.interval;
+            let serves = view.raised.is_none_or(f32::is_finite);
+            json!({
+                "model": &*view.model.text(),
+                "right": view.right,
+                "wrong": view.wrong,
+                "unknown": view.unknown,
+                "tokens": view.tokens,
+                "wrong_hit_rate": { "estimate": view.rate, "low": low, "high": high },
+                "score_min": view.raised.filter(|score| score.is_finite()),
+                "is_raised": view.raised.is_some(),
+                "serves": serves,
+            })
+        })
+        .collect();
+    let samples: serde_json::Map<_, _> = Sample::ALL
+        .iter()
+        .map(|(sample, name)| ((*name).to_owned(), quality.samples(*sample).into()))
+        .collect();
+    let told = json!({
+        "mode": format!("{:?}", config.mode).to_lowercase(),
+        "wrong_hit_rate_max": config.wrong_hit_rate_max,
+        "confidence": 1.0 - ALPHA,
+        "models": models,
+        "samples": samples,
+        "sample_tokens": quality.tokens(),
+        "sample_tokens_max": config.sample_tokens_max,
+        "log_lines_dropped": semantic.observations().dropped(),
+    });
     json_answer(StatusCode::OK, &told)
 }

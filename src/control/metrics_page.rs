@@ -1,6 +1,6 @@
 //! `/metrics`: the cores' numbers, and one gauge with its limit for each bounded thing.
 
-use super::Plane;
+use super::{Plane, quality_page};
 use crate::cache::flight::ALL_STREAM_BYTES_MAX;
 use crate::cache::flights::FLIGHTS_MAX;
 use crate::telemetry::prometheus::{Page, float};
@@ -182,6 +182,7 @@ fn model(plane: &Plane, page: &mut Page) {
             vectors as u64,
         );
         refuted(semantic, page);
+        quality_page::write(plane, semantic, page);
         let (hits, misses) = semantic.observed();
         page.metric(
             "ringside_cache_observed_total",
@@ -244,6 +245,6 @@ fn refuted(semantic: &crate::cache::Semantic, page: &mut Page) {
     );
 }
 
-fn gauge(page: &mut Page, name: &str, help: &str, value: u64) {
+pub(super) fn gauge(page: &mut Page, name: &str, help: &str, value: u64) {
     page.single(name, "gauge", help, float(value));
 }

@@ -10,6 +10,7 @@ pub mod demo;
 mod dns;
 mod log;
 mod metrics_page;
+mod quality_page;
 mod reload;
 mod share;
 mod start;
@@ -119,6 +120,20 @@ impl Plane {
         log::write(&lines);
     }
 
+    /// Writes out the compared pairs that wait, if a log is configured.
+    fn write_observations(&self) {
+        let Some(semantic) = &self.shared.semantic else {
+            return;
+        };
+        let snapshot = self.shared.snapshot.load();
+        let path = snapshot.config.cache.semantic.log.as_deref();
+        if let Err(error) = semantic.observations().write_to(path) {
+            let path = path.map(|path| path.display().to_string());
+            let told = serde_json::json!({ "path": path, "reason": error.to_string() });
+            log::event("observations_not_written", &told);
+        }
+    }
+
     /// Graceful stop: announce, stop accepting, let busy connections finish, end.
     async fn drain(&self, announce: Duration, deadline: Duration) {
         self.draining.store(true, Ordering::Release);
@@ -147,6 +162,7 @@ impl Plane {
             let _ = one.await;
         }
         self.write_records();
+        self.write_observations();
         log::event("stopped", &serde_json::json!({}));
     }
 }

@@ -272,7 +272,10 @@ async fn run_plane(plane: Arc<Plane>, admin_listener: std::net::TcpListener) -> 
     let mut share = tokio::time::interval(share::EVERY);
     let announce_stop = loop {
         tokio::select! {
-            _ = records.tick() => plane.write_records(),
+            _ = records.tick() => {
+                plane.write_records();
+                plane.write_observations();
+            }
             _ = sweep.tick() => sweep_cache(&plane),
             _ = share.tick() => drop(tokio::task::spawn_local(share::share(Arc::clone(&plane)))),
             _ = hang_up.recv() => {

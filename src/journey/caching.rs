@@ -1,7 +1,9 @@
 //! The cache's part of a trip: what the caller wishes, both look-ups, serving a hit, storing an answer.
 
 use super::core::{Core, InForce};
+use super::observing;
 use super::reply;
+use super::shadow::{Sampled, Shadow};
 use super::trip::Trip;
 use crate::accounting::Bought;
 use crate::admission::Grant;
@@ -13,6 +15,7 @@ use crate::cache::controls::{read_coalesce, read_controls};
 use crate::cache::entry::Storing;
 use crate::cache::flights::Call;
 use crate::cache::freshness::{Freshness, Terms};
+use crate::cache::semantic::Outcome;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::{Bar, SIMILARITY_FLOOR};
 use crate::cache::{Answer, Collector, Controls, Entry, Key, replay};
@@ -26,6 +29,7 @@ use crate::runtime::io::before;
 use crate::runtime::{buffer, clock};
 use crate::telemetry::Name;
 use crate::telemetry::metrics::count;
+use futures_channel::oneshot;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -64,11 +68,16 @@ pub struct CacheTrip {
     vector: Option<Arc<OnceLock<Vector>>>,
     /// Class of the question, once it was needed: an exact hit needs none.
     freshness: Option<Freshness>,
+    /// The look-up of mode `observe`.
+    observed: Option<oneshot::Receiver<Outcome>>,
 }
 
 /// An answer from the cache.
 pub struct Hit {
-    entry: Arc<Entry>,
+    /// What is served.
+    pub entry: Arc<Entry>,
+    /// Of a hit by meaning: similarity, confidence, score.
+    pub found: Option<(f32, f32, f32)>,
 }
 
 impl CacheTrip {
@@ -104,6 +113,7 @@ impl CacheTrip {
             semantic: Ok(()),
             vector: None,
             freshness: None,
+            observed: None,
         })
     }
 
@@ -174,7 +184,7 @@ impl CacheTrip {
         trip.cache = "exact";
         trip.cache_why = Some("same request".into());
         trip.cache_entry = Some((entry.id, entry.age(now)));
-        Some(Hit { entry })
+        Some(Hit { entry, found: None })
     }
 
     /// Why there is no look-up.
@@ -221,12 +231,16 @@ impl CacheTrip {
             return Err(class.name());
         }
         let config = &self.config.semantic;
-        let bar = bar(config, self.controls.similarity_min);
+        let raised = self
+            .model
+            .and_then(|model| semantic.quality().raised(model));
+        let bar = bar(config, self.controls.similarity_min).raised_to(raised);
         let by = clock::now() + config.deadline;
         let observes = config.mode == SemanticMode::Observe;
         let look_up = semantic.look_up(key, bar, by, observes)?;
         self.vector = Some(look_up.vector);
         if observes {
+            self.observed = Some(look_up.outcome);
             return Err("observed");
         }
         let found = before(by + DEADLINE_SLACK, look_up.outcome)
@@ -237,7 +251,18 @@ impl CacheTrip {
         trip.cache = "semantic";
         trip.cache_why = Some(likeness(found.similarity, found.confidence).into());
         trip.cache_entry = Some((found.entry.id, age));
-        Ok(Hit { entry: found.entry })
+        let scores = (found.similarity, found.confidence, found.score);
+        Ok(Hit {
+            entry: found.entry,
+            found: Some(scores),
+        })
+    }
+
+    /// Draws a hit by meaning for a sample.
+    #[must_use]
+    pub fn shadow(&self, hit: &Hit, request: &Sampled<'_>) -> Option<Box<Shadow>> {
+        let question = &self.key.as_ref()?.question;
+        Shadow::draw(&self.core, &self.config, hit, question, self.owner, request)
     }
 
     /// Whether an answer past its time may be served at all when every target failed: never in the turn
@@ -265,7 +290,7 @@ impl CacheTrip {
         trip.cache = "stale";
         trip.cache_why = Some(format!("every target failed ({why}); {how}").into());
         trip.cache_entry = Some((entry.id, entry.age(clock::now())));
-        Some(Hit { entry })
+        Some(Hit { entry, found: None })
     }
 
     async fn stale_by_meaning(&self, key: &Key) -> Option<(Arc<Entry>, String)> {
@@ -348,13 +373,17 @@ impl CacheTrip {
     }
 
     fn try_store(
-        &self,
+        &mut self,
         key: Key,
         model: Name,
         target: Name,
         read: impl FnOnce(&Core) -> Result<Answer, &'static str>,
     ) -> Result<(), &'static str> {
         let answer = read(&self.core)?;
+        if let Some(observed) = self.observed.take() {
+            let asked = (key.question.as_str(), model);
+            observing::compare(&self.core, &self.config.semantic, observed, asked, &answer);
+        }
         if answer.bytes() > self.config.entry_bytes_max {
             return Err("too-large");
         }

@@ -1,6 +1,7 @@
 //! The facts of one trip, gathered on the way: for the answer's headers, the metrics and the record.
 
 use super::core::Core;
+use super::shadow::Shadow;
 use crate::accounting::{Bill, Bought};
 use crate::api::face::{self, About, Face};
 use crate::api::usage::Usage;
@@ -57,6 +58,8 @@ pub struct Trip {
     pub cache_why: Option<Cow<'static, str>>,
     /// Entry served and its age.
     pub cache_entry: Option<(u128, Duration)>,
+    /// The hit is to be compared with a fresh answer.
+    pub shadow: Option<Box<Shadow>>,
     /// Upstream attempts made.
     pub attempts: u32,
     /// The place of a model that is hedged, and an estimate of this request's input in tokens.
@@ -120,6 +123,7 @@ impl Trip {
             cache: "bypass",
             cache_why: None,
             cache_entry: None,
+            shadow: None,
             attempts: 0,
             hedge_earns: None,
             hedge_tokens: 0,

@@ -13,6 +13,7 @@ mod failover;
 mod framing;
 mod freshness;
 mod hedging;
+mod learning;
 mod local_model;
 mod money;
 mod patience;

@@ -61,6 +61,8 @@ pub enum Verdict {
     Serve {
         /// Probability that the answer is right, by the shipped calibration.
         confidence: f32,
+        /// The score.
+        score: f32,
     },
     /// Do not; the rule that refused.
     Refuse(&'static str),
@@ -104,6 +106,7 @@ impl Asked {
         }
         Verdict::Serve {
             confidence: verifier.confidence(score),
+            score,
         }
     }
 }

@@ -1,0 +1,100 @@
+//! Learning on the job: what a fresh answer says of the cached one, and what follows.
+//!
+//! All of it in the workshop. It must not know how the fresh answer was come by.
+
+use super::Entry;
+use super::quality::Observation;
+use super::quality::compare::{Label, by_cosine, by_words};
+use super::quality::log::Line;
+use super::semantic::{Semantic, SemanticHit};
+use crate::embedding::{EmbedError, Embedded, Refused, Vector, cosine};
+use crate::telemetry::Name;
+use std::sync::Arc;
+
+/// A hit that was, or would have been, and the answer that was given instead.
+pub struct Lesson {
+    /// The model asked for.
+    pub model: Name,
+    /// The question asked.
+    pub question: String,
+    /// The hit.
+    pub hit: SemanticHit,
+    /// The fresh answer's text.
+    pub fresh: String,
+    /// The wished rate of wrong hits.
+    pub wish: f64,
+    /// Whether it is logged, questions included.
+    pub logs: bool,
+}
+
+impl Semantic {
+    /// Compares the answers, labels the hit, and acts on the label.
+    ///
+    /// # Errors
+    /// The workshop has no room.
+    pub fn learn(self: &Arc<Self>, lesson: Lesson) -> Result<(), &'static str> {
+        let this = Arc::clone(self);
+        let queued = self.workshop.run(move || this.compare(lesson));
+        queued.map_err(Refused::rule)
+    }
+
+    fn compare(self: &Arc<Self>, lesson: Lesson) {
+        let Some(table) = self.workshop.table() else {
+            return;
+        };
+        let cached = lesson.hit.entry.answer.content();
+        if let Some(label) = by_words(cached, &lesson.fresh, table) {
+            return self.label(&lesson, label);
+        }
+        let (this, text) = (Arc::clone(self), cached.to_owned());
+        // What has no room, or no embedding, gets no label.
+        let _ = self.workshop.embed_any(text, None, move |cached| {
+            let cached = vector(cached);
+            let (that, text) = (Arc::clone(&this), lesson.fresh.clone());
+            let _ = this.workshop.embed_any(text, None, move |fresh| {
+                let label = match (cached, vector(fresh)) {
+                    (Some(cached), Some(fresh)) => by_cosine(cosine(&cached, &fresh)),
+                    _ => Label::Unknown,
+                };
+                that.label(&lesson, label);
+            });
+        });
+    }
+
+    fn label(self: &Arc<Self>, lesson: &Lesson, label: Label) {
+        let (hit, model) = (&lesson.hit, lesson.model);
+        let usage = hit.entry.answer.usage;
+        self.quality.add(&Observation {
+            model,
+            score: hit.score,
+            label,
+            tokens: usage.map_or(0, |usage| usage.prompt + usage.completion),
+            wish: lesson.wish,
+        });
+        if lesson.logs {
+            let line = Line {
+                a: hit.entry.question(),
+                b: &lesson.question,
+                label: label.name(),
+                similarity: hit.similarity,
+                score: hit.score,
+                model: &model.text(),
+            };
+            self.observations.push(&line);
+        }
+        if label == Label::Wrong {
+            self.refuse(&hit.entry, hit.score);
+        }
+    }
+
+    /// A refuted entry goes with its aliases and leaves a mark.
+    fn refuse(self: &Arc<Self>, entry: &Arc<Entry>, score: f32) {
+        self.store.remove_with_aliases(entry);
+        // Its vector is buried by whoever comes next, once nobody holds the entry.
+        let _ = self.refute(entry.scope, entry.question().to_owned(), Some(score));
+    }
+}
+
+fn vector(embedded: Result<Embedded, EmbedError>) -> Option<Vector> {
+    embedded.ok().map(|embedded| embedded.vector)
+}

@@ -1,0 +1,188 @@
+//! Learning on the job: hits by meaning are compared with fresh answers, after the client has its own, within
+//! a budget; a wrong one is undone, and what was seen is told. With the real model.
+
+use crate::harness::*;
+use crate::local_model::ready;
+use serde_json::Value;
+use std::process::Command;
+
+const ASKED: &str = "Why is the sky blue?";
+const OTHER_WORDS: &str = "why's the sky blue";
+
+fn semantic(mode: &str, more: &str) -> String {
+    format!("[cache.semantic]\nmode = \"{mode}\"\ndeadline = \"5s\"\n{more}\n")
+}
+
+/// Gives another answer for other words.
+fn fickle() -> Upstream {
+    Upstream::start(|seen, stream| {
+        let answer = if seen.question() == ASKED {
+            "Rayleigh"
+        } else {
+            "Compton"
+        };
+        if seen.json()["stream"] == true {
+            write_stream(stream, answer)
+        } else {
+            write_json(stream, 200, &chat_answer(answer))
+        }
+    })
+}
+
+/// Always gives the same answer.
+fn steady() -> Upstream {
+    Upstream::start(|_, stream| write_json(stream, 200, &chat_answer("Rayleigh")))
+}
+
+fn start(driver: &str, upstream: &Upstream, section: &str) -> Gateway {
+    let gateway = Setup::new(driver, upstream.config() + section).start();
+    ready(&gateway);
+    assert_eq!(gateway.chat(&ask(ASKED)).cache(), "miss");
+    gateway.wait_for_metric("ringside_cache_vectors", 1.0);
+    gateway
+}
+
+fn labels(gateway: &Gateway, label: &str) -> f64 {
+    gateway.metric(&format!(
+        "ringside_cache_labels_total{{gen_ai_request_model=\"m\",label=\"{label}\"}}"
+    ))
+}
+
+fn wait_for_label(gateway: &Gateway, label: &str, count: f64) {
+    wait_until(label, || labels(gateway, label) == count);
+}
+
+fn samples(gateway: &Gateway, outcome: &str) -> f64 {
+    gateway.metric(&format!(
+        "ringside_cache_samples_total{{outcome=\"{outcome}\"}}"
+    ))
+}
+
+fn model(quality: &Value) -> Value {
+    quality["models"][0].clone()
+}
+
+#[test]
+fn a_hit_whose_fresh_answer_differs_is_undone() {
+    on_both_drivers(|driver| {
+        for streams in [false, true] {
+            let upstream = fickle();
+            let gateway = start(driver, &upstream, &semantic("serve", "sample = 1"));
+            let other = with(ask(OTHER_WORDS), "stream", streams.into());
+            let hit = gateway.chat(&other);
+            // The client gets the cached answer; what is learned comes after.
+            assert_eq!(
+                (hit.cache(), hit.content().as_str()),
+                ("semantic", "Rayleigh")
+            );
+            wait_for_label(&gateway, "wrong", 1.0);
+            assert_eq!(upstream.count(), 2);
+            assert_eq!(upstream.last().question(), OTHER_WORDS);
+            gateway.wait_for_metric("ringside_cache_entries", 0.0);
+            gateway.wait_for_metric("ringside_cache_refuted", 1.0);
+            assert_eq!(samples(&gateway, "compared"), 1.0);
+            // The same two again: the mark refuses what was served before.
+            assert_eq!(gateway.chat(&ask(ASKED)).cache(), "miss");
+            gateway.wait_for_metric("ringside_cache_vectors", 1.0);
+            let again = gateway.chat(&ask(OTHER_WORDS));
+            let why = again.header("x-ringside-cache-why");
+            assert_eq!((again.cache(), why), ("miss", Some("refuted")));
+            assert_eq!(again.content(), "Compton");
+            let told = gateway.admin("GET", "/cache/quality").json();
+            let seen = model(&told);
+            assert_eq!(
+                (&seen["model"], &seen["wrong"], &seen["right"]),
+                (&"m".into(), &1.into(), &0.into())
+            );
+            assert!(
+                seen["wrong_hit_rate"]["high"].as_f64().unwrap() > 0.5,
+                "{told}"
+            );
+        }
+    });
+}
+
+#[test]
+fn what_is_confirmed_stays_and_samples_cost_no_more_than_their_budget() {
+    on_both_drivers(|driver| {
+        let upstream = steady();
+        // An answer costs 12 tokens: two fit, a third does not.
+        let more = "sample = 1\nsample_tokens_max = 30";
+        let gateway = start(driver, &upstream, &semantic("serve", more));
+        for at in 1..=5_u32 {
+            assert_eq!(gateway.chat(&ask(OTHER_WORDS)).cache(), "semantic");
+            // One after the other, so that each is settled before the next is drawn.
+            let compared = f64::from(at.min(2));
+            wait_for_label(&gateway, "right", compared);
+            wait_until("the sample is counted", || {
+                samples(&gateway, "compared") == compared
+            });
+        }
+        assert_eq!(samples(&gateway, "over-budget"), 3.0);
+        assert_eq!(upstream.count(), 3);
+        assert_eq!(gateway.metric("ringside_cache_sample_tokens"), 24.0);
+        assert_eq!(gateway.metric("ringside_cache_sample_tokens_limit"), 30.0);
+        // What samples cost is spent like any other call.
+        assert_eq!(gateway.metric("gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}"), 3.0);
+        assert_eq!(gateway.metric("ringside_cache_refuted"), 0.0);
+    });
+}
+
+#[test]
+fn a_sample_of_nothing_asks_nothing_and_a_failed_one_teaches_nothing() {
+    let upstream = steady();
+    let gateway = start("io_uring", &upstream, &semantic("serve", "sample = 0"));
+    for _ in 0..5 {
+        assert_eq!(gateway.chat(&ask(OTHER_WORDS)).cache(), "semantic");
+    }
+    assert_eq!(upstream.count(), 1);
+    let broken = Upstream::start(|seen, stream| {
+        let status = if seen.question() == ASKED { 200 } else { 500 };
+        write_json(stream, status, &chat_answer("Rayleigh"))
+    });
+    let gateway = start("epoll", &broken, &semantic("serve", "sample = 1"));
+    let hit = gateway.chat(&ask(OTHER_WORDS));
+    assert_eq!((hit.status, hit.cache()), (200, "semantic"));
+    wait_until("it failed", || samples(&gateway, "failed") == 1.0);
+    assert_eq!(gateway.metric("ringside_cache_entries"), 1.0);
+    assert_eq!(labels(&gateway, "wrong"), 0.0);
+}
+
+#[test]
+fn observing_compares_every_hit_that_would_have_been_and_serves_none() {
+    on_both_drivers(|driver| {
+        let upstream = fickle();
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("observations.jsonl");
+        let more = format!("log = {:?}", log.to_str().unwrap());
+        let gateway = start(driver, &upstream, &semantic("observe", &more));
+        let other = gateway.chat(&ask(OTHER_WORDS));
+        assert_eq!(
+            (other.cache(), other.content().as_str()),
+            ("miss", "Compton")
+        );
+        wait_for_label(&gateway, "wrong", 1.0);
+        // No call more than the clients': the label is free.
+        assert_eq!(upstream.count(), 2);
+        let told = gateway.admin("GET", "/cache/quality").json();
+        assert_eq!(told["mode"], "observe");
+        assert_eq!(model(&told)["tokens"], 12);
+        wait_until("the log is written", || {
+            std::fs::read_to_string(&log).is_ok_and(|text| !text.is_empty())
+        });
+        let text = std::fs::read_to_string(&log).unwrap();
+        let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            (&line["a"], &line["b"], &line["label"]),
+            (&ASKED.into(), &OTHER_WORDS.into(), &"wrong".into())
+        );
+        // It is what `ringside tune` reads.
+        let tune = Command::new(env!("CARGO_BIN_EXE_ringside"))
+            .args(["tune", "--log", log.to_str().unwrap()])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(tune.stdout).unwrap();
+        assert!(text.contains("0 ask the same"), "{text}");
+    });
+}
