@@ -92,6 +92,7 @@ fn raise_open_files_limit() {
 }
 
 fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
+    crate::cache::freshness::prepare();
     let config = &snapshot.config;
     let store = Arc::new(Store::new(config.cache.memory_bytes_max as u64));
     let graveyard = Arc::default();

@@ -380,6 +380,11 @@ static CUES: LazyLock<Map> = LazyLock::new(|| {
     map
 });
 
+/// Makes the table now, not for the first question.
+pub fn prepare() {
+    LazyLock::force(&CUES);
+}
+
 /// What begins with `word`.
 pub fn told(word: &str) -> Option<&'static Told> {
     CUES.get(word)

@@ -24,6 +24,11 @@ pub enum Freshness {
     Personal,
 }
 
+/// Reads the lists of words now, so that no request waits for it.
+pub fn prepare() {
+    cues::prepare();
+}
+
 /// Points from which on an answer changes with time.
 const MOVES_FROM: i32 = 2;
 
