@@ -162,7 +162,7 @@ async fn chat(
                 steer,
             },
         );
-        return caching::serve(core, &hit, &chat, client, trip).await;
+        return caching::serve(core, &hit, chat, client, trip).await;
     }
     trip.stage_done(core, Stage::Semantic);
     cache.refuse_unless_upstream_allowed()?;
