@@ -20,6 +20,7 @@ mod patience;
 mod relaying;
 mod reply;
 mod select;
+mod serving;
 mod shadow;
 mod sharing;
 pub mod snapshot;
@@ -30,7 +31,7 @@ mod watch;
 
 pub use self::attempt::ANSWER_BYTES_MAX;
 use self::attempt::{Attempted, Fallbacks, Plan};
-use self::caching::CacheTrip;
+use self::caching::{CacheTrip, Hit};
 use self::core::{Core, InForce};
 use self::inflow::Inflow;
 use self::intent::{Source, find_model};
@@ -66,7 +67,8 @@ impl Serve for Journey {
         }
         client.company = None;
         if let Some(shadow) = trip.shadow.take() {
-            let passed = attempt::passed_headers(&request.head.headers, &trip.request_id);
+            let passed =
+                attempt::passed_headers(&request.head.headers, trip.face, &trip.request_id);
             shadow.send(&self.core, Rc::clone(&snapshot), passed);
         }
         trip.end(core, snapshot.config.log.requests);
@@ -127,7 +129,7 @@ async fn chat(
         snapshot,
         grant,
         face,
-        head: &request.head,
+        head: request.head,
         body: request.body,
         with_canonical: cache.is_on(),
     };
@@ -147,27 +149,18 @@ async fn chat(
     trip.stage_done(core, Stage::Read);
 
     // Exact cache, then semantic cache.
-    if let Some(hit) = cache.exact(trip) {
-        return caching::serve(core, &hit, &chat, client, trip).await;
+    let asked = Sampled {
+        route,
+        chat: &chat,
+        body: &body,
+        steer: &steer,
+        face,
+    };
+    if let Some(hit) = look_up(core, &mut cache, &asked, trip).await {
+        return serving::hit(core, &hit, &chat, client, trip).await;
     }
-    trip.stage_done(core, Stage::Exact);
-    if let Some(hit) = cache.semantic(trip).await {
-        let (chat, body, steer) = (&chat, &*body, &steer);
-        trip.shadow = cache.shadow(
-            &hit,
-            &Sampled {
-                route,
-                chat,
-                body,
-                steer,
-            },
-        );
-        return caching::serve(core, &hit, chat, client, trip).await;
-    }
-    trip.stage_done(core, Stage::Semantic);
     cache.refuse_unless_upstream_allowed()?;
 
-    // Share the same request's call in flight, or route, exchange, relay.
     let plan = Plan {
         call: Call::Chat,
         face,
@@ -183,22 +176,54 @@ async fn chat(
         fallbacks: find_fallbacks(snapshot, route, grant),
         steer,
     };
-    let boarded = sharing::board(core, &mut cache, &models, &plan, &chat, client, trip).await?;
+    go_upstream(core, &models, &plan, &chat, cache, client, trip).await
+}
+
+/// Shares the same request's call in flight, or routes, exchanges and relays.
+async fn go_upstream(
+    core: &Rc<Core>,
+    models: &[&ModelRoute],
+    plan: &Plan<'_>,
+    chat: &ChatRequest,
+    mut cache: CacheTrip,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let boarded = sharing::board(core, &mut cache, models, plan, chat, client, trip).await?;
     let Boarded::Calls(lead) = boarded else {
         return Ok(());
     };
-    let attempted = attempt::run(core, &models, &plan, client, trip).await;
+    let attempted = attempt::run(core, models, plan, client, trip).await;
     sharing::tell_fault(lead.as_ref(), &attempted, trip);
     let failure = stale::failure_of(&attempted);
-    if stale::serve_instead(core, failure, &cache, &chat, client, trip).await? {
+    if stale::serve_instead(core, failure, &cache, chat, client, trip).await? {
         return Ok(());
     }
     let attempted = attempted?;
     if trip.fell_back {
         cache.store_nothing();
     }
-    relay(core, attempted, &chat, (cache, lead), client, trip).await;
+    relay(core, attempted, chat, (cache, lead), client, trip).await;
     Ok(())
+}
+
+/// An answer from the cache. A share of the hits by meaning is to be asked upstream too, afterwards.
+async fn look_up(
+    core: &Core,
+    cache: &mut CacheTrip,
+    asked: &Sampled<'_>,
+    trip: &mut Trip,
+) -> Option<Hit> {
+    if let Some(hit) = cache.exact(trip) {
+        return Some(hit);
+    }
+    trip.stage_done(core, Stage::Exact);
+    if let Some(hit) = cache.semantic(trip).await {
+        trip.shadow = cache.shadow(&hit, asked);
+        return Some(hit);
+    }
+    trip.stage_done(core, Stage::Semantic);
+    None
 }
 
 /// Moves an answer on to the client and into the cache.

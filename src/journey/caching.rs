@@ -1,11 +1,9 @@
-//! The cache's part of a trip: what the caller wishes, both look-ups, serving a hit, storing an answer.
+//! The cache's part of a trip: what the caller wishes, both look-ups, storing an answer.
 
 use super::core::{Core, InForce};
 use super::observing;
-use super::reply;
 use super::shadow::{Sampled, Shadow};
 use super::trip::Trip;
-use crate::accounting::Bought;
 use crate::admission::Grant;
 use crate::api::canonical::{Canonical, NotSemantic};
 use crate::api::chat::ChatRequest;
@@ -18,15 +16,14 @@ use crate::cache::freshness::{Freshness, Terms};
 use crate::cache::semantic::Outcome;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::{Bar, SIMILARITY_FLOOR};
-use crate::cache::{Answer, Collector, Controls, Entry, Key, replay};
+use crate::cache::{Answer, Collector, Controls, Entry, Key};
 use crate::config::model::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::Vector;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::http::head::Headers;
-use crate::listener::Client;
+use crate::runtime::clock;
 use crate::runtime::io::before;
-use crate::runtime::{buffer, clock};
 use crate::telemetry::Name;
 use crate::telemetry::metrics::count;
 use futures_channel::oneshot;
@@ -483,43 +480,4 @@ fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
             }
         }
     }
-}
-
-/// Serves a hit, streamed or whole as asked.
-///
-/// # Errors
-/// None; the signature fits the trip.
-pub async fn serve(
-    core: &Core,
-    hit: &Hit,
-    chat: &ChatRequest,
-    client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
-    let entry = &hit.entry;
-    trip.target = Some(entry.target);
-    trip.buy(core, Bought::Saved(entry.answer.usage));
-    if !chat.stream {
-        let body = match trip.face == face::DEFAULT {
-            true => entry.answer.render_whole(),
-            false => replay::whole(&entry.answer, trip.face, &trip.about(true)),
-        };
-        let _ = reply::whole(client, trip, 200, "application/json", &body).await;
-        return Ok(());
-    }
-    let body = match trip.face == face::DEFAULT {
-        true => entry.answer.render_stream(chat.wants_usage),
-        false => replay::stream(&entry.answer, trip.face, trip.about(true)),
-    };
-    let mut out = buffer::take(512 + body.len());
-    reply::begin_head(&mut out, 200, trip, client);
-    encode::header(
-        &mut out,
-        "content-type",
-        b"text/event-stream; charset=utf-8",
-    );
-    encode::header(&mut out, "cache-control", b"no-cache");
-    // The length is known: no need for chunks.
-    let _ = reply::finish_whole(client, out, &body).await;
-    Ok(())
 }

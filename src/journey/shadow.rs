@@ -3,6 +3,7 @@
 //!
 //! One attempt at one target, in a task of its own. It must not delay or change what the client gets.
 
+use super::attempt::PassedHeaders;
 use super::caching::Hit;
 use super::core::{Core, InForce};
 use super::failure;
@@ -11,6 +12,7 @@ use super::snapshot::{ModelRoute, RemoteSite, Site, Snapshot, TargetRoute};
 use super::underway::{self, Turn, Underway};
 use crate::accounting::{Bill, Bought, settle};
 use crate::api::chat::ChatRequest;
+use crate::api::face::Face;
 use crate::api::usage;
 use crate::cache::answer::StreamReader;
 use crate::cache::learning::Lesson;
@@ -20,7 +22,7 @@ use crate::cache::{Answer, Semantic};
 use crate::config::model::Cache as CacheConfig;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
-use crate::providers::{Call, Outgoing};
+use crate::providers::{Body, Call, Outgoing};
 use crate::routing::health::Outcome;
 use crate::routing::measure::Series;
 use crate::runtime::io::{Interrupt, Interruption};
@@ -39,6 +41,9 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Tokens that a sample is taken to cost when the cached answer does not say what it cost.
 const TOKENS_EXPECTED: u64 = 1000;
 
+/// The dialect whose answers are read for a comparison.
+const READ: &str = "openai";
+
 /// The request that a hit answers.
 pub struct Sampled<'r> {
     /// The model asked for.
@@ -49,6 +54,8 @@ pub struct Sampled<'r> {
     pub body: &'r [u8],
     /// Which targets may see it.
     pub steer: &'r Steer<'r>,
+    /// The client's dialect.
+    pub face: &'static dyn Face,
 }
 
 /// A hit that was drawn for a sample.
@@ -61,6 +68,7 @@ pub struct Shadow {
     at: usize,
     body: Vec<u8>,
     model_range: Range<usize>,
+    streams: bool,
     tokens: u64,
     place: Place,
 }
@@ -122,16 +130,17 @@ impl Shadow {
             at,
             body: request.body.to_vec(),
             model_range: request.chat.model_range.clone(),
+            streams: request.chat.stream,
             tokens,
             place,
         }))
     }
 
     /// Asks upstream, in a task of its own.
-    pub fn send(self: Box<Self>, core: &Rc<Core>, snapshot: InForce, passed_headers: Vec<u8>) {
+    pub fn send(self: Box<Self>, core: &Rc<Core>, snapshot: InForce, passed: PassedHeaders) {
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
         let task = async move {
-            let answer = self.ask(&core, &snapshot, &passed_headers).await;
+            let answer = self.ask(&core, &snapshot, passed.lines(true)).await;
             self.learn(&core, &snapshot, answer);
         };
         spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
@@ -181,9 +190,12 @@ impl Shadow {
         site.dialect.encode(
             &Outgoing {
                 call: Call::Chat,
-                body: &self.body,
-                model_range: &self.model_range,
-                usage_edit: None,
+                streams: self.streams,
+                body: Body::Spliced {
+                    bytes: &self.body,
+                    model_range: &self.model_range,
+                    usage_edit: None,
+                },
                 model: &target.model,
                 base_path: &site.endpoint.url.path,
                 authority: &site.endpoint.url.authority,
@@ -230,7 +242,8 @@ impl Shadow {
     }
 }
 
-/// The first target of those that may see the request, in the policy's order.
+/// The first target of those that may see the request, in the policy's order; `None` if it speaks another
+/// dialect than the client, or one whose answers are not read here.
 fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
     let draw = Draw {
         random: ids::random(),
@@ -239,7 +252,12 @@ fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
         is_new: false,
     };
     let order = underway::order(core, request.route, request.steer, &draw, &mut None);
-    order.first().copied().map(usize::from)
+    let at = usize::from(*order.first()?);
+    let Site::Remote(site) = &request.route.targets.get(at)?.site else {
+        return None;
+    };
+    let is_read = request.face.name() == READ && site.dialect.native() == READ;
+    is_read.then_some(at)
 }
 
 /// Status, whether it is a stream, and the whole body.

@@ -1,12 +1,13 @@
 //! One upstream call for identical requests in flight: who makes it, and what those do who follow.
 
 use super::attempt::{Attempted, Plan};
-use super::caching::{self, CacheTrip};
+use super::caching::CacheTrip;
 use super::core::Core;
 use super::failure;
 use super::inflow::{StreamEnd, append_events};
 use super::patience::Patience;
 use super::relaying;
+use super::serving;
 use super::snapshot::ModelRoute;
 use super::stale;
 use super::trip::Trip;
@@ -79,7 +80,7 @@ pub async fn board(
             if let Some(lead) = lead {
                 lead.finish(End::Stored);
             }
-            caching::serve(core, &hit, chat, client, trip).await?;
+            serving::hit(core, &hit, chat, client, trip).await?;
             return Ok(Boarded::Served);
         }
         if let Some(lead) = lead {

@@ -1,8 +1,9 @@
 //! When all else is down: an answer past its time in the place of a failure.
 
 use super::attempt::Attempted;
-use super::caching::{self, CacheTrip};
+use super::caching::CacheTrip;
 use super::core::Core;
+use super::serving;
 use super::trip::Trip;
 use crate::api::chat::ChatRequest;
 use crate::cache::flight::End;
@@ -24,7 +25,7 @@ pub async fn serve_instead(
     let Some(hit) = cache.stale(chat, &why, trip).await else {
         return Ok(false);
     };
-    caching::serve(core, &hit, chat, client, trip).await?;
+    serving::hit(core, &hit, chat, client, trip).await?;
     Ok(true)
 }
 

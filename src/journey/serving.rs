@@ -1,0 +1,53 @@
+//! Serving an answer from the cache, in the client's dialect.
+
+use super::caching::Hit;
+use super::core::Core;
+use super::reply;
+use super::trip::Trip;
+use crate::accounting::Bought;
+use crate::api::chat::ChatRequest;
+use crate::api::face;
+use crate::cache::replay;
+use crate::error::Fault;
+use crate::http::encode;
+use crate::listener::Client;
+use crate::runtime::buffer;
+
+/// Serves a hit, streamed or whole as asked.
+///
+/// # Errors
+/// None; the signature fits the trip.
+pub async fn hit(
+    core: &Core,
+    found: &Hit,
+    chat: &ChatRequest,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let entry = &found.entry;
+    trip.target = Some(entry.target);
+    trip.buy(core, Bought::Saved(entry.answer.usage));
+    if !chat.stream {
+        let body = match trip.face == face::DEFAULT {
+            true => entry.answer.render_whole(),
+            false => replay::whole(&entry.answer, trip.face, &trip.about(true)),
+        };
+        let _ = reply::whole(client, trip, 200, "application/json", &body).await;
+        return Ok(());
+    }
+    let body = match trip.face == face::DEFAULT {
+        true => entry.answer.render_stream(chat.wants_usage),
+        false => replay::stream(&entry.answer, trip.face, trip.about(true)),
+    };
+    let mut out = buffer::take(512 + body.len());
+    reply::begin_head(&mut out, 200, trip, client);
+    encode::header(
+        &mut out,
+        "content-type",
+        b"text/event-stream; charset=utf-8",
+    );
+    encode::header(&mut out, "cache-control", b"no-cache");
+    // The length is known: no need for chunks.
+    let _ = reply::finish_whole(client, out, &body).await;
+    Ok(())
+}
