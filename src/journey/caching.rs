@@ -175,7 +175,8 @@ impl CacheTrip {
             return None;
         };
         trip.cache = "miss";
-        trip.cache_why = Some("new-request".into());
+        // Asked again, just before a call is made, it knows nothing newer than the look-up by meaning.
+        trip.cache_why.get_or_insert("new-request".into());
         let now = clock::recent();
         let entry = self.core.shared.store.get(key, now)?;
         trip.cache = "exact";
