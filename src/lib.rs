@@ -18,6 +18,7 @@ pub mod http;
 pub mod providers;
 pub mod relay;
 pub mod routing;
+pub mod signing;
 pub mod telemetry;
 pub mod upstream;
 
