@@ -33,3 +33,7 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 pub const CONTENT_LENGTH_DIGITS_MAX: usize = 15;
 /// Bytes of one server-sent event. Events that carry images reach megabytes.
 pub const SSE_EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of one message of AWS's event stream, as of one server-sent event.
+pub const EVENT_MESSAGE_BYTES_MAX: usize = SSE_EVENT_BYTES_MAX;
+/// Bytes of the headers of such a message (AWS's own limit, smithy.io, "Amazon Event Stream").
+pub const EVENT_HEADERS_BYTES_MAX: usize = 128 * 1024;

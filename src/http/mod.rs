@@ -1,10 +1,11 @@
-//! HTTP/1.1 and server-sent events as pure functions over bytes.
+//! HTTP/1.1, server-sent events and AWS's event stream as pure functions over bytes.
 //!
 //! No sockets, no clock, nothing of the rest of Ringside. Strict by a table (see [`framing`]): what two
 //! parsers could read as two different messages is refused.
 
 pub mod chunked;
 pub mod encode;
+pub mod event_stream;
 pub mod framing;
 pub mod head;
 pub mod limits;
