@@ -117,3 +117,12 @@ pub(super) const EMBEDDING_QUEUE_MAX: usize = 64;
 
 /// One line per request is what one looks for first.
 pub(super) const LOG_REQUESTS: bool = true;
+
+/// Service name of Bedrock's runtime in AWS signatures.
+pub(super) const AWS_SERVICE: &str = "bedrock";
+/// Scope of Vertex AI (cloud.google.com, "OAuth 2.0 Scopes for Google APIs").
+pub(super) const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// Microsoft's public cloud.
+pub(super) const ENTRA_AUTHORITY: &str = "https://login.microsoftonline.com";
+/// Scope of Azure OpenAI (learn.microsoft.com, "How to configure Azure OpenAI with Microsoft Entra ID").
+pub(super) const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";

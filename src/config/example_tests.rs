@@ -77,6 +77,11 @@ fn example_is_valid_with_every_setting_in_use() {
         ("server.key", "-----BEGIN PRIVATE KEY-----\n"),
         ("provider-ca.pem", certificate),
         ("prices.toml", "version = '1'\nas_of = 'x'\nsource = 'y'\n"),
+        ("eks-pod-identity-token", "token"),
+        (
+            "service-account.json",
+            include_str!("../../tests/fixtures/service-account.json"),
+        ),
     ] {
         std::fs::write(dir.path().join(file), text).unwrap();
     }
@@ -139,9 +144,9 @@ fn example_has_every_key() {
             assert!(in_use, "`{key}` of `{section}` is not in the example");
         }
     }
-    // Root, 9 single sections, 1 provider, 3 models with 1 target each, 1 of them with
+    // Root, 9 single sections, 5 providers, 4 with credentials, 3 models with 1 target each, 1 of them with
     // fallbacks and hedges, 2 keys, 2 prices, 1 of them with a tier.
-    assert_eq!(sections, 24);
+    assert_eq!(sections, 32);
 }
 
 #[test]

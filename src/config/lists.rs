@@ -108,6 +108,12 @@ fn provider<'a>(
     let api_keys = section.list("api_keys", &limits::API_KEYS, |item| {
         references.secret(item.text()?)
     });
+    let auth = super::auth::read(section.section("auth"), references);
+    if let (Some(_), Some(keys)) = (&auth, &api_keys)
+        && !keys.is_empty()
+    {
+        section.complain("auth", super::auth::beside_keys());
+    }
     let ca_pem = section.read("ca", |item| references.pem(item.text()?, Pem::Certificate));
     let mut duration = |key, default| section.duration(key, default, &TIMEOUT);
     let connect_timeout = duration("connect_timeout", defaults::CONNECT_TIMEOUT);
@@ -134,6 +140,7 @@ fn provider<'a>(
         dialect: dialect.unwrap_or_else(|| defaults::DIALECT.to_owned()),
         base_url: base_url?,
         api_keys: api_keys.unwrap_or_default(),
+        auth,
         ca_pem,
         connect_timeout,
         tls_timeout,

@@ -3,6 +3,7 @@
 //! `file.rs` and `lists.rs` name the keys, `reader.rs` walks the file, `model.rs` is the result. This
 //! folder must not know what any setting does, nor import any other folder.
 
+mod auth;
 mod defaults;
 mod failover;
 mod file;

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::limits;
-use super::model::Secret;
+use super::model::{Renewable, Secret};
 use super::problem::Complaint;
 
 const HOW: &str = "write `env:NAME` to read the environment variable NAME, or `file:PATH` to read a \
@@ -43,11 +43,7 @@ impl References<'_> {
                 .trim_end_matches(['\r', '\n'])
                 .to_owned()
         } else {
-            return Err(Complaint::new(
-                "a secret must not stand in this file, which is shared, copied and committed: \
-                 it holds references only",
-                HOW,
-            ));
+            return Err(not_here());
         };
         check_secret(&value, reference)?;
         Ok(Secret(value))
@@ -82,6 +78,25 @@ impl References<'_> {
             format!("file `{path}` holds no {what} in PEM form"),
             format!("give a text file with a line `-----…{header}`"),
         ))
+    }
+
+    /// A text of any form, e.g. JSON: from the environment or a file.
+    pub fn document(&self, reference: &str) -> Result<String, Complaint> {
+        if let Some(name) = reference.strip_prefix("env:") {
+            return self.variable(name);
+        }
+        let path = reference.strip_prefix("file:").ok_or_else(not_here)?;
+        String::from_utf8(self.file(path)?)
+            .map_err(|_| Complaint::new(format!("file `{path}` is not UTF-8 text"), HOW))
+    }
+
+    /// A secret that is there now, and of a file where it will be read again.
+    pub fn renewable(&self, reference: &str) -> Result<Renewable, Complaint> {
+        let secret = self.secret(reference)?;
+        Ok(match reference.strip_prefix("file:") {
+            Some(path) => Renewable::File(self.base_dir.join(path)),
+            None => Renewable::Fixed(secret),
+        })
     }
 
     fn variable(&self, name: &str) -> Result<String, Complaint> {
@@ -129,6 +144,14 @@ impl References<'_> {
         }
         Ok(bytes)
     }
+}
+
+fn not_here() -> Complaint {
+    Complaint::new(
+        "a secret must not stand in this file, which is shared, copied and committed: \
+         it holds references only",
+        HOW,
+    )
 }
 
 /// Refuses what could not be sent in a header.

@@ -42,8 +42,37 @@ pub async fn page(plane: &Plane) -> String {
         f64::from(u8::from(refused)),
     );
     page.core_metrics(&core);
+    credentials(plane, &mut page);
     bounded(plane, &mut page);
     page.into_text()
+}
+
+/// Credentials that are renewed.
+fn credentials(plane: &Plane, page: &mut Page) {
+    let mut all = plane.reload.lock().credentials();
+    all.retain(|one| one.source.token_url().is_some());
+    if all.is_empty() {
+        return;
+    }
+    let name = "ringside_credentials_expire_timestamp_seconds";
+    page.metric(
+        name,
+        "gauge",
+        "When a provider's credentials expire, as a Unix time; 0 while there are none.",
+    );
+    for one in &all {
+        let at = float(one.expires_at().unwrap_or(0));
+        page.sample(name, &[("provider", &one.provider)], at);
+    }
+    let name = "ringside_credentials_renewals_total";
+    page.metric(name, "counter", "Renewals of a provider's credentials.");
+    for one in &all {
+        let outcomes = ["ok", "failed"];
+        for (outcome, count) in outcomes.into_iter().zip(one.renewals()) {
+            let labels = [("provider", one.provider.as_str()), ("outcome", outcome)];
+            page.sample(name, &labels, float(count));
+        }
+    }
 }
 
 fn bounded(plane: &Plane, page: &mut Page) {

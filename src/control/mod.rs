@@ -5,7 +5,9 @@
 
 mod admin;
 mod cache_admin;
+mod call;
 mod core_thread;
+mod credentials;
 pub mod demo;
 mod dns;
 mod log;
@@ -14,6 +16,7 @@ mod quality_page;
 mod reload;
 mod share;
 mod start;
+mod token;
 
 pub use reload::{explain_offline, known_names, load as check};
 pub use start::{Options, serve};

@@ -6,6 +6,7 @@ use crate::config::KnownNames;
 use crate::config::model::{Config, SemanticMode};
 use crate::journey::core::Shared;
 use crate::journey::snapshot::{Registry, Snapshot};
+use crate::upstream::Credentials;
 use crate::upstream::endpoint::Addresses;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,6 +86,12 @@ impl Reload {
     #[must_use]
     pub fn hosts(&self) -> Vec<Arc<Addresses>> {
         self.registry.hosts().cloned().collect()
+    }
+
+    /// Credentials to be renewed.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<Arc<Credentials>> {
+        self.registry.credentials()
     }
 
     /// Reads the file again. What needs a restart (listeners, cores, cache size, model) stays.

@@ -2,7 +2,7 @@
 
 use super::core_thread::{CoreStart, connection_limits, run_core};
 use super::reload::Reload;
-use super::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, dns, log, share};
+use super::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, credentials, dns, log, share};
 use crate::cache::entry::HashSecret;
 use crate::cache::{Semantic, Store};
 use crate::config::model::{Config, Driver, Place, SemanticMode};
@@ -38,6 +38,8 @@ fn default_cores(cpus: usize) -> usize {
 
 /// How long names may take at start before the first request is let in.
 const FIRST_RESOLVE_WITHIN: Duration = Duration::from_millis(500);
+/// How long tokens may take at start.
+const FIRST_TOKENS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs the sidecar until it is told to stop.
 ///
@@ -147,6 +149,9 @@ fn control_thread(
         if !hosts.is_empty() {
             let _ = tokio::time::timeout(FIRST_RESOLVE_WITHIN, dns::resolve(&hosts)).await;
         }
+        let mut schedule = credentials::Schedule::default();
+        let first = schedule.run(reload.credentials());
+        let _ = tokio::time::timeout(FIRST_TOKENS_WITHIN, first).await;
         let addresses: Vec<String> = acceptors.iter().map(|one| one.address.clone()).collect();
         let (cores, loads) = start_cores(&shared, tls)?;
         let acceptors = start_acceptors(acceptors, &cores, &loads, &shared)?;
@@ -158,7 +163,7 @@ fn control_thread(
             reload: parking_lot::Mutex::new(reload),
             draining: false.into(),
         });
-        run_plane(plane, admin_listener).await
+        run_plane(plane, admin_listener, schedule).await
     })
 }
 
@@ -257,7 +262,11 @@ fn allowed_cpus() -> Vec<usize> {
     cpus
 }
 
-async fn run_plane(plane: Arc<Plane>, admin_listener: std::net::TcpListener) -> Result<(), String> {
+async fn run_plane(
+    plane: Arc<Plane>,
+    admin_listener: std::net::TcpListener,
+    schedule: credentials::Schedule,
+) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("the control plane could not be started: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -267,6 +276,7 @@ async fn run_plane(plane: Arc<Plane>, admin_listener: std::net::TcpListener) -> 
     let listener = tokio::net::TcpListener::from_std(admin_listener).map_err(failed)?;
     tokio::task::spawn_local(admin::serve(Arc::clone(&plane), listener));
     tokio::task::spawn_local(dns::keep_resolving(Arc::clone(&plane)));
+    tokio::task::spawn_local(credentials::keep_renewing(Arc::clone(&plane), schedule));
     announce(&plane, admin_address);
     let mut records = tokio::time::interval(RECORDS_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);

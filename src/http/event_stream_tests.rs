@@ -16,11 +16,10 @@ fn bytes(hex: &str) -> Vec<u8> {
     hex.as_bytes().as_chunks::<2>().0.iter().map(pair).collect()
 }
 
-fn golden() -> [(
-    &'static str,
-    Vec<(&'static str, Value<'static>)>,
-    &'static [u8],
-); 3] {
+type Headers = Vec<(&'static str, Value<'static>)>;
+
+/// Bytes in hexadecimal, and the headers and payload in them.
+fn golden() -> [(&'static str, Headers, &'static [u8]); 3] {
     const UUID: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
     [
         (

@@ -82,6 +82,9 @@ impl Asking<'_> {
         if !speaks || !site.dialect.takes(plan.call) {
             return Err(Box::new(failure::no_such_call(self.target, plan.call)));
         }
+        let held = site.held();
+        let auth = site.auth(held.as_deref(), lane);
+        let auth = auth.map_err(|why| self.without_credentials(why))?;
         let is_native = self.is_native();
         let (mut written, mut written_bytes) = (Vec::new(), 0);
         let body = if is_native {
@@ -96,7 +99,6 @@ impl Asking<'_> {
             written_bytes = written.len();
             Body::Written(&written)
         };
-        let api_key = site.api_keys.get(lane);
         let passed_headers = plan.passed_headers.lines(is_native);
         let length = plan.body.len().max(written_bytes);
         let mut request = buffer::take(length + passed_headers.len() + 1024);
@@ -108,7 +110,7 @@ impl Asking<'_> {
                 model: &self.target.model,
                 base_path: &site.endpoint.url.path,
                 authority: &site.endpoint.url.authority,
-                api_key: api_key.map(|secret| secret.0.as_str()),
+                auth,
                 passed_headers,
             },
             &mut request,
@@ -117,6 +119,13 @@ impl Asking<'_> {
             buffer::give(written);
         }
         Ok(request)
+    }
+
+    /// The failure of a target that nothing can be sent to: it costs nothing, and says nothing of its health.
+    fn without_credentials(&self, why: String) -> Box<Failed> {
+        let fault = UpstreamFault::NoCredentials(why);
+        self.tally(fault.outcome());
+        Box::new(failure::failed(self.site, &fault))
     }
 
     /// Appends the body in the provider's dialect.

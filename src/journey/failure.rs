@@ -74,9 +74,10 @@ pub fn outcome_of(status: u16, wait: Option<Duration>) -> Outcome {
 /// What routing learns from a fault before the answer.
 pub fn outcome_of_fault(fault: &UpstreamFault) -> Outcome {
     match fault {
-        UpstreamFault::NoAddress(_) | UpstreamFault::Connect(_) | UpstreamFault::Tls(_) => {
-            Outcome::NotConnected
-        }
+        UpstreamFault::NoAddress(_)
+        | UpstreamFault::NoCredentials(_)
+        | UpstreamFault::Connect(_)
+        | UpstreamFault::Tls(_) => Outcome::NotConnected,
         UpstreamFault::FirstByte => Outcome::TimedOut,
         UpstreamFault::Died { .. } | UpstreamFault::Malformed(_) => Outcome::Unusable,
         UpstreamFault::Interrupted(_) => Outcome::Abandoned,
@@ -249,6 +250,11 @@ pub fn failed(site: &RemoteSite, fault: &UpstreamFault) -> Failed {
     let provider = &site.provider;
     let (status, code, what) = match fault {
         UpstreamFault::NoAddress(_) => (502, "upstream_unreachable", "its name has no address"),
+        UpstreamFault::NoCredentials(_) => (
+            502,
+            "upstream_no_credentials",
+            "the gateway has no valid credentials for it",
+        ),
         UpstreamFault::Connect(_) => (502, "upstream_unreachable", "no connection could be made"),
         UpstreamFault::Tls(_) => (502, "upstream_tls", "TLS could not be agreed"),
         UpstreamFault::FirstByte => (504, "upstream_timeout", "no answer came in time"),

@@ -157,7 +157,7 @@ impl Shadow {
             return None;
         }
         let mut underway = Underway::begin(core, target.label, member);
-        let request = self.request(target, site, passed_headers, underway.lane());
+        let request = self.request(target, site, passed_headers, underway.lane())?;
         let answered = exchanged(core, site, request).await;
         let outcome = answered
             .as_ref()
@@ -185,7 +185,9 @@ impl Shadow {
         site: &RemoteSite,
         passed_headers: &[u8],
         lane: usize,
-    ) -> Vec<u8> {
+    ) -> Option<Vec<u8>> {
+        let held = site.held();
+        let auth = site.auth(held.as_deref(), lane).ok()?;
         let mut request = buffer::take(self.body.len() + passed_headers.len() + 1024);
         site.dialect.encode(
             &Outgoing {
@@ -199,12 +201,12 @@ impl Shadow {
                 model: &target.model,
                 base_path: &site.endpoint.url.path,
                 authority: &site.endpoint.url.authority,
-                api_key: site.api_keys.get(lane).map(|secret| secret.0.as_str()),
+                auth,
                 passed_headers,
             },
             &mut request,
         );
-        request
+        Some(request)
     }
 
     fn label(&self, snapshot: &Snapshot) -> Option<Name> {

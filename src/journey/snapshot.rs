@@ -9,12 +9,16 @@ use crate::providers::{Provider, provider};
 use crate::routing::demand::{Abilities, Traits};
 use crate::routing::fleet::Member;
 use crate::routing::{RoutingPolicy, policy};
+use crate::runtime::clock;
 use crate::runtime::tls::{ClientSettings, client_settings};
+use crate::signing::Auth;
 use crate::telemetry::Name;
-use crate::upstream::Endpoint;
+use crate::upstream::credentials::Current;
 use crate::upstream::endpoint::{Addresses, Limits};
+use crate::upstream::{Credentials, Endpoint};
+use arc_swap::Guard;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// One configuration, ready for use.
@@ -85,6 +89,44 @@ pub struct RemoteSite {
     pub drops_untranslatable: bool,
     /// API keys, rotated.
     pub api_keys: Vec<Secret>,
+    /// Credentials instead of them.
+    pub credentials: Option<Arc<Credentials>>,
+}
+
+impl RemoteSite {
+    /// The credentials that are published now, to be held for the time of one encoding.
+    #[must_use]
+    pub fn held(&self) -> Option<Guard<Arc<Current>>> {
+        self.credentials.as_ref().map(|one| one.current())
+    }
+
+    /// What proves who sends, with the key of this lane or what is `held`.
+    ///
+    /// # Errors
+    /// Why there is nothing to prove with.
+    pub fn auth<'r>(
+        &'r self,
+        held: Option<&'r Arc<Current>>,
+        lane: usize,
+    ) -> Result<Auth<'r>, String> {
+        match (&self.credentials, held) {
+            (Some(credentials), Some(held)) => {
+                credentials.auth(held, clock::since_epoch().as_secs())
+            }
+            _ => Ok(match self.api_keys.get(lane) {
+                Some(key) => Auth::Key(&key.0),
+                None => Auth::None,
+            }),
+        }
+    }
+
+    /// Keys that can be set aside one by one; credentials count as one.
+    fn keys(&self) -> usize {
+        match self.credentials {
+            Some(_) => 1,
+            None => self.api_keys.len(),
+        }
+    }
 }
 
 /// What outlives a configuration: endpoints keep their identity (and so their pooled connections),
@@ -96,6 +138,9 @@ pub struct Registry {
     targets: HashMap<u64, usize>,
     models: HashMap<String, usize>,
     trust: HashMap<Option<Vec<u8>>, ClientSettings>,
+    /// As long as a configuration uses them.
+    credentials: Vec<Weak<Credentials>>,
+    credentials_made: u64,
 }
 
 impl Registry {
@@ -108,7 +153,7 @@ impl Registry {
         let url = provider.base_url.clone();
         let tls = match url.tls {
             false => None,
-            true => Some(self.trusted(provider)?),
+            true => Some(self.trusted(&provider.ca_pem, &provider.name)?),
         };
         let identity = format!(
             "{}:{}:{}:{:?}",
@@ -137,10 +182,13 @@ impl Registry {
 
     /// The place of a target in each core's fleet. With other keys it is another target, so that what
     /// was learned of a refused key is forgotten when it is replaced.
-    fn target(&mut self, place: &str, api_keys: &[Secret]) -> usize {
+    fn target(&mut self, place: &str, site: Option<&RemoteSite>) -> usize {
+        let api_keys = site.map_or(&[][..], |site| &site.api_keys);
         let keys = api_keys.iter().map(|key| xxh3_64(key.0.as_bytes()));
+        let credentials = site.and_then(|site| site.credentials.as_ref());
         let mut identity = place.to_owned();
         identity.extend(keys.map(|key| format!("\0{key:016x}")));
+        identity.extend(credentials.map(|one| format!("\0{}", one.id)));
         let next = self.targets.len();
         *self
             .targets
@@ -153,15 +201,42 @@ impl Registry {
         *self.models.entry(name.to_owned()).or_insert(next)
     }
 
-    fn trusted(&mut self, provider: &ProviderConfig) -> Result<ClientSettings, String> {
-        if let Some(settings) = self.trust.get(&provider.ca_pem) {
+    fn trusted(&mut self, ca: &Option<Vec<u8>>, provider: &str) -> Result<ClientSettings, String> {
+        if let Some(settings) = self.trust.get(ca) {
             return Ok(Arc::clone(settings));
         }
-        let settings = client_settings(provider.ca_pem.as_deref())
-            .map_err(|why| format!("providers.{}: {why}", provider.name))?;
-        self.trust
-            .insert(provider.ca_pem.clone(), Arc::clone(&settings));
+        let settings =
+            client_settings(ca.as_deref()).map_err(|why| format!("providers.{provider}: {why}"))?;
+        self.trust.insert(ca.clone(), Arc::clone(&settings));
         Ok(settings)
+    }
+
+    /// Credentials in use, to be renewed.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<Arc<Credentials>> {
+        self.credentials.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The provider's credentials; those it had before if they come from the same place.
+    fn credentials_of(&mut self, one: &ProviderConfig) -> Result<Option<Arc<Credentials>>, String> {
+        let Some(source) = &one.auth else {
+            return Ok(None);
+        };
+        self.credentials.retain(|known| known.strong_count() > 0);
+        let same = |known: &Arc<Credentials>| known.provider == one.name && known.source == *source;
+        if let Some(known) = self.credentials().into_iter().find(same) {
+            return Ok(Some(known));
+        }
+        // Not the provider's own roots: who gives tokens is another host.
+        let trust = match source.token_url() {
+            Some(url) if url.tls => Some(self.trusted(&None, &one.name)?),
+            _ => None,
+        };
+        self.credentials_made += 1;
+        let made = Credentials::new(self.credentials_made, &one.name, source.clone(), trust);
+        let made = Arc::new(made);
+        self.credentials.push(Arc::downgrade(&made));
+        Ok(Some(made))
     }
 }
 
@@ -180,6 +255,7 @@ impl Snapshot {
                 endpoint: registry.endpoint(one)?,
                 drops_untranslatable: one.drops_untranslatable,
                 api_keys: one.api_keys.clone(),
+                credentials: registry.credentials_of(one)?,
             }));
         }
         let mut models = HashMap::new();
@@ -212,7 +288,7 @@ fn model_route(
     let mut traits = Vec::new();
     for target in &model.targets {
         let mut place = String::new();
-        let mut api_keys: &[Secret] = &[];
+        let mut remote = None;
         let site = match target.place {
             Place::Local => Site::Local,
             Place::Provider(at) => {
@@ -222,7 +298,7 @@ fn model_route(
                 identity.push_str(&place);
                 identity.push_str(site.dialect.name());
                 identity.push('\0');
-                api_keys = &site.api_keys;
+                remote = Some(site.as_ref());
                 Site::Remote(Arc::clone(site))
             }
         };
@@ -231,11 +307,11 @@ fn model_route(
         identity.push('\0');
         place.push_str(&label);
         members.push(Member {
-            slot: registry.target(&place, api_keys),
+            slot: registry.target(&place, remote),
             identity: xxh3_64(place.as_bytes()),
             priority: target.priority,
             weight: target.weight,
-            keys: api_keys.len(),
+            keys: remote.map_or(0, RemoteSite::keys),
         });
         traits.push(traits_of(target, config));
         targets.push(TargetRoute {

@@ -14,6 +14,8 @@ use crate::api::{chat, json};
 use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::sse::{EventTooLong, event_data};
+use crate::signing::sigv4::ToSign;
+use crate::signing::{Auth, KeyHeader};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -42,8 +44,8 @@ pub struct Outgoing<'r> {
     pub base_path: &'r str,
     /// Value of the `host` header.
     pub authority: &'r str,
-    /// API key; `None` for providers without.
-    pub api_key: Option<&'r str>,
+    /// What proves who sends it.
+    pub auth: Auth<'r>,
     /// Encoded header lines of the client that may cross (see `journey`).
     pub passed_headers: &'r [u8],
 }
@@ -211,17 +213,22 @@ fn judge_by_class(status: u16) -> Verdict {
     Verdict { outcome, retry }
 }
 
-/// Appends a POST with a JSON body. `headers` are encoded lines of the provider's own, credentials
-/// included. Nothing that frames a message crosses the gateway: this head is built from nothing.
-fn post(request: &Outgoing<'_>, path: &str, headers: &[&[u8]], out: &mut Vec<u8>) {
+/// Appends a POST with a JSON body. `key_header` carries an API key, `headers` are encoded lines of the
+/// provider's own. Nothing that frames a message crosses the gateway: this head is built from nothing.
+fn post(
+    request: &Outgoing<'_>,
+    path: &str,
+    key_header: KeyHeader,
+    headers: &[u8],
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"POST ");
     out.extend_from_slice(request.base_path.as_bytes());
     out.extend_from_slice(path.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     encode::header(out, "host", request.authority.as_bytes());
-    for piece in headers {
-        out.extend_from_slice(piece);
-    }
+    write_auth(request, path, key_header, out);
+    out.extend_from_slice(headers);
     out.extend_from_slice(
         b"content-type: application/json\r\naccept: application/json, text/event-stream\r\naccept-encoding: identity\r\nuser-agent: ringside/",
     );
@@ -234,6 +241,26 @@ fn post(request: &Outgoing<'_>, path: &str, headers: &[&[u8]], out: &mut Vec<u8>
     let body_start = out.len();
     request.body.append(request.model, out);
     debug_assert_eq!(out.len() - body_start, length);
+}
+
+/// The headers that prove who sends. What a signature covers is put together first, and aside.
+fn write_auth(request: &Outgoing<'_>, path: &str, key_header: KeyHeader, out: &mut Vec<u8>) {
+    let (mut whole_path, mut body) = (String::new(), Vec::new());
+    if request.auth.signs() {
+        whole_path = [request.base_path, path].concat();
+        request.body.append(request.model, &mut body);
+    }
+    let sent = ToSign {
+        method: "POST",
+        path: &whole_path,
+        query: "",
+        headers: &[
+            ("host", request.authority),
+            ("content-type", "application/json"),
+        ],
+        body: &body,
+    };
+    request.auth.write(out, key_header, &sent);
 }
 
 /// The data of an event in one line: what was split over several is joined by blanks, for line ends

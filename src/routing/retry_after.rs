@@ -100,7 +100,8 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// A date as seconds since the epoch: the three forms of HTTP, or RFC 3339 in UTC.
-fn date(value: &str) -> Option<f64> {
+#[must_use]
+pub fn date(value: &str) -> Option<f64> {
     let (mut day, mut month, mut year, mut clock) = (None, None, None, None);
     if let Some((date, time)) = value
         .split_once(['T', 't'])

@@ -2,6 +2,7 @@
 //!
 //! The only place that names monoio and rustls. It must not know what a request is.
 
+pub mod blocking;
 pub mod buffer;
 pub mod clock;
 pub mod core;

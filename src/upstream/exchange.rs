@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub enum UpstreamFault {
     /// The host's name has no address.
     NoAddress(String),
+    /// There is nothing to prove with who asks.
+    NoCredentials(String),
     /// The connection could not be made.
     Connect(String),
     /// TLS could not be agreed, or the certificate is not trusted.
@@ -42,6 +44,7 @@ impl UpstreamFault {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::NoAddress(_) => "no_address",
+            Self::NoCredentials(_) => "no_credentials",
             Self::Connect(_) => "connect_failed",
             Self::Tls(_) => "tls_failed",
             Self::FirstByte => "first_byte_timeout",
@@ -68,6 +71,7 @@ impl std::fmt::Display for UpstreamFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoAddress(why) => write!(f, "name not resolved ({why})"),
+            Self::NoCredentials(why) => write!(f, "no credentials ({why})"),
             Self::Connect(why) => write!(f, "connect failed ({why})"),
             Self::Tls(why) => write!(f, "TLS failed ({why})"),
             Self::FirstByte => f.write_str("no first byte in time"),

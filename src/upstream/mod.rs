@@ -2,10 +2,12 @@
 //!
 //! It must not know dialects or what the bytes mean.
 
+pub mod credentials;
 pub mod endpoint;
 pub mod exchange;
 pub mod pool;
 
+pub use credentials::Credentials;
 pub use endpoint::Endpoint;
 pub use exchange::{Reply, UpstreamFault, exchange};
 pub use pool::Pool;

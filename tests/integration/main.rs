@@ -8,6 +8,7 @@ mod cache;
 mod cancel_safety;
 mod coalescing;
 mod control_plane;
+mod credentials;
 mod drain;
 mod failover;
 mod framing;

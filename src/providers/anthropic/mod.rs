@@ -10,10 +10,17 @@ use crate::api::anthropic;
 use crate::api::json::Document;
 use crate::api::neutral::{Answer, Failure, Losses, Request};
 use crate::error::Fault;
+use crate::signing::KeyHeader;
 use memchr::memmem;
 
 /// The API's version, for callers that name none (Anthropic's versioning page; the only one there is).
 const VERSION: &[u8] = b"anthropic-version: 2023-06-01\r\n";
+
+/// Where API keys stand.
+const KEY_HEADER: KeyHeader = KeyHeader {
+    name: "x-api-key",
+    before: "",
+};
 
 /// The dialect.
 pub struct Anthropic;
@@ -41,13 +48,7 @@ impl Provider for Anthropic {
         };
         let names_version = memmem::find(request.passed_headers, b"anthropic-version:").is_some();
         let version: &[u8] = if names_version { b"" } else { VERSION };
-        match request.api_key {
-            Some(key) => {
-                let key = key.as_bytes();
-                post(request, path, &[b"x-api-key: ", key, b"\r\n", version], out);
-            }
-            None => post(request, path, &[version], out),
-        }
+        post(request, path, KEY_HEADER, version, out);
     }
 
     fn write_request(
@@ -77,6 +78,7 @@ impl Provider for Anthropic {
 mod tests {
     use super::super::Body;
     use super::*;
+    use crate::signing::Auth;
 
     fn head(base_path: &str, call: Call, passed_headers: &[u8]) -> String {
         let mut out = Vec::new();
@@ -87,7 +89,7 @@ mod tests {
             model: "m",
             base_path,
             authority: "api.example",
-            api_key: Some("sk-ant-1"),
+            auth: Auth::Key("sk-ant-1"),
             passed_headers,
         };
         Anthropic.encode(&request, &mut out);

@@ -12,6 +12,7 @@ use crate::api::json::Document;
 use crate::api::neutral::{Answer, Failure, Losses, Request};
 use crate::api::openai;
 use crate::error::Fault;
+use crate::signing::BEARER;
 
 /// The dialect.
 pub struct OpenAi;
@@ -34,18 +35,7 @@ impl Provider for OpenAi {
             Call::Embeddings => "/embeddings",
             Call::Chat | Call::CountTokens => "/chat/completions",
         };
-        match request.api_key {
-            Some(key) => {
-                let key = key.as_bytes();
-                post(
-                    request,
-                    path,
-                    &[b"authorization: Bearer ", key, b"\r\n"],
-                    out,
-                );
-            }
-            None => post(request, path, &[], out),
-        }
+        post(request, path, BEARER, b"", out);
     }
 
     fn write_request(
@@ -77,6 +67,7 @@ mod tests {
     use super::*;
     use crate::api::chat::read_chat;
     use crate::api::json::Scratch;
+    use crate::signing::Auth;
 
     #[test]
     fn the_request_is_one_message_with_its_exact_length() {
@@ -95,7 +86,7 @@ mod tests {
                 model: "a \"quoted\" model",
                 base_path: "/v1",
                 authority: "api.example:1",
-                api_key: Some("sk-1"),
+                auth: Auth::Key("sk-1"),
                 passed_headers: b"x-a: b\r\n",
             },
             &mut out,

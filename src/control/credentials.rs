@@ -1,0 +1,155 @@
+//! Credentials are renewed before they expire. Only here: the data plane uses what is published, and goes on
+//! with it until it expires, whether or not a renewal succeeds.
+
+use super::call::call;
+use super::{Plane, log, token};
+use crate::config::model::{Auth, AwsSource, Renewable};
+use crate::runtime::clock;
+use crate::upstream::Credentials;
+use crate::upstream::credentials::Held;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often is looked whether something is due.
+const EVERY: Duration = Duration::from_millis(500);
+/// Credentials are renewed when a quarter of their time is left, or this if that is less.
+const LEAD_MAX: Duration = Duration::from_secs(300);
+/// Wait after a renewal that failed; twice as long each time …
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// … up to this.
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
+/// Longest file that holds a container's token, in bytes.
+const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// When what is due, by the credentials' number.
+#[derive(Default)]
+pub struct Schedule(HashMap<u64, Due>);
+
+struct Due {
+    at: Instant,
+    failures: u32,
+}
+
+impl Schedule {
+    /// Renews what is due, all at a time.
+    pub async fn run(&mut self, credentials: Vec<Arc<Credentials>>) {
+        self.0
+            .retain(|id, _| credentials.iter().any(|one| one.id == *id));
+        let now = clock::now();
+        let due: Vec<_> = credentials
+            .into_iter()
+            .filter(|one| one.source.token_url().is_some())
+            .filter(|one| self.0.get(&one.id).is_none_or(|due| due.at <= now))
+            .map(|one| {
+                tokio::task::spawn_local(async move {
+                    let renewed = renew(&one).await;
+                    (one, renewed)
+                })
+            })
+            .collect();
+        for one in due {
+            if let Ok((credentials, renewed)) = one.await {
+                self.take_over(&credentials, renewed);
+            }
+        }
+    }
+
+    fn take_over(&mut self, credentials: &Credentials, renewed: Result<(Held, u64), String>) {
+        let before = self.0.get(&credentials.id).map_or(0, |due| due.failures);
+        let provider = &credentials.provider;
+        let (wait, failures) = match &renewed {
+            Ok((_, expires_at)) => {
+                if before > 0 {
+                    let facts = serde_json::json!({ "provider": provider });
+                    log::event("credentials_renewed_again", &facts);
+                }
+                let now = clock::since_epoch().as_secs();
+                (time_to_renewal(expires_at.saturating_sub(now)), 0)
+            }
+            Err(why) => {
+                let wait = AGAIN_AFTER * 2u32.saturating_pow(before.min(16));
+                let wait = wait.min(AGAIN_AFTER_MAX);
+                let facts = serde_json::json!({
+                    "provider": provider,
+                    "reason": why,
+                    "again_after_s": wait.as_secs(),
+                    "expire_at_s": credentials.expires_at(),
+                });
+                log::event("credentials_not_renewed", &facts);
+                (wait, before + 1)
+            }
+        };
+        credentials.update(renewed);
+        let at = clock::now() + wait;
+        self.0.insert(credentials.id, Due { at, failures });
+    }
+}
+
+/// When credentials that count so many seconds more are renewed.
+fn time_to_renewal(seconds: u64) -> Duration {
+    let lifetime = Duration::from_secs(seconds);
+    lifetime - (lifetime / 4).min(LEAD_MAX)
+}
+
+/// Renews what is due, for ever.
+pub async fn keep_renewing(plane: Arc<Plane>, mut schedule: Schedule) {
+    loop {
+        let credentials = plane.reload.lock().credentials();
+        schedule.run(credentials).await;
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Fetches credentials once.
+async fn renew(credentials: &Credentials) -> Result<(Held, u64), String> {
+    let source = &credentials.source;
+    let authorization = match source {
+        Auth::Aws(aws) => match &aws.source {
+            AwsSource::Container { token, .. } => token.as_ref().map(current).transpose()?,
+            AwsSource::Fixed { .. } => None,
+        },
+        Auth::Google(_) | Auth::Entra(_) => None,
+    };
+    let asked_at = clock::since_epoch().as_secs();
+    let request = token::request(source, asked_at, authorization)?;
+    let request = request.ok_or("they are not fetched from anywhere")?;
+    let answer = call(request, credentials.trust.clone()).await?;
+    // From when it was asked: too early is safe.
+    token::read(source, &answer, asked_at)
+}
+
+/// What a container's token is now.
+fn current(token: &Renewable) -> Result<String, String> {
+    use std::io::Read;
+    let path = match token {
+        Renewable::Fixed(secret) => return Ok(secret.0.clone()),
+        Renewable::File(path) => path,
+    };
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|error| format!("the token's file cannot be read: {error}"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_comes_well_before_the_end() {
+        let cases = [
+            (0, 0.0),
+            (4, 3.0),
+            (600, 450.0),
+            (1200, 900.0),
+            (3600, 3300.0),
+            (86_400, 86_100.0),
+        ];
+        for (lifetime, renewed) in cases {
+            let wait = time_to_renewal(lifetime).as_secs_f64();
+            assert!((wait - renewed).abs() < 1e-9, "{lifetime}: {wait}");
+        }
+    }
+}
