@@ -30,3 +30,6 @@ pub mod runtime;
 
 // The other plane.
 pub mod control;
+
+// Beside the way.
+pub mod import;

@@ -2,6 +2,7 @@
 
 use ringside::config::model::Config;
 use ringside::control::{self, Options, demo};
+use ringside::import::litellm;
 use ringside::journey::explain::readable;
 use ringside::tune;
 use std::io::Read;
@@ -21,6 +22,7 @@ usage:
   ringside explain --config FILE [--json]   what would happen to the chat request on standard input, and why
   ringside tune (--pairs FILE | --log FILE) [--wrong-hit-rate-max RATE] [--html FILE] [--model-dir DIR]
                                             choose an operating point of the semantic cache
+  ringside import litellm FILE              turn LiteLLM's config.yaml into a ringside.toml
   ringside --version | --help
 
 serve reads FILE, or ringside.toml in this folder if it is there. Without either, or with --demo, it
@@ -38,6 +40,7 @@ enum Command {
     Check { config: PathBuf },
     Explain { config: PathBuf, json: bool },
     Tune(tune::Options),
+    Import { path: PathBuf },
     Print(String),
 }
 
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
             }
         },
         Command::Explain { config, json } => explain(&config, json),
+        Command::Import { path } => import(&path),
         Command::Serve { config, demo } => serve(config, demo),
         Command::Tune(options) => run(tune::tune(&options).map(|report| print!("{report}"))),
     }
@@ -93,6 +97,25 @@ fn explain(config: &Path, json: bool) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// The configuration goes to standard output, what has no equal to standard error.
+fn import(path: &Path) -> ExitCode {
+    let (dialects, _) = control::known_names();
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    match text.and_then(|text| litellm::import(&text, &dialects)) {
+        Ok(imported) => {
+            print!("{}", imported.toml);
+            for note in imported.notes {
+                eprintln!("{note}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("ringside: {}: {why}", path.display());
+            ExitCode::from(EXIT_WRONG_INPUT)
+        }
+    }
 }
 
 fn summary(config: &Config) -> String {
@@ -139,7 +162,7 @@ fn run(outcome: Result<(), String>) -> ExitCode {
 fn parse_arguments() -> Result<Command, String> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_env();
-    let mut name = None;
+    let mut words = Vec::new();
     let (mut config, mut demo, mut json) = (None, false, false);
     let mut tuning = Tuning::default();
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
@@ -161,26 +184,30 @@ fn parse_arguments() -> Result<Command, String> {
                 let option = option.to_owned();
                 tuning.read(&option, parser.value().map_err(|error| error.to_string())?)?;
             }
-            Value(value) if name.is_none() => name = Some(value.to_string_lossy().into_owned()),
+            Value(value) => words.push(value),
             other => return Err(other.unexpected().to_string()),
         }
     }
-    if name.as_deref() != Some("tune") && tuning.is_used() {
+    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    if words.first() != Some(&"tune") && tuning.is_used() {
         return Err(format!(
             "only `tune` takes --{}",
             Tuning::OPTIONS.join(", --")
         ));
     }
-    match (name.as_deref(), config) {
-        (Some("serve"), config) => Ok(Command::Serve { config, demo }),
-        (Some("check"), Some(config)) => Ok(Command::Check { config }),
-        (Some("explain"), Some(config)) => Ok(Command::Explain { config, json }),
-        (Some("explain"), None) => Err("explain needs --config FILE".into()),
-        (Some("tune"), None) => tuning.options(),
-        (Some("tune"), Some(_)) => Err("tune takes no --config".into()),
-        (Some("check"), None) => Err("check needs --config FILE".into()),
-        (Some(other), _) => Err(format!("unknown command `{other}`")),
-        (None, _) => Err("a command is missing".into()),
+    match (words.as_slice(), config) {
+        (["serve"], config) => Ok(Command::Serve { config, demo }),
+        (["check"], Some(config)) => Ok(Command::Check { config }),
+        (["check"], None) => Err("check needs --config FILE".into()),
+        (["explain"], Some(config)) => Ok(Command::Explain { config, json }),
+        (["explain"], None) => Err("explain needs --config FILE".into()),
+        (["tune"], None) => tuning.options(),
+        (["tune"], Some(_)) => Err("tune takes no --config".into()),
+        (["import", "litellm", file], None) => Ok(Command::Import { path: file.into() }),
+        (["import", ..], _) => Err("import needs `litellm FILE`".into()),
+        ([], _) => Err("a command is missing".into()),
+        ([other], _) => Err(format!("unknown command `{other}`")),
+        ([_, more, ..], _) => Err(format!("unexpected argument `{more}`")),
     }
 }
 

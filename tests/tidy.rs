@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A module may import strictly lower levels.
-const LEVELS: [(&str, u32); 20] = [
+const LEVELS: [(&str, u32); 21] = [
     ("runtime", 0),
     ("http", 0),
     ("config", 0),
     ("error", 0),
     ("signing", 1),
+    ("import", 1),
     ("api", 1),
     ("embedding", 1),
     ("telemetry", 2),

@@ -1,0 +1,94 @@
+//! `ringside import`: golden files in `tests/import`, and what comes out is a configuration that is valid.
+
+use ringside::import::litellm::import;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const YAML: &str = include_str!("import/litellm.yaml");
+
+fn ringside(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringside"));
+    let variables = [
+        "AZURE_EU_KEY",
+        "OPENAI_API_KEY",
+        "GROQ_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "GEMINI_API_KEY",
+        "LITELLM_MASTER_KEY",
+    ];
+    command.envs(variables.map(|name| (name, "a-secret")));
+    command.args(arguments).output().unwrap()
+}
+
+fn notes(dialects: &[&str]) -> String {
+    let imported = import(YAML, dialects).unwrap();
+    imported
+        .notes
+        .iter()
+        .map(|note| format!("{note}\n"))
+        .collect()
+}
+
+#[test]
+fn with_openai_alone_the_golden_files_come_out() {
+    let imported = import(YAML, &["openai"]).unwrap();
+    assert_eq!(imported.toml, include_str!("import/litellm.toml"));
+    assert_eq!(notes(&["openai"]), include_str!("import/litellm.notes"));
+}
+
+#[test]
+fn every_dialect_more_leaves_less_out() {
+    let left_out = |dialects: &[&str]| notes(dialects).matches("is not spoken yet").count();
+    assert_eq!(left_out(&["openai"]), 2);
+    assert_eq!(left_out(&["openai", "anthropic"]), 1);
+    assert_eq!(left_out(&["openai", "anthropic", "bedrock"]), 0);
+    let toml = import(YAML, &["openai", "anthropic", "bedrock"])
+        .unwrap()
+        .toml;
+    let bedrock = "name = \"bedrock\"\ndialect = \"bedrock\"\nbase_url = \"https://bedrock-runtime.eu-central-1.amazonaws.com\"\nauth = { kind = \"aws\", region = \"eu-central-1\", access_key_id = \"env:AWS_ACCESS_KEY_ID\", secret_access_key = \"env:AWS_SECRET_ACCESS_KEY\" }\n";
+    assert!(toml.contains(bedrock), "{toml}");
+}
+
+#[test]
+fn no_secret_is_written_or_told() {
+    let imported = import(YAML, &["openai"]).unwrap();
+    assert!(YAML.contains("hunter"));
+    assert!(!imported.toml.contains("hunter"));
+    assert!(!notes(&["openai"]).contains("hunter"));
+}
+
+#[test]
+fn what_comes_out_passes_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/litellm.yaml");
+    let imported = ringside(&["import", "litellm", yaml.to_str().unwrap()]);
+    assert!(imported.status.success());
+    let told = String::from_utf8(imported.stderr).unwrap();
+    assert!(
+        told.contains("line 53: model_list[10]: left out: there is no provider `acme`"),
+        "{told}"
+    );
+    let path = folder.path().join("ringside.toml");
+    std::fs::write(&path, imported.stdout).unwrap();
+    let checked = ringside(&["check", "--config", path.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{told}");
+}
+
+#[test]
+fn what_is_no_yaml_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, "model_list:\n  - [\n").unwrap();
+    let imported = ringside(&["import", "litellm", path.to_str().unwrap()]);
+    assert_eq!(imported.status.code(), Some(2));
+    assert!(imported.stdout.is_empty());
+    assert!(
+        String::from_utf8(imported.stderr)
+            .unwrap()
+            .contains("line 3")
+    );
+    assert_eq!(ringside(&["import", "other", "x"]).status.code(), Some(2));
+}
