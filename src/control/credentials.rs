@@ -64,8 +64,8 @@ impl Schedule {
                     let facts = serde_json::json!({ "provider": provider });
                     log::event("credentials_renewed_again", &facts);
                 }
-                let now = clock::since_epoch().as_secs();
-                (time_to_renewal(expires_at.saturating_sub(now)), 0)
+                let left = Duration::from_secs(*expires_at).saturating_sub(clock::since_epoch());
+                (time_to_renewal(left), 0)
             }
             Err(why) => {
                 let wait = AGAIN_AFTER * 2u32.saturating_pow(before.min(16));
@@ -86,10 +86,9 @@ impl Schedule {
     }
 }
 
-/// When credentials that count so many seconds more are renewed.
-fn time_to_renewal(seconds: u64) -> Duration {
-    let lifetime = Duration::from_secs(seconds);
-    lifetime - (lifetime / 4).min(LEAD_MAX)
+/// When credentials that count for so long are renewed.
+fn time_to_renewal(left: Duration) -> Duration {
+    left - (left / 4).min(LEAD_MAX)
 }
 
 /// Renews what is due, for ever.
@@ -148,7 +147,7 @@ mod tests {
             (86_400, 86_100.0),
         ];
         for (lifetime, renewed) in cases {
-            let wait = time_to_renewal(lifetime).as_secs_f64();
+            let wait = time_to_renewal(Duration::from_secs(lifetime)).as_secs_f64();
             assert!((wait - renewed).abs() < 1e-9, "{lifetime}: {wait}");
         }
     }

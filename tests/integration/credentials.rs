@@ -67,7 +67,7 @@ fn entra(tokens: &Upstream) -> String {
 #[test]
 fn a_token_is_fetched_at_start_and_renewed_before_it_expires() {
     on_both_drivers(|driver| {
-        let tokens = token_endpoint(Arc::new(4.into()));
+        let tokens = token_endpoint(Arc::new(12.into()));
         let upstream = Upstream::echo();
         let gateway = gateway(
             driver,
@@ -87,18 +87,18 @@ fn a_token_is_fetched_at_start_and_renewed_before_it_expires() {
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(form(&first), HashMap::from(expected));
         // Not one request is refused while tokens come and go.
-        wait_until("two renewals", || {
+        wait_until("a renewal", || {
             assert_eq!(gateway.chat(&ask("b")).status, 200);
-            upstream.last().header("authorization") == Some("Bearer token-3")
+            upstream.last().header("authorization") == Some("Bearer token-2")
         });
         let seen = upstream.seen.lock().unwrap().clone();
         let used = seen.iter().map(|one| one.header("authorization").unwrap());
         let mut used: Vec<_> = used.collect();
         used.dedup();
-        assert_eq!(used, ["Bearer token-1", "Bearer token-2", "Bearer token-3"]);
+        assert_eq!(used, ["Bearer token-1", "Bearer token-2"]);
         assert!(
             gateway.metric("ringside_credentials_renewals_total{provider=\"up\",outcome=\"ok\"}")
-                >= 3.0
+                >= 2.0
         );
     });
 }
@@ -306,7 +306,7 @@ fn a_container_s_keys_are_fetched_with_the_token_its_file_holds_now() {
             let Some(token) = seen.header("authorization") else {
                 return write_json(stream, 400, &json!({"code": "InvalidAuthorization"}));
             };
-            let expiration = AmzDate::from_unix(unix_time() + 4).text().to_owned();
+            let expiration = AmzDate::from_unix(unix_time() + 12).text().to_owned();
             let (day, time) = expiration.split_once('T').unwrap();
             let body = json!({
                 "AccessKeyId": format!("ID-{token}"), "SecretAccessKey": "secret", "Token": "session",
