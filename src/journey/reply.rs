@@ -7,6 +7,7 @@ use crate::http::encode;
 use crate::listener::Client;
 use crate::runtime::buffer;
 use crate::runtime::io::IoFault;
+use std::fmt::Write;
 
 /// Upstream headers that cross to the client, beside the framing that is made anew. Rate-limit
 /// headers do not: they tell of the provider's key, which others use too.
@@ -31,11 +32,10 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Clie
         let why = trip.cache_why.as_deref().unwrap_or(NOT_REACHED);
         encode::header(out, "x-ringside-cache-why", why.as_bytes());
         if let Some((id, age)) = trip.cache_entry {
-            encode::header(
-                out,
-                "x-ringside-cache-entry",
-                format!("{id:032x}").as_bytes(),
-            );
+            // Room at once: leading zeros are written one by one.
+            let mut text = String::with_capacity(32);
+            let _ = write!(text, "{id:032x}");
+            encode::header(out, "x-ringside-cache-entry", text.as_bytes());
             encode::header_u64(out, "age", age.as_secs());
         }
     }
