@@ -15,6 +15,9 @@ mod http;
 #[path = "../../../src/providers/mod.rs"]
 #[allow(dead_code)]
 mod providers;
+#[path = "../../../src/signing/mod.rs"]
+#[allow(dead_code)]
+mod signing;
 
 use api::face::{About, FACES};
 use api::json::Scratch;
