@@ -148,6 +148,8 @@ async fn chat(
     );
     trip.stage_done(core, Stage::Read);
 
+    // What has an effect beyond its answer is not asked for twice.
+    let may_repeat = !chat.stores && headers.get("idempotency-key").is_none();
     // Exact cache, then semantic cache.
     let asked = Sampled {
         route,
@@ -155,6 +157,7 @@ async fn chat(
         body: &body,
         steer: &steer,
         face,
+        may_repeat,
     };
     if let Some(hit) = look_up(core, &mut cache, &asked, trip).await {
         return serving::hit(core, &hit, &chat, client, trip).await;
@@ -171,8 +174,7 @@ async fn chat(
         passed_headers: attempt::passed_headers(headers, face, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
         patience: Patience::new(headers, route, trip.started_at)?,
-        // What has an effect beyond its answer is not asked for twice.
-        may_hedge: !chat.stores && headers.get("idempotency-key").is_none(),
+        may_hedge: may_repeat,
         fallbacks: find_fallbacks(snapshot, route, grant),
         steer,
     };

@@ -56,6 +56,8 @@ pub struct Sampled<'r> {
     pub steer: &'r Steer<'r>,
     /// The client's dialect.
     pub face: &'static dyn Face,
+    /// It has no effect beyond its answer.
+    pub may_repeat: bool,
 }
 
 /// A hit that was drawn for a sample.
@@ -258,7 +260,8 @@ fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
     let Site::Remote(site) = &request.route.targets.get(at)?.site else {
         return None;
     };
-    let is_read = request.face.name() == READ && site.dialect.native() == READ;
+    let is_read =
+        request.may_repeat && request.face.name() == READ && site.dialect.native() == READ;
     is_read.then_some(at)
 }
 

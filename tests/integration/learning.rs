@@ -136,6 +136,19 @@ fn a_sample_of_nothing_asks_nothing_and_a_failed_one_teaches_nothing() {
         assert_eq!(gateway.chat(&ask(OTHER_WORDS)).cache(), "semantic");
     }
     assert_eq!(upstream.count(), 1);
+    // What has an effect beyond its answer is not asked for twice.
+    let gateway = start("epoll", &upstream, &semantic("serve", "sample = 1"));
+    let before = upstream.count();
+    let stored = gateway.chat(&with(ask(OTHER_WORDS), "store", true.into()));
+    let keyed = gateway.connect().post(
+        "/v1/chat/completions",
+        &[("idempotency-key", "k")],
+        &ask(OTHER_WORDS),
+    );
+    assert_eq!((stored.cache(), keyed.cache()), ("semantic", "semantic"));
+    assert_eq!(gateway.chat(&ask(OTHER_WORDS)).cache(), "semantic");
+    wait_for_label(&gateway, "right", 1.0);
+    assert_eq!(upstream.count(), before + 1);
     let broken = Upstream::start(|seen, stream| {
         let status = if seen.question() == ASKED { 200 } else { 500 };
         write_json(stream, status, &chat_answer("Rayleigh"))
