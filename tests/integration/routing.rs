@@ -344,8 +344,9 @@ fn least_latency_leaves_a_target_that_turned_slow() {
                 .for_each(|worker| worker.join().unwrap());
         };
         ask_for(Duration::from_secs(1));
+        // Both were measured; how the first hundreds fall among equals is chance.
         assert!(
-            first.count() > 10 && second.count() > 10,
+            first.count() > 2 && second.count() > 2,
             "{} {}",
             first.count(),
             second.count()
@@ -360,8 +361,7 @@ fn least_latency_leaves_a_target_that_turned_slow() {
             "{driver}: share of the slow target {share:.4} of {}",
             after.0 + after.1
         );
-        // The figure is printed; the bound leaves room for a busy machine.
-        assert!(share <= 0.15, "{after:?}");
+        assert!(share <= 0.03, "{after:?}");
     });
 }
 
