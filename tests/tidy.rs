@@ -205,6 +205,13 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         {
             continue;
         }
+        // What a trait only declares has no body.
+        let end = lines[at..]
+            .iter()
+            .find(|line| line.ends_with(['{', ';', '}']));
+        if end.is_some_and(|line| line.ends_with(';')) {
+            continue;
+        }
         let closing = format!("{}}}", " ".repeat(indent));
         if let Some(length) = lines[at..].iter().position(|line| **line == closing) {
             let name: String = after
