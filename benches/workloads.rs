@@ -10,6 +10,7 @@ use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;
 use ringside::cache::verify::words::Words;
 use ringside::cache::{Entry, Key, Store};
+use ringside::embedding::codes::Code;
 use ringside::embedding::index::VectorIndex;
 use ringside::embedding::static_index::{StaticCode, StaticIndex};
 use ringside::embedding::table::StaticTable;
@@ -186,7 +187,7 @@ fn cache() -> Vec<Workload> {
 }
 
 fn filled(secret: &HashSecret) -> Store {
-    let store = Store::new(64 << 20);
+    let store = Store::new(64 << 20, 1.0);
     for bytes in 100..1100 {
         let answer = Answer::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
         let storing = ringside::cache::entry::Storing {
@@ -277,8 +278,8 @@ fn semantic(vectors_max: usize) -> Vec<Workload> {
         let mut index = VectorIndex::new();
         let mut near = StaticIndex::default();
         for id in 0..count as u64 {
-            index.insert(id, &vector(id));
-            near.insert(id, code(id));
+            index.insert(id, &Code::new(&vector(id)));
+            near.insert(&code(id));
         }
         let (asked, asked_code) = (vector(u64::MAX), code(u64::MAX));
         all.push(workload(

@@ -2,6 +2,8 @@
 //!
 //! Only what this form can hold completely is stored: one choice, text only, finished by `stop`.
 
+mod stored;
+
 use crate::api::json::{Document, Scratch, write_string, write_u64};
 use crate::api::usage::{self, Mention, Usage};
 use crate::http::sse::{event_data, write_event};
@@ -12,10 +14,10 @@ use crate::http::sse::{event_data, write_event};
 pub struct Answer {
     /// Provider's id, the model name it reported, `system_fingerprint`, content.
     texts: String,
-    id_end: usize,
-    model_end: usize,
+    id_end: u32,
+    model_end: u32,
     /// Where the fingerprint ends; `None` when there is none.
-    fingerprint_end: Option<usize>,
+    fingerprint_end: Option<u32>,
     /// Provider's time stamp, in seconds since the Unix epoch.
     pub(super) created: u64,
     /// Usage of the call that bought it.
@@ -75,11 +77,11 @@ impl Answer {
     ) -> Self {
         let mut texts = String::with_capacity(TEXT_BYTES_EXPECTED);
         texts.push_str(id);
-        let id_end = texts.len();
+        let id_end = stored::offset(&texts);
         texts.push_str(model);
-        let model_end = texts.len();
+        let model_end = stored::offset(&texts);
         texts.push_str(fingerprint.unwrap_or_default());
-        let fingerprint_end = fingerprint.map(|_| texts.len());
+        let fingerprint_end = fingerprint.map(|_| stored::offset(&texts));
         Self {
             texts,
             id_end,
@@ -95,23 +97,24 @@ impl Answer {
     }
 
     pub(super) fn id(&self) -> &str {
-        self.texts.get(..self.id_end).unwrap_or_default()
+        self.texts.get(..self.id_end as usize).unwrap_or_default()
     }
 
     pub(super) fn model(&self) -> &str {
-        let range = self.id_end..self.model_end;
+        let range = self.id_end as usize..self.model_end as usize;
         self.texts.get(range).unwrap_or_default()
     }
 
     fn system_fingerprint(&self) -> Option<&str> {
-        self.texts.get(self.model_end..self.fingerprint_end?)
+        self.texts
+            .get(self.model_end as usize..self.fingerprint_end? as usize)
     }
 
     /// The text.
     #[must_use]
     pub fn content(&self) -> &str {
         let start = self.fingerprint_end.unwrap_or(self.model_end);
-        self.texts.get(start..).unwrap_or_default()
+        self.texts.get(start as usize..).unwrap_or_default()
     }
 
     fn take_chunk(

@@ -4,19 +4,36 @@
 //! only when that form is equal, so a collision is a miss and never another request's answer.
 
 use super::answer::Answer;
+use super::shard::SLOT_BYTES;
 use crate::api::canonical::Canonical;
+use crate::embedding::codes::Code;
 use crate::embedding::static_index::STATIC_ENTRY_BYTES;
 use crate::telemetry::Name;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
-/// Secret of the hashes, drawn at start: keys cannot be predicted from outside.
+/// Secret of the hashes, drawn at start or kept with the entries: keys cannot be predicted from outside.
 #[derive(Clone)]
 pub struct HashSecret(Arc<[u8; 192]>);
 
 impl HashSecret {
+    /// Bytes of a secret: what the hash reads of one at most.
+    pub const BYTES: usize = 192;
+
+    /// A secret drawn earlier.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(Arc::new(bytes))
+    }
+
+    /// Its bytes; to be kept as secret as it is.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
     /// Draws a secret from the system.
     ///
     /// # Errors
@@ -56,14 +73,20 @@ impl Key {
         form.extend_from_slice(tenant.as_bytes());
         form.extend_from_slice(&(tenant.len() as u64).to_le_bytes());
         form.extend_from_slice(&model_identity.to_le_bytes());
-        let scope = xxh3_128_with_secret(&form, &*secret.0);
-        let question = xxh3_128_with_secret(canonical.question.as_bytes(), &*secret.0);
+        Self::of_form(secret, form, canonical.question)
+    }
+
+    /// The key of a question in the scope that has this form.
+    #[must_use]
+    pub fn of_form(secret: &HashSecret, scope_form: Vec<u8>, question: String) -> Self {
+        let scope = xxh3_128_with_secret(&scope_form, &*secret.0);
+        let hash = xxh3_128_with_secret(question.as_bytes(), &*secret.0);
         Self {
             // Turned, so that a question that equals its scope does not cancel it.
-            exact: scope ^ question.rotate_left(32),
+            exact: scope ^ hash.rotate_left(32),
             scope,
-            scope_form: form,
-            question: canonical.question,
+            scope_form,
+            question,
         }
     }
 }
@@ -76,7 +99,7 @@ pub struct Entry {
     pub scope: u128,
     /// The scope's form and, behind it, the question.
     form: Box<[u8]>,
-    scope_form_bytes: usize,
+    scope_form_bytes: u32,
     /// The answer.
     pub answer: Answer,
     /// Model asked for.
@@ -92,6 +115,10 @@ pub struct Entry {
     /// How long past that it is kept, for when every target fails.
     pub kept_for: Duration,
     bytes: u64,
+    /// Uses, storing included.
+    uses: AtomicU32,
+    /// What keeps it from being evicted, as the bits of an `f64`.
+    worth: AtomicU64,
     /// Its vector in the scope's index; 0 = none.
     vector: AtomicU64,
     graveyard: Arc<Graveyard>,
@@ -138,11 +165,26 @@ pub struct Storing {
     pub indexed: bool,
 }
 
-/// Bytes an entry takes beside its texts: struct, map slot, allocator overhead. Rounded up.
-const ENTRY_OVERHEAD_BYTES: u64 = 400;
-/// Bytes of a vector in an index: 384 floats for rescoring, 384 for the scan, its share of the
-/// scope's tables (a whole scope in the worst case).
-pub const VECTOR_BYTES: u64 = 384 * 5 + 1024 + STATIC_ENTRY_BYTES;
+/// Bytes an entry takes beside its texts: itself with its two counts, its slot in the store, and what
+/// the allocator rounds up. `examples/fill` compares with what the process takes.
+const ENTRY_OVERHEAD_BYTES: u64 = (size_of::<Entry>() + 16) as u64 * 9 / 8 + SLOT_BYTES;
+/// Bytes of a vector in a scope's index: its code, its owner, its id, its place in the map (12 bytes, 1
+/// of control, half of the map free), the static code, and the room that tables keep for growing. What a
+/// scope takes beyond, for few vectors or for a graph, is charged to the store by the scope.
+pub const VECTOR_BYTES: u64 =
+    (size_of::<Code>() + STATIC_ENTRY_BYTES + 8 + 8) as u64 * 17 / 16 + 26;
+
+/// English text has about four bytes per token.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// The tenant in a scope's form, which ends with the tenant, its length and the model's identity.
+fn tenant_of(form: &[u8]) -> Option<&str> {
+    let (rest, _identity) = form.split_last_chunk::<8>()?;
+    let (rest, length) = rest.split_last_chunk::<8>()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let start = rest.len().checked_sub(length)?;
+    std::str::from_utf8(rest.get(start..)?).ok()
+}
 
 impl Entry {
     /// An entry for `key`.
@@ -151,13 +193,14 @@ impl Entry {
         let scope_form_bytes = key.scope_form.len();
         let mut form = key.scope_form;
         form.extend_from_slice(key.question.as_bytes());
-        let texts = form.len() + storing.answer.bytes();
+        // The allocator rounds up, by an eighth on average.
+        let texts = (form.len() + storing.answer.bytes()) * 9 / 8;
         let vector = if storing.indexed { VECTOR_BYTES } else { 0 };
         Self {
             id: key.exact,
             scope: key.scope,
             form: form.into_boxed_slice(),
-            scope_form_bytes,
+            scope_form_bytes: u32::try_from(scope_form_bytes).unwrap_or(u32::MAX),
             answer: storing.answer,
             model: storing.model,
             key: storing.key,
@@ -166,6 +209,8 @@ impl Entry {
             ttl: storing.ttl,
             kept_for: storing.kept_for,
             bytes: texts as u64 + ENTRY_OVERHEAD_BYTES + vector,
+            uses: AtomicU32::new(0),
+            worth: AtomicU64::new(0),
             vector: AtomicU64::new(0),
             graveyard,
         }
@@ -199,19 +244,36 @@ impl Entry {
     #[must_use]
     pub fn is_for(&self, key: &Key) -> bool {
         self.shares_scope(key)
-            && self.form.get(self.scope_form_bytes..) == Some(key.question.as_bytes())
+            && self.form.get(self.scope_form_bytes as usize..) == Some(key.question.as_bytes())
     }
 
     /// Whether it belongs to this request's scope.
     #[must_use]
     pub fn shares_scope(&self, key: &Key) -> bool {
-        self.form.get(..self.scope_form_bytes) == Some(&key.scope_form)
+        self.form.get(..self.scope_form_bytes as usize) == Some(&key.scope_form)
+    }
+
+    /// Whose it is, as [`Key::new`] was told.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        tenant_of(self.scope_form()).unwrap_or_default()
+    }
+
+    /// The scope's form.
+    #[must_use]
+    pub fn scope_form(&self) -> &[u8] {
+        self.form
+            .get(..self.scope_form_bytes as usize)
+            .unwrap_or_default()
     }
 
     /// The question it answers.
     #[must_use]
     pub fn question(&self) -> &str {
-        let question = self.form.get(self.scope_form_bytes..).unwrap_or_default();
+        let question = self
+            .form
+            .get(self.scope_form_bytes as usize..)
+            .unwrap_or_default();
         std::str::from_utf8(question).unwrap_or_default()
     }
 
@@ -219,6 +281,31 @@ impl Entry {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Counts a use, of a store in which what was evicted last was worth `age`.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn use_at(&self, age: f64) {
+        let uses = self.uses.load(Ordering::Relaxed).saturating_add(1);
+        self.uses.store(uses, Ordering::Relaxed);
+        let value = f64::from(uses) * self.tokens_saved() as f64 / self.bytes as f64;
+        self.worth.store((age + value).to_bits(), Ordering::Relaxed);
+    }
+
+    /// What keeps it from being evicted.
+    #[must_use]
+    pub fn worth(&self) -> f64 {
+        f64::from_bits(self.worth.load(Ordering::Relaxed))
+    }
+
+    /// Tokens that a hit saves; by the length of the texts where the provider told no usage.
+    fn tokens_saved(&self) -> u64 {
+        let told = self
+            .answer
+            .usage
+            .map(|usage| usage.prompt.saturating_add(usage.completion));
+        let texts = (self.form.len() + self.answer.bytes()) as u64;
+        told.unwrap_or(texts / BYTES_PER_TOKEN).max(1)
     }
 
     /// Its vector in the scope's index; 0 = none.
@@ -255,5 +342,7 @@ pub(super) mod tests {
         assert_ne!(a.scope, key("b", "q").scope);
         assert_eq!(a.scope, key("a", "other").scope);
         assert_ne!(a.exact, key("a", "other").exact);
+        assert_eq!(tenant_of(&key("key:a", "q").scope_form), Some("key:a"));
+        assert_eq!(tenant_of(b"short"), None);
     }
 }

@@ -5,6 +5,7 @@
 pub mod answer;
 mod collect;
 pub mod controls;
+pub mod disk;
 pub mod entry;
 pub mod flight;
 pub mod flights;
@@ -14,6 +15,7 @@ pub mod quality;
 pub mod refuted;
 pub mod replay;
 pub mod semantic;
+mod shard;
 pub mod statistics;
 pub mod store;
 pub mod verify;

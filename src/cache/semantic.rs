@@ -4,16 +4,18 @@
 //! neighbour can only be the same conversation's other wording. Nothing here outlives the process,
 //! and a process has one embedding model, so vectors of two models never meet.
 
-use super::entry::{Entry, Graveyard, Key};
+use super::disk::Embedding;
+use super::entry::{Entry, Graveyard, Key, VECTOR_BYTES};
 use super::quality::Quality;
 use super::quality::log::ObservationLog;
 use super::refuted::Refuted;
 use super::store::Store;
 use super::verify::model::Verifier;
 use super::verify::{Asked, Bar, Verdict};
-use crate::embedding::index::VectorIndex;
-use crate::embedding::static_index::StaticIndex;
-use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop};
+use crate::embedding::codes::Code;
+use crate::embedding::index::{VectorIndex, push};
+use crate::embedding::static_index::{StaticCode, StaticIndex};
+use crate::embedding::{EmbedError, Embedded, Refused, State, Vector, Workshop};
 use futures_channel::oneshot;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -27,6 +29,8 @@ pub const QUESTION_BYTES_MAX: usize = 4096;
 const NEIGHBOURS: usize = 4;
 /// Neighbours looked at to find them: some may be past their time.
 const LOOKED_AT: usize = 2 * NEIGHBOURS;
+/// What a scope takes beside its tables: itself, with its counts, and its place in the map.
+const SCOPE_BYTES: u64 = (size_of::<Scope>() + 16 + 2 * size_of::<(u128, Arc<Scope>)>()) as u64;
 
 /// The tier.
 pub struct Semantic {
@@ -49,12 +53,16 @@ struct Scope {
     entries: Mutex<Entries>,
 }
 
+/// The index, and in the same order whose vectors they are. `Scope::near` has that order too, and is
+/// written only while this is locked.
 #[derive(Default)]
 struct Entries {
     index: VectorIndex,
-    by_vector: HashMap<u64, Weak<Entry>, foldhash::fast::RandomState>,
+    owners: Vec<Weak<Entry>>,
     /// Taken out of the map: whoever still holds it must get the new one.
     removed: bool,
+    /// What the store is charged with for this scope, beyond what its entries are accounted with.
+    charged: u64,
 }
 
 /// A hit by meaning.
@@ -159,10 +167,7 @@ impl Semantic {
     }
 
     fn search(&self, key: &Key, asked: &Asked, vector: &Vector, bar: &Bar) -> Outcome {
-        let Some(scope) = self.scopes.read().get(&key.scope).cloned() else {
-            return Err("scope-empty");
-        };
-        let mut candidates = scope.candidates(vector);
+        let mut candidates = self.nearest(key.scope, vector);
         let now = Instant::now();
         let mut refused = None;
         let raised = self.refuted.score_min(key.scope, vector);
@@ -173,6 +178,7 @@ impl Semantic {
         for (entry, similarity) in candidates.into_iter().take(NEIGHBOURS) {
             match asked.judge(&entry, similarity, bar) {
                 Verdict::Serve { confidence, score } => {
+                    self.store.used(&entry);
                     return Ok(SemanticHit {
                         entry,
                         similarity,
@@ -233,10 +239,11 @@ impl Semantic {
         &self.refuted
     }
 
-    /// Indexes a stored entry, in the workshop. `vector` is the question's, if it is known already.
+    /// Indexes a stored entry, in the workshop, and has it written to the disk. `vector` is the
+    /// question's, if it is known already.
     ///
     /// # Errors
-    /// Why it cannot be found by meaning; it still can by its exact key.
+    /// Why it cannot be found by meaning; it still can by its exact key, and is not written yet.
     pub fn index(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -246,10 +253,14 @@ impl Semantic {
             return Err("over-window");
         }
         let (this, weak) = (Arc::clone(self), Arc::downgrade(entry));
+        let (store, unembedded) = (Arc::clone(&self.store), Weak::clone(&weak));
         let insert = move |vector: Vector| {
             this.bury();
             if let Some(entry) = weak.upgrade() {
-                this.insert(&entry, &vector);
+                let code = Code::new(&vector);
+                this.insert(&entry, &code);
+                let embedder = this.workshop.embedder_id();
+                this.store.keep(&entry, Some(Embedding { embedder, code }));
             }
         };
         let queued = match vector {
@@ -257,15 +268,34 @@ impl Semantic {
             None => self
                 .workshop
                 .embed(entry.question().to_owned(), None, move |embedded| {
-                    if let Ok(embedded) = embedded {
-                        insert(embedded.vector);
+                    match (embedded, unembedded.upgrade()) {
+                        (Ok(embedded), _) => insert(embedded.vector),
+                        (Err(_), Some(entry)) => store.keep(&entry, None),
+                        (Err(_), None) => {}
                     }
                 }),
         };
         queued.map_err(Refused::rule)
     }
 
-    fn insert(&self, entry: &Arc<Entry>, vector: &Vector) {
+    /// Indexes an entry with a vector that was made earlier, if this model made it.
+    pub fn restore(&self, entry: &Arc<Entry>, embedding: &Embedding) {
+        if self.workshop.embedder_id() == embedding.embedder {
+            self.insert(entry, &embedding.code);
+        }
+    }
+
+    /// Whether the model is loaded; `None` when it never will be.
+    #[must_use]
+    pub fn readiness(&self) -> Option<bool> {
+        match self.workshop.state() {
+            State::Failed(_) => None,
+            State::Loading => Some(false),
+            State::Ready { .. } => Some(true),
+        }
+    }
+
+    fn insert(&self, entry: &Arc<Entry>, vector: &Code) {
         let id = self.next_vector.fetch_add(1, Ordering::Relaxed);
         let asked = self
             .workshop
@@ -282,9 +312,10 @@ impl Semantic {
                 continue;
             }
             entry.set_vector(id);
-            entries.index.insert(id, vector);
-            entries.by_vector.insert(id, Arc::downgrade(entry));
-            scope.near.write().insert(id, code);
+            scope.add(&mut entries, id, vector, &code, entry);
+            let due = scope.due(&mut entries);
+            drop(entries);
+            self.store.charge(due);
             return;
         }
     }
@@ -297,11 +328,14 @@ impl Semantic {
             };
             let mut entries = scope.entries.lock();
             scope.forget(&mut entries, id);
-            if entries.by_vector.is_empty() && !entries.removed {
+            if entries.owners.is_empty() && !entries.removed {
                 entries.removed = true;
                 // The scope's lock is held: no insertion can come between.
                 self.scopes.write().remove(&key);
             }
+            let due = scope.due(&mut entries);
+            drop(entries);
+            self.store.charge(due);
         }
     }
 
@@ -315,8 +349,27 @@ impl Semantic {
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         let scopes: Vec<_> = self.scopes.read().values().cloned().collect();
-        let vectors = scopes.iter().map(|scope| scope.near.read().len()).sum();
-        (scopes.len(), vectors)
+        let vectors = scopes.iter().map(|scope| scope.entries.lock().owners.len());
+        (scopes.len(), vectors.sum())
+    }
+
+    /// The entries of a scope whose questions are nearest to a vector, with their cosines.
+    #[must_use]
+    pub fn nearest(&self, scope: u128, vector: &Vector) -> Vec<(Arc<Entry>, f32)> {
+        let scope = self.scopes.read().get(&scope).cloned();
+        scope.map_or_else(Vec::new, |scope| scope.candidates(vector))
+    }
+
+    /// Whether this entry is in its scope's index.
+    #[must_use]
+    pub fn has(&self, entry: &Arc<Entry>) -> bool {
+        let scope = self.scopes.read().get(&entry.scope).cloned();
+        scope.is_some_and(|scope| {
+            let entries = scope.entries.lock();
+            let place = entries.index.place(entry.vector());
+            let owner = place.and_then(|at| entries.owners.get(at));
+            owner.is_some_and(|owner| std::ptr::eq(owner.as_ptr(), Arc::as_ptr(entry)))
+        })
     }
 
     /// Would-be hits and misses seen in mode `observe`.
@@ -336,7 +389,9 @@ impl Scope {
         let nearest = entries.index.nearest_k(vector, LOOKED_AT);
         let mut found = Vec::with_capacity(nearest.len());
         for (id, similarity) in nearest {
-            match entries.by_vector.get(&id).and_then(Weak::upgrade) {
+            let place = entries.index.place(id);
+            let owner = place.and_then(|at| entries.owners.get(at));
+            match owner.and_then(Weak::upgrade) {
                 Some(entry) => found.push((entry, similarity)),
                 None => self.forget(&mut entries, id),
             }
@@ -344,10 +399,40 @@ impl Scope {
         found
     }
 
+    fn add(
+        &self,
+        entries: &mut Entries,
+        id: u64,
+        vector: &Code,
+        code: &StaticCode,
+        entry: &Arc<Entry>,
+    ) {
+        entries.index.insert(id, vector);
+        push(&mut entries.owners, Arc::downgrade(entry));
+        self.near.write().insert(code);
+    }
+
     fn forget(&self, entries: &mut Entries, id: u64) {
-        entries.index.remove(id);
-        entries.by_vector.remove(&id);
-        self.near.write().remove(id);
+        if let Some(at) = entries.index.remove(id) {
+            entries.owners.swap_remove(at);
+            self.near.write().remove(at);
+        }
+    }
+
+    /// How much more, or less, the store is to be charged with for this scope than it is.
+    fn due(&self, entries: &mut Entries) -> i64 {
+        let charge = if entries.removed {
+            0
+        } else {
+            let tables = entries.index.memory_bytes()
+                + entries.owners.capacity() * size_of::<Weak<Entry>>()
+                + self.near.read().memory_bytes();
+            let accounted = VECTOR_BYTES * entries.owners.len() as u64;
+            SCOPE_BYTES + (tables as u64).saturating_sub(accounted)
+        };
+        let due = charge.cast_signed() - entries.charged.cast_signed();
+        entries.charged = charge;
+        due
     }
 }
 

@@ -1,232 +1,425 @@
 //! The store of both tiers: one for all cores, sharded, bounded in bytes, with absolute time to live.
+//!
+//! What is worth least goes first when room is needed: uses × tokens saved ÷ bytes, and what was not
+//! used for long loses against what is (greedy dual, size and frequency). The least of a small sample
+//! is taken, so that an insertion costs the same however much is stored. Must not know: requests.
 
+use super::disk::{Deletion, Disk, Embedding};
 use super::entry::{Entry, Key};
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
-use std::sync::Arc;
+use super::shard::{Shard, Slot};
+use futures_channel::oneshot;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Entries the tables are made for at start; they grow.
-const ENTRIES_EXPECTED: usize = 4096;
+/// Shards, so that cores seldom meet at a lock.
+const SHARDS: usize = 16;
+/// Entries compared to find one to evict: the worst of 16 is among the worst 16 % in 15 of 16 cases.
+const SAMPLE: usize = 16;
+/// Samples taken for one of a principal over its share, who may hold few large entries among many.
+const SAMPLES_MAX: usize = 16;
 
 /// The store.
 pub struct Store {
-    entries: Cache<u128, Arc<Entry>, ByBytes>,
+    shards: [RwLock<Shard>; SHARDS],
+    bytes_max: u64,
+    /// Bytes of memory beyond which a principal makes room at its own cost.
+    share_bytes: u64,
+    bytes: AtomicU64,
+    /// Worth of what was evicted last, as the bits of an `f64`: what new worth starts from.
+    age: AtomicU64,
+    picks: AtomicU64,
+    evicted: AtomicU64,
+    principals: RwLock<Principals>,
+    disk: OnceLock<Arc<Disk>>,
 }
 
-#[derive(Clone)]
-struct ByBytes;
+/// Who holds how much. Principals are configured, so there are few.
+#[derive(Default)]
+struct Principals {
+    numbers: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
+    bytes: Vec<Arc<AtomicU64>>,
+}
 
-impl Weighter<u128, Arc<Entry>> for ByBytes {
-    fn weight(&self, _: &u128, entry: &Arc<Entry>) -> u64 {
-        entry.bytes()
-    }
+/// An entry that may be evicted.
+struct Candidate {
+    id: u128,
+    worth: f64,
+    over: bool,
 }
 
 impl Store {
-    /// An empty store for at most `bytes_max` bytes.
+    /// An empty store for at most `bytes_max` bytes, of which one principal keeps at most the share
+    /// `share_max` when others want room.
     #[must_use]
-    pub fn new(bytes_max: u64) -> Self {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    pub fn new(bytes_max: u64, share_max: f64) -> Self {
         Self {
-            entries: Cache::with_weighter(ENTRIES_EXPECTED, bytes_max, ByBytes),
+            shards: Default::default(),
+            bytes_max,
+            share_bytes: (bytes_max as f64 * share_max) as u64,
+            bytes: AtomicU64::new(0),
+            age: AtomicU64::new(0.0_f64.to_bits()),
+            picks: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            principals: RwLock::default(),
+            disk: OnceLock::new(),
+        }
+    }
+
+    /// Has what is kept and deleted from now on written too.
+    pub fn write_to(&self, disk: Arc<Disk>) {
+        let _ = self.disk.set(disk);
+    }
+
+    /// The disk side, if there is one.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.get()
+    }
+
+    /// Has a stored entry written, with its vector if it has one. To be called once it is known whether
+    /// it has.
+    pub fn keep(&self, entry: &Arc<Entry>, embedding: Option<Embedding>) {
+        if let Some(disk) = self.disk() {
+            disk.keep(entry, embedding);
         }
     }
 
     /// The live entry that answers exactly this request.
     #[must_use]
     pub fn get(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
-        let entry = self.entries.get(&key.exact)?;
+        let entry = self.shard(key.exact).read().get(key.exact).cloned()?;
         if !entry.is_live(now) {
-            self.entries
-                .remove_if(&key.exact, |found| !found.is_kept(now));
+            if !entry.is_kept(now) {
+                self.remove_same(&entry);
+            }
             return None;
         }
-        entry.is_for(key).then_some(entry)
+        if !entry.is_for(key) {
+            return None;
+        }
+        self.used(&entry);
+        Some(entry)
     }
 
     /// The entry for exactly this request, up to `stale_for` past its time.
     #[must_use]
     pub fn get_stale(&self, key: &Key, stale_for: Duration, now: Instant) -> Option<Arc<Entry>> {
-        let entry = self.entries.get(&key.exact)?;
+        let entry = self.shard(key.exact).read().get(key.exact).cloned()?;
         (entry.is_within(stale_for, now) && entry.is_for(key)).then_some(entry)
     }
 
-    /// Stores an entry, over one of the same key; evicts when full.
-    pub fn insert(&self, entry: Arc<Entry>) {
-        self.entries.insert(entry.id, entry);
+    /// Counts a use of an entry: it is worth more from now on.
+    pub fn used(&self, entry: &Entry) {
+        entry.use_at(f64::from_bits(self.age.load(Ordering::Relaxed)));
     }
 
-    /// Removes one entry; false if it is not there.
-    pub fn remove(&self, id: u128) -> bool {
-        self.entries.remove(&id).is_some()
+    /// Whether this very entry is still stored.
+    #[must_use]
+    pub fn holds(&self, entry: &Arc<Entry>) -> bool {
+        let shard = self.shard(entry.id).read();
+        shard
+            .get(entry.id)
+            .is_some_and(|stored| Arc::ptr_eq(stored, entry))
     }
 
     /// The entry of this id, expired or not.
     #[must_use]
     pub fn find(&self, id: u128) -> Option<Arc<Entry>> {
-        self.entries.get(&id)
+        self.shard(id).read().get(id).cloned()
     }
 
-    /// Removes an entry whose answer was called wrong, and its aliases: entries of the same scope with the
-    /// same answer. Tells how many.
-    pub fn remove_with_aliases(&self, wrong: &Entry) -> usize {
-        self.remove_where(|entry| {
-            entry.scope == wrong.scope
-                && (entry.id == wrong.id || entry.answer.content() == wrong.answer.content())
+    /// As [`Store::delete`], for an entry whose answer was called wrong and its aliases: entries of the same
+    /// scope with the same answer.
+    pub fn remove_with_aliases(&self, wrong: &Entry) -> (usize, Option<oneshot::Receiver<bool>>) {
+        self.delete(Deletion::Answer {
+            scope: wrong.scope,
+            content: wrong.answer.content().into(),
         })
     }
 
-    /// Removes the entries that `matches`, and tells how many.
-    pub fn remove_where(&self, matches: impl Fn(&Entry) -> bool) -> usize {
-        let before = self.entries.len();
-        self.entries.retain(|_, entry| !matches(entry));
-        before.saturating_sub(self.entries.len())
+    /// Stores an entry, over one of the same key; evicts when full. False when there is no room for
+    /// it: larger than all memory, or than its principal can make room for.
+    pub fn insert(&self, entry: Arc<Entry>) -> bool {
+        self.remove(entry.id);
+        self.put(entry, false)
+    }
+
+    /// As [`Store::insert`], unless there is one of that key.
+    pub fn insert_absent(&self, entry: Arc<Entry>) -> bool {
+        self.put(entry, true)
+    }
+
+    /// Whether so many bytes are free.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.bytes() + bytes <= self.bytes_max
+    }
+
+    fn put(&self, entry: Arc<Entry>, only_absent: bool) -> bool {
+        let (principal, held) = self.principal(entry.tenant());
+        if !self.reserve(entry.bytes(), principal, &held) {
+            return false;
+        }
+        held.fetch_add(entry.bytes(), Ordering::Relaxed);
+        self.used(&entry);
+        let slot = Slot { entry, principal };
+        let mut shard = self.shard(slot.entry.id).write();
+        // Another core may have stored the same meanwhile.
+        let twin = shard.place(slot.entry.id);
+        let (loser, is_stored) = match twin {
+            Some(_) if only_absent => (Some(slot), false),
+            twin => {
+                let loser = twin.and_then(|at| shard.take(at));
+                shard.add(slot);
+                (loser, true)
+            }
+        };
+        drop(shard);
+        if let Some(slot) = loser {
+            self.release(slot);
+        }
+        is_stored
+    }
+
+    /// Removes what an operator wants gone, for good: it does not come back after a restart. Tells how
+    /// many there were and, with a disk side, when the deletion is on it.
+    pub fn delete(&self, deletion: Deletion) -> (usize, Option<oneshot::Receiver<bool>>) {
+        if let Some(disk) = self.disk() {
+            disk.begin_deletion(&deletion);
+        }
+        let removed = match &deletion {
+            Deletion::Entry(id) => usize::from(self.remove(*id)),
+            matching => self.remove_where(|entry| matching.means(entry)),
+        };
+        let on_disk = self.disk().map(|disk| disk.end_deletion(deletion));
+        (removed, on_disk)
+    }
+
+    /// Removes one entry from memory; false if it is not there.
+    fn remove(&self, id: u128) -> bool {
+        let mut shard = self.shard(id).write();
+        let taken = shard.place(id).and_then(|at| shard.take(at));
+        drop(shard);
+        taken.map(|slot| self.release(slot)).is_some()
+    }
+
+    fn remove_same(&self, entry: &Arc<Entry>) {
+        if self.holds(entry) {
+            self.remove(entry.id);
+        }
+    }
+
+    /// Removes the entries that `matches` from memory, and tells how many.
+    fn remove_where(&self, matches: impl Fn(&Entry) -> bool) -> usize {
+        let mut removed = Vec::new();
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            for at in (0..shard.slots.len()).rev() {
+                let found = shard.slots.get(at).is_some_and(|slot| matches(&slot.entry));
+                removed.extend(found.then(|| shard.take(at)).flatten());
+            }
+            shard.give_back();
+        }
+        let count = removed.len();
+        removed.into_iter().for_each(|slot| self.release(slot));
+        count
     }
 
     /// Removes what has expired, and what is kept beyond if memory is short: it goes before what lives.
     pub fn sweep(&self, now: Instant) {
         let is_short = self.bytes() > self.bytes_max() / 8 * 7;
-        self.entries
-            .retain(|_, entry| entry.is_live(now) || (entry.is_kept(now) && !is_short));
+        self.remove_where(|entry| !entry.is_live(now) && (is_short || !entry.is_kept(now)));
+    }
+
+    /// Accounts memory that belongs to no single entry, or no longer does (`due` below 0).
+    pub fn charge(&self, due: i64) {
+        if due == 0 {
+            return;
+        }
+        self.bytes.fetch_add(due.cast_unsigned(), Ordering::Relaxed);
+        while self.bytes() > self.bytes_max && self.evict(None) {}
     }
 
     /// Entries held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.shards
+            .iter()
+            .map(|shard| shard.read().slots.len())
+            .sum()
     }
 
     /// True when nothing is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Bytes accounted now.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.entries.weight()
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes allowed.
     #[must_use]
     pub fn bytes_max(&self) -> u64 {
-        self.entries.capacity()
+        self.bytes_max
     }
+
+    /// Entries evicted to make room.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that a principal holds.
+    #[must_use]
+    pub fn bytes_of(&self, tenant: &str) -> u64 {
+        let principals = self.principals.read();
+        let number = principals.numbers.get(tenant);
+        let held = number.and_then(|number| principals.bytes.get(*number as usize));
+        held.map_or(0, |held| held.load(Ordering::Relaxed))
+    }
+
+    fn shard(&self, id: u128) -> &RwLock<Shard> {
+        // The high bits: the low ones are used within a shard.
+        &self.shards[(id >> 124) as usize % SHARDS]
+    }
+
+    fn principal(&self, tenant: &str) -> (u32, Arc<AtomicU64>) {
+        let known = |principals: &Principals| {
+            let number = *principals.numbers.get(tenant)?;
+            Some((number, Arc::clone(principals.bytes.get(number as usize)?)))
+        };
+        if let Some(found) = known(&self.principals.read()) {
+            return found;
+        }
+        let mut principals = self.principals.write();
+        if let Some(found) = known(&principals) {
+            return found;
+        }
+        let number = u32::try_from(principals.bytes.len()).unwrap_or(u32::MAX);
+        principals.numbers.insert(tenant.into(), number);
+        let held = Arc::<AtomicU64>::default();
+        principals.bytes.push(Arc::clone(&held));
+        (number, held)
+    }
+
+    /// Takes room for `bytes`, evicting what it takes. One who is over its share gets room only from
+    /// those who are.
+    fn reserve(&self, bytes: u64, principal: u32, held: &AtomicU64) -> bool {
+        if bytes > self.bytes_max {
+            return false;
+        }
+        loop {
+            let taken = self.bytes();
+            if taken + bytes <= self.bytes_max {
+                let swapped = self.bytes.compare_exchange_weak(
+                    taken,
+                    taken + bytes,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                if swapped.is_ok() {
+                    return true;
+                }
+                continue;
+            }
+            let over = held.load(Ordering::Relaxed) + bytes > self.share_bytes;
+            if !self.evict(over.then_some(principal)) {
+                return false;
+            }
+        }
+    }
+
+    /// Evicts one entry: of a principal over its share if the sample has one. `greedy` wants more
+    /// than its share, and gets room from such principals and itself only. False when there is none.
+    fn evict(&self, greedy: Option<u32>) -> bool {
+        for _ in 0..SAMPLES_MAX {
+            let Some(victim) = self.pick(greedy) else {
+                return false;
+            };
+            if greedy.is_some() && !victim.over {
+                continue;
+            }
+            self.grow_old(victim.worth);
+            if self.remove(victim.id) {
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+            }
+            return true;
+        }
+        false
+    }
+
+    /// The least worthy of a sample from the whole store, those over their share before all others.
+    fn pick(&self, greedy: Option<u32>) -> Option<Candidate> {
+        let mut random = splitmix(self.picks.fetch_add(1, Ordering::Relaxed));
+        let first = random as usize % SHARDS;
+        let (mut worst, mut seen) = (None::<Candidate>, 0);
+        let principals = self.principals.read();
+        for turn in 0..SHARDS {
+            let shard = self.shards[(first + turn) % SHARDS].read();
+            for _ in 0..shard.slots.len().min(SAMPLE - seen) {
+                random = splitmix(random);
+                let at = random as usize % shard.slots.len();
+                let Some(slot) = shard.slots.get(at) else {
+                    continue;
+                };
+                seen += 1;
+                let held = principals.bytes.get(slot.principal as usize);
+                let candidate = Candidate {
+                    id: slot.entry.id,
+                    worth: slot.entry.worth(),
+                    over: greedy == Some(slot.principal)
+                        || held.is_some_and(|held| held.load(Ordering::Relaxed) > self.share_bytes),
+                };
+                let is_worse = worst.as_ref().is_none_or(|worst| {
+                    (candidate.over, worst.worth) > (worst.over, candidate.worth)
+                });
+                if is_worse {
+                    worst = Some(candidate);
+                }
+            }
+            if seen >= SAMPLE {
+                break;
+            }
+        }
+        worst
+    }
+
+    /// What is worth less than what was just evicted must not come in above it.
+    fn grow_old(&self, worth: f64) {
+        // Bits of numbers that are not negative are in the order of the numbers.
+        self.age.fetch_max(worth.to_bits(), Ordering::Relaxed);
+    }
+
+    fn release(&self, slot: Slot) {
+        let bytes = slot.entry.bytes();
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let principals = self.principals.read();
+        if let Some(held) = principals.bytes.get(slot.principal as usize) {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Random numbers from a counter (splitmix64).
+fn splitmix(state: u64) -> u64 {
+    let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::answer::tests::answer;
-    use super::super::entry::tests::key;
-    use super::super::entry::{Graveyard, Storing};
-    use super::*;
-    use crate::telemetry::Name;
-
-    fn entry(question: &str, bytes: usize, graveyard: &Arc<Graveyard>) -> Arc<Entry> {
-        let storing = Storing {
-            answer: answer(&"x".repeat(bytes)),
-            model: Name::new("m"),
-            key: None,
-            target: Name::new("p/m"),
-            at: Instant::now(),
-            ttl: Duration::from_secs(10),
-            kept_for: Duration::ZERO,
-            indexed: false,
-        };
-        Arc::new(Entry::new(
-            key("t", question),
-            storing,
-            Arc::clone(graveyard),
-        ))
-    }
-
-    #[test]
-    fn live_entries_are_found_and_expired_ones_are_gone() {
-        let (store, graveyard) = (Store::new(1 << 20), Arc::default());
-        let now = Instant::now();
-        store.insert(entry("a", 10, &graveyard));
-        assert!(store.get(&key("t", "a"), now).is_some());
-        assert!(store.get(&key("other", "a"), now).is_none());
-        assert!(store.get(&key("t", "b"), now).is_none());
-        let later = now + Duration::from_secs(11);
-        assert!(store.get(&key("t", "a"), later).is_none());
-        assert!(store.is_empty());
-    }
-
-    #[test]
-    fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
-        let (store, graveyard) = (Store::new(256 * 1024), Arc::<Graveyard>::default());
-        let keep = |question: &str, bytes, ttl| {
-            let mut entry = Arc::into_inner(entry(question, bytes, &graveyard)).unwrap();
-            (entry.ttl, entry.kept_for) = (Duration::from_secs(ttl), Duration::from_secs(60));
-            store.insert(Arc::new(entry));
-        };
-        keep("a", 10, 10);
-        let (a, start) = (key("t", "a"), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let minute = Duration::from_secs(60);
-        assert!(store.get(&a, at(11)).is_none());
-        store.sweep(at(11));
-        assert!(store.get_stale(&a, minute, at(11)).is_some());
-        // The configuration may have become stricter since.
-        assert!(
-            store
-                .get_stale(&a, Duration::from_secs(5), at(20))
-                .is_none()
-        );
-        assert!(store.get_stale(&key("u", "a"), minute, at(11)).is_none());
-        // Memory is short.
-        let keys = |name: &'static str| (0..2000).map(move |n| key("t", &format!("{name}{n}")));
-        let kept = || {
-            let found = keys("old").filter(|key| store.get_stale(key, minute, at(11)).is_some());
-            found.count()
-        };
-        let live = || {
-            let found = keys("new").filter(|key| store.get(key, at(11)).is_some());
-            found.count()
-        };
-        (0..50).for_each(|n| keep(&format!("old{n}"), 10, 10));
-        for n in 0..2000 {
-            if store.bytes() <= store.bytes_max() / 8 * 7 {
-                keep(&format!("new{n}"), 1000, 3600);
-            }
-        }
-        let (old, new) = (kept(), live());
-        assert!(old > 0 && new > 100, "{old} {new}");
-        store.sweep(at(11));
-        assert_eq!((kept(), live()), (0, new));
-        // It is not kept for ever.
-        keep("a", 10, 10);
-        store.sweep(at(71));
-        assert!(store.get_stale(&a, 2 * minute, at(71)).is_none());
-    }
-
-    #[test]
-    fn memory_is_bounded_and_lost_vectors_are_reported() {
-        let (store, graveyard) = (Store::new(256 * 1024), Arc::<Graveyard>::default());
-        for at in 0..2000 {
-            let entry = entry(&format!("q{at}"), 1000, &graveyard);
-            entry.set_vector(at + 1);
-            store.insert(entry);
-            assert!(store.bytes() <= store.bytes_max());
-        }
-        assert!(store.len() > 50, "{}", store.len());
-        assert_eq!(graveyard.take().len() + store.len(), 2000);
-        // What is still held can be found.
-        let now = Instant::now();
-        let found = (0..2000)
-            .filter(|at| store.get(&key("t", &format!("q{at}")), now).is_some())
-            .count();
-        assert_eq!(found, store.len());
-    }
-
-    #[test]
-    fn a_colliding_hash_is_a_miss() {
-        let (store, graveyard) = (Store::new(1 << 20), Arc::default());
-        store.insert(entry("a", 10, &graveyard));
-        let mut forged = key("t", "b");
-        forged.exact = key("t", "a").exact;
-        assert!(store.get(&forged, Instant::now()).is_none());
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

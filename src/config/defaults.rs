@@ -82,6 +82,10 @@ pub(super) const CACHE_TTL: Duration = Duration::from_secs(3600);
 pub(super) const CACHE_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// 256 KiB: above the longest text answers, below images.
 pub(super) const CACHE_ENTRY_BYTES_MAX: usize = 256 * 1024;
+/// One busy key leaves half of a full cache to the others.
+pub(super) const CACHE_SHARE_MAX: f64 = 0.5;
+/// Four times the memory: texts are stored once more for each time they were replaced.
+pub(super) const CACHE_PATH_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// No key ever sees what another asked, unless the user says so.
 pub(super) const CACHE_SCOPE: TenantScope = TenantScope::Key;
 /// The answer would be served to the later request from the exact tier a moment after.

@@ -180,6 +180,9 @@ fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
             defaults::CACHE_ENTRY_BYTES_MAX,
             &limits::CACHE_ENTRY_BYTES,
         ),
+        share_max: section
+            .read("share_max", |item| share(item.fraction()?))
+            .unwrap_or(defaults::CACHE_SHARE_MAX),
         scope: section.choice(
             "scope",
             defaults::CACHE_SCOPE,
@@ -188,6 +191,14 @@ fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
         coalesce: section.flag("coalesce", defaults::CACHE_COALESCE),
         epoch: section.read("epoch", |item| Ok(values::name(item.text()?)?.to_owned())),
         freshness: freshness(section.section("freshness")),
+        path: section.read("path", |item| {
+            path(item, "give the folder, or remove the key")
+        }),
+        path_bytes_max: section.size(
+            "path_max",
+            defaults::CACHE_PATH_BYTES_MAX,
+            &limits::CACHE_PATH_BYTES,
+        ),
         semantic: semantic(section.section("semantic"), known),
     };
     if cache.entry_bytes_max > cache.memory_bytes_max {
@@ -257,6 +268,17 @@ fn semantic(mut section: Section<'_>, known: &KnownNames<'_>) -> Semantic {
     };
     section.finish();
     semantic
+}
+
+/// A share of the memory; 1 is no cap.
+fn share(value: f64) -> Result<f64, Complaint> {
+    if value > 0.0 && value <= 1.0 {
+        return Ok(value);
+    }
+    Err(Complaint::new(
+        format!("`{value}` is not a share above 0 and up to 1"),
+        "use a value such as 0.5; 1 lets one key fill the whole cache",
+    ))
 }
 
 /// A share of hits, not below what the verifier was shown to keep.

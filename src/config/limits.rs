@@ -122,6 +122,8 @@ pub const FRESHNESS_TTL: Bounds<Duration> = bounds(
 pub const CACHE_MEMORY_BYTES: Bounds<usize> = bounds("CACHE_MEMORY_BYTES", 64 * KIB, 1024 * GIB);
 /// Bytes of one cached answer.
 pub const CACHE_ENTRY_BYTES: Bounds<usize> = bounds("CACHE_ENTRY_BYTES", KIB, 64 * MIB);
+/// Bytes of the cache's folder; it is divided into eight segments.
+pub const CACHE_PATH_BYTES: Bounds<usize> = bounds("CACHE_PATH_BYTES", MIB, 1024 * GIB);
 /// Time for one semantic look-up; beyond ten seconds it would be slower than the provider.
 pub const SEMANTIC_DEADLINE: Bounds<Duration> = bounds(
     "SEMANTIC_DEADLINE",

@@ -396,6 +396,8 @@ pub struct Cache {
     pub memory_bytes_max: usize,
     /// Largest answer stored, in bytes.
     pub entry_bytes_max: usize,
+    /// Share of the memory that one principal (key, or team by `scope`) keeps when others want room.
+    pub share_max: f64,
     /// Who shares entries.
     pub scope: TenantScope,
     /// Identical requests in flight share one upstream call.
@@ -404,6 +406,10 @@ pub struct Cache {
     pub epoch: Option<String>,
     /// Times to live by how long an answer lasts.
     pub freshness: Freshness,
+    /// Folder in which entries survive a restart; `None` = in memory only.
+    pub path: Option<PathBuf>,
+    /// Bytes that the folder may take.
+    pub path_bytes_max: usize,
     /// Semantic tier.
     pub semantic: Semantic,
 }

@@ -1,6 +1,7 @@
 //! The admin side: health, metrics, facts, cache control. For operators; not for the open network.
 
 use super::{Plane, cache_admin, log, metrics_page};
+use crate::cache::disk::Deletion;
 use crate::embedding::State;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -72,10 +73,10 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
         }
         (&Method::GET, "/cache/quality", _) => cache_admin::quality(plane),
         (&Method::GET, "/info", _) => json_answer(StatusCode::OK, &info(plane)),
-        (&Method::DELETE, "/cache", _) => delete_entries(plane, request.uri().query()),
-        (&Method::DELETE, _, Some(id)) => delete_entry(plane, id),
+        (&Method::DELETE, "/cache", _) => delete_entries(plane, request.uri().query()).await,
+        (&Method::DELETE, _, Some(id)) => delete_entry(plane, id).await,
         (&Method::POST, _, Some(rest)) if rest.ends_with("/wrong") => {
-            cache_admin::wrong(plane, rest.trim_end_matches("/wrong"))
+            cache_admin::wrong(plane, rest.trim_end_matches("/wrong")).await
         }
         (
             _,
@@ -111,7 +112,7 @@ async fn explain(plane: &Plane, request: Request<Incoming>) -> Answer {
 }
 
 /// `DELETE /cache`: all, or `?model=NAME`, or `?key=NAME`, or both.
-fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
+async fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
     let (mut model, mut key) = (None, None);
     for pair in query
         .unwrap_or_default()
@@ -138,39 +139,38 @@ fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
             }
         }
     }
-    let removed = plane.shared.store.remove_where(|entry| {
-        let of_model = model
-            .as_ref()
-            .is_none_or(|model| *entry.model.text() == **model);
-        let owner = entry.key.map(crate::telemetry::Name::text);
-        let of_key = key
-            .as_ref()
-            .is_none_or(|key| owner.as_deref() == Some(key.as_str()));
-        of_model && of_key
-    });
-    if let Some(semantic) = &plane.shared.semantic {
-        semantic.bury();
-        if model.is_none() && key.is_none() {
-            semantic.refuted().clear();
-        }
+    let deletion = Deletion::Matching {
+        model: model.clone(),
+        key: key.clone(),
+    };
+    let (removed, is_on_disk) = cache_admin::delete(plane, deletion).await;
+    if let Some(semantic) = &plane.shared.semantic
+        && model.is_none()
+        && key.is_none()
+    {
+        semantic.refuted().clear();
     }
     log::event(
         "cache_deleted",
         &json!({ "model": model, "key": key, "entries": removed }),
     );
+    if !is_on_disk {
+        return cache_admin::not_on_disk();
+    }
     json_answer(StatusCode::OK, &json!({ "removed": removed }))
 }
 
-fn delete_entry(plane: &Plane, id: &str) -> Answer {
+async fn delete_entry(plane: &Plane, id: &str) -> Answer {
     let id = match cache_admin::entry_id(id) {
         Ok(id) => id,
         Err(answer) => return *answer,
     };
-    if !plane.shared.store.remove(id) {
-        return cache_admin::no_such_entry();
+    let (removed, is_on_disk) = cache_admin::delete(plane, Deletion::Entry(id)).await;
+    if !is_on_disk {
+        return cache_admin::not_on_disk();
     }
-    if let Some(semantic) = &plane.shared.semantic {
-        semantic.bury();
+    if removed == 0 {
+        return cache_admin::no_such_entry();
     }
     json_answer(StatusCode::OK, &json!({ "removed": 1 }))
 }

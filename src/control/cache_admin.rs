@@ -2,9 +2,12 @@
 
 use super::admin::{Answer, error, json_answer};
 use super::{Plane, log};
+use crate::cache::disk::Deletion;
 use crate::cache::quality::{ALPHA, Sample};
+use futures_channel::oneshot;
 use hyper::StatusCode;
 use serde_json::json;
+use std::time::Duration;
 
 /// The id in a path; else what is wrong with it.
 pub fn entry_id(text: &str) -> Result<u128, Box<Answer>> {
@@ -27,9 +30,41 @@ pub fn no_such_entry() -> Answer {
     )
 }
 
+/// How long a deletion may take to be on the disk.
+const ON_DISK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Removes entries, and tells how many and whether the disk, if there is one, knows.
+pub async fn delete(plane: &Plane, deletion: Deletion) -> (usize, bool) {
+    finish(plane, plane.shared.store.delete(deletion)).await
+}
+
+async fn finish(
+    plane: &Plane,
+    (removed, on_disk): (usize, Option<oneshot::Receiver<bool>>),
+) -> (usize, bool) {
+    if let Some(semantic) = &plane.shared.semantic {
+        semantic.bury();
+    }
+    let Some(on_disk) = on_disk else {
+        return (removed, true);
+    };
+    let told = tokio::time::timeout(ON_DISK_WITHIN, on_disk).await;
+    (removed, matches!(told, Ok(Ok(true))))
+}
+
+/// That entries may come back.
+pub fn not_on_disk() -> Answer {
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "deletion_not_on_disk",
+        "removed from memory, but the deletion could not be written to cache.path: what was removed may \
+         come back after a restart; repeat this, or remove the folder's segments",
+    )
+}
+
 /// `POST /cache/entries/{id}/wrong`: the entry and its aliases go, and near its question a hit by meaning
 /// needs a higher score.
-pub fn wrong(plane: &Plane, id: &str) -> Answer {
+pub async fn wrong(plane: &Plane, id: &str) -> Answer {
     let id = match entry_id(id) {
         Ok(id) => id,
         Err(answer) => return *answer,
@@ -38,15 +73,16 @@ pub fn wrong(plane: &Plane, id: &str) -> Answer {
     let Some(entry) = shared.store.find(id) else {
         return no_such_entry();
     };
-    let removed = shared.store.remove_with_aliases(&entry);
+    let deletion = shared.store.remove_with_aliases(&entry);
     let (scope, model) = (entry.scope, entry.model);
     let question = entry.question().to_owned();
     // Its vector can be buried once nobody holds it.
     drop(entry);
-    let tightened = shared.semantic.as_ref().map(|semantic| {
-        semantic.bury();
-        semantic.refute(scope, question, None)
-    });
+    let (removed, is_on_disk) = finish(plane, deletion).await;
+    let tightened = shared
+        .semantic
+        .as_ref()
+        .map(|semantic| semantic.refute(scope, question, None));
     let (tightened, reason) = match tightened {
         Some(Ok(())) => (true, None),
         Some(Err(why)) => (false, Some(why)),
@@ -57,6 +93,9 @@ pub fn wrong(plane: &Plane, id: &str) -> Answer {
         "cache_refuted",
         &json!({ "entry": format!("{id:032x}"), "model": &*model.text(), "removed": removed, "tightened": tightened }),
     );
+    if !is_on_disk {
+        return not_on_disk();
+    }
     json_answer(StatusCode::OK, &told)
 }
 

@@ -1,6 +1,6 @@
 //! `/metrics`: the cores' numbers, and one gauge with its limit for each bounded thing.
 
-use super::{Plane, quality_page};
+use super::{Plane, disk_page, quality_page};
 use crate::cache::flight::ALL_STREAM_BYTES_MAX;
 use crate::cache::flights::FLIGHTS_MAX;
 use crate::telemetry::prometheus::{Page, float};
@@ -119,6 +119,7 @@ fn bounded(plane: &Plane, page: &mut Page) {
         shared.store.bytes_max(),
     );
     flights(plane, page);
+    disk_page::add(&shared.store, page);
     let waiting: usize = plane.cores.iter().map(|core| core.records.len()).sum();
     gauge(
         page,
@@ -274,6 +275,7 @@ fn refuted(semantic: &crate::cache::Semantic, page: &mut Page) {
     );
 }
 
+/// A gauge without labels.
 pub(super) fn gauge(page: &mut Page, name: &str, help: &str, value: u64) {
     page.single(name, "gauge", help, float(value));
 }

@@ -9,6 +9,7 @@ mod call;
 mod core_thread;
 mod credentials;
 pub mod demo;
+mod disk_page;
 mod dns;
 mod log;
 mod metrics_page;
@@ -57,6 +58,8 @@ pub(crate) struct CoreHandle {
 const RECORDS_EVERY: Duration = Duration::from_millis(50);
 /// How often expired cache entries are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How long a stop waits for the cache's folder.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// How long a core may take to hand over its numbers.
 const METRICS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -163,6 +166,9 @@ impl Plane {
             .collect();
         for one in ended {
             let _ = one.await;
+        }
+        if let Some(disk) = self.shared.store.disk() {
+            let _ = tokio::time::timeout(FLUSH_WITHIN, disk.flush()).await;
         }
         self.write_records();
         self.write_observations();

@@ -1,6 +1,7 @@
 //! Hot reload: a new file is validated whole and swapped in, or refused whole.
 
 use super::log;
+use crate::cache::disk::Folder;
 use crate::cache::verify::model::Verifier;
 use crate::config::KnownNames;
 use crate::config::model::{Config, SemanticMode};
@@ -54,7 +55,11 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
         policies: &policies,
         wrong_hit_rate_least: wrong_hit_rate_least(),
     };
-    crate::config::load(path, &known).map_err(|problems| problems.to_string())
+    let config = crate::config::load(path, &known).map_err(|problems| problems.to_string())?;
+    if let Some(folder) = config.cache.path.as_ref().filter(|_| config.cache.enabled) {
+        Folder::check(folder).map_err(|why| format!("{}: {why}\n", path.display()))?;
+    }
+    Ok(config)
 }
 
 /// What would happen to the chat request `input` under `config`, without network and with nothing
@@ -138,6 +143,13 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     }
     if old.cache.memory_bytes_max != new.cache.memory_bytes_max {
         sections.push("cache.memory_max");
+    }
+    if old.cache.share_max.total_cmp(&new.cache.share_max).is_ne() {
+        sections.push("cache.share_max");
+    }
+    let disk = |config: &Config| (config.cache.path.clone(), config.cache.path_bytes_max);
+    if disk(old) != disk(new) {
+        sections.push("cache.path");
     }
     let is_semantic =
         |config: &Config| config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;

@@ -3,6 +3,7 @@
 use super::core_thread::{CoreStart, connection_limits, run_core};
 use super::reload::Reload;
 use super::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, credentials, dns, log, share};
+use crate::cache::disk::{self, Disk, Folder};
 use crate::cache::entry::HashSecret;
 use crate::cache::{Semantic, Store};
 use crate::config::model::{Config, Driver, Place, SemanticMode};
@@ -96,7 +97,14 @@ fn raise_open_files_limit() {
 fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
     crate::cache::freshness::prepare();
     let config = &snapshot.config;
-    let store = Arc::new(Store::new(config.cache.memory_bytes_max as u64));
+    let folder = match config.cache.path.as_ref().filter(|_| config.cache.enabled) {
+        Some(path) => Some(Folder::open(path)?),
+        None => None,
+    };
+    let store = Arc::new(Store::new(
+        config.cache.memory_bytes_max as u64,
+        config.cache.share_max,
+    ));
     let graveyard = Arc::default();
     let is_semantic = config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;
     let has_local = config
@@ -119,6 +127,18 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
             Arc::clone(&graveyard),
         ))
     });
+    let secret = match folder {
+        None => HashSecret::draw()?,
+        Some(folder) => {
+            let into = disk::Into {
+                store: Arc::clone(&store),
+                semantic: semantic.clone(),
+                graveyard: Arc::clone(&graveyard),
+            };
+            let bytes_max = config.cache.path_bytes_max as u64;
+            Disk::start(folder, bytes_max, into)?.secret().clone()
+        }
+    };
     Ok(Arc::new(Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         store,
@@ -126,7 +146,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         semantic,
         workshop,
         graveyard,
-        secret: HashSecret::draw()?,
+        secret,
         view: Arc::default(),
         started_at: clock::since_epoch().as_secs(),
     }))

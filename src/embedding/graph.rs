@@ -1,12 +1,14 @@
-//! The large index: a usearch graph over one-byte codes, which finds candidates to compare in full.
+//! The large index: a usearch graph over one-byte codes, which finds candidates to be compared again.
+//!
+//! It holds the only copy of its codes: keeping them outside too would cost as much as all the rest.
 //!
 //! usearch is used for what it does reliably: adding, removing and plain searching, one writer at a
 //! time. Filtered search and memory-mapped views have corrupted results and are not used.
 //!
-//! Must not know: the full vectors, or when a graph is worth its memory.
+//! Must not know: when a graph is worth its memory.
 
 use super::DIMENSIONS;
-use super::codes::code;
+use super::codes::{self, CODE_BYTES, Code};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 /// Neighbours per node (M): what usearch and hnswlib suggest for hundreds of dimensions.
@@ -14,6 +16,10 @@ const CONNECTIVITY: usize = 16;
 /// Candidates kept while adding and while searching: recall@1 above 0.99 at 50,000 vectors.
 const EXPANSION_ADD: usize = 128;
 const EXPANSION_SEARCH: usize = 128;
+/// Its owner uses it from one thread at a time; usearch keeps memory for each thread.
+const THREADS: usize = 1;
+/// Room is added by this part of what there is.
+const GROWTH: usize = 8;
 
 /// A graph over ids and codes.
 pub struct Graph {
@@ -37,25 +43,36 @@ impl Graph {
             multi: false,
         };
         let index = Index::new(&options).map_err(|error| error.to_string())?;
-        index.reserve(capacity).map_err(|error| error.to_string())?;
-        Ok(Self { index })
+        let graph = Self { index };
+        graph.reserve(capacity)?;
+        Ok(graph)
     }
 
-    /// Adds a vector under an id that is not in the graph.
+    fn reserve(&self, capacity: usize) -> Result<(), String> {
+        let reserved = self.index.reserve_capacity_and_threads(capacity, THREADS);
+        reserved.map_err(|error| error.to_string())
+    }
+
+    /// Adds a code under an id that is not in the graph.
     ///
     /// # Errors
     /// usearch could not allocate.
-    pub fn add(&mut self, id: u64, vector: &[f32]) -> Result<(), String> {
+    pub fn add(&mut self, id: u64, code: &Code) -> Result<(), String> {
         // Removed nodes are reused, but only once their place is known to be free: keep one spare.
         if self.index.size() + 1 >= self.index.capacity() {
-            let room = self.index.capacity() * 2;
-            self.index
-                .reserve(room)
-                .map_err(|error| error.to_string())?;
+            let capacity = self.index.capacity();
+            self.reserve(capacity + capacity / GROWTH)?;
         }
         self.index
-            .add(id, &code(vector)[..])
+            .add(id, &code.to_bytes()[..])
             .map_err(|error| error.to_string())
+    }
+
+    /// The code of an id.
+    pub fn code(&self, id: u64) -> Option<Code> {
+        let mut bytes = [0; CODE_BYTES];
+        let found = self.index.get(id, &mut bytes[..]).ok()?;
+        (found == 1).then(|| Code::from_bytes(&bytes))
     }
 
     /// Removes an id, if it is there.
@@ -66,12 +83,16 @@ impl Graph {
 
     /// The ids of the `count` vectors that seem nearest to `query`; none where usearch fails.
     pub fn candidates(&self, query: &[f32], count: usize) -> Vec<u64> {
-        let found = self.index.search(&code(query)[..], count);
+        let query: [i8; CODE_BYTES] = codes::bytes(query);
+        let found = self.index.search(&query[..], count);
         found.map(|matches| matches.keys).unwrap_or_default()
     }
 
-    /// Memory held, in bytes.
+    /// Memory held, in bytes. usearch maps 8 MiB at least and uses them bit by bit: what it has not
+    /// touched yet takes no memory and is not counted.
     pub fn memory_bytes(&self) -> usize {
-        self.index.memory_usage()
+        let stats = self.index.memory_stats();
+        let untouched = stats.graph_reserved + stats.vectors_reserved;
+        self.index.memory_usage().saturating_sub(untouched)
     }
 }

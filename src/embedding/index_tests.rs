@@ -1,5 +1,7 @@
 //! The index against a brute-force oracle.
 
+use super::super::Vector;
+use super::super::codes::dot;
 use super::*;
 use std::sync::Arc;
 
@@ -47,6 +49,9 @@ impl Random {
     }
 }
 
+/// What a code may be off in a cosine.
+const CODE_ERROR: f32 = 0.001;
+
 #[derive(Default)]
 struct Oracle(Vec<(u64, Vector)>);
 
@@ -82,15 +87,15 @@ impl Churn {
     fn insert(&mut self) {
         let vector = self.random.of_topics(&self.topics);
         self.next_id += 1;
-        self.index.insert(self.next_id, &vector);
+        self.index.insert(self.next_id, &Code::new(&vector));
         self.oracle.0.push((self.next_id, vector));
     }
 
     fn remove(&mut self) {
         let at = self.random.below(self.oracle.0.len());
         let (id, _) = self.oracle.0.swap_remove(at);
-        assert!(self.index.remove(id));
-        assert!(!self.index.remove(id));
+        assert!(self.index.remove(id).is_some());
+        assert!(self.index.remove(id).is_none());
     }
 
     fn is_scanning(&self) -> bool {
@@ -110,8 +115,10 @@ impl Churn {
                 .iter()
                 .find(|(other, _)| *other == id)
                 .unwrap();
-            assert_eq!(cosine, dot(&query, live));
-            right += usize::from(self.oracle.nearest(&query).0 == id);
+            assert!((cosine - dot(&query, live)).abs() < 0.002);
+            // Of two as near as a code can tell, either is the nearest.
+            let least = self.oracle.nearest(&query).1 - CODE_ERROR;
+            right += usize::from(dot(&query, live) >= least);
         }
         right as f64 / queries as f64
     }
@@ -137,7 +144,9 @@ fn a_scan_is_exact() {
         .map(|(id, v)| (*id, dot(&query, v)))
         .collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
-    assert_eq!(churn.index.nearest_k(&query, 10), all[..10]);
+    for (found, exact) in churn.index.nearest_k(&query, 10).iter().zip(&all) {
+        assert!((found.1 - exact.1).abs() < CODE_ERROR);
+    }
     assert_eq!(churn.index.nearest_k(&query, usize::MAX).len(), all.len());
 }
 
@@ -199,27 +208,30 @@ fn removals_while_the_graph_is_unfinished_leave_no_trace() {
 }
 
 #[test]
-fn an_id_has_one_vector() {
+fn places_follow_removals() {
     let mut random = Random(4);
-    let (first, second) = (random.vector(), random.vector());
     let mut index = VectorIndex::new();
-    index.insert(7, &first);
-    index.insert(7, &second);
-    assert_eq!(index.len(), 1);
-    let (id, cosine) = index.nearest(&second).unwrap();
-    assert!(id == 7 && (cosine - 1.0).abs() < 1e-6);
-    assert!(index.remove(7) && !index.remove(7));
+    let mut names = Vec::new();
+    for id in 1..=100 {
+        index.insert(id, &Code::new(&random.vector()));
+        names.push(id);
+    }
+    for _ in 0..90 {
+        let id = names[random.below(names.len())];
+        names.swap_remove(index.remove(id).unwrap());
+        for (at, id) in names.iter().enumerate() {
+            assert_eq!(index.place(*id), Some(at));
+        }
+    }
 }
 
 #[test]
 fn what_is_no_vector_of_the_model_finds_nothing() {
     let mut index = VectorIndex::new();
-    index.insert(1, &Random(5).vector());
-    index.insert(2, &Vector::from([1.0_f32].as_slice()));
-    assert_eq!(index.len(), 1);
+    index.insert(1, &Code::new(&Random(5).vector()));
     assert!(index.nearest(&[1.0]).is_none());
     assert!(index.nearest(&[f32::NAN; DIMENSIONS]).is_none());
     // A vector of zeros has no direction, but does no harm.
-    index.insert(3, &Vector::from([0.0_f32; DIMENSIONS].as_slice()));
+    index.insert(3, &Code::new(&[0.0; DIMENSIONS]));
     assert_eq!(index.nearest_k(&[0.0; DIMENSIONS], 5).len(), 2);
 }

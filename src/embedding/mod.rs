@@ -7,7 +7,7 @@
 //! Must not know: requests, caches, scopes, or what a vector is compared for.
 
 mod card;
-mod codes;
+pub mod codes;
 mod encoder;
 mod graph;
 pub mod index;

@@ -3,6 +3,8 @@
 //! A few microseconds on the data core instead of a run of the model. Must not know what near means to
 //! whom: the floor is handed in.
 
+use super::codes::{AskedCode, Pairs, bytes, pair, scale};
+use super::index::push;
 use super::table::{STATIC_DIMENSIONS, StaticVector};
 
 /// Components looked at first. They are sorted by how much they tell (principal components): of 10,000
@@ -10,118 +12,130 @@ use super::table::{STATIC_DIMENSIONS, StaticVector};
 const HEAD: usize = 64;
 /// The other components.
 const TAIL: usize = STATIC_DIMENSIONS - HEAD;
+const HEAD_PAIRS: usize = HEAD / 2;
+const TAIL_PAIRS: usize = TAIL / 2;
 
-/// A static vector of length one in small integers: two bytes per component, which every x86-64
-/// multiplies eight at a time.
-#[derive(Debug, Clone, Copy)]
+/// Most codes that are kept and scanned: the data core must not scan for longer than a look-up takes.
+/// A scope that grows beyond has no certain misses any more, and this memory back.
+pub const SCANNED_MAX: usize = 16_384;
+
+/// A static vector, as it is stored and as it asks.
 pub struct StaticCode {
-    head: Head,
-    tail: [i16; TAIL],
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    components: [i16; HEAD],
-    /// Length of the tail.
+    stored: (Head, Pairs<TAIL_PAIRS>),
+    head: AskedCode<HEAD_PAIRS>,
+    tail: AskedCode<TAIL_PAIRS>,
     tail_length: f32,
 }
 
-/// Bytes that an entry takes here: its code, its id, and as much again for growth.
-pub const STATIC_ENTRY_BYTES: u64 = 2 * (2 * STATIC_DIMENSIONS as u64 + 4 + 8);
+/// The first components of a stored vector.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    pairs: Pairs<HEAD_PAIRS>,
+    /// 1 ÷ the length of head and tail.
+    scale: f32,
+    /// Length of the tail, where the whole has length one.
+    tail_length: f32,
+}
 
-/// What a component of 1 is coded as: products of two and their sums stay far within 32 bits.
-const ONE: f32 = 4096.0;
+/// Bytes that an entry takes here.
+pub const STATIC_ENTRY_BYTES: usize = size_of::<Head>() + size_of::<Pairs<TAIL_PAIRS>>();
 
 impl StaticCode {
     /// The code of a vector; `None` of one without direction.
     #[must_use]
     pub fn new(vector: &StaticVector) -> Option<Self> {
-        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let length = length(vector);
         if !(length > 0.0 && length.is_finite()) {
             return None;
         }
-        let coded = |x: &f32| (x / length * ONE).round() as i16;
-        let (mut head, mut tail) = ([0; HEAD], [0; TAIL]);
-        for (part, x) in head.iter_mut().chain(&mut tail).zip(vector) {
-            *part = coded(x);
-        }
-        let rest = vector.iter().skip(HEAD).map(|x| x * x).sum::<f32>();
-        let head = Head {
-            components: head,
-            tail_length: rest.sqrt() / length,
+        let (first, rest) = vector.split_at(HEAD);
+        let code: [i8; STATIC_DIMENSIONS] = bytes(vector);
+        let scale = scale(&code);
+        let (head, tail) = code.split_at(HEAD);
+        let stored = Head {
+            pairs: pair::<HEAD, HEAD_PAIRS>(head.try_into().ok()?),
+            scale,
+            tail_length: length_of_code(tail) * scale,
         };
-        Some(Self { head, tail })
+        Some(Self {
+            stored: (stored, pair::<TAIL, TAIL_PAIRS>(tail.try_into().ok()?)),
+            head: AskedCode::new(first, length),
+            tail: AskedCode::new(rest, length),
+            tail_length: self::length(rest) / length,
+        })
     }
 
-    /// Cosine to another, within about a thousandth.
+    /// Cosine to another, within about a hundredth.
     #[must_use]
     pub fn cosine(&self, other: &Self) -> f32 {
-        self.cosine_to(&other.head, &other.tail)
-    }
-
-    fn cosine_to(&self, head: &Head, tail: &[i16; TAIL]) -> f32 {
-        dot(&self.head.components, &head.components) + dot(&self.tail, tail)
+        let (head, tail) = &other.stored;
+        (self.head.dot(&head.pairs) + self.tail.dot(tail)) * head.scale
     }
 }
 
-impl Head {
-    /// No cosine of two codes with these heads is above this (Cauchy-Schwarz on the tails).
-    fn cosine_bound(&self, other: &Self) -> f32 {
-        dot(&self.components, &other.components) + self.tail_length * other.tail_length
-    }
+fn length(vector: &[f32]) -> f32 {
+    vector.iter().map(|x| x * x).sum::<f32>().sqrt()
 }
 
-/// Dot product of two equally long parts.
-#[allow(clippy::cast_precision_loss)]
-fn dot<const N: usize>(a: &[i16; N], b: &[i16; N]) -> f32 {
-    let products = a.iter().zip(b);
-    let sum: i32 = products.map(|(x, y)| i32::from(*x) * i32::from(*y)).sum();
-    sum as f32 / (ONE * ONE)
+fn length_of_code(code: &[i8]) -> f32 {
+    let scale = scale(code);
+    if scale > 0.0 { scale.recip() } else { 0.0 }
 }
 
 /// Codes of a scope, heads and tails apart so that a scan reads little.
 #[derive(Default)]
 pub struct StaticIndex {
-    ids: Vec<u64>,
     heads: Vec<Head>,
-    tails: Vec<[i16; TAIL]>,
+    tails: Vec<Pairs<TAIL_PAIRS>>,
+    overflown: bool,
 }
 
 impl StaticIndex {
-    /// Adds a code.
-    pub fn insert(&mut self, id: u64, code: StaticCode) {
-        self.ids.push(id);
-        self.heads.push(code.head);
-        self.tails.push(code.tail);
-    }
-
-    /// Removes a code, if it is there.
-    pub fn remove(&mut self, id: u64) {
-        if let Some(at) = self.ids.iter().position(|one| *one == id) {
-            self.ids.swap_remove(at);
-            self.heads.swap_remove(at);
-            self.tails.swap_remove(at);
+    /// Adds a code at the end.
+    pub fn insert(&mut self, code: &StaticCode) {
+        if self.heads.len() >= SCANNED_MAX {
+            *self = Self {
+                overflown: true,
+                ..Self::default()
+            };
+        }
+        if !self.overflown {
+            let (head, tail) = code.stored;
+            push(&mut self.heads, head);
+            push(&mut self.tails, tail);
         }
     }
 
-    /// Whether any code is at least this near. The bound rules most out, and nothing that is near.
+    /// Removes the code at a place; the last one is there now.
+    pub fn remove(&mut self, at: usize) {
+        if at < self.heads.len() {
+            self.heads.swap_remove(at);
+            self.tails.swap_remove(at);
+            let len = self.heads.len();
+            if self.heads.capacity() > 2 * len + 8 {
+                self.heads.shrink_to(len);
+                self.tails.shrink_to(len);
+            }
+        }
+    }
+
+    /// Whether any code is at least this near, or not known. The bound (Cauchy-Schwarz on the tails)
+    /// rules most out, and nothing that is near.
     #[must_use]
     pub fn reaches(&self, asked: &StaticCode, cosine_min: f32) -> bool {
-        self.heads.iter().zip(&self.tails).any(|(head, tail)| {
-            asked.head.cosine_bound(head) >= cosine_min && asked.cosine_to(head, tail) >= cosine_min
-        })
+        self.overflown
+            || self.heads.iter().zip(&self.tails).any(|(head, tail)| {
+                let near = asked.head.dot(&head.pairs) * head.scale;
+                near + asked.tail_length * head.tail_length >= cosine_min
+                    && near + asked.tail.dot(tail) * head.scale >= cosine_min
+            })
     }
 
-    /// Codes held.
+    /// Memory held, in bytes.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// True when there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+    pub fn memory_bytes(&self) -> usize {
+        self.heads.capacity() * size_of::<Head>()
+            + self.tails.capacity() * size_of::<Pairs<TAIL_PAIRS>>()
     }
 }
 
@@ -146,14 +160,29 @@ mod tests {
         for seed in 1..200 {
             let (a, b) = (vector(seed), vector(seed + 1));
             let (code_a, code_b) = (StaticCode::new(&a).unwrap(), StaticCode::new(&b).unwrap());
-            assert!((code_a.cosine(&code_b) - static_cosine(&a, &b)).abs() < 0.002);
-            index.insert(u64::from(seed), code_a);
+            assert!((code_a.cosine(&code_b) - static_cosine(&a, &b)).abs() < 0.01);
+            index.insert(&code_a);
         }
         let asked = StaticCode::new(&vector(77)).unwrap();
         assert!(index.reaches(&asked, 0.99));
-        index.remove(77);
+        index.remove(76);
         assert!(!index.reaches(&asked, 0.9));
-        assert_eq!(index.len(), 198);
+        assert_eq!(index.heads.len(), 198);
         assert!(StaticCode::new(&[0.0; STATIC_DIMENSIONS]).is_none());
+    }
+
+    #[test]
+    fn a_large_scope_is_not_scanned() {
+        let mut index = StaticIndex::default();
+        let code = StaticCode::new(&vector(1)).unwrap();
+        for _ in 0..SCANNED_MAX {
+            index.insert(&code);
+        }
+        let other = StaticCode::new(&vector(9)).unwrap();
+        assert!(!index.reaches(&other, 0.9));
+        index.insert(&code);
+        // Nothing is ruled out unseen.
+        assert!(index.reaches(&other, 0.9));
+        assert_eq!(index.memory_bytes(), 0);
     }
 }

@@ -413,13 +413,18 @@ impl CacheTrip {
             indexed: semantic.is_some(),
         };
         let entry = Arc::new(Entry::new(key, storing, Arc::clone(&shared.graveyard)));
-        shared.store.insert(Arc::clone(&entry));
-        if let Some(semantic) = semantic {
-            let vector = self.vector.as_ref().and_then(|slot| slot.get().cloned());
-            if let Err(why) = semantic.index(&entry, vector) {
-                let mut metrics = self.core.metrics.borrow_mut();
-                count(&mut metrics.semantic_refusals, why);
-            }
+        if !shared.store.insert(Arc::clone(&entry)) {
+            return Err("no-room");
+        }
+        let Some(semantic) = semantic else {
+            shared.store.keep(&entry, None);
+            return Ok(());
+        };
+        let vector = self.vector.as_ref().and_then(|slot| slot.get().cloned());
+        if let Err(why) = semantic.index(&entry, vector) {
+            shared.store.keep(&entry, None);
+            let mut metrics = self.core.metrics.borrow_mut();
+            count(&mut metrics.semantic_refusals, why);
         }
         Ok(())
     }

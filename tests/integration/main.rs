@@ -18,6 +18,7 @@ mod learning;
 mod local_model;
 mod money;
 mod patience;
+mod persistence;
 mod reload;
 mod routing;
 mod scoping;

@@ -1,0 +1,258 @@
+//! The store by what it promises: bounds that hold, everything kept findable, shares, worth.
+
+use super::super::answer::tests::answer;
+use super::super::entry::tests::key;
+use super::super::entry::{Graveyard, Storing};
+use super::*;
+use crate::api::usage::Usage;
+use crate::telemetry::Name;
+use std::time::Duration;
+
+/// What an entry of `bytes` bytes of text is.
+struct Making<'t> {
+    tenant: &'t str,
+    question: String,
+    bytes: usize,
+    tokens: u64,
+}
+
+fn make(making: &Making<'_>, graveyard: &Arc<Graveyard>) -> Arc<Entry> {
+    let mut answer = answer(&"x".repeat(making.bytes));
+    answer.usage = Some(Usage {
+        completion: making.tokens,
+        ..Usage::default()
+    });
+    let storing = Storing {
+        answer,
+        model: Name::new("m"),
+        key: None,
+        target: Name::new("p/m"),
+        at: Instant::now(),
+        ttl: Duration::from_secs(10),
+        kept_for: Duration::ZERO,
+        indexed: false,
+    };
+    let key = key(making.tenant, &making.question);
+    Arc::new(Entry::new(key, storing, Arc::clone(graveyard)))
+}
+
+fn entry(question: &str, bytes: usize, graveyard: &Arc<Graveyard>) -> Arc<Entry> {
+    let making = Making {
+        tenant: "t",
+        question: question.into(),
+        bytes,
+        tokens: 100,
+    };
+    make(&making, graveyard)
+}
+
+#[test]
+fn live_entries_are_found_and_expired_ones_are_gone() {
+    let (store, graveyard) = (Store::new(1 << 20, 1.0), Arc::default());
+    let now = Instant::now();
+    assert!(store.insert(entry("a", 10, &graveyard)));
+    assert!(store.get(&key("t", "a"), now).is_some());
+    assert!(store.get(&key("other", "a"), now).is_none());
+    assert!(store.get(&key("t", "b"), now).is_none());
+    let later = now + Duration::from_secs(11);
+    assert!(store.get(&key("t", "a"), later).is_none());
+    assert!(store.is_empty());
+    assert_eq!(store.bytes(), 0);
+}
+
+#[test]
+fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
+    let (store, graveyard) = (Store::new(256 * 1024, 1.0), Arc::<Graveyard>::default());
+    let mut random = 1;
+    for at in 0..5000 {
+        random = splitmix(random);
+        // Mostly small, some as large as a tenth of the memory.
+        let bytes = 1 << (random % 15);
+        let entry = entry(&format!("q{}", at % 4000), bytes, &graveyard);
+        entry.set_vector(at + 1);
+        assert!(store.insert(entry));
+        assert!(store.bytes() <= store.bytes_max());
+        if at % 7 == 0 {
+            store.remove(key("t", &format!("q{}", at / 2)).exact);
+        }
+    }
+    assert!(store.len() > 30, "{}", store.len());
+    assert_eq!(graveyard.take().len() + store.len(), 5000);
+    let (now, mut found, mut bytes) = (Instant::now(), 0, 0);
+    for at in 0..4000 {
+        if let Some(entry) = store.get(&key("t", &format!("q{at}")), now) {
+            found += 1;
+            bytes += entry.bytes();
+        }
+    }
+    assert_eq!((found, bytes), (store.len(), store.bytes()));
+    assert_eq!(bytes, store.bytes_of("t"));
+    assert!(!store.insert(entry("large", 256 * 1024, &graveyard)));
+    assert_eq!(store.remove_where(|_| true), found);
+    assert_eq!((store.len(), store.bytes()), (0, 0));
+}
+
+#[test]
+fn cores_that_store_at_once_keep_the_bound_and_the_sums() {
+    let (store, graveyard) = (Store::new(256 * 1024, 0.5), Arc::<Graveyard>::default());
+    std::thread::scope(|scope| {
+        for tenant in ["a", "b", "c"] {
+            let (store, graveyard) = (&store, &graveyard);
+            scope.spawn(move || {
+                for at in 0..3000 {
+                    // Two of them want the same keys.
+                    let tenant = if tenant == "c" { "a" } else { tenant };
+                    let making = Making {
+                        tenant,
+                        question: format!("q{}", at % 700),
+                        bytes: at % 900,
+                        tokens: 10,
+                    };
+                    store.insert(make(&making, graveyard));
+                    assert!(store.bytes() <= store.bytes_max());
+                }
+            });
+        }
+    });
+    assert_eq!(store.bytes(), store.bytes_of("a") + store.bytes_of("b"));
+    store.remove_where(|_| true);
+    assert_eq!((store.bytes(), store.bytes_of("a")), (0, 0));
+}
+
+#[test]
+fn what_is_used_or_dear_outlives_what_is_neither() {
+    let (store, graveyard) = (Store::new(1 << 20, 1.0), Arc::default());
+    let making = |name: &str, at: usize, tokens| Making {
+        tenant: "t",
+        question: format!("{name}{at}"),
+        bytes: 1000,
+        tokens,
+    };
+    let (mut used, mut dear, mut plain) = (0, 0, 0);
+    for at in 0..100 {
+        store.insert(make(&making("used", at, 100), &graveyard));
+        store.insert(make(&making("dear", at, 2000), &graveyard));
+        store.insert(make(&making("plain", at, 100), &graveyard));
+    }
+    let now = Instant::now();
+    for at in 0..100 {
+        for _ in 0..20 {
+            let _ = store.get(&key("t", &format!("used{at}")), now);
+        }
+    }
+    for at in 0..1000 {
+        store.insert(make(&making("new", at, 100), &graveyard));
+    }
+    for at in 0..100 {
+        let has = |name: &str| store.get(&key("t", &format!("{name}{at}")), now).is_some();
+        used += usize::from(has("used"));
+        dear += usize::from(has("dear"));
+        plain += usize::from(has("plain"));
+    }
+    assert!(
+        used > 95 && dear > 95 && plain < 80,
+        "{used} {dear} {plain}"
+    );
+    // Worth passes: what nobody uses goes in the end, however dear it once was.
+    for at in 0..60_000 {
+        store.insert(make(&making("later", at, 100), &graveyard));
+    }
+    let left = (0..100).filter(|at| store.get(&key("t", &format!("dear{at}")), now).is_some());
+    assert!(left.count() < 30);
+}
+
+#[test]
+fn one_who_is_over_its_share_takes_nothing_from_those_within() {
+    let (store, graveyard) = (Store::new(1 << 20, 0.25), Arc::default());
+    let making = |tenant, at: usize, tokens| Making {
+        tenant,
+        question: format!("q{at}"),
+        bytes: 500,
+        tokens,
+    };
+    // Alone, it may fill everything.
+    for at in 0..5000 {
+        assert!(store.insert(make(&making("greedy", at, 9000), &graveyard)));
+    }
+    assert!(store.bytes_of("greedy") > store.bytes_max() * 9 / 10);
+    // Others get room, though what they store is worth less.
+    for at in 0..200 {
+        assert!(store.insert(make(&making("small", at, 1), &graveyard)));
+    }
+    let small = store.bytes_of("small");
+    assert!(small > 0 && small < store.bytes_max() / 4);
+    for at in 5000..20_000 {
+        assert!(store.insert(make(&making("greedy", at, 9000), &graveyard)));
+        assert_eq!(store.bytes_of("small"), small);
+    }
+}
+
+#[test]
+fn a_charge_makes_room() {
+    let (store, graveyard) = (Store::new(1 << 20, 1.0), Arc::default());
+    for at in 0..2000 {
+        store.insert(entry(&format!("q{at}"), 1000, &graveyard));
+    }
+    store.charge(1 << 19);
+    assert!(store.bytes() <= store.bytes_max());
+    assert!(store.bytes_of("t") <= 1 << 19);
+    store.charge(-(1 << 19));
+    assert_eq!(store.bytes(), store.bytes_of("t"));
+}
+
+#[test]
+fn a_colliding_hash_is_a_miss() {
+    let (store, graveyard) = (Store::new(1 << 20, 1.0), Arc::default());
+    store.insert(entry("a", 10, &graveyard));
+    let mut forged = key("t", "b");
+    forged.exact = key("t", "a").exact;
+    assert!(store.get(&forged, Instant::now()).is_none());
+}
+
+#[test]
+fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
+    let (store, graveyard) = (Store::new(256 * 1024, 1.0), Arc::<Graveyard>::default());
+    let keep = |question: &str, bytes, ttl| {
+        let mut entry = Arc::into_inner(entry(question, bytes, &graveyard)).unwrap();
+        (entry.ttl, entry.kept_for) = (Duration::from_secs(ttl), Duration::from_secs(60));
+        store.insert(Arc::new(entry));
+    };
+    keep("a", 10, 10);
+    let (a, start) = (key("t", "a"), Instant::now());
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let minute = Duration::from_secs(60);
+    assert!(store.get(&a, at(11)).is_none());
+    store.sweep(at(11));
+    assert!(store.get_stale(&a, minute, at(11)).is_some());
+    // The configuration may have become stricter since.
+    assert!(
+        store
+            .get_stale(&a, Duration::from_secs(5), at(20))
+            .is_none()
+    );
+    assert!(store.get_stale(&key("u", "a"), minute, at(11)).is_none());
+    // Memory is short.
+    let keys = |name: &'static str| (0..2000).map(move |n| key("t", &format!("{name}{n}")));
+    let kept = || {
+        let found = keys("old").filter(|key| store.get_stale(key, minute, at(11)).is_some());
+        found.count()
+    };
+    let live = || {
+        let found = keys("new").filter(|key| store.get(key, at(11)).is_some());
+        found.count()
+    };
+    (0..50).for_each(|n| keep(&format!("old{n}"), 10, 10));
+    for n in 0..2000 {
+        if store.bytes() <= store.bytes_max() / 8 * 7 {
+            keep(&format!("new{n}"), 1000, 3600);
+        }
+    }
+    let (old, new) = (kept(), live());
+    assert!(old > 0 && new > 100, "{old} {new}");
+    store.sweep(at(11));
+    assert_eq!((kept(), live()), (0, new));
+    // It is not kept for ever.
+    keep("a", 10, 10);
+    store.sweep(at(71));
+    assert!(store.get_stale(&a, 2 * minute, at(71)).is_none());
+}
