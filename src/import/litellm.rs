@@ -78,8 +78,8 @@ impl<'n> Section<'n> {
 /// What is said of a key that is left over.
 fn why_not(key: &str) -> &'static str {
     match key {
-        "drop_params" | "modify_params" | "additional_drop_params" => {
-            "no such switch; what a provider does not take, it refuses itself"
+        "modify_params" | "additional_drop_params" => {
+            "no such switch; see `untranslatable` in docs/configuration.md"
         }
         "database_url" | "store_model_in_db" | "database_connection_pool_limit" => {
             "there is no database. LiteLLM keeps the SHA-256 of each virtual key in the column `token` of \
@@ -91,8 +91,9 @@ fn why_not(key: &str) -> &'static str {
         "redis_host" | "redis_port" | "redis_password" | "redis_url" => {
             "no Redis: each process keeps its own state"
         }
-        "max_budget" | "budget_duration" | "input_cost_per_token" | "output_cost_per_token" => {
-            "no budgets and prices yet"
+        "max_budget" | "budget_duration" => "no budgets yet",
+        "input_cost_per_token" | "output_cost_per_token" => {
+            "write a `[[prices]]` section, if the price table does not have it"
         }
         "allowed_fails" | "cooldown_time" => "health is judged by measurement, see docs/routing.md",
         "temperature" | "max_tokens" | "top_p" | "extra_headers" | "extra_body" => {
@@ -134,7 +135,8 @@ pub fn import(text: &str, dialects: &[&str]) -> Result<Imported, String> {
     import.fallbacks([&mut router, &mut settings]);
     import.aliases(&mut router);
     let shared = import.shared([&mut router, &mut settings]);
-    import.write_providers(&mut toml);
+    let drops = settings.take("drop_params").is_some_and(Node::is_true);
+    import.write_providers(&mut toml, drops);
     import.write_models(&mut toml, &shared);
     toml.push_str(&key);
     toml.push_str(&cache);
@@ -315,14 +317,13 @@ impl<'d> Import<'d> {
         out
     }
 
-    fn write_providers(&self, out: &mut String) {
+    fn write_providers(&self, out: &mut String, drops: bool) {
         for (name, provider) in &self.providers {
-            let _ = write!(
-                out,
-                "\n[[providers]]\nname = {}\n{}",
-                quoted(name),
-                provider.keys
-            );
+            let (name, keys) = (quoted(name), &provider.keys);
+            let _ = write!(out, "\n[[providers]]\nname = {name}\n{keys}");
+            if drops {
+                out.push_str("untranslatable = \"drop\"\n");
+            }
         }
     }
 

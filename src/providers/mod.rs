@@ -199,6 +199,26 @@ pub fn speaker(face: &str) -> Option<&'static dyn Provider> {
         .find(|provider| provider.native() == face)
 }
 
+/// The headers that prove who sends. What a signature covers is put together first, and aside.
+fn write_auth(request: &Outgoing<'_>, path: &str, key_header: KeyHeader, out: &mut Vec<u8>) {
+    let (mut whole_path, mut body) = (String::new(), Vec::new());
+    if request.auth.signs() {
+        whole_path = [request.base_path, path].concat();
+        request.body.append(request.model, &mut body);
+    }
+    let sent = ToSign {
+        method: "POST",
+        path: &whole_path,
+        query: "",
+        headers: &[
+            ("host", request.authority),
+            ("content-type", "application/json"),
+        ],
+        body: &body,
+    };
+    request.auth.write(out, key_header, &sent);
+}
+
 /// Verdicts by the class of a status.
 fn judge_by_class(status: u16) -> Verdict {
     let (outcome, retry) = match status {
@@ -241,26 +261,6 @@ fn post(
     let body_start = out.len();
     request.body.append(request.model, out);
     debug_assert_eq!(out.len() - body_start, length);
-}
-
-/// The headers that prove who sends. What a signature covers is put together first, and aside.
-fn write_auth(request: &Outgoing<'_>, path: &str, key_header: KeyHeader, out: &mut Vec<u8>) {
-    let (mut whole_path, mut body) = (String::new(), Vec::new());
-    if request.auth.signs() {
-        whole_path = [request.base_path, path].concat();
-        request.body.append(request.model, &mut body);
-    }
-    let sent = ToSign {
-        method: "POST",
-        path: &whole_path,
-        query: "",
-        headers: &[
-            ("host", request.authority),
-            ("content-type", "application/json"),
-        ],
-        body: &body,
-    };
-    request.auth.write(out, key_header, &sent);
 }
 
 /// The data of an event in one line: what was split over several is joined by blanks, for line ends
