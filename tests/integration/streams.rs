@@ -88,13 +88,13 @@ fn a_stream_that_breaks_says_so() {
             send(stream_head());
             send(&chunk(&delta("partial ")));
             // The first event is out before anything breaks.
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(500));
             match seen.question().as_str() {
                 "hang up" => false,
                 "end without finish" => send(b"0\r\n\r\n"),
                 "bad chunk" => send(b"zz\r\n"),
                 "stall" => {
-                    std::thread::sleep(Duration::from_secs(2));
+                    std::thread::sleep(Duration::from_secs(4));
                     false
                 }
                 "error event" => {
@@ -111,7 +111,7 @@ fn a_stream_that_breaks_says_so() {
             provider(
                 "up",
                 &upstream.address.to_string(),
-                "read_timeout = \"300ms\""
+                "read_timeout = \"2s\""
             ),
             model("m", &["up"])
         );
