@@ -70,6 +70,7 @@ impl Code {
 
     /// Cosine to a question.
     #[must_use]
+    #[inline(always)]
     pub fn cosine(&self, asked: &AskedVector) -> f32 {
         // Rounding may carry a vector's cosine to itself past one.
         (asked.dot(&self.pairs) * self.scale).min(1.0)
@@ -136,16 +137,24 @@ impl<const N: usize> AskedCode<N> {
 
     /// The question as a vector of length one, times the components of a code.
     #[must_use]
+    #[inline(always)]
     #[allow(clippy::cast_precision_loss)]
     pub fn dot(&self, pairs: &Pairs<N>) -> f32 {
-        // The low byte is moved up, which multiplies it by 256, and not down again: one shift less.
-        let (mut low, mut high) = (0, 0);
+        // Both bytes stay 256 times what they are, the high one where it is: one sum for both.
+        let mut sum = 0;
         for ((pair, x), y) in pairs.iter().zip(&self.low).zip(&self.high) {
-            low += i32::from(*pair << 8) * i32::from(*x);
-            high += i32::from(*pair >> 8) * i32::from(*y);
+            sum += i32::from(*pair << 8) * i32::from(*x);
+            sum += i32::from(*pair & !0xff) * i32::from(*y);
         }
-        (low as f32 / 256.0 + high as f32) / ASKED_LENGTH
+        sum as f32 / (256.0 * ASKED_LENGTH)
     }
+}
+
+/// Runs `work` compiled for the widest vector registers that this processor has, if what it calls is
+/// inlined into it.
+#[inline(always)]
+pub fn with_wide_registers<T>(work: impl FnOnce() -> T) -> T {
+    pulp::Arch::new().dispatch(work)
 }
 
 /// Dot product.

@@ -6,7 +6,7 @@
 //! Must not know: what the ids stand for.
 
 use super::DIMENSIONS;
-use super::codes::{AskedVector, Code};
+use super::codes::{AskedVector, Code, with_wide_registers};
 use super::graph::Graph;
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -125,7 +125,10 @@ impl VectorIndex {
             }
             _ => {
                 let all = self.ids.iter().zip(&self.codes);
-                all.map(|(id, code)| (*id, code.cosine(&asked))).collect()
+                with_wide_registers(
+                    #[inline(always)]
+                    || all.map(|(id, code)| (*id, code.cosine(&asked))).collect(),
+                )
             }
         };
         if k < found.len() {

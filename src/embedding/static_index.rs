@@ -3,7 +3,7 @@
 //! A few microseconds on the data core instead of a run of the model. Must not know what near means to
 //! whom: the floor is handed in.
 
-use super::codes::{AskedCode, Pairs, bytes, pair, scale};
+use super::codes::{AskedCode, Pairs, bytes, pair, scale, with_wide_registers};
 use super::index::push;
 use super::table::{STATIC_DIMENSIONS, StaticVector};
 
@@ -124,11 +124,19 @@ impl StaticIndex {
     #[must_use]
     pub fn reaches(&self, asked: &StaticCode, cosine_min: f32) -> bool {
         self.overflown
-            || self.heads.iter().zip(&self.tails).any(|(head, tail)| {
-                let near = asked.head.dot(&head.pairs) * head.scale;
-                near + asked.tail_length * head.tail_length >= cosine_min
-                    && near + asked.tail.dot(tail) * head.scale >= cosine_min
-            })
+            || with_wide_registers(
+                #[inline(always)]
+                || self.any_reaches(asked, cosine_min),
+            )
+    }
+
+    #[inline(always)]
+    fn any_reaches(&self, asked: &StaticCode, cosine_min: f32) -> bool {
+        self.heads.iter().zip(&self.tails).any(|(head, tail)| {
+            let near = asked.head.dot(&head.pairs) * head.scale;
+            near + asked.tail_length * head.tail_length >= cosine_min
+                && near + asked.tail.dot(tail) * head.scale >= cosine_min
+        })
     }
 
     /// Memory held, in bytes.

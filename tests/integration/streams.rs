@@ -108,11 +108,7 @@ fn a_stream_that_breaks_says_so() {
         });
         let config = format!(
             "{}{}",
-            provider(
-                "up",
-                &upstream.address.to_string(),
-                "read_timeout = \"2s\""
-            ),
+            provider("up", &upstream.address.to_string(), "read_timeout = \"2s\""),
             model("m", &["up"])
         );
         let gateway = Setup::new(driver, config).start();
