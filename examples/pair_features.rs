@@ -1,7 +1,7 @@
 //! Writes the verifier's features of labelled pairs, for `models/verifier.py` to train on.
 //!
 //! Standard input: JSON lines with `a`, `b`, and whatever else, which is passed on. Standard output: the
-//! same lines with `features` (see `ringside::cache::verify::features::NAMES`) and `veto`. The one argument
+//! same lines with `cosine`, `features` (see `ringside::cache::verify::features::NAMES`) and `veto`. The one argument
 //! is the model's folder. Pairs that the gateway would not compare have `features: null`.
 
 use ringside::cache::verify::features::{NAMES, compare};
@@ -67,9 +67,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let cosine = va.iter().zip(vb.iter()).map(|(x, y)| x * y).sum();
                 let compared = compare(&wa, &wb, cosine, &table);
                 pair["veto"] = serde_json::json!(compared.err());
-                // Of a pair that is ruled out only the cosine is of interest.
-                let mut features = compared.unwrap_or([0.0; NAMES.len()]);
-                features[0] = cosine;
+                pair["cosine"] = serde_json::json!(cosine);
+                let features = compared.unwrap_or([0.0; NAMES.len()]);
                 pair["features"] = serde_json::json!(features.as_slice());
             } else {
                 pair["features"] = serde_json::Value::Null;

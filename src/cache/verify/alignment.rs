@@ -62,6 +62,51 @@ pub fn misspelled(a: &Word, b: &Word) -> bool {
         && distance(a.text.as_bytes(), b.text.as_bytes(), allowed) <= allowed
 }
 
+/// Of two texts that are the same but for two neighbouring signs in exchanged places (two letters, or a
+/// letter and a space), the one that is spelled right: its words are in the vocabulary, and of the
+/// other's one is not. `None` where both could be meant: "form" and "from", "now here" and "nowhere".
+pub fn spelled_right<'w>(a: &'w Words, b: &'w Words) -> Option<&'w Words> {
+    if !swapped_once(a.squeezed.as_bytes(), b.squeezed.as_bytes()) {
+        return None;
+    }
+    let same = |(one, other): &(&Word, &Word)| one.text == other.text;
+    let head = a.words.iter().zip(&b.words).take_while(same).count();
+    let (a_rest, b_rest) = (a.words.get(head..)?, b.words.get(head..)?);
+    let ends = a_rest.iter().rev().zip(b_rest.iter().rev());
+    let tail = ends.take_while(same).count();
+    let (mine, theirs) = (
+        a_rest.get(..a_rest.len() - tail)?,
+        b_rest.get(..b_rest.len() - tail)?,
+    );
+    if mine
+        .iter()
+        .chain(theirs)
+        .any(|word| word.is_code || word.is_number)
+    {
+        return None;
+    }
+    let known = |words: &[Word]| words.iter().all(|word| word.is_known);
+    match (known(mine), known(theirs)) {
+        (true, false) => Some(a),
+        (false, true) => Some(b),
+        _ => None,
+    }
+}
+
+/// Whether two texts without spaces are the same, or are so once two neighbours change places.
+fn swapped_once(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let Some(at) = a.iter().zip(b).position(|(x, y)| x != y) else {
+        return true;
+    };
+    match (a.get(at..), b.get(at..)) {
+        (Some([x, y, rest @ ..]), Some([v, w, others @ ..])) => x == w && y == v && rest == others,
+        _ => false,
+    }
+}
+
 /// Letters inserted, removed, replaced or swapped with their neighbour (Damerau's distance, restricted);
 /// more than `max` is `max + 1`.
 fn distance(a: &[u8], b: &[u8], max: usize) -> usize {
@@ -115,6 +160,7 @@ pub fn unmatched<'w>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedding::table::StaticTable;
 
     #[test]
     fn slips_of_the_pen_count_as_one() {
@@ -122,5 +168,52 @@ mod tests {
         assert_eq!(distance(b"boston", b"austin", 2), 3);
         assert_eq!(distance(b"", b"ab", 2), 2);
         assert_eq!(edits("humanimpactonthe", "humanimpactonthe"), 0.0);
+        assert!(swapped_once(b"livinginrome", b"livinginrome"));
+        assert!(swapped_once(b"whyiscna", b"whyiscan"));
+        assert!(!swapped_once(b"whyisacn", b"whyiscan1"));
+        assert!(!swapped_once(b"abc", b"cba"));
+    }
+
+    #[test]
+    fn what_is_meant_is_told_only_where_the_vocabulary_tells() {
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/all-minilm-l6-v2/");
+        let file = |name: &str| std::fs::read(format!("{model}{name}")).unwrap();
+        let table = StaticTable::read(&file("static.bin"), &file("tokenizer.json")).unwrap();
+        let right = |a: &str, b: &str| {
+            let [a, b] = [a, b].map(|text| Words::read(text, &table).unwrap());
+            let right = spelled_right(&a, &b).map(|right| right.words.clone());
+            right.map(|words| {
+                words
+                    .iter()
+                    .map(|word| word.text.clone())
+                    .collect::<Vec<_>>()
+            })
+        };
+        for slip in [
+            "Why is Pkaistan poor?",
+            "Why is Pakista npoor?",
+            "whyi s Pakistan poor",
+        ] {
+            for (a, b) in [
+                (slip, "Why is Pakistan poor?"),
+                ("Why is Pakistan poor?", slip),
+            ] {
+                let meant = ["why", "is", "pakistan", "poor"]
+                    .map(str::to_owned)
+                    .to_vec();
+                assert_eq!(right(a, b), Some(meant), "{a} / {b}");
+            }
+        }
+        for (a, b) in [
+            ("a letter form Rome", "a letter from Rome"),
+            ("where is Brian", "where is Brain"),
+            ("he is nowhere", "he is now here"),
+            ("what is the IPS", "what is the ISP"),
+            ("why is Iran poor", "why is Iraq poor"),
+            ("flights at 12:30", "flights at 13:20"),
+            ("why is it poor", "why is it poor"),
+        ] {
+            assert_eq!(right(a, b), None, "{a} / {b}");
+        }
     }
 }
