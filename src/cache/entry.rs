@@ -117,8 +117,6 @@ pub struct Entry {
     bytes: u64,
     /// Uses, storing included.
     uses: AtomicU32,
-    /// What keeps it from being evicted, as the bits of an `f64`.
-    worth: AtomicU64,
     /// Its vector in the scope's index; 0 = none.
     vector: AtomicU64,
     graveyard: Arc<Graveyard>,
@@ -210,7 +208,6 @@ impl Entry {
             kept_for: storing.kept_for,
             bytes: texts as u64 + ENTRY_OVERHEAD_BYTES + vector,
             uses: AtomicU32::new(0),
-            worth: AtomicU64::new(0),
             vector: AtomicU64::new(0),
             graveyard,
         }
@@ -283,19 +280,12 @@ impl Entry {
         self.bytes
     }
 
-    /// Counts a use, of a store in which what was evicted last was worth `age`.
+    /// Counts a use and tells its value: uses × tokens saved ÷ bytes.
     #[allow(clippy::cast_precision_loss)]
-    pub fn use_at(&self, age: f64) {
+    pub fn count_use(&self) -> f64 {
         let uses = self.uses.load(Ordering::Relaxed).saturating_add(1);
         self.uses.store(uses, Ordering::Relaxed);
-        let value = f64::from(uses) * self.tokens_saved() as f64 / self.bytes as f64;
-        self.worth.store((age + value).to_bits(), Ordering::Relaxed);
-    }
-
-    /// What keeps it from being evicted.
-    #[must_use]
-    pub fn worth(&self) -> f64 {
-        f64::from_bits(self.worth.load(Ordering::Relaxed))
+        f64::from(uses) * self.tokens_saved() as f64 / self.bytes as f64
     }
 
     /// Tokens that a hit saves; by the length of the texts where the provider told no usage.

@@ -1,9 +1,10 @@
 //! One shard of the store: a dense list, so that entries can be picked at random, and where in it each
-//! one is. It must not know bytes or worth.
+//! one is. It must not know bytes, or what makes an entry worth more than another.
 
 use super::entry::Entry;
 use hashbrown::HashTable;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Slots that are kept however few are used.
 const KEPT: usize = 16;
@@ -22,6 +23,33 @@ pub struct Slot {
     pub entry: Arc<Entry>,
     /// Number of whom it is accounted to.
     pub principal: u32,
+    /// What keeps it from being evicted, as the bits of an `f64`. Here and not in the entry, so that
+    /// comparing entries touches none of them.
+    worth: AtomicU64,
+}
+
+impl Slot {
+    /// A slot of an entry that is worth nothing yet.
+    #[must_use]
+    pub fn new(entry: Arc<Entry>, principal: u32) -> Self {
+        Self {
+            entry,
+            principal,
+            worth: AtomicU64::default(),
+        }
+    }
+
+    /// What keeps it from being evicted.
+    #[must_use]
+    pub fn worth(&self) -> f64 {
+        f64::from_bits(self.worth.load(Ordering::Relaxed))
+    }
+
+    /// Counts a use, of a store in which what was evicted last was worth `age`.
+    pub fn use_at(&self, age: f64) {
+        let worth = age + self.entry.count_use();
+        self.worth.store(worth.to_bits(), Ordering::Relaxed);
+    }
 }
 
 /// Bytes that the store takes for an entry: its slot, its place, and what growing tables leave free.
@@ -37,9 +65,14 @@ impl Shard {
         found.map(|at| *at as usize)
     }
 
+    /// The slot of this id.
+    pub fn slot(&self, id: u128) -> Option<&Slot> {
+        self.slots.get(self.place(id)?)
+    }
+
     /// The entry of this id.
     pub fn get(&self, id: u128) -> Option<&Arc<Entry>> {
-        self.slots.get(self.place(id)?).map(|slot| &slot.entry)
+        self.slot(id).map(|slot| &slot.entry)
     }
 
     /// Adds an entry of an id that is not there.

@@ -360,7 +360,7 @@ pub struct Told {
 
 type Map = HashMap<&'static str, Told, foldhash::fast::RandomState>;
 
-static CUES: LazyLock<Map> = LazyLock::new(|| {
+static CUES: LazyLock<Cues> = LazyLock::new(|| {
     let mut map = Map::default();
     for (cue, _, words, phrases, openings) in LINES {
         let bit = 1 << cue as u32;
@@ -377,8 +377,25 @@ static CUES: LazyLock<Map> = LazyLock::new(|| {
             }
         }
     }
-    map
+    let mut lengths = [0; 256];
+    for word in map.keys() {
+        if let Some(first) = word.bytes().next() {
+            lengths[usize::from(first)] |= length_bit(word);
+        }
+    }
+    Cues { map, lengths }
 });
+
+/// The words that tell something.
+struct Cues {
+    map: Map,
+    /// Lengths of the words by their first byte: most other words are told apart by that alone.
+    lengths: [u32; 256],
+}
+
+fn length_bit(word: &str) -> u32 {
+    1 << word.len().min(31)
+}
 
 /// Makes the table now, not for the first question.
 pub fn prepare() {
@@ -387,7 +404,11 @@ pub fn prepare() {
 
 /// What begins with `word`.
 pub fn told(word: &str) -> Option<&'static Told> {
-    CUES.get(word)
+    let first = word.bytes().next()?;
+    if CUES.lengths[usize::from(first)] & length_bit(word) == 0 {
+        return None;
+    }
+    CUES.map.get(word)
 }
 
 /// The sum of the points of a set of cues.

@@ -9,7 +9,8 @@ mod terms;
 use self::cues::Cue;
 use self::moving::Cues;
 pub use self::terms::Terms;
-use memchr::memmem;
+use aho_corasick::{AhoCorasick, MatchKind};
+use std::sync::LazyLock;
 
 /// How long an answer lasts, from longest to shortest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,7 @@ pub enum Freshness {
 /// Reads the lists of words now, so that no request waits for it.
 pub fn prepare() {
     cues::prepare();
+    LazyLock::force(&IN_ANSWER);
 }
 
 /// Points from which on an answer changes with time.
@@ -74,17 +76,16 @@ impl Freshness {
     pub fn of_answer(answer: &str) -> Self {
         let start = answer.as_bytes();
         let start = start.get(..ANSWER_BYTES).unwrap_or(start);
-        let says = |phrases: &[&str]| {
-            let mut all = phrases.iter();
-            all.any(|phrase| memmem::find(start, phrase.as_bytes()).is_some())
-        };
-        if says(&LIVE_IN_ANSWER) {
-            Self::Live
-        } else if says(&SLOW_IN_ANSWER) {
-            Self::Slow
-        } else {
-            Self::Static
-        }
+        let phrases = IN_ANSWER.as_ref().into_iter();
+        let told = phrases.flat_map(|phrases| phrases.find_iter(start));
+        let classes = told.map(|phrase| {
+            if phrase.pattern().as_usize() < LIVE_IN_ANSWER.len() {
+                Self::Live
+            } else {
+                Self::Slow
+            }
+        });
+        classes.max().unwrap_or(Self::Static)
     }
 }
 
@@ -115,6 +116,14 @@ const SLOW_IN_ANSWER: [&str; 12] = [
     "ay have changed",
     "up-to-date information",
 ];
+
+/// Both lists, found in one pass. Always there: the lists are small and not empty.
+static IN_ANSWER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let mut builder = AhoCorasick::builder();
+    builder.match_kind(MatchKind::LeftmostFirst);
+    let phrases = LIVE_IN_ANSWER.iter().chain(&SLOW_IN_ANSWER);
+    builder.build(phrases).ok()
+});
 
 /// Asks about the asker's own things, or for something to be done. How to do it is no such question.
 fn is_personal(cues: Cues) -> bool {

@@ -19,10 +19,6 @@ impl Cues {
     pub fn has(self, cue: Cue) -> bool {
         self.0 & 1 << cue as u32 != 0
     }
-
-    fn any(self, cues: &[Cue]) -> bool {
-        cues.iter().any(|cue| self.has(*cue))
-    }
 }
 
 /// Reads a question: its cues and its points, 2 or more of which say that the answer changes with time.
@@ -37,6 +33,9 @@ pub fn read(question: &str) -> Option<(Cues, i32)> {
         words.try_push(word).ok()?;
     }
     let cues = cues(&words);
+    if cues.0 == 0 {
+        return Some((cues, 0));
+    }
     Some((cues, points(cues.0) + meetings(cues, &words)))
 }
 
@@ -93,9 +92,8 @@ fn meetings(cues: Cues, words: &[&str]) -> i32 {
     let sport = has(Cue::Sport);
     // "last name" tells nothing; "did they last win" as much as "the last time".
     when(has(Cue::Last) && has(Cue::LastName), -2);
-    let was = has(Cue::Did) || words.contains(&"was");
-    let last = has(Cue::Last) && !has(Cue::LastName);
-    when(last && was && !has(Cue::LastTime), 4);
+    let last = has(Cue::Last) && !has(Cue::LastName) && !has(Cue::LastTime);
+    when(last && (has(Cue::Did) || words.contains(&"was")), 4);
     when(has(Cue::LastTime) && has(Cue::LastName), -4);
     when(has(Cue::How) && has(Cue::There), 4);
     let now = has(Cue::Asks) && has(Cue::Present) && !has(Cue::Past);
@@ -107,24 +105,25 @@ fn meetings(cues: Cues, words: &[&str]) -> i32 {
     when(when_did && sport && words.first() == Some(&"when"), 2);
     when(has(Cue::How) && has(Cue::Count) && !has(Cue::Did), 2);
     when(has(Cue::Trait) && has(Cue::Is), 2);
-    let season = words.contains(&"season");
-    when(!has(Cue::Wins) && words.contains(&"win") && season, -2);
+    let win = words.contains(&"win");
+    when(win && !has(Cue::Wins) && words.contains(&"season"), -2);
     when(has(Cue::Prize) && words.contains(&"for"), -2);
     when(has(Cue::Did) && !sport && !has(Cue::Last), -2);
     when(has(Cue::HowManyPeople) && words.contains(&"died"), -4);
     when(has(Cue::Game) && has(Cue::GameOn), 2);
-    let plays_for = words.windows(2).any(|two| two == ["play", "for"]);
-    when(has(Cue::Who) && has(Cue::Role) && !plays_for, -4);
-    let is_short = words.len() <= 8 || words.contains(&"there");
-    when(has(Cue::HowManySeries), if is_short { 1 } else { -1 });
-    let is = cues.any(&[Cue::Is]) || words.contains(&"are") || words.contains(&"have");
-    when(has(Cue::Countries) && is, 1);
+    let plays_for = || words.windows(2).any(|two| two == ["play", "for"]);
+    when(has(Cue::Who) && has(Cue::Role) && !plays_for(), -4);
+    if has(Cue::HowManySeries) {
+        let is_short = words.len() <= 8 || words.contains(&"there");
+        when(true, if is_short { 1 } else { -1 });
+    }
+    let is = || has(Cue::Is) || words.contains(&"are") || words.contains(&"have");
+    when(has(Cue::Countries) && is(), 1);
     when(words.iter().any(|word| is_year(word)), -8);
     // What is numbered has been.
-    let won = words.contains(&"won") || words.contains(&"win");
     let numbered = has(Cue::Part).then(|| numbered(words));
     let numbered = numbered.unwrap_or_default();
-    when(won && numbered.season, -2);
+    when(numbered.season && (win || words.contains(&"won")), -2);
     when(numbered.series || numbered.nth, -4);
     when(numbered.part, -6);
     sum
