@@ -199,7 +199,7 @@ class Meter:
             done.set()
             watcher.join()
         result["loaded"] = max(seen)
-        time.sleep(2)
+        time.sleep(5)
         result["after"] = resident_kib(endpoint.pid)
         result["requests"] = report["answers"]
         return result

@@ -165,7 +165,7 @@ def spread(values):
 
 
 def memory_table(results):
-    rows = ["| resident, MiB | idle | 1,000 idle connections | most under 100 KB questions | 2 s after them | after ÷ idle |",
+    rows = ["| resident, MiB | idle | 1,000 idle connections | most under 100 KB questions | 5 s after them | after ÷ idle |",
             "|---|---|---|---|---|---|"]
     for name, each in results["memory"].items():
         columns = [f"{each[key] / 1024:.0f}" for key in ("idle", "connections", "loaded", "after")]

@@ -218,11 +218,12 @@ fn refuse(serving: &Serving, reason: &'static str) {
     count(&mut metrics.connections_refused, reason);
 }
 
-/// Closes idle upstream connections that are too old or dead.
+/// Closes idle upstream connections that are too old or dead, and frees buffers that are not needed.
 async fn sweep(core: Rc<Core>) {
     loop {
         clock::sleep_until(clock::now() + SWEEP_EVERY).await;
         core.pool.borrow_mut().sweep(clock::now());
+        buffer::trim();
     }
 }
 

@@ -9,9 +9,14 @@ pub const CLASS_BYTES: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
 /// a thousand requests in flight.
 pub const POOLED_BYTES_PER_CLASS_MAX: usize = 4 * 1024 * 1024;
 
+/// A block that the allocator does not keep for later.
+const LARGE_BYTES: usize = 4 * 1024 * 1024;
+
 #[derive(Default)]
 struct Pool {
     classes: [Vec<Vec<u8>>; CLASS_BYTES.len()],
+    /// Fewest buffers that lay in each class since the last look.
+    unused: [usize; CLASS_BYTES.len()],
     pooled_bytes_high: usize,
 }
 
@@ -25,8 +30,26 @@ pub fn take(bytes_min: usize) -> Vec<u8> {
     let Some(class) = CLASS_BYTES.iter().position(|size| bytes_min <= *size) else {
         return Vec::with_capacity(bytes_min);
     };
-    POOL.with_borrow_mut(|pool| pool.classes[class].pop())
-        .unwrap_or_else(|| Vec::with_capacity(CLASS_BYTES[class]))
+    let pooled = POOL.with_borrow_mut(|pool| {
+        let buffer = pool.classes[class].pop();
+        pool.unused[class] = pool.unused[class].min(pool.classes[class].len());
+        buffer
+    });
+    pooled.unwrap_or_else(|| Vec::with_capacity(CLASS_BYTES[class]))
+}
+
+/// Frees the buffers of this thread's pool that were not needed since this was last called.
+pub fn trim() {
+    POOL.with_borrow_mut(|pool| {
+        for (buffers, unused) in pool.classes.iter_mut().zip(&mut pool.unused) {
+            // Those at the front were returned first and taken last.
+            buffers.drain(..(*unused).min(buffers.len()));
+            *unused = buffers.len();
+        }
+    });
+    // The allocator gives memory back to the system a second after it was freed, but only when it is
+    // asked to free a large block.
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
 }
 
 /// Returns a buffer to this thread's pool. Buffers outside the classes are freed.
@@ -79,6 +102,19 @@ mod tests {
         let again = take(1);
         assert_eq!(again.as_ptr(), at);
         assert!(again.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_needed_between_two_looks_is_freed() {
+        let buffers: Vec<_> = (0..10).map(|_| take(1)).collect();
+        buffers.into_iter().for_each(give);
+        trim();
+        let three: Vec<_> = (0..3).map(|_| take(1)).collect();
+        three.into_iter().for_each(give);
+        trim();
+        assert_eq!(pooled_bytes().0, 3 * CLASS_BYTES[0]);
+        trim();
+        assert_eq!(pooled_bytes().0, 0);
     }
 
     #[test]
