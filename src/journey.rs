@@ -10,8 +10,10 @@ mod caching;
 pub mod core;
 mod counting;
 mod embeddings;
+pub mod experiment;
 pub mod explain;
 mod failure;
+mod feedback;
 mod hedging;
 mod inflow;
 mod intent;
@@ -107,6 +109,7 @@ async fn travel(
         Operation::Embeddings => {
             embeddings::serve(core, snapshot, request, grant, client, trip).await
         }
+        Operation::Feedback => feedback::serve(core, request, grant, client, trip).await,
         Operation::Models | Operation::Model(_) => {
             list_models(core, snapshot, operation, grant, client, trip).await
         }
@@ -137,6 +140,9 @@ async fn chat(
     let (mut chat, body, models, steer) = intent.into_parts();
     trip.stream = chat.stream;
     let route = *models.first().ok_or_else(failure::no_target)?;
+    if let Some(chosen) = &steer.arm {
+        chosen.remember(core, trip);
+    }
     let identity = route.identity ^ steer.identity();
     let stale_for = route.failover.stale_if_error;
     cache.set_key(
@@ -202,7 +208,7 @@ async fn go_upstream(
         return Ok(());
     }
     let attempted = attempted?;
-    if trip.fell_back {
+    if plan.steer.has_left_arm(models, trip) || trip.fell_back {
         cache.store_nothing();
     }
     relay(core, attempted, chat, (cache, lead), client, trip).await;

@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod chat;
 pub mod embeddings;
 pub mod face;
+pub mod feedback;
 pub mod json;
 pub mod models;
 pub mod neutral;
@@ -30,6 +31,8 @@ pub enum Operation<'t> {
     CountTokens(&'static dyn Face),
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/feedback`
+    Feedback,
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`
@@ -44,6 +47,7 @@ impl Operation<'_> {
             Self::Chat(_) => "chat",
             Self::CountTokens(_) => "count_tokens",
             Self::Embeddings => "embeddings",
+            Self::Feedback => "feedback",
             Self::Models | Self::Model(_) => "models",
         }
     }
@@ -59,7 +63,7 @@ pub enum NoOperation {
 }
 
 /// The paths served, for messages.
-pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/embeddings, GET /v1/models, GET /v1/models/{model}";
+pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/embeddings, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}";
 
 /// The dialect that errors about a request to `target` are told in.
 #[must_use]
@@ -84,6 +88,7 @@ pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperat
     let (operation, allowed) = match (chat, path) {
         (Some(operation), _) => (operation, "POST"),
         (None, "/v1/embeddings") => (Operation::Embeddings, "POST"),
+        (None, "/v1/feedback") => (Operation::Feedback, "POST"),
         (None, "/v1/models") => (Operation::Models, "GET, HEAD"),
         (None, _) => match path.strip_prefix("/v1/models/") {
             Some(id) if !id.is_empty() => (Operation::Model(id), "GET, HEAD"),

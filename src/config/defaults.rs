@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::experiment::Subject;
 use super::model::{Driver, SemanticMode, TenantScope};
 
 /// Loopback: without keys the gateway is open, so nothing else may reach it unasked.
@@ -71,6 +72,16 @@ pub(super) const HEDGE_ENABLED: bool = false;
 pub(super) const HEDGE_QUANTILE: f64 = 0.95;
 /// Two tokens more in a hundred.
 pub(super) const HEDGE_SHARE_MAX: f64 = 0.02;
+/// As the policy `sticky` has it.
+pub(super) const EXPERIMENT_SUBJECT: Subject = Subject::Asker;
+/// An answer from another arm is better than none.
+pub(super) const EXPERIMENT_FAILS_OVER: bool = true;
+/// An arm is compared by answers of its own.
+pub(super) const EXPERIMENT_SHARES_CACHE: bool = false;
+/// Equal shares.
+pub(super) const ARM_WEIGHT: u32 = 1;
+/// Rolling back is for what is new.
+pub(super) const ARM_CANARY: bool = false;
 /// Name of the embedding model in this process, as on Hugging Face.
 pub(super) const LOCAL_MODEL: &str = "all-MiniLM-L6-v2";
 

@@ -94,6 +94,13 @@ pub const WEIGHT: Bounds<u32> = bounds("WEIGHT", 1, 1_000_000);
 /// Priority of a target.
 pub const PRIORITY: Bounds<u32> = bounds("PRIORITY", 0, 1000);
 
+/// Arms of one experiment; each has metrics of its own.
+pub const ARMS: Bounds<usize> = bounds("ARMS", 2, 8);
+/// Names of targets of one arm.
+pub const ARM_TARGETS: Bounds<usize> = bounds("ARM_TARGETS", 1, 32);
+/// Relative share of an arm; 0 takes nobody.
+pub const ARM_WEIGHT: Bounds<u32> = bounds("ARM_WEIGHT", 0, 1_000_000);
+
 /// Times that targets which all failed are asked again.
 pub const RETRIES: Bounds<u32> = bounds("RETRIES", 0, 10);
 /// How long a stream's first bytes are held; longer would be no stream.

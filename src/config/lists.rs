@@ -8,6 +8,7 @@ use std::hash::Hash;
 use ring::digest;
 
 use super::KnownNames;
+use super::experiment;
 use super::failover::{self, Named};
 use super::model::{Abilities, Key, Model, Place, Provider, Target};
 use super::problem::Complaint;
@@ -255,12 +256,20 @@ fn model<'a>(
         .filter_map(|section| target(section, own_name, providers))
         .collect();
     let failover = failover::failover(&mut section, own_name, named);
+    let whole: &[Target] = if targets.len() == written {
+        &targets
+    } else {
+        &[]
+    };
+    let called = experiment::called(whole, providers);
+    let experiment = experiment::read(section.section("experiment"), &called);
     section.finish();
     Some(Model {
         name: name?,
         policy: policy.unwrap_or_else(|| defaults::POLICY.to_owned()),
         targets: (targets.len() == written).then_some(targets)?,
         failover,
+        experiment,
     })
 }
 

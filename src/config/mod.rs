@@ -5,6 +5,7 @@
 
 mod auth;
 mod defaults;
+pub mod experiment;
 mod failover;
 mod file;
 pub mod limits;

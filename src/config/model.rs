@@ -2,6 +2,7 @@
 //!
 //! It must not know how the file was written; `file.rs` turns what the user wrote into this.
 
+use super::experiment::Experiment;
 use super::prices::{Price, PriceFile};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -278,6 +279,8 @@ pub struct Model {
     pub targets: Vec<Target>,
     /// What is done about slow and failing targets.
     pub failover: Failover,
+    /// Arms that share its requests.
+    pub experiment: Option<Experiment>,
 }
 
 /// The keys of `[[models]]` about slow and failing targets.

@@ -454,7 +454,7 @@ fn counted<'a>(items: Vec<Item<'a>>, count: &Bounds<usize>) -> Result<Vec<Item<'
             count.max,
             count.name
         ),
-        if items.is_empty() {
+        if items.len() < count.min {
             "add an entry"
         } else {
             "remove entries"

@@ -1,6 +1,6 @@
 //! The admin side: health, metrics, facts, cache control. For operators; not for the open network.
 
-use super::{Plane, cache_admin, log, metrics_page};
+use super::{Plane, cache_admin, experiments, log, metrics_page};
 use crate::cache::disk::Deletion;
 use crate::embedding::State;
 use http_body_util::{BodyExt, Full, Limited};
@@ -72,6 +72,10 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
             page
         }
         (&Method::GET, "/cache/quality", _) => cache_admin::quality(plane),
+        (&Method::GET, "/experiments", _) => experiments::tell(plane).await,
+        (&Method::POST, "/experiments/reset", _) => {
+            experiments::reset(plane, request.uri().query())
+        }
         (&Method::GET, "/info", _) => json_answer(StatusCode::OK, &info(plane)),
         (&Method::DELETE, "/cache", _) => delete_entries(plane, request.uri().query()).await,
         (&Method::DELETE, _, Some(id)) => delete_entry(plane, id).await,
@@ -80,7 +84,8 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
         }
         (
             _,
-            "/livez" | "/readyz" | "/metrics" | "/info" | "/cache" | "/cache/quality" | "/explain",
+            "/livez" | "/readyz" | "/metrics" | "/info" | "/cache" | "/cache/quality" | "/explain"
+            | "/experiments" | "/experiments/reset",
             _,
         )
         | (_, _, Some(_)) => error(
@@ -91,7 +96,7 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
         _ => error(
             StatusCode::NOT_FOUND,
             "unknown_path",
-            "the admin side serves GET /livez, /readyz, /metrics, /info, /cache/quality, POST /explain and DELETE /cache, /cache/entries/{id}, POST /cache/entries/{id}/wrong",
+            "the admin side serves GET /livez, /readyz, /metrics, /info, /cache/quality, /experiments, POST /explain, /experiments/reset and DELETE /cache, /cache/entries/{id}, POST /cache/entries/{id}/wrong",
         ),
     }
 }

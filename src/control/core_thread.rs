@@ -12,6 +12,7 @@ use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
 use crate::runtime::mailbox::Receiver;
 use crate::runtime::tls::{ServerSettings, Session};
 use crate::runtime::{Socket, Stream, buffer, clock, spawn};
+use crate::telemetry::arms::Arms;
 use crate::telemetry::metrics::{CoreMetrics, count};
 use crate::telemetry::notice::LogLine;
 use crossbeam_queue::ArrayQueue;
@@ -26,6 +27,8 @@ pub enum CoreMessage {
     Connection(Accepted),
     /// Hand over a copy of the numbers.
     Metrics(oneshot::Sender<Box<CoreMetrics>>),
+    /// Hand over a copy of the arms' numbers.
+    Arms(oneshot::Sender<Arms>),
     /// Hand over a copy of what was learned of targets, and the core's time, in microseconds.
     Learned(oneshot::Sender<(Box<Fleet>, u64)>),
     /// Tell what it knows of targets.
@@ -127,6 +130,9 @@ async fn serve_mailbox(start: CoreStart) {
             CoreMessage::Connection(accepted) => accept(&serving, accepted),
             CoreMessage::Metrics(reply) => {
                 let _ = reply.send(Box::new(numbers(&core)));
+            }
+            CoreMessage::Arms(reply) => {
+                let _ = reply.send(core.metrics.borrow().arms.clone());
             }
             CoreMessage::Learned(reply) => {
                 let fleet = Box::new(core.fleet.borrow().clone());

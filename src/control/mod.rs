@@ -6,11 +6,13 @@
 mod admin;
 mod cache_admin;
 mod call;
+mod canaries;
 mod core_thread;
 mod credentials;
 pub mod demo;
 mod disk_page;
 mod dns;
+mod experiments;
 mod log;
 mod metrics_page;
 mod quality_page;

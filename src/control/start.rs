@@ -2,7 +2,9 @@
 
 use super::core_thread::{CoreStart, connection_limits, run_core};
 use super::reload::Reload;
-use super::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, credentials, dns, log, share};
+use super::{
+    CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, canaries, credentials, dns, log, share,
+};
 use crate::cache::disk::{self, Disk, Folder};
 use crate::cache::entry::HashSecret;
 use crate::cache::{Semantic, Store};
@@ -15,6 +17,7 @@ use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse};
 use crate::runtime::mailbox::mailbox;
 use crate::runtime::tls::{ServerSettings, server_settings};
+use crate::telemetry::ratings::Ratings;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 use std::path::PathBuf;
@@ -148,6 +151,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         graveyard,
         secret,
         view: Arc::default(),
+        ratings: Ratings::default(),
         started_at: clock::since_epoch().as_secs(),
     }))
 }
@@ -301,6 +305,8 @@ async fn run_plane(
     let mut records = tokio::time::interval(RECORDS_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut share = tokio::time::interval(share::EVERY);
+    let mut watch = tokio::time::interval(canaries::EVERY);
+    let watchers = canaries::Watchers::default();
     let announce_stop = loop {
         tokio::select! {
             _ = records.tick() => {
@@ -309,6 +315,10 @@ async fn run_plane(
             }
             _ = sweep.tick() => sweep_cache(&plane),
             _ = share.tick() => drop(tokio::task::spawn_local(share::share(Arc::clone(&plane)))),
+            _ = watch.tick() => {
+                let looking = canaries::look(Arc::clone(&plane), watchers.clone());
+                drop(tokio::task::spawn_local(looking));
+            }
             _ = hang_up.recv() => {
                 plane.reload.lock().run(&plane.shared);
                 let hosts = plane.reload.lock().hosts();

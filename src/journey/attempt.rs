@@ -344,7 +344,12 @@ impl Search<'_, '_> {
         let places = rest.iter().map(|at| usize::from(*at));
         places.filter(|at| asked & (1 << at) == 0).find_map(|at| {
             let member = route.members.get(at)?;
-            let is_fit = underway::may_hedge(self.core, member);
+            let stays = self
+                .plan
+                .steer
+                .arm_of(route)
+                .is_none_or(|arm| arm.holds(at));
+            let is_fit = stays && underway::may_hedge(self.core, member);
             let asking = asking(self.core, self.plan, route, at).filter(|_| is_fit)?;
             Some((at, Entrant { asking, member }))
         })

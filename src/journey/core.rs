@@ -12,6 +12,7 @@ use crate::routing::view::View;
 use crate::runtime::clock;
 use crate::telemetry::metrics::CoreMetrics;
 use crate::telemetry::notice::LogLine;
+use crate::telemetry::ratings::Ratings;
 use crate::upstream::Pool;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub secret: HashSecret,
     /// What the cores know of targets together, as the control plane put it together last.
     pub view: Arc<ArcSwap<View>>,
+    /// Requests that may be rated.
+    pub ratings: Ratings,
     /// Start, in seconds since the Unix epoch.
     pub started_at: u64,
 }

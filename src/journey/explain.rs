@@ -138,6 +138,7 @@ fn model(
     let label = |at: &usize| route.traits.get(*at).map(|traits| traits.label.clone());
     json!({
         "model": route.name.text().to_string(),
+        "arm": steer.arm_of(route).map(|chosen| chosen.arm.label.text().to_string()),
         "policy": selection.policy.name(),
         "policy_from": if steer.policy.is_some() { "request" } else { "model" },
         "candidates": candidates,
@@ -202,12 +203,14 @@ pub fn readable(told: &Value) -> String {
         );
     }
     for model in each(&told["models"]) {
+        let arm = match &model["arm"] {
+            Value::Null => String::new(),
+            arm => format!(", arm {}", text(arm)),
+        };
+        let [name, policy, from] = ["model", "policy", "policy_from"].map(|key| text(&model[key]));
         let _ = writeln!(
             out,
-            "\nmodel {}: policy {} (from the {})",
-            text(&model["model"]),
-            text(&model["policy"]),
-            text(&model["policy_from"])
+            "\nmodel {name}: policy {policy} (from the {from}){arm}"
         );
         let order: Vec<String> = each(&model["order"]).iter().map(&text).collect();
         for one in each(&model["candidates"]) {

@@ -99,6 +99,12 @@ impl<'s, 'b> Source<'s, 'b> {
             body = Cow::Owned(cut);
         }
         self.follow_header(&models, &mut steer)?;
+        if let Some(experiment) = &route.experiment
+            && !steer.names_targets()
+        {
+            let excluded = steer.select(route).excluded;
+            steer.arm = experiment.choose(&self.head.headers, self.grant.key, excluded);
+        }
         *seen = Some(route.name);
         Ok(Intent {
             chat,

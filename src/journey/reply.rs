@@ -49,6 +49,10 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Clie
     if let Some(target) = trip.target {
         encode::header(out, "x-ringside-target", target.text().as_bytes());
     }
+    if let Some(arm) = &trip.arm {
+        let text = format!("arm={}", arm.label.text());
+        encode::header(out, "x-ringside-route", text.as_bytes());
+    }
     encode::header_u64(out, "x-ringside-attempts", u64::from(trip.attempts));
     if let Some(nanousd) = trip.bill.paid_nanousd() {
         encode::header_u64(out, "x-ringside-cost-nanousd", nanousd);

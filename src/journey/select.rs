@@ -1,7 +1,9 @@
 //! Which targets a request may go to, and in which order they are tried. `explain` and the journey take
 //! the same way through here.
 
+use super::experiment::Chosen;
 use super::snapshot::{ModelRoute, Snapshot};
+use super::trip::Trip;
 use crate::accounting::prices::PriceBook;
 use crate::admission::Grant;
 use crate::api::shape::Shape;
@@ -28,6 +30,8 @@ pub struct Steer<'s> {
     pub expected: Usage,
     /// At what prices.
     pub prices: &'s PriceBook,
+    /// The arm of the first model's experiment that the request belongs to.
+    pub arm: Option<Chosen<'s>>,
 }
 
 /// What a request is ordered by.
@@ -110,6 +114,7 @@ impl<'s> Steer<'s> {
                 ..Usage::default()
             },
             prices: &snapshot.prices,
+            arm: None,
         })
     }
 
@@ -128,6 +133,11 @@ impl<'s> Steer<'s> {
             for one in &mut exclusions {
                 *one = one.filter(|why| *why != Exclusion::Context);
             }
+        }
+        if let Some(experiment) = &route.experiment
+            && !self.names_targets()
+        {
+            experiment.exclude(&mut exclusions, self.arm_of(route));
         }
         let bits = exclusions.iter().enumerate();
         let excluded = bits.fold(0, |bits, (at, one)| bits | u32::from(one.is_some()) << at);
@@ -157,6 +167,9 @@ impl<'s> Steer<'s> {
         fleet: &mut Fleet,
         now_us: u64,
     ) -> Route {
+        if let Some(chosen) = self.arm_of(route) {
+            return chosen.order(route, selection, draw, fleet, now_us);
+        }
         let asked = selection.asked(draw);
         let (slot, members) = (route.slot, &route.members);
         let mut routed = if draw.is_new {
@@ -197,10 +210,35 @@ impl<'s> Steer<'s> {
         Some(Fault::client(400, "no_target_fits", message))
     }
 
+    /// The caller names targets: it is no part of an experiment then.
+    #[must_use]
+    pub fn names_targets(&self) -> bool {
+        !self.demand.only.is_empty() || !self.demand.first.is_empty()
+    }
+
+    /// The arm, if it is one of this model.
+    #[must_use]
+    pub fn arm_of(&self, route: &ModelRoute) -> Option<&Chosen<'s>> {
+        self.arm.as_ref().filter(|chosen| chosen.is_of(route))
+    }
+
+    /// Whether a target that is none of the arm's answered; noted on the trip.
+    pub fn has_left_arm(&self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
+        let (Some(chosen), Some(route)) = (&self.arm, models.first()) else {
+            return false;
+        };
+        let has_left = trip.fell_back || chosen.is_left(&route.targets, trip.target);
+        if let Some(arm) = &mut trip.arm {
+            arm.has_left = has_left;
+        }
+        has_left
+    }
+
     /// The part of a model's identity that the limits of caller and key change: which answers they
-    /// accept. Zero when they accept any.
+    /// accept, and the arm. Zero when they accept any.
     #[must_use]
     pub fn identity(&self) -> u64 {
+        let arm = self.arm.as_ref().map_or(0, Chosen::identity);
         let demand = &self.demand;
         // A key's own limits count too: keys of a team may share answers.
         let lists: [&[String]; 6] = [
@@ -212,11 +250,11 @@ impl<'s> Steer<'s> {
             demand.key_tags,
         ];
         if lists.iter().all(|list| list.is_empty()) && !demand.no_collection {
-            return 0;
+            return arm;
         }
         // Debug writes strings quoted, so that two lists never read alike.
         let form = format!("{lists:?}{}", demand.no_collection);
-        xxhash_rust::xxh3::xxh3_64(form.as_bytes())
+        xxhash_rust::xxh3::xxh3_64(form.as_bytes()) ^ arm
     }
 }
 

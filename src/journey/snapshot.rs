@@ -1,7 +1,9 @@
 //! The configuration as the data plane uses it: immutable, swapped whole on reload.
 
+use super::experiment::{ExperimentRoute, Rollbacks};
 use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
+use crate::config::experiment::Experiment;
 use crate::config::model::{
     Config, Failover, Model, Place, Provider as ProviderConfig, Secret, Target,
 };
@@ -57,6 +59,8 @@ pub struct ModelRoute {
     pub targets: Vec<TargetRoute>,
     /// What is done about slow and failing ones.
     pub failover: Failover,
+    /// Arms that share its requests.
+    pub experiment: Option<ExperimentRoute>,
 }
 
 /// One target.
@@ -137,6 +141,8 @@ pub struct Registry {
     hosts: HashMap<(String, u16), Arc<Addresses>>,
     targets: HashMap<u64, usize>,
     models: HashMap<String, usize>,
+    /// By model, with the experiment that they are of.
+    rollbacks: HashMap<String, (Experiment, Arc<Rollbacks>)>,
     trust: HashMap<Option<Vec<u8>>, ClientSettings>,
     /// As long as a configuration uses them.
     credentials: Vec<Weak<Credentials>>,
@@ -199,6 +205,15 @@ impl Registry {
     fn model(&mut self, name: &str) -> usize {
         let next = self.models.len();
         *self.models.entry(name.to_owned()).or_insert(next)
+    }
+
+    /// An experiment; what was rolled back stays so while it is the same.
+    fn experiment(&mut self, model: &str, one: &Experiment) -> ExperimentRoute {
+        let known = self.rollbacks.get(model).filter(|known| known.0 == *one);
+        let rollbacks = known.map(|known| Arc::clone(&known.1)).unwrap_or_default();
+        let kept = (one.clone(), Arc::clone(&rollbacks));
+        self.rollbacks.insert(model.to_owned(), kept);
+        ExperimentRoute::new(model, one, rollbacks, |name| self.model(name))
     }
 
     fn trusted(&mut self, ca: &Option<Vec<u8>>, provider: &str) -> Result<ClientSettings, String> {
@@ -331,6 +346,10 @@ fn model_route(
         traits,
         targets,
         failover: model.failover.clone(),
+        experiment: model
+            .experiment
+            .as_ref()
+            .map(|one| registry.experiment(&model.name, one)),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The facts of one trip, gathered on the way: for the answer's headers, the metrics and the record.
 
 use super::core::Core;
+use super::experiment::{self, TripArm};
 use super::shadow::Shadow;
 use crate::accounting::{Bill, Bought};
 use crate::api::face::{self, About, Face};
@@ -52,6 +53,8 @@ pub struct Trip {
     pub target: Option<Name>,
     /// How targets of the first model tried were chosen.
     pub route: Option<RouteNote>,
+    /// The arm of an experiment that it belongs to.
+    pub arm: Option<TripArm>,
     /// Cache outcome.
     pub cache: &'static str,
     /// Why, in words for a header.
@@ -120,6 +123,7 @@ impl Trip {
             model: None,
             target: None,
             route: None,
+            arm: None,
             cache: "bypass",
             cache_why: None,
             cache_entry: None,
@@ -215,6 +219,10 @@ impl Trip {
         if self.operation == "chat" && self.status != 0 {
             count(&mut metrics.cache_lookups, self.cache);
         }
+        if let Some(arm) = self.arm.filter(|arm| arm.is_fair) {
+            let request = experiment::request_of(&self, &arm, duration);
+            metrics.arms.record(arm.id, &request);
+        }
         if !logs_requests {
             return;
         }
@@ -227,6 +235,7 @@ impl Trip {
             model: self.model,
             target: self.target,
             route: self.route,
+            arm: self.arm.map(|arm| arm.label),
             status: self.status,
             stream: self.stream,
             cache: self.cache,

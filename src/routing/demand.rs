@@ -70,6 +70,10 @@ pub enum Exclusion {
     NotNamed,
     /// The request ignores it.
     Ignored,
+    /// It belongs to another arm of the experiment.
+    OtherArm,
+    /// It belongs to a canary that was rolled back.
+    RolledBack,
     /// It is not in a region that is allowed, or nobody knows where it is.
     Region,
     /// Its provider does not promise what is demanded about data.
@@ -93,6 +97,8 @@ impl Exclusion {
         match self {
             Self::NotNamed => "not-named",
             Self::Ignored => "ignored",
+            Self::OtherArm => "arm",
+            Self::RolledBack => "rolled-back",
             Self::Region => "region",
             Self::Tags => "tags",
             Self::Tools => "tools",

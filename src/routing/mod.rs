@@ -7,8 +7,10 @@
 pub mod asked;
 pub mod backoff;
 pub mod budget;
+pub mod canary;
 mod cheapest;
 pub mod demand;
+pub mod experiment;
 pub mod fleet;
 #[cfg(test)]
 mod fleet_tests;

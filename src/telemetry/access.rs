@@ -23,6 +23,8 @@ pub struct AccessRecord {
     pub target: Option<Name>,
     /// How it was chosen; `None` when no provider was to be asked.
     pub route: Option<RouteNote>,
+    /// Arm of an experiment, as `experiment/arm`.
+    pub arm: Option<Name>,
     /// Status sent to the client.
     pub status: u16,
     /// Whether the answer was streamed.
@@ -99,6 +101,7 @@ impl AccessRecord {
             "model": name(self.model),
             "target": name(self.target),
             "route": self.route.map(RouteNote::to_json),
+            "arm": name(self.arm),
             "status": self.status,
             "stream": self.stream,
             "cache": self.cache,

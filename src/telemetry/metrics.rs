@@ -1,6 +1,7 @@
 //! The numbers of one core.
 
 use super::Name;
+use super::arms::Arms;
 use super::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};
 use super::money::Money;
 use crate::api::usage::Usage;
@@ -74,6 +75,8 @@ pub struct CoreMetrics {
     pub tokens_saved: Map<Name, u64>,
     /// Money.
     pub money: Money,
+    /// Arms of experiments.
+    pub arms: Arms,
     /// Time added by the gateway, by stage.
     pub overhead: Map<Stage, Histogram>,
     /// Whole duration of requests, by operation and model.
@@ -204,6 +207,7 @@ impl CoreMetrics {
         merge_histograms(&mut self.duration, &other.duration);
         merge_histograms(&mut self.first_token, &other.first_token);
         self.money.merge(&other.money);
+        self.arms.merge(&other.arms);
         self.events += other.events;
         self.connections_accepted += other.connections_accepted;
         self.connections_open += other.connections_open;

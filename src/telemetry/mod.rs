@@ -4,6 +4,7 @@
 //! shared memory; the control plane asks for a copy.
 
 pub mod access;
+pub mod arms;
 pub mod histogram;
 pub mod ids;
 pub mod metrics;
@@ -11,5 +12,6 @@ pub mod money;
 pub mod names;
 pub mod notice;
 pub mod prometheus;
+pub mod ratings;
 
 pub use names::Name;

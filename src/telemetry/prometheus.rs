@@ -36,7 +36,8 @@ impl Page {
         self.sample(name, &[], value);
     }
 
-    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
+    /// One histogram.
+    pub fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
         for (bound, count) in histogram.cumulative() {
             let bound = if bound.is_finite() {
                 bound.to_string()
@@ -92,6 +93,7 @@ impl Page {
         self.hedges(core);
         self.usage(core);
         core.money.write(self);
+        core.arms.write(self);
         self.ground(core);
     }
 

@@ -10,6 +10,7 @@ mod coalescing;
 mod control_plane;
 mod credentials;
 mod drain;
+mod experiments;
 mod failover;
 mod framing;
 mod freshness;

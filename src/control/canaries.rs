@@ -1,0 +1,121 @@
+//! The watch over canaries: once a second their arms' numbers are gathered from all cores, and one that is
+//! shown to do worse than its baseline loses its share, until somebody gives it back.
+
+use super::core_thread::CoreMessage;
+use super::{METRICS_WITHIN, Plane, log};
+use crate::journey::experiment::{ExperimentRoute, Rollback};
+use crate::routing::canary::{Count, Totals, Watch};
+use crate::runtime::clock;
+use crate::telemetry::arms::{ArmId, ArmStats, Arms};
+use crate::telemetry::histogram::Histogram;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often they are looked at.
+pub const EVERY: Duration = Duration::from_secs(1);
+
+/// What is watched: an arm, as often as its experiment was reset.
+type Watches = HashMap<(ArmId, u32), Watch>;
+
+/// The watch's memory; on the control plane's thread only.
+#[derive(Clone, Default)]
+pub struct Watchers(Rc<RefCell<Watches>>);
+
+/// Looks at all canaries once.
+pub async fn look(plane: Arc<Plane>, watchers: Watchers) {
+    let snapshot = plane.shared.snapshot.load_full();
+    let experiments = || {
+        snapshot
+            .models
+            .values()
+            .filter_map(|one| one.experiment.as_ref())
+    };
+    if !experiments().any(|one| one.arms.iter().any(|arm| arm.is_canary)) {
+        watchers.0.borrow_mut().clear();
+        return;
+    }
+    // A core that is left out would look like requests that never were.
+    let Some(arms) = gather(&plane).await else {
+        return;
+    };
+    let mut watches = watchers.0.borrow_mut();
+    let mut current = Vec::new();
+    for experiment in experiments() {
+        let resets = experiment.rollbacks.resets();
+        let canaries = experiment.arms.iter().enumerate();
+        for (at, arm) in canaries.filter(|(_, arm)| arm.is_canary) {
+            let key = (arm.id, resets);
+            current.push(key);
+            if !experiment.rollbacks.is_off(at) {
+                let watch = watches.entry(key).or_default();
+                judge(experiment, at, arm.id, watch, &arms);
+            }
+        }
+    }
+    watches.retain(|key, _| current.contains(key));
+}
+
+/// Rolls a canary back if that is shown.
+fn judge(experiment: &ExperimentRoute, at: usize, id: ArmId, watch: &mut Watch, arms: &Arms) {
+    let mut baseline = ArmStats::default();
+    for other in experiment.arms.iter().filter(|arm| !arm.is_canary) {
+        if let Some(stats) = arms.get(other.id) {
+            baseline.merge(stats);
+        }
+    }
+    let canary = arms.get(id).map(totals).unwrap_or_default();
+    let Some(why) = watch.look(totals(&baseline), canary) else {
+        return;
+    };
+    let (baseline, canary) = watch.seen(why);
+    experiment.rollbacks.roll_back(Rollback {
+        at,
+        why,
+        since: clock::since_epoch(),
+        baseline,
+        canary,
+    });
+    let told = |count: Count| serde_json::json!({ "bad": count.bad, "all": count.all });
+    log::event(
+        "canary_rolled_back",
+        &serde_json::json!({
+            "model": id.model.text().to_string(),
+            "experiment": id.experiment.text().to_string(),
+            "arm": id.arm.text().to_string(),
+            "reason": why.name(),
+            "baseline": told(baseline),
+            "canary": told(canary),
+        }),
+    );
+}
+
+fn totals(stats: &ArmStats) -> Totals {
+    let cumulative = |histogram: &Histogram| histogram.cumulative().collect();
+    Totals {
+        errors: Count {
+            bad: stats.bad,
+            all: stats.asked,
+        },
+        first_token: cumulative(&stats.first_token),
+        whole: cumulative(&stats.wholes),
+    }
+}
+
+/// The arms of all cores; `None` unless every core answers in time.
+async fn gather(plane: &Plane) -> Option<Arms> {
+    let mut asked = Vec::new();
+    for core in &plane.cores {
+        let (reply, answer) = futures_channel::oneshot::channel();
+        core.mailbox.send(CoreMessage::Arms(reply));
+        asked.push(answer);
+    }
+    let by = tokio::time::Instant::from_std(clock::now() + METRICS_WITHIN);
+    let mut sum = Arms::default();
+    for answer in asked {
+        sum.merge(&tokio::time::timeout_at(by, answer).await.ok()?.ok()?);
+    }
+    Some(sum)
+}
