@@ -17,7 +17,9 @@ mod feedback;
 mod hedging;
 mod inflow;
 mod intent;
+pub mod mirror;
 mod observing;
+mod offpath;
 mod patience;
 mod relaying;
 mod reply;
@@ -37,6 +39,7 @@ use self::caching::{CacheTrip, Hit};
 use self::core::{Core, InForce};
 use self::inflow::Inflow;
 use self::intent::{Source, find_model};
+use self::mirror::Mirror;
 use self::patience::Patience;
 use self::shadow::Sampled;
 use self::sharing::Boarded;
@@ -72,6 +75,11 @@ impl Serve for Journey {
             let passed =
                 attempt::passed_headers(&request.head.headers, trip.face, &trip.request_id);
             shadow.send(&self.core, Rc::clone(&snapshot), passed);
+        }
+        if let Some(mirror) = trip.mirror.take() {
+            let passed =
+                attempt::passed_headers(&request.head.headers, trip.face, &trip.request_id);
+            mirror.send(&self.core, Rc::clone(&snapshot), passed);
         }
         trip.end(core, snapshot.config.log.requests);
     }
@@ -169,6 +177,7 @@ async fn chat(
         return serving::hit(core, &hit, &chat, client, trip).await;
     }
     cache.refuse_unless_upstream_allowed()?;
+    trip.mirror = Mirror::draw(&asked);
 
     let plan = Plan {
         call: Call::Chat,

@@ -62,7 +62,12 @@ impl PriceBook {
             Some(file) => file,
             None => shipped()?,
         };
+        let shadows = config
+            .models
+            .iter()
+            .filter_map(|model| model.shadow.as_ref());
         let targets = config.models.iter().flat_map(|model| &model.targets);
+        let targets = targets.chain(shadows.map(|shadow| &shadow.target));
         let by_target = targets.map(|target| {
             let entry = Entry {
                 price: price_of(target, config, table),

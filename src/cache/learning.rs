@@ -7,7 +7,7 @@ use super::quality::Observation;
 use super::quality::compare::{Label, by_cosine, by_words};
 use super::quality::log::Line;
 use super::semantic::{Semantic, SemanticHit};
-use crate::embedding::{EmbedError, Embedded, Refused, Vector, cosine};
+use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop, cosine};
 use crate::telemetry::Name;
 use std::sync::Arc;
 
@@ -27,6 +27,40 @@ pub struct Lesson {
     pub logs: bool,
 }
 
+/// Compares two answers in the workshop, and tells what the second says of the first. Without embeddings
+/// where they are needed, nothing is told.
+///
+/// # Errors
+/// The workshop has no room.
+pub fn compare(
+    workshop: &Workshop,
+    one: String,
+    other: String,
+    tell: impl FnOnce(Label) + Send + 'static,
+) -> Result<(), &'static str> {
+    let this = workshop.clone();
+    let work = move || {
+        let Some(table) = this.table() else {
+            return;
+        };
+        if let Some(label) = by_words(&one, &other, table) {
+            return tell(label);
+        }
+        let that = this.clone();
+        // What has no room, or no embedding, gets no label.
+        let _ = this.embed_any(one, None, move |one| {
+            let one = vector(one);
+            let _ = that.embed_any(other, None, move |other| {
+                tell(match (one, vector(other)) {
+                    (Some(one), Some(other)) => by_cosine(cosine(&one, &other)),
+                    _ => Label::Unknown,
+                });
+            });
+        });
+    };
+    workshop.run(work).map_err(Refused::rule)
+}
+
 impl Semantic {
     /// Compares the answers, labels the hit, and acts on the label.
     ///
@@ -34,31 +68,11 @@ impl Semantic {
     /// The workshop has no room.
     pub fn learn(self: &Arc<Self>, lesson: Lesson) -> Result<(), &'static str> {
         let this = Arc::clone(self);
-        let queued = self.workshop.run(move || this.compare(lesson));
-        queued.map_err(Refused::rule)
-    }
-
-    fn compare(self: &Arc<Self>, lesson: Lesson) {
-        let Some(table) = self.workshop.table() else {
-            return;
-        };
-        let cached = lesson.hit.entry.answer.content();
-        if let Some(label) = by_words(cached, &lesson.fresh, table) {
-            return self.label(&lesson, label);
-        }
-        let (this, text) = (Arc::clone(self), cached.to_owned());
-        // What has no room, or no embedding, gets no label.
-        let _ = self.workshop.embed_any(text, None, move |cached| {
-            let cached = vector(cached);
-            let (that, text) = (Arc::clone(&this), lesson.fresh.clone());
-            let _ = this.workshop.embed_any(text, None, move |fresh| {
-                let label = match (cached, vector(fresh)) {
-                    (Some(cached), Some(fresh)) => by_cosine(cosine(&cached, &fresh)),
-                    _ => Label::Unknown,
-                };
-                that.label(&lesson, label);
-            });
-        });
+        let cached = lesson.hit.entry.answer.content().to_owned();
+        let fresh = lesson.fresh.clone();
+        compare(&self.workshop, cached, fresh, move |label| {
+            this.label(&lesson, label);
+        })
     }
 
     fn label(self: &Arc<Self>, lesson: &Lesson, label: Label) {

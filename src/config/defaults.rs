@@ -82,6 +82,10 @@ pub(super) const EXPERIMENT_SHARES_CACHE: bool = false;
 pub(super) const ARM_WEIGHT: u32 = 1;
 /// Rolling back is for what is new.
 pub(super) const ARM_CANARY: bool = false;
+/// One in a hundred requests.
+pub(super) const SHADOW_SHARE: f64 = 0.01;
+/// About a hundred answers of a thousand tokens.
+pub(super) const SHADOW_TOKENS_MAX: u64 = 100_000;
 /// Name of the embedding model in this process, as on Hugging Face.
 pub(super) const LOCAL_MODEL: &str = "all-MiniLM-L6-v2";
 

@@ -145,8 +145,9 @@ fn example_has_every_key() {
         }
     }
     // Root, 9 single sections, 5 providers, 4 with credentials, 3 models with 1 target each, 1 of them with
-    // fallbacks and hedges and 1 with an experiment of arms, 2 keys, 2 prices, 1 of them with a tier.
-    assert_eq!(sections, 34);
+    // fallbacks and hedges and 1 with an experiment of arms and a shadow, 2 keys, 2 prices, 1 of them with a
+    // tier.
+    assert_eq!(sections, 35);
 }
 
 #[test]

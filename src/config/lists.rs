@@ -14,7 +14,7 @@ use super::model::{Abilities, Key, Model, Place, Provider, Target};
 use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
 use super::references::{Pem, References};
-use super::{defaults, limits, values};
+use super::{defaults, limits, shadow, values};
 
 /// The provider name that means the embedding model in this process.
 const LOCAL: &str = "local";
@@ -263,6 +263,7 @@ fn model<'a>(
     };
     let called = experiment::called(whole, providers);
     let experiment = experiment::read(section.section("experiment"), &called);
+    let shadow = shadow::read(section.section("shadow"), own_name, providers);
     section.finish();
     Some(Model {
         name: name?,
@@ -270,6 +271,7 @@ fn model<'a>(
         targets: (targets.len() == written).then_some(targets)?,
         failover,
         experiment,
+        shadow,
     })
 }
 

@@ -4,6 +4,7 @@
 
 use super::experiment::Experiment;
 use super::prices::{Price, PriceFile};
+use super::shadow::Shadow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -281,6 +282,8 @@ pub struct Model {
     pub failover: Failover,
     /// Arms that share its requests.
     pub experiment: Option<Experiment>,
+    /// Another target that a share of its requests is sent to as well.
+    pub shadow: Option<Shadow>,
 }
 
 /// The keys of `[[models]]` about slow and failing targets.

@@ -136,7 +136,7 @@ pub fn quality(plane: &Plane) -> Answer {
         "confidence": 1.0 - ALPHA,
         "models": models,
         "samples": samples,
-        "sample_tokens": quality.tokens(),
+        "sample_tokens": quality.allowance.tokens(),
         "sample_tokens_max": config.sample_tokens_max,
         "log_lines_dropped": semantic.observations().dropped(),
     });

@@ -1,6 +1,6 @@
 //! `/metrics`: the cores' numbers, and one gauge with its limit for each bounded thing.
 
-use super::{Plane, disk_page, experiments, quality_page};
+use super::{Plane, disk_page, experiments, quality_page, shadow_page};
 use crate::cache::flight::ALL_STREAM_BYTES_MAX;
 use crate::cache::flights::FLIGHTS_MAX;
 use crate::telemetry::prometheus::{Page, float};
@@ -45,6 +45,7 @@ pub async fn page(plane: &Plane) -> String {
     credentials(plane, &mut page);
     bounded(plane, &mut page);
     experiments::write(plane, &mut page);
+    shadow_page::write(plane, &mut page);
     page.into_text()
 }
 

@@ -17,6 +17,7 @@ mod log;
 mod metrics_page;
 mod quality_page;
 mod reload;
+mod shadow_page;
 mod share;
 mod start;
 mod token;

@@ -3,8 +3,9 @@
 use super::Plane;
 use super::metrics_page::gauge;
 use crate::cache::Semantic;
+use crate::cache::quality::allowance::OPEN_MAX;
 use crate::cache::quality::log::LINES_MAX;
-use crate::cache::quality::{OPEN_MAX, Sample, View};
+use crate::cache::quality::{Sample, View};
 use crate::telemetry::prometheus::{Page, float};
 
 /// Writes it.
@@ -75,7 +76,7 @@ fn samples(plane: &Plane, semantic: &Semantic, page: &mut Page) {
         (
             "ringside_cache_sample_tokens",
             "Tokens that samples took in the last hour that had one.",
-            quality.tokens(),
+            quality.allowance.tokens(),
         ),
         (
             "ringside_cache_sample_tokens_limit",
@@ -85,7 +86,7 @@ fn samples(plane: &Plane, semantic: &Semantic, page: &mut Page) {
         (
             "ringside_cache_samples_open",
             "Samples under way.",
-            quality.open(),
+            quality.allowance.open(),
         ),
         (
             "ringside_cache_samples_open_limit",

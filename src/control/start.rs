@@ -115,7 +115,8 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         .iter()
         .flat_map(|model| &model.targets)
         .any(|target| target.place == Place::Local);
-    let workshop = (is_semantic || has_local).then(|| {
+    let has_shadows = config.models.iter().any(|model| model.shadow.is_some());
+    let workshop = (is_semantic || has_local || has_shadows).then(|| {
         Workshop::start(Settings {
             model_dir: config.embedding.model_dir.clone(),
             threads: config.embedding.threads,

@@ -63,6 +63,8 @@ pub struct Inflow {
     /// Estimated tokens of the prompt, where it is but text.
     prompt_tokens: Option<u64>,
     reader: Option<StreamReader>,
+    /// Reads the answer that a shadow's is compared with.
+    pub mirrored: Option<StreamReader>,
     cache: CacheTrip,
     /// `None` when the call is not shared.
     lead: Option<Lead>,
@@ -99,6 +101,7 @@ impl Inflow {
             relay,
             prompt_tokens: chat.shape.prompt_tokens(),
             reader,
+            mirrored: None,
             cache,
             lead,
             events: buffer::take(buffer::CLASS_BYTES[0]),
@@ -133,10 +136,11 @@ impl Inflow {
     /// Takes in what arrived: hands it to the followers, and appends what the client is to get.
     pub fn take_in(&mut self, chunked: bool, out: &mut Vec<u8>) {
         let is_readable = self.translate();
-        let (reader, events, core) = (&mut self.reader, &mut self.events, &self.core);
+        let (reader, mirrored) = (&mut self.reader, &mut self.mirrored);
+        let (events, core) = (&mut self.events, &self.core);
         let is_shared = self.lead.is_some();
         let watch = |event: &[u8]| {
-            if let Some(reader) = reader {
+            for reader in [&mut *reader, &mut *mirrored].into_iter().flatten() {
                 reader.event(event, &mut core.scratch.borrow_mut());
             }
             if is_shared {

@@ -5,6 +5,7 @@ use super::caching::CacheTrip;
 use super::core::Core;
 use super::failure;
 use super::inflow::{Inflow, StreamEnd, stopping};
+use super::mirror;
 use super::reply;
 use super::sharing::{self, Written};
 use super::trip::Trip;
@@ -58,6 +59,7 @@ pub async fn whole(
     };
     let Some(lead) = lead else {
         send_whole(&answer, client, trip).await;
+        mirror::served_whole(core, &answer, trip);
         store_whole(&answer, read.take(), &mut cache);
         return buffer::give(answer.body);
     };
@@ -65,6 +67,7 @@ pub async fn whole(
     let answer = Arc::new(answer);
     lead.finish(End::Whole(Arc::clone(&answer)));
     send_whole(&answer, client, trip).await;
+    mirror::served_whole(core, &answer, trip);
     store_whole(&answer, read.take(), &mut cache);
     // From here on the store answers.
     client.company = None;
@@ -101,14 +104,16 @@ fn store_whole(answer: &Whole, read: Option<Result<Answer, &'static str>>, cache
 }
 
 /// Relays a stream to the client that caused it.
-pub async fn stream(core: &Core, inflow: Inflow, client: &mut Client, trip: &mut Trip) {
+pub async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client, trip: &mut Trip) {
     if let Some(time) = trip.first_byte {
         let mut metrics = core.metrics.borrow_mut();
         metrics.time_to_first_token(inflow.target(), time);
     }
+    inflow.mirrored = trip.mirror.as_mut().and_then(|mirror| mirror.take_reader());
     let out = begin_stream(inflow.head(), client, trip);
     let end = match pump(inflow, out, client, trip).await {
-        Pumped::Ended(end, inflow) => {
+        Pumped::Ended(end, mut inflow) => {
+            mirror::served_stream(inflow.mirrored.take(), &end, trip);
             core.metrics.borrow_mut().events += inflow.relay.events();
             trip.buy(core, inflow.bought());
             inflow.finish(&end, client).await;

@@ -6,43 +6,26 @@
 use super::attempt::PassedHeaders;
 use super::caching::Hit;
 use super::core::{Core, InForce};
-use super::failure;
+use super::offpath::{self, Again};
 use super::select::{Draw, Steer};
-use super::snapshot::{ModelRoute, RemoteSite, Site, Snapshot, TargetRoute};
-use super::underway::{self, Turn, Underway};
+use super::snapshot::{ModelRoute, Site, Snapshot};
+use super::underway;
 use crate::accounting::{Bill, Bought, settle};
 use crate::api::chat::ChatRequest;
 use crate::api::face::Face;
-use crate::api::usage;
-use crate::cache::answer::StreamReader;
 use crate::cache::learning::Lesson;
 use crate::cache::quality::Sample;
 use crate::cache::semantic::SemanticHit;
 use crate::cache::{Answer, Semantic};
 use crate::config::model::Cache as CacheConfig;
-use crate::http::head::ResponseHead;
-use crate::http::sse::SseSplitter;
-use crate::providers::{Body, Call, Outgoing};
-use crate::routing::health::Outcome;
 use crate::routing::measure::Series;
-use crate::runtime::io::{Interrupt, Interruption};
-use crate::runtime::{buffer, clock, spawn};
-use crate::telemetry::metrics::count;
+use crate::runtime::{clock, spawn};
 use crate::telemetry::{Name, ids};
-use crate::upstream::exchange;
-use crate::upstream::exchange::Piece;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-/// Largest answer that is read, in bytes; comparing more would say nothing.
-const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Tokens that a sample is taken to cost when the cached answer does not say what it cost.
 const TOKENS_EXPECTED: u64 = 1000;
-
-/// The dialect whose answers are read for a comparison.
-const READ: &str = "openai";
 
 /// The request that a hit answers.
 pub struct Sampled<'r> {
@@ -68,9 +51,7 @@ pub struct Shadow {
     key: Option<Name>,
     /// Place of the target among the model's.
     at: usize,
-    body: Vec<u8>,
-    model_range: Range<usize>,
-    streams: bool,
+    again: Again,
     tokens: u64,
     place: Place,
 }
@@ -80,14 +61,14 @@ struct Place(Arc<Semantic>);
 
 impl Place {
     fn take(semantic: &Arc<Semantic>) -> Option<Self> {
-        let taken = semantic.quality().enter();
+        let taken = semantic.quality().allowance.enter();
         taken.then(|| Self(Arc::clone(semantic)))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.quality().leave();
+        self.0.quality().allowance.leave();
     }
 }
 
@@ -130,9 +111,12 @@ impl Shadow {
             model: request.route.name,
             key,
             at,
-            body: request.body.to_vec(),
-            model_range: request.chat.model_range.clone(),
-            streams: request.chat.stream,
+            again: Again {
+                body: request.body.to_vec(),
+                model_range: request.chat.model_range.clone(),
+                usage_edit: None,
+                streams: request.chat.stream,
+            },
             tokens,
             place,
         }))
@@ -148,67 +132,10 @@ impl Shadow {
         spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
     }
 
-    /// One attempt. `None` when it gave no answer that can be compared.
     async fn ask(&self, core: &Core, snapshot: &Snapshot, passed_headers: &[u8]) -> Option<Answer> {
         let route = snapshot.models.get(&*self.model.text())?;
         let (target, member) = (route.targets.get(self.at)?, route.members.get(self.at)?);
-        let Site::Remote(site) = &target.site else {
-            return None;
-        };
-        if !underway::may_try(core, member, Turn::First) {
-            return None;
-        }
-        let mut underway = Underway::begin(core, target.label, member);
-        let request = self.request(target, site, passed_headers, underway.lane())?;
-        let answered = exchanged(core, site, request).await;
-        let outcome = answered
-            .as_ref()
-            .map_or(Outcome::Abandoned, |(status, ..)| {
-                failure::outcome_of(*status, None)
-            });
-        underway.end(core, outcome);
-        let name = if answered.is_some() {
-            "shadow"
-        } else {
-            "shadow_failed"
-        };
-        count(
-            &mut core.metrics.borrow_mut().attempts,
-            (target.label, name),
-        );
-        let (status, is_stream, body) = answered?;
-        let answer = (status == 200).then(|| read(core, is_stream, &body))?;
-        answer.ok()
-    }
-
-    fn request(
-        &self,
-        target: &TargetRoute,
-        site: &RemoteSite,
-        passed_headers: &[u8],
-        lane: usize,
-    ) -> Option<Vec<u8>> {
-        let held = site.held();
-        let auth = site.auth(held.as_deref(), lane).ok()?;
-        let mut request = buffer::take(self.body.len() + passed_headers.len() + 1024);
-        site.dialect.encode(
-            &Outgoing {
-                call: Call::Chat,
-                streams: self.streams,
-                body: Body::Spliced {
-                    bytes: &self.body,
-                    model_range: &self.model_range,
-                    usage_edit: None,
-                },
-                model: &target.model,
-                base_path: &site.endpoint.url.path,
-                authority: &site.endpoint.url.authority,
-                auth,
-                passed_headers,
-            },
-            &mut request,
-        );
-        Some(request)
+        self.again.ask(core, target, member, passed_headers).await
     }
 
     fn label(&self, snapshot: &Snapshot) -> Option<Name> {
@@ -223,7 +150,9 @@ impl Shadow {
             return quality.sampled(Sample::Failed);
         };
         if let Some(usage) = answer.usage {
-            quality.settle(self.tokens, usage.prompt + usage.completion);
+            quality
+                .allowance
+                .settle(self.tokens, usage.prompt + usage.completion);
             let bought = Bought::Reported(usage);
             let bill = Bill::of(bought, self.label(snapshot), &snapshot.prices);
             let mut metrics = core.metrics.borrow_mut();
@@ -260,64 +189,6 @@ fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
     let Site::Remote(site) = &request.route.targets.get(at)?.site else {
         return None;
     };
-    let is_read =
-        request.may_repeat && request.face.name() == READ && site.dialect.native() == READ;
+    let is_read = request.may_repeat && offpath::is_read(request.face, site);
     is_read.then_some(at)
-}
-
-/// Status, whether it is a stream, and the whole body.
-async fn exchanged(
-    core: &Core,
-    site: &RemoteSite,
-    request: Vec<u8>,
-) -> Option<(u16, bool, Vec<u8>)> {
-    let (endpoint, watch) = (&site.endpoint, &mut Undisturbed);
-    let is_stream = |head: &ResponseHead<'_>| {
-        let kind = head.headers.get_str("content-type");
-        kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
-    };
-    let until = clock::now() + endpoint.limits.first_byte;
-    let (outcome, request, _) = exchange(
-        endpoint, &core.pool, request, false, until, watch, is_stream,
-    )
-    .await;
-    buffer::give(request);
-    let mut reply = outcome.ok()?;
-    let mut body = Vec::new();
-    loop {
-        let by = clock::now() + endpoint.limits.read;
-        match reply.read(&mut body, by, &mut Undisturbed).await.ok()? {
-            Piece::Done => break,
-            Piece::More if body.len() > BODY_BYTES_MAX => return None,
-            Piece::More => {}
-        }
-    }
-    let status = reply.status;
-    Some((status, reply.finish(endpoint, &core.pool), body))
-}
-
-fn read(core: &Core, is_stream: bool, body: &[u8]) -> Result<Answer, &'static str> {
-    let mut scratch = core.scratch.borrow_mut();
-    if !is_stream {
-        return Answer::from_whole(body, usage::in_answer(body), &mut scratch);
-    }
-    let (mut splitter, mut reader) = (SseSplitter::new(), StreamReader::new(BODY_BYTES_MAX));
-    let mut rest = body;
-    while let Ok(Some(end)) = splitter.next_event(rest) {
-        let Some((event, after)) = rest.split_at_checked(end) else {
-            break;
-        };
-        reader.event(event, &mut scratch);
-        rest = after;
-    }
-    reader.finish()
-}
-
-/// Nobody waits, so nobody cuts it short; its deadlines end it.
-struct Undisturbed;
-
-impl Interrupt for Undisturbed {
-    fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<Interruption> {
-        Poll::Pending
-    }
 }

@@ -1,6 +1,8 @@
 //! The configuration as the data plane uses it: immutable, swapped whole on reload.
 
 use super::experiment::{ExperimentRoute, Rollbacks};
+use super::mirror::{MirrorRoute, Tally};
+use super::offpath;
 use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
 use crate::config::experiment::Experiment;
@@ -61,6 +63,8 @@ pub struct ModelRoute {
     pub failover: Failover,
     /// Arms that share its requests.
     pub experiment: Option<ExperimentRoute>,
+    /// Another target that a share of them is sent to as well.
+    pub mirror: Option<MirrorRoute>,
 }
 
 /// One target.
@@ -143,6 +147,8 @@ pub struct Registry {
     models: HashMap<String, usize>,
     /// By model, with the experiment that they are of.
     rollbacks: HashMap<String, (Experiment, Arc<Rollbacks>)>,
+    /// Of shadows, by model.
+    tallies: HashMap<String, Arc<Tally>>,
     trust: HashMap<Option<Vec<u8>>, ClientSettings>,
     /// As long as a configuration uses them.
     credentials: Vec<Weak<Credentials>>,
@@ -302,40 +308,14 @@ fn model_route(
     let mut members = Vec::new();
     let mut traits = Vec::new();
     for target in &model.targets {
-        let mut place = String::new();
-        let mut remote = None;
-        let site = match target.place {
-            Place::Local => Site::Local,
-            Place::Provider(at) => {
-                let site = sites.get(at).ok_or("a target names no provider")?;
-                let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
-                place = format!("{url:?}\0");
-                identity.push_str(&place);
-                identity.push_str(site.dialect.name());
-                identity.push('\0');
-                remote = Some(site.as_ref());
-                Site::Remote(Arc::clone(site))
-            }
-        };
-        let label = config.label_of(target);
-        identity.push_str(&label);
-        identity.push('\0');
-        place.push_str(&label);
-        members.push(Member {
-            slot: registry.target(&place, remote),
-            identity: xxh3_64(place.as_bytes()),
-            priority: target.priority,
-            weight: target.weight,
-            keys: remote.map_or(0, RemoteSite::keys),
-        });
+        let (member, route) = served(target, config, sites, registry, &mut identity)?;
+        members.push(member);
         traits.push(traits_of(target, config));
-        targets.push(TargetRoute {
-            label: Name::new(&label),
-            model: target.model.clone(),
-            site,
-        });
+        targets.push(route);
     }
+    let mirror = mirror_route(model, config, sites, registry)?;
     Ok(ModelRoute {
+        mirror,
         name: Name::new(&model.name),
         identity: xxh3_64(identity.as_bytes()),
         policy: policy(&model.policy)
@@ -351,6 +331,80 @@ fn model_route(
             .as_ref()
             .map(|one| registry.experiment(&model.name, one)),
     })
+}
+
+/// A target, ready for use; what decides its answers is appended to `identity`.
+fn served(
+    target: &Target,
+    config: &Config,
+    sites: &[Arc<RemoteSite>],
+    registry: &mut Registry,
+    identity: &mut String,
+) -> Result<(Member, TargetRoute), String> {
+    let mut place = String::new();
+    let mut remote = None;
+    let site = match target.place {
+        Place::Local => Site::Local,
+        Place::Provider(at) => {
+            let site = sites.get(at).ok_or("a target names no provider")?;
+            let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
+            place = format!("{url:?}\0");
+            identity.push_str(&place);
+            identity.push_str(site.dialect.name());
+            identity.push('\0');
+            remote = Some(site.as_ref());
+            Site::Remote(Arc::clone(site))
+        }
+    };
+    let label = config.label_of(target);
+    identity.push_str(&label);
+    identity.push('\0');
+    place.push_str(&label);
+    let member = Member {
+        slot: registry.target(&place, remote),
+        identity: xxh3_64(place.as_bytes()),
+        priority: target.priority,
+        weight: target.weight,
+        keys: remote.map_or(0, RemoteSite::keys),
+    };
+    let route = TargetRoute {
+        label: Name::new(&label),
+        model: target.model.clone(),
+        site,
+    };
+    Ok((member, route))
+}
+
+/// Where a model's shadows go, if they go anywhere.
+fn mirror_route(
+    model: &Model,
+    config: &Config,
+    sites: &[Arc<RemoteSite>],
+    registry: &mut Registry,
+) -> Result<Option<MirrorRoute>, String> {
+    let Some(shadow) = &model.shadow else {
+        return Ok(None);
+    };
+    let target = &shadow.target;
+    let (member, route) = served(target, config, sites, registry, &mut String::new())?;
+    if let Site::Remote(site) = &route.site
+        && !offpath::reads(site)
+    {
+        return Err(format!(
+            "models.{}.shadow: provider `{}` speaks `{}`, but only answers in OpenAI's dialect can be compared",
+            model.name,
+            site.provider,
+            site.dialect.name()
+        ));
+    }
+    Ok(Some(MirrorRoute {
+        target: route,
+        member,
+        traits: traits_of(target, config),
+        share: shadow.share,
+        tokens_max: shadow.tokens_max,
+        tally: Arc::clone(registry.tallies.entry(model.name.clone()).or_default()),
+    }))
 }
 
 /// What routing knows of a target by its configuration.

@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::experiment::{self, TripArm};
+use super::mirror::Mirror;
 use super::shadow::Shadow;
 use crate::accounting::{Bill, Bought};
 use crate::api::face::{self, About, Face};
@@ -63,6 +64,8 @@ pub struct Trip {
     pub cache_entry: Option<(u128, Duration)>,
     /// The hit is to be compared with a fresh answer.
     pub shadow: Option<Box<Shadow>>,
+    /// It is to be sent to another target as well.
+    pub mirror: Option<Box<Mirror>>,
     /// Upstream attempts made.
     pub attempts: u32,
     /// The place of a model that is hedged, and an estimate of this request's input in tokens.
@@ -128,6 +131,7 @@ impl Trip {
             cache_why: None,
             cache_entry: None,
             shadow: None,
+            mirror: None,
             attempts: 0,
             hedge_earns: None,
             hedge_tokens: 0,

@@ -4,6 +4,7 @@ use super::Name;
 use super::arms::Arms;
 use super::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};
 use super::money::Money;
+use super::shadows::Shadows;
 use crate::api::usage::Usage;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -77,6 +78,8 @@ pub struct CoreMetrics {
     pub money: Money,
     /// Arms of experiments.
     pub arms: Arms,
+    /// Shadow traffic.
+    pub shadows: Shadows,
     /// Time added by the gateway, by stage.
     pub overhead: Map<Stage, Histogram>,
     /// Whole duration of requests, by operation and model.
@@ -208,6 +211,7 @@ impl CoreMetrics {
         merge_histograms(&mut self.first_token, &other.first_token);
         self.money.merge(&other.money);
         self.arms.merge(&other.arms);
+        self.shadows.merge(&other.shadows);
         self.events += other.events;
         self.connections_accepted += other.connections_accepted;
         self.connections_open += other.connections_open;

@@ -13,5 +13,6 @@ pub mod names;
 pub mod notice;
 pub mod prometheus;
 pub mod ratings;
+pub mod shadows;
 
 pub use names::Name;

@@ -94,6 +94,7 @@ impl Page {
         self.usage(core);
         core.money.write(self);
         core.arms.write(self);
+        core.shadows.write(self);
         self.ground(core);
     }
 

@@ -23,6 +23,7 @@ mod persistence;
 mod reload;
 mod routing;
 mod scoping;
+mod shadow;
 mod sharing;
 mod smuggling;
 mod stale;

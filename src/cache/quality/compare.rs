@@ -39,7 +39,7 @@ const OTHER_BELOW: f32 = 0.4;
 /// Compares by words alone; `None` when the embeddings are needed.
 #[must_use]
 pub fn by_words(cached: &str, fresh: &str, table: &StaticTable) -> Option<Label> {
-    if squeezed(cached) == squeezed(fresh) {
+    if is_same(cached, fresh) {
         return Some(Label::Right);
     }
     let (Some(one), Some(other)) = (Words::read(cached, table), Words::read(fresh, table)) else {
@@ -57,6 +57,12 @@ pub fn by_words(cached: &str, fresh: &str, table: &StaticTable) -> Option<Label>
         return Some(Label::Wrong);
     }
     part(&stems(&one, is_word), &stems(&other, is_word)).then_some(Label::Wrong)
+}
+
+/// Alike but for spaces, punctuation and capitals.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    squeezed(one) == squeezed(other)
 }
 
 /// Compares by the cosine of their embeddings, when words did not tell.

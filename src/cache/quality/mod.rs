@@ -4,10 +4,12 @@
 //! it shows that the wished rate is exceeded from that score on, the model's least score goes up. It
 //! never goes below the shipped calibration. The data core reads one swapped table and adds to atomics.
 
+pub mod allowance;
 pub mod compare;
 pub mod log;
 pub mod sequence;
 
+use self::allowance::Allowance;
 use self::compare::Label;
 use self::sequence::Sequence;
 use crate::telemetry::Name;
@@ -32,15 +34,10 @@ pub struct Quality {
     pools: Mutex<Map<Name, Pool>>,
     /// Least score by model, where labels have raised it.
     raised: ArcSwap<Map<Name, f32>>,
-    /// Samples of an hour, see [`Quality::may_sample`].
-    hour: AtomicU64,
-    tokens: AtomicU64,
+    /// Places and tokens of samples, in all.
+    pub allowance: Allowance,
     samples: [AtomicU64; 3],
-    open: AtomicU64,
 }
-
-/// Samples under way at once, in all; further ones are not drawn.
-pub const OPEN_MAX: u64 = 64;
 
 /// What became of a would-be sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,44 +159,11 @@ impl Quality {
 
     /// Whether a sample of about so many tokens is within the budget of this hour; takes it if it is.
     pub fn may_sample(&self, tokens: u64, tokens_max: u64, hour: u64) -> bool {
-        if self.hour.swap(hour, Ordering::Relaxed) != hour {
-            self.tokens.store(0, Ordering::Relaxed);
-        }
-        let taken = self.tokens.fetch_add(tokens, Ordering::Relaxed);
-        let fits = taken.saturating_add(tokens) <= tokens_max;
+        let fits = self.allowance.spend(tokens, tokens_max, hour);
         if !fits {
-            self.tokens.fetch_sub(tokens, Ordering::Relaxed);
             self.sampled(Sample::OverBudget);
         }
         fits
-    }
-
-    /// Takes a place for a sample under way; false when all are taken. [`Quality::leave`] gives it back.
-    pub fn enter(&self) -> bool {
-        let taken = self.open.fetch_add(1, Ordering::Relaxed) < OPEN_MAX;
-        if !taken {
-            self.leave();
-        }
-        taken
-    }
-
-    /// Gives a place back.
-    pub fn leave(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Samples under way.
-    #[must_use]
-    pub fn open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Books what a sample cost instead of what was expected.
-    pub fn settle(&self, expected: u64, spent: u64) {
-        self.tokens.fetch_add(spent, Ordering::Relaxed);
-        let left = |tokens: u64| Some(tokens.saturating_sub(expected));
-        let order = Ordering::Relaxed;
-        let _ = self.tokens.fetch_update(order, order, left);
     }
 
     /// Counts a sample.
@@ -214,12 +178,6 @@ impl Quality {
     pub fn samples(&self, sample: Sample) -> u64 {
         let count = self.samples.get(sample as usize);
         count.map_or(0, |count| count.load(Ordering::Relaxed))
-    }
-
-    /// Tokens taken from the budget in the last hour that had a sample.
-    #[must_use]
-    pub fn tokens(&self) -> u64 {
-        self.tokens.load(Ordering::Relaxed)
     }
 
     /// All pools, by the models' names.
@@ -271,6 +229,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use super::allowance::OPEN_MAX;
     use super::*;
 
     fn seen(score: f32, label: Label) -> Observation {
@@ -319,15 +278,20 @@ mod tests {
         let quality = Quality::default();
         assert!(quality.may_sample(60, 100, 1));
         assert!(!quality.may_sample(60, 100, 1));
-        quality.settle(60, 20);
+        quality.allowance.settle(60, 20);
         assert!(quality.may_sample(60, 100, 1));
-        assert_eq!(quality.tokens(), 80);
+        assert_eq!(quality.allowance.tokens(), 80);
         assert!(quality.may_sample(100, 100, 2));
         assert!(!quality.may_sample(1, 0, 3));
         assert_eq!(quality.samples(Sample::OverBudget), 2);
-        let entered = (0..2 * OPEN_MAX).filter(|_| quality.enter()).count();
-        assert_eq!((entered as u64, quality.open()), (OPEN_MAX, OPEN_MAX));
-        quality.leave();
-        assert!(quality.enter());
+        let entered = (0..2 * OPEN_MAX)
+            .filter(|_| quality.allowance.enter())
+            .count();
+        assert_eq!(
+            (entered as u64, quality.allowance.open()),
+            (OPEN_MAX, OPEN_MAX)
+        );
+        quality.allowance.leave();
+        assert!(quality.allowance.enter());
     }
 }

@@ -1,0 +1,74 @@
+//! `[models.shadow]`: a target that a share of a model's requests is sent to as well, as the user wrote it.
+//!
+//! It must not know the rest of a model's section (`lists.rs`).
+
+use super::model::{Abilities, Place, Target};
+use super::problem::Complaint;
+use super::reader::{Section, suggest};
+use super::{defaults, limits, values};
+
+/// Shadow traffic.
+#[derive(Debug, Clone)]
+pub struct Shadow {
+    /// Where it goes.
+    pub target: Target,
+    /// Share of the requests.
+    pub share: f64,
+    /// Tokens that it may take in an hour.
+    pub tokens_max: u64,
+}
+
+/// The section, if there is one; `providers` in the order of the file.
+pub(super) fn read(
+    mut section: Section<'_>,
+    own_name: &str,
+    providers: &[String],
+) -> Option<Shadow> {
+    if !section.is_present() {
+        return None;
+    }
+    let names = || {
+        let names = providers.iter().map(String::as_str);
+        names.filter(|name| !name.is_empty())
+    };
+    let place = section.require(
+        "provider",
+        "name the provider that is being considered",
+        |item| {
+            let text = item.text()?;
+            let index = providers.iter().position(|provider| provider == text);
+            index.map(Place::Provider).ok_or_else(|| {
+                let what = format!("there is no provider `{text}`");
+                Complaint::new(what, suggest(text, names))
+            })
+        },
+    );
+    let model = section.read("model", |item| Ok(values::name(item.text()?)?.to_owned()));
+    let share = section.read("share", |item| {
+        let share = item.fraction()?;
+        if (0.0..=1.0).contains(&share) {
+            return Ok(share);
+        }
+        Err(Complaint::new(
+            format!("`{share}` is not a share from 0 to 1"),
+            "use a value such as 0.01: one in a hundred requests",
+        ))
+    });
+    let tokens_max = section.number(
+        "tokens_max",
+        defaults::SHADOW_TOKENS_MAX,
+        &limits::SAMPLE_TOKENS,
+    );
+    section.finish();
+    Some(Shadow {
+        target: Target {
+            place: place?,
+            model: model.unwrap_or_else(|| own_name.to_owned()),
+            weight: defaults::WEIGHT,
+            priority: defaults::PRIORITY,
+            abilities: Abilities::default(),
+        },
+        share: share.unwrap_or(defaults::SHADOW_SHARE),
+        tokens_max,
+    })
+}

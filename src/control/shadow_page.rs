@@ -1,0 +1,66 @@
+//! The part of `/metrics` that tells what shadow traffic took and came to.
+
+use super::Plane;
+use super::metrics_page::gauge;
+use crate::cache::quality::allowance::OPEN_MAX;
+use crate::journey::mirror::{LABELS, MirrorRoute, Outcome};
+use crate::telemetry::prometheus::{Page, float};
+
+/// Writes it; nothing where no model has shadows.
+pub fn write(plane: &Plane, page: &mut Page) {
+    let snapshot = plane.shared.snapshot.load();
+    let names = snapshot.model_names.iter();
+    let routes = names.filter_map(|name| Some((name, snapshot.models.get(name)?.mirror.as_ref()?)));
+    let routes: Vec<(&String, &MirrorRoute)> = routes.collect();
+    if routes.is_empty() {
+        return;
+    }
+    const MODEL: &str = "gen_ai_request_model";
+    let name = "ringside_shadow_requests_total";
+    let help = "Requests drawn for shadow traffic, by what became of them.";
+    page.metric(name, "counter", help);
+    for (model, route) in &routes {
+        for (outcome, value) in Outcome::ALL {
+            let labels = [(MODEL, model.as_str()), ("outcome", value)];
+            page.sample(name, &labels, float(route.tally.outcomes(outcome)));
+        }
+    }
+    let name = "ringside_shadow_labels_total";
+    let help = "Compared answers, by whether the shadow's says the same.";
+    page.metric(name, "counter", help);
+    for (model, route) in &routes {
+        for ((_, label), count) in LABELS.into_iter().zip(route.tally.labels()) {
+            let labels = [(MODEL, model.as_str()), ("label", label)];
+            page.sample(name, &labels, float(count));
+        }
+    }
+    type Value = fn(&MirrorRoute) -> u64;
+    let gauges: [(&str, &str, Value); 3] = [
+        ("ringside_shadows_open", "Shadows under way.", |route| {
+            route.tally.allowance.open()
+        }),
+        (
+            "ringside_shadow_tokens",
+            "Tokens that shadows took in the last hour that had one.",
+            |route| route.tally.allowance.tokens(),
+        ),
+        (
+            "ringside_shadow_tokens_limit",
+            "Tokens that shadows may take in an hour.",
+            |route| route.tokens_max,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.metric(name, "gauge", help);
+        for (model, route) in &routes {
+            page.sample(name, &[(MODEL, model.as_str())], float(value(route)));
+        }
+    }
+    let name = "ringside_shadows_open_limit";
+    gauge(
+        page,
+        name,
+        "Shadows that may be under way, of each model.",
+        OPEN_MAX,
+    );
+}
