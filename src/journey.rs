@@ -23,6 +23,7 @@ mod offpath;
 mod patience;
 mod relaying;
 mod reply;
+mod ruling;
 mod select;
 mod serving;
 mod shadow;
@@ -148,6 +149,7 @@ async fn chat(
     let (mut chat, body, models, steer) = intent.into_parts();
     trip.stream = chat.stream;
     let route = *models.first().ok_or_else(failure::no_target)?;
+    trip.rule = steer.rule.map(|rule| rule.name);
     if let Some(chosen) = &steer.arm {
         chosen.remember(core, trip);
     }

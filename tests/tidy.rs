@@ -235,6 +235,7 @@ fn every_provider_and_policy_is_in_its_list() {
         "asked",
         "budget",
         "canary",
+        "conditional",
         "demand",
         "experiment",
         "fleet",

@@ -94,6 +94,8 @@ pub const WEIGHT: Bounds<u32> = bounds("WEIGHT", 1, 1_000_000);
 /// Priority of a target.
 pub const PRIORITY: Bounds<u32> = bounds("PRIORITY", 0, 1000);
 
+/// Rules of one model.
+pub const RULES: Bounds<usize> = bounds("RULES", 1, 32);
 /// Arms of one experiment; each has metrics of its own.
 pub const ARMS: Bounds<usize> = bounds("ARMS", 2, 8);
 /// Names of targets of one arm.

@@ -14,6 +14,7 @@ use super::model::{Abilities, Key, Model, Place, Provider, Target};
 use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
 use super::references::{Pem, References};
+use super::rules::{self, KeyNames};
 use super::{defaults, limits, shadow, values};
 
 /// The provider name that means the embedding model in this process.
@@ -186,13 +187,14 @@ pub(super) fn models(
 ) -> Vec<ModelEntry> {
     let mut once = Once::new();
     let mut local = false;
+    let keys = KeyNames::peek(root);
     let sections = root.sections("models", &limits::MODELS);
     let mut models = Vec::new();
     let mut named = Vec::new();
     for mut section in sections {
         let written = section.item("name").and_then(|item| item.text().ok());
         let name = written.unwrap_or_default().to_owned();
-        let model = model(section, &mut once, &mut named, known, providers);
+        let model = model(section, &mut once, &mut named, known, providers, &keys);
         local |= model.as_ref().is_some_and(|model| {
             model
                 .targets
@@ -231,6 +233,7 @@ fn model<'a>(
     named: &mut Named<'a>,
     known: &KnownNames<'_>,
     providers: &[String],
+    keys: &KeyNames,
 ) -> Option<Model> {
     let name = section.require(
         "name",
@@ -264,6 +267,13 @@ fn model<'a>(
     let called = experiment::called(whole, providers);
     let experiment = experiment::read(section.section("experiment"), &called);
     let shadow = shadow::read(section.section("shadow"), own_name, providers);
+    let refers_to = rules::Known {
+        called: &called,
+        experiment: experiment.as_ref(),
+        policies: known.policies,
+        keys,
+    };
+    let rules = rules::read(&mut section, &refers_to);
     section.finish();
     Some(Model {
         name: name?,
@@ -272,6 +282,7 @@ fn model<'a>(
         failover,
         experiment,
         shadow,
+        rules,
     })
 }
 

@@ -15,6 +15,7 @@ pub mod prices;
 mod problem;
 mod reader;
 mod references;
+pub mod rules;
 pub mod shadow;
 mod values;
 

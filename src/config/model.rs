@@ -4,6 +4,7 @@
 
 use super::experiment::Experiment;
 use super::prices::{Price, PriceFile};
+use super::rules::Rule;
 use super::shadow::Shadow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -284,6 +285,8 @@ pub struct Model {
     pub experiment: Option<Experiment>,
     /// Another target that a share of its requests is sent to as well.
     pub shadow: Option<Shadow>,
+    /// Which requests go where.
+    pub rules: Vec<Rule>,
 }
 
 /// The keys of `[[models]]` about slow and failing targets.

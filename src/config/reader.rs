@@ -194,6 +194,20 @@ impl<'a> Item<'a> {
         Ok(array.iter().enumerate().map(item).collect())
     }
 
+    /// The value of `key`, if this is a section that has it; nothing is reported.
+    pub fn field(&self, key: &str) -> Option<Item<'a>> {
+        let DeValue::Table(table) = self.value else {
+            return None;
+        };
+        let value = table.get(key)?;
+        Some(Item {
+            path: format!("{}.{key}", self.path),
+            at: value.span().start,
+            value: value.get_ref(),
+            report: self.report,
+        })
+    }
+
     /// True when the value is a list.
     pub fn is_list(&self) -> bool {
         matches!(self.value, DeValue::Array(_))

@@ -455,7 +455,7 @@ fn asking<'s>(
         site,
         plan,
         hold: route.failover.stream_hold,
-        measures_rate: plan.steer.policy.unwrap_or(route.policy).reads_rates(),
+        measures_rate: plan.steer.policy_of(route).reads_rates(),
     })
 }
 

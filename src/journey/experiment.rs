@@ -197,6 +197,18 @@ impl ExperimentRoute {
         })
     }
 
+    /// The arm in this place, chosen by a rule; `None` if it takes nobody, or cannot take the request.
+    #[must_use]
+    pub fn arm(&self, at: usize, excluded: u32) -> Option<Chosen<'_>> {
+        let arm = self.arms.get(at)?;
+        let is_on = !self.rollbacks.is_off(at) && arm.members & !excluded != 0;
+        is_on.then_some(Chosen {
+            experiment: self,
+            arm,
+            is_fair: false,
+        })
+    }
+
     /// Targets of arms that are off and of no other, a bit each.
     fn benched(&self) -> u32 {
         let off = self.rollbacks.off.load(Ordering::Relaxed);

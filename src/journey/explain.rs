@@ -135,12 +135,26 @@ fn model(
     let selection = steer.select(route);
     let candidates = candidates(route, &selection, draw, fleet, now_us);
     let routed = steer.order(route, &selection, draw, fleet, now_us);
+    let ruled = steer.rule_of(route);
+    let policy_from = match (steer.policy, ruled.and_then(|rule| rule.policy)) {
+        (Some(_), _) => "request",
+        (None, Some(_)) => "rule",
+        (None, None) => "model",
+    };
+    let looked = steer
+        .looked
+        .iter()
+        .filter(|_| steer.ruled == Some(route.name));
+    let rules: Vec<Value> = looked
+        .map(|(name, unmet)| json!({ "rule": name.text().to_string(), "unmet": unmet }))
+        .collect();
     let label = |at: &usize| route.traits.get(*at).map(|traits| traits.label.clone());
     json!({
         "model": route.name.text().to_string(),
         "arm": steer.arm_of(route).map(|chosen| chosen.arm.label.text().to_string()),
         "policy": selection.policy.name(),
-        "policy_from": if steer.policy.is_some() { "request" } else { "model" },
+        "policy_from": policy_from,
+        "rules": rules,
         "candidates": candidates,
         "order": routed.order.iter().filter_map(label).collect::<Vec<_>>(),
         "last_resort": routed.is_last_resort,
@@ -183,12 +197,6 @@ fn candidates(
 #[must_use]
 pub fn readable(told: &Value) -> String {
     let mut out = String::new();
-    let text = |value: &Value| match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let request = &told["request"];
     if !request.is_null() {
         let _ = writeln!(
@@ -202,7 +210,7 @@ pub fn readable(told: &Value) -> String {
             text(&request["json_schema"]),
         );
     }
-    for model in each(&told["models"]) {
+    for model in &each(&told["models"]) {
         let arm = match &model["arm"] {
             Value::Null => String::new(),
             arm => format!(", arm {}", text(arm)),
@@ -212,31 +220,15 @@ pub fn readable(told: &Value) -> String {
             out,
             "\nmodel {name}: policy {policy} (from the {from}){arm}"
         );
-        let order: Vec<String> = each(&model["order"]).iter().map(&text).collect();
-        for one in each(&model["candidates"]) {
-            let place = order
-                .iter()
-                .position(|label| *label == text(&one["target"]));
-            let place = place.map_or("-".to_owned(), |at| (at + 1).to_string());
-            let excluded = match &one["excluded"] {
-                Value::Null => String::new(),
-                why => format!("  excluded: {}", text(why)),
+        for one in each(&model["rules"]) {
+            let outcome = match &one["unmet"] {
+                Value::Null => "applies".to_owned(),
+                why => format!("does not apply: {}", text(why)),
             };
-            let _ = writeln!(
-                out,
-                "  {place:>2}  {:32} {} {}  priority {} weight {} score {} under way {} expected {} us, {} tokens/s, {} nano-dollars{excluded}",
-                text(&one["target"]),
-                text(&one["phase"]),
-                text(&one["standing"]),
-                text(&one["priority"]),
-                text(&one["weight"]),
-                text(&one["score"]),
-                text(&one["outstanding"]),
-                text(&one["expected_us"]),
-                text(&one["tokens_per_s"]),
-                text(&one["cost_nanousd"]),
-            );
+            let _ = writeln!(out, "  rule {} {outcome}", text(&one["rule"]));
         }
+        let order: Vec<String> = each(&model["order"]).iter().map(text).collect();
+        write_candidates(model, &order, &mut out);
     }
     if !told["refused"].is_null() {
         let refused = &told["refused"];
@@ -249,4 +241,44 @@ pub fn readable(told: &Value) -> String {
         );
     }
     out
+}
+
+/// The candidates of one model, a line each, with their places in `order`.
+fn write_candidates(model: &Value, order: &[String], out: &mut String) {
+    for one in each(&model["candidates"]) {
+        let place = order
+            .iter()
+            .position(|label| *label == text(&one["target"]));
+        let place = place.map_or("-".to_owned(), |at| (at + 1).to_string());
+        let excluded = match &one["excluded"] {
+            Value::Null => String::new(),
+            why => format!("  excluded: {}", text(why)),
+        };
+        let _ = writeln!(
+            out,
+            "  {place:>2}  {:32} {} {}  priority {} weight {} score {} under way {} expected {} us, {} tokens/s, {} nano-dollars{excluded}",
+            text(&one["target"]),
+            text(&one["phase"]),
+            text(&one["standing"]),
+            text(&one["priority"]),
+            text(&one["weight"]),
+            text(&one["score"]),
+            text(&one["outstanding"]),
+            text(&one["expected_us"]),
+            text(&one["tokens_per_s"]),
+            text(&one["cost_nanousd"]),
+        );
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn each(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
 }

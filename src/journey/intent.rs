@@ -1,6 +1,7 @@
 //! What a chat request asks for: which models in which order, by which policy, and what their targets
 //! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
 
+use super::ruling::Asking;
 use super::select::Steer;
 use super::snapshot::{ModelRoute, Snapshot};
 use crate::admission::Grant;
@@ -99,11 +100,17 @@ impl<'s, 'b> Source<'s, 'b> {
             body = Cow::Owned(cut);
         }
         self.follow_header(&models, &mut steer)?;
+        if !route.rules.is_empty() {
+            self.rule(route, &mut steer, scratch);
+        }
         if let Some(experiment) = &route.experiment
             && !steer.names_targets()
         {
             let excluded = steer.select(route).excluded;
-            steer.arm = experiment.choose(&self.head.headers, self.grant.key, excluded);
+            let ruled = steer.rule.and_then(|rule| rule.arm);
+            let ruled = ruled.and_then(|at| experiment.arm(at, excluded));
+            let drawn = || experiment.choose(&self.head.headers, self.grant.key, excluded);
+            steer.arm = ruled.or_else(drawn);
         }
         *seen = Some(route.name);
         Ok(Intent {
@@ -112,6 +119,15 @@ impl<'s, 'b> Source<'s, 'b> {
             models,
             steer,
         })
+    }
+
+    /// Finds the rule that applies.
+    fn rule(&self, route: &'s ModelRoute, steer: &mut Steer<'s>, scratch: &mut Scratch) {
+        let (rules, headers) = (&route.rules, &self.head.headers);
+        let asking = Asking::new(rules, headers, self.grant, steer, self.body, scratch);
+        let (at, looked) = asking.first_of(rules);
+        steer.rule = at.and_then(|at| rules.get(at));
+        (steer.looked, steer.ruled) = (looked, Some(route.name));
     }
 
     fn read_body(&self, body: &[u8], scratch: &mut Scratch) -> Result<ChatRequest, Fault> {

@@ -49,9 +49,11 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Clie
     if let Some(target) = trip.target {
         encode::header(out, "x-ringside-target", target.text().as_bytes());
     }
-    if let Some(arm) = &trip.arm {
-        let text = format!("arm={}", arm.label.text());
-        encode::header(out, "x-ringside-route", text.as_bytes());
+    if trip.arm.is_some() || trip.rule.is_some() {
+        let rule = trip.rule.map(|rule| format!("rule={}", rule.text()));
+        let arm = trip.arm.map(|arm| format!("arm={}", arm.label.text()));
+        let parts: Vec<String> = rule.into_iter().chain(arm).collect();
+        encode::header(out, "x-ringside-route", parts.join("; ").as_bytes());
     }
     encode::header_u64(out, "x-ringside-attempts", u64::from(trip.attempts));
     if let Some(nanousd) = trip.bill.paid_nanousd() {

@@ -2,6 +2,7 @@
 //! the same way through here.
 
 use super::experiment::Chosen;
+use super::ruling::{Looked, RuleRoute};
 use super::snapshot::{ModelRoute, Snapshot};
 use super::trip::Trip;
 use crate::accounting::prices::PriceBook;
@@ -14,6 +15,7 @@ use crate::routing::demand::{Demand, Exclusion, exclusion};
 use crate::routing::fleet::{Asked, Fleet, Route};
 use crate::routing::measure::Series;
 use crate::routing::{RoutingPolicy, TARGETS_MAX};
+use crate::telemetry::Name;
 use arrayvec::ArrayVec;
 use std::fmt::Write;
 
@@ -32,6 +34,12 @@ pub struct Steer<'s> {
     pub prices: &'s PriceBook,
     /// The arm of the first model's experiment that the request belongs to.
     pub arm: Option<Chosen<'s>>,
+    /// The rule of the first model that applies.
+    pub rule: Option<&'s RuleRoute>,
+    /// The rules that were looked at.
+    pub looked: Vec<Looked>,
+    /// The first model; rules are its own.
+    pub ruled: Option<Name>,
 }
 
 /// What a request is ordered by.
@@ -115,6 +123,9 @@ impl<'s> Steer<'s> {
             },
             prices: &snapshot.prices,
             arm: None,
+            rule: None,
+            looked: Vec::new(),
+            ruled: None,
         })
     }
 
@@ -134,6 +145,9 @@ impl<'s> Steer<'s> {
                 *one = one.filter(|why| *why != Exclusion::Context);
             }
         }
+        if let Some(rule) = self.rule_of(route) {
+            rule.exclude(&mut exclusions);
+        }
         if let Some(experiment) = &route.experiment
             && !self.names_targets()
         {
@@ -141,7 +155,7 @@ impl<'s> Steer<'s> {
         }
         let bits = exclusions.iter().enumerate();
         let excluded = bits.fold(0, |bits, (at, one)| bits | u32::from(one.is_some()) << at);
-        let policy = self.policy.unwrap_or(route.policy);
+        let policy = self.policy_of(route);
         let mut costs_nanousd = ArrayVec::new();
         if policy.reads_costs() {
             let targets = route.targets.iter().take(TARGETS_MAX);
@@ -216,6 +230,19 @@ impl<'s> Steer<'s> {
         !self.demand.only.is_empty() || !self.demand.first.is_empty()
     }
 
+    /// The rule, if it is one of this model.
+    #[must_use]
+    pub fn rule_of(&self, route: &ModelRoute) -> Option<&'s RuleRoute> {
+        self.rule.filter(|_| self.ruled == Some(route.name))
+    }
+
+    /// The policy for a model's targets: the caller's, the rule's, or the model's.
+    #[must_use]
+    pub fn policy_of(&self, route: &ModelRoute) -> &'static dyn RoutingPolicy {
+        let rules = || self.rule_of(route)?.policy;
+        self.policy.or_else(rules).unwrap_or(route.policy)
+    }
+
     /// The arm, if it is one of this model.
     #[must_use]
     pub fn arm_of(&self, route: &ModelRoute) -> Option<&Chosen<'s>> {
@@ -235,10 +262,11 @@ impl<'s> Steer<'s> {
     }
 
     /// The part of a model's identity that the limits of caller and key change: which answers they
-    /// accept, and the arm. Zero when they accept any.
+    /// accept, the rule and the arm. Zero when they accept any.
     #[must_use]
     pub fn identity(&self) -> u64 {
-        let arm = self.arm.as_ref().map_or(0, Chosen::identity);
+        let rule = self.rule.map_or(0, |rule| rule.identity);
+        let arm = rule ^ self.arm.as_ref().map_or(0, Chosen::identity);
         let demand = &self.demand;
         // A key's own limits count too: keys of a team may share answers.
         let lists: [&[String]; 6] = [

@@ -3,6 +3,7 @@
 use super::experiment::{ExperimentRoute, Rollbacks};
 use super::mirror::{MirrorRoute, Tally};
 use super::offpath;
+use super::ruling::RuleRoute;
 use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
 use crate::config::experiment::Experiment;
@@ -63,6 +64,8 @@ pub struct ModelRoute {
     pub failover: Failover,
     /// Arms that share its requests.
     pub experiment: Option<ExperimentRoute>,
+    /// Which of them go where; the first that applies.
+    pub rules: Vec<RuleRoute>,
     /// Another target that a share of them is sent to as well.
     pub mirror: Option<MirrorRoute>,
 }
@@ -316,6 +319,11 @@ fn model_route(
     let mirror = mirror_route(model, config, sites, registry)?;
     Ok(ModelRoute {
         mirror,
+        rules: model
+            .rules
+            .iter()
+            .map(|rule| RuleRoute::new(&model.name, rule))
+            .collect(),
         name: Name::new(&model.name),
         identity: xxh3_64(identity.as_bytes()),
         policy: policy(&model.policy)

@@ -54,6 +54,8 @@ pub struct Trip {
     pub target: Option<Name>,
     /// How targets of the first model tried were chosen.
     pub route: Option<RouteNote>,
+    /// The rule of its model that applies.
+    pub rule: Option<Name>,
     /// The arm of an experiment that it belongs to.
     pub arm: Option<TripArm>,
     /// Cache outcome.
@@ -126,6 +128,7 @@ impl Trip {
             model: None,
             target: None,
             route: None,
+            rule: None,
             arm: None,
             cache: "bypass",
             cache_why: None,
@@ -239,6 +242,7 @@ impl Trip {
             model: self.model,
             target: self.target,
             route: self.route,
+            rule: self.rule,
             arm: self.arm.map(|arm| arm.label),
             status: self.status,
             stream: self.stream,

@@ -70,6 +70,8 @@ pub enum Exclusion {
     NotNamed,
     /// The request ignores it.
     Ignored,
+    /// A rule of the model names others.
+    Rule,
     /// It belongs to another arm of the experiment.
     OtherArm,
     /// It belongs to a canary that was rolled back.
@@ -97,6 +99,7 @@ impl Exclusion {
         match self {
             Self::NotNamed => "not-named",
             Self::Ignored => "ignored",
+            Self::Rule => "rule",
             Self::OtherArm => "arm",
             Self::RolledBack => "rolled-back",
             Self::Region => "region",

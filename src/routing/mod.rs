@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod budget;
 pub mod canary;
 mod cheapest;
+pub mod conditional;
 pub mod demand;
 pub mod experiment;
 pub mod fleet;

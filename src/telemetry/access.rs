@@ -23,6 +23,8 @@ pub struct AccessRecord {
     pub target: Option<Name>,
     /// How it was chosen; `None` when no provider was to be asked.
     pub route: Option<RouteNote>,
+    /// Rule of the model that applied.
+    pub rule: Option<Name>,
     /// Arm of an experiment, as `experiment/arm`.
     pub arm: Option<Name>,
     /// Status sent to the client.
@@ -101,6 +103,7 @@ impl AccessRecord {
             "model": name(self.model),
             "target": name(self.target),
             "route": self.route.map(RouteNote::to_json),
+            "rule": name(self.rule),
             "arm": name(self.arm),
             "status": self.status,
             "stream": self.stream,

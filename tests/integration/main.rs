@@ -7,6 +7,7 @@ mod bad_input;
 mod cache;
 mod cancel_safety;
 mod coalescing;
+mod conditional;
 mod control_plane;
 mod credentials;
 mod drain;
