@@ -187,8 +187,8 @@ pub(super) fn models(
 ) -> Vec<ModelEntry> {
     let mut once = Once::new();
     let mut local = false;
-    let keys = KeyNames::peek(root);
     let sections = root.sections("models", &limits::MODELS);
+    let keys = KeyNames::peek(root);
     let mut models = Vec::new();
     let mut named = Vec::new();
     for mut section in sections {

@@ -23,7 +23,7 @@ pub struct Rule {
 }
 
 /// `when`: all that is said must hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct When {
     /// Header names in small letters, with the value or `*`.
     pub headers: Vec<(String, String)>,

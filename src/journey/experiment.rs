@@ -79,6 +79,16 @@ pub struct Rollback {
 }
 
 impl Rollbacks {
+    /// Those of an experiment that comes in the place of another: what is known of that one is not held
+    /// against it.
+    #[must_use]
+    pub fn after(earlier: &Self) -> Self {
+        Self {
+            resets: AtomicU32::new(earlier.resets() + 1),
+            ..Self::default()
+        }
+    }
+
     /// Whether the arm in this place takes nobody.
     #[must_use]
     pub fn is_off(&self, at: usize) -> bool {

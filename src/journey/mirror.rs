@@ -7,6 +7,7 @@ use super::attempt::PassedHeaders;
 use super::core::{Core, InForce};
 use super::inflow::StreamEnd;
 use super::offpath::{self, Again};
+use super::ruling::RuleRoute;
 use super::shadow::Sampled;
 use super::snapshot::{Site, TargetRoute};
 use super::trip::Trip;
@@ -243,7 +244,9 @@ fn may_see(route: &MirrorRoute, asked: &Sampled<'_>) -> bool {
         return false;
     };
     let fits = exclusion(&route.traits, &asked.steer.demand).is_none();
-    asked.may_repeat && fits && offpath::is_read(asked.face, site)
+    // A rule may be there to keep data where it is.
+    let is_ruled_out = asked.steer.rule.is_some_and(RuleRoute::names_targets);
+    asked.may_repeat && fits && !is_ruled_out && offpath::is_read(asked.face, site)
 }
 
 /// Where there is no workshop, or it has no room, only what is the same is known to be.

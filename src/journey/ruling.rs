@@ -4,9 +4,9 @@
 use super::select::Steer;
 use crate::admission::Grant;
 use crate::api::json::Scratch;
-use crate::config::rules::Rule;
+use crate::config::rules::{Rule, When};
 use crate::http::head::Headers;
-use crate::routing::conditional::{Conditions, Known, unmet};
+use crate::routing::conditional::{Known, unmet};
 use crate::routing::demand::Exclusion;
 use crate::routing::experiment::bit;
 use crate::routing::{RoutingPolicy, policy};
@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct RuleRoute {
     /// Its name.
     pub name: Name,
-    conditions: Conditions,
+    conditions: When,
     /// Targets that may be asked, a bit each; `None` = all.
     targets: Option<u32>,
     /// Place of the arm.
@@ -35,7 +35,6 @@ impl RuleRoute {
     /// Makes a rule of `model` ready.
     #[must_use]
     pub fn new(model: &str, rule: &Rule) -> Self {
-        let when = &rule.when;
         let bits = |targets: &Vec<usize>| {
             let places = targets.iter().filter_map(|at| u32::try_from(*at).ok());
             places.fold(0, |bits, at| bits | 1_u32.checked_shl(at).unwrap_or(0))
@@ -44,24 +43,18 @@ impl RuleRoute {
         let form = format!("{model}\0{}\0{targets:?}", rule.name);
         Self {
             name: Name::new(&rule.name),
-            conditions: Conditions {
-                headers: when.headers.clone(),
-                metadata: when.metadata.clone(),
-                keys: when.keys.clone(),
-                teams: when.teams.clone(),
-                regions: when.regions.clone(),
-                prompt_tokens_min: when.prompt_tokens_min,
-                prompt_tokens_max: when.prompt_tokens_max,
-                tools: when.tools,
-                images: when.images,
-                schema: when.schema,
-                stream: when.stream,
-            },
+            conditions: rule.when.clone(),
             targets,
             arm: rule.arm,
             policy: rule.policy.as_deref().and_then(policy),
             identity: targets.map_or(0, |_| xxh3_64(form.as_bytes())),
         }
+    }
+
+    /// No target beside those it names may see the request.
+    #[must_use]
+    pub fn names_targets(&self) -> bool {
+        self.targets.is_some()
     }
 
     /// Leaves out the targets that it does not name.

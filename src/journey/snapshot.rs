@@ -218,8 +218,11 @@ impl Registry {
 
     /// An experiment; what was rolled back stays so while it is the same.
     fn experiment(&mut self, model: &str, one: &Experiment) -> ExperimentRoute {
-        let known = self.rollbacks.get(model).filter(|known| known.0 == *one);
-        let rollbacks = known.map(|known| Arc::clone(&known.1)).unwrap_or_default();
+        let rollbacks = match self.rollbacks.get(model) {
+            Some((same, rollbacks)) if same == one => Arc::clone(rollbacks),
+            Some((_, earlier)) => Arc::new(Rollbacks::after(earlier)),
+            None => Arc::default(),
+        };
         let kept = (one.clone(), Arc::clone(&rollbacks));
         self.rollbacks.insert(model.to_owned(), kept);
         ExperimentRoute::new(model, one, rollbacks, |name| self.model(name))

@@ -1,32 +1,7 @@
 //! `conditional` rules of a model: the first whose conditions a request meets says which of the targets may
 //! be asked, which arm it is in, and by which policy. Pure; what a request is, is handed in.
 
-/// What a request must be for a rule to apply: everything that is said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Conditions {
-    /// Headers, names in small letters, each with the value it must have; `*` = any.
-    pub headers: Vec<(String, String)>,
-    /// Fields of the body's `metadata`, likewise.
-    pub metadata: Vec<(String, String)>,
-    /// One of these virtual keys; empty = any.
-    pub keys: Vec<String>,
-    /// One of these teams; empty = any.
-    pub teams: Vec<String>,
-    /// Only these regions are allowed to it, by its key or by itself; empty = any.
-    pub regions: Vec<String>,
-    /// Estimated tokens of its prompt, at least.
-    pub prompt_tokens_min: Option<u64>,
-    /// At most.
-    pub prompt_tokens_max: Option<u64>,
-    /// It offers tools.
-    pub tools: Option<bool>,
-    /// It holds images.
-    pub images: Option<bool>,
-    /// It wants an answer by a JSON schema.
-    pub schema: Option<bool>,
-    /// It wants a stream.
-    pub stream: Option<bool>,
-}
+use crate::config::rules::When;
 
 /// What is known of a request.
 pub trait Known {
@@ -48,7 +23,7 @@ pub trait Known {
 
 /// The first condition that `request` does not meet; `None` if the rule applies.
 #[must_use]
-pub fn unmet(conditions: &Conditions, request: &impl Known) -> Option<&'static str> {
+pub fn unmet(conditions: &When, request: &impl Known) -> Option<&'static str> {
     let is = |wanted: &[String], seen: Option<&str>| {
         wanted.is_empty() || seen.is_some_and(|seen| wanted.iter().any(|one| one == seen))
     };
@@ -148,7 +123,7 @@ mod tests {
         };
         let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
-        type Change<'c> = &'c dyn Fn(&mut Conditions);
+        type Change<'c> = &'c dyn Fn(&mut When);
         let cases: [(Change<'_>, Option<&str>); 18] = [
             (&|_| {}, None),
             (&|one| one.keys = list(&["other", "checkout"]), None),
@@ -176,7 +151,7 @@ mod tests {
             (&|one| one.regions = list(&["us"]), Some("regions")),
         ];
         for (change, wanted) in cases {
-            let mut conditions = Conditions::default();
+            let mut conditions = When::default();
             change(&mut conditions);
             assert_eq!(unmet(&conditions, &request), wanted, "{conditions:?}");
         }
@@ -185,9 +160,9 @@ mod tests {
             regions: Vec::new(),
             ..request
         };
-        let conditions = Conditions {
+        let conditions = When {
             regions: list(&["eu"]),
-            ..Conditions::default()
+            ..When::default()
         };
         assert_eq!(unmet(&conditions, &free), Some("regions"));
     }

@@ -19,7 +19,7 @@ fn config(ups: &[Upstream; 3], more: &str) -> String {
         "{}{}{}{}experiment = {{ name = \"e\", arms = [{{ name = \"x\", targets = [\"a\", \"b\"] }}, {{ name = \"y\", targets = [\"c\"], weight = 0 }}] }}\n\
          rules = [\n\
          {{ name = \"tools\", when = {{ tools = true }}, targets = [\"b\"] }},\n\
-         {{ name = \"team\", when = {{ teams = [\"payments\"], headers = [\"x-tier: gold\"] }}, targets = [\"c\", \"b\"], policy = \"cheapest\" }},\n\
+         {{ name = \"team\", when = {{ teams = [\"payments\"], headers = [\"x-tier: gold\"] }}, targets = [\"a\", \"b\"], policy = \"cheapest\" }},\n\
          {{ name = \"app\", when = {{ metadata = [\"app: search\"], stream = false }}, arm = \"y\" }},\n\
          {{ name = \"long\", when = {{ prompt_tokens_min = 1000 }}, targets = [\"b\"] }},\n\
          {{ name = \"eu\", when = {{ regions = [\"eu\"] }}, targets = [\"b\"] }},\n\
@@ -57,7 +57,7 @@ fn the_first_rule_that_applies_decides() {
                 "b",
                 "rule=tools; arm=e/x",
             ),
-            // By price, though it comes second in the list.
+            // By price, though it comes second among the targets.
             (
                 "one",
                 &[("x-tier", "gold")],
@@ -113,7 +113,7 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
         let headers = [
             ("authorization", "Bearer one"),
             ("x-tier", "gold"),
-            ("x-ringside-route", "a"),
+            ("x-ringside-route", "c"),
         ];
         let refused = gateway
             .connect()
@@ -123,7 +123,7 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
             (400, "no_target_fits")
         );
         let told = refused.error().1;
-        assert!(told.contains("a/m-at-a (rule)"), "{told}");
+        assert!(told.contains("c/m-at-c (rule)"), "{told}");
         let question = json!({"key": "one", "headers": {"x-tier": "gold"}, "body": ask("q")});
         let told = Client::connect(&gateway.admin)
             .post("/explain", &[], &question)
@@ -135,7 +135,7 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
             (&model["policy"], &model["policy_from"]),
             (&"cheapest".into(), &"rule".into())
         );
-        assert_eq!(model["candidates"][0]["excluded"], "rule");
-        assert_eq!(model["order"], json!(["b/m-at-b", "c/m-at-c"]));
+        assert_eq!(model["candidates"][2]["excluded"], "rule");
+        assert_eq!(model["order"], json!(["b/m-at-b", "a/m-at-a"]));
     });
 }

@@ -310,6 +310,8 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
         gateway.rewrite_config(&text.replacen("weight = 50", "weight = 60", 1));
         gateway.signal(nix::sys::signal::Signal::SIGHUP);
         gateway.wait_for_metric("ringside_config_generation", 3.0);
+        // What is known of the one before is not held against it, however often the watch looks.
+        std::thread::sleep(std::time::Duration::from_millis(2500));
         assert_eq!(
             arm_metric(&gateway, "ringside_arm_rolled_back", "b", ""),
             0.0
