@@ -42,6 +42,7 @@ use self::inflow::Inflow;
 use self::intent::{Source, find_model};
 use self::mirror::Mirror;
 use self::patience::Patience;
+use self::select::Steer;
 use self::shadow::Sampled;
 use self::sharing::Boarded;
 use self::snapshot::{ModelRoute, Snapshot};
@@ -149,10 +150,7 @@ async fn chat(
     let (mut chat, body, models, steer) = intent.into_parts();
     trip.stream = chat.stream;
     let route = *models.first().ok_or_else(failure::no_target)?;
-    trip.rule = steer.rule.map(|rule| rule.name);
-    if let Some(chosen) = &steer.arm {
-        chosen.remember(core, trip);
-    }
+    note_choice(core, &steer, trip);
     let identity = route.identity ^ steer.identity();
     let stale_for = route.failover.stale_if_error;
     cache.set_key(
@@ -196,6 +194,14 @@ async fn chat(
         steer,
     };
     go_upstream(core, &models, &plan, &chat, cache, client, trip).await
+}
+
+/// Notes the rule that applies and the arm, so that they are told and the answer can be rated.
+fn note_choice(core: &Core, steer: &Steer<'_>, trip: &mut Trip) {
+    trip.rule = steer.rule.map(|rule| rule.name);
+    if let Some(chosen) = &steer.arm {
+        chosen.remember(core, trip);
+    }
 }
 
 /// Shares the same request's call in flight, or routes, exchanges and relays.
