@@ -250,6 +250,7 @@ fn every_provider_and_policy_is_in_its_list() {
         "simulation_tests",
         "tier",
         "tail",
+        "target",
         "view",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -31,6 +31,7 @@ mod simulation;
 mod simulation_tests;
 mod sticky;
 pub mod tail;
+mod target;
 mod throughput;
 mod tier;
 pub mod view;
