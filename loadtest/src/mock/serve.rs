@@ -252,7 +252,7 @@ impl Server {
         let waits = if behaviour.hang {
             Duration::from_secs(3600)
         } else {
-            turn.extra + state.latency(&behaviour, turn.number)
+            turn.extra + state.latency(&behaviour, turn.number).mul_f64(turn.slower)
         };
         Ok((behaviour, waits))
     }
@@ -264,9 +264,9 @@ impl Server {
                 .with_document(request.body, read)
                 .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?;
             let (behaviour, waits) = self.plan(&turn, &read, &request.head.headers)?;
-            Ok((read, behaviour, waits, turn.number))
+            Ok((read, behaviour, waits, turn))
         });
-        let (mut read, behaviour, waits, number) = match outcome {
+        let (mut read, behaviour, waits, turn) = match outcome {
             Ok(all) => all,
             Err(fault) => return self.reject(&fault, client).await,
         };
@@ -289,7 +289,7 @@ impl Server {
         if behaviour.status != 200 || behaviour.html {
             fail(client, &behaviour, asked.is_messages).await;
         } else if read.stream {
-            self.stream(&asked, &behaviour, number, client).await;
+            self.stream(&asked, &behaviour, turn.number, client).await;
         } else {
             answer_whole(&asked, &behaviour, client).await;
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The names that can be set beside those of [`behaviour::NAMES`].
-pub const NAMES: &str = "fail-rate=SHARE or FROM..TO/TIME, fail-as='NAME=VALUE …', quota=N/TIME|none (each key), key-quota=KEY:N/TIME, slow-start=EXTRA/TIME, stall=AT/LENGTH[/EVERY]";
+pub const NAMES: &str = "fail-rate=SHARE or FROM..TO/TIME, fail-as='NAME=VALUE …', quota=N/TIME|none (each key), key-quota=KEY:N/TIME, slow-start=EXTRA/TIME, crowd=REQUESTS/POWER, stall=AT/LENGTH[/EVERY]";
 
 /// A share that moves from one value to another, then stays.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +67,26 @@ impl Stall {
     }
 }
 
+/// Slower with more requests under way than it has room for: at a power of 1 it gives as many answers in a
+/// second as before, above that fewer, as a server that runs out of memory does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Crowd {
+    /// Requests under way that do not slow each other.
+    pub requests: u32,
+    /// Power of the number of times that more are under way.
+    pub power: f64,
+}
+
+impl Crowd {
+    /// How many times as long a request takes that finds so many under way, itself included.
+    #[must_use]
+    pub fn slower(&self, under_way: u32) -> f64 {
+        (f64::from(under_way) / f64::from(self.requests))
+            .max(1.0)
+            .powf(self.power)
+    }
+}
+
 /// Everything that can be set, and changed at run time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -84,6 +104,8 @@ pub struct Settings {
     pub slow_start: Option<(Duration, Duration)>,
     /// A pause.
     pub stall: Option<Stall>,
+    /// How it slows with what is under way.
+    pub crowd: Option<Crowd>,
 }
 
 impl Default for Settings {
@@ -100,6 +122,7 @@ impl Default for Settings {
             key_quotas: BTreeMap::new(),
             slow_start: None,
             stall: None,
+            crowd: None,
         }
     }
 }
@@ -129,6 +152,8 @@ impl Settings {
             }
             ("stall", "none") => self.stall = None,
             ("stall", _) => self.stall = Some(stall(value).ok_or_else(wrong)?),
+            ("crowd", "none") => self.crowd = None,
+            ("crowd", _) => self.crowd = Some(crowd(value).ok_or_else(wrong)?),
             _ if own => self.behaviour.set_own(name, value)?,
             _ => self.behaviour.set(name, value)?,
         }
@@ -178,6 +203,10 @@ impl Settings {
         json.insert("key-quotas".into(), serde_json::json!(keys));
         json.insert("slow-start".into(), slow.into());
         json.insert("stall".into(), stall.into());
+        let crowd = self
+            .crowd
+            .map_or_else(none, |crowd| format!("{}/{}", crowd.requests, crowd.power));
+        json.insert("crowd".into(), crowd.into());
         json.into()
     }
 }
@@ -215,6 +244,17 @@ fn stall(text: &str) -> Option<Stall> {
         _ => return None,
     };
     Some(Stall { at, length, every })
+}
+
+fn crowd(text: &str) -> Option<Crowd> {
+    let (requests, power) = text.split_once('/')?;
+    Some(Crowd {
+        requests: requests.parse().ok().filter(|requests| *requests > 0)?,
+        power: power
+            .parse()
+            .ok()
+            .filter(|power| (0.0..=8.0).contains(power))?,
+    })
 }
 
 /// `NAME=VALUE …`, each of which a [`Behaviour`] takes.
@@ -275,6 +315,7 @@ mod tests {
             ("key-quota", "sk:a:2/1s"),
             ("slow-start", "2s/10s"),
             ("stall", "1s/500ms"),
+            ("crowd", "8/1.5"),
             ("latency", "20ms"),
         ] {
             settings.set(name, value, false).unwrap();
@@ -285,6 +326,10 @@ mod tests {
         assert_eq!(json["fail-as"], "status=429 retry-after=2");
         assert_eq!(json["key-quotas"]["sk:a"], "2/1s");
         assert_eq!(json["latency"], "20ms");
+        assert_eq!(json["crowd"], "8/1.5");
+        assert_eq!(crowd("8/2").unwrap().slower(8), 1.0);
+        assert_eq!(crowd("8/2").unwrap().slower(16), 4.0);
+        assert_eq!(crowd("0/2"), None);
         assert!(settings.set("fail-as", "nope=1", true).is_err());
         assert!(settings.set("quota", "many", true).is_err());
     }

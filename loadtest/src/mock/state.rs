@@ -5,7 +5,9 @@ use super::script::Script;
 use super::settings::{Quota, Settings};
 use crate::random::mix;
 use ringside::runtime::clock;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Keys whose use is remembered; with more, all are forgotten and windows begin anew.
@@ -41,6 +43,26 @@ pub struct Turn {
     pub limited_for: Option<Duration>,
     /// It is one of the share that fails.
     pub fails: bool,
+    /// How many times as long it takes because of what else is under way.
+    pub slower: f64,
+    /// It is under way until this is dropped.
+    _place: Place,
+}
+
+/// A request under way.
+struct Place(Rc<Cell<u32>>);
+
+impl Place {
+    fn take(under_way: &Rc<Cell<u32>>) -> Self {
+        under_way.set(under_way.get() + 1);
+        Self(Rc::clone(under_way))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// Settings over time.
@@ -56,6 +78,7 @@ pub struct State {
     turns: u64,
     failures_due: f64,
     used: HashMap<String, (Instant, u64)>,
+    under_way: Rc<Cell<u32>>,
     /// Counts.
     pub stats: Stats,
 }
@@ -76,6 +99,7 @@ impl State {
             turns: 0,
             failures_due: 0.0,
             used: HashMap::new(),
+            under_way: Rc::default(),
             stats: Stats::default(),
         }
     }
@@ -142,7 +166,11 @@ impl State {
         let fails = limited_for.is_none() && self.fails_now(passed);
         self.stats.limited += u64::from(limited_for.is_some());
         self.stats.failed += u64::from(fails);
+        let place = Place::take(&self.under_way);
+        let crowd = self.now.crowd.as_ref();
         Turn {
+            slower: crowd.map_or(1.0, |crowd| crowd.slower(self.under_way.get())),
+            _place: place,
             number,
             extra,
             limited_for,
@@ -224,6 +252,17 @@ mod tests {
         assert_eq!(limited(&mut state, "b", 2), Some(10));
         assert_eq!(limited(&mut state, "a", 11), None);
         assert_eq!(state.stats.limited, 2);
+    }
+
+    #[test]
+    fn a_crowd_is_slower_until_it_has_gone() {
+        let mut state = state(&[("crowd", "2/1")], 0);
+        let now = clock::now();
+        let turns: Vec<Turn> = (0..4).map(|_| state.turn("", now)).collect();
+        let slower: Vec<f64> = turns.iter().map(|turn| turn.slower).collect();
+        assert_eq!(slower, [1.0, 1.0, 1.5, 2.0]);
+        drop(turns);
+        assert_eq!(state.turn("", now).slower, 1.0);
     }
 
     #[test]
