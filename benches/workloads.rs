@@ -214,6 +214,7 @@ fn routing() -> Vec<Workload> {
             priority: 1,
             weight: 1,
             keys: 2,
+            bounds: None,
         })
         .collect();
     let policy = policy("least-latency").unwrap();

@@ -20,7 +20,9 @@ mod intent;
 pub mod mirror;
 mod observing;
 mod offpath;
+mod passing;
 mod patience;
+mod queueing;
 mod relaying;
 mod reply;
 mod ruling;
@@ -192,6 +194,7 @@ async fn chat(
         may_hedge: may_repeat,
         fallbacks: find_fallbacks(snapshot, route, grant),
         steer,
+        priority: grant.priority,
     };
     go_upstream(core, &models, &plan, &chat, cache, client, trip).await
 }

@@ -243,7 +243,10 @@ fn every_provider_and_policy_is_in_its_list() {
         "health",
         "hedge",
         "lanes",
+        "limiter",
         "measure",
+        "overload_tests",
+        "places",
         "rate",
         "retry_after",
         "simulation",
@@ -252,6 +255,7 @@ fn every_provider_and_policy_is_in_its_list() {
         "tail",
         "target",
         "view",
+        "waiting",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (folder, list) in listed {

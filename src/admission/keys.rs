@@ -1,6 +1,8 @@
 //! Virtual keys: found by the digest of what the caller presents; no secret is kept.
 
-use crate::config::model::{Key, TenantScope};
+use crate::config::admission::KeyPriority;
+use crate::config::cache::TenantScope;
+use crate::config::model::Key;
 use crate::error::Fault;
 use crate::telemetry::Name;
 use std::collections::{HashMap, HashSet};
@@ -29,6 +31,7 @@ struct Entry {
     models: Option<HashSet<String>>,
     regions: Vec<String>,
     tags: Vec<String>,
+    priority: KeyPriority,
 }
 
 /// Leave to make one request.
@@ -44,6 +47,8 @@ pub struct Grant<'t> {
     pub regions: &'t [String],
     /// Tags that a provider of its requests must have.
     pub tags: &'t [String],
+    /// Whose requests go first when not all can.
+    pub priority: KeyPriority,
     models: Option<&'t HashSet<String>>,
 }
 
@@ -71,6 +76,7 @@ impl KeyTable {
                     .map(|models| models.iter().cloned().collect()),
                 regions: key.regions.clone(),
                 tags: key.tags.clone(),
+                priority: key.priority,
             });
         }
         table
@@ -95,6 +101,7 @@ impl KeyTable {
                     tenant: ANONYMOUS,
                     regions: &[],
                     tags: &[],
+                    priority: KeyPriority::Normal,
                     models: None,
                 }),
                 Peer::Remote => Err(Fault::client(
@@ -155,6 +162,7 @@ impl Entry {
             tenant: &self.tenant,
             regions: &self.regions,
             tags: &self.tags,
+            priority: self.priority,
             models: self.models.as_ref(),
         }
     }
@@ -207,6 +215,7 @@ mod tests {
             models,
             regions: Vec::new(),
             tags: Vec::new(),
+            priority: KeyPriority::Normal,
         };
         let keys = [key("a", "s1", None), key("b", "s2", Some(vec!["m".into()]))];
         KeyTable::new(&keys, scope)

@@ -6,8 +6,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::admission::KeyPriority;
+use super::cache::{SemanticMode, TenantScope};
 use super::experiment::Subject;
-use super::model::{Driver, SemanticMode, TenantScope};
+use super::model::Driver;
 
 /// Loopback: without keys the gateway is open, so nothing else may reach it unasked.
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -86,6 +88,18 @@ pub(super) const ARM_CANARY: bool = false;
 pub(super) const SHADOW_SHARE: f64 = 0.01;
 /// About a hundred answers of a thousand tokens.
 pub(super) const SHADOW_TOKENS_MAX: u64 = 100_000;
+/// A hosted provider takes more than is ever sent to it, and limits by tokens: the user turns this on.
+pub(super) const ADMISSION_ENABLED: bool = false;
+/// One keeps measuring.
+pub(super) const CONCURRENCY_MIN: u32 = 1;
+/// More than one target of most users will take; what it takes is found below.
+pub(super) const CONCURRENCY_MAX: u32 = 1024;
+/// Several times what is under way at most targets; a longer line only turns refusals into late ones.
+pub(super) const ADMISSION_QUEUE_MAX: usize = 256;
+/// What a person waits for a first word before asking again.
+pub(super) const ADMISSION_QUEUE_DEADLINE: Duration = Duration::from_secs(10);
+/// Keys are alike unless the user says so.
+pub(super) const KEY_PRIORITY: KeyPriority = KeyPriority::Normal;
 /// Name of the embedding model in this process, as on Hugging Face.
 pub(super) const LOCAL_MODEL: &str = "all-MiniLM-L6-v2";
 

@@ -5,7 +5,7 @@
 use super::model::{Failover, Fallback, Hedge};
 use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
-use super::{defaults, limits};
+use super::{admission, defaults, limits};
 
 /// Names of fallback models as written, to be looked up once every model was read.
 pub(super) type Named<'a> = Vec<(Item<'a>, String)>;
@@ -27,6 +27,7 @@ pub(super) fn failover<'a>(
         ),
         fallback: fallback(section.section("fallback"), own_name, named),
         hedge: hedge(section.section("hedge")),
+        admission: admission::read(section.section("admission")),
     }
 }
 

@@ -7,10 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::KnownNames;
-use super::model::{
-    Admin, Cache, Config, Drain, Driver, Embedding, Freshness, Listen, Log, Semantic, SemanticMode,
-    Server, ServerTls, TenantScope,
-};
+use super::cache::{Cache, Freshness, Semantic, SemanticMode, TenantScope};
+use super::model::{Admin, Config, Drain, Driver, Embedding, Listen, Log, Server, ServerTls};
 use super::problem::Complaint;
 use super::reader::{Item, Section};
 use super::references::{Pem, References};

@@ -108,6 +108,10 @@ pub const RETRIES: Bounds<u32> = bounds("RETRIES", 0, 10);
 /// How long a stream's first bytes are held; longer would be no stream.
 pub const STREAM_HOLD: Bounds<Duration> =
     bounds("STREAM_HOLD", Duration::ZERO, SECOND.saturating_mul(30));
+/// Requests under way at a target; none would be a target that serves nobody.
+pub const CONCURRENCY: Bounds<u32> = bounds("CONCURRENCY", 1, 1_000_000);
+/// Requests that may wait for a place at a target, per core and model.
+pub const ADMISSION_QUEUE: Bounds<usize> = bounds("ADMISSION_QUEUE", 0, 65_536);
 /// How long past its time an answer is served when all else is down; the longest is 30 days.
 pub const STALE_IF_ERROR: Bounds<Duration> = bounds(
     "STALE_IF_ERROR",

@@ -15,7 +15,7 @@ use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
 use super::references::{Pem, References};
 use super::rules::{self, KeyNames};
-use super::{defaults, limits, shadow, values};
+use super::{admission, defaults, limits, shadow, values};
 
 /// The provider name that means the embedding model in this process.
 const LOCAL: &str = "local";
@@ -359,6 +359,11 @@ pub(super) fn keys(
         });
         let regions = section.list("regions", &limits::TAGS, name);
         let tags = section.list("tags", &limits::TAGS, name);
+        let priority = section.choice(
+            "priority",
+            defaults::KEY_PRIORITY,
+            &admission::KEY_PRIORITIES,
+        );
         section.finish();
         if let (Some(name), Some(sha256)) = (name_key, sha256) {
             keys.push(Key {
@@ -368,6 +373,7 @@ pub(super) fn keys(
                 models: allowed,
                 regions: regions.unwrap_or_default(),
                 tags: tags.unwrap_or_default(),
+                priority,
             });
         }
     }

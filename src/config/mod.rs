@@ -3,7 +3,9 @@
 //! `file.rs` and `lists.rs` name the keys, `reader.rs` walks the file, `model.rs` is the result. This
 //! folder must not know what any setting does, nor import any other folder.
 
+pub mod admission;
 mod auth;
+pub mod cache;
 mod defaults;
 pub mod experiment;
 mod failover;

@@ -114,6 +114,8 @@ async fn serve_mailbox(start: CoreStart) {
         ..
     } = start;
     let core = Rc::new(Core::new(shared, records));
+    let cores = u32::try_from(loads.len()).unwrap_or(u32::MAX);
+    core.fleet.borrow_mut().share_with(cores);
     let serving = Rc::new(Serving {
         journey: Journey {
             core: Rc::clone(&core),

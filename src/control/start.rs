@@ -8,7 +8,8 @@ use super::{
 use crate::cache::disk::{self, Disk, Folder};
 use crate::cache::entry::HashSecret;
 use crate::cache::{Semantic, Store};
-use crate::config::model::{Config, Driver, Place, SemanticMode};
+use crate::config::cache::SemanticMode;
+use crate::config::model::{Config, Driver, Place};
 use crate::embedding::{Settings, Workshop};
 use crate::journey::core::{RECORDS_MAX, Shared};
 use crate::journey::snapshot::{Registry, Snapshot};

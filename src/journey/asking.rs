@@ -18,6 +18,7 @@ use crate::providers::{Body, Call, Outgoing, Verdict};
 use crate::relay::probe::{Probe, begins_with_an_error};
 use crate::relay::{NeutralRelay, translate};
 use crate::routing::health::Outcome;
+use crate::routing::limiter::Work;
 use crate::routing::retry_after::retry_after;
 use crate::runtime::{buffer, clock};
 use crate::telemetry::metrics::count;
@@ -238,7 +239,7 @@ impl Asking<'_> {
             .read_until(&mut reply, &mut body, is_stream, watch)
             .await;
         if let (true, Ok(is_done)) = (is_stream, &read) {
-            underway.began(core);
+            underway.began(core, plan.body.len());
             read = self.hold(&mut reply, &mut body, *is_done, watch).await;
         }
         spent.waited += clock::recent().saturating_duration_since(began_at);
@@ -277,11 +278,7 @@ impl Asking<'_> {
         verdict: Verdict,
     ) -> Result<Attempted, Box<Failed>> {
         let Self {
-            core,
-            target,
-            site,
-            plan,
-            ..
+            core, target, site, ..
         } = *self;
         let status = reply.status;
         let outcome = failure::outcome_of(status, reply.head.wait);
@@ -295,11 +292,9 @@ impl Asking<'_> {
         }
         self.tally(verdict.outcome);
         if verdict.outcome == "ok" {
-            underway.measure(core, plan.series());
-            if let Some(usage) = usage::in_answer(&body).filter(|_| self.measures_rate) {
-                let sent_at = underway.sent_at();
-                underway.generated(plan.series(), usage.completion, sent_at);
-            }
+            self.measure(&mut underway, &body);
+        } else if is_overload(status) {
+            underway.overloaded(core);
         }
         underway.end(core, outcome);
         let answer = WholeAnswer {
@@ -318,6 +313,23 @@ impl Asking<'_> {
             detail: format!("{}: status {status}", site.provider),
             answer: Some(answer),
         }))
+    }
+
+    /// What routing learns of a good whole answer. Its tokens are read only where something goes by them.
+    fn measure(&self, underway: &mut Underway, body: &[u8]) {
+        let (core, plan) = (self.core, self.plan);
+        underway.measure(core, plan.series());
+        let is_limited = underway.is_limited();
+        if !self.measures_rate && !is_limited {
+            return;
+        }
+        let usage = usage::in_answer(body);
+        if let Some(usage) = usage.filter(|_| self.measures_rate) {
+            let sent_at = underway.sent_at();
+            underway.generated(plan.series(), usage.completion, sent_at);
+        }
+        let tokens = usage.map_or(0, |usage| usage.completion);
+        underway.worked(core, Work::whole(plan.body.len(), tokens));
     }
 
     /// A whole answer, as the caller's dialect says it.
@@ -417,6 +429,12 @@ impl Asking<'_> {
             }
         }
     }
+}
+
+/// The provider says that it has too much to do: 503, and Anthropic's 529 (docs.anthropic.com, "Errors").
+/// Not 429, which says when to come again, and that is kept to.
+fn is_overload(status: u16) -> bool {
+    matches!(status, 503 | 529)
 }
 
 fn is_type(content_type: Option<&str>, wanted: &str) -> bool {

@@ -8,7 +8,9 @@ use super::asking::{Asking, ReplyHead};
 use super::core::Core;
 use super::failure::{self, Failed};
 use super::hedging::{self, Entrant, Hedging};
+pub use super::passing::{PassedHeaders, passed_headers};
 use super::patience::Patience;
+use super::queueing::{self, Queue};
 use super::select::{Draw, Steer};
 use super::snapshot::{ModelRoute, RemoteSite, Site};
 use super::trip::Trip;
@@ -16,8 +18,8 @@ use super::underway::{self, Turn, Underway};
 use crate::api::face::Face;
 use crate::api::refusal::Refusal;
 use crate::api::splice::Edit;
+use crate::config::admission::KeyPriority;
 use crate::error::{Blame, Fault};
-use crate::http::encode;
 use crate::http::head::Headers;
 use crate::listener::Client;
 use crate::providers::Call;
@@ -41,10 +43,6 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Largest whole answer, in bytes: it is held until it is complete, so that a provider that fails in
 /// the middle costs the client nothing.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Client headers that cross to the provider. Everything else stays: credentials are replaced, framing
-/// is made anew, and what is not known is not passed on. Those of the client's own dialect come to them.
-const PASSED_TO_PROVIDER: [&str; 3] = ["idempotency-key", "traceparent", "tracestate"];
 
 /// Longest wait that OpenAI's SDKs take from `retry-after` (openai-python, `_calculate_retry_timeout`);
 /// told to wait longer they would come back too early, so then they are told not to.
@@ -76,32 +74,8 @@ pub struct Plan<'p> {
     pub fallbacks: Fallbacks<'p>,
     /// How targets are chosen.
     pub steer: Steer<'p>,
-}
-
-/// Encoded headers that cross to the provider.
-pub struct PassedHeaders {
-    lines: Vec<u8>,
-    /// Where those of the client's own dialect begin.
-    own_at: usize,
-    request_id: Range<usize>,
-}
-
-impl PassedHeaders {
-    /// The request's id.
-    pub fn request_id(&self) -> &str {
-        let bytes = self.lines.get(self.request_id.clone()).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
-    }
-
-    /// Those for a provider that speaks the client's dialect, or does not.
-    pub fn lines(&self, is_native: bool) -> &[u8] {
-        let end = if is_native {
-            self.lines.len()
-        } else {
-            self.own_at
-        };
-        self.lines.get(..end).unwrap_or_default()
-    }
+    /// Whose requests go first when targets are busy.
+    pub priority: KeyPriority,
 }
 
 /// The models to ask when a request is refused for its content.
@@ -184,29 +158,6 @@ pub enum Attempted {
     Stream(Box<StreamAnswer>),
 }
 
-/// The headers that cross to the provider, encoded.
-#[must_use]
-pub fn passed_headers(headers: &Headers<'_>, face: &dyn Face, request_id: &str) -> PassedHeaders {
-    let mut lines = Vec::with_capacity(128);
-    let pass = |wanted: &[&str], lines: &mut Vec<u8>| {
-        for (name, value) in headers.iter() {
-            if wanted.iter().any(|one| name.eq_ignore_ascii_case(one)) {
-                encode::header(lines, name, value);
-            }
-        }
-    };
-    pass(&PASSED_TO_PROVIDER, &mut lines);
-    encode::header(&mut lines, "x-request-id", request_id.as_bytes());
-    let own_at = lines.len();
-    pass(face.passed_headers(), &mut lines);
-    let id_end = own_at.saturating_sub("\r\n".len());
-    PassedHeaders {
-        lines,
-        own_at,
-        request_id: id_end.saturating_sub(request_id.len())..id_end,
-    }
-}
-
 /// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
 #[must_use]
 pub fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
@@ -237,6 +188,7 @@ pub async fn run(
         client: RefCell::new(client),
         last: None,
         round: 0,
+        queue: Queue::default(),
     };
     let retries = models.first().map_or(0, |route| route.failover.retries);
     loop {
@@ -251,9 +203,13 @@ pub async fn run(
                 break;
             }
         }
+        if search.is_called(models, trip).await {
+            continue;
+        }
         if search.round == retries || search.is_over() || !search.pause(models, trip).await {
             break;
         }
+        search.queue.restart();
     }
     conclude(core, models, plan, search.last, trip)
 }
@@ -267,6 +223,8 @@ struct Search<'a, 'c> {
     last: Option<Failed>,
     /// Times that all targets were asked.
     round: u32,
+    /// The wait for targets that are as busy as they may be.
+    queue: Queue,
 }
 
 impl Search<'_, '_> {
@@ -277,9 +235,10 @@ impl Search<'_, '_> {
             random: ids::random(),
             asker: plan.asker,
             series: plan.series(),
-            is_new: self.round == 0 && !trip.fell_back,
+            is_new: self.round == 0 && !trip.fell_back && !self.queue.was_called(),
         };
-        let order = underway::order(core, route, &plan.steer, &draw, &mut trip.route);
+        let (order, full) = underway::order(core, route, &plan.steer, &draw, &mut trip.route);
+        self.queue.note(route, full);
         let hedging = plan.hedging(route);
         if let Some(hedging) = hedging {
             trip.hedge_earns = Some((hedging.model, hedging.input));
@@ -289,7 +248,8 @@ impl Search<'_, '_> {
             if asked & (1 << at) != 0 {
                 continue;
             }
-            let Some(member) = route.members.get(at) else {
+            let member = route.members.get(at);
+            let Some(member) = member.filter(|member| self.queue.admits(member)) else {
                 continue;
             };
             let Some(asking) = asking(core, plan, route, at) else {
@@ -298,7 +258,7 @@ impl Search<'_, '_> {
             };
             let first = Entrant { asking, member };
             // Once, and again as long as it has a key that is not set aside.
-            while self.may_try(member, trip) {
+            while self.has_room(route, at) && self.may_try(member, trip) {
                 if trip.attempts == 0 {
                     trip.stage_done(core, Stage::Route);
                 }
@@ -349,10 +309,47 @@ impl Search<'_, '_> {
                 .steer
                 .arm_of(route)
                 .is_none_or(|arm| arm.holds(at));
-            let is_fit = stays && underway::may_hedge(self.core, member);
+            let is_fit =
+                stays && underway::may_hedge(self.core, member) && self.queue.admits(member);
             let asking = asking(self.core, self.plan, route, at).filter(|_| is_fit)?;
             Some((at, Entrant { asking, member }))
         })
+    }
+
+    /// Whether the target has room for this request; if not, it may be waited for.
+    fn has_room(&mut self, route: &ModelRoute, at: usize) -> bool {
+        let member = route.members.get(at);
+        let is_full = member.is_some_and(|member| underway::is_full(self.core, member));
+        self.queue.note(route, u32::from(is_full) << at);
+        !is_full
+    }
+
+    /// Waits for a place if targets were left out for want of one; true when there is one.
+    async fn is_called(&mut self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
+        // A place that this request was called for and did not take is the next one's.
+        self.core.fleet.borrow_mut().settle();
+        if self.is_over() || self.queue.is_empty() {
+            return false;
+        }
+        let ended = queueing::wait(
+            self.core,
+            &mut self.queue,
+            models,
+            self.plan,
+            &self.client,
+            trip,
+        );
+        // On the heap: rare.
+        match Box::pin(ended).await {
+            Ok(()) => true,
+            Err(failed) => {
+                // What a target said is more to the point than that the others were busy.
+                if failed.fault.code != queueing::SHED || self.last.is_none() {
+                    self.note(failed, trip);
+                }
+                false
+            }
+        }
     }
 
     /// Whether the target may be asked (again).
@@ -426,6 +423,8 @@ impl Search<'_, '_> {
         };
         let before = (trip.model, trip.fell_back, answer.target);
         (trip.model, trip.fell_back) = (Some(route.name), true);
+        // It is asked if it has room; who was answered already does not wait again.
+        self.queue.restart();
         match self.try_model(route, trip).await {
             Some(Attempted::Whole(other)) if other.refusal.is_some() => {}
             Some(better) => return better,

@@ -17,7 +17,7 @@ use crate::cache::semantic::Outcome;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::{Bar, SIMILARITY_FLOOR};
 use crate::cache::{Answer, Collector, Controls, Entry, Key};
-use crate::config::model::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
+use crate::config::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::Vector;
 use crate::error::Fault;
 use crate::http::encode;

@@ -135,15 +135,26 @@ impl Core {
     pub fn look_at_targets(&self, metrics: &mut CoreMetrics) {
         let (fleet, now_us) = (self.fleet.borrow(), self.now_us());
         metrics.targets.clear();
+        metrics.admission.clear_gauges();
         // Models may share a target; it counts once.
         let mut seen = HashSet::new();
         for route in self.snapshot().models.values() {
+            let admission = &route.failover.admission;
+            if admission.enabled {
+                let (length, max) = (fleet.in_line(route.slot), admission.queue_max);
+                metrics
+                    .admission
+                    .line(route.name, length as u64, max as u64);
+            }
             for (target, member) in route.targets.iter().zip(&route.members) {
                 let Some((phase, score, outstanding)) = fleet.look(member.slot, now_us) else {
                     continue;
                 };
                 if !seen.insert(member.slot) {
                     continue;
+                }
+                if let Some(limit) = fleet.limit(member.slot) {
+                    metrics.admission.limit(target.label, u64::from(limit));
                 }
                 let gauge = metrics.targets.entry(target.label).or_default();
                 gauge.health += f64::from(score);

@@ -47,6 +47,7 @@ pub async fn serve(
         fallbacks: attempt::Fallbacks::default(),
         steer: Steer::new(snapshot, grant, headers, &asked.shape)?,
         may_hedge: false,
+        priority: grant.priority,
     };
     if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
         let mut out = buffer::take(512 + answer.body.len());

@@ -55,6 +55,7 @@ pub async fn serve(
         asker: attempt::asker(&request.head.headers, trip.key),
         patience: Patience::new(&request.head.headers, route, trip.started_at)?,
         may_hedge: false,
+        priority: grant.priority,
         // Vectors of another model cannot be compared with those of this one.
         fallbacks: Fallbacks::default(),
         steer: Steer::new(snapshot, grant, &request.head.headers, &Shape::default())?,

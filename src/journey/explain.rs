@@ -158,6 +158,8 @@ fn model(
         "candidates": candidates,
         "order": routed.order.iter().filter_map(label).collect::<Vec<_>>(),
         "last_resort": routed.is_last_resort,
+        "waits": routed.order.is_empty() && routed.full != 0,
+        "in_line": fleet.in_line(route.slot),
         "limited_for_ms": routed.limited_until_us.map(|at| at.saturating_sub(now_us) / 1000),
     })
 }
@@ -183,6 +185,7 @@ fn candidates(
             "weight": seen.candidate.weight,
             "score": seen.candidate.score,
             "outstanding": seen.candidate.outstanding,
+            "limit": seen.limit,
             "expected_us": seen.candidate.expected_us,
             "tokens_per_s": seen.candidate.tokens_per_s,
             "cost_nanousd": seen.candidate.cost_nanousd,
@@ -256,7 +259,7 @@ fn write_candidates(model: &Value, order: &[String], out: &mut String) {
         };
         let _ = writeln!(
             out,
-            "  {place:>2}  {:32} {} {}  priority {} weight {} score {} under way {} expected {} us, {} tokens/s, {} nano-dollars{excluded}",
+            "  {place:>2}  {:32} {} {}  priority {} weight {} score {} under way {} of {} expected {} us, {} tokens/s, {} nano-dollars{excluded}",
             text(&one["target"]),
             text(&one["phase"]),
             text(&one["standing"]),
@@ -264,6 +267,7 @@ fn write_candidates(model: &Value, order: &[String], out: &mut String) {
             text(&one["weight"]),
             text(&one["score"]),
             text(&one["outstanding"]),
+            text(&one["limit"]),
             text(&one["expected_us"]),
             text(&one["tokens_per_s"]),
             text(&one["cost_nanousd"]),

@@ -7,7 +7,7 @@ use crate::cache::Answer;
 use crate::cache::learning::Lesson;
 use crate::cache::quality::Sample;
 use crate::cache::semantic::Outcome;
-use crate::config::model::Semantic as Config;
+use crate::config::cache::Semantic as Config;
 use crate::runtime::spawn;
 use crate::telemetry::Name;
 use futures_channel::oneshot;

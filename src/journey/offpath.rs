@@ -65,7 +65,8 @@ impl Again {
         let Site::Remote(site) = &target.site else {
             return None;
         };
-        if !underway::may_try(core, member, Turn::First) {
+        let is_full = underway::is_full(core, member);
+        if is_full || !underway::may_try(core, member, Turn::First) {
             return None;
         }
         let mut underway = Underway::begin(core, target.label, member);

@@ -17,7 +17,7 @@ use crate::cache::learning::Lesson;
 use crate::cache::quality::Sample;
 use crate::cache::semantic::SemanticHit;
 use crate::cache::{Answer, Semantic};
-use crate::config::model::Cache as CacheConfig;
+use crate::config::cache::Cache as CacheConfig;
 use crate::routing::measure::Series;
 use crate::runtime::{clock, spawn};
 use crate::telemetry::{Name, ids};
@@ -184,7 +184,7 @@ fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
         series: Series::of_request(request.chat.stream, request.body.len()),
         is_new: false,
     };
-    let order = underway::order(core, request.route, request.steer, &draw, &mut None);
+    let (order, _) = underway::order(core, request.route, request.steer, &draw, &mut None);
     let at = usize::from(*order.first()?);
     let Site::Remote(site) = &request.route.targets.get(at)?.site else {
         return None;

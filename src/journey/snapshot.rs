@@ -13,6 +13,7 @@ use crate::config::model::{
 use crate::providers::{Provider, provider};
 use crate::routing::demand::{Abilities, Traits};
 use crate::routing::fleet::Member;
+use crate::routing::limiter::Bounds;
 use crate::routing::{RoutingPolicy, policy};
 use crate::runtime::clock;
 use crate::runtime::tls::{ClientSettings, client_settings};
@@ -313,8 +314,13 @@ fn model_route(
     let mut targets = Vec::new();
     let mut members = Vec::new();
     let mut traits = Vec::new();
+    let admission = &model.failover.admission;
+    let bounds = admission.enabled.then_some(Bounds {
+        min: admission.concurrency_min,
+        max: admission.concurrency_max,
+    });
     for target in &model.targets {
-        let (member, route) = served(target, config, sites, registry, &mut identity)?;
+        let (member, route) = served(target, config, sites, registry, bounds, &mut identity)?;
         members.push(member);
         traits.push(traits_of(target, config));
         targets.push(route);
@@ -350,6 +356,7 @@ fn served(
     config: &Config,
     sites: &[Arc<RemoteSite>],
     registry: &mut Registry,
+    bounds: Option<Bounds>,
     identity: &mut String,
 ) -> Result<(Member, TargetRoute), String> {
     let mut place = String::new();
@@ -377,6 +384,7 @@ fn served(
         priority: target.priority,
         weight: target.weight,
         keys: remote.map_or(0, RemoteSite::keys),
+        bounds,
     };
     let route = TargetRoute {
         label: Name::new(&label),
@@ -397,7 +405,7 @@ fn mirror_route(
         return Ok(None);
     };
     let target = &shadow.target;
-    let (member, route) = served(target, config, sites, registry, &mut String::new())?;
+    let (member, route) = served(target, config, sites, registry, None, &mut String::new())?;
     if let Site::Remote(site) = &route.site
         && !offpath::reads(site)
     {

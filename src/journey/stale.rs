@@ -3,6 +3,7 @@
 use super::attempt::Attempted;
 use super::caching::CacheTrip;
 use super::core::Core;
+use super::queueing::SHED;
 use super::serving;
 use super::trip::Trip;
 use crate::api::chat::ChatRequest;
@@ -53,7 +54,8 @@ fn status_failure(status: u16) -> Option<String> {
 }
 
 fn fault_failure(fault: &Fault) -> Option<String> {
-    // The gateway's own: a deadline that passed while targets were silent.
-    let failed = fault.blame == Blame::Upstream || fault.code == "deadline_exceeded";
+    // The gateway's own: a deadline that passed while targets were silent, or all were busy.
+    let is_theirs = ["deadline_exceeded", SHED].contains(&fault.code);
+    let failed = fault.blame == Blame::Upstream || is_theirs;
     failed.then(|| fault.code.to_owned())
 }

@@ -98,6 +98,8 @@ pub struct Trip {
     pub detail: Option<String>,
     /// Time spent waiting for upstream.
     pub waited: Duration,
+    /// Time of that spent in line for a place at a target.
+    queued: Duration,
     /// From the request sent upstream to its first byte.
     pub first_byte: Option<Duration>,
     stage_began_at: Instant,
@@ -150,6 +152,7 @@ impl Trip {
             fault: None,
             detail: None,
             waited: Duration::ZERO,
+            queued: Duration::ZERO,
             first_byte: None,
             stage_began_at: started_at,
             overhead: None,
@@ -172,6 +175,13 @@ impl Trip {
         let time = now.saturating_duration_since(self.stage_began_at);
         self.stage_began_at = now;
         core.metrics.borrow_mut().stage(stage, time);
+    }
+
+    /// It waited in line for so long: that is no stage's time.
+    pub fn queued_for(&mut self, time: Duration) {
+        self.waited += time;
+        self.queued += time;
+        self.stage_began_at += time;
     }
 
     /// What was bought of the target that answered, and what it costs. That a price is unknown is told
@@ -250,6 +260,7 @@ impl Trip {
             attempts: self.attempts,
             hedged: self.hedged.map(Hedged::name),
             hedge_tokens: self.hedge_tokens,
+            queued: self.queued,
             usage: usage(self.bought),
             cost_nanousd: self.bill.paid_nanousd(),
             cost_estimated: matches!(self.bill, Bill::Estimated(_)),

@@ -4,10 +4,12 @@
 use super::core::{Core, micros};
 use super::select::{Draw, Selection, Steer};
 use super::snapshot::ModelRoute;
-use crate::routing::fleet::{Change, Fleet, Member, Ticket};
+use crate::routing::TARGETS_MAX;
+use crate::routing::demand::Exclusion;
+use crate::routing::fleet::{Change, Fleet, Member, Route, Ticket};
 use crate::routing::health::Outcome;
+use crate::routing::limiter::Work;
 use crate::routing::measure::Series;
-use crate::routing::{Order, TARGETS_MAX};
 use crate::runtime::clock;
 use crate::telemetry::access::RouteNote;
 use crate::telemetry::metrics::count;
@@ -18,30 +20,35 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The targets to try, as their places in the model; `note` is filled once. Small: it is held as long
-/// as the request.
+/// The targets to try, as their places in the model, and those that are as busy as they may be, a bit
+/// each; `note` is filled once. Small: it is held as long as the request.
 pub fn order(
     core: &Core,
     route: &ModelRoute,
     steer: &Steer<'_>,
     draw: &Draw,
     note: &mut Option<RouteNote>,
-) -> ArrayVec<u8, TARGETS_MAX> {
+) -> (ArrayVec<u8, TARGETS_MAX>, u32) {
     core.hear();
     let selection = steer.select(route);
     let mut fleet = core.fleet.borrow_mut();
     let routed = steer.order(route, &selection, draw, &mut fleet, core.now_us());
-    note.get_or_insert_with(|| noted(route, &selection, &routed.order));
+    note.get_or_insert_with(|| noted(route, &selection, &routed));
     let places = routed.order.iter();
-    places.filter_map(|at| u8::try_from(*at).ok()).collect()
+    let places = places.filter_map(|at| u8::try_from(*at).ok()).collect();
+    (places, routed.full)
 }
 
 /// What the log tells of it.
-fn noted(route: &ModelRoute, selection: &Selection, order: &Order) -> RouteNote {
+fn noted(route: &ModelRoute, selection: &Selection, routed: &Route) -> RouteNote {
     let label = |at: usize| route.targets.get(at).map(|target| target.label);
-    let mut tried = order.iter().filter_map(|at| label(*at));
+    let mut tried = routed.order.iter().filter_map(|at| label(*at));
     let left_out = selection.exclusions.iter().enumerate();
-    let mut left_out = left_out.filter_map(|(at, why)| Some((label(at)?, why.as_ref()?.name())));
+    let mut left_out = left_out.filter_map(|(at, why)| {
+        let is_full = routed.full & (1 << at) != 0;
+        let why = why.map(Exclusion::name).or(is_full.then_some("full"));
+        Some((label(at)?, why?))
+    });
     RouteNote {
         policy: selection.policy.name(),
         order: std::array::from_fn(|_| tried.next()),
@@ -71,6 +78,11 @@ pub fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
     };
     core.metrics.borrow_mut().retries_refused += u64::from(!may);
     may
+}
+
+/// Whether the target is as busy as it may be.
+pub fn is_full(core: &Core, member: &Member) -> bool {
+    member.bounds.is_some() && core.fleet.borrow_mut().is_full(member)
 }
 
 /// Whether a second request for one that is late may be sent to a target.
@@ -179,9 +191,33 @@ impl Underway {
         }
     }
 
-    /// The first bytes of a stream came.
-    pub fn began(&mut self, core: &Core) {
+    /// Whether its target has a limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        let ticket = self.ticket.as_ref();
+        ticket.is_some_and(|ticket| self.fleet.borrow().is_limited(ticket))
+    }
+
+    /// A good answer, or the begin of one, came now: the limit of its target goes by how long that took.
+    pub fn worked(&mut self, core: &Core, work: Work) {
+        if let Some(ticket) = &self.ticket {
+            let latency = clock::recent().saturating_duration_since(self.sent_at);
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.worked(ticket, work, micros(latency), core.now_us());
+        }
+    }
+
+    /// The target said that it is overloaded.
+    pub fn overloaded(&mut self, core: &Core) {
+        if let Some(ticket) = &self.ticket {
+            self.fleet.borrow_mut().overloaded(ticket, core.now_us());
+        }
+    }
+
+    /// The first bytes of a stream came, for a request with a body of so many bytes.
+    pub fn began(&mut self, core: &Core, body_bytes: usize) {
         self.measure(core, Series::FirstToken);
+        self.worked(core, Work::first_token(body_bytes));
         if let Some(ticket) = &mut self.ticket {
             let now_us = core.now_us();
             let change = self.fleet.borrow_mut().began(ticket, now_us, ids::random());

@@ -7,10 +7,12 @@ pub use super::asked::Asked;
 use super::budget::Budget;
 use super::health::{Outcome, Phase};
 use super::lanes::{Pass, Why};
+use super::limiter::Bounds;
 use super::measure::Series;
 use super::target::{Standing, Target};
 use super::tier::Tier;
 use super::view::{self, Known, TOLD, View};
+use super::waiting::Waiting;
 use super::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub struct Member {
     pub weight: u32,
     /// API keys it has.
     pub keys: usize,
+    /// Requests that may be under way over all cores; `None` = any number.
+    pub bounds: Option<Bounds>,
 }
 
 /// The targets to try.
@@ -41,13 +45,15 @@ pub struct Route {
     /// If a target was left out because its provider asked for it: when the first of these is free
     /// again, in microseconds.
     pub limited_until_us: Option<u64>,
+    /// Targets left out because they are as busy as they may be, a bit each.
+    pub full: u32,
 }
 
 /// An attempt under way. It must come back by [`Fleet::end`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    slot: usize,
-    begun_us: u64,
+    pub(super) slot: usize,
+    pub(super) begun_us: u64,
     holds_probe: bool,
     /// The key to use.
     pub lane: usize,
@@ -68,18 +74,25 @@ pub struct Seen {
     pub candidate: Candidate,
     /// Its phase.
     pub phase: Phase,
-    /// `ready`, `held` (kept back in its slow start), `shut` or `rate_limited`.
+    /// `ready`, `held` (kept back in its slow start), `shut`, `rate_limited` or `full`.
     pub standing: &'static str,
+    /// Requests that may be under way from this core; `None` = any number.
+    pub limit: Option<u32>,
 }
 
 /// All targets of a core.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
-    targets: Vec<Option<Box<Target>>>,
+    pub(super) targets: Vec<Option<Box<Target>>>,
     turns: Vec<u64>,
     budget: Budget,
     /// What the other cores know, and when this one was told, in microseconds.
     told: Option<(Arc<View>, u64)>,
+    /// Cores that share the limits of targets.
+    pub(super) cores: u32,
+    pub(super) waiting: Waiting,
+    /// The slot of a place that was kept for the request which is served now.
+    pub(super) claimed: Option<usize>,
 }
 
 /// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
@@ -120,9 +133,11 @@ impl Fleet {
             if !asked.admits(at) {
                 continue;
             }
+            let cores = self.cores;
             let target = self.target(member);
+            target.bound(member.bounds, cores);
             let candidate = target.candidate(at, member, asked, now_us);
-            match target.standing(mix(asked.random, member.identity), now_us) {
+            match target.standing(member, mix(asked.random, member.identity), now_us) {
                 Standing::Ready => ready.push(at, candidate),
                 Standing::Held => held.push(at, candidate),
                 Standing::Shut { until_us } => shut.push((until_us, at)),
@@ -130,12 +145,13 @@ impl Fleet {
                     let first = route.limited_until_us.unwrap_or(until_us);
                     route.limited_until_us = Some(first.min(until_us));
                 }
+                Standing::Full => route.full |= 1 << at,
             }
         }
         for tier in [&mut ready, &mut held] {
             tier.append_to(policy, &facts, &mut route.order);
         }
-        if route.order.is_empty() {
+        if route.order.is_empty() && route.full == 0 {
             // The best is what is due first.
             shut.sort_unstable();
             route.order.extend(shut.iter().map(|(_, at)| *at));
@@ -146,8 +162,10 @@ impl Fleet {
 
     /// The member in place `at` as [`Fleet::route`] sees it.
     pub fn inspect(&mut self, at: usize, member: &Member, asked: &Asked<'_>, now_us: u64) -> Seen {
+        let cores = self.cores;
         let target = self.target(member);
-        let standing = target.standing(mix(asked.random, member.identity), now_us);
+        target.bound(member.bounds, cores);
+        let standing = target.standing(member, mix(asked.random, member.identity), now_us);
         Seen {
             candidate: target.candidate(at, member, asked, now_us),
             phase: target.health.phase(now_us),
@@ -156,7 +174,9 @@ impl Fleet {
                 Standing::Held => "held",
                 Standing::Shut { .. } => "shut",
                 Standing::Limited { .. } => "rate_limited",
+                Standing::Full => "full",
             },
+            limit: target.limit(),
         }
     }
 
@@ -177,7 +197,9 @@ impl Fleet {
     /// Whether a second request for one that is late may be sent there.
     pub fn may_hedge(&mut self, member: &Member, now_us: u64) -> bool {
         let target = self.target(member);
-        target.health.phase(now_us) == Phase::Healthy && target.lanes.pass(now_us) == Pass::Free
+        let is_full = member.bounds.is_some() && target.is_full();
+        let is_free = target.lanes.pass(now_us) == Pass::Free && !is_full;
+        is_free && target.health.phase(now_us) == Phase::Healthy
     }
 
     /// Whether an attempt may be made at a target that this request was sent to before: always paid for.
@@ -205,12 +227,14 @@ impl Fleet {
         let target = self.target(member);
         target.outstanding += 1;
         target.chosen_us = now_us;
-        Ticket {
+        let ticket = Ticket {
             slot: member.slot,
             begun_us: now_us,
             holds_probe: target.health.begin(now_us),
             lane: target.lanes.pick(now_us),
-        }
+        };
+        self.settle();
+        ticket
     }
 
     /// The first bytes of a stream came. The ticket stays until its end.
@@ -236,6 +260,9 @@ impl Fleet {
     ) -> Option<Change> {
         let target = self.targets.get_mut(ticket.slot)?.as_mut()?;
         target.outstanding = target.outstanding.saturating_sub(1);
+        if let (Outcome::TimedOut, Some(limiter)) = (outcome, &mut target.limiter) {
+            limiter.refused(ticket.begun_us, now_us);
+        }
         if ticket.holds_probe {
             target.health.release();
         }
@@ -253,9 +280,11 @@ impl Fleet {
             Outcome::KeyRefused => Some(target.lanes.refused(ticket.lane, now_us)),
             _ => None,
         };
-        aside
+        let changed = aside
             .map(|(why, until_us)| Change::Aside(why, until_us))
-            .or(changed.map(Change::Phase))
+            .or(changed.map(Change::Phase));
+        self.call_next(ticket.slot);
+        changed
     }
 
     /// Records that the attempt's target made so many tokens in so many microseconds.
@@ -298,6 +327,12 @@ impl Fleet {
         Some((health.phase(now_us), health.score(), target.outstanding))
     }
 
+    /// Requests that may be under way at the target in this place; `None` = any number.
+    #[must_use]
+    pub fn limit(&self, slot: usize) -> Option<u32> {
+        self.targets.get(slot)?.as_ref()?.limit()
+    }
+
     /// What this core knows by its own attempts of late, for the others.
     #[must_use]
     pub fn known(&self, now_us: u64) -> Vec<Known> {
@@ -309,11 +344,14 @@ impl Fleet {
                 *expected = target.latencies.recent_us(view::series(at), now_us);
             }
             let open_for_us = target.health.open_for_us(now_us);
-            let is_known = open_for_us.is_some() || expected_us.iter().any(Option::is_some);
+            let limit = target.limiter.as_ref().and_then(|one| one.found());
+            let is_measured = expected_us.iter().any(Option::is_some);
+            let is_known = is_measured || open_for_us.is_some() || limit.is_some();
             is_known.then_some(Known {
                 slot,
                 open_for_us,
                 expected_us,
+                limit,
             })
         });
         known.collect()
@@ -327,6 +365,9 @@ impl Fleet {
             }
         }
         self.told = Some((Arc::clone(view), now_us));
+        for slot in 0..self.targets.len() {
+            self.call_next(slot);
+        }
     }
 
     /// The number of the view that was taken in last.
@@ -335,7 +376,7 @@ impl Fleet {
         self.told.as_ref().map_or(0, |(view, _)| view.number)
     }
 
-    fn target(&mut self, member: &Member) -> &mut Target {
+    pub(super) fn target(&mut self, member: &Member) -> &mut Target {
         if self.targets.len() <= member.slot {
             self.targets.resize_with(member.slot + 1, || None);
         }

@@ -14,6 +14,7 @@ fn members(priorities: &[u32]) -> Vec<Member> {
         priority: *priority,
         weight: 1,
         keys: 0,
+        bounds: None,
     };
     priorities.iter().enumerate().map(member).collect()
 }

@@ -20,7 +20,11 @@ pub mod hedge;
 pub mod lanes;
 mod least_latency;
 mod least_outstanding;
+pub mod limiter;
 pub mod measure;
+#[cfg(test)]
+mod overload_tests;
+mod places;
 mod priority;
 pub mod rate;
 pub mod retry_after;
@@ -35,6 +39,7 @@ mod target;
 mod throughput;
 mod tier;
 pub mod view;
+pub mod waiting;
 mod weighted;
 
 use arrayvec::ArrayVec;

@@ -176,6 +176,7 @@ fn member(at: usize, policy: &dyn RoutingPolicy) -> Member {
         priority: if is_ranked { at as u32 } else { 1 },
         weight: 1,
         keys: 1,
+        bounds: None,
     }
 }
 

@@ -269,6 +269,7 @@ fn routing_costs() {
             priority: 1,
             weight: 1,
             keys: 2,
+            bounds: None,
         })
         .collect();
     const ROUNDS: u64 = 100_000;

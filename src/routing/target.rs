@@ -6,6 +6,7 @@ use super::asked::Asked;
 use super::fleet::Member;
 use super::health::{Health, Phase};
 use super::lanes::{Lanes, Pass};
+use super::limiter::{Bounds, Limiter};
 use super::measure::{Latencies, STALE_AFTER_US, Series};
 use super::rate::Rates;
 use super::view::{self, Known, TOLD};
@@ -21,6 +22,12 @@ pub(super) struct Target {
     pub(super) chosen_us: u64,
     /// What the other cores expect of it, until this one has measured it.
     pub(super) told_us: [Option<u32>; TOLD],
+    /// How many requests may be under way; `None` = any number.
+    pub(super) limiter: Option<Box<Limiter>>,
+    /// Places kept for those who were called from the line.
+    pub(super) kept: u32,
+    /// The limit that the other cores found.
+    told_limit: Option<u32>,
 }
 
 /// Where a candidate stands.
@@ -34,6 +41,8 @@ pub(super) enum Standing {
     Limited {
         until_us: u64,
     },
+    /// As busy as it may be.
+    Full,
 }
 
 impl Target {
@@ -46,13 +55,44 @@ impl Target {
             outstanding: 0,
             chosen_us: 0,
             told_us: [None; TOLD],
+            limiter: None,
+            kept: 0,
+            told_limit: None,
         }
     }
 
     pub(super) fn adopt(&mut self, known: &Known, now_us: u64) {
         self.told_us = known.expected_us;
+        self.told_limit = known.limit;
+        if let (Some(limiter), Some(limit)) = (&mut self.limiter, known.limit) {
+            limiter.adopt(limit);
+        }
         if let Some(open_for_us) = known.open_for_us {
             self.health.told_open(now_us, now_us + open_for_us);
+        }
+    }
+
+    /// Requests that may be under way.
+    pub(super) fn limit(&self) -> Option<u32> {
+        self.limiter.as_ref().map(|limiter| limiter.limit())
+    }
+
+    /// Whether as many requests are under way as may be.
+    pub(super) fn is_full(&self) -> bool {
+        let limit = self.limit();
+        limit.is_some_and(|limit| self.outstanding + self.kept >= limit)
+    }
+
+    /// Takes the bounds of its limit; a model that limits nothing leaves those of another model that has
+    /// the same target.
+    pub(super) fn bound(&mut self, bounds: Option<Bounds>, cores: u32) {
+        let Some(bounds) = bounds else {
+            return;
+        };
+        let (bounds, told) = (bounds.per_core(cores), self.told_limit);
+        match &mut self.limiter {
+            Some(limiter) => limiter.bound(bounds),
+            None => self.limiter = Some(Box::new(Limiter::new(bounds, told))),
         }
     }
 
@@ -82,7 +122,7 @@ impl Target {
         }
     }
 
-    pub(super) fn standing(&self, random: u64, now_us: u64) -> Standing {
+    pub(super) fn standing(&self, member: &Member, random: u64, now_us: u64) -> Standing {
         let until_us = match self.lanes.pass(now_us) {
             Pass::RateLimited { until_us } => return Standing::Limited { until_us },
             Pass::LastResort { until_us } => until_us,
@@ -95,11 +135,13 @@ impl Target {
             return shut;
         }
         match self.health.phase(now_us) {
+            Phase::Open => shut,
+            Phase::HalfOpen if !self.health.may_probe(now_us) => shut,
+            _ if member.bounds.is_some() && self.is_full() => Standing::Full,
             Phase::Healthy | Phase::Degraded => Standing::Ready,
             Phase::SlowStart if self.health.admits(now_us, random) => Standing::Ready,
             Phase::SlowStart => Standing::Held,
-            Phase::HalfOpen if self.health.may_probe(now_us) => Standing::Ready,
-            Phase::HalfOpen | Phase::Open => shut,
+            Phase::HalfOpen => Standing::Ready,
         }
     }
 }

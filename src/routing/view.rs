@@ -36,6 +36,8 @@ pub struct Known {
     pub open_for_us: Option<u64>,
     /// Latency quantiles in microseconds, by [`series`].
     pub expected_us: [Option<u32>; TOLD],
+    /// Requests that may be under way from one core, if it was found out.
+    pub limit: Option<u32>,
 }
 
 /// What all cores know together.
@@ -48,7 +50,7 @@ pub struct View {
 
 impl View {
     /// The view of what the cores told. A target is open if most of the cores that know it say so: one
-    /// bad core must not shut a target for all. Latencies are the median over the cores.
+    /// bad core must not shut a target for all. Latencies and limits are the median over the cores.
     #[must_use]
     pub fn of(number: u64, told: &[Vec<Known>]) -> Self {
         let mut by_slot: HashMap<usize, Vec<&Known>> = HashMap::new();
@@ -93,8 +95,11 @@ fn together(slot: usize, known: &[&Known]) -> Known {
         said.sort_unstable();
         *expected = said.get(said.len() / 2).copied();
     }
+    let mut limits: Vec<u32> = known.iter().filter_map(|one| one.limit).collect();
+    limits.sort_unstable();
     Known {
         slot,
+        limit: limits.get(limits.len() / 2).copied(),
         // The first core that may probe it does.
         open_for_us: open.first().copied().filter(|_| most_say_so),
         expected_us,
@@ -118,6 +123,7 @@ mod tests {
             priority: 1,
             weight: 1,
             keys: 0,
+            bounds: None,
         }
     }
 

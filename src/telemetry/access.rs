@@ -39,6 +39,8 @@ pub struct AccessRecord {
     pub hedged: Option<&'static str>,
     /// Tokens that the request which was not used may have cost, an estimate.
     pub hedge_tokens: u64,
+    /// How long it waited for a place at a target.
+    pub queued: Duration,
     /// Tokens; `None` when the provider did not say or the answer came from the cache.
     pub usage: Option<Usage>,
     /// What was paid, in nano-dollars; `None` when unknown or nothing was bought.
@@ -119,6 +121,7 @@ impl AccessRecord {
             "cost_estimated": self.cost_estimated,
             "saved_nanousd": self.saved_nanousd,
             "duration_us": micros(self.duration),
+            "queued_us": micros(self.queued),
             "upstream_first_byte_us": self.upstream_first_byte.map(micros),
             "overhead_us": micros(self.overhead),
             "fault": self.fault,

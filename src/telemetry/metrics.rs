@@ -1,6 +1,7 @@
 //! The numbers of one core.
 
 use super::Name;
+use super::admission::Admission;
 use super::arms::Arms;
 use super::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};
 use super::money::Money;
@@ -80,6 +81,8 @@ pub struct CoreMetrics {
     pub arms: Arms,
     /// Shadow traffic.
     pub shadows: Shadows,
+    /// Waits for places at targets.
+    pub admission: Admission,
     /// Time added by the gateway, by stage.
     pub overhead: Map<Stage, Histogram>,
     /// Whole duration of requests, by operation and model.
@@ -212,6 +215,7 @@ impl CoreMetrics {
         self.money.merge(&other.money);
         self.arms.merge(&other.arms);
         self.shadows.merge(&other.shadows);
+        self.admission.merge(&other.admission);
         self.events += other.events;
         self.connections_accepted += other.connections_accepted;
         self.connections_open += other.connections_open;

@@ -4,6 +4,7 @@
 //! shared memory; the control plane asks for a copy.
 
 pub mod access;
+pub mod admission;
 pub mod arms;
 pub mod histogram;
 pub mod ids;

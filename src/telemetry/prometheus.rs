@@ -36,7 +36,7 @@ impl Page {
         self.sample(name, &[], value);
     }
 
-    /// One histogram.
+    /// One histogram's samples.
     pub fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
         for (bound, count) in histogram.cumulative() {
             let bound = if bound.is_finite() {
@@ -90,6 +90,7 @@ impl Page {
         self.cache(core);
         self.upstream(core);
         self.targets(core);
+        core.admission.write(self);
         self.hedges(core);
         self.usage(core);
         core.money.write(self);

@@ -19,6 +19,7 @@ mod hedging;
 mod learning;
 mod local_model;
 mod money;
+mod overload;
 mod patience;
 mod persistence;
 mod reload;

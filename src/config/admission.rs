@@ -1,0 +1,73 @@
+//! Who is let through to a target that is as busy as it may be: `[models.admission]`, and the priorities of
+//! `[[keys]]`. It must not know the rest of those sections (`lists.rs`).
+
+use super::problem::Complaint;
+use super::reader::Section;
+use super::{defaults, limits};
+use std::time::Duration;
+
+/// `[models.admission]`
+#[derive(Debug, Clone, Copy)]
+pub struct Admission {
+    /// False sends every request on at once.
+    pub enabled: bool,
+    /// Fewest requests under way that the limit of a target falls to, over all cores.
+    pub concurrency_min: u32,
+    /// Most requests under way at a target, over all cores.
+    pub concurrency_max: u32,
+    /// Requests that may wait for a place, per core; 0 = none waits.
+    pub queue_max: usize,
+    /// How long each may wait.
+    pub queue_deadline: Duration,
+}
+
+/// `[[keys]] priority`, the lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyPriority {
+    /// What can wait.
+    Low,
+    /// The rest.
+    Normal,
+    /// What somebody waits for.
+    High,
+}
+
+impl KeyPriority {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+}
+
+/// Their names.
+pub(super) const KEY_PRIORITIES: [(&str, KeyPriority); KeyPriority::COUNT] = [
+    ("low", KeyPriority::Low),
+    ("normal", KeyPriority::Normal),
+    ("high", KeyPriority::High),
+];
+
+/// The section of one model.
+pub(super) fn read(mut section: Section<'_>) -> Admission {
+    let bounds = &limits::CONCURRENCY;
+    let admission = Admission {
+        enabled: section.flag("enabled", defaults::ADMISSION_ENABLED),
+        concurrency_min: section.number("concurrency_min", defaults::CONCURRENCY_MIN, bounds),
+        concurrency_max: section.number("concurrency_max", defaults::CONCURRENCY_MAX, bounds),
+        queue_max: section.number(
+            "queue_max",
+            defaults::ADMISSION_QUEUE_MAX,
+            &limits::ADMISSION_QUEUE,
+        ),
+        queue_deadline: section.duration(
+            "queue_deadline",
+            defaults::ADMISSION_QUEUE_DEADLINE,
+            &limits::TIMEOUT,
+        ),
+    };
+    let (min, max) = (admission.concurrency_min, admission.concurrency_max);
+    if min > max {
+        let what = format!("`{min}` is more than `concurrency_max`, which is {max}");
+        let remedy = "lower it, or raise `concurrency_max`; with both the same the limit is fixed";
+        section.complain("concurrency_min", Complaint::new(what, remedy));
+    }
+    section.finish();
+    admission
+}

@@ -1,0 +1,59 @@
+//! The client's headers that cross to a provider. It must not know which provider that is.
+
+use crate::api::face::Face;
+use crate::http::encode;
+use crate::http::head::Headers;
+use std::ops::Range;
+
+/// Client headers that cross to the provider. Everything else stays: credentials are replaced, framing
+/// is made anew, and what is not known is not passed on. Those of the client's own dialect come to them.
+const PASSED_TO_PROVIDER: [&str; 3] = ["idempotency-key", "traceparent", "tracestate"];
+
+/// Encoded headers that cross to the provider.
+pub struct PassedHeaders {
+    lines: Vec<u8>,
+    /// Where those of the client's own dialect begin.
+    own_at: usize,
+    request_id: Range<usize>,
+}
+
+impl PassedHeaders {
+    /// The request's id.
+    pub fn request_id(&self) -> &str {
+        let bytes = self.lines.get(self.request_id.clone()).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Those for a provider that speaks the client's dialect, or does not.
+    pub fn lines(&self, is_native: bool) -> &[u8] {
+        let end = if is_native {
+            self.lines.len()
+        } else {
+            self.own_at
+        };
+        self.lines.get(..end).unwrap_or_default()
+    }
+}
+
+/// The headers that cross to the provider, encoded.
+#[must_use]
+pub fn passed_headers(headers: &Headers<'_>, face: &dyn Face, request_id: &str) -> PassedHeaders {
+    let mut lines = Vec::with_capacity(128);
+    let pass = |wanted: &[&str], lines: &mut Vec<u8>| {
+        for (name, value) in headers.iter() {
+            if wanted.iter().any(|one| name.eq_ignore_ascii_case(one)) {
+                encode::header(lines, name, value);
+            }
+        }
+    };
+    pass(&PASSED_TO_PROVIDER, &mut lines);
+    encode::header(&mut lines, "x-request-id", request_id.as_bytes());
+    let own_at = lines.len();
+    pass(face.passed_headers(), &mut lines);
+    let id_end = own_at.saturating_sub("\r\n".len());
+    PassedHeaders {
+        lines,
+        own_at,
+        request_id: id_end.saturating_sub(request_id.len())..id_end,
+    }
+}

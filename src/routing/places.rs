@@ -1,0 +1,119 @@
+//! Places at the targets of a core: who is under way, who is called from the line for the next one.
+//!
+//! A target that has a place has nobody in line for it: whenever one becomes free, it is kept for the next
+//! one in line, who takes it when it runs. So who comes anew and finds a place passes nobody.
+
+use super::fleet::{Fleet, Member, Ticket};
+use super::limiter::Work;
+use super::waiting::{Applicant, Call};
+use std::task::Waker;
+
+impl Fleet {
+    /// Shares the limits of targets with so many cores, itself included.
+    pub fn share_with(&mut self, cores: u32) {
+        self.cores = cores;
+    }
+
+    /// Whether as many requests are under way at the target as may be.
+    pub fn is_full(&mut self, member: &Member) -> bool {
+        member.bounds.is_some() && {
+            let cores = self.cores;
+            let target = self.target(member);
+            target.bound(member.bounds, cores);
+            target.is_full()
+        }
+    }
+
+    /// A good answer of an attempt, which took so long: its target's limit goes by that.
+    pub fn worked(&mut self, ticket: &Ticket, work: Work, latency_us: u64, now_us: u64) {
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot)
+            && let Some(limiter) = &mut target.limiter
+        {
+            let under_way = target.outstanding;
+            limiter.answered(work, latency_us, ticket.begun_us, under_way, now_us);
+            self.call_next(ticket.slot);
+        }
+    }
+
+    /// The attempt's target said that it is overloaded.
+    pub fn overloaded(&mut self, ticket: &Ticket, now_us: u64) {
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot)
+            && let Some(limiter) = &mut target.limiter
+        {
+            limiter.refused(ticket.begun_us, now_us);
+        }
+    }
+
+    /// Whether the attempt's target has a limit.
+    #[must_use]
+    pub fn is_limited(&self, ticket: &Ticket) -> bool {
+        let target = self.targets.get(ticket.slot).and_then(Option::as_ref);
+        target.is_some_and(|target| target.limiter.is_some())
+    }
+
+    /// Takes a place in line; `None` when the line is full.
+    pub fn enter_line(&mut self, one: Applicant<'_>, max: usize) -> Option<u64> {
+        self.settle();
+        self.waiting.enter(one, max)
+    }
+
+    /// What this one in line was called for; else `waker` is woken when it is.
+    pub fn poll_line(&mut self, id: u64, waker: &Waker) -> Option<Call> {
+        self.waiting.poll(id, waker)
+    }
+
+    /// Leaves the line to take the place that is kept: it must be taken, or [`Fleet::settle`]d, before
+    /// anything else runs on this core.
+    pub fn claim(&mut self, id: u64, model: usize, waited_us: u64) {
+        self.settle();
+        if let Some(Call::Place(slot)) = self.waiting.leave(id) {
+            self.waiting.waited(model, waited_us);
+            self.release(slot);
+            self.claimed = Some(slot);
+        }
+    }
+
+    /// Leaves the line: a place that is kept goes to the next.
+    pub fn leave_line(&mut self, id: u64) {
+        if let Some(Call::Place(slot)) = self.waiting.leave(id) {
+            self.release(slot);
+            self.call_next(slot);
+        }
+    }
+
+    /// How long those who were called of late had waited for the model in this place.
+    #[must_use]
+    pub fn usual_wait_us(&self, model: usize) -> u64 {
+        self.waiting.usual_wait_us(model)
+    }
+
+    /// How many wait for the model in this place.
+    #[must_use]
+    pub fn in_line(&self, model: usize) -> usize {
+        self.waiting.len(model)
+    }
+
+    /// Passes on the place that was claimed, if it was not taken.
+    pub fn settle(&mut self) {
+        if let Some(slot) = self.claimed.take() {
+            self.call_next(slot);
+        }
+    }
+
+    /// Keeps the places that are free at a target for those in line.
+    pub(super) fn call_next(&mut self, slot: usize) {
+        while !self.waiting.is_empty()
+            && let Some(Some(target)) = self.targets.get_mut(slot)
+            && !target.is_full()
+            && self.waiting.call(slot)
+        {
+            target.kept += 1;
+        }
+    }
+
+    fn release(&mut self, slot: usize) {
+        if let Some(Some(target)) = self.targets.get_mut(slot) {
+            target.kept = target.kept.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Who waits for a place at a target that is at its limit: by priority, and by turn within. Pure but for
+//! the waker of who waits. It must not know how many places there are (`limiter.rs`, `fleet.rs`).
+//!
+//! The next place goes to the highest priority, the first that came first; but one place in
+//! [`OLDEST_EVERY`] to who has waited longest, so that nobody waits for ever behind those above. A line
+//! that is full takes one of a higher priority instead of the last of the lowest that has more than the
+//! same share of the line.
+
+use crate::config::admission::KeyPriority;
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+
+/// One place in so many goes to who has waited longest, whatever the priority.
+pub const OLDEST_EVERY: u64 = 8;
+
+/// What somebody who waits was called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// A place at the target in this slot is kept for it.
+    Place(usize),
+    /// One of a higher priority came, and the line was full.
+    Displaced,
+}
+
+/// Who wants to wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Applicant<'a> {
+    /// The place of the model it asks for.
+    pub model: usize,
+    /// Its priority.
+    pub priority: KeyPriority,
+    /// Slots of the targets that it may be sent to.
+    pub slots: &'a [usize],
+}
+
+#[derive(Debug)]
+struct Waiter {
+    id: u64,
+    model: usize,
+    slots: Box<[usize]>,
+    waker: Option<Waker>,
+}
+
+/// All who wait on a core.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// By priority, the lowest first; each by id, which grows.
+    lines: [VecDeque<Waiter>; KeyPriority::COUNT],
+    called: Vec<(u64, Call)>,
+    lengths: HashMap<usize, usize>,
+    /// How long those who were called of late had waited, by model, in microseconds.
+    waits_us: HashMap<usize, u64>,
+    last_id: u64,
+    places: u64,
+}
+
+/// A copy knows how many wait, but nobody waits in it.
+impl Clone for Waiting {
+    fn clone(&self) -> Self {
+        Self {
+            lengths: self.lengths.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Waiting {
+    /// How many wait for a model.
+    #[must_use]
+    pub fn len(&self, model: usize) -> usize {
+        self.lengths.get(&model).copied().unwrap_or_default()
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.iter().all(VecDeque::is_empty)
+    }
+
+    /// Records how long one who was called had waited.
+    pub fn waited(&mut self, model: usize, time_us: u64) {
+        let usual = self.waits_us.entry(model).or_insert(time_us);
+        // Each counts an eighth, as TCP smooths its round trip (RFC 6298, section 2.3).
+        *usual = (*usual * 7 + time_us) / 8;
+    }
+
+    /// How long those who were called of late had waited for a model, in microseconds.
+    #[must_use]
+    pub fn usual_wait_us(&self, model: usize) -> u64 {
+        self.waits_us.get(&model).copied().unwrap_or_default()
+    }
+
+    /// Takes a place in the line of a model, where at most `max` wait; `None` when there is none.
+    pub fn enter(&mut self, one: Applicant<'_>, max: usize) -> Option<u64> {
+        let level = one.priority as usize;
+        if self.len(one.model) >= max && !self.displace(one.model, level, max) {
+            return None;
+        }
+        self.last_id += 1;
+        *self.lengths.entry(one.model).or_default() += 1;
+        self.lines.get_mut(level)?.push_back(Waiter {
+            id: self.last_id,
+            model: one.model,
+            slots: one.slots.into(),
+            waker: None,
+        });
+        Some(self.last_id)
+    }
+
+    /// What this one was called for; else `waker` is woken when it is.
+    pub fn poll(&mut self, id: u64, waker: &Waker) -> Option<Call> {
+        if let Some((_, call)) = self.called.iter().find(|(called, _)| *called == id) {
+            return Some(*call);
+        }
+        let found = self.find(id).and_then(|(line, at)| {
+            let waiter = self.lines.get_mut(line)?.get_mut(at)?;
+            let is_same = waiter
+                .waker
+                .as_ref()
+                .is_some_and(|one| one.will_wake(waker));
+            if !is_same {
+                waiter.waker = Some(waker.clone());
+            }
+            Some(())
+        });
+        // Who is not in line will never be called.
+        found.is_none().then_some(Call::Displaced)
+    }
+
+    /// Leaves: what it was called for, if it was.
+    pub fn leave(&mut self, id: u64) -> Option<Call> {
+        if let Some(at) = self.called.iter().position(|(called, _)| *called == id) {
+            return Some(self.called.swap_remove(at).1);
+        }
+        let (line, at) = self.find(id)?;
+        self.take(line, at);
+        None
+    }
+
+    /// Calls the next one for a place at the target in `slot`; false if nobody waits for it.
+    pub fn call(&mut self, slot: usize) -> bool {
+        let first = |line: &VecDeque<Waiter>| {
+            let at = line.iter().position(|one| one.slots.contains(&slot))?;
+            Some((at, line.get(at)?.id))
+        };
+        let firsts = self.lines.iter().map(first).enumerate();
+        let mut firsts = firsts.filter_map(|(line, found)| found.map(|(at, id)| (line, at, id)));
+        let is_for_oldest = (self.places + 1).is_multiple_of(OLDEST_EVERY);
+        let next = if is_for_oldest {
+            firsts.min_by_key(|(_, _, id)| *id)
+        } else {
+            firsts.next_back()
+        };
+        let Some((line, at, _)) = next else {
+            return false;
+        };
+        self.places += 1;
+        self.wake(line, at, Call::Place(slot));
+        true
+    }
+
+    /// Sends away the last of the lowest priority under `level` that has more than its share; false if
+    /// none has.
+    fn displace(&mut self, model: usize, level: usize, max: usize) -> bool {
+        let share = usize::try_from(OLDEST_EVERY).map_or(0, |every| max / every);
+        let mut lower = self.lines.iter().take(level).enumerate();
+        let last = lower.find_map(|(line, waiters)| {
+            let is_of_model = |one: &&Waiter| one.model == model;
+            let has_more = waiters.iter().filter(is_of_model).count() > share;
+            let at = waiters.iter().rposition(|one| one.model == model)?;
+            has_more.then_some((line, at))
+        });
+        let Some((line, at)) = last else {
+            return false;
+        };
+        self.wake(line, at, Call::Displaced);
+        true
+    }
+
+    fn wake(&mut self, line: usize, at: usize, call: Call) {
+        if let Some(waiter) = self.take(line, at) {
+            self.called.push((waiter.id, call));
+            if let Some(waker) = waiter.waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn take(&mut self, line: usize, at: usize) -> Option<Waiter> {
+        let waiter = self.lines.get_mut(line)?.remove(at)?;
+        if let Some(length) = self.lengths.get_mut(&waiter.model) {
+            *length = length.saturating_sub(1);
+        }
+        Some(waiter)
+    }
+
+    fn find(&self, id: u64) -> Option<(usize, usize)> {
+        let places = self.lines.iter().enumerate();
+        let mut found = places.filter_map(|(line, waiters)| {
+            let at = waiters.binary_search_by_key(&id, |one| one.id).ok()?;
+            Some((line, at))
+        });
+        found.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use KeyPriority::{High, Low, Normal};
+
+    fn enter(waiting: &mut Waiting, priority: KeyPriority, slots: &[usize]) -> Option<u64> {
+        let one = Applicant {
+            model: 0,
+            priority,
+            slots,
+        };
+        waiting.enter(one, 16)
+    }
+
+    fn called(waiting: &mut Waiting, id: u64) -> Option<Call> {
+        waiting.poll(id, Waker::noop())
+    }
+
+    #[test]
+    fn the_highest_comes_first_and_within_the_first() {
+        let mut waiting = Waiting::default();
+        let order = [Low, High, Normal, High, Low];
+        let ids: Vec<u64> = order
+            .iter()
+            .map(|one| enter(&mut waiting, *one, &[7]).unwrap())
+            .collect();
+        assert_eq!(waiting.len(0), 5);
+        for expected in [1, 3, 2, 0, 4] {
+            assert!(!waiting.call(6));
+            assert!(waiting.call(7));
+            let id = ids[expected];
+            assert_eq!(called(&mut waiting, id), Some(Call::Place(7)));
+            assert_eq!(waiting.leave(id), Some(Call::Place(7)));
+            assert!(
+                ids.iter()
+                    .all(|one| *one == id || waiting.leave_nothing(*one))
+            );
+        }
+        assert!(waiting.is_empty() && !waiting.call(7) && waiting.len(0) == 0);
+    }
+
+    impl Waiting {
+        /// Whether nobody else was called.
+        fn leave_nothing(&self, id: u64) -> bool {
+            self.called.iter().all(|(called, _)| *called != id)
+        }
+    }
+
+    #[test]
+    fn one_place_in_eight_goes_to_who_has_waited_longest() {
+        let mut waiting = Waiting::default();
+        let low = enter(&mut waiting, Low, &[0]).unwrap();
+        let mut places = 0;
+        while called(&mut waiting, low).is_none() {
+            enter(&mut waiting, High, &[0]).unwrap();
+            assert!(waiting.call(0));
+            places += 1;
+        }
+        assert_eq!(places, OLDEST_EVERY);
+    }
+
+    #[test]
+    fn a_full_line_takes_a_higher_one_for_the_last_of_the_lowest_but_leaves_them_a_share() {
+        let mut waiting = Waiting::default();
+        let lows: Vec<u64> = (0..16)
+            .map(|_| enter(&mut waiting, Low, &[0]).unwrap())
+            .collect();
+        assert_eq!(enter(&mut waiting, Low, &[0]), None);
+        let highs = (0..32).filter(|_| enter(&mut waiting, High, &[0]).is_some());
+        assert_eq!(highs.count(), 14);
+        assert_eq!(waiting.len(0), 16);
+        for (nth, low) in lows.iter().enumerate() {
+            let expected = (nth >= 2).then_some(Call::Displaced);
+            assert_eq!(called(&mut waiting, *low), expected);
+        }
+        // The line of another model is another.
+        let other = Applicant {
+            model: 1,
+            priority: Low,
+            slots: &[0],
+        };
+        assert!(waiting.enter(other, 16).is_some());
+    }
+
+    #[test]
+    fn who_leaves_is_not_called_and_gives_back_what_it_was_called_for() {
+        let mut waiting = Waiting::default();
+        let first = enter(&mut waiting, Normal, &[0, 1]).unwrap();
+        let second = enter(&mut waiting, Normal, &[1]).unwrap();
+        assert!(!waiting.call(2));
+        assert_eq!(waiting.leave(first), None);
+        assert!(waiting.call(1) && !waiting.call(1));
+        assert_eq!(waiting.leave(second), Some(Call::Place(1)));
+        assert_eq!(called(&mut waiting, second), Some(Call::Displaced));
+        assert_eq!(waiting.leave(second), None);
+    }
+}
