@@ -102,6 +102,7 @@ fn about() -> About {
         request_id: "r".into(),
         created: 1,
         wants_usage: true,
+        ..About::default()
     }
 }
 

@@ -5,7 +5,10 @@
 //! | `requests` | `client.<face>.json` | `provider.json`, and `dropped.txt` when dropping is on |
 //! | `answers` | `provider.json` | `client.<face>.json` |
 //! | `errors` | `provider.<status>.json` | `client.<face>.<status>.json` |
-//! | `streams` | `provider.sse` | `client.<face>.sse` |
+//! | `streams` | `provider.sse`, or `provider.events` for AWS's event stream | `client.<face>.sse` |
+//!
+//! A line of `provider.events` is a message: `event` or `exception`, its type, its payload; or `raw` and
+//! bytes in hexadecimal. `model.txt` in a case of `requests` names the model at the provider.
 //!
 //! A new dialect is one more folder. `GOLDEN=write cargo test --test provider_golden` writes what is
 //! missing or changed; read the difference before you keep it.
@@ -13,6 +16,7 @@
 use ringside::api::face::{About, FACES, Face};
 use ringside::api::json::Scratch;
 use ringside::api::neutral::Losses;
+use ringside::http::event_stream::{Value, write_message};
 use ringside::providers::{PROVIDERS, Provider, provider};
 use ringside::relay::{NeutralRelay, Relay, translate};
 use std::cell::RefCell;
@@ -25,6 +29,8 @@ fn about() -> About {
         request_id: "req-1".into(),
         created: 1_700_000_000,
         wants_usage: true,
+        model: "upstream-model".into(),
+        ..About::default()
     }
 }
 
@@ -81,10 +87,45 @@ fn between<'p>(path: &'p Path, start: &str, end: &str) -> Option<&'p str> {
     name.strip_prefix(start)?.strip_suffix(end)
 }
 
-fn translated(face: &dyn Face, to: &dyn Provider, body: &[u8], drops: bool) -> (String, String) {
+/// A stream as the provider sends it.
+fn stream_of(case: &Path) -> Vec<u8> {
+    let Ok(lines) = std::fs::read_to_string(case.join("provider.events")) else {
+        return std::fs::read(case.join("provider.sse")).unwrap();
+    };
+    let mut out = Vec::new();
+    for line in lines.lines() {
+        let (kind, rest) = line.split_once(' ').unwrap();
+        if kind == "raw" {
+            let pairs = rest.as_bytes().chunks(2);
+            let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+            out.extend(pairs.map(byte));
+            continue;
+        }
+        let (name, payload) = rest.split_once(' ').unwrap();
+        let headers = [
+            (format!(":{kind}-type"), name),
+            (":content-type".to_owned(), "application/json"),
+            (":message-type".to_owned(), kind),
+        ];
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), Value::Text(value)))
+            .collect();
+        write_message(&mut out, &headers, payload.as_bytes());
+    }
+    out
+}
+
+fn translated(
+    face: &dyn Face,
+    to: &dyn Provider,
+    model: &str,
+    body: &[u8],
+    drops: bool,
+) -> (String, String) {
     let (mut losses, mut out) = (Losses::new(drops), Vec::new());
     let mut scratch = Scratch::default();
-    let outcome = translate::request(face, to, body, MODEL, &mut losses, &mut scratch, &mut out);
+    let outcome = translate::request(face, to, body, model, &mut losses, &mut scratch, &mut out);
     match outcome {
         Ok(()) => (exact(&out), losses.header().unwrap_or_default()),
         Err(fault) => (
@@ -104,10 +145,12 @@ fn requests() {
                 continue;
             };
             let body = std::fs::read(&file).unwrap();
-            let (sent, dropped) = translated(face(name), provider, &body, false);
+            let named = std::fs::read_to_string(case.join("model.txt"));
+            let model = named.as_deref().map_or(MODEL, str::trim);
+            let (sent, dropped) = translated(face(name), provider, model, &body, false);
             check(&case.join("provider.json"), &sent);
             if !sent.starts_with('{') {
-                let (sent, dropped) = translated(face(name), provider, &body, true);
+                let (sent, dropped) = translated(face(name), provider, model, &body, true);
                 check(&case.join("provider.dropped.json"), &sent);
                 check(&case.join("dropped.txt"), &(dropped + "\n"));
             } else if !dropped.is_empty() {
@@ -168,7 +211,8 @@ fn errors() {
 /// The stream in the dialect of `face`, from pieces, and what it cost.
 fn streamed(face: &dyn Face, provider: &dyn Provider, pieces: &[&[u8]]) -> (String, String) {
     let encoder = (provider.native() != face.name()).then(|| face.encoder(about()));
-    let mut relay = NeutralRelay::new(provider.decoder(), encoder, None);
+    let relay = NeutralRelay::new(provider.decoder(), encoder, None);
+    let mut relay = relay.naming(MODEL.to_owned());
     let (mut out, mut scratch) = (Vec::new(), Scratch::default());
     for piece in pieces {
         let fed = relay.feed(&mut piece.to_vec(), &mut out, &mut scratch);
@@ -201,7 +245,7 @@ fn streams_at_any_split() {
     let all = cases("streams");
     assert!(!all.is_empty());
     for (provider, case) in all {
-        let stream = std::fs::read(case.join("provider.sse")).unwrap();
+        let stream = stream_of(&case);
         for face in FACES.iter().copied() {
             let (whole, facts) = streamed(face, provider, &[&stream]);
             if face.name() == provider.native() {
@@ -227,8 +271,12 @@ fn streams_at_any_split() {
 #[test]
 fn a_stream_in_the_clients_own_dialect_is_untouched() {
     for (provider, case) in cases("streams") {
-        let stream = std::fs::read(case.join("provider.sse")).unwrap();
-        let (out, _) = streamed(face(provider.native()), provider, &[&stream]);
+        let stream = stream_of(&case);
+        let own = FACES.iter().find(|face| face.name() == provider.native());
+        let Some(own) = own else {
+            continue;
+        };
+        let (out, _) = streamed(*own, provider, &[&stream]);
         assert_eq!(out.as_bytes(), stream, "{}", case.display());
     }
 }
@@ -339,6 +387,33 @@ fn there_and_back_says_the_same() {
         assert_eq!(losses.header(), None);
         let got: serde_json::Value = serde_json::from_slice(&again).unwrap();
         assert_eq!(got, sent, "{}", String::from_utf8_lossy(&there));
+    }
+}
+
+/// Converse counts as Anthropic's dialect does, under other names.
+#[test]
+fn tokens_of_converse_are_neither_lost_nor_made() {
+    let mut drawn = Drawn(11);
+    let bedrock = provider("bedrock").unwrap();
+    for _ in 0..200 {
+        let [plain, read, write, output] = [0; 4].map(|_| drawn.below(999));
+        let said = serde_json::json!({
+            "output": {"message": {"role": "assistant", "content": [{"text": drawn.text()}]}},
+            "stopReason": "end_turn", "metrics": {"latencyMs": 1},
+            "usage": {"inputTokens": plain, "outputTokens": output, "totalTokens": plain + output,
+                "cacheReadInputTokens": read, "cacheWriteInputTokens": write},
+        });
+        let said = said.to_string();
+        let (_, chat) = whole(face("openai"), bedrock, 200, said.as_bytes());
+        let value: serde_json::Value = serde_json::from_str(&chat).unwrap();
+        assert_eq!(value["usage"]["prompt_tokens"], plain + read + write);
+        assert_eq!(value["usage"]["completion_tokens"], output);
+        assert_eq!(value["usage"]["prompt_tokens_details"]["cached_tokens"], read);
+        let (_, message) = whole(face("anthropic"), bedrock, 200, said.as_bytes());
+        let value: serde_json::Value = serde_json::from_str(&message).unwrap();
+        assert_eq!(value["usage"]["input_tokens"], plain);
+        assert_eq!(value["usage"]["cache_read_input_tokens"], read);
+        assert_eq!(value["usage"]["cache_creation_input_tokens"], write);
     }
 }
 

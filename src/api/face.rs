@@ -8,7 +8,7 @@ use super::neutral::{Answer, Event, Failure, Losses, Request};
 use crate::error::Fault;
 
 /// What a writer of answers is told beside the answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct About {
     /// For ids that the provider did not give.
     pub request_id: String,
@@ -16,6 +16,10 @@ pub struct About {
     pub created: u64,
     /// The caller asked for the usage event of a stream.
     pub wants_usage: bool,
+    /// The model's name at the provider, for one that does not say who answered.
+    pub model: String,
+    /// The provider's word for the kind of an error, where it stands in the answer's head.
+    pub error_kind: Option<String>,
 }
 
 /// A dialect that applications speak.

@@ -35,7 +35,16 @@ pub struct ReplyHead {
     is_encoded: bool,
     /// How long a 429 says to wait.
     wait: Option<Duration>,
+    /// AWS's word for the kind of error (`x-amzn-errortype`, up to a colon).
+    error_kind: Option<String>,
 }
+
+/// The type of a stream of server-sent events, and of AWS's.
+const EVENTS: &str = "text/event-stream";
+const AWS_EVENTS: &str = "application/vnd.amazon.eventstream";
+
+/// Headers in which providers name a request.
+const UPSTREAM_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
 
 /// One target, about to be asked.
 pub struct Asking<'a> {
@@ -281,7 +290,10 @@ impl Asking<'_> {
             core, target, site, ..
         } = *self;
         let status = reply.status;
-        let outcome = failure::outcome_of(status, reply.head.wait);
+        let outcome = match verdict.outcome {
+            "server_error" => Outcome::ServerError,
+            _ => failure::outcome_of(status, reply.head.wait),
+        };
         let is_json = (reply.head.is_encoded && self.is_native()) || looks_like_json(&body);
         let head = reply.finish(&site.endpoint, &core.pool);
         if !is_json {
@@ -339,7 +351,8 @@ impl Asking<'_> {
         }
         let (face, dialect) = (self.plan.face, self.site.dialect);
         let mut scratch = self.core.scratch.borrow_mut();
-        let (status, about) = (answer.status, self.about());
+        let (status, mut about) = (answer.status, self.about());
+        about.error_kind.clone_from(&answer.head.error_kind);
         match translate::whole(face, dialect, status, &answer.body, &about, &mut scratch) {
             Ok((status, body)) => {
                 answer.status = status;
@@ -355,7 +368,8 @@ impl Asking<'_> {
         (!self.is_native()).then(|| {
             let encoder = self.plan.face.encoder(self.about());
             let decoder = self.site.dialect.decoder();
-            Box::new(NeutralRelay::new(decoder, Some(encoder), None))
+            let relay = NeutralRelay::new(decoder, Some(encoder), None);
+            Box::new(relay.naming(self.target.model.clone()))
         })
     }
 
@@ -365,6 +379,8 @@ impl Asking<'_> {
             request_id: self.plan.passed_headers.request_id().to_owned(),
             created: clock::since_epoch().as_secs(),
             wants_usage: true,
+            model: self.target.model.clone(),
+            error_kind: None,
         }
     }
 
@@ -453,10 +469,13 @@ fn looks_like_json(body: &[u8]) -> bool {
 fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
     let mut taken = ReplyHead {
         passed: Vec::with_capacity(128),
-        is_event_stream: is_type(head.headers.get_str("content-type"), "text/event-stream"),
+        is_event_stream: is_type(head.headers.get_str("content-type"), EVENTS),
         is_encoded: false,
         wait: None,
+        error_kind: None,
     };
+    let is_of_aws = is_type(head.headers.get_str("content-type"), AWS_EVENTS);
+    taken.is_event_stream |= is_of_aws;
     if head.status == 429 {
         taken.wait = retry_after(&head.headers, clock::since_epoch());
         if let (Some(wait), None) = (taken.wait, head.headers.get("retry-after")) {
@@ -473,8 +492,14 @@ fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
             .into_iter()
             .find(|one| is(one))
         {
+            // No client reads AWS's events: they are translated.
+            let is_replaced = is_of_aws && is("content-type");
+            let value = if is_replaced { EVENTS.as_bytes() } else { value };
             encode::header(&mut taken.passed, passed, value);
-        } else if is("x-request-id") || is("request-id") {
+        } else if is("x-amzn-errortype") {
+            let kind = std::str::from_utf8(value).unwrap_or_default();
+            taken.error_kind = kind.split(':').next().map(str::to_owned);
+        } else if UPSTREAM_IDS.into_iter().any(is) {
             encode::header(&mut taken.passed, "x-ringside-upstream-request-id", value);
         }
         taken.is_encoded |= is("content-encoding");

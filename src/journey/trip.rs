@@ -166,6 +166,8 @@ impl Trip {
             request_id: self.request_id.clone(),
             created: clock::since_epoch().as_secs(),
             wants_usage,
+            // What is stored says who answered.
+            ..About::default()
         }
     }
 

@@ -5,6 +5,7 @@
 //! crosses byte for byte; one in another dialect comes in the neutral form.
 
 mod anthropic;
+mod bedrock;
 mod openai;
 
 use crate::api::json::{Document, Scratch};
@@ -154,6 +155,12 @@ pub trait Provider: Sync {
     /// What reads the events of one stream.
     fn decoder(&self) -> Box<dyn Decoder>;
 
+    /// Bytes without which the beginning of a stream tells of no failure. Raw quotes cannot stand inside
+    /// a JSON string, so this is a key.
+    fn failure_mark(&self) -> &'static [u8] {
+        b"\"error\""
+    }
+
     /// What `status` means.
     fn judge(&self, status: u16) -> Verdict {
         judge_by_class(status)
@@ -179,7 +186,7 @@ pub trait Decoder {
 }
 
 /// Every dialect there is.
-pub static PROVIDERS: &[&dyn Provider] = &[&openai::OpenAi, &anthropic::Anthropic];
+pub static PROVIDERS: &[&dyn Provider] = &[&openai::OpenAi, &anthropic::Anthropic, &bedrock::Bedrock];
 
 /// The dialect called `name`.
 #[must_use]
@@ -242,6 +249,19 @@ fn post(
     headers: &[u8],
     out: &mut Vec<u8>,
 ) {
+    let accept = "application/json, text/event-stream";
+    post_accepting(request, path, key_header, headers, accept, out);
+}
+
+/// The same, for an answer of the types `accept`.
+fn post_accepting(
+    request: &Outgoing<'_>,
+    path: &str,
+    key_header: KeyHeader,
+    headers: &[u8],
+    accept: &str,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"POST ");
     out.extend_from_slice(request.base_path.as_bytes());
     out.extend_from_slice(path.as_bytes());
@@ -249,9 +269,9 @@ fn post(
     encode::header(out, "host", request.authority.as_bytes());
     write_auth(request, path, key_header, out);
     out.extend_from_slice(headers);
-    out.extend_from_slice(
-        b"content-type: application/json\r\naccept: application/json, text/event-stream\r\naccept-encoding: identity\r\nuser-agent: ringside/",
-    );
+    out.extend_from_slice(b"content-type: application/json\r\naccept: ");
+    out.extend_from_slice(accept.as_bytes());
+    out.extend_from_slice(b"\r\naccept-encoding: identity\r\nuser-agent: ringside/");
     out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(request.passed_headers);

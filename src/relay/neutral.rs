@@ -4,7 +4,7 @@
 use super::stream::EventTooLarge;
 use crate::api::face::Encoder;
 use crate::api::json::Scratch;
-use crate::api::neutral::{Delta, Event, Usage};
+use crate::api::neutral::{Delta, Event, Start, Usage};
 use crate::api::shape::BYTES_PER_TOKEN;
 use crate::cache::Collector;
 use crate::providers::Decoder;
@@ -15,6 +15,8 @@ pub struct NeutralRelay {
     /// Writes the client's dialect; `None` if that is the provider's: events go on as they came.
     encoder: Option<Box<dyn Encoder>>,
     collector: Option<Collector>,
+    /// Who answers, if the provider does not say.
+    model: String,
     /// Bytes of a frame that is not complete yet.
     pending: Vec<u8>,
     seen: Seen,
@@ -67,9 +69,16 @@ impl NeutralRelay {
             decoder,
             encoder,
             collector,
+            model: String::new(),
             pending: Vec::new(),
             seen: Seen::default(),
         }
+    }
+
+    /// The same, saying `model` where the provider does not say who answers.
+    #[must_use]
+    pub fn naming(self, model: String) -> Self {
+        Self { model, ..self }
     }
 
     /// Takes in what arrived (emptied) and appends what the client is to get.
@@ -129,9 +138,18 @@ impl NeutralRelay {
             encoder,
             collector,
             seen,
+            model,
             ..
         } = self;
         read(&mut **decoder, &mut |event| {
+            let named;
+            let event = match event {
+                Event::Start(start) if start.model.is_empty() => {
+                    named = Event::Start(Start { model, ..*start });
+                    &named
+                }
+                event => event,
+            };
             seen.note(event);
             if let Some(encoder) = encoder {
                 encoder.event(event, out);

@@ -56,8 +56,7 @@ impl Probe {
 /// Whether the first bytes of a stream hold an event that says it failed.
 #[must_use]
 pub fn begins_with_an_error(provider: &dyn Provider, first: &[u8]) -> bool {
-    // Raw quotes cannot stand inside a JSON string, so this is a key.
-    if memmem::find(first, b"\"error\"").is_none() {
+    if memmem::find(first, provider.failure_mark()).is_none() {
         return false;
     }
     let mut probe = Probe::new(provider);

@@ -46,11 +46,15 @@ pub fn whole(
     let read = scratch.with_document(body, |document| {
         if !is_good(status) {
             let mut failure = provider.read_failure(status, document);
+            failure.kind = failure.kind.or(about.error_kind.as_deref());
             failure.window_exceeded |= refusal(status, body) == Some(Refusal::ContextLength);
             face.write_failure(&failure, &mut out);
             return Ok::<u16, Unreadable>(failure.status);
         }
-        let answer = provider.read_answer(document)?;
+        let mut answer = provider.read_answer(document)?;
+        if answer.model.is_empty() {
+            answer.model = &about.model;
+        }
         face.write_answer(&answer, about, &mut out);
         Ok(status)
     });

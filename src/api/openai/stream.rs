@@ -299,6 +299,7 @@ mod tests {
             request_id: "r".into(),
             created: 5,
             wants_usage,
+            ..About::default()
         }
     }
 

@@ -48,6 +48,7 @@ fn written(face: &dyn Face, provider: &dyn Provider, pieces: &[&[u8]]) -> Vec<u8
         request_id: "r".into(),
         created: 1,
         wants_usage: true,
+        ..About::default()
     });
     let (mut buffer, mut out, mut over) = (Vec::new(), Vec::new(), false);
     let mut sink = |event: &Event<'_>| {

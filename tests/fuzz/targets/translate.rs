@@ -32,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
         request_id: "r".into(),
         created: 1,
         wants_usage: true,
+        ..About::default()
     };
     for face in FACES {
         for provider in PROVIDERS {
