@@ -26,6 +26,7 @@ mod queueing;
 mod relaying;
 mod reply;
 mod ruling;
+mod reply_head;
 mod select;
 mod serving;
 mod shadow;

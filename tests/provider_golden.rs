@@ -408,7 +408,10 @@ fn tokens_of_converse_are_neither_lost_nor_made() {
         let value: serde_json::Value = serde_json::from_str(&chat).unwrap();
         assert_eq!(value["usage"]["prompt_tokens"], plain + read + write);
         assert_eq!(value["usage"]["completion_tokens"], output);
-        assert_eq!(value["usage"]["prompt_tokens_details"]["cached_tokens"], read);
+        assert_eq!(
+            value["usage"]["prompt_tokens_details"]["cached_tokens"],
+            read
+        );
         let (_, message) = whole(face("anthropic"), bedrock, 200, said.as_bytes());
         let value: serde_json::Value = serde_json::from_str(&message).unwrap();
         assert_eq!(value["usage"]["input_tokens"], plain);

@@ -62,18 +62,33 @@ pub(super) fn read_plain(body: &[u8], document: &Document<'_>) -> Result<ChatReq
     Ok(chat)
 }
 
+/// The same of a request whose conversation is `input`, a text or items. Its answer is kept by the provider
+/// unless it says otherwise.
+pub(super) fn read_responses(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
+    let top = read_top(body, document)?;
+    let input = document.field(0, "input");
+    let is_said = input.is_some_and(|at| {
+        let mut items = document.elements(at);
+        let has_items = items.as_mut().is_some_and(|all| all.next().is_some());
+        has_items || document.text(at).is_some()
+    });
+    if !is_said {
+        return Err(invalid(
+            "input",
+            "`input` is missing, or neither a string nor items",
+        ));
+    }
+    let stores = top.store.and_then(|at| document.boolean(at)) != Some(false);
+    let (mut chat, _) = of_top(document, top)?;
+    (chat.wants_usage, chat.stores) = (true, stores);
+    Ok(chat)
+}
+
 /// Key offset in the original and value node of `stream_options`.
 type StreamOptions = Option<(usize, usize)>;
 
 fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, StreamOptions), Fault> {
     let top = read_top(body, document)?;
-    let stream = match top.stream {
-        None => false,
-        Some(at) if document.is_null(at) => false,
-        Some(at) => document
-            .boolean(at)
-            .ok_or_else(|| invalid("stream", "`stream` must be true or false"))?,
-    };
     let messages = top
         .messages
         .ok_or_else(|| invalid("messages", "`messages` is missing"))?;
@@ -83,6 +98,18 @@ fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, Stre
     if elements.next().is_none() {
         return Err(invalid("messages", "`messages` must not be empty"));
     }
+    of_top(document, top)
+}
+
+/// What the top level says, whatever holds the conversation.
+fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptions), Fault> {
+    let stream = match top.stream {
+        None => false,
+        Some(at) if document.is_null(at) => false,
+        Some(at) => document
+            .boolean(at)
+            .ok_or_else(|| invalid("stream", "`stream` must be true or false"))?,
+    };
     let chat = ChatRequest {
         model: top.model,
         model_range: top.model_range,

@@ -110,4 +110,8 @@ pub trait Encoder {
 pub static DEFAULT: &dyn Face = &super::openai::OpenAi;
 
 /// Every dialect served.
-pub static FACES: &[&dyn Face] = &[&super::openai::OpenAi, &super::anthropic::Anthropic];
+pub static FACES: &[&dyn Face] = &[
+    &super::openai::OpenAi,
+    &super::anthropic::Anthropic,
+    &super::responses::Responses,
+];

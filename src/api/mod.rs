@@ -13,6 +13,7 @@ pub mod models;
 pub mod neutral;
 pub mod openai;
 pub mod refusal;
+pub mod responses;
 pub mod shape;
 pub mod splice;
 pub mod steering;
@@ -25,7 +26,8 @@ use crate::http::head::Method;
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation<'t> {
-    /// A chat in one of the dialects served: `POST /v1/chat/completions`, `POST /v1/messages`
+    /// A chat in one of the dialects served: `POST /v1/chat/completions`, `POST /v1/messages`,
+    /// `POST /v1/responses`
     Chat(&'static dyn Face),
     /// How many tokens such a chat has: `POST /v1/messages/count_tokens`
     CountTokens(&'static dyn Face),
@@ -63,7 +65,7 @@ pub enum NoOperation {
 }
 
 /// The paths served, for messages.
-pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/embeddings, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}";
+pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/embeddings, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}";
 
 /// The dialect that errors about a request to `target` are told in.
 #[must_use]

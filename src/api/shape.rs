@@ -50,6 +50,19 @@ impl Shape {
     pub(super) fn field(&mut self, document: &Document<'_>, name: &str, value: usize) {
         match name {
             "messages" => self.messages(document, value),
+            // Of Responses: one text, or items that are like messages; what it wants of the text.
+            "input" if document.text(value).is_some() => {
+                self.messages += 1;
+                self.text_bytes += text_bytes(document, value);
+            }
+            "input" => self.messages(document, value),
+            "instructions" => self.text_bytes += text_bytes(document, value),
+            "text" => {
+                let format = document.field(value, "format");
+                let kind = format.and_then(|at| document.text_of(at, "type"));
+                self.wants_schema |= kind == Some("json_schema");
+                self.text_bytes += text_bytes(document, value);
+            }
             "tools" | "functions" => {
                 self.has_tools |= document
                     .elements(value)
@@ -63,7 +76,7 @@ impl Shape {
                 self.wants_schema = kind == Some("json_schema");
                 self.text_bytes += text_bytes(document, value);
             }
-            "max_tokens" | "max_completion_tokens" => {
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
                 self.completion_max = document.unsigned(value).or(self.completion_max);
             }
             _ => {}
@@ -90,11 +103,12 @@ impl Shape {
             .field(part, "type")
             .and_then(|at| document.text(at));
         match kind {
-            Some(kind @ ("text" | "refusal")) => {
-                let text = document.field(part, kind);
+            Some(kind @ ("text" | "refusal" | "input_text" | "output_text")) => {
+                let name = if kind == "refusal" { kind } else { "text" };
+                let text = document.field(part, name);
                 self.text_bytes += text.map_or(0, |at| text_bytes(document, at));
             }
-            Some("image_url" | "image") => {
+            Some("image_url" | "image" | "input_image") => {
                 self.has_media = true;
                 self.has_images = true;
             }

@@ -40,6 +40,8 @@ pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 pub(super) const DIALECT: &str = "openai";
 /// Never silently: what a provider has no place for is refused by name.
 pub(super) const DROPS_UNTRANSLATABLE: bool = false;
+/// By the host: OpenAI's own API answers Responses, few of those like it do.
+pub(super) const RESPONSES: Option<bool> = None;
 /// A lost SYN is sent again after 1 s, then after 3 s: one loss is forgiven, not two.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Two round trips and a signature; three seconds cover one lost packet.

@@ -128,11 +128,8 @@ fn provider<'a>(
         defaults::IDLE_CONNECTIONS_MAX,
         &limits::IDLE_CONNECTIONS,
     );
-    let drops_untranslatable = section.choice(
-        "untranslatable",
-        defaults::DROPS_UNTRANSLATABLE,
-        &[("refuse", false), ("drop", true)],
-    );
+    let drops_untranslatable = untranslatable(&mut section);
+    let responses = responses(&mut section);
     let region = section.read("region", name);
     let tags = section.list("tags", &limits::TAGS, name);
     let price_family = section.read("price_family", name);
@@ -151,10 +148,27 @@ fn provider<'a>(
         idle_timeout,
         idle_connections_max,
         drops_untranslatable,
+        responses,
         region,
         tags: tags.unwrap_or_default(),
         price_family,
     })
+}
+
+/// What becomes of fields that the dialect has no place for: true if they are dropped.
+fn untranslatable(section: &mut Section<'_>) -> bool {
+    let choices = [("refuse", false), ("drop", true)];
+    section.choice("untranslatable", defaults::DROPS_UNTRANSLATABLE, &choices)
+}
+
+/// What becomes of requests in Responses: `Some(true)` if they are passed.
+fn responses(section: &mut Section<'_>) -> Option<bool> {
+    let choices = [
+        ("auto", None),
+        ("pass", Some(true)),
+        ("translate", Some(false)),
+    ];
+    section.choice("responses", defaults::RESPONSES, &choices)
 }
 
 fn provider_name<'a>(once: &mut Once<'a, String>, item: &Item<'a>) -> Result<String, Complaint> {

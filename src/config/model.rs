@@ -138,6 +138,8 @@ pub struct Provider {
     pub idle_connections_max: usize,
     /// Fields that its dialect has no place for are dropped, not refused.
     pub drops_untranslatable: bool,
+    /// It takes requests in Responses as they are; `None` = if it is OpenAI's own API.
+    pub responses: Option<bool>,
     /// Region tag.
     pub region: Option<String>,
     /// What it promises about data; keys demand it.

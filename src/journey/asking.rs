@@ -4,6 +4,7 @@
 use super::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswer};
 use super::core::Core;
 use super::failure::{self, Broken, Failed};
+use super::reply_head::{ReplyHead, reply_head};
 use super::snapshot::{RemoteSite, TargetRoute};
 use super::underway::Underway;
 use super::watch::Watch;
@@ -12,39 +13,17 @@ use crate::api::neutral::Losses;
 use crate::api::refusal::refusal;
 use crate::api::usage;
 use crate::error::{Fault, Retry};
-use crate::http::encode;
-use crate::http::head::ResponseHead;
-use crate::providers::{Body, Call, Outgoing, Verdict};
+use crate::providers::{Body, Call, Outgoing, Provider, Verdict};
 use crate::relay::probe::{Probe, begins_with_an_error};
 use crate::relay::{NeutralRelay, translate};
 use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;
-use crate::routing::retry_after::retry_after;
 use crate::runtime::{buffer, clock};
 use crate::telemetry::metrics::count;
 use crate::upstream::exchange::{BodyFault, Piece};
 use crate::upstream::{Reply, UpstreamFault, exchange};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What is taken from an answer's head.
-pub struct ReplyHead {
-    /// Encoded header lines that cross to the client.
-    pub passed: Vec<u8>,
-    is_event_stream: bool,
-    is_encoded: bool,
-    /// How long a 429 says to wait.
-    wait: Option<Duration>,
-    /// AWS's word for the kind of error (`x-amzn-errortype`, up to a colon).
-    error_kind: Option<String>,
-}
-
-/// The type of a stream of server-sent events, and of AWS's.
-const EVENTS: &str = "text/event-stream";
-const AWS_EVENTS: &str = "application/vnd.amazon.eventstream";
-
-/// Headers in which providers name a request.
-const UPSTREAM_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
 
 /// One target, about to be asked.
 pub struct Asking<'a> {
@@ -79,17 +58,24 @@ pub struct Spent {
 }
 
 impl Asking<'_> {
+    /// The dialect in which it is asked.
+    fn dialect(&self) -> &'static dyn Provider {
+        let by_face = self.site.responses;
+        let by_face = by_face.filter(|one| one.native() == self.plan.face.name());
+        by_face.unwrap_or(self.site.dialect)
+    }
+
     /// Whether the provider takes the request in the client's own dialect.
     fn is_native(&self) -> bool {
-        let (plan, dialect) = (self.plan, self.site.dialect);
+        let (plan, dialect) = (self.plan, self.dialect());
         plan.call != Call::Chat || dialect.native() == plan.face.name()
     }
 
     /// The request in the provider's dialect, with the key of this lane.
     fn request(&self, lane: usize, spent: &mut Spent) -> Result<Vec<u8>, Box<Failed>> {
         let (plan, site) = (self.plan, self.site);
-        let speaks = plan.call != Call::CountTokens || site.dialect.native() == plan.face.name();
-        if !speaks || !site.dialect.takes(plan.call) {
+        let speaks = plan.call != Call::CountTokens || self.dialect().native() == plan.face.name();
+        if !speaks || !self.dialect().takes(plan.call) {
             return Err(Box::new(failure::no_such_call(self.target, plan.call)));
         }
         let held = site.held();
@@ -112,7 +98,7 @@ impl Asking<'_> {
         let passed_headers = plan.passed_headers.lines(is_native);
         let length = plan.body.len().max(written_bytes);
         let mut request = buffer::take(length + passed_headers.len() + 1024);
-        site.dialect.encode(
+        self.dialect().encode(
             &Outgoing {
                 call: plan.call,
                 streams: plan.streams,
@@ -143,7 +129,7 @@ impl Asking<'_> {
         let mut losses = Losses::new(self.site.drops_untranslatable);
         let translated = translate::request(
             self.plan.face,
-            self.site.dialect,
+            self.dialect(),
             self.plan.body,
             &self.target.model,
             &mut losses,
@@ -238,7 +224,7 @@ impl Asking<'_> {
             plan,
             ..
         } = *self;
-        let verdict = site.dialect.judge(reply.status);
+        let verdict = self.dialect().judge(reply.status);
         let is_readable = self.is_native() || !reply.head.is_encoded;
         let is_stream =
             plan.streams && verdict.outcome == "ok" && reply.head.is_event_stream && is_readable;
@@ -349,7 +335,7 @@ impl Asking<'_> {
         if self.is_native() {
             return Ok(answer);
         }
-        let (face, dialect) = (self.plan.face, self.site.dialect);
+        let (face, dialect) = (self.plan.face, self.dialect());
         let mut scratch = self.core.scratch.borrow_mut();
         let (status, mut about) = (answer.status, self.about());
         about.error_kind.clone_from(&answer.head.error_kind);
@@ -367,7 +353,7 @@ impl Asking<'_> {
     fn translation(&self) -> Option<Box<NeutralRelay>> {
         (!self.is_native()).then(|| {
             let encoder = self.plan.face.encoder(self.about());
-            let decoder = self.site.dialect.decoder();
+            let decoder = self.dialect().decoder();
             let relay = NeutralRelay::new(decoder, Some(encoder), None);
             Box::new(relay.naming(self.target.model.clone()))
         })
@@ -418,7 +404,7 @@ impl Asking<'_> {
         watch: &mut Watch<'_, '_>,
     ) -> Result<bool, Broken> {
         if self.hold.is_zero() {
-            let failed = begins_with_an_error(self.site.dialect, body);
+            let failed = begins_with_an_error(self.dialect(), body);
             return if failed {
                 Err(Broken::Stream("error event"))
             } else {
@@ -426,7 +412,7 @@ impl Asking<'_> {
             };
         }
         let until = self.plan.patience.by.min(clock::now() + self.hold);
-        let mut probe = Probe::new(self.site.dialect);
+        let mut probe = Probe::new(self.dialect());
         loop {
             probe.look(body, is_done);
             if probe.has_failed() {
@@ -453,56 +439,9 @@ fn is_overload(status: u16) -> bool {
     matches!(status, 503 | 529)
 }
 
-fn is_type(content_type: Option<&str>, wanted: &str) -> bool {
-    content_type
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
-}
-
 /// Begins and ends as JSON does: an error page is not passed on, nor what was cut off.
 fn looks_like_json(body: &[u8]) -> bool {
     let body = body.trim_ascii();
     let ends = (body.first(), body.last());
     matches!(ends, (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
-}
-
-fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
-    let mut taken = ReplyHead {
-        passed: Vec::with_capacity(128),
-        is_event_stream: is_type(head.headers.get_str("content-type"), EVENTS),
-        is_encoded: false,
-        wait: None,
-        error_kind: None,
-    };
-    let is_of_aws = is_type(head.headers.get_str("content-type"), AWS_EVENTS);
-    taken.is_event_stream |= is_of_aws;
-    if head.status == 429 {
-        taken.wait = retry_after(&head.headers, clock::since_epoch());
-        if let (Some(wait), None) = (taken.wait, head.headers.get("retry-after")) {
-            encode::header_u64(
-                &mut taken.passed,
-                "retry-after",
-                failure::whole_seconds(wait),
-            );
-        }
-    }
-    for (name, value) in head.headers.iter() {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        if let Some(passed) = super::reply::PASSED_TO_CLIENT
-            .into_iter()
-            .find(|one| is(one))
-        {
-            // No client reads AWS's events: they are translated.
-            let is_replaced = is_of_aws && is("content-type");
-            let value = if is_replaced { EVENTS.as_bytes() } else { value };
-            encode::header(&mut taken.passed, passed, value);
-        } else if is("x-amzn-errortype") {
-            let kind = std::str::from_utf8(value).unwrap_or_default();
-            taken.error_kind = kind.split(':').next().map(str::to_owned);
-        } else if UPSTREAM_IDS.into_iter().any(is) {
-            encode::header(&mut taken.passed, "x-ringside-upstream-request-id", value);
-        }
-        taken.is_encoded |= is("content-encoding");
-    }
-    taken
 }

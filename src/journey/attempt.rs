@@ -4,13 +4,14 @@
 //! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
 //! `asking.rs`.
 
-use super::asking::{Asking, ReplyHead};
+use super::asking::Asking;
 use super::core::Core;
 use super::failure::{self, Failed};
 use super::hedging::{self, Entrant, Hedging};
 pub use super::passing::{PassedHeaders, passed_headers};
 use super::patience::Patience;
 use super::queueing::{self, Queue};
+use super::reply_head::ReplyHead;
 use super::select::{Draw, Steer};
 use super::snapshot::{ModelRoute, RemoteSite, Site};
 use super::trip::Trip;

@@ -191,8 +191,11 @@ impl CacheTrip {
             "cache-off"
         } else if self.controls.no_store {
             "no-store"
-        } else {
+        } else if self.controls.no_lookup {
             "no-cache"
+        } else {
+            // Its dialect lets a provider keep answers.
+            "responses"
         }
     }
 

@@ -7,10 +7,11 @@ use super::ruling::RuleRoute;
 use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
 use crate::config::experiment::Experiment;
+use crate::api::{openai, responses};
 use crate::config::model::{
     Config, Failover, Model, Place, Provider as ProviderConfig, Secret, Target,
 };
-use crate::providers::{Provider, provider};
+use crate::providers::{Provider, provider, speaker};
 use crate::routing::demand::{Abilities, Traits};
 use crate::routing::fleet::Member;
 use crate::routing::limiter::Bounds;
@@ -95,6 +96,8 @@ pub struct RemoteSite {
     pub provider: String,
     /// Its dialect.
     pub dialect: &'static dyn Provider,
+    /// The dialect in which it takes requests in Responses as they are, if it does.
+    pub responses: Option<&'static dyn Provider>,
     /// Where it is reached.
     pub endpoint: Endpoint,
     /// Fields that its dialect has no place for are dropped, not refused.
@@ -280,6 +283,7 @@ impl Snapshot {
                 provider: one.name.clone(),
                 dialect: provider(&one.dialect)
                     .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
+                responses: speaker(responses::NAME).filter(|_| passes_responses(one)),
                 endpoint: registry.endpoint(one)?,
                 drops_untranslatable: one.drops_untranslatable,
                 api_keys: one.api_keys.clone(),
@@ -301,6 +305,15 @@ impl Snapshot {
             config,
         })
     }
+}
+
+/// Host of OpenAI's own API, which answers Responses; of servers like it, few do.
+const OPENAI_HOST: &str = "api.openai.com";
+
+/// Whether a provider takes requests in Responses as they are.
+fn passes_responses(one: &ProviderConfig) -> bool {
+    let is_openais = one.base_url.host.eq_ignore_ascii_case(OPENAI_HOST);
+    one.dialect == openai::NAME && one.responses.unwrap_or(is_openais)
 }
 
 fn model_route(

@@ -7,6 +7,7 @@
 mod anthropic;
 mod bedrock;
 mod openai;
+mod responses;
 
 use crate::api::json::{Document, Scratch};
 use crate::api::neutral::{Answer, Event, Failure, Losses, Request};
@@ -186,7 +187,12 @@ pub trait Decoder {
 }
 
 /// Every dialect there is.
-pub static PROVIDERS: &[&dyn Provider] = &[&openai::OpenAi, &anthropic::Anthropic, &bedrock::Bedrock];
+pub static PROVIDERS: &[&dyn Provider] = &[
+    &openai::OpenAi,
+    &anthropic::Anthropic,
+    &bedrock::Bedrock,
+    &responses::Responses,
+];
 
 /// The dialect called `name`.
 #[must_use]

@@ -12,9 +12,13 @@ from anthropic.types import Message
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from conftest import ROOT, Gateway, model, stop
+from responses_face import ResponsesFace
+from upstreams import bedrock, responses
 
-FACES = ["openai", "anthropic"]
+FACES = ["openai", "anthropic", "responses"]
 PROVIDERS = ["openai", "anthropic"]
+# Dialects that the mock does not speak, each with an upstream of its own.
+OTHERS = {one.NAME: one for one in (bedrock, responses)}
 FEATURES = ["text", "tools", "image", "JSON schema"]
 MODES = ["whole", "stream"]
 PAGE = ROOT / "docs" / "providers.md"
@@ -25,14 +29,26 @@ SCHEMA = {
 passed = set()
 
 
+@pytest.fixture(scope="module")
+def upstreams():
+    started = {name: one.start() for name, one in OTHERS.items()}
+    yield started
+    for one in started.values():
+        one.stop()
+
+
 @pytest.fixture(scope="module", params=["io_uring", "epoll"])
-def dialects(request, mock, tmp_path_factory):
+def dialects(request, mock, upstreams, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dialects")
     (folder / "all").write_text("key-all")
     config = "".join(
         f'[[providers]]\nname = "{name}"\ndialect = "{name}"\nbase_url = "{mock}/v1"\napi_keys = ["file:all"]\n'
         + model(name, name, f"mock-{name}")
         for name in PROVIDERS
+    )
+    config += "".join(
+        f'[[providers]]\nname = "{name}"\ndialect = "{name}"\n{one.config(upstreams[name].url, folder)}' + model(name, name, one.MODEL)
+        for name, one in OTHERS.items()
     )
     config += (
         f'[[providers]]\nname = "dropping"\ndialect = "anthropic"\nbase_url = "{mock}"\nuntranslatable = "drop"\n'
@@ -135,21 +151,39 @@ class AnthropicFace:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("feature", FEATURES)
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", [*PROVIDERS, *OTHERS])
 @pytest.mark.parametrize("face", FACES)
-def test_matrix(dialects, mock, face, provider, feature, mode):
-    client = {"openai": OpenAiFace, "anthropic": AnthropicFace}[face](dialects)
-    text, calls, end, prompt, completion = client.ask(provider, feature, mode == "stream")
-    body = seen(mock)
-    assert body["model"] == f"mock-{provider}"
+def test_matrix(dialects, mock, upstreams, face, provider, feature, mode):
+    client = {"openai": OpenAiFace, "anthropic": AnthropicFace}.get(face)
+    if client:
+        text, calls, end, prompt, completion = client(dialects).ask(provider, feature, mode == "stream")
+    else:
+        client = ResponsesFace(dialects, typed)
+        text, calls, end, prompt, completion = client.ask(provider, feature, mode == "stream", PIXEL, SCHEMA)
     if feature == "tools":
         assert (calls, end) == ([("weather", {"city": "Paris"})], "tools")
-        tool = body["tools"][0]
-        assert (tool["function"]["parameters"] if provider == "openai" else tool["input_schema"]) == SCHEMA
     else:
         assert (calls, end) == ([], "end") and text.startswith("answer-")
     if feature == "text":
         assert "Paris" in text
+    if provider in OTHERS:
+        OTHERS[provider].check(feature, upstreams[provider].last, PIXEL, SCHEMA)
+    else:
+        check(provider, feature, seen(mock))
+    # The upstreams count the words of a plain question; some add what was cached.
+    words = 0 if feature == "image" else len(("please call the tool" if feature == "tools" else "What is the capital of France?").split())
+    cached = OTHERS[provider].CACHED if provider in OTHERS else {"openai": 0, "anthropic": 5}[provider]
+    assert prompt == words + cached
+    assert completion > 0
+    passed.add((face, provider, feature, mode))
+
+
+def check(provider, feature, body):
+    """Whether the request said what was meant."""
+    assert body["model"] == f"mock-{provider}"
+    if feature == "tools":
+        tool = body["tools"][0]
+        assert (tool["function"]["parameters"] if provider == "openai" else tool["input_schema"]) == SCHEMA
     if feature == "image":
         image = body["messages"][0]["content"][1]
         if provider == "openai":
@@ -159,11 +193,6 @@ def test_matrix(dialects, mock, face, provider, feature, mode):
     if feature == "JSON schema":
         schema = body["response_format"]["json_schema"] if provider == "openai" else body["output_config"]["format"]
         assert schema["schema"] == SCHEMA
-    # The mock counts the words of a plain question; in Anthropic's dialect it adds what was cached.
-    words = 0 if feature == "image" else len(("please call the tool" if feature == "tools" else "What is the capital of France?").split())
-    assert prompt == words + (5 if provider == "anthropic" else 0)
-    assert completion > 0
-    passed.add((face, provider, feature, mode))
 
 
 def test_tool_results_go_back(dialects, mock):
@@ -248,7 +277,7 @@ def test_a_stream_that_breaks_is_an_error(dialects, provider, how):
 def test_the_page_shows_what_passed():
     rows = ["| application speaks | provider speaks | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
     for face in FACES:
-        for provider in PROVIDERS:
+        for provider in [*PROVIDERS, *OTHERS]:
             cells = [", ".join(mode for mode in MODES if (face, provider, feature, mode) in passed) or "no" for feature in FEATURES]
             rows.append(f"| {face} | {provider} | " + " | ".join(cells) + " |")
     table = "\n".join(rows)

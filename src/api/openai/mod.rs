@@ -11,6 +11,8 @@ use super::neutral::{Answer, Failure, Losses, Request, Stop};
 use crate::error::Fault;
 use crate::http::sse::write_event;
 
+pub use answer::write_failure;
+
 /// The dialect's name.
 pub const NAME: &str = "openai";
 

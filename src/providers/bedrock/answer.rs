@@ -48,11 +48,13 @@ fn read_block<'d>(document: &Document<'d>, block: usize, parts: &mut Vec<Part<'d
         }));
     } else if let Some(thought) = document.field(block, "reasoningContent") {
         let words = document.field(thought, "reasoningText");
-        parts.extend(words.map(|words| Part::Thinking {
-            text: document.text_of(words, "text").unwrap_or_default(),
-            signature: document
-                .text_of(words, "signature")
-                .filter(|seal| !seal.is_empty()),
+        parts.extend(words.map(|words| {
+            Part::Thinking {
+                text: document.text_of(words, "text").unwrap_or_default(),
+                signature: document
+                    .text_of(words, "signature")
+                    .filter(|seal| !seal.is_empty()),
+            }
         }));
         let sealed = document.text_of(thought, "redactedContent");
         parts.extend(sealed.map(|data| Part::Redacted { data }));

@@ -168,24 +168,8 @@ impl Writer {
                 out.push(b'}');
                 *cache
             }
-            Part::ToolResult {
-                id,
-                is_error,
-                parts,
-                cache,
-            } => {
-                open(out, b'{');
-                open_field(out, "toolResult", b'{');
-                write_call_id(id, out);
-                open_field(out, "content", b'[');
-                for part in parts {
-                    self.block(part, at, losses, out)?;
-                }
-                out.push(b']');
-                if *is_error {
-                    text(out, "status", "error");
-                }
-                out.push(b'}');
+            Part::ToolResult { cache, .. } => {
+                self.result(part, at, losses, out)?;
                 *cache
             }
             Part::Thinking { .. } | Part::Redacted { .. } => {
@@ -195,6 +179,38 @@ impl Writer {
         };
         out.push(b'}');
         write_cache_point(marker, out);
+        Ok(())
+    }
+
+    /// A tool's result, its object left open.
+    fn result(
+        &mut self,
+        part: &Part<'_>,
+        at: usize,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let Part::ToolResult {
+            id,
+            is_error,
+            parts,
+            ..
+        } = part
+        else {
+            return Ok(());
+        };
+        open(out, b'{');
+        open_field(out, "toolResult", b'{');
+        write_call_id(id, out);
+        open_field(out, "content", b'[');
+        for part in parts {
+            self.block(part, at, losses, out)?;
+        }
+        out.push(b']');
+        if *is_error {
+            text(out, "status", "error");
+        }
+        out.push(b'}');
         Ok(())
     }
 

@@ -8,7 +8,9 @@ mod content;
 mod request;
 mod stream;
 
-use super::{Call, Decoder, Outgoing, Provider, Unreadable, Verdict, judge_by_class, post_accepting};
+use super::{
+    Call, Decoder, Outgoing, Provider, Unreadable, Verdict, judge_by_class, post_accepting,
+};
 use crate::api::json::Document;
 use crate::api::neutral::{Answer, Failure, Losses, Request};
 use crate::error::{Fault, Retry};

@@ -77,11 +77,7 @@ fn write_inference(
     Ok(())
 }
 
-fn write_tools(
-    request: &Request<'_>,
-    losses: &mut Losses,
-    out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) -> Result<(), Fault> {
     if request.tools.is_empty() {
         return Ok(());
     }
@@ -155,11 +151,7 @@ struct More<'r> {
 
 /// Models differ in what they take beside the common fields ("Inference request parameters and response
 /// fields for foundation models", Bedrock's user guide); the vendor stands in the model's name.
-fn more_of<'r>(
-    request: &Request<'r>,
-    model: &str,
-    losses: &mut Losses,
-) -> Result<More<'r>, Fault> {
+fn more_of<'r>(request: &Request<'r>, model: &str, losses: &mut Losses) -> Result<More<'r>, Fault> {
     let mut more = More::default();
     let is_of = |vendor: &str| model.contains(vendor);
     let is_claude = is_of("anthropic.");

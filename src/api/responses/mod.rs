@@ -1,0 +1,108 @@
+//! OpenAI's Responses as applications speak them, without state: a conversation stands in each request.
+
+mod answer;
+mod request;
+mod stream;
+
+use super::chat::{ChatRequest, read_responses};
+use super::face::{About, Ask, Encoder, Face};
+use super::json::{Document, Scratch};
+use super::neutral::{Answer, Failure, Losses, Request};
+use super::openai::write_failure;
+use super::write::{open_field, raw, text};
+use crate::error::Fault;
+
+/// The dialect's name.
+pub const NAME: &str = "responses";
+
+/// The dialect.
+pub struct Responses;
+
+impl Face for Responses {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ask(&self, path: &str) -> Option<Ask> {
+        (path == "/v1/responses").then_some(Ask::Chat)
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        path.starts_with("/v1/responses")
+    }
+
+    fn passed_headers(&self) -> &'static [&'static str] {
+        &["openai-beta", "openai-organization", "openai-project"]
+    }
+
+    /// Answers are not looked up: a provider that keeps them is told to go on from one by its id.
+    fn read_head(
+        &self,
+        _target: &str,
+        body: &[u8],
+        scratch: &mut Scratch,
+        _with_canonical: bool,
+    ) -> Result<ChatRequest, Fault> {
+        scratch
+            .with_document(body, |document| {
+                let chat = read_responses(body, document)?;
+                request::refuse_state(document)?;
+                Ok(chat)
+            })
+            .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+    }
+
+    fn read_request<'d>(
+        &self,
+        document: &Document<'d>,
+        losses: &mut Losses,
+    ) -> Result<Request<'d>, Fault> {
+        request::read(document, losses)
+    }
+
+    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+        answer::write(answer, about, out);
+    }
+
+    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+        write_failure(failure, out);
+    }
+
+    fn envelope(&self, fault: &Fault) -> String {
+        fault.envelope()
+    }
+
+    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>) {
+        write_error_event(fault.code, &fault.message, &fault.envelope(), out);
+    }
+
+    fn encoder(&self, about: About) -> Box<dyn Encoder> {
+        Box::new(stream::Items::new(about))
+    }
+}
+
+/// Appends the event `error`, which ends a stream that broke. OpenAI's SDKs raise an error only for one that
+/// has the field `error`, which `envelope` brings.
+fn write_error_event(code: &str, message: &str, envelope: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: error\ndata: {\"type\":\"error\"");
+    text(out, "code", code);
+    text(out, "message", message);
+    raw(out, "param", "null");
+    raw(out, "sequence_number", "0");
+    let inner = envelope
+        .strip_prefix("{\"error\":")
+        .and_then(|rest| rest.strip_suffix('}'));
+    raw(out, "error", inner.unwrap_or("{}"));
+    out.extend_from_slice(b"}\n\n");
+}
+
+/// Appends a reasoning item's summary.
+fn write_summary(thought: &str, out: &mut Vec<u8>) {
+    open_field(out, "summary", b'[');
+    if !thought.is_empty() {
+        out.extend_from_slice(b"{\"type\":\"summary_text\"");
+        text(out, "text", thought);
+        out.push(b'}');
+    }
+    out.push(b']');
+}

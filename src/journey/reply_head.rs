@@ -1,0 +1,79 @@
+//! What is taken from the head of a provider's answer. It must not know what becomes of the body.
+
+use super::failure;
+use super::reply::PASSED_TO_CLIENT;
+use crate::http::encode;
+use crate::http::head::ResponseHead;
+use crate::routing::retry_after::retry_after;
+use crate::runtime::clock;
+use std::time::Duration;
+
+/// What is taken from an answer's head.
+pub struct ReplyHead {
+    /// Encoded header lines that cross to the client.
+    pub passed: Vec<u8>,
+    /// It is a stream of events.
+    pub is_event_stream: bool,
+    /// Its body is compressed.
+    pub is_encoded: bool,
+    /// How long a 429 says to wait.
+    pub wait: Option<Duration>,
+    /// AWS's word for the kind of error (`x-amzn-errortype`, up to a colon).
+    pub error_kind: Option<String>,
+}
+
+/// The type of a stream of server-sent events, and of AWS's.
+const EVENTS: &str = "text/event-stream";
+const AWS_EVENTS: &str = "application/vnd.amazon.eventstream";
+
+/// Headers in which providers name a request.
+const UPSTREAM_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
+
+fn is_type(content_type: Option<&str>, wanted: &str) -> bool {
+    content_type
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// Takes what is needed.
+pub fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
+    let mut taken = ReplyHead {
+        passed: Vec::with_capacity(128),
+        is_event_stream: is_type(head.headers.get_str("content-type"), EVENTS),
+        is_encoded: false,
+        wait: None,
+        error_kind: None,
+    };
+    let is_of_aws = is_type(head.headers.get_str("content-type"), AWS_EVENTS);
+    taken.is_event_stream |= is_of_aws;
+    if head.status == 429 {
+        taken.wait = retry_after(&head.headers, clock::since_epoch());
+        if let (Some(wait), None) = (taken.wait, head.headers.get("retry-after")) {
+            encode::header_u64(
+                &mut taken.passed,
+                "retry-after",
+                failure::whole_seconds(wait),
+            );
+        }
+    }
+    for (name, value) in head.headers.iter() {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if let Some(passed) = PASSED_TO_CLIENT.into_iter().find(|one| is(one)) {
+            // No client reads AWS's events: they are translated.
+            let is_replaced = is_of_aws && is("content-type");
+            let value = if is_replaced {
+                EVENTS.as_bytes()
+            } else {
+                value
+            };
+            encode::header(&mut taken.passed, passed, value);
+        } else if is("x-amzn-errortype") {
+            let kind = std::str::from_utf8(value).unwrap_or_default();
+            taken.error_kind = kind.split(':').next().map(str::to_owned);
+        } else if UPSTREAM_IDS.into_iter().any(is) {
+            encode::header(&mut taken.passed, "x-ringside-upstream-request-id", value);
+        }
+        taken.is_encoded |= is("content-encoding");
+    }
+    taken
+}

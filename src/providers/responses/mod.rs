@@ -1,0 +1,56 @@
+//! OpenAI's Responses, as OpenAI and some compatible servers answer them. A body in this dialect goes
+//! through byte for byte but for the model's name.
+
+mod answer;
+mod request;
+mod stream;
+
+use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::api::json::Document;
+use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::responses;
+use crate::error::Fault;
+use crate::signing::BEARER;
+
+/// The dialect.
+pub struct Responses;
+
+impl Provider for Responses {
+    fn name(&self) -> &'static str {
+        responses::NAME
+    }
+
+    fn native(&self) -> &'static str {
+        responses::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        call == Call::Chat
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        post(request, "/responses", BEARER, b"", out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Items::default())
+    }
+}
