@@ -27,6 +27,7 @@ mod relaying;
 mod reply;
 mod ruling;
 mod reply_head;
+mod rerank;
 mod select;
 mod serving;
 mod shadow;
@@ -123,6 +124,7 @@ async fn travel(
             embeddings::serve(core, snapshot, request, grant, client, trip).await
         }
         Operation::Feedback => feedback::serve(core, request, grant, client, trip).await,
+        Operation::Rerank => rerank::serve(core, snapshot, request, grant, client, trip).await,
         Operation::Models | Operation::Model(_) => {
             list_models(core, snapshot, operation, grant, client, trip).await
         }

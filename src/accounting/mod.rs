@@ -20,6 +20,8 @@ pub enum Bought {
     /// The provider did not report usage of a stream; this is what it may have been. Tokens stay
     /// unknown, the cost is an estimate.
     Estimated(Usage),
+    /// The provider reported so many search units, and no tokens; there are no prices for them.
+    Searches(u64),
     /// The provider answered and did not report usage.
     Unknown,
     /// A cached answer was served; this is what it had cost, where known.
@@ -51,6 +53,7 @@ impl Bill {
         match bought {
             Bought::Nothing => Self::Nothing,
             Bought::Unknown => Self::Unknown("usage"),
+            Bought::Searches(_) => Self::Unknown("price"),
             Bought::Saved(usage) => Self::Saved(usage.and_then(cost)),
             Bought::Reported(usage) => cost(usage).map_or(Self::Unknown("price"), Self::Known),
             Bought::Estimated(usage) => cost(usage).map_or(Self::Unknown("price"), Self::Estimated),
@@ -88,6 +91,9 @@ pub fn settle(
     match bought {
         Bought::Reported(usage) => metrics.spend(key, model, usage),
         Bought::Unknown | Bought::Estimated(_) => count(&mut metrics.usage_missing, model),
+        Bought::Searches(units) => {
+            *metrics.search_units.entry((key, model)).or_default() += units;
+        }
         Bought::Saved(Some(usage)) => {
             *metrics.tokens_saved.entry(model).or_default() += usage.prompt + usage.completion;
         }

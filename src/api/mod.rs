@@ -13,6 +13,7 @@ pub mod models;
 pub mod neutral;
 pub mod openai;
 pub mod refusal;
+pub mod rerank;
 pub mod responses;
 pub mod shape;
 pub mod splice;
@@ -35,6 +36,8 @@ pub enum Operation<'t> {
     Embeddings,
     /// `POST /v1/feedback`
     Feedback,
+    /// `POST /v1/rerank`, `POST /v2/rerank`
+    Rerank,
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`
@@ -50,6 +53,7 @@ impl Operation<'_> {
             Self::CountTokens(_) => "count_tokens",
             Self::Embeddings => "embeddings",
             Self::Feedback => "feedback",
+            Self::Rerank => "rerank",
             Self::Models | Self::Model(_) => "models",
         }
     }
@@ -65,7 +69,7 @@ pub enum NoOperation {
 }
 
 /// The paths served, for messages.
-pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/embeddings, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}";
+pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}";
 
 /// The dialect that errors about a request to `target` are told in.
 #[must_use]
@@ -91,6 +95,7 @@ pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperat
         (Some(operation), _) => (operation, "POST"),
         (None, "/v1/embeddings") => (Operation::Embeddings, "POST"),
         (None, "/v1/feedback") => (Operation::Feedback, "POST"),
+        (None, "/v1/rerank" | "/v2/rerank") => (Operation::Rerank, "POST"),
         (None, "/v1/models") => (Operation::Models, "GET, HEAD"),
         (None, _) => match path.strip_prefix("/v1/models/") {
             Some(id) if !id.is_empty() => (Operation::Model(id), "GET, HEAD"),
@@ -123,6 +128,7 @@ mod tests {
             operation(Method::Post, "/v1/messages/count_tokens"),
             Ok(Operation::CountTokens(&anthropic::Anthropic))
         );
+        assert_eq!(operation(Method::Post, "/v2/rerank"), Ok(Operation::Rerank));
         assert_eq!(operation(Method::Head, "/v1/models"), Ok(Operation::Models));
         assert_eq!(
             operation(Method::Get, "/v1/models/meta/llama"),

@@ -59,6 +59,11 @@ pub(super) static VENDORS: &[Vendor] = &[
         "COHERE_API_KEY",
     ),
     vendor(
+        "cohere_chat",
+        &[("cohere", "https://api.cohere.com/v2")],
+        "COHERE_API_KEY",
+    ),
+    vendor(
         "groq",
         &[("openai", "https://api.groq.com/openai/v1")],
         "GROQ_API_KEY",

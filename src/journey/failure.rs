@@ -104,6 +104,7 @@ pub fn no_such_call(target: &TargetRoute, call: Call) -> Failed {
         Call::Chat => "chats",
         Call::Embeddings => "embeddings",
         Call::CountTokens => "counting of tokens",
+        Call::Rerank => "reranking",
     };
     let fault = Fault::client(
         400,

@@ -291,6 +291,6 @@ fn bought_tokens(bought: Bought, estimate: u64) -> u64 {
     match bought {
         Bought::Reported(usage) | Bought::Estimated(usage) => usage.prompt + usage.completion,
         Bought::Unknown => estimate,
-        Bought::Saved(_) | Bought::Nothing => 0,
+        Bought::Searches(_) | Bought::Saved(_) | Bought::Nothing => 0,
     }
 }

@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod bedrock;
+mod cohere;
 mod openai;
 mod responses;
 
@@ -30,6 +31,8 @@ pub enum Call {
     Embeddings,
     /// How many tokens a request has.
     CountTokens,
+    /// Documents in the order of a query.
+    Rerank,
 }
 
 /// A request to encode.
@@ -192,6 +195,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &anthropic::Anthropic,
     &bedrock::Bedrock,
     &responses::Responses,
+    &cohere::Cohere,
 ];
 
 /// The dialect called `name`.

@@ -73,6 +73,8 @@ pub struct CoreMetrics {
     pub cached_tokens: Map<(Option<Name>, Name), u64>,
     /// Answers without usage, by model.
     pub usage_missing: Map<Name, u64>,
+    /// Search units charged for reranking, by key and model.
+    pub search_units: Map<(Option<Name>, Name), u64>,
     /// Tokens a cache hit saved, by model.
     pub tokens_saved: Map<Name, u64>,
     /// Money.
@@ -205,6 +207,7 @@ impl CoreMetrics {
         }
         merge_counts(&mut self.cached_tokens, &other.cached_tokens);
         merge_counts(&mut self.usage_missing, &other.usage_missing);
+        merge_counts(&mut self.search_units, &other.search_units);
         merge_counts(&mut self.tokens_saved, &other.tokens_saved);
         merge_counts(&mut self.streams_broken, &other.streams_broken);
         merge_counts(&mut self.connections_refused, &other.connections_refused);

@@ -321,20 +321,26 @@ impl Page {
             ];
             self.histogram(name, &labels, histogram);
         }
-        let name = "ringside_cached_input_tokens_total";
-        self.metric(
-            name,
-            "counter",
-            "Input tokens held by the provider's prompt cache.",
-        );
-        for ((key, model), count) in
-            sorted(core.cached_tokens.iter().map(|(key, count)| (*key, *count)))
-        {
-            let labels = [
-                ("ringside_key", &*text(&key)),
-                ("gen_ai_request_model", &*model.text()),
-            ];
-            self.sample(name, &labels, float(count));
+        for (name, help, counts) in [
+            (
+                "ringside_cached_input_tokens_total",
+                "Input tokens held by the provider's prompt cache.",
+                &core.cached_tokens,
+            ),
+            (
+                "ringside_search_units_total",
+                "Search units charged for reranking, by key and model.",
+                &core.search_units,
+            ),
+        ] {
+            self.metric(name, "counter", help);
+            for ((key, model), count) in sorted(counts.iter().map(|(key, count)| (*key, *count))) {
+                let labels = [
+                    ("ringside_key", &*text(&key)),
+                    ("gen_ai_request_model", &*model.text()),
+                ];
+                self.sample(name, &labels, float(count));
+            }
         }
         let missing: Vec<_> = core
             .usage_missing

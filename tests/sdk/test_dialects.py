@@ -13,12 +13,12 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from conftest import ROOT, Gateway, model, stop
 from responses_face import ResponsesFace
-from upstreams import bedrock, responses
+from upstreams import bedrock, cohere, responses
 
 FACES = ["openai", "anthropic", "responses"]
 PROVIDERS = ["openai", "anthropic"]
 # Dialects that the mock does not speak, each with an upstream of its own.
-OTHERS = {one.NAME: one for one in (bedrock, responses)}
+OTHERS = {one.NAME: one for one in (bedrock, responses, cohere)}
 FEATURES = ["text", "tools", "image", "JSON schema"]
 MODES = ["whole", "stream"]
 PAGE = ROOT / "docs" / "providers.md"

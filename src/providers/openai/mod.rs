@@ -27,12 +27,14 @@ impl Provider for OpenAi {
     }
 
     fn takes(&self, call: Call) -> bool {
-        matches!(call, Call::Chat | Call::Embeddings)
+        matches!(call, Call::Chat | Call::Embeddings | Call::Rerank)
     }
 
     fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
         let path = match request.call {
             Call::Embeddings => "/embeddings",
+            // Not OpenAI's, but of many of the servers that speak its dialect, as Jina has it.
+            Call::Rerank => "/rerank",
             Call::Chat | Call::CountTokens => "/chat/completions",
         };
         post(request, path, BEARER, b"", out);

@@ -1,0 +1,77 @@
+//! The trip of a rerank: documents put into order by how well they answer a query. Passed on as it came
+//! to a provider that has it, and its answer back.
+
+use super::attempt::{self, Attempted, Fallbacks, Plan};
+use super::core::Core;
+use super::patience::Patience;
+use super::select::Steer;
+use super::snapshot::Snapshot;
+use super::trip::Trip;
+use super::{find_model, reply};
+use crate::accounting::Bought;
+use crate::admission::Grant;
+use crate::api::rerank::{read_rerank, search_units};
+use crate::api::shape::Shape;
+use crate::api::usage;
+use crate::error::Fault;
+use crate::listener::{Client, Request};
+use crate::providers::Call;
+use crate::runtime::buffer;
+use crate::telemetry::metrics::Stage;
+
+/// Serves the request.
+///
+/// # Errors
+/// What the client is told.
+pub async fn serve(
+    core: &Core,
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let headers = &request.head.headers;
+    let asked = read_rerank(request.body, &mut core.scratch.borrow_mut())?;
+    let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
+    trip.stage_done(core, Stage::Read);
+    let plan = Plan {
+        call: Call::Rerank,
+        face: trip.face,
+        body: request.body,
+        model_range: &asked.model_range,
+        usage_edit: None,
+        streams: false,
+        passed_headers: attempt::passed_headers(headers, trip.face, &trip.request_id),
+        asker: attempt::asker(headers, trip.key),
+        patience: Patience::new(headers, route, trip.started_at)?,
+        may_hedge: false,
+        // Scores of another model cannot be compared with those of this one.
+        fallbacks: Fallbacks::default(),
+        steer: Steer::new(snapshot, grant, headers, &Shape::default())?,
+    };
+    if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
+        if (200..300).contains(&answer.status) {
+            let units = search_units(&answer.body);
+            let tokens = usage::in_answer(&answer.body);
+            let tokens = tokens.filter(|usage| usage.prompt > 0);
+            trip.buy(
+                core,
+                match (units, tokens) {
+                    (Some(units), _) => Bought::Searches(units),
+                    (None, Some(usage)) => Bought::Reported(usage),
+                    (None, None) => Bought::Unknown,
+                },
+            );
+        }
+        let mut out = buffer::take(512 + answer.body.len());
+        reply::begin_head(&mut out, answer.status, trip, client);
+        out.extend_from_slice(&answer.head.passed);
+        if answer.status >= 400 {
+            reply::advise(&mut out, trip);
+        }
+        let _ = reply::finish_whole(client, out, &answer.body).await;
+        buffer::give(answer.body);
+    }
+    Ok(())
+}
