@@ -44,6 +44,7 @@ pub async fn serve(
         streams: false,
         passed_headers: attempt::passed_headers(headers, trip.face, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
+        priority: grant.priority,
         patience: Patience::new(headers, route, trip.started_at)?,
         may_hedge: false,
         // Scores of another model cannot be compared with those of this one.

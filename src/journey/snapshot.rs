@@ -6,8 +6,8 @@ use super::offpath;
 use super::ruling::RuleRoute;
 use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
-use crate::config::experiment::Experiment;
 use crate::api::{openai, responses};
+use crate::config::experiment::Experiment;
 use crate::config::model::{
     Config, Failover, Model, Place, Provider as ProviderConfig, Secret, Target,
 };
