@@ -87,7 +87,7 @@ fn a_wrong_answer_goes_with_its_aliases() {
 #[test]
 fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
     const ASKED: &str = "Why is the sky blue?";
-    const FAR: &str = "Why is the sky bleu?";
+    const FAR: &str = "Why is our sky blue?";
     const NEAR: &str = "why's the sky blue";
     let pairs = [FAR, NEAR];
     on_both_drivers(|driver| {
