@@ -18,8 +18,9 @@ use ringside::http::chunked::ChunkDecoder;
 use ringside::http::head::parse_request_head;
 use ringside::http::limits::HeadLimits;
 use ringside::providers::provider;
+use ringside::relay::NeutralRelay;
 use ringside::relay::stream::StreamRelay;
-use ringside::relay::{NeutralRelay, translate};
+use ringside::relay::translate::{self, Said};
 use ringside::routing::fleet::{Asked, Fleet, Member};
 use ringside::routing::health::Outcome;
 use ringside::routing::measure::Series;
@@ -129,7 +130,11 @@ fn translations() -> Vec<Workload> {
             written.clear();
             let mut losses = Losses::new(false);
             let (losses, scratch, out) = (&mut losses, &mut first, &mut written);
-            translate::request(face, to, black_box(&body), "m", losses, scratch, out).unwrap();
+            let said = Said {
+                body: black_box(&body),
+                streams: false,
+            };
+            translate::request(face, to, &said, "m", losses, scratch, out).unwrap();
         }),
         workload("translate/its answer", move || {
             let body = black_box(answer.as_bytes());

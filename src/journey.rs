@@ -109,7 +109,9 @@ async fn travel(
     trip.face = api::face_of(request.head.target);
     let operation = find_operation(request.head.method, request.head.target)?;
     trip.operation = operation.name();
-    let api_key = headers.get("x-api-key").or_else(|| headers.get("api-key"));
+    let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
+    let api_key = key_headers.iter().find_map(|name| headers.get(name));
+    let api_key = api_key.or_else(|| trip.face.key_in_query(request.head.target));
     let grant = snapshot
         .keys
         .admit(headers.get("authorization"), api_key, request.peer)?;
@@ -288,13 +290,12 @@ async fn list_models(
         Operation::Model(id) => {
             let name = models::percent_decoded(id).unwrap_or_else(|| id.to_owned());
             find_model(snapshot, &name, grant, &mut trip.model)?;
-            let mut body = Vec::new();
-            models::write_model(&mut body, &name, created);
-            body
+            trip.face.write_model(&name, created)
         }
         _ => {
             let names = snapshot.model_names.iter().map(String::as_str);
-            models::list(names.filter(|name| grant.allows(name)), created)
+            let mut names = names.filter(|name| grant.allows(name));
+            trip.face.write_models(&mut names, created)
         }
     };
     let _ = reply::whole(client, trip, 200, "application/json", &body).await;

@@ -44,11 +44,32 @@ fn every_dialect_more_leaves_less_out() {
     assert_eq!(left_out(&["openai"]), 2);
     assert_eq!(left_out(&["openai", "anthropic"]), 1);
     assert_eq!(left_out(&["openai", "anthropic", "bedrock"]), 0);
+    assert_eq!(left_out(&["openai", "anthropic", "bedrock", "gemini"]), 0);
     let toml = import(YAML, &["openai", "anthropic", "bedrock"])
         .unwrap()
         .toml;
     let bedrock = "name = \"bedrock\"\ndialect = \"bedrock\"\nbase_url = \"https://bedrock-runtime.eu-central-1.amazonaws.com\"\nauth = { kind = \"aws\", region = \"eu-central-1\", access_key_id = \"env:AWS_ACCESS_KEY_ID\", secret_access_key = \"env:AWS_SECRET_ACCESS_KEY\" }\nuntranslatable = \"drop\"\n";
     assert!(toml.contains(bedrock), "{toml}");
+}
+
+#[test]
+fn models_of_google_are_reached_in_googles_dialects() {
+    let yaml = "model_list:\n\
+        - {model_name: a, litellm_params: {model: gemini/gemini-2.5-flash}}\n\
+        - {model_name: b, litellm_params: {model: vertex_ai/gemini-2.5-pro, vertex_project: p-1, vertex_location: global, vertex_credentials: account.json}}\n\
+        - {model_name: c, litellm_params: {model: vertex_ai/claude-sonnet-4@2025, vertex_project: p-1, vertex_credentials: os.environ/ACCOUNT}}\n\
+        - {model_name: d, litellm_params: {model: vertex_ai/gemini-2.5-pro}}\n";
+    let imported = import(yaml, &["openai", "gemini", "vertex", "vertex-anthropic"]).unwrap();
+    for expected in [
+        "dialect = \"gemini\"\nbase_url = \"https://generativelanguage.googleapis.com/v1beta\"\napi_keys = [\"env:GEMINI_API_KEY\"]\n",
+        "dialect = \"vertex\"\nbase_url = \"https://aiplatform.googleapis.com/v1/projects/p-1/locations/global\"\nauth = { kind = \"google\", service_account = \"file:account.json\" }\n",
+        "dialect = \"vertex-anthropic\"\nbase_url = \"https://us-central1-aiplatform.googleapis.com/v1/projects/p-1/locations/us-central1\"\nauth = { kind = \"google\", service_account = \"env:ACCOUNT\" }\n",
+    ] {
+        assert!(imported.toml.contains(expected), "{}", imported.toml);
+    }
+    let told: Vec<String> = imported.notes.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("`vertex_project` is missing"), "{told:?}");
 }
 
 #[test]

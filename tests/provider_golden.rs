@@ -18,7 +18,8 @@ use ringside::api::json::Scratch;
 use ringside::api::neutral::Losses;
 use ringside::http::event_stream::{Value, write_message};
 use ringside::providers::{PROVIDERS, Provider, provider};
-use ringside::relay::{NeutralRelay, Relay, translate};
+use ringside::relay::translate::{self, Said};
+use ringside::relay::{NeutralRelay, Relay};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
@@ -87,6 +88,13 @@ fn between<'p>(path: &'p Path, start: &str, end: &str) -> Option<&'p str> {
     name.strip_prefix(start)?.strip_suffix(end)
 }
 
+fn said(body: &[u8]) -> Said<'_> {
+    Said {
+        body,
+        streams: false,
+    }
+}
+
 /// A stream as the provider sends it.
 fn stream_of(case: &Path) -> Vec<u8> {
     let Ok(lines) = std::fs::read_to_string(case.join("provider.events")) else {
@@ -125,7 +133,15 @@ fn translated(
 ) -> (String, String) {
     let (mut losses, mut out) = (Losses::new(drops), Vec::new());
     let mut scratch = Scratch::default();
-    let outcome = translate::request(face, to, body, model, &mut losses, &mut scratch, &mut out);
+    let outcome = translate::request(
+        face,
+        to,
+        &said(body),
+        model,
+        &mut losses,
+        &mut scratch,
+        &mut out,
+    );
     match outcome {
         Ok(()) => (exact(&out), losses.header().unwrap_or_default()),
         Err(fault) => (
@@ -353,40 +369,34 @@ fn conversation(drawn: &mut Drawn) -> serde_json::Value {
     })
 }
 
+/// What OpenAI's dialect says, said in another and back.
+fn there_and_back(name: &str, sent: &str) -> (serde_json::Value, Option<String>) {
+    let (openai, other) = (face("openai"), face(name));
+    let (to, back) = (provider(name).unwrap(), provider("openai").unwrap());
+    let (mut scratch, mut losses) = (Scratch::default(), Losses::new(false));
+    let mut translated = |face: &dyn Face, to: &dyn Provider, body: &[u8]| {
+        let (said, mut out) = (said(body), Vec::new());
+        let outcome =
+            translate::request(face, to, &said, MODEL, &mut losses, &mut scratch, &mut out);
+        outcome.unwrap();
+        out
+    };
+    let there = translated(openai, to, sent.as_bytes());
+    let again = translated(other, back, &there);
+    (serde_json::from_slice(&again).unwrap(), losses.header())
+}
+
 #[test]
 fn there_and_back_says_the_same() {
-    let (openai, anthropic) = (face("openai"), face("anthropic"));
-    let (to, back) = (provider("anthropic").unwrap(), provider("openai").unwrap());
     let mut drawn = Drawn(0x9e37_79b9_7f4a_7c15);
     for _ in 0..500 {
         let sent = conversation(&mut drawn);
-        let (mut scratch, mut losses) = (Scratch::default(), Losses::new(false));
-        let (mut there, mut again) = (Vec::new(), Vec::new());
         let body = sent.to_string();
-        let losses = &mut losses;
-        translate::request(
-            openai,
-            to,
-            body.as_bytes(),
-            MODEL,
-            losses,
-            &mut scratch,
-            &mut there,
-        )
-        .unwrap();
-        translate::request(
-            anthropic,
-            back,
-            &there,
-            MODEL,
-            losses,
-            &mut scratch,
-            &mut again,
-        )
-        .unwrap();
-        assert_eq!(losses.header(), None);
-        let got: serde_json::Value = serde_json::from_slice(&again).unwrap();
-        assert_eq!(got, sent, "{}", String::from_utf8_lossy(&there));
+        assert_eq!(there_and_back("anthropic", &body), (sent.clone(), None));
+        let (mut got, losses) = there_and_back("gemini", &body);
+        // It has no place for who asks.
+        got["user"] = sent["user"].clone();
+        assert_eq!((got, losses.as_deref()), (sent, Some("user")));
     }
 }
 
@@ -451,5 +461,43 @@ fn tokens_are_neither_lost_nor_made() {
         let (_, message) = whole(anthropic, provider("openai").unwrap(), 200, chat.as_bytes());
         let value: serde_json::Value = serde_json::from_str(&message).unwrap();
         assert_eq!(value["usage"], said["usage"]);
+    }
+}
+
+#[test]
+fn thinking_is_neither_lost_nor_counted_twice() {
+    let mut drawn = Drawn(11);
+    let (openai, gemini) = (face("openai"), face("gemini"));
+    for _ in 0..200 {
+        let (plain, cached) = (drawn.below(999), drawn.below(999));
+        let (said, thought) = (1 + drawn.below(999), drawn.below(999));
+        let usage = serde_json::json!({
+            "promptTokenCount": plain + cached, "cachedContentTokenCount": cached,
+            "candidatesTokenCount": said, "thoughtsTokenCount": thought,
+            "totalTokenCount": plain + cached + said + thought,
+        });
+        let content = serde_json::json!({"parts": [{"text": "x"}], "role": "model"});
+        let answer = serde_json::json!({"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage});
+        let (_, chat) = whole(
+            openai,
+            provider("gemini").unwrap(),
+            200,
+            answer.to_string().as_bytes(),
+        );
+        let value: serde_json::Value = serde_json::from_str(&chat).unwrap();
+        assert_eq!(value["usage"]["prompt_tokens"], plain + cached);
+        assert_eq!(value["usage"]["completion_tokens"], said + thought);
+        let (_, back) = whole(gemini, provider("openai").unwrap(), 200, chat.as_bytes());
+        let value: serde_json::Value = serde_json::from_str(&back).unwrap();
+        let count = |name: &str| value["usageMetadata"][name].as_u64().unwrap_or(0);
+        assert_eq!(count("candidatesTokenCount"), said);
+        for name in [
+            "promptTokenCount",
+            "cachedContentTokenCount",
+            "thoughtsTokenCount",
+            "totalTokenCount",
+        ] {
+            assert_eq!(count(name), usage[name].as_u64().unwrap(), "{name}");
+        }
     }
 }

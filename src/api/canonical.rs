@@ -64,20 +64,32 @@ pub struct Canonical {
 /// Writes the canonical form of a chat request whose root object is `document`.
 #[must_use]
 pub fn canonical(document: &Document<'_>) -> Canonical {
-    let question_at = question_node(document);
-    let mut semantic = question_at.map(|_| ());
-    let mut fields: Vec<(&str, usize)> = Vec::with_capacity(16);
+    let mut exact_only = None;
     for (key, value) in document.root_fields().into_iter().flatten() {
         match key {
-            "seed" if !document.is_null(value) => semantic = Err(NotSemantic::Seed),
+            "seed" if !document.is_null(value) => exact_only = Some(NotSemantic::Seed),
             "n" if document.unsigned(value) != Some(1) && !document.is_null(value) => {
-                semantic = Err(NotSemantic::SeveralChoices);
+                exact_only = Some(NotSemantic::SeveralChoices);
             }
             "logprobs" if document.boolean(value) == Some(true) => {
-                semantic = Err(NotSemantic::SeveralChoices);
+                exact_only = Some(NotSemantic::SeveralChoices);
             }
             _ => {}
         }
+    }
+    form(document, question_node(document), exact_only)
+}
+
+/// Writes the form of a request of any dialect. `question_at` is the node of the question's text, or why
+/// there is none; `exact_only` is what else speaks against a look-up by meaning.
+pub(super) fn form(
+    document: &Document<'_>,
+    question_at: Result<usize, NotSemantic>,
+    exact_only: Option<NotSemantic>,
+) -> Canonical {
+    let semantic = exact_only.map_or(question_at.map(|_| ()), Err);
+    let mut fields: Vec<(&str, usize)> = Vec::with_capacity(16);
+    for (key, value) in document.root_fields().into_iter().flatten() {
         if !NEUTRAL.contains(&key) {
             fields.push((key, value));
         }

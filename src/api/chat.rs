@@ -273,6 +273,8 @@ pub fn write_body(
         .unwrap_or_default();
     let by_model = (model_range, name);
     match usage_edit {
+        // The model's name is not in the body.
+        _ if model_range.is_empty() => out.extend_from_slice(body),
         None => splice::apply(body, [by_model], out),
         Some(edit) => {
             let by_usage = (&edit.range, edit.with.as_slice());

@@ -4,6 +4,7 @@
 
 use super::chat::ChatRequest;
 use super::json::{Document, Scratch};
+use super::models;
 use super::neutral::{Answer, Event, Failure, Losses, Request};
 use crate::error::Fault;
 
@@ -35,6 +36,11 @@ pub trait Face: Sync {
         self.ask(path).is_some()
     }
 
+    /// The caller's key, where the dialect lets it stand in the query of `target`.
+    fn key_in_query<'t>(&self, _target: &'t str) -> Option<&'t [u8]> {
+        None
+    }
+
     /// Headers of its own that cross to a provider that speaks it natively, in small letters.
     fn passed_headers(&self) -> &'static [&'static str];
 
@@ -50,6 +56,12 @@ pub trait Face: Sync {
         scratch: &mut Scratch,
         with_canonical: bool,
     ) -> Result<ChatRequest, Fault>;
+
+    /// The body with what [`Face::read_request`] needs and this dialect leaves out; `None` if it lacks
+    /// nothing.
+    fn prepare(&self, _body: &[u8], _scratch: &mut Scratch) -> Option<Vec<u8>> {
+        None
+    }
 
     /// All of a request.
     ///
@@ -75,6 +87,18 @@ pub trait Face: Sync {
 
     /// What writes the events of one stream.
     fn encoder(&self, about: About) -> Box<dyn Encoder>;
+
+    /// The list of models; `created` is the gateway's start, in seconds since the Unix epoch.
+    fn write_models(&self, names: &mut dyn Iterator<Item = &str>, created: u64) -> Vec<u8> {
+        models::list(names, created)
+    }
+
+    /// One of them.
+    fn write_model(&self, name: &str, created: u64) -> Vec<u8> {
+        let mut body = Vec::new();
+        models::write_model(&mut body, name, created);
+        body
+    }
 }
 
 /// What a path asks for.
@@ -84,6 +108,10 @@ pub enum Ask {
     Chat,
     /// How many tokens a chat has.
     CountTokens,
+    /// The models there are.
+    Models,
+    /// One of them.
+    Model,
 }
 
 impl PartialEq for dyn Face {
@@ -114,4 +142,5 @@ pub static FACES: &[&dyn Face] = &[
     &super::openai::OpenAi,
     &super::anthropic::Anthropic,
     &super::responses::Responses,
+    &super::gemini::Gemini,
 ];

@@ -8,6 +8,7 @@ pub mod chat;
 pub mod embeddings;
 pub mod face;
 pub mod feedback;
+pub mod gemini;
 pub mod json;
 pub mod models;
 pub mod neutral;
@@ -28,7 +29,7 @@ use crate::http::head::Method;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation<'t> {
     /// A chat in one of the dialects served: `POST /v1/chat/completions`, `POST /v1/messages`,
-    /// `POST /v1/responses`
+    /// `POST /v1/responses`, `POST /v1beta/models/{model}:generateContent`
     Chat(&'static dyn Face),
     /// How many tokens such a chat has: `POST /v1/messages/count_tokens`
     CountTokens(&'static dyn Face),
@@ -38,9 +39,9 @@ pub enum Operation<'t> {
     Feedback,
     /// `POST /v1/rerank`, `POST /v2/rerank`
     Rerank,
-    /// `GET /v1/models`
+    /// `GET /v1/models`, `GET /v1beta/models`
     Models,
-    /// `GET /v1/models/{id}`
+    /// `GET /v1/models/{id}`, `GET /v1beta/models/{id}`
     Model(&'t str),
 }
 
@@ -69,7 +70,7 @@ pub enum NoOperation {
 }
 
 /// The paths served, for messages.
-pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}";
+pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
 
 /// The dialect that errors about a request to `target` are told in.
 #[must_use]
@@ -85,14 +86,19 @@ pub fn face_of(target: &str) -> &'static dyn Face {
 /// [`NoOperation`].
 pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperation> {
     let path = target.split('?').next().unwrap_or(target);
-    let chat = FACES.iter().find_map(|face| {
+    let of_face = FACES.iter().find_map(|face| {
         Some(match face.ask(path)? {
-            Ask::Chat => Operation::Chat(*face),
-            Ask::CountTokens => Operation::CountTokens(*face),
+            Ask::Chat => (Operation::Chat(*face), "POST"),
+            Ask::CountTokens => (Operation::CountTokens(*face), "POST"),
+            Ask::Models => (Operation::Models, "GET, HEAD"),
+            Ask::Model => {
+                let id = path.split_once("/models/").map_or("", |(_, id)| id);
+                (Operation::Model(id), "GET, HEAD")
+            }
         })
     });
-    let (operation, allowed) = match (chat, path) {
-        (Some(operation), _) => (operation, "POST"),
+    let (operation, allowed) = match (of_face, path) {
+        (Some(found), _) => found,
         (None, "/v1/embeddings") => (Operation::Embeddings, "POST"),
         (None, "/v1/feedback") => (Operation::Feedback, "POST"),
         (None, "/v1/rerank" | "/v2/rerank") => (Operation::Rerank, "POST"),
@@ -133,6 +139,17 @@ mod tests {
         assert_eq!(
             operation(Method::Get, "/v1/models/meta/llama"),
             Ok(Operation::Model("meta/llama"))
+        );
+        assert_eq!(
+            operation(
+                Method::Post,
+                "/v1beta/models/m:streamGenerateContent?alt=sse"
+            ),
+            Ok(Operation::Chat(&gemini::Gemini))
+        );
+        assert_eq!(
+            operation(Method::Get, "/v1beta/models/m"),
+            Ok(Operation::Model("m"))
         );
         assert_eq!(
             operation(Method::Get, "/v1/chat/completions"),

@@ -118,7 +118,7 @@ impl Shape {
 }
 
 /// Bytes of all strings in the value at node `at`, names included.
-fn text_bytes(document: &Document<'_>, at: usize) -> u64 {
+pub(super) fn text_bytes(document: &Document<'_>, at: usize) -> u64 {
     let nodes = document.nodes();
     let end = at + nodes.get(at).map_or(0, span);
     let texts = nodes.get(at..end).unwrap_or_default().iter();

@@ -131,7 +131,7 @@ fn finished(stop: Stop) -> Result<(), NotStored> {
         Stop::Length | Stop::WindowFull => Err("finish-length"),
         Stop::Refused => Err("finish-content-filter"),
         Stop::ToolCalls => Err("tool-calls"),
-        Stop::Sequence | Stop::Paused => Err("finish-other"),
+        Stop::Sequence | Stop::Paused | Stop::Failed => Err("finish-other"),
     }
 }
 

@@ -29,7 +29,13 @@ impl Import<'_> {
             (None, Some((prefix, rest))) => (prefix.to_owned(), rest.to_owned()),
             (None, None) => (guessed(&model).to_owned(), model),
         };
-        let Some(vendor) = vendors::find(&prefix) else {
+        let is_claude = prefix == "vertex_ai" && model.starts_with("claude");
+        let place = if is_claude {
+            "vertex_ai_anthropic"
+        } else {
+            prefix.as_str()
+        };
+        let Some(vendor) = vendors::find(place) else {
             let why = format!("left out: there is no provider `{prefix}` in the table");
             return self.note(entry, path, why);
         };
@@ -147,6 +153,16 @@ impl Import<'_> {
                 let region = region.filter(|region| !region.contains('/'))?;
                 url = format!("https://bedrock-runtime.{region}.amazonaws.com");
             }
+            "vertex_ai" | "vertex_ai_anthropic" => {
+                let found = vertex_url(params);
+                if url.is_empty() {
+                    let Some(found) = found else {
+                        self.note(entry, path, "left out: `vertex_project` is missing");
+                        return None;
+                    };
+                    url = found;
+                }
+            }
             _ => {}
         }
         if url.is_empty() {
@@ -176,6 +192,11 @@ impl Import<'_> {
             }
             return format!("auth = {{ {fields} }}\n");
         }
+        if vendor.prefix.starts_with("vertex_ai") {
+            let account = self.service_account(params);
+            let account = quoted(&account);
+            return format!("auth = {{ kind = \"google\", service_account = {account} }}\n");
+        }
         let is_given = params.entries.iter().any(|(key, _)| key == "api_key");
         if !is_given && vendor.key.is_empty() {
             return String::new();
@@ -188,6 +209,24 @@ impl Import<'_> {
         };
         let reference = self.reference(params, "api_key", variable);
         format!("api_keys = [{}]\n", quoted(&reference))
+    }
+
+    /// A reference to the key file of a service account.
+    fn service_account(&mut self, params: &mut Section<'_>) -> String {
+        let node = params.take("vertex_credentials");
+        let Some((node, text)) = node.and_then(|node| Some((node, node.text()?))) else {
+            return "file:service-account.json".to_owned();
+        };
+        if let Some(variable) = text.strip_prefix("os.environ/") {
+            return format!("env:{variable}");
+        }
+        if text.trim_start().starts_with('{') {
+            let why =
+                "a key stands in the file: put it into service-account.json beside ringside.toml";
+            self.note(node, &params.path_of("vertex_credentials"), why);
+            return "file:service-account.json".to_owned();
+        }
+        format!("file:{text}")
     }
 
     /// A reference to the secret in `key`; `variable` holds it if nothing else is said.
@@ -227,6 +266,27 @@ impl Import<'_> {
         self.providers.push((name.clone(), provider));
         name
     }
+}
+
+/// Where LiteLLM asks if no location is given.
+const VERTEX_LOCATION: &str = "us-central1";
+
+/// The base URL of Vertex AI's models; `None` without a project.
+fn vertex_url(params: &mut Section<'_>) -> Option<String> {
+    let mut named = |key| {
+        let value = params.take(key).and_then(Node::text);
+        value.filter(|value| is_name(value) && !value.contains('/'))
+    };
+    let (project, location) = (named("vertex_project"), named("vertex_location"));
+    let location = location.unwrap_or_else(|| VERTEX_LOCATION.to_owned());
+    let host = match location.as_str() {
+        "global" => "aiplatform.googleapis.com".to_owned(),
+        location => format!("{location}-aiplatform.googleapis.com"),
+    };
+    let project = project?;
+    Some(format!(
+        "https://{host}/v1/projects/{project}/locations/{location}"
+    ))
 }
 
 /// The prefix of a model that is written without one.

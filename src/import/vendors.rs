@@ -52,7 +52,9 @@ pub(super) static VENDORS: &[Vendor] = &[
         "MISTRAL_API_KEY",
     ),
     vendor("bedrock", &[("bedrock", "")], ""),
+    // Gemini; Claude's models are told apart by their names.
     vendor("vertex_ai", &[("vertex", "")], ""),
+    vendor("vertex_ai_anthropic", &[("vertex-anthropic", "")], ""),
     vendor(
         "cohere",
         &[("cohere", "https://api.cohere.com/v2")],

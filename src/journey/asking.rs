@@ -15,7 +15,10 @@ use crate::api::usage;
 use crate::error::{Fault, Retry};
 use crate::providers::{Body, Call, Outgoing, Provider, Verdict};
 use crate::relay::probe::{Probe, begins_with_an_error};
-use crate::relay::{NeutralRelay, translate};
+use crate::relay::{
+    NeutralRelay,
+    translate::{self, Said},
+};
 use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;
 use crate::runtime::{buffer, clock};
@@ -130,7 +133,10 @@ impl Asking<'_> {
         let translated = translate::request(
             self.plan.face,
             self.dialect(),
-            self.plan.body,
+            &Said {
+                body: self.plan.body,
+                streams: self.plan.streams,
+            },
             &self.target.model,
             &mut losses,
             &mut self.core.scratch.borrow_mut(),
@@ -268,17 +274,24 @@ impl Asking<'_> {
     fn judge(
         &self,
         mut underway: Underway,
-        reply: Reply<ReplyHead>,
+        mut reply: Reply<ReplyHead>,
         body: Vec<u8>,
-        verdict: Verdict,
+        mut verdict: Verdict,
     ) -> Result<Attempted, Box<Failed>> {
         let Self {
             core, target, site, ..
         } = *self;
         let status = reply.status;
+        let mut means = status;
+        if verdict.outcome != "ok" {
+            let refused = self.dialect().refused(status, &body);
+            verdict = self.dialect().judge(refused.status);
+            means = refused.status;
+            reply.head.take_wait(refused.wait);
+        }
         let outcome = match verdict.outcome {
             "server_error" => Outcome::ServerError,
-            _ => failure::outcome_of(status, reply.head.wait),
+            _ => failure::outcome_of(means, reply.head.wait),
         };
         let is_json = (reply.head.is_encoded && self.is_native()) || looks_like_json(&body);
         let head = reply.finish(&site.endpoint, &core.pool);

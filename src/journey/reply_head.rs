@@ -22,6 +22,17 @@ pub struct ReplyHead {
     pub error_kind: Option<String>,
 }
 
+impl ReplyHead {
+    /// How long the body says to wait, where no header did.
+    pub fn take_wait(&mut self, wait: Option<Duration>) {
+        if let (Some(wait), None) = (wait, self.wait) {
+            self.wait = Some(wait);
+            let seconds = failure::whole_seconds(wait);
+            encode::header_u64(&mut self.passed, "retry-after", seconds);
+        }
+    }
+}
+
 /// The type of a stream of server-sent events, and of AWS's.
 const EVENTS: &str = "text/event-stream";
 const AWS_EVENTS: &str = "application/vnd.amazon.eventstream";

@@ -7,6 +7,7 @@
 mod anthropic;
 mod bedrock;
 mod cohere;
+mod gemini;
 mod openai;
 mod responses;
 
@@ -21,6 +22,7 @@ use crate::signing::sigv4::ToSign;
 use crate::signing::{Auth, KeyHeader};
 use std::borrow::Cow;
 use std::ops::Range;
+use std::time::Duration;
 
 /// What is asked of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +119,15 @@ pub struct Verdict {
     pub retry: Retry,
 }
 
+/// What the body of a refusal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The status that it means.
+    pub status: u16,
+    /// How long to wait, where no header says so.
+    pub wait: Option<Duration>,
+}
+
 /// Why an answer of a provider could not be read; for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable(pub &'static str);
@@ -169,6 +180,11 @@ pub trait Provider: Sync {
     fn judge(&self, status: u16) -> Verdict {
         judge_by_class(status)
     }
+
+    /// What the body of an answer with `status`, which is an error's, says beyond it.
+    fn refused(&self, status: u16, _body: &[u8]) -> Refused {
+        Refused { status, wait: None }
+    }
 }
 
 /// Where events go as they are read.
@@ -196,6 +212,9 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &bedrock::Bedrock,
     &responses::Responses,
     &cohere::Cohere,
+    &gemini::AI_STUDIO,
+    &gemini::VERTEX,
+    &anthropic::Vertex,
 ];
 
 /// The dialect called `name`.

@@ -2,9 +2,10 @@
 //! own dialect says differently from OpenAI's what it cost and whether it ended.
 
 use super::stream::EventTooLarge;
+use super::translate::FAILED;
 use crate::api::face::Encoder;
 use crate::api::json::Scratch;
-use crate::api::neutral::{Delta, Event, Start, Usage};
+use crate::api::neutral::{Delta, Event, Failure, Start, Stop, Usage};
 use crate::api::shape::BYTES_PER_TOKEN;
 use crate::cache::Collector;
 use crate::providers::Decoder;
@@ -54,6 +55,17 @@ impl Seen {
             }
             _ => {}
         }
+    }
+}
+
+/// The failure that a model's useless answer is.
+fn unusable() -> Failure<'static> {
+    Failure {
+        status: 502,
+        message: FAILED.into(),
+        kind: None,
+        param: None,
+        window_exceeded: false,
     }
 }
 
@@ -142,6 +154,10 @@ impl NeutralRelay {
             ..
         } = self;
         read(&mut **decoder, &mut |event| {
+            let translates = encoder.is_some();
+            if translates && seen.failed {
+                return;
+            }
             let named;
             let event = match event {
                 Event::Start(start) if start.model.is_empty() => {
@@ -150,6 +166,15 @@ impl NeutralRelay {
                 }
                 event => event,
             };
+            // What the caller's dialect has no word for is a failure there.
+            let failed = match event {
+                Event::Stop {
+                    reason: Stop::Failed,
+                    ..
+                } if translates => Some(Event::Failed(unusable())),
+                _ => None,
+            };
+            let event = failed.as_ref().unwrap_or(event);
             seen.note(event);
             if let Some(encoder) = encoder {
                 encoder.event(event, out);

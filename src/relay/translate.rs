@@ -2,33 +2,47 @@
 
 use crate::api::face::{About, Face};
 use crate::api::json::Scratch;
-use crate::api::neutral::Losses;
+use crate::api::neutral::{Losses, Stop};
 use crate::api::refusal::{Refusal, refusal};
 use crate::api::usage::Usage;
 use crate::cache::{Answer, Collector};
 use crate::error::Fault;
 use crate::providers::{Provider, Unreadable, speaker};
 
-/// Appends the body that `provider` is to get for a request `body` in the dialect `face`.
+/// A request as a client said it.
+pub struct Said<'s> {
+    /// The body.
+    pub body: &'s [u8],
+    /// A stream was asked for; some dialects say so in the path.
+    pub streams: bool,
+}
+
+/// Appends the body that `provider` is to get for a request in the dialect `face`.
 ///
 /// # Errors
 /// 400 naming a field that is malformed, or lost.
 pub fn request(
     face: &dyn Face,
     provider: &dyn Provider,
-    body: &[u8],
+    said: &Said<'_>,
     model: &str,
     losses: &mut Losses,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
+    let prepared = face.prepare(said.body, scratch);
+    let body = prepared.as_deref().unwrap_or(said.body);
     scratch
         .with_document(body, |document| {
-            let request = face.read_request(document, losses)?;
+            let mut request = face.read_request(document, losses)?;
+            request.stream |= said.streams;
             provider.write_request(&request, model, losses, out)
         })
         .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
 }
+
+/// What is told of an answer that its model broke off as of no use ([`Stop::Failed`]).
+pub(super) const FAILED: &str = "the model broke its answer off: what it called cannot be read";
 
 /// Status and body of a whole answer of `provider`, for a client that speaks `face`.
 ///
@@ -54,6 +68,13 @@ pub fn whole(
         let mut answer = provider.read_answer(document)?;
         if answer.model.is_empty() {
             answer.model = &about.model;
+        }
+        if answer
+            .choices
+            .iter()
+            .any(|choice| choice.stop == Stop::Failed)
+        {
+            return Err(Unreadable(FAILED));
         }
         face.write_answer(&answer, about, &mut out);
         Ok(status)

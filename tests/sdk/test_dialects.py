@@ -1,6 +1,7 @@
 """Each client dialect with each provider dialect, by the official SDKs: every answer must be one of
 their typed models. The table in docs/providers.md is what passed here; `MATRIX=write` writes it."""
 
+import base64
 import json
 import os
 import urllib.request
@@ -9,14 +10,17 @@ import anthropic
 import openai
 import pytest
 from anthropic.types import Message
+from google import genai
+from google.genai import errors, types
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from conftest import ROOT, Gateway, model, stop
 from responses_face import ResponsesFace
 from upstreams import bedrock, cohere, responses
 
-FACES = ["openai", "anthropic", "responses"]
-PROVIDERS = ["openai", "anthropic"]
+FACES = ["openai", "anthropic", "responses", "gemini"]
+PROVIDERS = ["openai", "anthropic", "gemini"]
+BASES = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 # Dialects that the mock does not speak, each with an upstream of its own.
 OTHERS = {one.NAME: one for one in (bedrock, responses, cohere)}
 FEATURES = ["text", "tools", "image", "JSON schema"]
@@ -27,6 +31,7 @@ SCHEMA = {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False,
 }
 passed = set()
+kept = []
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def dialects(request, mock, upstreams, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dialects")
     (folder / "all").write_text("key-all")
     config = "".join(
-        f'[[providers]]\nname = "{name}"\ndialect = "{name}"\nbase_url = "{mock}/v1"\napi_keys = ["file:all"]\n'
+        f'[[providers]]\nname = "{name}"\ndialect = "{name}"\nbase_url = "{mock}{BASES[name]}"\napi_keys = ["file:all"]\n'
         + model(name, name, f"mock-{name}")
         for name in PROVIDERS
     )
@@ -62,6 +67,16 @@ def dialects(request, mock, upstreams, tmp_path_factory):
 def messages_client(gateway, **options):
     base = gateway.url.removesuffix("/v1")
     return anthropic.Anthropic(base_url=base, **{"api_key": "key-all", "max_retries": 0, "timeout": 60} | options)
+
+
+def gemini_client(gateway, version=None, **options):
+    base = gateway.url.removesuffix("/v1")
+    headers = {"cache-control": "no-store, no-cache"}
+    http = types.HttpOptions(base_url=base, api_version=version, timeout=60_000, headers=headers)
+    client = genai.Client(**{"api_key": "key-all", "http_options": http} | options)
+    # One that is collected closes its connections, though its parts are still in use.
+    kept.append(client)
+    return client
 
 
 def seen(mock):
@@ -103,7 +118,8 @@ class OpenAiFace:
         choice = answer.choices[0]
         calls = [(call.function.name, json.loads(call.function.arguments)) for call in choice.message.tool_calls or []]
         end = {"stop": "end", "tool_calls": "tools"}[choice.finish_reason]
-        return choice.message.content or "", calls, end, answer.usage.prompt_tokens, answer.usage.completion_tokens
+        usage = answer.usage
+        return choice.message.content or "", calls, end, usage.prompt_tokens, usage.completion_tokens, answer.model
 
     def joined(self, chunks):
         text, names, arguments, end = "", {}, {}, None
@@ -116,7 +132,8 @@ class OpenAiFace:
                     arguments[call.index] = arguments.get(call.index, "") + (call.function.arguments or "")
         calls = [(names[at], json.loads(arguments[at])) for at in names]
         usage = chunks[-1].usage
-        return text, calls, {"stop": "end", "tool_calls": "tools"}[end], usage.prompt_tokens, usage.completion_tokens
+        end = {"stop": "end", "tool_calls": "tools"}[end]
+        return text, calls, end, usage.prompt_tokens, usage.completion_tokens, chunks[0].model
 
 
 class AnthropicFace:
@@ -146,7 +163,39 @@ class AnthropicFace:
         calls = [(block.name, block.input) for block in message.content if block.type == "tool_use"]
         usage = message.usage
         total = usage.input_tokens + (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
-        return text, calls, {"end_turn": "end", "tool_use": "tools"}[message.stop_reason], total, usage.output_tokens
+        end = {"end_turn": "end", "tool_use": "tools"}[message.stop_reason]
+        return text, calls, end, total, usage.output_tokens, message.model
+
+
+class GeminiFace:
+    def __init__(self, gateway):
+        self.client = gemini_client(gateway)
+
+    def ask(self, to, feature, streams):
+        config, contents = {"max_output_tokens": 100}, ["What is the capital of France?"]
+        if feature == "tools":
+            contents = ["please call the tool"]
+            function = types.FunctionDeclaration(name="weather", description="w", parameters_json_schema=SCHEMA)
+            config["tools"] = [types.Tool(function_declarations=[function])]
+        if feature == "image":
+            contents.append(types.Part.from_bytes(data=base64.b64decode(PIXEL), mime_type="image/png"))
+        if feature == "JSON schema":
+            config |= {"response_mime_type": "application/json", "response_json_schema": SCHEMA}
+        asked = dict(model=to, contents=contents, config=config)
+        if not streams:
+            return self.read([typed(types.GenerateContentResponse, self.client.models.generate_content(**asked))])
+        stream = self.client.models.generate_content_stream(**asked)
+        return self.read([typed(types.GenerateContentResponse, one) for one in stream])
+
+    def read(self, answers):
+        parts = [part for one in answers for part in one.candidates[0].content.parts or []]
+        text = "".join(part.text or "" for part in parts)
+        calls = [(part.function_call.name, part.function_call.args) for part in parts if part.function_call]
+        usage, reason = answers[-1].usage_metadata, answers[-1].candidates[0].finish_reason
+        assert reason == types.FinishReason.STOP
+        completion = usage.candidates_token_count + (usage.thoughts_token_count or 0)
+        assert usage.total_token_count == usage.prompt_token_count + completion
+        return text, calls, "tools" if calls else "end", usage.prompt_token_count, completion, answers[0].model_version
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -154,9 +203,10 @@ class AnthropicFace:
 @pytest.mark.parametrize("provider", [*PROVIDERS, *OTHERS])
 @pytest.mark.parametrize("face", FACES)
 def test_matrix(dialects, mock, upstreams, face, provider, feature, mode):
-    client = {"openai": OpenAiFace, "anthropic": AnthropicFace}.get(face)
+    client = {"openai": OpenAiFace, "anthropic": AnthropicFace, "gemini": GeminiFace}.get(face)
     if client:
-        text, calls, end, prompt, completion = client(dialects).ask(provider, feature, mode == "stream")
+        text, calls, end, prompt, completion, by = client(dialects).ask(provider, feature, mode == "stream")
+        assert provider in OTHERS or by == f"mock-{provider}"
     else:
         client = ResponsesFace(dialects, typed)
         text, calls, end, prompt, completion = client.ask(provider, feature, mode == "stream", PIXEL, SCHEMA)
@@ -172,7 +222,7 @@ def test_matrix(dialects, mock, upstreams, face, provider, feature, mode):
         check(provider, feature, seen(mock))
     # The upstreams count the words of a plain question; some add what was cached.
     words = 0 if feature == "image" else len(("please call the tool" if feature == "tools" else "What is the capital of France?").split())
-    cached = OTHERS[provider].CACHED if provider in OTHERS else {"openai": 0, "anthropic": 5}[provider]
+    cached = OTHERS[provider].CACHED if provider in OTHERS else {"openai": 0, "anthropic": 5, "gemini": 5}[provider]
     assert prompt == words + cached
     assert completion > 0
     passed.add((face, provider, feature, mode))
@@ -180,19 +230,34 @@ def test_matrix(dialects, mock, upstreams, face, provider, feature, mode):
 
 def check(provider, feature, body):
     """Whether the request said what was meant."""
-    assert body["model"] == f"mock-{provider}"
+    # Google's dialect names it in the path.
+    assert body.get("model") == (None if provider == "gemini" else f"mock-{provider}")
     if feature == "tools":
         tool = body["tools"][0]
-        assert (tool["function"]["parameters"] if provider == "openai" else tool["input_schema"]) == SCHEMA
+        schemas = {
+            "openai": lambda: tool["function"]["parameters"],
+            "anthropic": lambda: tool["input_schema"],
+            # Google's own SDK spells it in snake case, and that goes on as it is.
+            "gemini": lambda: tool["functionDeclarations"][0].get("parametersJsonSchema")
+            or tool["functionDeclarations"][0]["parameters_json_schema"],
+        }
+        assert schemas[provider]() == SCHEMA
     if feature == "image":
-        image = body["messages"][0]["content"][1]
-        if provider == "openai":
-            assert image["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
-        else:
-            assert image["source"] == {"type": "base64", "media_type": "image/png", "data": PIXEL}
+        images = {
+            "openai": lambda: body["messages"][0]["content"][1]["image_url"]["url"] == f"data:image/png;base64,{PIXEL}",
+            "anthropic": lambda: body["messages"][0]["content"][1]["source"]
+            == {"type": "base64", "media_type": "image/png", "data": PIXEL},
+            "gemini": lambda: base64.urlsafe_b64decode(body["contents"][0]["parts"][1]["inlineData"]["data"].replace("+", "-").replace("/", "_"))
+            == base64.b64decode(PIXEL),
+        }
+        assert images[provider]()
     if feature == "JSON schema":
-        schema = body["response_format"]["json_schema"] if provider == "openai" else body["output_config"]["format"]
-        assert schema["schema"] == SCHEMA
+        schemas = {
+            "openai": lambda: body["response_format"]["json_schema"]["schema"],
+            "anthropic": lambda: body["output_config"]["format"]["schema"],
+            "gemini": lambda: body["generationConfig"]["responseJsonSchema"],
+        }
+        assert schemas[provider]() == SCHEMA
 
 
 def test_tool_results_go_back(dialects, mock):
@@ -221,6 +286,57 @@ def test_the_cache_answers_in_the_callers_dialect(dialects):
             assert typed(Message, stream.get_final_message()).content[0].text == one.content[0].text
         chat = dialects.client().chat.completions.with_raw_response.create(**asked)
         assert chat.headers["x-ringside-cache"] == "miss"
+
+
+def test_googles_sdk_sends_tool_results_schemas_and_thoughts(dialects, mock):
+    def weather(city: str, days: int = 1) -> str:
+        """Looks out of the window."""
+
+    call = types.Part(function_call=types.FunctionCall(name="weather", args={"city": "Rome"}), thought_signature=b"seal")
+    contents = [
+        types.Content(role="user", parts=[types.Part(text="q")]),
+        types.Content(role="model", parts=[call]),
+        types.Content(role="user", parts=[types.Part.from_function_response(name="weather", response={"output": "sun"})]),
+    ]
+    off = types.AutomaticFunctionCallingConfig(disable=True)
+    config = types.GenerateContentConfig(tools=[weather], automatic_function_calling=off, system_instruction="Be brief.")
+    client = gemini_client(dialects)
+    for provider in ("openai", "anthropic"):
+        client.models.generate_content(model=provider, contents=contents, config=config)
+        sent, told = json.dumps(seen(mock)), seen(mock)
+        assert "Be brief." in sent and "sun" in sent and sent.count('"call_1"') == 2
+        tool = told["tools"][0]
+        schema = tool["function"]["parameters"] if provider == "openai" else tool["input_schema"]
+        assert schema["type"] == "object" and schema["properties"]["days"]["type"] == "integer"
+    client.models.generate_content(model="gemini", contents=contents, config=config)
+    assert seen(mock)["contents"][1]["parts"][0]["thoughtSignature"] == base64.urlsafe_b64encode(b"seal").decode()
+
+
+def test_googles_sdk_and_the_gateways_own_answers(dialects):
+    client = gemini_client(dialects)
+    # Its default is `/v1/`, where the models are listed in OpenAI's form.
+    beta = gemini_client(dialects, "v1beta")
+    assert {"models/openai", "models/gemini"} <= {one.name for one in beta.models.list()}
+    assert beta.models.get(model="gemini").name == "models/gemini"
+    assert client.models.count_tokens(model="gemini", contents="three words here").total_tokens == 3
+    with pytest.raises(errors.ClientError, match="counting of tokens") as caught:
+        client.models.count_tokens(model="openai", contents="x")
+    assert (caught.value.code, caught.value.status) == (400, "INVALID_ARGUMENT")
+    with pytest.raises(errors.ClientError) as caught:
+        client.models.generate_content(model="nope", contents="x")
+    assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
+    with pytest.raises(errors.ClientError) as caught:
+        gemini_client(dialects, api_key="wrong").models.generate_content(model="gemini", contents="x")
+    assert (caught.value.code, caught.value.status) == (401, "UNAUTHENTICATED")
+    with pytest.raises(errors.ClientError, match="safetySettings"):
+        strict = types.SafetySetting(category="HARM_CATEGORY_HARASSMENT", threshold="BLOCK_LOW_AND_ABOVE")
+        client.models.generate_content(model="openai", contents="x", config={"safety_settings": [strict]})
+    path = f"{dialects.url.removesuffix('/v1')}/v1beta/models/gemini:generateContent?key=key-all"
+    body = json.dumps({"contents": [{"parts": [{"text": "a key in the query"}]}]}).encode()
+    answer = urllib.request.urlopen(urllib.request.Request(path, body, {"content-type": "application/json"}))
+    assert json.load(answer)["candidates"] and answer.headers["x-ringside-cache"] == "miss"
+    again = urllib.request.urlopen(urllib.request.Request(path, body, {"content-type": "application/json"}))
+    assert again.headers["x-ringside-cache"] == "exact"
 
 
 def test_counting_tokens(dialects):
@@ -260,6 +376,10 @@ def test_errors_are_the_callers_own(dialects, provider):
         messages_client(dialects, api_key="wrong").messages.create(model=provider, max_tokens=9, messages=[{"role": "user", "content": "x"}])
     with pytest.raises(anthropic.NotFoundError):
         messages_client(dialects).messages.create(model="nope", max_tokens=9, messages=[{"role": "user", "content": "x"}])
+    for status, kind in ((400, errors.ClientError), (500, errors.ServerError)):
+        with pytest.raises(kind) as caught:
+            gemini_client(dialects).models.generate_content(model=provider, contents=f"[[mock status={status}]]")
+        assert caught.value.code == status
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -269,6 +389,9 @@ def test_a_stream_that_breaks_is_an_error(dialects, provider, how):
     with pytest.raises(anthropic.APIError):
         with messages_client(dialects).messages.stream(model=provider, max_tokens=9, messages=turns) as stream:
             stream.get_final_message()
+    with pytest.raises(errors.APIError):
+        for _ in gemini_client(dialects).models.generate_content_stream(model=provider, contents=turns[0]["content"]):
+            pass
     with pytest.raises(openai.APIError):
         for _ in dialects.client().chat.completions.create(model=provider, messages=turns, stream=True):
             pass

@@ -1,7 +1,7 @@
 //! The mock's answers: deterministic, and recognisable.
 
 use super::behaviour::Behaviour;
-use super::messages;
+use super::{gemini, messages};
 use ringside::api::json::{write_string, write_u64};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -23,8 +23,19 @@ pub struct Asked<'a> {
     pub tool: Option<&'a str>,
     /// Usage is to be reported in a stream.
     pub wants_usage: bool,
-    /// In Anthropic's dialect.
-    pub is_messages: bool,
+    /// The dialect it is asked in.
+    pub dialect: Dialect,
+}
+
+/// A dialect of the mock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI's.
+    Chat,
+    /// Anthropic's.
+    Messages,
+    /// Google's.
+    Gemini,
 }
 
 /// The events of a stream, one after the other.
@@ -110,8 +121,10 @@ fn contains_word(text: &str, word: &str) -> bool {
 /// A whole answer.
 #[must_use]
 pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
-    if asked.is_messages {
-        return messages::whole(asked, behaviour);
+    match asked.dialect {
+        Dialect::Chat => {}
+        Dialect::Messages => return messages::whole(asked, behaviour),
+        Dialect::Gemini => return gemini::whole(asked, behaviour),
     }
     let mut out = Vec::with_capacity(1024);
     let words = words(asked.question, asked.id, behaviour.tokens);
@@ -144,8 +157,10 @@ pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
 /// The events of a stream.
 #[must_use]
 pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
-    if asked.is_messages {
-        return messages::events(asked, behaviour);
+    match asked.dialect {
+        Dialect::Chat => {}
+        Dialect::Messages => return messages::events(asked, behaviour),
+        Dialect::Gemini => return gemini::events(asked, behaviour),
     }
     let words = words(asked.question, asked.id, behaviour.tokens);
     let mut before = Vec::with_capacity(256);
@@ -261,7 +276,7 @@ mod tests {
             id: &answer_id("What is the Capital of France?"),
             tool: None,
             wants_usage: true,
-            is_messages: false,
+            dialect: Dialect::Chat,
         };
         let behaviour = Behaviour::default();
         let whole: serde_json::Value = serde_json::from_slice(&whole(&asked, &behaviour)).unwrap();
@@ -301,7 +316,7 @@ mod tests {
             id: "answer-1",
             tool: None,
             wants_usage: false,
-            is_messages: false,
+            dialect: Dialect::Chat,
         };
         let told = |name: &str, value: &str| {
             let mut behaviour = Behaviour::default();

@@ -1,15 +1,15 @@
 //! The mock's server: Ringside's own listener and codec, on one thread.
 
-use super::answer::{Asked, CREATED, answer_id, events, whole};
+use super::answer::{Asked, CREATED, Dialect, answer_id, events, whole};
 use super::behaviour::{Behaviour, Framing, HangUp};
 use super::control;
-use super::messages;
+use super::read::{Read, path_of, read};
 use super::script::Script;
 use super::settings::Settings;
 use super::state::{State, Turn};
+use super::{gemini, messages};
 use ringside::admission::Peer;
-use ringside::api::canonical::canonical;
-use ringside::api::json::{Document, Scratch};
+use ringside::api::json::Scratch;
 use ringside::api::{embeddings, models};
 use ringside::config::model::Listen;
 use ringside::error::Fault;
@@ -124,40 +124,14 @@ async fn serve(server: Rc<Server>, mut inbox: Receiver<Accepted>, loads: Arc<[Co
     }
 }
 
-/// What a request asks for, read.
-struct Read {
-    model: String,
-    question: String,
-    stream: bool,
-    wants_usage: bool,
-    tool: Option<String>,
-}
-
-fn read(document: &Document<'_>) -> Read {
-    let text = |at: Option<usize>| at.and_then(|at| document.text(at)).map(str::to_owned);
-    let flag = |at: Option<usize>| at.and_then(|at| document.boolean(at)) == Some(true);
-    let question = canonical(document).question;
-    let options = document.field(0, "stream_options");
-    let tool = document
-        .field(0, "tools")
-        .and_then(|tools| document.elements(tools)?.next())
-        .map(|tool| document.field(tool, "function").unwrap_or(tool))
-        .and_then(|function| document.field(function, "name"));
-    Read {
-        model: text(document.field(0, "model")).unwrap_or_default(),
-        stream: flag(document.field(0, "stream")),
-        wants_usage: flag(options.and_then(|at| document.field(at, "include_usage"))),
-        tool: text(tool).filter(|_| question.to_lowercase().contains("call the tool")),
-        question,
-    }
-}
-
 impl Serve for Server {
     async fn serve(&self, request: &Request<'_>, client: &mut Client) {
         let path = request.head.target.split('?').next().unwrap_or_default();
         match path {
             "/v1/chat/completions" | messages::PATH => self.chat(request, client).await,
             "/v1/messages/count_tokens" => self.count(request, client).await,
+            _ if path.ends_with(":countTokens") => self.count(request, client).await,
+            _ if path_of(path).is_some() => self.chat(request, client).await,
             "/v1/embeddings" => self.embeddings(request, client).await,
             "/v1/models" => {
                 let body = models::list(["mock-model"].into_iter(), CREATED);
@@ -213,6 +187,7 @@ impl Server {
         let authorization = request.head.headers.get_str("authorization");
         let bearer = authorization.and_then(|text| text.strip_prefix("Bearer "));
         let key = bearer.or_else(|| request.head.headers.get_str("x-api-key"));
+        let key = key.or_else(|| request.head.headers.get_str("x-goog-api-key"));
         let mut state = self.state.borrow_mut();
         let stats = &mut state.stats;
         stats.requests += 1;
@@ -261,7 +236,7 @@ impl Server {
         let outcome = self.note(request).and_then(|turn| {
             let mut scratch = self.scratch.borrow_mut();
             let read = scratch
-                .with_document(request.body, read)
+                .with_document(request.body, |document| read(request.head.target, document))
                 .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?;
             let (behaviour, waits) = self.plan(&turn, &read, &request.head.headers)?;
             Ok((read, behaviour, waits, turn))
@@ -284,10 +259,10 @@ impl Server {
             id: &answer_id(&read.question),
             tool: read.tool.as_deref(),
             wants_usage: read.wants_usage,
-            is_messages: request.head.target.starts_with(messages::PATH),
+            dialect: read.dialect,
         };
         if behaviour.status != 200 || behaviour.html {
-            fail(client, &behaviour, asked.is_messages).await;
+            fail(client, &behaviour, asked.dialect).await;
         } else if read.stream {
             self.stream(&asked, &behaviour, turn.number, client).await;
         } else {
@@ -298,12 +273,16 @@ impl Server {
     async fn count(&self, request: &Request<'_>, client: &mut Client) {
         let outcome = self.note(request).and_then(|_| {
             let mut scratch = self.scratch.borrow_mut();
-            let read = scratch.with_document(request.body, read);
+            let read =
+                scratch.with_document(request.body, |document| read(request.head.target, document));
             read.map_err(|bad| Fault::client(400, "invalid_json", bad.message))
         });
         match outcome {
             Ok(read) => {
-                let body = messages::count(&read.question);
+                let body = match read.dialect {
+                    Dialect::Gemini => gemini::count(&read.question),
+                    _ => messages::count(&read.question),
+                };
                 send(client, 200, "application/json", &[], &body).await;
             }
             Err(fault) => self.reject(&fault, client).await,
@@ -408,7 +387,7 @@ fn vector(text: &str) -> Vec<f32> {
         .collect()
 }
 
-async fn fail(client: &mut Client, behaviour: &Behaviour, is_messages: bool) {
+async fn fail(client: &mut Client, behaviour: &Behaviour, dialect: Dialect) {
     let now = clock::since_epoch();
     let told: Vec<(&str, String)> = behaviour
         .retry_after
@@ -432,9 +411,11 @@ async fn fail(client: &mut Client, behaviour: &Behaviour, is_messages: bool) {
         "mock_error"
     };
     let fault = Fault::upstream(behaviour.status, code, "the mock was told to fail");
-    let body = match is_messages {
-        true => messages::error(behaviour.status),
-        false => fault.envelope(),
+    let wait = behaviour.retry_after.map(|wait| wait.as_secs_f64());
+    let body = match dialect {
+        Dialect::Chat => fault.envelope(),
+        Dialect::Messages => messages::error(behaviour.status),
+        Dialect::Gemini => gemini::error(behaviour.status, wait),
     };
     send(
         client,

@@ -49,6 +49,8 @@ pub enum Stop {
     Refused,
     /// A long turn was paused; the caller is to send it back.
     Paused,
+    /// The model's answer is of no use: a call that cannot be read, a tool that there is not.
+    Failed,
 }
 
 /// Tokens of one call. `input` includes `cached` and `cache_write`; `output` includes `reasoning`.

@@ -1,9 +1,10 @@
 //! Anthropic's dialect: Messages. A body in this dialect goes through byte for byte but for the
-//! model's name.
+//! model's name. Vertex AI speaks it with the model in the path (`vertex.rs`).
 
 mod answer;
 mod request;
 mod stream;
+mod vertex;
 
 use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::api::anthropic;
@@ -12,6 +13,8 @@ use crate::api::neutral::{Answer, Failure, Losses, Request};
 use crate::error::Fault;
 use crate::signing::KeyHeader;
 use memchr::memmem;
+
+pub use vertex::Vertex;
 
 /// The API's version, for callers that name none (Anthropic's versioning page; the only one there is).
 const VERSION: &[u8] = b"anthropic-version: 2023-06-01\r\n";
@@ -58,7 +61,7 @@ impl Provider for Anthropic {
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        request::write(request, model, losses, out)
+        request::write(request, ("model", model), losses, out)
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {

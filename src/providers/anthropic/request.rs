@@ -15,18 +15,18 @@ const MAX_TOKENS_DEFAULT: u64 = 4096;
 /// Schema of a tool that takes nothing: this dialect demands one.
 const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 
-/// Appends the body of a request.
+/// Appends the body of a request, its first field the one given: the model, or what stands for it.
 ///
 /// # Errors
 /// 400 naming a field that is lost.
 pub fn write(
     request: &Request<'_>,
-    model: &str,
+    (name, value): (&str, &str),
     losses: &mut Losses,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     out.push(b'{');
-    text(out, "model", model);
+    text(out, name, value);
     let max_tokens = request.sampling.max_tokens.unwrap_or_else(|| {
         let thinking = request.reasoning.budget_tokens.unwrap_or(0);
         MAX_TOKENS_DEFAULT.saturating_add(thinking)

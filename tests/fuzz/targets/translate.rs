@@ -35,6 +35,11 @@ fuzz_target!(|data: &[u8]| {
         ..About::default()
     };
     for face in FACES {
+        let prepared = face.prepare(data, &mut scratch);
+        if let Some(body) = &prepared {
+            check(body);
+        }
+        let data = prepared.as_deref().unwrap_or(data);
         for provider in PROVIDERS {
             for drops in [false, true] {
                 let (mut losses, mut out) = (Losses::new(drops), Vec::new());
