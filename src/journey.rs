@@ -9,17 +9,20 @@ mod attempt;
 mod caching;
 pub mod core;
 mod counting;
+mod direct;
 mod embeddings;
 pub mod experiment;
 pub mod explain;
 mod failure;
 mod feedback;
+mod forwarding;
 mod hedging;
 mod inflow;
 mod intent;
 pub mod mirror;
 mod observing;
 mod offpath;
+mod passage;
 mod passing;
 mod patience;
 mod queueing;
@@ -37,6 +40,7 @@ mod stale;
 mod trip;
 mod underway;
 mod watch;
+mod wording;
 
 pub use self::attempt::ANSWER_BYTES_MAX;
 use self::attempt::{Attempted, Fallbacks, Plan};
@@ -127,6 +131,12 @@ async fn travel(
         }
         Operation::Feedback => feedback::serve(core, request, grant, client, trip).await,
         Operation::Rerank => rerank::serve(core, snapshot, request, grant, client, trip).await,
+        Operation::Passed(endpoint) => {
+            forwarding::serve(core, snapshot, (request, endpoint), grant, client, trip).await
+        }
+        Operation::Direct(to) => {
+            direct::serve(core, snapshot, (request, to), grant, client, trip).await
+        }
         Operation::Models | Operation::Model(_) => {
             list_models(core, snapshot, operation, grant, client, trip).await
         }

@@ -32,6 +32,7 @@ struct Entry {
     regions: Vec<String>,
     tags: Vec<String>,
     priority: KeyPriority,
+    providers: Vec<String>,
 }
 
 /// Leave to make one request.
@@ -50,6 +51,7 @@ pub struct Grant<'t> {
     /// Whose requests go first when not all can.
     pub priority: KeyPriority,
     models: Option<&'t HashSet<String>>,
+    providers: Option<&'t [String]>,
 }
 
 /// Tenant of all callers when no keys are configured.
@@ -77,6 +79,7 @@ impl KeyTable {
                 regions: key.regions.clone(),
                 tags: key.tags.clone(),
                 priority: key.priority,
+                providers: key.providers.clone(),
             });
         }
         table
@@ -103,6 +106,7 @@ impl KeyTable {
                     tags: &[],
                     priority: KeyPriority::Normal,
                     models: None,
+                    providers: None,
                 }),
                 Peer::Remote => Err(Fault::client(
                     403,
@@ -164,6 +168,7 @@ impl Entry {
             tags: &self.tags,
             priority: self.priority,
             models: self.models.as_ref(),
+            providers: Some(&self.providers),
         }
     }
 }
@@ -181,6 +186,13 @@ impl Grant<'_> {
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
         self.models.is_none_or(|models| models.contains(model))
+    }
+
+    /// Whether this caller may reach all of the provider called `name`, past models and routing.
+    #[must_use]
+    pub fn reaches(&self, name: &str) -> bool {
+        self.providers
+            .is_none_or(|providers| providers.iter().any(|one| one == name))
     }
 
     /// 403 unless this caller may use `model`.
@@ -216,6 +228,7 @@ mod tests {
             regions: Vec::new(),
             tags: Vec::new(),
             priority: KeyPriority::Normal,
+            providers: vec!["p".into()],
         };
         let keys = [key("a", "s1", None), key("b", "s2", Some(vec!["m".into()]))];
         KeyTable::new(&keys, scope)
@@ -227,6 +240,7 @@ mod tests {
         let a = table.admit(Some(b"Bearer s1"), None, Peer::Remote).unwrap();
         assert_eq!(&*a.key.unwrap().text(), "a");
         assert!(a.allows("anything"));
+        assert!(a.reaches("p") && !a.reaches("q"));
         let b = table.admit(None, Some(b"s2"), Peer::Local).unwrap();
         assert!(b.allows("m"));
         assert_eq!(b.check_model("n").unwrap_err().status, 403);

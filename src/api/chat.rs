@@ -85,7 +85,7 @@ pub(super) fn read_responses(body: &[u8], document: &Document<'_>) -> Result<Cha
 }
 
 /// Key offset in the original and value node of `stream_options`.
-type StreamOptions = Option<(usize, usize)>;
+pub(super) type StreamOptions = Option<(usize, usize)>;
 
 fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, StreamOptions), Fault> {
     let top = read_top(body, document)?;
@@ -131,12 +131,12 @@ fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptio
 pub(super) struct Top {
     pub model: String,
     pub model_range: Range<usize>,
-    stream: Option<usize>,
+    pub stream: Option<usize>,
     messages: Option<usize>,
     shape: Shape,
     steering: Option<Box<Steering>>,
     store: Option<usize>,
-    stream_options: StreamOptions,
+    pub stream_options: StreamOptions,
 }
 
 /// Reads the top level. A field that occurs twice is refused: two parsers could choose differently,
@@ -195,7 +195,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
 }
 
 /// What the client wants, and the edit that makes the provider send usage in any case.
-fn usage_option(
+pub(super) fn usage_option(
     body: &[u8],
     document: &Document<'_>,
     options: StreamOptions,

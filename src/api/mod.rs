@@ -11,8 +11,10 @@ pub mod feedback;
 pub mod gemini;
 pub mod json;
 pub mod models;
+mod multipart;
 pub mod neutral;
 pub mod openai;
+pub mod passed;
 pub mod refusal;
 pub mod rerank;
 pub mod responses;
@@ -23,6 +25,7 @@ pub mod usage;
 pub mod write;
 
 use self::face::{Ask, FACES, Face};
+use self::passed::{Direct, Endpoint};
 use crate::http::head::Method;
 
 /// What a request asks for.
@@ -39,6 +42,10 @@ pub enum Operation<'t> {
     Feedback,
     /// `POST /v1/rerank`, `POST /v2/rerank`
     Rerank,
+    /// What is passed on by the model in its body: `POST /v1/images/generations` and others
+    Passed(Endpoint),
+    /// What goes to one provider as it is: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
+    Direct(Direct<'t>),
     /// `GET /v1/models`, `GET /v1beta/models`
     Models,
     /// `GET /v1/models/{id}`, `GET /v1beta/models/{id}`
@@ -55,6 +62,8 @@ impl Operation<'_> {
             Self::Embeddings => "embeddings",
             Self::Feedback => "feedback",
             Self::Rerank => "rerank",
+            Self::Passed(endpoint) => endpoint.operation,
+            Self::Direct(direct) => direct.operation,
             Self::Models | Self::Model(_) => "models",
         }
     }
@@ -70,7 +79,7 @@ pub enum NoOperation {
 }
 
 /// The paths served, for messages.
-pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
+pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/completions, POST /v1/moderations, POST /v1/images/…, POST /v1/audio/…, /v1/files, /v1/batches, /providers/{name}/…, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
 
 /// The dialect that errors about a request to `target` are told in.
 #[must_use]
@@ -85,7 +94,20 @@ pub fn face_of(target: &str) -> &'static dyn Face {
 /// # Errors
 /// [`NoOperation`].
 pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperation> {
+    if let Some(direct) = passed::direct(target) {
+        let is_passed = matches!(
+            method,
+            Method::Get | Method::Post | Method::Put | Method::Patch | Method::Delete
+        );
+        return match is_passed {
+            true => Ok(Operation::Direct(direct)),
+            false => Err(NoOperation::MethodNotAllowed(
+                "GET, POST, PUT, PATCH, DELETE",
+            )),
+        };
+    }
     let path = target.split('?').next().unwrap_or(target);
+    let by_model = passed::by_model(path).map(|endpoint| (Operation::Passed(endpoint), "POST"));
     let of_face = FACES.iter().find_map(|face| {
         Some(match face.ask(path)? {
             Ask::Chat => (Operation::Chat(*face), "POST"),
@@ -97,7 +119,7 @@ pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperat
             }
         })
     });
-    let (operation, allowed) = match (of_face, path) {
+    let (operation, allowed) = match (of_face.or(by_model), path) {
         (Some(found), _) => found,
         (None, "/v1/embeddings") => (Operation::Embeddings, "POST"),
         (None, "/v1/feedback") => (Operation::Feedback, "POST"),

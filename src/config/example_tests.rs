@@ -6,7 +6,7 @@ use super::model::{Config, Place};
 use super::{KnownNames, Problems};
 
 const KNOWN: KnownNames<'static> = KnownNames {
-    dialects: &["openai", "vertex"],
+    dialects: &["openai", "azure", "vertex"],
     policies: &["priority"],
     wrong_hit_rate_least: 0.005,
 };

@@ -24,7 +24,7 @@ pub(super) fn read(
     let admin = admin(root.section("admin"), &server.listen);
     let (providers, names) = lists::providers(&mut root, known, references);
     let models = lists::models(&mut root, known, &names);
-    let keys = lists::keys(&mut root, &models, references);
+    let keys = lists::keys(&mut root, &models, &names, references);
     let prices = prices::prices(&mut root, Some(&names));
     let price_file = prices::price_file(&mut root, references);
     let config = Config {

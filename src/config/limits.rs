@@ -60,6 +60,8 @@ pub const TAGS: Bounds<usize> = bounds("TAGS", 1, 32);
 pub const CONTEXT_TOKENS: Bounds<u64> = bounds("CONTEXT_TOKENS", 1, 1_000_000_000);
 /// Models listed for one virtual key. None would be a key that may do nothing.
 pub const KEY_MODELS: Bounds<usize> = bounds("KEY_MODELS", 1, 1024);
+/// Providers listed for one virtual key.
+pub const KEY_PROVIDERS: Bounds<usize> = bounds("KEY_PROVIDERS", 0, 256);
 
 /// Entries of `[[prices]]`, here and in a price file.
 pub const PRICES: Bounds<usize> = bounds("PRICES", 0, 10_000);

@@ -15,7 +15,7 @@ use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
 use super::references::{Pem, References};
 use super::rules::{self, KeyNames};
-use super::{admission, defaults, limits, shadow, values};
+use super::{admission, defaults, family, limits, shadow, values};
 
 /// The provider name that means the embedding model in this process.
 const LOCAL: &str = "local";
@@ -99,23 +99,14 @@ fn provider<'a>(
         "name the provider, e.g. `name = \"openai\"`; targets refer to it",
         |item| provider_name(once, item),
     );
+    let kind = section.read("kind", family::kind);
     let dialect = section.read("dialect", |item| {
         known_name(item, "dialect", known.dialects)
     });
-    let base_url = section.require(
-        "base_url",
-        "add the provider's URL, e.g. `base_url = \"https://api.openai.com/v1\"`",
-        |item| values::base_url(item.text()?),
-    );
-    let api_keys = section.list("api_keys", &limits::API_KEYS, |item| {
-        references.secret(item.text()?)
-    });
+    let api_version = section.read("api_version", name);
+    let base_url = family::base_url(&mut section, kind);
     let auth = super::auth::read(section.section("auth"), references);
-    if let (Some(_), Some(keys)) = (&auth, &api_keys)
-        && !keys.is_empty()
-    {
-        section.complain("auth", super::auth::beside_keys());
-    }
+    let api_keys = family::api_keys(&mut section, kind, auth.as_ref(), references);
     let ca_pem = section.read("ca", |item| references.pem(item.text()?, Pem::Certificate));
     let mut duration = |key, default| section.duration(key, default, &TIMEOUT);
     let connect_timeout = duration("connect_timeout", defaults::CONNECT_TIMEOUT);
@@ -136,8 +127,13 @@ fn provider<'a>(
     section.finish();
     Some(Provider {
         name: name_key?,
-        dialect: dialect.unwrap_or_else(|| defaults::DIALECT.to_owned()),
+        kind,
+        dialect: dialect.unwrap_or_else(|| {
+            kind.map_or(defaults::DIALECT, |kind| kind.dialect.as_str())
+                .to_owned()
+        }),
         base_url: base_url?,
+        api_version,
         api_keys: api_keys.unwrap_or_default(),
         auth,
         ca_pem,
@@ -355,6 +351,7 @@ fn place(name: &str, providers: &[String]) -> Result<Place, Complaint> {
 pub(super) fn keys(
     root: &mut Section<'_>,
     models: &[ModelEntry],
+    providers: &[String],
     references: &References<'_>,
 ) -> Vec<Key> {
     let mut names = Once::new();
@@ -378,6 +375,9 @@ pub(super) fn keys(
             defaults::KEY_PRIORITY,
             &admission::KEY_PRIORITIES,
         );
+        let reached = section.list("providers", &limits::KEY_PROVIDERS, |item| {
+            one_of(item, "provider", || providers.iter().map(String::as_str))
+        });
         section.finish();
         if let (Some(name), Some(sha256)) = (name_key, sha256) {
             keys.push(Key {
@@ -388,6 +388,7 @@ pub(super) fn keys(
                 regions: regions.unwrap_or_default(),
                 tags: tags.unwrap_or_default(),
                 priority,
+                providers: reached.unwrap_or_default(),
             });
         }
     }
@@ -460,16 +461,23 @@ fn hex_hash(text: &str) -> Result<[u8; 32], Complaint> {
 }
 
 fn model_name(item: &Item<'_>, models: &[ModelEntry]) -> Result<String, Complaint> {
+    one_of(item, "model", || {
+        models.iter().map(|entry| entry.name.as_str())
+    })
+}
+
+/// One of the names that entries of another list were given.
+fn one_of<'n, I>(item: &Item<'_>, what: &str, names: impl Fn() -> I) -> Result<String, Complaint>
+where
+    I: Iterator<Item = &'n str>,
+{
     let text = item.text()?;
-    let names = || {
-        let written = models.iter().map(|entry| entry.name.as_str());
-        written.filter(|name| !name.is_empty())
-    };
+    let names = || names().filter(|name| !name.is_empty());
     if names().any(|name| name == text) {
         return Ok(text.to_owned());
     }
     Err(Complaint::new(
-        format!("there is no model `{text}`"),
+        format!("there is no {what} `{text}`"),
         suggest(text, names),
     ))
 }

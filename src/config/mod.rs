@@ -9,6 +9,7 @@ pub mod cache;
 mod defaults;
 pub mod experiment;
 mod failover;
+pub mod family;
 mod file;
 pub mod limits;
 mod lists;

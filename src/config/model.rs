@@ -2,9 +2,13 @@
 //!
 //! It must not know how the file was written; `file.rs` turns what the user wrote into this.
 
+mod auth;
+
+pub use self::auth::{Auth, AwsAuth, AwsSource, EntraAuth, GoogleAuth, Renewable};
 use super::admission::{Admission, KeyPriority};
 use super::cache::Cache;
 use super::experiment::Experiment;
+use super::family::Kind;
 use super::prices::{Price, PriceFile};
 use super::rules::Rule;
 use super::shadow::Shadow;
@@ -114,10 +118,14 @@ pub struct Admin {
 pub struct Provider {
     /// Name used in targets, headers and metrics.
     pub name: String,
+    /// What the table of compatible providers says of it.
+    pub kind: Option<&'static Kind>,
     /// Wire dialect; a name from `crate::providers`' list.
     pub dialect: String,
     /// Base URL, parsed.
     pub base_url: BaseUrl,
+    /// Version of the API that paths name; `None` = the dialect's way without one.
+    pub api_version: Option<String>,
     /// API keys, rotated.
     pub api_keys: Vec<Secret>,
     /// Credentials of another kind; `None` = the API keys.
@@ -177,101 +185,6 @@ impl std::fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ServerTls(…)")
     }
-}
-
-/// `[[providers]] auth`: credentials that are not one fixed header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// Requests are signed.
-    Aws(AwsAuth),
-    /// A bearer token for a Google service account.
-    Google(GoogleAuth),
-    /// A bearer token for an application in Microsoft Entra.
-    Entra(EntraAuth),
-}
-
-impl Auth {
-    /// Where they are fetched; `None` for those that stand in the configuration.
-    #[must_use]
-    pub fn token_url(&self) -> Option<&BaseUrl> {
-        match self {
-            Self::Aws(aws) => match &aws.source {
-                AwsSource::Fixed { .. } => None,
-                AwsSource::Container { url, .. } => Some(url),
-            },
-            Self::Google(google) => Some(&google.token_url),
-            Self::Entra(entra) => Some(&entra.token_url),
-        }
-    }
-}
-
-/// `kind = "aws"` and `kind = "aws-container"`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AwsAuth {
-    /// Region that is signed for.
-    pub region: String,
-    /// Service that is signed for.
-    pub service: String,
-    /// Where the keys come from.
-    pub source: AwsSource,
-}
-
-/// Where AWS keys come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AwsSource {
-    /// The configuration.
-    Fixed {
-        /// Access key id.
-        access_key_id: Secret,
-        /// Secret access key.
-        secret_access_key: Secret,
-        /// Session token of temporary keys.
-        session_token: Option<Secret>,
-    },
-    /// An endpoint of the container's host (ECS, EKS Pod Identity).
-    Container {
-        /// The endpoint.
-        url: BaseUrl,
-        /// Value of the `authorization` header.
-        token: Option<Renewable>,
-    },
-}
-
-/// A secret that may change while the process runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Renewable {
-    /// From the environment: it cannot.
-    Fixed(Secret),
-    /// From a file, read again at each use.
-    File(PathBuf),
-}
-
-/// `kind = "google"`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GoogleAuth {
-    /// The account's e-mail address.
-    pub email: String,
-    /// Id of the key.
-    pub key_id: Option<String>,
-    /// Private key, PKCS#8 DER in base64 without line breaks.
-    pub key: Secret,
-    /// Where tokens are given.
-    pub token_url: BaseUrl,
-    /// What the token is for.
-    pub scope: String,
-}
-
-/// `kind = "entra"`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EntraAuth {
-    /// Where tokens are given.
-    pub token_url: BaseUrl,
-    /// Application (client) id.
-    pub client_id: String,
-    /// Client secret.
-    pub client_secret: Secret,
-    /// What the token is for.
-    pub scope: String,
 }
 
 /// `[[models]]`
@@ -400,6 +313,8 @@ pub struct Key {
     pub tags: Vec<String>,
     /// Whose requests go first when targets are as busy as they may be.
     pub priority: KeyPriority,
+    /// Providers all of whose API it may reach; empty = none.
+    pub providers: Vec<String>,
 }
 
 /// `[embedding]`

@@ -8,17 +8,14 @@ use super::reply_head::{ReplyHead, reply_head};
 use super::snapshot::{RemoteSite, TargetRoute};
 use super::underway::Underway;
 use super::watch::Watch;
+use super::wording::Worded;
 use crate::api::face::About;
-use crate::api::neutral::Losses;
 use crate::api::refusal::refusal;
 use crate::api::usage;
 use crate::error::{Fault, Retry};
-use crate::providers::{Body, Call, Outgoing, Provider, Verdict};
+use crate::providers::{Body, Call, Outgoing, Provider, Verdict, quirks};
 use crate::relay::probe::{Probe, begins_with_an_error};
-use crate::relay::{
-    NeutralRelay,
-    translate::{self, Said},
-};
+use crate::relay::{NeutralRelay, translate};
 use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;
 use crate::runtime::{buffer, clock};
@@ -62,14 +59,14 @@ pub struct Spent {
 
 impl Asking<'_> {
     /// The dialect in which it is asked.
-    fn dialect(&self) -> &'static dyn Provider {
+    pub fn dialect(&self) -> &'static dyn Provider {
         let by_face = self.site.responses;
         let by_face = by_face.filter(|one| one.native() == self.plan.face.name());
         by_face.unwrap_or(self.site.dialect)
     }
 
     /// Whether the provider takes the request in the client's own dialect.
-    fn is_native(&self) -> bool {
+    pub fn is_native(&self) -> bool {
         let (plan, dialect) = (self.plan, self.dialect());
         plan.call != Call::Chat || dialect.native() == plan.face.name()
     }
@@ -85,21 +82,25 @@ impl Asking<'_> {
         let auth = site.auth(held.as_deref(), lane);
         let auth = auth.map_err(|why| self.without_credentials(why))?;
         let is_native = self.is_native();
-        let (mut written, mut written_bytes) = (Vec::new(), 0);
-        let body = if is_native {
-            Body::Spliced {
+        let worded = self.worded(spent)?;
+        let body = match &worded {
+            Worded::AsItIs => Body::Spliced {
                 bytes: plan.body,
                 model_range: plan.model_range,
-                usage_edit: plan.usage_edit,
-            }
-        } else {
-            written = buffer::take(plan.body.len() + 1024);
-            self.translate(&mut written, spent)?;
-            written_bytes = written.len();
-            Body::Written(&written)
+                usage_edit: plan
+                    .usage_edit
+                    .filter(|_| quirks::takes(site.kind, "stream_options")),
+            },
+            Worded::Fitted(fitted) => Body::Spliced {
+                bytes: &fitted.bytes,
+                model_range: &fitted.read.model_range,
+                usage_edit: (fitted.read.usage_edit.as_ref())
+                    .filter(|_| quirks::takes(site.kind, "stream_options")),
+            },
+            Worded::Written(bytes) => Body::Written(bytes),
         };
         let passed_headers = plan.passed_headers.lines(is_native);
-        let length = plan.body.len().max(written_bytes);
+        let length = plan.body.len().max(worded.own_bytes());
         let mut request = buffer::take(length + passed_headers.len() + 1024);
         self.dialect().encode(
             &Outgoing {
@@ -108,14 +109,15 @@ impl Asking<'_> {
                 body,
                 model: &self.target.model,
                 base_path: &site.endpoint.url.path,
+                api_version: site.api_version.as_deref(),
                 authority: &site.endpoint.url.authority,
                 auth,
                 passed_headers,
             },
             &mut request,
         );
-        if !is_native {
-            buffer::give(written);
+        if let Worded::Written(bytes) = worded {
+            buffer::give(bytes);
         }
         Ok(request)
     }
@@ -125,25 +127,6 @@ impl Asking<'_> {
         let fault = UpstreamFault::NoCredentials(why);
         self.tally(fault.outcome());
         Box::new(failure::failed(self.site, &fault))
-    }
-
-    /// Appends the body in the provider's dialect.
-    fn translate(&self, out: &mut Vec<u8>, spent: &mut Spent) -> Result<(), Box<Failed>> {
-        let mut losses = Losses::new(self.site.drops_untranslatable);
-        let translated = translate::request(
-            self.plan.face,
-            self.dialect(),
-            &Said {
-                body: self.plan.body,
-                streams: self.plan.streams,
-            },
-            &self.target.model,
-            &mut losses,
-            &mut self.core.scratch.borrow_mut(),
-            out,
-        );
-        spent.dropped = losses.header();
-        translated.map_err(|fault| Box::new(failure::untranslatable(self.target, fault)))
     }
 
     /// Once, and once more on a fresh connection if a reused one had died.
@@ -232,8 +215,7 @@ impl Asking<'_> {
         } = *self;
         let verdict = self.dialect().judge(reply.status);
         let is_readable = self.is_native() || !reply.head.is_encoded;
-        let is_stream =
-            plan.streams && verdict.outcome == "ok" && reply.head.is_event_stream && is_readable;
+        let is_stream = verdict.outcome == "ok" && is_readable && self.flows(&reply.head);
         let mut body = buffer::take(buffer::CLASS_BYTES[0]);
         let began_at = clock::recent();
         let mut read = self
@@ -266,6 +248,14 @@ impl Asking<'_> {
         }
         self.judge(underway, reply, body, verdict)
             .map_err(|failed| *failed)
+    }
+
+    /// Whether a good answer is passed on as it comes: what is JSON can be judged when it is complete.
+    fn flows(&self, head: &ReplyHead) -> bool {
+        match self.plan.call {
+            Call::Passed(_) => !head.is_json,
+            _ => self.plan.streams && head.is_event_stream,
+        }
     }
 
     /// A whole answer is there: it is passed on, or it is a failure.
@@ -345,7 +335,8 @@ impl Asking<'_> {
 
     /// A whole answer, as the caller's dialect says it.
     fn in_callers_dialect(&self, mut answer: WholeAnswer) -> Result<WholeAnswer, Box<Failed>> {
-        if self.is_native() {
+        let has_own_errors = self.site.kind.is_some_and(|kind| kind.own_errors);
+        if self.is_native() && (answer.status < 400 || !has_own_errors) {
             return Ok(answer);
         }
         let (face, dialect) = (self.plan.face, self.dialect());
@@ -416,6 +407,9 @@ impl Asking<'_> {
         mut is_done: bool,
         watch: &mut Watch<'_, '_>,
     ) -> Result<bool, Broken> {
+        if !reply.head.is_event_stream {
+            return Ok(is_done);
+        }
         if self.hold.is_zero() {
             let failed = begins_with_an_error(self.dialect(), body);
             return if failed {

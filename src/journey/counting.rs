@@ -12,7 +12,6 @@ use crate::admission::Grant;
 use crate::error::Fault;
 use crate::listener::{Client, Request};
 use crate::providers::Call;
-use crate::runtime::buffer;
 use crate::telemetry::metrics::Stage;
 
 /// Serves the request.
@@ -50,14 +49,7 @@ pub async fn serve(
         priority: grant.priority,
     };
     if let Attempted::Whole(answer) = attempt::run(core, &[route], &plan, client, trip).await? {
-        let mut out = buffer::take(512 + answer.body.len());
-        reply::begin_head(&mut out, answer.status, trip, client);
-        out.extend_from_slice(&answer.head.passed);
-        if answer.status >= 400 {
-            reply::advise(&mut out, trip);
-        }
-        let _ = reply::finish_whole(client, out, &answer.body).await;
-        buffer::give(answer.body);
+        reply::passed_on(client, trip, answer).await;
     }
     Ok(())
 }

@@ -17,8 +17,8 @@ use crate::embedding::{DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TO
 use crate::error::Fault;
 use crate::listener::{Client, Request};
 use crate::providers::Call;
+use crate::runtime::clock;
 use crate::runtime::io::before;
-use crate::runtime::{buffer, clock};
 use crate::telemetry::metrics::Stage;
 use futures_channel::oneshot;
 use std::time::{Duration, Instant};
@@ -65,14 +65,7 @@ pub async fn serve(
             let usage = usage::in_answer(&answer.body);
             trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
         }
-        let mut out = buffer::take(512 + answer.body.len());
-        reply::begin_head(&mut out, answer.status, trip, client);
-        out.extend_from_slice(&answer.head.passed);
-        if answer.status >= 400 {
-            reply::advise(&mut out, trip);
-        }
-        let _ = reply::finish_whole(client, out, &answer.body).await;
-        buffer::give(answer.body);
+        reply::passed_on(client, trip, answer).await;
     }
     Ok(())
 }

@@ -105,6 +105,7 @@ pub fn no_such_call(target: &TargetRoute, call: Call) -> Failed {
         Call::Embeddings => "embeddings",
         Call::CountTokens => "counting of tokens",
         Call::Rerank => "reranking",
+        Call::Passed(_) => "endpoints of OpenAI's beside chats",
     };
     let fault = Fault::client(
         400,

@@ -5,14 +5,16 @@ use super::core::Core;
 use super::failure;
 use super::snapshot::{RemoteSite, Site, TargetRoute};
 use super::underway::{self, Turn, Underway};
-use crate::api::face::Face;
+use super::wording;
+use crate::api::face::{self, Face};
+use crate::api::neutral::Losses;
 use crate::api::splice::Edit;
 use crate::api::usage;
 use crate::cache::Answer;
 use crate::cache::answer::StreamReader;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
-use crate::providers::{Body, Call, Outgoing};
+use crate::providers::{Body, Call, Outgoing, quirks};
 use crate::routing::fleet::Member;
 use crate::routing::health::Outcome;
 use crate::runtime::io::{Interrupt, Interruption};
@@ -70,7 +72,7 @@ impl Again {
             return None;
         }
         let mut underway = Underway::begin(core, target.label, member);
-        let request = self.request(target, site, passed_headers, underway.lane())?;
+        let request = self.request(core, target, site, (passed_headers, underway.lane()))?;
         let answered = exchanged(core, site, request).await;
         let outcome = answered
             .as_ref()
@@ -94,11 +96,24 @@ impl Again {
 
     fn request(
         &self,
+        core: &Core,
         target: &TargetRoute,
         site: &RemoteSite,
-        passed_headers: &[u8],
-        lane: usize,
+        (passed_headers, lane): (&[u8], usize),
     ) -> Option<Vec<u8>> {
+        let mut losses = Losses::new(site.drops_untranslatable);
+        let mut scratch = core.scratch.borrow_mut();
+        // As the request that was answered would have been asked.
+        let fitted = wording::fitted(site, face::DEFAULT, &self.body, &mut losses, &mut scratch);
+        let fitted = fitted.ok()?;
+        let (bytes, model_range, usage_edit) = match &fitted {
+            Some(fitted) => (
+                &fitted.bytes,
+                &fitted.read.model_range,
+                &fitted.read.usage_edit,
+            ),
+            None => (&self.body, &self.model_range, &self.usage_edit),
+        };
         let held = site.held();
         let auth = site.auth(held.as_deref(), lane).ok()?;
         let mut request = buffer::take(self.body.len() + passed_headers.len() + 1024);
@@ -107,12 +122,14 @@ impl Again {
                 call: Call::Chat,
                 streams: self.streams,
                 body: Body::Spliced {
-                    bytes: &self.body,
-                    model_range: &self.model_range,
-                    usage_edit: self.usage_edit.as_ref(),
+                    bytes,
+                    model_range,
+                    usage_edit: (usage_edit.as_ref())
+                        .filter(|_| quirks::takes(site.kind, "stream_options")),
                 },
                 model: &target.model,
                 base_path: &site.endpoint.url.path,
+                api_version: site.api_version.as_deref(),
                 authority: &site.endpoint.url.authority,
                 auth,
                 passed_headers,

@@ -24,6 +24,11 @@ impl PassedHeaders {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
+    /// Adds one, for a provider of the client's own dialect.
+    pub fn add(&mut self, name: &str, value: &str) {
+        encode::header(&mut self.lines, name, value.as_bytes());
+    }
+
     /// Those for a provider that speaks the client's dialect, or does not.
     pub fn lines(&self, is_native: bool) -> &[u8] {
         let end = if is_native {

@@ -1,5 +1,6 @@
 //! Writing answers: heads with Ringside's headers, whole bodies, faults.
 
+use super::attempt::WholeAnswer;
 use super::trip::Trip;
 use crate::api::face;
 use crate::error::Fault;
@@ -108,6 +109,19 @@ pub async fn finish_whole(
     let (sent, out) = client.write(out).await;
     buffer::give(out);
     sent
+}
+
+/// Sends a provider's whole answer as it is.
+pub async fn passed_on(client: &mut Client, trip: &mut Trip, answer: WholeAnswer) {
+    let mut out = buffer::take(512 + answer.body.len());
+    begin_head(&mut out, answer.status, trip, client);
+    out.extend_from_slice(&answer.head.passed);
+    if answer.status >= 400 {
+        advise(&mut out, trip);
+    }
+    // A client that is gone changes nothing: the answer is complete, and booked.
+    let _ = finish_whole(client, out, &answer.body).await;
+    buffer::give(answer.body);
 }
 
 /// Sends a fault in the envelope of the API that was called.

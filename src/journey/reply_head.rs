@@ -14,6 +14,8 @@ pub struct ReplyHead {
     pub passed: Vec<u8>,
     /// It is a stream of events.
     pub is_event_stream: bool,
+    /// Its body is JSON.
+    pub is_json: bool,
     /// Its body is compressed.
     pub is_encoded: bool,
     /// How long a 429 says to wait.
@@ -51,6 +53,7 @@ pub fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
     let mut taken = ReplyHead {
         passed: Vec::with_capacity(128),
         is_event_stream: is_type(head.headers.get_str("content-type"), EVENTS),
+        is_json: is_type(head.headers.get_str("content-type"), "application/json"),
         is_encoded: false,
         wait: None,
         error_kind: None,

@@ -8,6 +8,7 @@ use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
 use crate::api::{openai, responses};
 use crate::config::experiment::Experiment;
+use crate::config::family::Kind;
 use crate::config::model::{
     Config, Failover, Model, Place, Provider as ProviderConfig, Secret, Target,
 };
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub config: Config,
     /// Virtual keys.
     pub keys: KeyTable,
+    /// Providers in the order of the file.
+    pub sites: Vec<Arc<RemoteSite>>,
     /// Models by name.
     pub models: HashMap<String, ModelRoute>,
     /// What its targets charge.
@@ -98,10 +101,20 @@ pub struct RemoteSite {
     pub dialect: &'static dyn Provider,
     /// The dialect in which it takes requests in Responses as they are, if it does.
     pub responses: Option<&'static dyn Provider>,
+    /// What is odd about it, if it is one of the compatible ones in the table.
+    pub kind: Option<&'static Kind>,
+    /// Version of its API, where paths name one.
+    pub api_version: Option<String>,
     /// Where it is reached.
     pub endpoint: Endpoint,
     /// Fields that its dialect has no place for are dropped, not refused.
     pub drops_untranslatable: bool,
+    /// Its region, if it has one.
+    pub region: Option<String>,
+    /// What it promises about data.
+    pub tags: Vec<String>,
+    /// `provider/*`: target and model of what is passed to it directly.
+    pub any_model: Name,
     /// API keys, rotated.
     pub api_keys: Vec<Secret>,
     /// Credentials instead of them.
@@ -284,8 +297,13 @@ impl Snapshot {
                 dialect: provider(&one.dialect)
                     .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
                 responses: speaker(responses::NAME).filter(|_| passes_responses(one)),
+                kind: one.kind,
+                api_version: one.api_version.clone(),
                 endpoint: registry.endpoint(one)?,
                 drops_untranslatable: one.drops_untranslatable,
+                region: one.region.clone(),
+                tags: one.tags.clone(),
+                any_model: Name::new(&format!("{}/*", one.name)),
                 api_keys: one.api_keys.clone(),
                 credentials: registry.credentials_of(one)?,
             }));
@@ -302,6 +320,7 @@ impl Snapshot {
             keys: KeyTable::new(&config.keys, config.cache.scope),
             model_names: config.models.iter().map(|one| one.name.clone()).collect(),
             models,
+            sites,
             config,
         })
     }
@@ -380,6 +399,12 @@ fn served(
             let site = sites.get(at).ok_or("a target names no provider")?;
             let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
             place = format!("{url:?}\0");
+            if let Some(version) = &site.api_version {
+                place.push_str(version);
+            }
+            if let Some(kind) = site.kind {
+                place.push_str(&kind.name);
+            }
             identity.push_str(&place);
             identity.push_str(site.dialect.name());
             identity.push('\0');

@@ -5,12 +5,14 @@
 //! crosses byte for byte; one in another dialect comes in the neutral form.
 
 mod anthropic;
+mod azure;
 mod bedrock;
 mod cohere;
 mod gemini;
 mod openai;
 mod responses;
 
+pub use self::openai::quirks;
 use crate::api::json::{Document, Scratch};
 use crate::api::neutral::{Answer, Event, Failure, Losses, Request};
 use crate::api::splice::Edit;
@@ -19,7 +21,7 @@ use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::sse::{EventTooLong, event_data};
 use crate::signing::sigv4::ToSign;
-use crate::signing::{Auth, KeyHeader};
+use crate::signing::{Auth, BEARER, KeyHeader};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub enum Call {
     CountTokens,
     /// Documents in the order of a query.
     Rerank,
+    /// An endpoint that is passed on, of this path.
+    Passed(&'static str),
 }
 
 /// A request to encode.
@@ -49,6 +53,8 @@ pub struct Outgoing<'r> {
     pub model: &'r str,
     /// Path prefix of the base URL.
     pub base_path: &'r str,
+    /// Version of the API that the path names, where the dialect has one.
+    pub api_version: Option<&'r str>,
     /// Value of the `host` header.
     pub authority: &'r str,
     /// What proves who sends it.
@@ -143,6 +149,22 @@ pub trait Provider: Sync {
     /// Whether it has this operation, in the native dialect for all but chats.
     fn takes(&self, call: Call) -> bool;
 
+    /// The header in which it carries API keys.
+    fn key_header(&self) -> KeyHeader {
+        BEARER
+    }
+
+    /// Path of an endpoint of its native dialect's API behind `base_path`.
+    fn path(
+        &self,
+        _base_path: &str,
+        endpoint: &str,
+        _model: Option<&str>,
+        _api_version: Option<&str>,
+    ) -> String {
+        endpoint.to_owned()
+    }
+
     /// Appends a whole HTTP/1.1 request, head and body, to `out`.
     fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>);
 
@@ -209,6 +231,7 @@ pub trait Decoder {
 pub static PROVIDERS: &[&dyn Provider] = &[
     &openai::OpenAi,
     &anthropic::Anthropic,
+    &azure::Azure,
     &bedrock::Bedrock,
     &responses::Responses,
     &cohere::Cohere,
@@ -298,9 +321,14 @@ fn post_accepting(
     encode::header(out, "host", request.authority.as_bytes());
     write_auth(request, path, key_header, out);
     out.extend_from_slice(headers);
-    out.extend_from_slice(b"content-type: application/json\r\naccept: ");
-    out.extend_from_slice(accept.as_bytes());
-    out.extend_from_slice(b"\r\naccept-encoding: identity\r\nuser-agent: ringside/");
+    // The content type of what is passed on is among the headers that cross.
+    let (kind, accept) = match request.call {
+        Call::Passed(_) => ("", "*/*"),
+        _ => ("content-type: application/json\r\n", accept),
+    };
+    out.extend_from_slice(kind.as_bytes());
+    encode::header(out, "accept", accept.as_bytes());
+    out.extend_from_slice(b"accept-encoding: identity\r\nuser-agent: ringside/");
     out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(request.passed_headers);

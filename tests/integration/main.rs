@@ -3,6 +3,7 @@
 mod harness;
 
 mod admission;
+mod azure;
 mod bad_input;
 mod cache;
 mod cancel_safety;
@@ -13,6 +14,7 @@ mod credentials;
 mod drain;
 mod experiments;
 mod failover;
+mod family;
 mod framing;
 mod freshness;
 mod hedging;
@@ -20,6 +22,7 @@ mod learning;
 mod local_model;
 mod money;
 mod overload;
+mod passed;
 mod patience;
 mod persistence;
 mod reload;

@@ -41,6 +41,10 @@ impl Provider for Anthropic {
         matches!(call, Call::Chat | Call::CountTokens)
     }
 
+    fn key_header(&self) -> KeyHeader {
+        KEY_HEADER
+    }
+
     fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
         let has_v1 = request.base_path.ends_with("/v1");
         let path = match (request.call, has_v1) {
@@ -91,6 +95,7 @@ mod tests {
             body: Body::Written(b"{}"),
             model: "m",
             base_path,
+            api_version: None,
             authority: "api.example",
             auth: Auth::Key("sk-ant-1"),
             passed_headers,

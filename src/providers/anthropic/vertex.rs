@@ -135,6 +135,7 @@ mod tests {
             },
             model: "claude-x@1",
             base_path: "/v1/projects/p/locations/l",
+            api_version: None,
             authority: "h",
             auth: Auth::Bearer("t"),
             passed_headers: b"anthropic-beta: b\r\n",

@@ -121,6 +121,7 @@ mod tests {
             body: Body::Written(b"{}"),
             model,
             base_path: "",
+            api_version: None,
             authority: "bedrock-runtime.eu-central-1.amazonaws.com",
             auth,
             passed_headers: b"",

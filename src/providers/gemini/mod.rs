@@ -51,6 +51,10 @@ impl Provider for Gemini {
         matches!(call, Call::Chat | Call::CountTokens)
     }
 
+    fn key_header(&self) -> KeyHeader {
+        KEY_HEADER
+    }
+
     fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
         let mut path = String::with_capacity(self.models.len() + request.model.len() + 40);
         write_model_path(self.models, request.model, &mut path);
@@ -117,6 +121,7 @@ mod tests {
             body: Body::Written(b"{}"),
             model,
             base_path: "/base",
+            api_version: None,
             authority: "api.example",
             auth,
             passed_headers: b"",

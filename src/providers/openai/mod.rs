@@ -4,6 +4,7 @@
 //! are spliced in.
 
 mod answer;
+pub mod quirks;
 mod request;
 mod stream;
 
@@ -27,7 +28,10 @@ impl Provider for OpenAi {
     }
 
     fn takes(&self, call: Call) -> bool {
-        matches!(call, Call::Chat | Call::Embeddings | Call::Rerank)
+        matches!(
+            call,
+            Call::Chat | Call::Embeddings | Call::Rerank | Call::Passed(_)
+        )
     }
 
     fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
@@ -35,6 +39,7 @@ impl Provider for OpenAi {
             Call::Embeddings => "/embeddings",
             // Not OpenAI's, but of many of the servers that speak its dialect, as Jina has it.
             Call::Rerank => "/rerank",
+            Call::Passed(path) => path,
             Call::Chat | Call::CountTokens => "/chat/completions",
         };
         post(request, path, BEARER, b"", out);
@@ -87,6 +92,7 @@ mod tests {
                 },
                 model: "a \"quoted\" model",
                 base_path: "/v1",
+                api_version: None,
                 authority: "api.example:1",
                 auth: Auth::Key("sk-1"),
                 passed_headers: b"x-a: b\r\n",

@@ -1,0 +1,154 @@
+//! `multipart/form-data` (RFC 7578) as far as the gateway must know it: the field `model`, and where its value
+//! stands. All else is passed on as it is.
+
+use crate::error::Fault;
+use memchr::memmem;
+use std::ops::Range;
+
+/// Longest boundary (RFC 2046, 5.1.1).
+const BOUNDARY_BYTES_MAX: usize = 70;
+/// Longest model name in a form; that of the configuration's names.
+const MODEL_BYTES_MAX: usize = 128;
+
+/// The boundary that `content_type` names, if it is a form's.
+#[must_use]
+pub fn boundary(content_type: &str) -> Option<String> {
+    let (kind, parameters) = content_type.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
+        return None;
+    }
+    let value = parameters.split(';').find_map(|one| {
+        let (name, value) = one.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("boundary")
+            .then_some(value.trim())
+    })?;
+    let value = value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .unwrap_or(value);
+    let is_fit = (1..=BOUNDARY_BYTES_MAX).contains(&value.len()) && !value.contains(['"', '\\']);
+    is_fit.then(|| value.to_owned())
+}
+
+/// The value of the field `model`, and where it stands.
+///
+/// # Errors
+/// 400 if the form is malformed, or has no or several such fields: two parsers could choose differently.
+pub fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), Fault> {
+    let malformed = || {
+        Fault::client(
+            400,
+            "invalid_form",
+            "the body is not a well-formed multipart form",
+        )
+    };
+    let missing =
+        |message: &'static str| Err(Fault::client(400, "invalid_request", message).on("model"));
+    let delimiter = format!("--{boundary}");
+    if !body.starts_with(delimiter.as_bytes()) {
+        return Err(malformed());
+    }
+    let inner = format!("\r\n{delimiter}");
+    let (mut at, mut found) = (delimiter.len(), None);
+    loop {
+        let rest = body.get(at..).unwrap_or_default();
+        if rest.starts_with(b"--") {
+            break;
+        }
+        let head = rest.strip_prefix(b"\r\n").ok_or_else(malformed)?;
+        let head_end = memmem::find(head, b"\r\n\r\n").ok_or_else(malformed)?;
+        let start = at + 2 + head_end + 4;
+        let value = body.get(start..).unwrap_or_default();
+        let length = memmem::find(value, inner.as_bytes()).ok_or_else(malformed)?;
+        if names_model(head.get(..head_end).unwrap_or_default()) {
+            if found.is_some() {
+                return missing("`model` occurs twice in the form");
+            }
+            found = Some(start..start + length);
+        }
+        at = start + length + inner.len();
+    }
+    let Some(range) = found else {
+        return missing("`model` is missing in the form");
+    };
+    let value = body.get(range.clone()).unwrap_or_default();
+    match std::str::from_utf8(value) {
+        Ok(name) if (1..=MODEL_BYTES_MAX).contains(&name.len()) => Ok((name.to_owned(), range)),
+        _ => missing("`model` is not a name"),
+    }
+}
+
+/// Whether a part's head says `name="model"`, in whatever way a parser may read it.
+fn names_model(head: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    head.split("\r\n").any(|line| {
+        let Some(value) = line.strip_prefix("content-disposition:") else {
+            return false;
+        };
+        value.split(';').any(|one| {
+            let named = one.trim().strip_prefix("name").map(str::trim_start);
+            let value = named.and_then(|rest| rest.strip_prefix('='));
+            value.is_some_and(|value| value.trim().trim_matches('"') == "model")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(parts: &[(&str, &str)]) -> String {
+        let part = |(head, value): &(&str, &str)| {
+            format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n")
+        };
+        parts.iter().map(part).collect::<String>() + "--b--\r\n"
+    }
+
+    #[test]
+    fn the_model_is_found() {
+        let file = (
+            "name=\"file\"; filename=\"a;name=model.wav\"",
+            "RIFF\r\n--c\r\nname=\"model\"",
+        );
+        let text = form(&[file, ("name=\"model\"", "whisper-1"), ("name=\"x\"", "")]);
+        let (name, range) = model(text.as_bytes(), "b").unwrap();
+        assert_eq!((name.as_str(), &text[range]), ("whisper-1", "whisper-1"));
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_refused() {
+        let code = |text: &str| model(text.as_bytes(), "b").unwrap_err().code;
+        let one = ("name=\"model\"", "m");
+        assert_eq!(
+            code(&form(&[one, ("NAME = model", "n")])),
+            "invalid_request"
+        );
+        assert_eq!(code(&form(&[("name=\"x\"", "m")])), "invalid_request");
+        assert_eq!(code(&form(&[("name=\"model\"", "")])), "invalid_request");
+        let whole = form(&[one]);
+        for cut in 0..whole.len() - 4 {
+            assert_eq!(code(&whole[..cut]), "invalid_form", "{cut}");
+        }
+        assert_eq!(code(&format!("x{whole}")), "invalid_form");
+    }
+
+    #[test]
+    fn boundaries() {
+        assert_eq!(
+            boundary("multipart/form-data; charset=utf-8; boundary=\"a b\"").as_deref(),
+            Some("a b")
+        );
+        assert_eq!(
+            boundary("Multipart/Form-Data;boundary=x").as_deref(),
+            Some("x")
+        );
+        for none in [
+            "application/json",
+            "multipart/form-data",
+            "multipart/form-data; boundary=",
+        ] {
+            assert_eq!(boundary(none), None, "{none}");
+        }
+    }
+}
