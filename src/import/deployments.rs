@@ -4,6 +4,7 @@ use super::litellm::{Import, Model, Provider, Section, Target, is_name};
 use super::toml::{duration, name, quoted};
 use super::vendors::{self, Vendor};
 use super::yaml::Node;
+use crate::config::family::{Kind, family};
 use std::fmt::Write;
 
 impl Import<'_> {
@@ -100,12 +101,13 @@ impl Import<'_> {
             );
             self.note(entry, path, why);
         }
-        let url = self.base_url(entry, path, vendor, url, params)?;
-        let mut keys = format!(
-            "dialect = {}\nbase_url = {}\n",
-            quoted(dialect),
-            quoted(&url)
-        );
+        let version = params.entries.iter().find(|(key, _)| key == "api_version");
+        let version = version.and_then(|(_, node)| node.text());
+        let url = self.base_url(entry, path, vendor, (dialect, url), params)?;
+        let mut keys = place(vendor.prefix, dialect, &url);
+        if let (Some(version), "azure") = (version, dialect) {
+            let _ = writeln!(keys, "api_version = {}", quoted(&version));
+        }
         keys.push_str(&self.proof(vendor, params));
         if let Some(seconds) = params.take("timeout").and_then(Node::number) {
             let _ = writeln!(keys, "first_byte_timeout = {}", duration(seconds));
@@ -122,7 +124,7 @@ impl Import<'_> {
         entry: &Node,
         path: &str,
         vendor: &Vendor,
-        url: &str,
+        (dialect, url): (&str, &str),
         params: &mut Section<'_>,
     ) -> Option<String> {
         let base = params.take("api_base").or(params.take("base_url"));
@@ -139,7 +141,7 @@ impl Import<'_> {
         match vendor.prefix {
             "azure" => {
                 params.take("api_version");
-                if !url.is_empty() && !url.ends_with("/openai/v1") {
+                if dialect != "azure" && !url.is_empty() && !url.ends_with("/openai/v1") {
                     url.push_str("/openai/v1");
                 }
             }
@@ -287,6 +289,24 @@ fn vertex_url(params: &mut Section<'_>) -> Option<String> {
     Some(format!(
         "https://{host}/v1/projects/{project}/locations/{location}"
     ))
+}
+
+/// Where a provider is: by its line in the table of compatible providers, if it has one.
+fn place(prefix: &str, dialect: &str, url: &str) -> String {
+    let is_it =
+        |kind: &&Kind| kind.dialect == dialect && kind.litellm.iter().any(|one| one == prefix);
+    let Some(kind) = family().iter().find(is_it) else {
+        return format!(
+            "dialect = {}\nbase_url = {}\n",
+            quoted(dialect),
+            quoted(url)
+        );
+    };
+    let mut keys = format!("kind = {}\n", quoted(&kind.name));
+    if kind.base_url.as_deref() != Some(url) {
+        let _ = writeln!(keys, "base_url = {}", quoted(url));
+    }
+    keys
 }
 
 /// The prefix of a model that is written without one.

@@ -31,7 +31,7 @@ pub(super) static VENDORS: &[Vendor] = &[
         "ANTHROPIC_API_KEY",
     ),
     // Azure's v1 API is OpenAI's, with the deployment's name as the model.
-    vendor("azure", &[("openai", "")], "AZURE_API_KEY"),
+    vendor("azure", &[("azure", ""), ("openai", "")], "AZURE_API_KEY"),
     vendor(
         "gemini",
         &[
@@ -45,10 +45,7 @@ pub(super) static VENDORS: &[Vendor] = &[
     ),
     vendor(
         "mistral",
-        &[
-            ("mistral", "https://api.mistral.ai/v1"),
-            ("openai", "https://api.mistral.ai/v1"),
-        ],
+        &[("openai", "https://api.mistral.ai/v1")],
         "MISTRAL_API_KEY",
     ),
     vendor("bedrock", &[("bedrock", "")], ""),
@@ -111,6 +108,22 @@ pub(super) static VENDORS: &[Vendor] = &[
         &[("openai", "https://api.deepinfra.com/v1/openai")],
         "DEEPINFRA_API_KEY",
     ),
+    vendor(
+        "sambanova",
+        &[("openai", "https://api.sambanova.ai/v1")],
+        "SAMBANOVA_API_KEY",
+    ),
+    vendor(
+        "friendliai",
+        &[("openai", "https://api.friendli.ai/serverless/v1")],
+        "FRIENDLI_TOKEN",
+    ),
+    vendor(
+        "nebius",
+        &[("openai", "https://api.studio.nebius.ai/v1")],
+        "NEBIUS_API_KEY",
+    ),
+    vendor("llamafile", &[("openai", "")], ""),
     vendor("hosted_vllm", &[("openai", "")], ""),
     vendor("vllm", &[("openai", "")], ""),
     vendor("lm_studio", &[("openai", "")], ""),

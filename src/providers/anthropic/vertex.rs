@@ -40,6 +40,10 @@ impl Provider for Vertex {
         matches!(call, Call::Chat | Call::CountTokens)
     }
 
+    fn key_header(&self) -> KeyHeader {
+        KEY_HEADER
+    }
+
     fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
         let mut path = String::with_capacity(MODELS.len() + request.model.len() + 20);
         let (model, action) = match (request.call, request.streams) {
