@@ -96,7 +96,7 @@ class Gateway:
         threading.Thread(target=lambda: [None for _ in self.process.stdout], daemon=True).start()
 
     def client(self, **options):
-        return openai.OpenAI(base_url=self.url, **{"api_key": "key-all", "max_retries": 0, "timeout": 60} | options)
+        return openai.OpenAI(**{"base_url": self.url, "api_key": "key-all", "max_retries": 0, "timeout": 60} | options)
 
     def info(self):
         return json.load(urllib.request.urlopen(f"{self.admin}/info"))
