@@ -26,6 +26,7 @@ mod passage;
 mod passing;
 mod patience;
 mod queueing;
+mod quirks;
 mod relaying;
 mod reply;
 mod reply_head;

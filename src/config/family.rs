@@ -1,7 +1,7 @@
 //! `kind` of a provider: what the table `models/providers/family.toml` says of one that is compatible with
 //! OpenAI's API. One line of data each.
 //!
-//! It must not know how a quirk is put right (`providers/openai/quirks.rs`).
+//! It must not know how a quirk is put right (`journey/quirks.rs`).
 
 use super::model::{Auth, BaseUrl, Secret};
 use super::problem::Complaint;

@@ -4,6 +4,7 @@
 use super::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswer};
 use super::core::Core;
 use super::failure::{self, Broken, Failed};
+use super::quirks;
 use super::reply_head::{ReplyHead, reply_head};
 use super::snapshot::{RemoteSite, TargetRoute};
 use super::underway::Underway;
@@ -13,7 +14,7 @@ use crate::api::face::About;
 use crate::api::refusal::refusal;
 use crate::api::usage;
 use crate::error::{Fault, Retry};
-use crate::providers::{Body, Call, Outgoing, Provider, Verdict, quirks};
+use crate::providers::{Body, Call, Outgoing, Provider, Verdict};
 use crate::relay::probe::{Probe, begins_with_an_error};
 use crate::relay::{NeutralRelay, translate};
 use crate::routing::health::Outcome;

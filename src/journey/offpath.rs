@@ -3,6 +3,7 @@
 
 use super::core::Core;
 use super::failure;
+use super::quirks;
 use super::snapshot::{RemoteSite, Site, TargetRoute};
 use super::underway::{self, Turn, Underway};
 use super::wording;
@@ -14,7 +15,7 @@ use crate::cache::Answer;
 use crate::cache::answer::StreamReader;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
-use crate::providers::{Body, Call, Outgoing, quirks};
+use crate::providers::{Body, Call, Outgoing};
 use crate::routing::fleet::Member;
 use crate::routing::health::Outcome;
 use crate::runtime::io::{Interrupt, Interruption};

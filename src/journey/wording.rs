@@ -3,6 +3,7 @@
 
 use super::asking::{Asking, Spent};
 use super::failure::{self, Failed};
+use super::quirks;
 use super::snapshot::RemoteSite;
 use crate::api::chat::ChatRequest;
 use crate::api::face::Face;
@@ -10,7 +11,7 @@ use crate::api::json::Scratch;
 use crate::api::neutral::Losses;
 use crate::api::openai;
 use crate::error::Fault;
-use crate::providers::{Call, quirks};
+use crate::providers::Call;
 use crate::relay::translate::{self, Said};
 use crate::runtime::buffer;
 

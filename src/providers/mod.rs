@@ -12,7 +12,6 @@ mod gemini;
 mod openai;
 mod responses;
 
-pub use self::openai::quirks;
 use crate::api::json::{Document, Scratch};
 use crate::api::neutral::{Answer, Event, Failure, Losses, Request};
 use crate::api::splice::Edit;

@@ -4,7 +4,6 @@
 //! are spliced in.
 
 mod answer;
-pub mod quirks;
 mod request;
 mod stream;
 
