@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree as ElementTree
 
@@ -166,6 +167,13 @@ class Runs(unittest.TestCase):
                 continue
         return found
 
+    def assert_none_left(self, folder):
+        """One that was killed may take a moment to be gone on a busy machine."""
+        ends = time.monotonic() + 10
+        while self.left_behind(folder) and time.monotonic() < ends:
+            time.sleep(0.05)
+        self.assertEqual(self.left_behind(folder), [])
+
     def test_a_short_run_measures_and_leaves_nothing_behind(self):
         with tempfile.TemporaryDirectory() as folder:
             rig = self.start(folder, 1)
@@ -179,7 +187,7 @@ class Runs(unittest.TestCase):
                 self.assertGreater(run["answers"], 0)
                 self.assertGreater(run["cpu_us"], 0)
                 self.assertEqual(run["errors"], {})
-            self.assertEqual(self.left_behind(folder), [])
+            self.assert_none_left(folder)
 
     def test_an_interrupt_stops_everything_that_was_started(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -191,7 +199,7 @@ class Runs(unittest.TestCase):
             rig.send_signal(signal.SIGINT)
             rig.communicate(timeout=60)
             self.assertEqual(rig.returncode, 130)
-            self.assertEqual(self.left_behind(folder), [])
+            self.assert_none_left(folder)
             self.assertFalse(pathlib.Path(folder, "results.json").exists())
 
 
