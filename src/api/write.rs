@@ -44,6 +44,19 @@ pub fn raw_if(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
     }
 }
 
+/// A field with a list of strings; absent when there are none.
+pub fn texts_if(out: &mut Vec<u8>, name: &str, values: &[impl AsRef<str>]) {
+    if values.is_empty() {
+        return;
+    }
+    open_field(out, name, b'[');
+    for value in values {
+        comma(out);
+        write_string(out, value.as_ref());
+    }
+    out.push(b']');
+}
+
 /// Opens an array's element or, behind a key, a value: `bracket` is `{` or `[`.
 pub fn open(out: &mut Vec<u8>, bracket: u8) {
     comma(out);
@@ -72,10 +85,12 @@ mod tests {
         out.extend_from_slice(b"}]");
         raw(&mut out, "c", "[1]");
         raw_if(&mut out, "d", None);
+        texts_if(&mut out, "e", &["x\"", "y"]);
+        texts_if(&mut out, "f", &[""; 0]);
         out.push(b'}');
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            r#"{"a":"x{","b":[{"n":7},{}],"c":[1]}"#
+            r#"{"a":"x{","b":[{"n":7},{}],"c":[1],"e":["x\"","y"]}"#
         );
     }
 }

@@ -5,8 +5,9 @@
 
 use super::call::{Answer, Call};
 use crate::config::model::{Auth, AwsSource, EntraAuth, GoogleAuth};
+use crate::http::percent::push_escaped;
 use crate::routing::retry_after::date;
-use crate::signing::sigv4::{AwsKeys, write_segment};
+use crate::signing::sigv4::AwsKeys;
 use crate::upstream::credentials::Held;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -80,16 +81,16 @@ fn entra_form(entra: &EntraAuth) -> String {
 }
 
 fn form(fields: &[(&str, &str)]) -> String {
-    let mut out = Vec::new();
+    let mut out = String::new();
     for (nth, (name, value)) in fields.iter().enumerate() {
         if nth > 0 {
-            out.push(b'&');
+            out.push('&');
         }
-        write_segment(&mut out, name);
-        out.push(b'=');
-        write_segment(&mut out, value);
+        push_escaped(name, b"", &mut out);
+        out.push('=');
+        push_escaped(value, b"", &mut out);
     }
-    String::from_utf8(out).unwrap_or_default()
+    out
 }
 
 /// The credentials in an answer that came at `now`, and when they expire.

@@ -9,5 +9,6 @@ pub mod event_stream;
 pub mod framing;
 pub mod head;
 pub mod limits;
+pub mod percent;
 mod scan;
 pub mod sse;

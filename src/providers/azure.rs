@@ -10,6 +10,7 @@ use crate::api::json::Document;
 use crate::api::neutral::{Answer, Failure, Losses, Request};
 use crate::api::openai;
 use crate::error::Fault;
+use crate::http::percent::push_escaped;
 use crate::signing::KeyHeader;
 
 /// The dialect.
@@ -99,23 +100,12 @@ fn path(
     let mut path = String::from("/openai");
     if let Some(deployment) = deployment {
         path.push_str("/deployments/");
-        push_encoded(deployment, &mut path);
+        push_escaped(deployment, b"", &mut path);
     }
     path.push_str(suffix);
     path.push_str("?api-version=");
-    push_encoded(version, &mut path);
+    push_escaped(version, b"", &mut path);
     path
-}
-
-/// Appends `text` as one segment of a path, or a value of a query (RFC 3986, 2.3).
-fn push_encoded(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -334,11 +334,6 @@ fn write_parameter(text: &str, put: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Appends one segment of a path, encoded so that it stays one: `:` and `/` of model names are escaped.
-pub fn write_segment(out: &mut Vec<u8>, segment: &str) {
-    write_encoded(segment, &mut |part| out.extend_from_slice(part));
-}
-
 /// Escapes all but the unreserved characters of RFC 3986, 2.3.
 fn write_encoded(text: &str, put: &mut impl FnMut(&[u8])) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";

@@ -53,6 +53,13 @@ impl Losses {
         }
     }
 
+    /// Notes a prompt-cache marker, for a provider whose dialect has none.
+    pub fn hint_marker(&mut self, marker: Option<&str>) {
+        if marker.is_some() {
+            self.hint("cache_control");
+        }
+    }
+
     /// What was left out, for the header; `None` if nothing was.
     #[must_use]
     pub fn header(&self) -> Option<String> {

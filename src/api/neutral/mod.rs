@@ -7,6 +7,7 @@ mod answer;
 mod event;
 mod loss;
 mod request;
+mod turns;
 
 pub use answer::{Answer, Choice, Failure, Stop, Usage, redacted};
 pub use event::{Delta, Event, Kind, Start};
@@ -14,3 +15,4 @@ pub use loss::Losses;
 pub use request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, Tool, ToolChoice,
 };
+pub use turns::write_turns;

@@ -3,6 +3,12 @@
 //! Texts are decoded; whatever is called *raw* is JSON as it was written, so that schemas, arguments
 //! and numbers cross byte for byte.
 
+use crate::api::json::write_escaped;
+use crate::api::write::{key, text};
+
+/// Budgets in tokens up to which an effort is `low` or `medium`; beyond, it is `high`.
+const EFFORT_BUDGETS: [(u64, &str); 2] = [(2048, "low"), (8192, "medium")];
+
 /// A chat request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request<'a> {
@@ -251,5 +257,33 @@ impl<'a> Source<'a> {
             Some((media_type, data)) => Self::Base64 { media_type, data },
             None => Self::Url(url),
         }
+    }
+
+    /// Appends the URL that [`Source::from_url`] reads, as the field `name`.
+    pub fn write_url(&self, name: &str, out: &mut Vec<u8>) {
+        match self {
+            Self::Base64 { media_type, data } => {
+                key(out, name);
+                out.extend_from_slice(b"\"data:");
+                write_escaped(out, media_type);
+                out.extend_from_slice(b";base64,");
+                write_escaped(out, data);
+                out.push(b'"');
+            }
+            Self::Url(url) | Self::Text(url) | Self::File(url) => text(out, name, url),
+        }
+    }
+}
+
+impl<'a> Reasoning<'a> {
+    /// The effort in a word: the one that was given, or the nearest to a budget.
+    #[must_use]
+    pub fn effort_or_nearest(&self) -> Option<&'a str> {
+        let by_budget = |budget: u64| {
+            let found = EFFORT_BUDGETS.iter().find(|(most, _)| budget <= *most);
+            found.map_or("high", |(_, effort)| *effort)
+        };
+        let budget = self.budget_tokens.filter(|budget| *budget > 0);
+        self.effort.or_else(|| budget.map(by_budget))
     }
 }

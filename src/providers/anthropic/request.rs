@@ -1,11 +1,11 @@
 //! A Messages request, written from the neutral form.
 
 use crate::api::anthropic::{CACHE_MARKER, is_object, write_input};
-use crate::api::json::write_string;
 use crate::api::neutral::{
     Format, Losses, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
+    write_turns,
 };
-use crate::api::write::{comma, key, number, open, open_field, raw, raw_if, text};
+use crate::api::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
 
 /// Most tokens of an answer when the caller sets no limit: this dialect demands one. Every model there
@@ -39,7 +39,9 @@ pub fn write(
         .split_at_checked(leading)
         .unwrap_or((&[], &request.messages));
     write_system(system, losses, out)?;
-    write_messages(rest, losses, out)?;
+    write_turns(rest, out, |part, at, out| {
+        write_block(part, at, losses, out)
+    })?;
     write_tools(request, losses, out);
     write_output(request, losses, out)?;
     write_sampling(&request.sampling, losses, out)?;
@@ -87,46 +89,6 @@ fn write_system(
             out.push(b']');
         }
     }
-    Ok(())
-}
-
-/// The conversation: neighbours of one role become one turn, and turns that say nothing are left out,
-/// for this dialect's roles alternate and its turns are not empty.
-fn write_messages(
-    messages: &[Message<'_>],
-    losses: &mut Losses,
-    out: &mut Vec<u8>,
-) -> Result<(), Fault> {
-    open_field(out, "messages", b'[');
-    let mut before = None;
-    for message in messages {
-        let role = match message.role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-            Role::System | Role::Developer => "system",
-        };
-        let continues = before == Some(role);
-        let mark = out.len();
-        if continues {
-            // Back into the turn before: its content's array and its object are opened again.
-            out.truncate(mark - 2);
-        } else {
-            open(out, b'{');
-            text(out, "role", role);
-            open_field(out, "content", b'[');
-        }
-        let empty = out.len();
-        for part in &message.parts {
-            write_block(part, message.at, losses, out)?;
-        }
-        if out.len() == empty && !continues {
-            out.truncate(mark);
-            continue;
-        }
-        out.extend_from_slice(b"]}");
-        before = Some(role);
-    }
-    out.push(b']');
     Ok(())
 }
 
@@ -438,14 +400,7 @@ fn write_sampling(
     }
     raw_if(out, "top_p", sampling.top_p);
     raw_if(out, "top_k", sampling.top_k);
-    if !sampling.stop.is_empty() {
-        open_field(out, "stop_sequences", b'[');
-        for stop in &sampling.stop {
-            comma(out);
-            write_string(out, stop);
-        }
-        out.push(b']');
-    }
+    texts_if(out, "stop_sequences", &sampling.stop);
     let is_set = |raw: Option<&str>| raw.is_some_and(|raw| raw.parse::<f64>() != Ok(0.0));
     for (name, is_lost) in [
         ("frequency_penalty", is_set(sampling.frequency_penalty)),

@@ -1,7 +1,7 @@
 //! Messages of a Converse request: turns, their blocks, files and cache points.
 
 use crate::api::anthropic::write_input;
-use crate::api::neutral::{Losses, Message, Part, Role, Source};
+use crate::api::neutral::{Losses, Message, Part, Source, write_turns};
 use crate::api::write::{key, open, open_field, raw, text};
 use crate::error::Fault;
 use serde::Deserialize;
@@ -91,37 +91,9 @@ impl Writer {
         losses: &mut Losses,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        open_field(out, "messages", b'[');
-        let mut before = None;
-        for message in messages {
-            let role = match message.role {
-                Role::User => "user",
-                Role::Assistant => "assistant",
-                Role::System | Role::Developer => "system",
-            };
-            let continues = before == Some(role);
-            let mark = out.len();
-            if continues {
-                // Back into the turn before: its content's array and its object are opened again.
-                out.truncate(mark - 2);
-            } else {
-                open(out, b'{');
-                text(out, "role", role);
-                open_field(out, "content", b'[');
-            }
-            let empty = out.len();
-            for part in &message.parts {
-                self.block(part, message.at, losses, out)?;
-            }
-            if out.len() == empty && !continues {
-                out.truncate(mark);
-                continue;
-            }
-            out.extend_from_slice(b"]}");
-            before = Some(role);
-        }
-        out.push(b']');
-        Ok(())
+        write_turns(messages, out, |part, at, out| {
+            self.block(part, at, losses, out)
+        })
     }
 
     fn block(

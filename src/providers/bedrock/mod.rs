@@ -14,6 +14,7 @@ use super::{
 use crate::api::json::Document;
 use crate::api::neutral::{Answer, Failure, Losses, Request};
 use crate::error::{Fault, Retry};
+use crate::http::percent::push_escaped;
 use crate::signing::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.
@@ -41,7 +42,8 @@ impl Provider for Bedrock {
     fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
         let mut path = String::with_capacity(64);
         path.push_str("/model/");
-        push_label(request.model, &mut path);
+        // Once; an ARN's slashes are part of the name.
+        push_escaped(request.model, b"", &mut path);
         let accept = if request.streams {
             path.push_str("/converse-stream");
             "application/vnd.amazon.eventstream, application/json"
@@ -86,22 +88,6 @@ impl Provider for Bedrock {
                 retry: Retry::OnNextTarget,
             },
             status => judge_by_class(status),
-        }
-    }
-}
-
-/// Appends a label of a path: all but unreserved characters escaped, once. An ARN's slashes are part of the
-/// name.
-fn push_label(model: &str, path: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in model.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            path.push(char::from(byte));
-        } else {
-            path.push('%');
-            for half in [byte >> 4, byte & 15] {
-                path.push(char::from(DIGITS[usize::from(half)]));
-            }
         }
     }
 }

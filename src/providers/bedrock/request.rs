@@ -2,9 +2,8 @@
 
 use super::content::{Writer, write_cache_point};
 use crate::api::anthropic::is_object;
-use crate::api::json::write_string;
 use crate::api::neutral::{Format, Losses, Part, Request, Role, Sampling, ToolChoice};
-use crate::api::write::{comma, key, number, open, open_field, raw, raw_if, text};
+use crate::api::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
 
 /// Schema of a tool that takes nothing: this dialect demands one.
@@ -61,14 +60,7 @@ fn write_inference(
         None => raw_if(out, "temperature", sampling.temperature),
     }
     raw_if(out, "topP", sampling.top_p);
-    if !sampling.stop.is_empty() {
-        open_field(out, "stopSequences", b'[');
-        for stop in &sampling.stop {
-            comma(out);
-            write_string(out, stop);
-        }
-        out.push(b']');
-    }
+    texts_if(out, "stopSequences", &sampling.stop);
     if out.len() == empty {
         out.truncate(mark);
     } else {

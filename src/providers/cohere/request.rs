@@ -1,10 +1,10 @@
 //! A chat request of Cohere's API v2, written from the neutral form.
 
-use crate::api::json::{write_escaped, write_string};
+use super::super::openai::write_calls;
 use crate::api::neutral::{
     Format, Losses, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
-use crate::api::write::{comma, key, number, open, open_field, raw, raw_if, text};
+use crate::api::write::{number, open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
 
 /// Schema of a tool that takes nothing: this dialect demands one.
@@ -80,7 +80,7 @@ fn write_message(
         if *is_error {
             losses.hint("is_error");
         }
-        hint_marker(*cache, losses);
+        losses.hint_marker(*cache);
         open(out, b'{');
         text(out, "role", "tool");
         text(out, "tool_call_id", id);
@@ -123,7 +123,7 @@ fn write_content<'p, 'a: 'p>(
         None,
     ) = (first_two.next(), first_two.next())
     {
-        hint_marker(*cache, losses);
+        losses.hint_marker(*cache);
         text(out, "content", words);
         return Ok(());
     }
@@ -145,7 +145,7 @@ fn write_part(
         Part::Text {
             text: words, cache, ..
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             write_words(words, out);
         }
         Part::Image {
@@ -153,11 +153,11 @@ fn write_part(
             detail,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             open(out, b'{');
             text(out, "type", "image_url");
             open_field(out, "image_url", b'{');
-            write_url(source, out);
+            source.write_url("url", out);
             if let Some(detail) = detail {
                 text(out, "detail", detail);
             }
@@ -168,7 +168,7 @@ fn write_part(
             title,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             if title.is_some() {
                 losses.hint("title");
             }
@@ -190,21 +190,6 @@ fn write_words(words: &str, out: &mut Vec<u8>) {
     text(out, "type", "text");
     text(out, "text", words);
     out.push(b'}');
-}
-
-/// The field `url`, made of the bytes if they are in the request.
-fn write_url(source: &Source<'_>, out: &mut Vec<u8>) {
-    key(out, "url");
-    match source {
-        Source::Base64 { media_type, data } => {
-            out.extend_from_slice(b"\"data:");
-            write_escaped(out, media_type);
-            out.extend_from_slice(b";base64,");
-            write_escaped(out, data);
-            out.push(b'"');
-        }
-        Source::Url(url) | Source::Text(url) | Source::File(url) => write_string(out, url),
-    }
 }
 
 /// The model's own turn: words, then calls. Its thoughts are not sent back.
@@ -238,37 +223,10 @@ fn write_assistant(
         )?;
     }
     if calls {
-        open_field(out, "tool_calls", b'[');
-        for part in &message.parts {
-            let Part::ToolCall {
-                id,
-                name,
-                arguments,
-                cache,
-            } = part
-            else {
-                continue;
-            };
-            hint_marker(*cache, losses);
-            open(out, b'{');
-            text(out, "id", id);
-            text(out, "type", "function");
-            open_field(out, "function", b'{');
-            text(out, "name", name);
-            text(out, "arguments", arguments);
-            out.extend_from_slice(b"}}");
-        }
-        out.push(b']');
+        write_calls(&message.parts, losses, out);
     }
     out.push(b'}');
     Ok(())
-}
-
-/// There are no markers for a cache.
-fn hint_marker(cache: Option<&str>, losses: &mut Losses) {
-    if cache.is_some() {
-        losses.hint("cache_control");
-    }
 }
 
 fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -277,7 +235,7 @@ fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) ->
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        hint_marker(tool.cache, losses);
+        losses.hint_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         open_field(out, "function", b'{');
@@ -330,14 +288,7 @@ fn write_sampling(
     raw_if(out, "seed", sampling.seed);
     raw_if(out, "frequency_penalty", sampling.frequency_penalty);
     raw_if(out, "presence_penalty", sampling.presence_penalty);
-    if !sampling.stop.is_empty() {
-        open_field(out, "stop_sequences", b'[');
-        for stop in &sampling.stop {
-            comma(out);
-            write_string(out, stop);
-        }
-        out.push(b']');
-    }
+    texts_if(out, "stop_sequences", &sampling.stop);
     for (name, is_lost) in [
         ("n", sampling.n.is_some()),
         ("logprobs", sampling.logprobs),

@@ -7,9 +7,6 @@ use crate::api::neutral::{Losses, Message, Part, Role, Source};
 use crate::api::write::{key, open, open_field, raw, text};
 use crate::error::Fault;
 
-/// The name under which a prompt-cache marker is said to be left out.
-const CACHE_MARKER: &str = "cache_control";
-
 /// Media types by the end of a URL's path, for what names none itself (IANA's registry).
 const MEDIA_TYPES: [(&str, &str); 9] = [
     (".png", "image/png"),
@@ -199,9 +196,7 @@ impl Writer<'_, '_> {
         if let Some(seal) = seal {
             text(out, "thoughtSignature", seal);
         }
-        if marker.is_some() {
-            self.losses.hint(CACHE_MARKER);
-        }
+        self.losses.hint_marker(marker);
         out.push(b'}');
         Ok(())
     }
@@ -231,9 +226,7 @@ impl Writer<'_, '_> {
             }
             _ => return Ok(()),
         };
-        if cache.is_some() {
-            self.losses.hint(CACHE_MARKER);
-        }
+        self.losses.hint_marker(*cache);
         match source {
             Source::Base64 { media_type, data } => {
                 open(out, b'{');
@@ -280,9 +273,7 @@ impl Writer<'_, '_> {
         let Some(tool) = tool.next_back() else {
             return self.losses.lose(&format!("messages[{at}].tool_call_id"));
         };
-        if cache.is_some() {
-            self.losses.hint(CACHE_MARKER);
-        }
+        self.losses.hint_marker(*cache);
         open(out, b'{');
         open_field(out, "functionResponse", b'{');
         if !id.is_empty() {

@@ -11,6 +11,7 @@ use crate::api::gemini;
 use crate::api::json::Document;
 use crate::api::neutral::{Answer, Failure, Losses, Request};
 use crate::error::Fault;
+use crate::http::percent::push_escaped;
 use crate::signing::KeyHeader;
 
 /// Where API keys stand.
@@ -98,13 +99,7 @@ impl Provider for Gemini {
 /// `endpoints/…`) is taken as it is.
 pub(super) fn write_model_path(models: &str, model: &str, out: &mut String) {
     out.push_str(if model.contains('/') { "/" } else { models });
-    for byte in model.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/@".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    push_escaped(model, b"/@", out);
 }
 
 #[cfg(test)]

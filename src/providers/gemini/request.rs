@@ -4,7 +4,7 @@
 use super::contents;
 use crate::api::json::write_string;
 use crate::api::neutral::{Format, Losses, Reasoning, Request, Sampling, Tool, ToolChoice};
-use crate::api::write::{comma, open, open_field, raw, raw_if, text};
+use crate::api::write::{open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
 
 /// Appends the body of a request. Model and the wish for a stream stand in the path.
@@ -88,9 +88,7 @@ fn write_tool(tool: &Tool<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
         "parametersJsonSchema",
         tool.parameters.filter(|schema| schema.trim() != "{}"),
     );
-    if tool.cache.is_some() {
-        losses.hint("cache_control");
-    }
+    losses.hint_marker(tool.cache);
     out.push(b'}');
 }
 
@@ -149,14 +147,7 @@ fn write_sampling(
     if let Some(n) = sampling.n {
         crate::api::write::number(out, "candidateCount", n);
     }
-    if !sampling.stop.is_empty() {
-        open_field(out, "stopSequences", b'[');
-        for stop in &sampling.stop {
-            comma(out);
-            write_string(out, stop);
-        }
-        out.push(b']');
-    }
+    texts_if(out, "stopSequences", &sampling.stop);
     for (name, is_lost) in [
         ("logprobs", sampling.logprobs),
         ("top_logprobs", sampling.top_logprobs.is_some()),

@@ -7,6 +7,8 @@ mod answer;
 mod request;
 mod stream;
 
+pub use self::request::write_calls;
+
 use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::api::json::Document;
 use crate::api::neutral::{Answer, Failure, Losses, Request};

@@ -1,17 +1,13 @@
 //! A chat completion request, written from the neutral form.
 
-use crate::api::json::write_escaped;
 use crate::api::neutral::{
     Format, Losses, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
-use crate::api::write::{comma, key, number, open, open_field, raw, raw_if, text};
+use crate::api::write::{number, open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
 
 /// Name of a schema that came without one: OpenAI's dialect demands one.
 const SCHEMA_NAME: &str = "response";
-
-/// Budgets in tokens up to which an effort is `low` or `medium`; beyond, it is `high`.
-const EFFORT_BUDGETS: [(u64, &str); 2] = [(2048, "low"), (8192, "medium")];
 
 /// Appends the body of a request.
 ///
@@ -68,7 +64,7 @@ fn write_message(
                 if *is_error {
                     losses.hint("is_error");
                 }
-                hint_marker(*cache, losses);
+                losses.hint_marker(*cache);
                 open(out, b'{');
                 text(out, "role", "tool");
                 text(out, "tool_call_id", id);
@@ -109,7 +105,7 @@ fn write_content<'p, 'a: 'p>(
             }),
             None,
         ) => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             text(out, "content", words);
         }
         _ => {
@@ -133,7 +129,7 @@ fn write_part(
         Part::Text {
             text: words, cache, ..
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             write_text_part(words, out);
         }
         Part::Image {
@@ -141,11 +137,11 @@ fn write_part(
             detail,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             open(out, b'{');
             text(out, "type", "image_url");
             open_field(out, "image_url", b'{');
-            write_url("url", source, out);
+            source.write_url("url", out);
             if let Some(detail) = detail {
                 text(out, "detail", detail);
             }
@@ -156,12 +152,12 @@ fn write_part(
             title,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             open(out, b'{');
             text(out, "type", "file");
             open_field(out, "file", b'{');
             text(out, "filename", title.unwrap_or("document.pdf"));
-            write_url("file_data", source, out);
+            source.write_url("file_data", out);
             out.extend_from_slice(b"}}");
         }
         Part::Document {
@@ -169,7 +165,7 @@ fn write_part(
             title,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             if title.is_some() {
                 losses.hint("title");
             }
@@ -200,21 +196,6 @@ fn write_text_part(words: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// A field with a URL, made of the bytes if they are in the request.
-fn write_url(name: &str, source: &Source<'_>, out: &mut Vec<u8>) {
-    match source {
-        Source::Base64 { media_type, data } => {
-            key(out, name);
-            out.extend_from_slice(b"\"data:");
-            write_escaped(out, media_type);
-            out.extend_from_slice(b";base64,");
-            write_escaped(out, data);
-            out.push(b'"');
-        }
-        Source::Url(url) | Source::Text(url) | Source::File(url) => text(out, name, url),
-    }
-}
-
 /// The model's own turn: words, then calls. Its thoughts are sealed for the provider that had them.
 fn write_assistant(
     message: &Message<'_>,
@@ -242,37 +223,35 @@ fn write_assistant(
         )?;
     }
     if has_calls {
-        open_field(out, "tool_calls", b'[');
-        for part in &message.parts {
-            let Part::ToolCall {
-                id,
-                name,
-                arguments,
-                cache,
-            } = part
-            else {
-                continue;
-            };
-            hint_marker(*cache, losses);
-            open(out, b'{');
-            text(out, "id", id);
-            text(out, "type", "function");
-            open_field(out, "function", b'{');
-            text(out, "name", name);
-            text(out, "arguments", arguments);
-            out.extend_from_slice(b"}}");
-        }
-        out.push(b']');
+        write_calls(&message.parts, losses, out);
     }
     out.push(b'}');
     Ok(())
 }
 
-/// OpenAI's cache needs no markers.
-fn hint_marker(cache: Option<&str>, losses: &mut Losses) {
-    if cache.is_some() {
-        losses.hint("cache_control");
+/// The field `tool_calls` of an assistant's message.
+pub fn write_calls(parts: &[Part<'_>], losses: &mut Losses, out: &mut Vec<u8>) {
+    open_field(out, "tool_calls", b'[');
+    for part in parts {
+        let Part::ToolCall {
+            id,
+            name,
+            arguments,
+            cache,
+        } = part
+        else {
+            continue;
+        };
+        losses.hint_marker(*cache);
+        open(out, b'{');
+        text(out, "id", id);
+        text(out, "type", "function");
+        open_field(out, "function", b'{');
+        text(out, "name", name);
+        text(out, "arguments", arguments);
+        out.extend_from_slice(b"}}");
     }
+    out.push(b']');
 }
 
 fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
@@ -281,7 +260,7 @@ fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        hint_marker(tool.cache, losses);
+        losses.hint_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         open_field(out, "function", b'{');
@@ -360,14 +339,7 @@ fn write_sampling(
     raw_if(out, "frequency_penalty", sampling.frequency_penalty);
     raw_if(out, "presence_penalty", sampling.presence_penalty);
     raw_if(out, "seed", sampling.seed);
-    if !sampling.stop.is_empty() {
-        open_field(out, "stop", b'[');
-        for stop in &sampling.stop {
-            comma(out);
-            crate::api::json::write_string(out, stop);
-        }
-        out.push(b']');
-    }
+    texts_if(out, "stop", &sampling.stop);
     if let Some(n) = sampling.n {
         number(out, "n", n);
     }
@@ -382,12 +354,7 @@ fn write_sampling(
 /// A budget becomes the nearest word. That no thinking is wanted goes unsaid: models that do not think
 /// refuse the field.
 fn write_reasoning(reasoning: Reasoning<'_>, out: &mut Vec<u8>) {
-    let by_budget = |budget: u64| {
-        let found = EFFORT_BUDGETS.iter().find(|(most, _)| budget <= *most);
-        found.map_or("high", |(_, effort)| *effort)
-    };
-    let budget = reasoning.budget_tokens.filter(|budget| *budget > 0);
-    if let Some(effort) = reasoning.effort.or_else(|| budget.map(by_budget)) {
+    if let Some(effort) = reasoning.effort_or_nearest() {
         text(out, "reasoning_effort", effort);
     }
 }

@@ -1,17 +1,13 @@
 //! A Responses request, written from the neutral form. Nothing is to be kept by the provider.
 
-use crate::api::json::{write_escaped, write_string};
 use crate::api::neutral::{
     Format, Losses, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
-use crate::api::write::{key, number, open, open_field, raw, raw_if, text};
+use crate::api::write::{number, open, open_field, raw, raw_if, text};
 use crate::error::Fault;
 
 /// Name of a schema that came without one: this dialect demands one.
 const SCHEMA_NAME: &str = "response";
-
-/// Budgets in tokens up to which an effort is `low` or `medium`; beyond, it is `high`.
-const EFFORT_BUDGETS: [(u64, &str); 2] = [(2048, "low"), (8192, "medium")];
 
 /// Appends the body of a request.
 ///
@@ -103,7 +99,7 @@ fn write_item(
             arguments,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             open(out, b'{');
             text(out, "type", "function_call");
             text(out, "call_id", id);
@@ -116,7 +112,7 @@ fn write_item(
             parts,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             if *is_error {
                 losses.hint("is_error");
             }
@@ -161,7 +157,7 @@ fn write_part(
         Part::Text {
             text: words, cache, ..
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             let kind = match message.role {
                 Role::Assistant => "output_text",
                 _ => "input_text",
@@ -173,13 +169,13 @@ fn write_part(
             detail,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             if !matches!(source, Source::Url(_) | Source::Base64 { .. }) {
                 return losses.lose(&format!("messages[{at}].content.image.source"));
             }
             open(out, b'{');
             text(out, "type", "input_image");
-            write_url("image_url", source, out);
+            source.write_url("image_url", out);
             text(out, "detail", detail.unwrap_or("auto"));
             out.push(b'}');
         }
@@ -188,7 +184,7 @@ fn write_part(
             title,
             cache,
         } => {
-            hint_marker(*cache, losses);
+            losses.hint_marker(*cache);
             let name = match source {
                 Source::Text(words) => {
                     if title.is_some() {
@@ -209,7 +205,7 @@ fn write_part(
             if name == "file_data" {
                 text(out, "filename", title.unwrap_or("document.pdf"));
             }
-            write_url(name, source, out);
+            source.write_url(name, out);
             out.push(b'}');
         }
         _ => losses.lose(&format!("messages[{at}].content"))?,
@@ -224,35 +220,13 @@ fn write_words(kind: &str, words: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// A field with a URL, made of the bytes if they are in the request.
-fn write_url(name: &str, source: &Source<'_>, out: &mut Vec<u8>) {
-    key(out, name);
-    match source {
-        Source::Base64 { media_type, data } => {
-            out.extend_from_slice(b"\"data:");
-            write_escaped(out, media_type);
-            out.extend_from_slice(b";base64,");
-            write_escaped(out, data);
-            out.push(b'"');
-        }
-        Source::Url(url) | Source::Text(url) | Source::File(url) => write_string(out, url),
-    }
-}
-
-/// OpenAI's cache needs no markers.
-fn hint_marker(cache: Option<&str>, losses: &mut Losses) {
-    if cache.is_some() {
-        losses.hint("cache_control");
-    }
-}
-
 fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
     if request.tools.is_empty() {
         return;
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        hint_marker(tool.cache, losses);
+        losses.hint_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         text(out, "name", tool.name);
@@ -342,12 +316,7 @@ fn write_sampling(
 /// A budget becomes the nearest word. Thoughts in words are not asked for: the API grants them to verified
 /// organisations only.
 fn write_reasoning(reasoning: Reasoning<'_>, out: &mut Vec<u8>) {
-    let by_budget = |budget: u64| {
-        let found = EFFORT_BUDGETS.iter().find(|(most, _)| budget <= *most);
-        found.map_or("high", |(_, effort)| *effort)
-    };
-    let budget = reasoning.budget_tokens.filter(|budget| *budget > 0);
-    if let Some(effort) = reasoning.effort.or_else(|| budget.map(by_budget)) {
+    if let Some(effort) = reasoning.effort_or_nearest() {
         open_field(out, "reasoning", b'{');
         text(out, "effort", effort);
         out.push(b'}');
