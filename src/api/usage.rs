@@ -1,6 +1,6 @@
 //! Token usage, found in an answer or a stream event without building a tree.
 
-use memchr::memmem::FinderRev;
+use memchr::memmem::{Finder, FinderRev};
 use std::sync::LazyLock;
 
 /// Tokens of one call, in OpenAI's arithmetic: `prompt` includes `cached` and `cache_write`,
@@ -35,13 +35,16 @@ pub enum Mention {
 
 const KEY: &[u8] = b"\"usage\"";
 
-/// Built once: setting a search up costs more than a short search.
+/// Built once: setting a search up costs more than a short search. Forward it looks at many bytes at once,
+/// and most events have no usage.
+static FIND_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 static FIND_LAST_KEY: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(KEY));
 
 /// The last mention of `usage` as a key in `json`. Inside a JSON string the quotes would be escaped,
 /// so the raw bytes `"usage"` followed by a colon are a key.
 #[must_use]
 pub fn find(json: &[u8]) -> Option<Mention> {
+    FIND_KEY.find(json)?;
     let mut end = json.len();
     loop {
         let at = FIND_LAST_KEY.rfind(json.get(..end)?)?;

@@ -89,14 +89,24 @@ pub fn event_name(event: &[u8]) -> Option<&[u8]> {
 fn fields<'e>(event: &'e [u8], name: &'static [u8]) -> impl Iterator<Item = &'e [u8]> {
     const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     let event = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event);
-    let lines = event.split(|byte| matches!(byte, b'\n' | b'\r'));
-    lines.filter_map(move |line| {
+    lines(event).filter_map(move |line| {
         let value = line.strip_prefix(name)?;
         match value.strip_prefix(b":") {
             Some(value) => Some(value.strip_prefix(b" ").unwrap_or(value)),
             // A line without a colon is the field with an empty value.
             None => value.is_empty().then_some(value),
         }
+    })
+}
+
+/// The lines of an event without their ends; the LF of a CR LF makes an empty one, which means nothing.
+fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut from = 0;
+    let ends = memchr::memchr2_iter(b'\n', b'\r', event).chain(std::iter::once(event.len()));
+    ends.map(move |end| {
+        let line = event.get(from..end).unwrap_or_default();
+        from = end + 1;
+        line
     })
 }
 
