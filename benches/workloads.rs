@@ -184,8 +184,9 @@ fn cache() -> Vec<Workload> {
             let mut reader = StreamReader::new(1 << 20);
             arrived.extend_from_slice(&events);
             out.clear();
-            let fed = relay.feed(&mut arrived, &mut out, |one| {
-                reader.event(one, &mut scratch)
+            let fed = relay.feed(&mut arrived, &mut out, |one, text| match text {
+                Some(text) => reader.like_last(one, text, &mut scratch),
+                None => reader.event(one, &mut scratch),
             });
             assert!(fed.is_ok() && relay.events() == 100);
         }),

@@ -246,9 +246,9 @@ fn streamed(face: &dyn Face, provider: &dyn Provider, pieces: &[&[u8]]) -> (Stri
 fn check_in_own_dialect(face: &dyn Face, stream: &[u8], complete: bool, failed: bool) {
     let scratch = RefCell::new(Scratch::default());
     let (mut relay, mut out) = (Relay::of(face, None), Vec::new());
-    let fed = relay.feed(&mut stream.to_vec(), &mut out, &scratch, |_| {});
+    let fed = relay.feed(&mut stream.to_vec(), &mut out, &scratch, |_, _| {});
     fed.unwrap();
-    relay.end(&mut out, &scratch, |_| {});
+    relay.end(&mut out, &scratch, |_, _| {});
     assert_eq!(
         (relay.is_complete(), relay.has_failed()),
         (complete, failed)

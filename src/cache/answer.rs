@@ -3,10 +3,13 @@
 //! Only what this form can hold completely is stored: one choice, text only, finished by `stop`.
 
 mod stored;
+mod streamed;
+
+pub use streamed::StreamReader;
 
 use crate::api::json::{Document, Scratch, write_string, write_u64};
-use crate::api::usage::{self, Mention, Usage};
-use crate::http::sse::{event_data, write_event};
+use crate::api::usage::Usage;
+use crate::http::sse::write_event;
 
 /// A complete text answer. Its texts lie one behind the other in one allocation, the content last:
 /// a store holds a great many answers, and each allocation is memory to be found, filled and freed.
@@ -288,67 +291,6 @@ impl Answer {
     }
 }
 
-/// Reads an answer from the events of a stream as they pass, so that nothing but its text is held.
-pub struct StreamReader {
-    answer: Option<Answer>,
-    finish: Result<(), NotStored>,
-    refused: Option<NotStored>,
-    text_bytes_max: usize,
-}
-
-impl StreamReader {
-    /// A reader of answers of up to `text_bytes_max` bytes.
-    #[must_use]
-    pub fn new(text_bytes_max: usize) -> Self {
-        Self {
-            answer: None,
-            finish: Err("incomplete"),
-            refused: None,
-            text_bytes_max,
-        }
-    }
-
-    /// Takes in one event. Once it is clear that the stream is not stored, nothing more is read.
-    pub fn event(&mut self, event: &[u8], scratch: &mut Scratch) {
-        if self.refused.is_some() {
-            return;
-        }
-        let Some(data) = event_data(event) else {
-            return;
-        };
-        if data.trim_ascii() == b"[DONE]" {
-            return;
-        }
-        let read = scratch
-            .with_document(&data, |document| {
-                let answer = self.answer.get_or_insert_with(|| Answer::frame(document));
-                if let Some(Mention::Object(usage)) = usage::find(&data) {
-                    answer.usage = Some(usage);
-                }
-                answer.take_chunk(document, &mut self.finish)?;
-                if answer.bytes() > self.text_bytes_max {
-                    return Err("too-large");
-                }
-                Ok(())
-            })
-            .unwrap_or(Err("unparsable"));
-        if let Err(why) = read {
-            self.refused = Some(why);
-            self.answer = None;
-        }
-    }
-
-    /// The answer, once the stream is complete.
-    ///
-    /// # Errors
-    /// Why it is not stored.
-    pub fn finish(self) -> Result<Answer, NotStored> {
-        self.refused.map_or(Ok(()), Err)?;
-        self.finish?;
-        self.answer.ok_or("not-an-answer")?.checked()
-    }
-}
-
 /// Room made for an answer's texts at first; a stream's grow, and are cut to size when it ends.
 const TEXT_BYTES_EXPECTED: usize = 512;
 
@@ -411,8 +353,8 @@ fn write_usage(out: &mut Vec<u8>, usage: Usage) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::streamed::tests::from_stream;
     use super::*;
-    use crate::http::sse::SseSplitter;
 
     pub(in super::super) fn answer(content: &str) -> Answer {
         let mut answer = Answer::with_frame("chatcmpl-1", "m", None, 7);
@@ -423,18 +365,6 @@ pub(super) mod tests {
             ..Usage::default()
         });
         answer
-    }
-
-    fn from_stream(events: &[u8]) -> Result<Answer, NotStored> {
-        let (mut splitter, mut scratch) = (SseSplitter::new(), Scratch::default());
-        let mut reader = StreamReader::new(10_000);
-        let mut rest = events;
-        while let Ok(Some(length)) = splitter.next_event(rest) {
-            let (event, after) = rest.split_at(length);
-            reader.event(event, &mut scratch);
-            rest = after;
-        }
-        reader.finish()
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::runtime::{buffer, clock, spawn};
 use crate::telemetry::Name;
 use crate::upstream::exchange::{BodyFault, Piece};
 use std::future::poll_fn;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -139,9 +140,13 @@ impl Inflow {
         let (reader, mirrored) = (&mut self.reader, &mut self.mirrored);
         let (events, core) = (&mut self.events, &self.core);
         let is_shared = self.lead.is_some();
-        let watch = |event: &[u8]| {
+        let watch = |event: &[u8], text: Option<Range<usize>>| {
             for reader in [&mut *reader, &mut *mirrored].into_iter().flatten() {
-                reader.event(event, &mut core.scratch.borrow_mut());
+                let scratch = &mut core.scratch.borrow_mut();
+                match &text {
+                    Some(text) => reader.like_last(event, text.clone(), scratch),
+                    None => reader.event(event, scratch),
+                }
             }
             if is_shared {
                 events.extend_from_slice(event);
@@ -356,7 +361,7 @@ impl Drop for Unattended {
 pub fn append_events(
     core: &Core,
     relay: &mut Relay,
-    mut watch: impl FnMut(&[u8]),
+    mut watch: impl FnMut(&[u8], Option<Range<usize>>),
     arrived: &mut Vec<u8>,
     is_last: bool,
     chunked: bool,

@@ -69,9 +69,9 @@ impl Passage {
         let mark = chunked.then(|| encode::begin_chunk(out));
         let mut fits = true;
         if let Some(relay) = &mut self.events {
-            fits = relay.feed(&mut arrived.bytes, out, |_| {}).is_ok();
+            fits = relay.feed(&mut arrived.bytes, out, |_, _| {}).is_ok();
             if arrived.is_done {
-                relay.end(out, |_| {});
+                relay.end(out, |_, _| {});
             }
         } else {
             self.keep(&arrived.bytes);

@@ -246,7 +246,7 @@ pub async fn listen(
         append_events(
             core,
             &mut relay,
-            |_| {},
+            |_, _| {},
             &mut arrived,
             is_last,
             chunked,

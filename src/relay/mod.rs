@@ -5,6 +5,7 @@
 mod neutral;
 pub mod probe;
 pub mod stream;
+mod template;
 pub mod translate;
 
 pub use neutral::NeutralRelay;
@@ -18,6 +19,7 @@ use crate::api::usage::Usage;
 use crate::cache::Collector;
 use crate::providers::{Provider, speaker};
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// One relayed stream, in the caller's dialect.
 pub enum Relay {
@@ -64,7 +66,7 @@ impl Relay {
     }
 
     /// Takes in what arrived (emptied) and appends what the client is to get; `watch` is shown each
-    /// event of OpenAI's dialect as it came.
+    /// event of OpenAI's dialect, as [`StreamRelay::feed`] does.
     ///
     /// # Errors
     /// One event exceeds the limit.
@@ -73,7 +75,7 @@ impl Relay {
         arrived: &mut Vec<u8>,
         out: &mut Vec<u8>,
         scratch: &RefCell<Scratch>,
-        watch: impl FnMut(&[u8]),
+        watch: impl FnMut(&[u8], Option<Range<usize>>),
     ) -> Result<(), EventTooLarge> {
         match self {
             Self::Chat(relay) => relay.feed(arrived, out, watch),
@@ -82,7 +84,12 @@ impl Relay {
     }
 
     /// The provider's body ended.
-    pub fn end(&mut self, out: &mut Vec<u8>, scratch: &RefCell<Scratch>, watch: impl FnMut(&[u8])) {
+    pub fn end(
+        &mut self,
+        out: &mut Vec<u8>,
+        scratch: &RefCell<Scratch>,
+        watch: impl FnMut(&[u8], Option<Range<usize>>),
+    ) {
         match self {
             Self::Chat(relay) => relay.end(out, watch),
             Self::Neutral(relay) => relay.end(out, &mut scratch.borrow_mut()),

@@ -33,9 +33,9 @@ impl Probe {
         self.looked_at = held.len();
         // An event that is too large fails when it is relayed.
         let (out, scratch) = (&mut self.ignored, &self.scratch);
-        let _ = self.relay.feed(&mut added, out, scratch, |_| {});
+        let _ = self.relay.feed(&mut added, out, scratch, |_, _| {});
         if is_last {
-            self.relay.end(&mut self.ignored, &self.scratch, |_| {});
+            self.relay.end(&mut self.ignored, &self.scratch, |_, _| {});
         }
         self.ignored.clear();
     }

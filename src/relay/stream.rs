@@ -4,10 +4,12 @@
 //! in one write. Two things are looked for in each: usage, which the client is shown only if it asked,
 //! and whether the stream came to its end.
 
+use super::template::{Fit, Template};
 use crate::api::shape::BYTES_PER_TOKEN;
 use crate::api::usage::{self, Mention, Usage};
 use crate::http::sse::{SseSplitter, event_data};
 use memchr::memmem::Finder;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Built once: setting a search up costs more than searching a short event.
@@ -34,6 +36,8 @@ pub struct StreamRelay {
     events: u64,
     event_bytes: u64,
     smallest_event_bytes: u64,
+    /// The last event that was searched, if it has a text, and what of it the client is not shown.
+    last: Option<(Template, Option<Range<usize>>)>,
 }
 
 /// Why a stream cannot go on.
@@ -55,6 +59,7 @@ impl StreamRelay {
             events: 0,
             event_bytes: 0,
             smallest_event_bytes: u64::MAX,
+            last: None,
         }
     }
 
@@ -66,12 +71,14 @@ impl StreamRelay {
             splitter: SseSplitter::new(),
             pending: Vec::new(),
             events: 0,
+            last: None,
             ..*self
         }
     }
 
     /// Takes in what arrived (emptied) and appends what the client is to get; `watch` is shown each
-    /// event as it came.
+    /// event as it came. With it comes where its text stands, if it differs in nothing but that from the
+    /// last one that was shown without: then nothing else need be read.
     ///
     /// # Errors
     /// One event exceeds the limit.
@@ -79,7 +86,7 @@ impl StreamRelay {
         &mut self,
         arrived: &mut Vec<u8>,
         out: &mut Vec<u8>,
-        mut watch: impl FnMut(&[u8]),
+        mut watch: impl FnMut(&[u8], Option<Range<usize>>),
     ) -> Result<(), EventTooLarge> {
         if self.pending.is_empty() {
             std::mem::swap(&mut self.pending, arrived);
@@ -93,8 +100,8 @@ impl StreamRelay {
             match self.splitter.next_event(rest) {
                 Ok(Some(length)) => {
                     let event = rest.get(..length).unwrap_or_default();
-                    watch(event);
-                    self.event(event, out);
+                    let fit = self.event(event, out);
+                    watch(event, fit.map(|fit| fit.text()));
                     from += length;
                 }
                 Ok(None) => break Ok(()),
@@ -107,41 +114,47 @@ impl StreamRelay {
     }
 
     /// The provider's body ended: a last event without its blank line still counts.
-    pub fn end(&mut self, out: &mut Vec<u8>, mut watch: impl FnMut(&[u8])) {
+    pub fn end(&mut self, out: &mut Vec<u8>, mut watch: impl FnMut(&[u8], Option<Range<usize>>)) {
         if !self.pending.trim_ascii().is_empty() {
             let mut last = std::mem::take(&mut self.pending);
             last.extend_from_slice(b"\n\n");
-            watch(&last);
-            self.event(&last, out);
+            let fit = self.event(&last, out);
+            watch(&last, fit.map(|fit| fit.text()));
         }
     }
 
-    fn event(&mut self, event: &[u8], out: &mut Vec<u8>) {
+    /// An event, and how it fits the last one that was searched, if it does.
+    fn event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Option<Fit> {
         self.events += 1;
         self.event_bytes += event.len() as u64;
         self.smallest_event_bytes = self.smallest_event_bytes.min(event.len() as u64);
-        self.watch(event);
-        match usage::find(event) {
-            Some(mention) => self.with_usage(event, mention, out),
-            None => out.extend_from_slice(event),
+        if let Some((template, hidden)) = &self.last
+            && let Some(fit) = template.fit(event)
+        {
+            let place = |range: &Range<usize>| {
+                template.place(range.start, &fit)..template.place(range.end, &fit)
+            };
+            show(event, hidden.as_ref().map(place), out);
+            return Some(fit);
         }
+        self.watch(event);
+        let hidden = self.hidden(event);
+        show(event, hidden.clone(), out);
+        self.last = None;
+        self.last = Template::of(event).map(|template| (template, hidden));
+        None
     }
 
-    /// An event that mentions usage: noted, and hidden from a client that did not ask.
-    fn with_usage(&mut self, event: &[u8], mention: Mention, out: &mut Vec<u8>) {
-        match mention {
+    /// What of an event the client is not shown: it did not ask for usage. The usage is noted.
+    fn hidden(&mut self, event: &[u8]) -> Option<Range<usize>> {
+        match usage::find(event)? {
             Mention::Object(usage) => {
                 // Some providers repeat it; the last one counts.
                 self.usage = Some(usage);
-                if self.show_usage || !has_no_choices(event) {
-                    out.extend_from_slice(event);
-                }
+                let hides = !self.show_usage && has_no_choices(event);
+                hides.then_some(0..event.len())
             }
-            Mention::Null { .. } if self.show_usage => out.extend_from_slice(event),
-            Mention::Null { start, end } => {
-                out.extend_from_slice(event.get(..start).unwrap_or_default());
-                out.extend_from_slice(event.get(end..).unwrap_or_default());
-            }
+            Mention::Null { start, end } => (!self.show_usage).then_some(start..end),
         }
     }
 
@@ -199,6 +212,13 @@ impl StreamRelay {
 }
 
 /// `"finish_reason":` followed by a string.
+/// Appends an event but for what is hidden of it.
+fn show(event: &[u8], hidden: Option<Range<usize>>, out: &mut Vec<u8>) {
+    let hidden = hidden.unwrap_or(event.len()..event.len());
+    out.extend_from_slice(event.get(..hidden.start).unwrap_or_default());
+    out.extend_from_slice(event.get(hidden.end..).unwrap_or_default());
+}
+
 fn finish_reason(event: &[u8]) -> bool {
     let mut rest = event;
     while let Some(at) = FIND_FINISH.find(rest) {
@@ -233,6 +253,9 @@ fn is_error(data: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::json::Scratch;
+    use crate::cache::answer::StreamReader;
+    use crate::routing::mix;
 
     const STREAM: &str = concat!(
         "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\":null\"}}],\"usage\":null}\n\n",
@@ -246,12 +269,12 @@ mod tests {
         let mut relay = StreamRelay::new(show_usage);
         let (mut out, mut watched) = (Vec::new(), Vec::new());
         for part in [&STREAM[..split], &STREAM[split..]] {
-            let seen = |event: &[u8]| watched.extend_from_slice(event);
+            let seen = |event: &[u8], _: Option<Range<usize>>| watched.extend_from_slice(event);
             relay
                 .feed(&mut part.as_bytes().to_vec(), &mut out, seen)
                 .unwrap();
         }
-        relay.end(&mut out, |_| {});
+        relay.end(&mut out, |_, _| {});
         assert_eq!(watched, STREAM.as_bytes());
         (String::from_utf8(out).unwrap(), relay)
     }
@@ -278,11 +301,91 @@ mod tests {
             let mut relay = StreamRelay::new(true);
             let mut out = Vec::new();
             relay
-                .feed(&mut cut.as_bytes().to_vec(), &mut out, |_| {})
+                .feed(&mut cut.as_bytes().to_vec(), &mut out, |_, _| {})
                 .unwrap();
-            relay.end(&mut out, |_| {});
+            relay.end(&mut out, |_, _| {});
             assert!(!relay.is_complete());
         }
+    }
+
+    /// Events as OpenAI and others send them; `@` stands for a text.
+    const KINDS: [&str; 12] = [
+        r#"data: {"id":"c","created":7,"model":"m","choices":[{"index":0,"delta":{"content":"@"},"finish_reason":null}]}"#,
+        r#"data: {"id":"c","created":7,"model":"m","choices":[{"index":0,"delta":{"content":"@"},"finish_reason":null}],"usage":null,"obfuscation":"@"}"#,
+        r#"data: {"usage": null ,"choices":[{"delta": {"content" : "@"}}]}"#,
+        r#"data: {"choices":[{"delta":{"role":"assistant","content":"@"},"finish_reason":null}]}"#,
+        r#"data: {"choices":[{"delta":{"content":"@"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#,
+        r#"data: {"note":{"content":"@"},"choices":[{"delta":{"content":"@"}}]}"#,
+        r#"data: {"choices":[{"delta":{"x":"\"content\":\"@","content":"@"}}]}"#,
+        r#"data: {"choices":[{"index":1,"delta":{"content":"@"}}]}"#,
+        r#"data: {"choices":[{"delta":{"content":"@"}}],"error":{"message":"@"}}"#,
+        r#"data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}"#,
+        "data: {\"choices\":[{\"delta\":\ndata: {\"content\":\"@\"}}]}",
+        r#"data: {"choices":[{"delta":{"content":"@}}]}"#,
+    ];
+    const TEXTS: [&str; 9] = [
+        "",
+        "a",
+        " word",
+        "é😀",
+        r#"\"q\" \n \u00e9"#,
+        r"\ud83d",
+        "\u{1}",
+        "[DONE]",
+        r"\",
+    ];
+
+    /// The stream's outcome, read by one relay and one reader, or by new ones that remember nothing.
+    fn outcome(events: &[String], shows: bool, remembers: bool) -> String {
+        let mut scratch = Scratch::default();
+        let mut relay = StreamRelay::new(shows);
+        let mut reader = StreamReader::new(400);
+        let mut out = Vec::new();
+        for event in events {
+            let mut arrived = event.clone().into_bytes();
+            let watch = |event: &[u8], text: Option<Range<usize>>| match text {
+                Some(text) if remembers => reader.like_last(event, text, &mut scratch),
+                _ => reader.event(event, &mut scratch),
+            };
+            relay.feed(&mut arrived, &mut out, watch).unwrap();
+            if !remembers {
+                relay.last = None;
+            }
+        }
+        let (text, usage) = (String::from_utf8_lossy(&out), relay.usage());
+        let ends = (relay.is_complete(), relay.has_failed(), relay.is_done());
+        let tokens = (relay.events(), relay.tokens_estimated());
+        format!("{text}{usage:?}{ends:?}{tokens:?}{:?}", reader.finish())
+    }
+
+    #[test]
+    fn what_is_remembered_of_an_event_changes_nothing() {
+        let mut good = 0;
+        for seed in 0..2000u64 {
+            let mut drawn = seed;
+            let mut draw = |count: usize| {
+                drawn = mix(drawn, 3);
+                usize::try_from(drawn % count as u64).unwrap()
+            };
+            let texts = if draw(2) == 0 { 5 } else { TEXTS.len() };
+            // Few kinds in one stream, so that events follow upon their like.
+            let kinds = [KINDS[draw(12)], KINDS[draw(4)], KINDS[draw(4)]];
+            let mut events: Vec<String> = (0..8)
+                .map(|_| {
+                    let kind = kinds[draw(3)];
+                    let (one, other) = (TEXTS[draw(texts)], TEXTS[draw(texts)]);
+                    kind.replacen('@', one, 1).replace('@', other) + "\n\n"
+                })
+                .collect();
+            events.push(KINDS[4].to_owned() + "\n\n");
+            events.push("data: [DONE]\n\n".into());
+            for shows in [false, true] {
+                let remembered = outcome(&events, shows, true);
+                assert_eq!(remembered, outcome(&events, shows, false), "{events:?}");
+                good += usize::from(remembered.contains("Ok("));
+            }
+        }
+        assert!(good > 100, "{good}");
     }
 
     #[test]
@@ -290,7 +393,9 @@ mod tests {
         let mut relay = StreamRelay::new(true);
         let mut out = Vec::new();
         let event = b"data: {\"error\":{\"message\":\"x\"}}\n\ndata: [DONE]\n\n";
-        relay.feed(&mut event.to_vec(), &mut out, |_| {}).unwrap();
+        relay
+            .feed(&mut event.to_vec(), &mut out, |_, _| {})
+            .unwrap();
         assert!(!relay.is_complete() && relay.has_failed());
         assert_eq!(out, event);
     }
