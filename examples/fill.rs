@@ -79,11 +79,9 @@ impl Filling {
         };
         let word = |random: &mut Random| WORDS[random.next() as usize % WORDS.len()];
         let (a, b, c) = (word(&mut random), word(&mut random), word(&mut random));
-        let canonical = Canonical {
-            scope: b"{}".to_vec(),
-            question: format!("what does the {a} of {b} number {at} cost near a {c}"),
-            semantic: Ok(()),
-        };
+        let question = format!("what does the {a} of {b} number {at} cost near a {c}");
+        let mut canonical = Canonical::new(&question, Ok(()));
+        canonical.extend_scope(b"{}");
         Key::new(&self.secret, &format!("key:{scope}"), 1, canonical)
     }
 

@@ -53,12 +53,49 @@ impl NotSemantic {
 /// The canonical form, split at the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canonical {
-    /// Everything but the question.
-    pub scope: Vec<u8>,
-    /// Text of the last user message; empty when it is not plain text (it is then in `scope`).
-    pub question: String,
+    /// The question and, behind it, everything else: so it is stored, and so nothing is copied for it.
+    form: Vec<u8>,
+    question_bytes: usize,
     /// Whether the question may be matched by meaning.
     pub semantic: Result<(), NotSemantic>,
+}
+
+impl Canonical {
+    /// A form with this question, and no scope yet.
+    #[must_use]
+    pub fn new(question: &str, semantic: Result<(), NotSemantic>) -> Self {
+        let mut form = Vec::with_capacity(question.len() + SCOPE_BYTES_EXPECTED);
+        form.extend_from_slice(question.as_bytes());
+        Self {
+            form,
+            question_bytes: question.len(),
+            semantic,
+        }
+    }
+
+    /// Adds to the scope.
+    pub fn extend_scope(&mut self, more: &[u8]) {
+        self.form.extend_from_slice(more);
+    }
+
+    /// Question and scope as one, and the bytes of the question.
+    #[must_use]
+    pub fn into_form(self) -> (Vec<u8>, usize) {
+        (self.form, self.question_bytes)
+    }
+
+    /// Text of the last user message; empty when it is not plain text (it is then in the scope).
+    #[must_use]
+    pub fn question(&self) -> &str {
+        let question = self.form.get(..self.question_bytes);
+        std::str::from_utf8(question.unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Everything but the question.
+    #[cfg(test)]
+    pub(super) fn scope(&self) -> &[u8] {
+        &self.form[self.question_bytes..]
+    }
 }
 
 /// Writes the canonical form of a chat request whose root object is `document`.
@@ -96,22 +133,16 @@ pub(super) fn form(
     }
     fields.sort_unstable();
     let question = question_at.ok().and_then(|at| document.text(at));
-    let question = question.unwrap_or_default().to_owned();
-    // An entry keeps the question behind its scope.
-    let mut scope = Vec::with_capacity(SCOPE_BYTES_EXPECTED + question.len());
+    let mut canonical = Canonical::new(question.unwrap_or_default(), semantic);
     let writer = Writer {
         nodes: document.nodes(),
         left_out: question_at.ok(),
     };
     for (key, value) in fields {
-        write_text(&mut scope, b'k', key);
-        writer.write(value, &mut scope);
+        write_text(&mut canonical.form, b'k', key);
+        writer.write(value, &mut canonical.form);
     }
-    Canonical {
-        scope,
-        question,
-        semantic,
-    }
+    canonical
 }
 
 /// The string node that holds the text of the last user message.
@@ -255,7 +286,7 @@ mod tests {
             r#"{"stream":true,"tools":[{"a":2,"b":1}],"messages":[{"content":"hi","role":"user"}],"temperature":0.5,"user":"u","model":"x"}"#,
         );
         assert_eq!(a, b);
-        assert_eq!(a.question, "hi");
+        assert_eq!(a.question(), "hi");
         assert_eq!(a.semantic, Ok(()));
     }
 
@@ -270,10 +301,10 @@ mod tests {
             r#"{"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]}"#,
             r#"{"messages":[{"role":"user","content":"hi"}],"max_tokens":1}"#,
         ] {
-            assert_ne!(base.scope, form(other).scope, "{other}");
+            assert_ne!(base.scope(), form(other).scope(), "{other}");
         }
         let asked = form(r#"{"messages":[{"role":"user","content":"ho"}]}"#);
-        assert_eq!(base.scope, asked.scope);
+        assert_eq!(base.scope(), asked.scope());
     }
 
     #[test]

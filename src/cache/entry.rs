@@ -53,10 +53,33 @@ pub struct Key {
     pub exact: u128,
     /// Hash of the scope.
     pub scope: u128,
-    /// The scope: tenant, resolved model, policy epoch, and everything of the request but the question.
-    pub scope_form: Vec<u8>,
-    /// The question.
-    pub question: String,
+    form: Form,
+}
+
+/// What a key is made from: the question and, behind it, the scope. An entry shares it with its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Form {
+    bytes: Arc<[u8]>,
+    question_bytes: u32,
+}
+
+impl Form {
+    fn new(bytes: Arc<[u8]>, question_bytes: usize) -> Self {
+        Self {
+            bytes,
+            question_bytes: u32::try_from(question_bytes).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn question(&self) -> &str {
+        let question = self.bytes.get(..self.question_bytes as usize);
+        std::str::from_utf8(question.unwrap_or_default()).unwrap_or_default()
+    }
+
+    fn scope(&self) -> &[u8] {
+        let scope = self.bytes.get(self.question_bytes as usize..);
+        scope.unwrap_or_default()
+    }
 }
 
 impl Key {
@@ -66,28 +89,52 @@ impl Key {
         secret: &HashSecret,
         tenant: &str,
         model_identity: u64,
-        canonical: Canonical,
+        mut canonical: Canonical,
     ) -> Self {
         // Behind the canonical form, lengths last: read from its end, the form has one meaning.
-        let mut form = canonical.scope;
-        form.extend_from_slice(tenant.as_bytes());
-        form.extend_from_slice(&(tenant.len() as u64).to_le_bytes());
-        form.extend_from_slice(&model_identity.to_le_bytes());
-        Self::of_form(secret, form, canonical.question)
+        canonical.extend_scope(tenant.as_bytes());
+        canonical.extend_scope(&(tenant.len() as u64).to_le_bytes());
+        canonical.extend_scope(&model_identity.to_le_bytes());
+        let (form, question_bytes) = canonical.into_form();
+        Self::of(secret, Form::new(form.into(), question_bytes))
     }
 
     /// The key of a question in the scope that has this form.
     #[must_use]
-    pub fn of_form(secret: &HashSecret, scope_form: Vec<u8>, question: String) -> Self {
-        let scope = xxh3_128_with_secret(&scope_form, &*secret.0);
-        let hash = xxh3_128_with_secret(question.as_bytes(), &*secret.0);
+    pub fn of_form(secret: &HashSecret, scope_form: &[u8], question: &str) -> Self {
+        let bytes = [question.as_bytes(), scope_form].concat();
+        Self::of(secret, Form::new(bytes.into(), question.len()))
+    }
+
+    fn of(secret: &HashSecret, form: Form) -> Self {
+        let scope = xxh3_128_with_secret(form.scope(), &*secret.0);
+        let question = form.bytes.get(..form.question_bytes as usize);
+        let hash = xxh3_128_with_secret(question.unwrap_or_default(), &*secret.0);
         Self {
             // Turned, so that a question that equals its scope does not cancel it.
             exact: scope ^ hash.rotate_left(32),
             scope,
-            scope_form,
-            question,
+            form,
         }
+    }
+
+    /// The scope's form: tenant, resolved model, policy epoch, and everything of the request but the
+    /// question.
+    #[must_use]
+    pub fn scope_form(&self) -> &[u8] {
+        self.form.scope()
+    }
+
+    /// The question.
+    #[must_use]
+    pub fn question(&self) -> &str {
+        self.form.question()
+    }
+
+    /// Whether it is of exactly the same request.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.form == other.form
     }
 }
 
@@ -97,9 +144,7 @@ pub struct Entry {
     pub id: u128,
     /// Hash of the scope.
     pub scope: u128,
-    /// The scope's form and, behind it, the question.
-    form: Box<[u8]>,
-    scope_form_bytes: u32,
+    form: Form,
     /// The answer.
     pub answer: Answer,
     /// Model asked for.
@@ -172,6 +217,9 @@ const ENTRY_OVERHEAD_BYTES: u64 = (size_of::<Entry>() + 16) as u64 * 9 / 8 + SLO
 pub const VECTOR_BYTES: u64 =
     (size_of::<Code>() + STATIC_ENTRY_BYTES + 8 + 8) as u64 * 17 / 16 + 26;
 
+/// Bytes of the two counts before a form that is shared.
+const FORM_COUNTS_BYTES: usize = 2 * size_of::<usize>();
+
 /// English text has about four bytes per token.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -188,17 +236,13 @@ impl Entry {
     /// An entry for `key`.
     #[must_use]
     pub fn new(key: Key, storing: Storing, graveyard: Arc<Graveyard>) -> Self {
-        let scope_form_bytes = key.scope_form.len();
-        let mut form = key.scope_form;
-        form.extend_from_slice(key.question.as_bytes());
         // The allocator rounds up, by an eighth on average.
-        let texts = (form.len() + storing.answer.bytes()) * 9 / 8;
+        let texts = (FORM_COUNTS_BYTES + key.form.bytes.len() + storing.answer.bytes()) * 9 / 8;
         let vector = if storing.indexed { VECTOR_BYTES } else { 0 };
         Self {
             id: key.exact,
             scope: key.scope,
-            form: form.into_boxed_slice(),
-            scope_form_bytes: u32::try_from(scope_form_bytes).unwrap_or(u32::MAX),
+            form: key.form,
             answer: storing.answer,
             model: storing.model,
             key: storing.key,
@@ -240,14 +284,13 @@ impl Entry {
     /// Whether it answers exactly this request.
     #[must_use]
     pub fn is_for(&self, key: &Key) -> bool {
-        self.shares_scope(key)
-            && self.form.get(self.scope_form_bytes as usize..) == Some(key.question.as_bytes())
+        self.form == key.form
     }
 
     /// Whether it belongs to this request's scope.
     #[must_use]
     pub fn shares_scope(&self, key: &Key) -> bool {
-        self.form.get(..self.scope_form_bytes as usize) == Some(&key.scope_form)
+        self.scope_form() == key.scope_form()
     }
 
     /// Whose it is, as [`Key::new`] was told.
@@ -259,19 +302,13 @@ impl Entry {
     /// The scope's form.
     #[must_use]
     pub fn scope_form(&self) -> &[u8] {
-        self.form
-            .get(..self.scope_form_bytes as usize)
-            .unwrap_or_default()
+        self.form.scope()
     }
 
     /// The question it answers.
     #[must_use]
     pub fn question(&self) -> &str {
-        let question = self
-            .form
-            .get(self.scope_form_bytes as usize..)
-            .unwrap_or_default();
-        std::str::from_utf8(question).unwrap_or_default()
+        self.form.question()
     }
 
     /// Bytes it is accounted with.
@@ -294,7 +331,7 @@ impl Entry {
             .answer
             .usage
             .map(|usage| usage.prompt.saturating_add(usage.completion));
-        let texts = (self.form.len() + self.answer.bytes()) as u64;
+        let texts = (self.form.bytes.len() + self.answer.bytes()) as u64;
         told.unwrap_or(texts / BYTES_PER_TOKEN).max(1)
     }
 
@@ -316,11 +353,8 @@ pub(super) mod tests {
 
     pub(in super::super) fn key(tenant: &str, question: &str) -> Key {
         let secret = HashSecret(Arc::new([7; 192]));
-        let canonical = Canonical {
-            scope: b"scope".to_vec(),
-            question: question.into(),
-            semantic: Ok(()),
-        };
+        let mut canonical = Canonical::new(question, Ok(()));
+        canonical.extend_scope(b"scope");
         Key::new(&secret, tenant, 1, canonical)
     }
 
@@ -332,7 +366,7 @@ pub(super) mod tests {
         assert_ne!(a.scope, key("b", "q").scope);
         assert_eq!(a.scope, key("a", "other").scope);
         assert_ne!(a.exact, key("a", "other").exact);
-        assert_eq!(tenant_of(&key("key:a", "q").scope_form), Some("key:a"));
+        assert_eq!(tenant_of(key("key:a", "q").scope_form()), Some("key:a"));
         assert_eq!(tenant_of(b"short"), None);
     }
 }

@@ -179,7 +179,7 @@ impl Flight {
 
     /// Whether it is the call for exactly this request.
     pub(super) fn is_for(&self, key: &Key) -> bool {
-        self.key.question == key.question && self.key.scope_form == key.scope_form
+        self.key.is_same(key)
     }
 
     /// A place among its followers; `None` if it takes none any more.

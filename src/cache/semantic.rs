@@ -117,7 +117,7 @@ impl Semantic {
         by: Instant,
         observe: bool,
     ) -> Result<LookUp, &'static str> {
-        if key.question.len() > QUESTION_BYTES_MAX {
+        if key.question().len() > QUESTION_BYTES_MAX {
             return Err("over-window");
         }
         if !self.workshop.is_ready() {
@@ -126,7 +126,7 @@ impl Semantic {
         let table = self.workshop.table().ok_or("model-not-ready")?;
         let scope = self.scopes.read().get(&key.scope).cloned();
         let scope = scope.ok_or("scope-empty")?;
-        let asked = Asked::read(&key.question, table).ok_or("too-many-words")?;
+        let asked = Asked::read(key.question(), table).ok_or("too-many-words")?;
         if let Some(floor) = bar.static_floor
             && let Some(code) = asked.code()
             && !scope.near.read().reaches(&code, floor)
@@ -157,7 +157,10 @@ impl Semantic {
             }
             let _ = reply.send(found);
         };
-        match self.workshop.embed(key.question.clone(), Some(by), then) {
+        match self
+            .workshop
+            .embed(key.question().to_owned(), Some(by), then)
+        {
             Ok(()) => Ok(LookUp {
                 outcome,
                 vector: slot,

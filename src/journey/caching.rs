@@ -133,7 +133,7 @@ impl CacheTrip {
         self.model = Some(model);
         self.stale_for = stale_for;
         if let Some(mut canonical) = canonical {
-            canonical.scope.extend_from_slice(&self.steering);
+            canonical.extend_scope(&self.steering);
             self.semantic = canonical.semantic;
             let secret = &self.core.shared.secret;
             self.key = Some(Key::new(secret, grant.tenant, identity, canonical));
@@ -227,7 +227,7 @@ impl CacheTrip {
         let semantic = self.core.shared.semantic.as_ref().ok_or("")?;
         let class = *self
             .freshness
-            .get_or_insert_with(|| Freshness::of_question(&key.question));
+            .get_or_insert_with(|| Freshness::of_question(key.question()));
         if !self.terms(class).by_meaning {
             return Err(class.name());
         }
@@ -262,7 +262,7 @@ impl CacheTrip {
     /// Draws a hit by meaning for a sample.
     #[must_use]
     pub fn shadow(&self, hit: &Hit, request: &Sampled<'_>) -> Option<Box<Shadow>> {
-        let question = &self.key.as_ref()?.question;
+        let question = self.key.as_ref()?.question();
         Shadow::draw(&self.core, &self.config, hit, question, self.owner, request)
     }
 
@@ -317,7 +317,7 @@ impl CacheTrip {
             return Freshness::Static;
         }
         let known = self.freshness;
-        known.unwrap_or_else(|| Freshness::of_question(&key.question))
+        known.unwrap_or_else(|| Freshness::of_question(key.question()))
     }
 
     fn terms(&self, class: Freshness) -> Terms {
@@ -363,7 +363,7 @@ impl CacheTrip {
             return;
         }
         // The table of calls holds a shared one until the answer is stored.
-        let shared = self.shared_key.take().map(|key| own_key(&key));
+        let shared = self.shared_key.take().map(|key| Key::clone(&key));
         let (Some(key), Some(model)) = (self.key.take().or(shared), self.model) else {
             return;
         };
@@ -382,7 +382,7 @@ impl CacheTrip {
     ) -> Result<(), &'static str> {
         let answer = read(&self.core)?;
         if let Some(observed) = self.observed.take() {
-            let asked = (key.question.as_str(), model);
+            let asked = (key.question(), model);
             observing::compare(&self.core, &self.config.semantic, observed, asked, &answer);
         }
         if answer.bytes() > self.config.entry_bytes_max {
@@ -436,17 +436,6 @@ impl CacheTrip {
 /// How near the question of a hit by meaning is.
 fn likeness(similarity: f32, confidence: f32) -> String {
     format!("similarity={similarity:.4} confidence={confidence:.4}")
-}
-
-/// A copy of a key, with room for the form that an entry makes of it.
-fn own_key(key: &Key) -> Key {
-    let mut scope_form = Vec::with_capacity(key.scope_form.len() + key.question.len());
-    scope_form.extend_from_slice(&key.scope_form);
-    Key {
-        scope_form,
-        question: key.question.clone(),
-        ..*key
-    }
 }
 
 /// The headers that cross to a provider of the caller's dialect, for the scope: length last, so that

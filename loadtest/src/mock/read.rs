@@ -49,7 +49,7 @@ pub fn read(target: &str, document: &Document<'_>) -> Read {
     };
     let question = match dialect {
         Dialect::Gemini => last_text(document).unwrap_or_default(),
-        _ => canonical(document).question,
+        _ => canonical(document).question().to_owned(),
     };
     let options = document.field(0, "stream_options");
     let tool = first(document, document.field(0, "tools"))

@@ -55,7 +55,7 @@ impl Face for Anthropic {
                 if with_canonical {
                     let mut form = canonical(document);
                     // The same fields in another dialect are another request.
-                    form.scope.extend_from_slice(NAME.as_bytes());
+                    form.extend_scope(NAME.as_bytes());
                     chat.canonical = Some(form);
                 }
                 Ok(chat)

@@ -135,7 +135,7 @@ fn canonical(document: &Document<'_>) -> Canonical {
     };
     let mut form = form(document, question(document), exact_only);
     // The same fields in another dialect are another request.
-    form.scope.extend_from_slice(super::NAME.as_bytes());
+    form.extend_scope(super::NAME.as_bytes());
     form
 }
 
@@ -196,8 +196,8 @@ mod tests {
         let form = |body: &str| read_it(PATH, body).unwrap().canonical.unwrap();
         let a = form(r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#);
         let b = form(r#"{"contents":[{"parts":[{"text":"ho"}],"role":"user"}]}"#);
-        assert_eq!((a.question.as_str(), a.semantic), ("hi", Ok(())));
-        assert_eq!(a.scope, b.scope);
+        assert_eq!((a.question(), a.semantic), ("hi", Ok(())));
+        assert_eq!(a.scope(), b.scope());
         for (more, why) in [
             (r#""generationConfig":{"seed":1}"#, NotSemantic::Seed),
             (

@@ -193,7 +193,7 @@ fn read_entry(reader: &mut Reader<'_>, secrets: &Secrets) -> Option<Stored> {
     let ttl = Duration::from_millis(reader.u64()?);
     let kept_for = Duration::from_millis(reader.u64()?);
     let scope_form = reader.text()?.to_vec();
-    let key = Key::of_form(&secrets.keys, scope_form, reader.string()?);
+    let key = Key::of_form(&secrets.keys, &scope_form, &reader.string()?);
     let model = reader.string()?;
     let has_owner = reader.u8()? == 1;
     let owner = Some(reader.string()?).filter(|_| has_owner);

@@ -18,7 +18,7 @@ fn key(folder: &Folder, tenant: &str, question: &str) -> Key {
     form.extend_from_slice(tenant.as_bytes());
     form.extend_from_slice(&(tenant.len() as u64).to_le_bytes());
     form.extend_from_slice(&1u64.to_le_bytes());
-    Key::of_form(&folder.secrets.keys, form, question.into())
+    Key::of_form(&folder.secrets.keys, &form, question)
 }
 
 fn entry(folder: &Folder, tenant: &str, question: &str, content: &str) -> Arc<Entry> {
