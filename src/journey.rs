@@ -64,6 +64,7 @@ use crate::error::Fault;
 use crate::http::head::Method;
 use crate::listener::{Client, Request, Serve};
 use crate::providers::Call;
+use crate::runtime::heap::on_heap;
 use crate::telemetry::metrics::Stage;
 use std::rc::Rc;
 
@@ -122,21 +123,26 @@ async fn travel(
         .admit(headers.get("authorization"), api_key, request.peer)?;
     trip.key = grant.key;
     trip.team = grant.team;
+    // On the heap but for chat, which needs no room for the others.
     match operation {
         Operation::Chat(_) => chat(core, snapshot, request, grant, client, trip).await,
         Operation::CountTokens(_) => {
-            counting::serve(core, snapshot, request, grant, client, trip).await
+            on_heap(|| counting::serve(core, snapshot, request, grant, client, trip)).await
         }
         Operation::Embeddings => {
-            embeddings::serve(core, snapshot, request, grant, client, trip).await
+            on_heap(|| embeddings::serve(core, snapshot, request, grant, client, trip)).await
         }
         Operation::Feedback => feedback::serve(core, request, grant, client, trip).await,
-        Operation::Rerank => rerank::serve(core, snapshot, request, grant, client, trip).await,
+        Operation::Rerank => {
+            on_heap(|| rerank::serve(core, snapshot, request, grant, client, trip)).await
+        }
         Operation::Passed(endpoint) => {
-            forwarding::serve(core, snapshot, (request, endpoint), grant, client, trip).await
+            let request = (request, endpoint);
+            on_heap(|| forwarding::serve(core, snapshot, request, grant, client, trip)).await
         }
         Operation::Direct(to) => {
-            direct::serve(core, snapshot, (request, to), grant, client, trip).await
+            let request = (request, to);
+            on_heap(|| direct::serve(core, snapshot, request, grant, client, trip)).await
         }
         Operation::Models | Operation::Model(_) => {
             list_models(core, snapshot, operation, grant, client, trip).await

@@ -9,6 +9,7 @@ use crate::listener::{Accepted, ConnectionLimits, CoreLoad, connection};
 use crate::routing::fleet::Fleet;
 use crate::routing::view::Known;
 use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
+use crate::runtime::heap::on_heap;
 use crate::runtime::mailbox::Receiver;
 use crate::runtime::tls::{ServerSettings, Session};
 use crate::runtime::{Socket, Stream, buffer, clock, spawn};
@@ -204,7 +205,7 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
                 let by = clock::now() + HANDSHAKE_WITHIN;
                 let handshake = match Session::server(settings) {
                     // On the heap: its state is larger than that of the connection it begins.
-                    Ok(session) => Box::pin(Stream::handshake(socket, session, by)).await,
+                    Ok(session) => on_heap(|| Stream::handshake(socket, session, by)).await,
                     Err(fault) => Err(fault),
                 };
                 let Ok(stream) = handshake else {

@@ -30,6 +30,7 @@ use crate::routing::fleet::Member;
 use crate::routing::hedge::Rule;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
+use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, before};
 use crate::telemetry::metrics::Stage;
 use crate::telemetry::{Name, ids};
@@ -332,16 +333,10 @@ impl Search<'_, '_> {
         if self.is_over() || self.queue.is_empty() {
             return false;
         }
-        let ended = queueing::wait(
-            self.core,
-            &mut self.queue,
-            models,
-            self.plan,
-            &self.client,
-            trip,
-        );
+        let (core, client, queue) = (self.core, &self.client, &mut self.queue);
         // On the heap: rare.
-        match Box::pin(ended).await {
+        let ended = on_heap(|| queueing::wait(core, queue, models, self.plan, client, trip));
+        match ended.await {
             Ok(()) => true,
             Err(failed) => {
                 // What a target said is more to the point than that the others were busy.

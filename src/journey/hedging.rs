@@ -13,6 +13,7 @@ use crate::routing::fleet::Member;
 use crate::routing::hedge::Rule;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
+use crate::runtime::heap::on_heap;
 use crate::runtime::io::before;
 use crate::telemetry::Name;
 use crate::telemetry::metrics::count;
@@ -91,7 +92,9 @@ pub async fn ask<'a>(
         return alone(attempt.await, trip);
     };
     trip.hedge_tokens += tokens;
-    let raced = race(core, client, attempt, &outrun, &second, hedging, trip).await;
+    // On the heap: rare.
+    let race = on_heap(|| race(core, client, attempt, &outrun, &second, hedging, trip));
+    let raced = race.await;
     trip.waited += clock::now().saturating_duration_since(began_at);
     raced
 }
@@ -178,14 +181,8 @@ async fn race(
     trip: &mut Trip,
 ) -> Raced {
     let second_outrun = Cell::new(false);
-    // On the heap: rare, and as large as the first.
-    let mut second = Box::pin(attempt(
-        core,
-        client,
-        entrant,
-        Some(hedging),
-        &second_outrun,
-    ));
+    let second = attempt(core, client, entrant, Some(hedging), &second_outrun);
+    let mut second = pin!(second);
     let mut ended_first = None;
     let mut ended_second = None;
     poll_fn(|cx| {

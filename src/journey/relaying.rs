@@ -21,6 +21,7 @@ use crate::listener::Client;
 use crate::relay::{Relay, translate};
 use crate::routing::health::Outcome;
 use crate::runtime::buffer;
+use crate::runtime::heap::on_heap;
 use crate::telemetry::metrics::count;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -121,9 +122,9 @@ pub async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client, trip: 
         }
         Pumped::Joined { seat, relay, sent } => {
             client.company = None;
-            let listening = sharing::listen(core, &seat, relay, sent, client);
             // On the heap: rare.
-            let (end, usage) = Box::pin(listening).await;
+            let listening = on_heap(|| sharing::listen(core, &seat, relay, sent, client));
+            let (end, usage) = listening.await;
             if let Some(usage) = seat.settle(usage) {
                 trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
             }

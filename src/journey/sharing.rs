@@ -19,6 +19,7 @@ use crate::cache::flights::{Boarding, Lead};
 use crate::error::Fault;
 use crate::listener::{Client, Company};
 use crate::relay::Relay;
+use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, Interruption, IoFault, before};
 use crate::runtime::{buffer, clock};
 use std::future::poll_fn;
@@ -65,9 +66,11 @@ pub async fn board(
             Boarding::Alone => return Ok(Boarded::Calls(None)),
             Boarding::Lead(lead) => Some(lead),
             Boarding::Follow(seat) => {
-                let following = follow(core, &seat, cache, chat, &plan.patience, client, trip);
+                let patience = &plan.patience;
                 // On the heap: rare.
-                match Box::pin(following).await? {
+                let following =
+                    on_heap(|| follow(core, &seat, cache, chat, patience, client, trip));
+                match following.await? {
                     Followed::Served => return Ok(Boarded::Served),
                     Followed::Stored => None,
                     Followed::Leads => Some(flights.succeed(call, &seat)),

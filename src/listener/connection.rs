@@ -10,6 +10,7 @@ use crate::http::framing::{
 };
 use crate::http::head::{Method, Parsed, RequestHead, Version, head_end, parse_request_head};
 use crate::http::limits::HeadLimits;
+use crate::runtime::heap::on_heap;
 use crate::runtime::io::{IoFault, before};
 use crate::runtime::{Stream, buffer, clock};
 use std::future::poll_fn;
@@ -117,7 +118,8 @@ async fn serve_one(
     let mut body = Vec::new();
     // On the heap: the journey's state is several times that of an idle connection, which should not
     // carry room for it.
-    let outcome = Box::pin(serve_head(client, input, &head_bytes, &mut body, peer, limits, service)).await;
+    let serving = on_heap(|| serve_head(client, input, &head_bytes, &mut body, peer, limits, service));
+    let outcome = serving.await;
     buffer::give(body);
     buffer::give(head_bytes);
     outcome

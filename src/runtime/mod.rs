@@ -7,6 +7,7 @@ pub mod buffer;
 pub mod clock;
 pub mod core;
 pub mod deadline;
+pub mod heap;
 pub mod io;
 pub mod mailbox;
 pub mod spawn;

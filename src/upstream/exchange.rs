@@ -6,6 +6,7 @@ use crate::error::Retry;
 use crate::http::framing::{BodyLength, BodyReader, response_body, response_keep_alive};
 use crate::http::head::{Method, Parsed, ResponseHead, head_end, parse_response_head};
 use crate::http::limits::HeadLimits;
+use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, Interruption, IoFault, before, connect};
 use crate::runtime::tls::Session;
 use crate::runtime::{Stream, buffer, clock};
@@ -166,7 +167,7 @@ pub async fn exchange<H>(
     let stream = match pooled {
         Some(stream) => stream,
         // On the heap: rare, and its state larger than the rest of an exchange.
-        None => match Box::pin(dial(endpoint, until, client)).await {
+        None => match on_heap(|| dial(endpoint, until, client)).await {
             Ok(stream) => {
                 used.connect = Some(clock::now().saturating_duration_since(began_at));
                 stream
