@@ -19,7 +19,7 @@ pub enum Peer {
 /// The keys of one configuration.
 #[derive(Debug, Default)]
 pub struct KeyTable {
-    by_digest: HashMap<[u8; 32], usize>,
+    by_digest: HashMap<[u8; 32], usize, foldhash::fast::RandomState>,
     keys: Vec<Entry>,
 }
 

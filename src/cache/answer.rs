@@ -52,7 +52,8 @@ impl Answer {
                     return Err("unrepresentable");
                 }
                 let message = document.field(choice, "message").ok_or("not-an-answer")?;
-                let mut answer = Self::frame(document);
+                let content = document.text_of(message, "content").unwrap_or_default();
+                let mut answer = Self::frame(document, content.len());
                 answer.take_message(document, message)?;
                 answer.usage = usage;
                 answer.checked()
@@ -60,8 +61,8 @@ impl Answer {
             .unwrap_or(Err("unparsable"))
     }
 
-    /// An answer with the texts around the content, and no content yet.
-    fn frame(document: &Document<'_>) -> Self {
+    /// An answer with the texts around the content, and room for so many bytes of content.
+    fn frame(document: &Document<'_>, content_bytes: usize) -> Self {
         let text = |name| document.field(0, name).and_then(|at| document.text(at));
         let id = text("id").unwrap_or_default();
         let model = text("model").unwrap_or_default();
@@ -69,7 +70,8 @@ impl Answer {
         let created = document
             .field(0, "created")
             .and_then(|at| document.unsigned(at));
-        Self::with_frame(id, model, fingerprint, created.unwrap_or_default())
+        let created = created.unwrap_or_default();
+        Self::with_frame(id, model, fingerprint, created, content_bytes)
     }
 
     pub(super) fn with_frame(
@@ -77,8 +79,10 @@ impl Answer {
         model: &str,
         fingerprint: Option<&str>,
         created: u64,
+        content_bytes: usize,
     ) -> Self {
-        let mut texts = String::with_capacity(TEXT_BYTES_EXPECTED);
+        let framing = id.len() + model.len() + fingerprint.map_or(0, str::len);
+        let mut texts = String::with_capacity(framing + content_bytes);
         texts.push_str(id);
         let id_end = stored::offset(&texts);
         texts.push_str(model);
@@ -291,8 +295,8 @@ impl Answer {
     }
 }
 
-/// Room made for an answer's texts at first; a stream's grow, and are cut to size when it ends.
-const TEXT_BYTES_EXPECTED: usize = 512;
+/// Room made for the text of a stream, in bytes, at first; it grows, and is cut to size when the stream ends.
+pub(super) const TEXT_BYTES_EXPECTED: usize = 512;
 
 /// Smallest piece of a replayed stream, in bytes: a few words, so that a client that shows text as it
 /// comes shows it in steps.
@@ -357,7 +361,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in super::super) fn answer(content: &str) -> Answer {
-        let mut answer = Answer::with_frame("chatcmpl-1", "m", None, 7);
+        let mut answer = Answer::with_frame("chatcmpl-1", "m", None, 7, content.len());
         answer.texts.push_str(content);
         answer.usage = Some(Usage {
             prompt: 5,

@@ -1,6 +1,6 @@
 //! An answer for the store, read from neutral events, whatever dialect they came in.
 
-use super::answer::{Answer, NotStored};
+use super::answer::{Answer, NotStored, TEXT_BYTES_EXPECTED};
 use crate::api::neutral::{self, Delta, Event, Kind, Part, Start, Stop};
 
 /// Collects an answer from the events of a stream as they pass.
@@ -113,7 +113,8 @@ impl Collector {
 }
 
 fn framed(start: &Start<'_>) -> Answer {
-    Answer::with_frame(start.id, start.model, None, start.created.unwrap_or(0))
+    let created = start.created.unwrap_or(0);
+    Answer::with_frame(start.id, start.model, None, created, TEXT_BYTES_EXPECTED)
 }
 
 fn fits(kind: Kind<'_>) -> Result<(), NotStored> {

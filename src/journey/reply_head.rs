@@ -42,24 +42,26 @@ const AWS_EVENTS: &str = "application/vnd.amazon.eventstream";
 /// Headers in which providers name a request.
 const UPSTREAM_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
 
-fn is_type(content_type: Option<&str>, wanted: &str) -> bool {
-    content_type
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
+/// A content type without its parameters.
+fn media_type<'v>(head: &ResponseHead<'v>) -> &'v [u8] {
+    let value = head.headers.get("content-type").unwrap_or_default();
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    value.get(..end).unwrap_or_default().trim_ascii()
 }
 
 /// Takes what is needed.
 pub fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
+    let media_type = media_type(head);
+    let is_type = |wanted: &str| media_type.eq_ignore_ascii_case(wanted.as_bytes());
+    let is_of_aws = is_type(AWS_EVENTS);
     let mut taken = ReplyHead {
         passed: Vec::with_capacity(128),
-        is_event_stream: is_type(head.headers.get_str("content-type"), EVENTS),
-        is_json: is_type(head.headers.get_str("content-type"), "application/json"),
+        is_event_stream: is_of_aws || is_type(EVENTS),
+        is_json: is_type("application/json"),
         is_encoded: false,
         wait: None,
         error_kind: None,
     };
-    let is_of_aws = is_type(head.headers.get_str("content-type"), AWS_EVENTS);
-    taken.is_event_stream |= is_of_aws;
     if head.status == 429 {
         taken.wait = retry_after(&head.headers, clock::since_epoch());
         if let (Some(wait), None) = (taken.wait, head.headers.get("retry-after")) {

@@ -38,7 +38,7 @@ pub struct Snapshot {
     /// Providers in the order of the file.
     pub sites: Vec<Arc<RemoteSite>>,
     /// Models by name.
-    pub models: HashMap<String, ModelRoute>,
+    pub models: HashMap<String, ModelRoute, foldhash::fast::RandomState>,
     /// What its targets charge.
     pub prices: PriceBook,
     /// Model names in the order of the file.
@@ -308,7 +308,7 @@ impl Snapshot {
                 credentials: registry.credentials_of(one)?,
             }));
         }
-        let mut models = HashMap::new();
+        let mut models = HashMap::default();
         for model in &config.models {
             models.insert(
                 model.name.clone(),

@@ -27,14 +27,15 @@ pub fn request_id(callers: Option<&str>) -> String {
 
 /// `req_` and 32 hexadecimal digits: unique, not secret.
 fn new_id() -> String {
-    let mut id = String::with_capacity(36);
-    id.push_str("req_");
+    let mut id = Vec::with_capacity(36);
+    id.extend_from_slice(b"req_");
     for half in [next(), next()] {
-        for shift in (0..64).step_by(4).rev() {
-            id.push(HEX_DIGITS[(half >> shift) as usize & 0xf] as char);
+        for byte in half.to_be_bytes() {
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 0xf));
+            id.extend_from_slice(&[HEX_DIGITS[high], HEX_DIGITS[low]]);
         }
     }
-    id
+    String::from_utf8(id).unwrap_or_default()
 }
 
 /// A random number, not fit for secrets.

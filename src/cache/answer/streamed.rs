@@ -1,6 +1,6 @@
 //! An answer read from a stream of OpenAI's. It must not know how the events came.
 
-use super::{Answer, NotStored, only};
+use super::{Answer, NotStored, TEXT_BYTES_EXPECTED, only};
 use crate::api::json::{Document, Scratch};
 use crate::api::usage::{self, Mention};
 use crate::http::sse::event_data;
@@ -68,7 +68,9 @@ impl StreamReader {
         self.text_at = None;
         let read = scratch
             .with_document(&data, |document| {
-                let answer = self.answer.get_or_insert_with(|| Answer::frame(document));
+                let answer = self
+                    .answer
+                    .get_or_insert_with(|| Answer::frame(document, TEXT_BYTES_EXPECTED));
                 if let Some(Mention::Object(usage)) = usage::find(&data) {
                     answer.usage = Some(usage);
                 }
