@@ -33,14 +33,14 @@ const BOUNDS: [(&str, bool, Tokens, f64); 6] = [
     ("passed through", false, None, 10.5),
     ("passed through as a stream of 1", false, Some(1), 13.5),
     ("passed through as a stream of 50", false, Some(50), 14.5),
-    ("answered by the provider and stored", true, None, 22.5),
+    ("answered by the provider and stored", true, None, 18.5),
     (
         "answered as a stream of 50 and stored",
         true,
         Some(50),
-        28.5,
+        25.5,
     ),
-    ("answered from the cache", true, None, 11.5),
+    ("answered from the cache", true, None, 10.5),
 ];
 
 type Tokens = Option<usize>;
