@@ -6,6 +6,7 @@ use ringside::api::json::Scratch;
 use ringside::api::neutral::Losses;
 use ringside::cache::answer::{Answer, StreamReader};
 use ringside::cache::entry::HashSecret;
+use ringside::cache::freshness::Freshness;
 use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;
 use ringside::cache::verify::words::Words;
@@ -177,6 +178,10 @@ fn cache() -> Vec<Workload> {
         }),
         workload("cache/read an answer", move || {
             black_box(Answer::from_whole(black_box(ANSWER), None, &mut scratch).unwrap());
+        }),
+        workload("cache/class of a question of 27 words", || {
+            const QUESTION: &str = "Our card was declined at the shop today although there was enough money in the account: what should we do now, and whom could we call about it?";
+            black_box(Freshness::of_question(black_box(QUESTION)));
         }),
         workload("relay/100 events together, read for the cache", move || {
             let mut scratch = Scratch::default();

@@ -42,6 +42,12 @@ pub fn read(question: &str) -> Option<(Cues, i32)> {
 /// In lower case, with plain apostrophes; everything else beyond ASCII parts words.
 fn lower(text: &str) -> ArrayString<BYTES_MAX> {
     let mut plain = ArrayString::new();
+    if text.is_ascii() {
+        // It has room for it: longer texts are not read.
+        let _ = plain.try_push_str(text);
+        plain.make_ascii_lowercase();
+        return plain;
+    }
     for letter in text.chars() {
         let letter = match letter {
             '’' => '\'',
@@ -54,11 +60,31 @@ fn lower(text: &str) -> ArrayString<BYTES_MAX> {
     plain
 }
 
-/// Runs of letters, digits, `$` and apostrophes; `'s` at an end is a word of its own.
+/// Whether a byte is part of a word, by its number.
+const IN_WORDS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        table[at] = byte.is_ascii_alphanumeric() || byte == b'$' || byte == b'\'';
+        at += 1;
+    }
+    table
+};
+
+/// Runs of letters, digits, `$` and apostrophes; `'s` at an end is a word of its own. The text is ASCII.
 fn split(plain: &str) -> impl Iterator<Item = &str> {
-    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '$' || letter == '\'';
-    let runs = plain.split(move |letter| !is_part(letter));
-    runs.filter(|run| !run.is_empty()).flat_map(|run| {
+    let runs = plain
+        .as_bytes()
+        .chunk_by(|one, next| IN_WORDS[usize::from(*one)] == IN_WORDS[usize::from(*next)]);
+    let mut from = 0;
+    let runs = runs.filter_map(move |run| {
+        let start = from;
+        from += run.len();
+        let is_word = run.first().is_some_and(|byte| IN_WORDS[usize::from(*byte)]);
+        plain.get(start..from).filter(|_| is_word)
+    });
+    runs.flat_map(|run| {
         let parts = match run.strip_suffix("'s") {
             Some("") | None => [run, ""],
             Some(before) => [before, "'s"],
