@@ -19,6 +19,7 @@ mod forwarding;
 mod hedging;
 mod inflow;
 mod intent;
+mod kept;
 pub mod mirror;
 mod observing;
 mod offpath;
@@ -144,6 +145,10 @@ async fn travel(
             let request = (request, to);
             on_heap(|| direct::serve(core, snapshot, request, grant, client, trip)).await
         }
+        Operation::Kept(call) => {
+            let request = (request, call);
+            on_heap(|| kept::serve(core, snapshot, request, grant, client, trip)).await
+        }
         Operation::Models | Operation::Model(_) => {
             list_models(core, snapshot, operation, grant, client, trip).await
         }
@@ -187,7 +192,7 @@ async fn chat(
     trip.stage_done(core, Stage::Read);
 
     // What has an effect beyond its answer is not asked for twice.
-    let may_repeat = !chat.stores && headers.get("idempotency-key").is_none();
+    let may_repeat = !chat.has_effect() && headers.get("idempotency-key").is_none();
     // Exact cache, then semantic cache.
     let asked = Sampled {
         route,
@@ -214,7 +219,7 @@ async fn chat(
         asker: attempt::asker(headers, trip.key),
         patience: Patience::new(headers, route, trip.started_at)?,
         may_hedge: may_repeat,
-        fallbacks: find_fallbacks(snapshot, route, grant),
+        fallbacks: find_fallbacks(snapshot, &steer, route, grant),
         steer,
         priority: grant.priority,
     };
@@ -341,12 +346,17 @@ fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> 
     })
 }
 
-/// The models to ask when this one's targets refuse a request for its content, as far as the key may.
+/// The models to ask when this one's targets refuse a request for its content, as far as the key may; none
+/// for one that goes on from an answer, which they do not have.
 fn find_fallbacks<'s>(
     snapshot: &'s Snapshot,
+    steer: &Steer<'_>,
     route: &ModelRoute,
     grant: Grant<'_>,
 ) -> Fallbacks<'s> {
+    if steer.lane().is_some() {
+        return Fallbacks::default();
+    }
     let find = |name: &Option<String>| {
         let name = name.as_ref().filter(|name| grant.allows(name))?;
         snapshot.models.get(name)

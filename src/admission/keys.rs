@@ -21,6 +21,8 @@ pub enum Peer {
 pub struct KeyTable {
     by_digest: HashMap<[u8; 32], usize, foldhash::fast::RandomState>,
     keys: Vec<Entry>,
+    /// All keys are of one tenant.
+    has_one_tenant: bool,
 }
 
 #[derive(Debug)]
@@ -42,8 +44,10 @@ pub struct Grant<'t> {
     pub key: Option<Name>,
     /// The key's team.
     pub team: Option<Name>,
-    /// Whose cache entries this request shares.
+    /// Whose cache entries this request shares, and what providers keep.
     pub tenant: &'t str,
+    /// There is no other tenant.
+    pub is_alone: bool,
     /// Regions its requests may go to; empty = all.
     pub regions: &'t [String],
     /// Tags that a provider of its requests must have.
@@ -82,6 +86,8 @@ impl KeyTable {
                 providers: key.providers.clone(),
             });
         }
+        let first = table.keys.first().map(|key| &key.tenant);
+        table.has_one_tenant = table.keys.iter().all(|key| Some(&key.tenant) == first);
         table
     }
 
@@ -102,6 +108,7 @@ impl KeyTable {
                     key: None,
                     team: None,
                     tenant: ANONYMOUS,
+                    is_alone: true,
                     regions: &[],
                     tags: &[],
                     priority: KeyPriority::Normal,
@@ -143,7 +150,7 @@ impl KeyTable {
                     "this API key is not one of the configured keys",
                 )
             })?;
-        Ok(entry.grant())
+        Ok(self.grant(entry))
     }
 
     /// The grant of the key called `name`, for `explain`; without keys, that of any caller.
@@ -154,21 +161,20 @@ impl KeyTable {
         };
         let mut keys = self.keys.iter();
         keys.find(|entry| *entry.name.text() == *name)
-            .map(Entry::grant)
+            .map(|entry| self.grant(entry))
     }
-}
 
-impl Entry {
-    fn grant(&self) -> Grant<'_> {
+    fn grant<'t>(&self, entry: &'t Entry) -> Grant<'t> {
         Grant {
-            key: Some(self.name),
-            team: self.team,
-            tenant: &self.tenant,
-            regions: &self.regions,
-            tags: &self.tags,
-            priority: self.priority,
-            models: self.models.as_ref(),
-            providers: Some(&self.providers),
+            key: Some(entry.name),
+            team: entry.team,
+            tenant: &entry.tenant,
+            is_alone: self.has_one_tenant,
+            regions: &entry.regions,
+            tags: &entry.tags,
+            priority: entry.priority,
+            models: entry.models.as_ref(),
+            providers: Some(&entry.providers),
         }
     }
 }
@@ -245,6 +251,7 @@ mod tests {
         assert!(b.allows("m"));
         assert_eq!(b.check_model("n").unwrap_err().status, 403);
         assert_ne!(a.tenant, b.tenant);
+        assert!(!a.is_alone);
         for wrong in [&b"Bearer s3"[..], b"Bearer ", b"Basic s1", b"s1", b""] {
             let fault = table.admit(Some(wrong), None, Peer::Local).unwrap_err();
             assert_eq!(fault.status, 401);
@@ -259,6 +266,7 @@ mod tests {
         let a = table.admit(Some(b"Bearer s1"), None, Peer::Local).unwrap();
         let b = table.admit(Some(b"Bearer s2"), None, Peer::Local).unwrap();
         assert_eq!(a.tenant, b.tenant);
+        assert!(a.is_alone);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::canonical::{Canonical, canonical};
 use super::json::{Document, Scratch};
+use super::responses::state::State;
 use super::shape::Shape;
 use super::splice::{self, Edit};
 use super::steering::{self, Steering};
@@ -21,6 +22,8 @@ pub struct ChatRequest {
     pub wants_usage: bool,
     /// Whether the provider is to keep the answer: the request has an effect beyond its answer.
     pub stores: bool,
+    /// What it takes from answers that a provider keeps, if anything.
+    pub state: Option<Box<State>>,
     /// The edit that asks the provider for usage; `None` when the body already does, or is no stream.
     pub usage_edit: Option<Edit>,
     /// How large it is and what it needs.
@@ -29,6 +32,14 @@ pub struct ChatRequest {
     pub steering: Option<Box<Steering>>,
     /// The canonical form, when the cache needs it.
     pub canonical: Option<Canonical>,
+}
+
+impl ChatRequest {
+    /// Whether it does more than get an answer.
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        self.stores || self.state.is_some()
+    }
 }
 
 /// Reads a chat request.
@@ -116,6 +127,7 @@ fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptio
         stream,
         wants_usage: false,
         stores: top.store.and_then(|at| document.boolean(at)) == Some(true),
+        state: None,
         usage_edit: None,
         shape: Shape {
             streams: stream,

@@ -26,6 +26,7 @@ pub mod write;
 
 use self::face::{Ask, FACES, Face};
 use self::passed::{Direct, Endpoint};
+use self::responses::state::KeptCall;
 use crate::http::head::Method;
 
 /// What a request asks for.
@@ -46,6 +47,8 @@ pub enum Operation<'t> {
     Passed(Endpoint),
     /// What goes to one provider as it is: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
     Direct(Direct<'t>),
+    /// What is asked of an answer that a provider keeps: `/v1/responses/{id}` and below
+    Kept(KeptCall<'t>),
     /// `GET /v1/models`, `GET /v1beta/models`
     Models,
     /// `GET /v1/models/{id}`, `GET /v1beta/models/{id}`
@@ -64,6 +67,7 @@ impl Operation<'_> {
             Self::Rerank => "rerank",
             Self::Passed(endpoint) => endpoint.operation,
             Self::Direct(direct) => direct.operation,
+            Self::Kept(_) => "responses",
             Self::Models | Self::Model(_) => "models",
         }
     }
@@ -79,7 +83,7 @@ pub enum NoOperation {
 }
 
 /// The paths served, for messages.
-pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/completions, POST /v1/moderations, POST /v1/images/…, POST /v1/audio/…, /v1/files, /v1/batches, /providers/{name}/…, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
+pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, /v1/responses/{id}, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/completions, POST /v1/moderations, POST /v1/images/…, POST /v1/audio/…, /v1/files, /v1/batches, /providers/{name}/…, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
 
 /// The dialect that errors about a request to `target` are told in.
 #[must_use]
@@ -105,6 +109,11 @@ pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperat
                 "GET, POST, PUT, PATCH, DELETE",
             )),
         };
+    }
+    if let Some(kept) = responses::state::kept(method, target) {
+        return kept
+            .map(Operation::Kept)
+            .map_err(NoOperation::MethodNotAllowed);
     }
     let path = target.split('?').next().unwrap_or(target);
     let by_model = passed::by_model(path).map(|endpoint| (Operation::Passed(endpoint), "POST"));

@@ -79,6 +79,23 @@ pub fn event_data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
     data
 }
 
+/// Where the byte at `at` of what [`event_data`] joined stands in the event.
+#[must_use]
+pub fn data_place(event: &[u8], at: usize) -> Option<usize> {
+    let mut before = 0;
+    for value in fields(event, b"data") {
+        if let Some(within) = at
+            .checked_sub(before)
+            .filter(|within| *within <= value.len())
+        {
+            let start = (value.as_ptr() as usize).checked_sub(event.as_ptr() as usize)?;
+            return Some(start + within);
+        }
+        before += value.len() + "\n".len();
+    }
+    None
+}
+
 /// The event's name; `None` if it has none.
 #[must_use]
 pub fn event_name(event: &[u8]) -> Option<&[u8]> {

@@ -4,19 +4,21 @@
 use super::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswer};
 use super::core::Core;
 use super::failure::{self, Broken, Failed};
+use super::kept;
 use super::quirks;
 use super::reply_head::{ReplyHead, reply_head};
 use super::snapshot::{RemoteSite, TargetRoute};
 use super::underway::Underway;
 use super::watch::Watch;
 use super::wording::Worded;
+use crate::admission::Seal;
 use crate::api::face::About;
 use crate::api::refusal::refusal;
 use crate::api::usage;
 use crate::error::{Fault, Retry};
 use crate::providers::{Body, Call, Outgoing, Provider, Verdict};
 use crate::relay::probe::{Probe, begins_with_an_error};
-use crate::relay::{NeutralRelay, translate};
+use crate::relay::{NeutralRelay, Sealing, translate};
 use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;
 use crate::runtime::{buffer, clock};
@@ -235,6 +237,7 @@ impl Asking<'_> {
                 return Err(failure::broken_answer(site, &broken, &plan.patience));
             }
         };
+        let seal = self.seal(underway.lane());
         if is_stream {
             self.tally("ok");
             return Ok(Attempted::Stream(Box::new(StreamAnswer {
@@ -245,9 +248,10 @@ impl Asking<'_> {
                 first: body,
                 is_done,
                 translation: self.translation(),
+                sealing: seal.map(|seal| Box::new(Sealing::new(seal))),
             })));
         }
-        self.judge(underway, reply, body, verdict)
+        self.judge(underway, reply, (body, seal), verdict)
             .map_err(|failed| *failed)
     }
 
@@ -266,7 +270,7 @@ impl Asking<'_> {
         &self,
         mut underway: Underway,
         mut reply: Reply<ReplyHead>,
-        body: Vec<u8>,
+        (body, seal): (Vec<u8>, Option<Seal>),
         mut verdict: Verdict,
     ) -> Result<Attempted, Box<Failed>> {
         let Self {
@@ -306,7 +310,8 @@ impl Asking<'_> {
             refusal: refusal(status, &body),
             body,
         };
-        let answer = self.in_callers_dialect(answer)?;
+        let mut answer = self.in_callers_dialect(answer)?;
+        self.hide_ids(seal.as_ref(), &mut answer);
         if verdict.retry == Retry::Never {
             return Ok(Attempted::Whole(answer));
         }
@@ -351,6 +356,23 @@ impl Asking<'_> {
                 Ok(answer)
             }
             Err(fault) => Err(Box::new(failure::untranslatable(self.target, fault))),
+        }
+    }
+
+    /// What seals the ids of what the provider keeps of its answer.
+    fn seal(&self, lane: usize) -> Option<Seal> {
+        let kept = self.plan.steer.kept.as_ref();
+        kept.filter(|_| self.is_native())?.seal(self.site, lane)
+    }
+
+    /// Seals the ids in a whole answer.
+    fn hide_ids(&self, seal: Option<&Seal>, answer: &mut WholeAnswer) {
+        let previous = self.plan.steer.kept.as_ref();
+        let previous = previous.and_then(|kept| kept.previous.as_ref());
+        if let Some(seal) = seal {
+            let mut scratch = self.core.scratch.borrow_mut();
+            let id = previous.map(|one| one.id.as_str());
+            kept::hide_ids(seal, id, answer.status, &mut answer.body, &mut scratch);
         }
     }
 

@@ -24,7 +24,7 @@ use crate::error::{Blame, Fault};
 use crate::http::head::Headers;
 use crate::listener::Client;
 use crate::providers::Call;
-use crate::relay::NeutralRelay;
+use crate::relay::{NeutralRelay, Sealing};
 use crate::routing::backoff;
 use crate::routing::fleet::Member;
 use crate::routing::hedge::Rule;
@@ -150,6 +150,8 @@ pub struct StreamAnswer {
     pub is_done: bool,
     /// What puts the body into the caller's dialect, if the provider speaks another.
     pub translation: Option<Box<NeutralRelay>>,
+    /// What seals the ids of what the provider keeps.
+    pub sealing: Option<Box<Sealing>>,
 }
 
 /// What an attempt ended with.
@@ -288,7 +290,9 @@ impl Search<'_, '_> {
                 if self.is_over() {
                     return None;
                 }
-                if !blames_key || !underway::has_free_key(core, member) {
+                let has_another =
+                    plan.steer.lane().is_none() && underway::has_free_key(core, member);
+                if !blames_key || !has_another {
                     break;
                 }
             }

@@ -87,8 +87,13 @@ const KEPT_FROM_CLIENT_LIKE: [&str; 4] = [
     "access-control-",
 ];
 
-/// What is taken from an answer's head: encoded header lines that cross to the client.
-struct Passed(Vec<u8>);
+/// What is taken from an answer's head.
+pub struct Passed {
+    /// Encoded header lines that cross to the client.
+    pub lines: Vec<u8>,
+    /// The body is events.
+    pub is_event_stream: bool,
+}
 
 /// Serves the request.
 ///
@@ -111,7 +116,8 @@ pub async fn serve(
     // Which model this is about, nobody knows.
     (trip.target, trip.model) = (Some(site.any_model), Some(site.any_model));
     trip.stage_done(core, Stage::Read);
-    let bytes = encoded(site, request, direct, &trip.request_id)?;
+    let lane = ids::random() as usize % site.api_keys.len().max(1);
+    let bytes = encoded(site, lane, request, direct, &trip.request_id)?;
     trip.stage_done(core, Stage::Route);
     let reply = ask(core, site, bytes, request.head.method, client, trip).await?;
     pass_on(core, site, reply, client, trip).await
@@ -168,13 +174,18 @@ fn keeper<'s>(
 }
 
 fn may_reach(grant: Grant<'_>, site: &RemoteSite) -> bool {
+    grant.reaches(&site.provider) && is_allowed(grant, site)
+}
+
+/// Whether regions and tags of the key allow the provider.
+pub fn is_allowed(grant: Grant<'_>, site: &RemoteSite) -> bool {
     let is_in = |names: &[String]| match &site.region {
         _ if names.is_empty() => true,
         Some(region) => names.contains(region),
         None => false,
     };
     let has_tags = grant.tags.iter().all(|tag| site.tags.contains(tag));
-    grant.reaches(&site.provider) && is_in(grant.regions) && has_tags
+    is_in(grant.regions) && has_tags
 }
 
 fn method_name(method: Method) -> &'static str {
@@ -204,9 +215,13 @@ fn place(site: &RemoteSite, direct: Direct<'_>) -> (String, String) {
     ([&url.path, path].concat(), query)
 }
 
-/// The request, head and body.
-fn encoded(
+/// The request, head and body, with the key of this lane.
+///
+/// # Errors
+/// The provider's credentials are not there.
+pub fn encoded(
     site: &RemoteSite,
+    lane: usize,
     request: &Request<'_>,
     direct: Direct<'_>,
     request_id: &str,
@@ -215,7 +230,6 @@ fn encoded(
     let (path, query) = place(site, direct);
     let method = method_name(request.head.method);
     let held = site.held();
-    let lane = ids::random() as usize % site.api_keys.len().max(1);
     let auth = site.auth(held.as_deref(), lane);
     let auth =
         auth.map_err(|why| failure::failed(site, &UpstreamFault::NoCredentials(why)).fault)?;
@@ -286,12 +300,20 @@ fn read_head(head: &ResponseHead<'_>) -> Passed {
             encode::header(&mut lines, name, value);
         }
     }
-    Passed(lines)
+    let kind = head.headers.get_str("content-type").unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    Passed {
+        lines,
+        is_event_stream: kind.eq_ignore_ascii_case("text/event-stream"),
+    }
 }
 
 /// Sends it and waits for the head of the answer. What may have had an effect is never sent twice: it
 /// goes over a fresh connection, which nobody can have closed for being idle.
-async fn ask(
+///
+/// # Errors
+/// What the client is told.
+pub async fn ask(
     core: &Core,
     site: &RemoteSite,
     mut request: Vec<u8>,
@@ -375,7 +397,7 @@ async fn pass_on(
             return Err(Fault::upstream(502, "upstream_broke_off", message));
         }
     };
-    let passed = std::mem::take(&mut reply.head.0);
+    let passed = std::mem::take(&mut reply.head.lines);
     if !is_done {
         let mut passage = Passage::raw();
         trip.stream = true;
@@ -385,7 +407,9 @@ async fn pass_on(
             is_done,
             head,
         };
-        let end = passage.pump(&mut reply, timeout, arrived, client).await;
+        let end = passage
+            .pump(&core.scratch, &mut reply, timeout, arrived, client)
+            .await;
         trip.buy(core, passage.bought());
         if matches!(end, StreamEnd::Complete) {
             reply.finish(&site.endpoint, &core.pool);
@@ -397,17 +421,27 @@ async fn pass_on(
     if let Some(usage) = usage_in(&bytes).filter(|_| status < 300) {
         trip.buy(core, Bought::Reported(usage));
     }
-    let mut out = buffer::take(1024 + bytes.len());
+    write_whole((status, &passed), &bytes, client, trip).await;
+    buffer::give(bytes);
+    Ok(())
+}
+
+/// Sends a whole answer with its status and header lines.
+pub async fn write_whole(
+    (status, passed): (u16, &[u8]),
+    body: &[u8],
+    client: &mut Client,
+    trip: &mut Trip,
+) {
+    let mut out = buffer::take(1024 + body.len());
     reply::begin_head(&mut out, status, trip, client);
-    out.extend_from_slice(&passed);
+    out.extend_from_slice(passed);
     if matches!(status, 204 | 304) {
         // No body, and so no length (RFC 9110, 8.6).
         encode::end_head(&mut out);
         let (_, out) = client.write(out).await;
         buffer::give(out);
     } else {
-        let _ = reply::finish_whole(client, out, &bytes).await;
+        let _ = reply::finish_whole(client, out, body).await;
     }
-    buffer::give(bytes);
-    Ok(())
 }

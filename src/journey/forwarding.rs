@@ -96,7 +96,7 @@ async fn stream(
     };
     let timeout = answer.site.endpoint.limits.read;
     let end = passage
-        .pump(&mut answer.reply, timeout, arrived, client)
+        .pump(&core.scratch, &mut answer.reply, timeout, arrived, client)
         .await;
     trip.buy(core, passage.bought());
     let lesson = match end {

@@ -148,7 +148,8 @@ async fn attempt(
 ) -> Ended {
     let Entrant { asking, member } = entrant;
     let began_at = clock::recent();
-    let underway = Underway::begin(core, asking.target.label, member);
+    let lane = asking.plan.steer.lane();
+    let underway = Underway::begin(core, asking.target.label, member, lane);
     let mut watch = Watch { client, is_outrun };
     let mut spent = Spent::default();
     let outcome = asking.attempt(underway, &mut watch, &mut spent).await;

@@ -161,9 +161,14 @@ impl Inflow {
         }
     }
 
-    /// Puts what arrived into the caller's dialect, if it is in another. False when an event is too
+    /// Puts what arrived into the caller's dialect, if it is in another, or seals its ids. False when an event is too
     /// large.
     fn translate(&mut self) -> bool {
+        if let Some(sealing) = &mut self.answer.sealing {
+            let mut scratch = self.core.scratch.borrow_mut();
+            let fed = sealing.feed(&mut self.arrived, self.is_done, &mut scratch);
+            return fed.is_ok();
+        }
         let Some(translation) = &mut self.answer.translation else {
             return true;
         };

@@ -1,6 +1,7 @@
 //! What a chat request asks for: which models in which order, by which policy, and what their targets
 //! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
 
+use super::kept;
 use super::ruling::Asking;
 use super::select::Steer;
 use super::snapshot::{ModelRoute, Snapshot};
@@ -8,6 +9,7 @@ use crate::admission::Grant;
 use crate::api::chat::ChatRequest;
 use crate::api::face::Face;
 use crate::api::json::Scratch;
+use crate::api::responses;
 use crate::api::steering::{self, Steering};
 use crate::error::Fault;
 use crate::http::head::RequestHead;
@@ -100,6 +102,10 @@ impl<'s, 'b> Source<'s, 'b> {
             body = Cow::Owned(cut);
         }
         self.follow_header(&models, &mut steer)?;
+        if self.face.name() == responses::NAME {
+            let asked = (&mut chat, &mut body);
+            kept::settle(self.snapshot, self.grant, asked, &models, &mut steer)?;
+        }
         if !route.rules.is_empty() {
             self.rule(route, &mut steer, scratch);
         }

@@ -72,7 +72,7 @@ impl Again {
         if is_full || !underway::may_try(core, member, Turn::First) {
             return None;
         }
-        let mut underway = Underway::begin(core, target.label, member);
+        let mut underway = Underway::begin(core, target.label, member, None);
         let request = self.request(core, target, site, (passed_headers, underway.lane()))?;
         let answered = exchanged(core, site, request).await;
         let outcome = answered

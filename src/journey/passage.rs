@@ -6,22 +6,27 @@ use super::inflow::{StreamEnd, stopping};
 use super::relaying;
 use super::trip::Trip;
 use crate::accounting::Bought;
+use crate::admission::Seal;
+use crate::api::json::Scratch;
 use crate::api::passed::{TAIL_BYTES, usage_in};
 use crate::error::Fault;
 use crate::http::encode;
 use crate::listener::Client;
-use crate::relay::StreamRelay;
+use crate::relay::{Sealing, StreamRelay};
 use crate::runtime::clock;
 use crate::runtime::io::Interruption;
 use crate::telemetry::metrics::count;
 use crate::upstream::Reply;
 use crate::upstream::exchange::{BodyFault, Piece};
+use std::cell::RefCell;
 use std::time::Duration;
 
 /// What a body is watched by.
 pub struct Passage {
     /// Reads events of OpenAI's completions; `None` passes on anything.
     events: Option<StreamRelay>,
+    /// Seals the ids in events of Responses.
+    sealing: Option<Sealing>,
     /// The end of what was passed on.
     tail: Vec<u8>,
 }
@@ -42,6 +47,7 @@ impl Passage {
     pub fn raw() -> Self {
         Self {
             events: None,
+            sealing: None,
             tail: Vec::new(),
         }
     }
@@ -51,6 +57,15 @@ impl Passage {
     pub fn of_events(shows_usage: bool) -> Self {
         Self {
             events: Some(StreamRelay::new(shows_usage)),
+            ..Self::raw()
+        }
+    }
+
+    /// Of events of Responses.
+    #[must_use]
+    pub fn sealed(seal: Seal) -> Self {
+        Self {
+            sealing: Some(Sealing::new(seal)),
             ..Self::raw()
         }
     }
@@ -65,7 +80,13 @@ impl Passage {
     }
 
     /// Appends what arrived; false when an event is too large.
-    fn take_in(&mut self, arrived: &mut Arrived, chunked: bool, out: &mut Vec<u8>) -> bool {
+    fn take_in(
+        &mut self,
+        scratch: &RefCell<Scratch>,
+        arrived: &mut Arrived,
+        chunked: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let mark = chunked.then(|| encode::begin_chunk(out));
         let mut fits = true;
         if let Some(relay) = &mut self.events {
@@ -73,6 +94,11 @@ impl Passage {
             if arrived.is_done {
                 relay.end(out, |_, _| {});
             }
+        } else if let Some(sealing) = &mut self.sealing {
+            let mut scratch = scratch.borrow_mut();
+            let fed = sealing.feed(&mut arrived.bytes, arrived.is_done, &mut scratch);
+            fits = fed.is_ok();
+            out.append(&mut arrived.bytes);
         } else {
             self.keep(&arrived.bytes);
             out.append(&mut arrived.bytes);
@@ -101,6 +127,7 @@ impl Passage {
     /// Moves the body on to its end.
     pub async fn pump<H>(
         &mut self,
+        scratch: &RefCell<Scratch>,
         reply: &mut Reply<H>,
         read_timeout: Duration,
         mut arrived: Arrived,
@@ -110,7 +137,7 @@ impl Passage {
         let broken =
             |code, message: String| StreamEnd::Upstream(Fault::upstream(502, code, message));
         loop {
-            let fits = self.take_in(&mut arrived, !client.is_http10, &mut out);
+            let fits = self.take_in(scratch, &mut arrived, !client.is_http10, &mut out);
             let is_over = fits && arrived.is_done && self.is_whole();
             if is_over && !client.is_http10 {
                 encode::last_chunk(&mut out);

@@ -2,6 +2,7 @@
 //! the same way through here.
 
 use super::experiment::Chosen;
+use super::kept::Kept;
 use super::ruling::{Looked, RuleRoute};
 use super::snapshot::{ModelRoute, Snapshot};
 use super::trip::Trip;
@@ -40,6 +41,8 @@ pub struct Steer<'s> {
     pub looked: Vec<Looked>,
     /// The first model; rules are its own.
     pub ruled: Option<Name>,
+    /// What providers keep of this and earlier answers.
+    pub kept: Option<Kept<'s>>,
 }
 
 /// What a request is ordered by.
@@ -126,6 +129,7 @@ impl<'s> Steer<'s> {
             rule: None,
             looked: Vec::new(),
             ruled: None,
+            kept: None,
         })
     }
 
@@ -224,10 +228,17 @@ impl<'s> Steer<'s> {
         Some(Fault::client(400, "no_target_fits", message))
     }
 
-    /// The caller names targets: it is no part of an experiment then.
+    /// The caller names targets, or goes on from what one of them keeps: it is no part of an experiment
+    /// then.
     #[must_use]
     pub fn names_targets(&self) -> bool {
-        !self.demand.only.is_empty() || !self.demand.first.is_empty()
+        !self.demand.only.is_empty() || !self.demand.first.is_empty() || self.lane().is_some()
+    }
+
+    /// The only API key that may be used, by its place among those of its provider.
+    #[must_use]
+    pub fn lane(&self) -> Option<usize> {
+        self.kept.as_ref()?.previous.as_ref().map(|one| one.lane)
     }
 
     /// The rule, if it is one of this model.

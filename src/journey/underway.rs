@@ -126,11 +126,11 @@ pub struct Underway {
 }
 
 impl Underway {
-    /// Begins an attempt at a target.
+    /// Begins an attempt at a target, with the key of this lane if one is given.
     #[must_use]
-    pub fn begin(core: &Core, target: Name, member: &Member) -> Self {
+    pub fn begin(core: &Core, target: Name, member: &Member, lane: Option<usize>) -> Self {
         let now_us = core.now_us();
-        let ticket = core.fleet.borrow_mut().begin(member, now_us);
+        let ticket = core.fleet.borrow_mut().begin_by(member, lane, now_us);
         Self {
             fleet: Rc::clone(&core.fleet),
             target,

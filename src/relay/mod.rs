@@ -4,11 +4,13 @@
 
 mod neutral;
 pub mod probe;
+mod sealing;
 pub mod stream;
 mod template;
 pub mod translate;
 
 pub use neutral::NeutralRelay;
+pub use sealing::{Sealing, seal_answer};
 pub use stream::StreamRelay;
 
 use self::stream::EventTooLarge;

@@ -55,6 +55,8 @@ pub struct Demand<'d> {
     pub key_tags: &'d [String],
     /// The request demands [`NO_COLLECTION`].
     pub no_collection: bool,
+    /// Providers that may be asked, for what they keep or do not keep; `None` = all.
+    pub keepers: Option<Vec<String>>,
     /// If not empty: the only targets that may be asked, each a provider or `provider/model`.
     pub only: Vec<String>,
     /// Targets that may not be asked.
@@ -80,6 +82,8 @@ pub enum Exclusion {
     Region,
     /// Its provider does not promise what is demanded about data.
     Tags,
+    /// Its provider does not keep the answer that the request goes on from, or keeps none.
+    State,
     /// It takes no tools.
     Tools,
     /// It takes no images.
@@ -104,6 +108,7 @@ impl Exclusion {
             Self::RolledBack => "rolled-back",
             Self::Region => "region",
             Self::Tags => "tags",
+            Self::State => "state",
             Self::Tools => "tools",
             Self::Vision => "vision",
             Self::Schema => "schema",
@@ -149,6 +154,13 @@ pub fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusion> {
             Exclusion::NotNamed,
         ),
         (is_named(&demand.ignored), Exclusion::Ignored),
+        (
+            demand
+                .keepers
+                .as_ref()
+                .is_some_and(|names| !names.contains(&traits.provider)),
+            Exclusion::State,
+        ),
         (lacks(demand.tools, abilities.tools), Exclusion::Tools),
         (lacks(demand.images, abilities.vision), Exclusion::Vision),
         (lacks(demand.schema, abilities.schema), Exclusion::Schema),
@@ -210,7 +222,7 @@ mod tests {
     #[test]
     fn each_demand_has_its_reason() {
         type Change = fn(&mut Demand<'_>);
-        let cases: [(Change, Option<Exclusion>); 10] = [
+        let cases: [(Change, Option<Exclusion>); 12] = [
             (|_| {}, None),
             (|one| one.tools = true, None),
             (|one| one.images = true, Some(Exclusion::Vision)),
@@ -219,6 +231,8 @@ mod tests {
             (|one| one.no_collection = true, Some(Exclusion::Tags)),
             (|one| one.only = vec!["azure-eu".into()], None),
             (|one| one.only = vec!["azure-eu/gpt-4o".into()], None),
+            (|one| one.keepers = Some(vec!["azure-eu".into()]), None),
+            (|one| one.keepers = Some(Vec::new()), Some(Exclusion::State)),
             (
                 |one| one.only = vec!["gpt-4o".into()],
                 Some(Exclusion::NotNamed),

@@ -224,6 +224,11 @@ impl Fleet {
 
     /// Begins an attempt.
     pub fn begin(&mut self, member: &Member, now_us: u64) -> Ticket {
+        self.begin_by(member, None, now_us)
+    }
+
+    /// The same with the key of this lane, if one is given.
+    pub fn begin_by(&mut self, member: &Member, lane: Option<usize>, now_us: u64) -> Ticket {
         let target = self.target(member);
         target.outstanding += 1;
         target.chosen_us = now_us;
@@ -231,7 +236,7 @@ impl Fleet {
             slot: member.slot,
             begun_us: now_us,
             holds_probe: target.health.begin(now_us),
-            lane: target.lanes.pick(now_us),
+            lane: lane.unwrap_or_else(|| target.lanes.pick(now_us)),
         };
         self.settle();
         ticket

@@ -26,6 +26,7 @@ mod passed;
 mod patience;
 mod persistence;
 mod reload;
+mod responses;
 mod routing;
 mod scoping;
 mod shadow;

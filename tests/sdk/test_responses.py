@@ -1,6 +1,7 @@
-"""Responses beside the matrix: what is passed on as it came, what is refused, what breaks."""
+"""Responses beside the matrix: what is passed on as it came, what is kept, what is refused, what breaks."""
 
 import json
+import re
 import urllib.request
 
 import openai
@@ -9,7 +10,7 @@ import pytest
 
 from conftest import Gateway, model, stop
 from test_dialects import dialects, seen, typed, upstreams  # noqa: F401
-from upstreams import responses
+from upstreams import keeping, responses
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +36,94 @@ def test_the_own_dialect_crosses_byte_for_byte(passing):
         raw, headers = answer.read(), answer.headers
     assert upstream.last["raw"].decode() == body.replace('"m"', f'"{responses.MODEL}"')
     expected = responses.answer("/v1/responses", {"authorization": "Bearer sk-responses"}, upstream.last["raw"])[2]
-    assert raw == expected
+    # The provider keeps the answer, so that its id is sealed; nothing else is altered.
+    sealed = json.loads(raw)["id"]
+    assert re.fullmatch("resp_mock1_[0-9a-f]{32}", sealed)
+    assert raw == expected.replace(b'"resp_mock1"', f'"{sealed}"'.encode())
     assert (headers["x-ringside-cache"], headers["x-ringside-cache-why"]) == ("bypass", "responses")
 
 
 def test_a_stream_of_the_own_dialect_is_untouched(passing):
     gateway, upstream = passing
-    asked = {"model": "m", "input": "What is the capital of France?", "stream": True}
+    asked = {"model": "m", "input": "What is the capital of France?", "stream": True, "store": False}
     request = urllib.request.Request(
         f"{gateway.url}/responses", json.dumps(asked).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request) as answer:
         raw = answer.read()
     expected = responses.answer("/v1/responses", {"authorization": "Bearer sk-responses"}, upstream.last["raw"])[2]
     assert raw == b"".join(expected)
+
+
+@pytest.fixture(scope="module", params=["io_uring", "epoll"])
+def kept(request, tmp_path_factory):
+    """A provider that keeps answers, with two API keys, behind a gateway with two tenants."""
+    folder = tmp_path_factory.mktemp("kept")
+    upstream = keeping.start()
+    for name in ("one", "two", "a", "b"):
+        (folder / name).write_text(f"sk-{name}")
+    config = (
+        f'[[providers]]\nname = "up"\nresponses = "pass"\nbase_url = "{upstream.url}/v1"\n'
+        'api_keys = ["file:one", "file:two"]\n' + model("m", "up", "mock")
+        + '[[keys]]\nname = "a"\nsecret = "file:a"\n[[keys]]\nname = "b"\nsecret = "file:b"\n'
+    )
+    gateway = Gateway(folder, request.param, config)
+    yield gateway.client(api_key="sk-a"), gateway.client(api_key="sk-b")
+    stop(gateway.process)
+    upstream.stop()
+
+
+def test_a_conversation_goes_on_from_kept_answers(kept):
+    client, other = kept
+    first = client.responses.create(model="m", input="one")
+    for turn in range(4):
+        said = client.responses.create(model="m", input=f"turn {turn}", previous_response_id=first.id)
+        assert said.previous_response_id == first.id and said.output_text.endswith(f"turn {turn}")
+        first = typed(type(said), said)
+    assert first.output_text == "one, turn 0, turn 1, turn 2, turn 3"
+    with pytest.raises(openai.BadRequestError) as caught:
+        other.responses.create(model="m", input="x", previous_response_id=first.id)
+    assert (caught.value.code, caught.value.param) == ("previous_response_not_found", "previous_response_id")
+
+
+def test_a_stream_goes_on_and_can_be_gone_on_from(kept):
+    client, _ = kept
+    first = client.responses.create(model="m", input="one")
+    with client.responses.stream(model="m", input="two", previous_response_id=first.id) as stream:
+        ids = {event.response.id for event in stream if hasattr(event, "response")}
+        final = stream.get_final_response()
+    assert ids == {final.id} and final.previous_response_id == first.id
+    third = client.responses.create(model="m", input="three", previous_response_id=final.id)
+    assert third.output_text == "one, two, three"
+
+
+def test_what_is_kept_is_retrieved_listed_and_deleted(kept):
+    client, other = kept
+    made = client.responses.create(model="m", input="hello")
+    assert client.responses.retrieve(made.id) == made
+    items = client.responses.input_items.list(made.id)
+    assert [item.content[0].text for item in items] == ["hello"]
+    for call in (other.responses.retrieve, other.responses.delete, other.responses.cancel, other.responses.input_items.list):
+        with pytest.raises(openai.NotFoundError) as caught:
+            call(made.id)
+        assert caught.value.code == "response_not_found"
+    client.responses.delete(made.id)
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.responses.retrieve(made.id)
+    assert made.id in caught.value.message
+
+
+def test_what_runs_in_the_background_is_polled_streamed_and_cancelled(kept):
+    client, _ = kept
+    run = client.responses.create(model="m", input="slowly", background=True)
+    states = [run.status]
+    while run.status in ("queued", "in_progress"):
+        run = client.responses.retrieve(run.id)
+        states.append(run.status)
+    assert states == ["queued", "in_progress", "completed"] and run.output_text == "slowly"
+    events = list(client.responses.retrieve(run.id, stream=True, starting_after=0))
+    assert events[0].sequence_number == 1 and events[-1].response == run
+    second = client.responses.create(model="m", input="never", background=True)
+    assert client.responses.cancel(second.id).status == "cancelled"
 
 
 def test_parsed_into_a_type(dialects):

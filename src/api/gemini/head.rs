@@ -38,6 +38,7 @@ pub fn read(
                 stream,
                 wants_usage: true,
                 stores: false,
+                state: None,
                 usage_edit: None,
                 shape: shape(document, stream),
                 steering: None,

@@ -1,9 +1,13 @@
-//! OpenAI's Responses as applications speak them, without state: a conversation stands in each request.
+//! OpenAI's Responses as applications speak them. A conversation stands in each request, or goes on from an
+//! answer that a provider keeps.
 
 mod answer;
+pub mod ids;
 mod request;
+pub mod state;
 mod stream;
 
+use self::state::State;
 use super::chat::{ChatRequest, read_responses};
 use super::face::{About, Ask, Encoder, Face};
 use super::json::{Document, Scratch};
@@ -35,7 +39,7 @@ impl Face for Responses {
         &["openai-beta", "openai-organization", "openai-project"]
     }
 
-    /// Answers are not looked up: a provider that keeps them is told to go on from one by its id.
+    /// Answers are not looked up: a client may mean to go on from what it gets.
     fn read_head(
         &self,
         _target: &str,
@@ -45,8 +49,9 @@ impl Face for Responses {
     ) -> Result<ChatRequest, Fault> {
         scratch
             .with_document(body, |document| {
-                let chat = read_responses(body, document)?;
-                request::refuse_state(document)?;
+                let mut chat = read_responses(body, document)?;
+                let state = state::read(body, document)?;
+                chat.state = (state != State::default()).then(|| Box::new(state));
                 Ok(chat)
             })
             .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?

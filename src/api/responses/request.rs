@@ -32,31 +32,6 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("stream_options", "{\"include_obfuscation\":true}"),
 ];
 
-/// Fields by which a request goes on from what a provider keeps.
-const STATE: [&str; 3] = ["previous_response_id", "conversation", "background"];
-
-/// Refuses what needs a provider that keeps answers: which of them made an answer is not known here, nor
-/// whose it is.
-///
-/// # Errors
-/// 400 naming the field.
-pub fn refuse_state(document: &Document<'_>) -> Result<(), Fault> {
-    for name in STATE {
-        let Some(at) = document.field(0, name) else {
-            continue;
-        };
-        if document.is_null(at) || document.boolean(at) == Some(false) {
-            continue;
-        }
-        let message = format!(
-            "`{name}` needs answers that a provider keeps, which are not served here; \
-             send the whole conversation as `input`"
-        );
-        return Err(Fault::client(400, "no_state", message).on(name));
-    }
-    Ok(())
-}
-
 /// Reads a request.
 ///
 /// # Errors

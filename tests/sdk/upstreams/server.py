@@ -6,7 +6,8 @@ import threading
 
 
 class Upstream:
-    """Answers POST by `reply(path, headers, body)`: status, headers, bytes or pieces of bytes."""
+    """Answers POST by `reply(path, headers, body)`: status, headers, bytes or pieces of bytes. Of other methods the
+    path is `METHOD path`."""
 
     def __init__(self, reply):
         self.last = None
@@ -16,10 +17,17 @@ class Upstream:
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
+            def do_GET(self):
+                self.do_POST()
+
+            def do_DELETE(self):
+                self.do_POST()
+
             def do_POST(self):
-                raw = self.rfile.read(int(self.headers["content-length"]))
-                outer.last = {"path": self.path, "headers": self.headers, "body": json.loads(raw), "raw": raw}
-                status, headers, answer = reply(self.path, self.headers, raw)
+                raw = self.rfile.read(int(self.headers["content-length"] or 0))
+                outer.last = {"path": self.path, "headers": self.headers, "body": json.loads(raw or "null"), "raw": raw}
+                path = self.path if self.command == "POST" else f"{self.command} {self.path}"
+                status, headers, answer = reply(path, self.headers, raw)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

@@ -1,0 +1,116 @@
+//! Ids of what a provider keeps, sealed: who presents one can only be the tenant that it was given to, and
+//! it says by itself which provider and which API key it belongs to. It must not know what an id stands for.
+
+use ring::hmac;
+
+/// Characters that a seal adds to an id: `_` and half of an HMAC-SHA256 (RFC 2104, 5) in hexadecimal.
+pub const SEAL_CHARS: usize = 1 + 2 * TAG_BYTES;
+/// Longest id that is sealed, in bytes. OpenAI's have about 60.
+pub const ID_BYTES_MAX: usize = 256;
+
+const TAG_BYTES: usize = 16;
+/// What is sealed, so that no seal is one of another kind or form.
+const LABEL: &[u8] = b"ringside response id, 1";
+
+/// What seals the answers that one API key of one provider gave one tenant.
+#[derive(Clone)]
+pub struct Seal(hmac::Context);
+
+impl Seal {
+    /// The seal of a provider's API key (`secret`) for a tenant. All replicas have the same, and so has the
+    /// process after a restart.
+    #[must_use]
+    pub fn new(secret: &str, provider: &str, tenant: &str) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let mut context = hmac::Context::with_key(&key);
+        for part in [LABEL, provider.as_bytes(), tenant.as_bytes()] {
+            // Lengths first: what is sealed reads in one way only.
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        }
+        Self(context)
+    }
+
+    /// Whether `id` is of the form that is sealed: what may stand in a path and in JSON as it is.
+    #[must_use]
+    pub fn fits(id: &str) -> bool {
+        (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(Self::takes)
+    }
+
+    /// Whether a byte may stand in an id that is sealed.
+    #[must_use]
+    pub fn takes(byte: u8) -> bool {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+    }
+
+    /// What is appended to `id`.
+    #[must_use]
+    pub fn of(&self, id: &str) -> [u8; SEAL_CHARS] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut context = self.0.clone();
+        context.update(id.as_bytes());
+        let tag = context.sign();
+        let mut seal = [b'_'; SEAL_CHARS];
+        let places = seal.iter_mut().skip(1);
+        let digits = tag.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        for (place, digit) in places.zip(digits) {
+            *place = DIGITS.get(usize::from(digit)).copied().unwrap_or_default();
+        }
+        seal
+    }
+
+    /// The id within `sealed`; `None` if it was not sealed by this.
+    #[must_use]
+    pub fn open<'i>(&self, sealed: &'i str) -> Option<&'i str> {
+        let (id, given) = sealed.split_at_checked(sealed.len().checked_sub(SEAL_CHARS)?)?;
+        let own = self.of(id);
+        // Every byte is looked at, so that the time taken tells nothing.
+        let pairs = own.iter().zip(given.as_bytes());
+        let differs = pairs.fold(0, |differs, (own, given)| differs | (own ^ given));
+        (differs == 0 && Self::fits(id)).then_some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(seal: &Seal, id: &str) -> String {
+        format!("{id}{}", String::from_utf8_lossy(&seal.of(id)))
+    }
+
+    #[test]
+    fn only_who_it_was_sealed_for_opens_it() {
+        let seal = Seal::new("sk-1", "openai", "key:a");
+        let id = sealed(&seal, "resp_0a1B-2");
+        assert_eq!(id.len(), "resp_0a1B-2".len() + SEAL_CHARS);
+        assert!(Seal::fits(&id));
+        assert_eq!(seal.open(&id), Some("resp_0a1B-2"));
+        for other in [
+            Seal::new("sk-2", "openai", "key:a"),
+            Seal::new("sk-1", "openai2", "key:a"),
+            Seal::new("sk-1", "openai", "key:b"),
+            Seal::new("sk-1", "open", "aikey:a"),
+            Seal::new("", "openai", "key:a"),
+        ] {
+            assert_eq!(other.open(&id), None);
+        }
+    }
+
+    #[test]
+    fn a_changed_id_is_not_opened() {
+        let seal = Seal::new("sk-1", "openai", "key:a");
+        let id = sealed(&seal, "resp_1");
+        for at in 0..id.len() {
+            let mut bytes = id.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+            assert_eq!(seal.open(std::str::from_utf8(&bytes).unwrap()), None);
+            assert_eq!(seal.open(&id[..at]), None);
+        }
+        assert_eq!(seal.open(&id.to_uppercase()), None);
+        assert_eq!(seal.open(&format!("{id}0")), None);
+        assert_eq!(seal.open(&sealed(&seal, "")), None);
+        assert_eq!(seal.open(&sealed(&seal, "a/b")), None);
+        assert_eq!(seal.open(&"é".repeat(20)), None);
+    }
+}
