@@ -65,6 +65,7 @@ use crate::error::Fault;
 use crate::http::head::Method;
 use crate::listener::{Client, Request, Serve};
 use crate::providers::Call;
+use crate::relay::JsonArray;
 use crate::runtime::heap::on_heap;
 use crate::telemetry::metrics::Stage;
 use std::rc::Rc;
@@ -114,6 +115,8 @@ async fn travel(
 ) -> Result<(), Fault> {
     let headers = &request.head.headers;
     trip.face = api::face_of(request.head.target);
+    let is_array = trip.face.streams_array(request.head.target);
+    trip.array = is_array.then(JsonArray::default);
     let operation = find_operation(request.head.method, request.head.target)?;
     trip.operation = operation.name();
     let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
@@ -293,7 +296,10 @@ async fn relay(
     match attempted {
         Attempted::Whole(answer) => relaying::whole(core, answer, cache, lead, client, trip).await,
         Attempted::Stream(stream) => {
-            let inflow = Inflow::new(core, stream, trip.face, chat, cache, lead);
+            let mut inflow = Inflow::new(core, stream, trip.face, chat, cache, lead);
+            if trip.array.is_some() {
+                inflow.relay.set_array();
+            }
             relaying::stream(core, inflow, client, trip).await;
         }
     }

@@ -41,6 +41,11 @@ pub trait Face: Sync {
         None
     }
 
+    /// Whether `target` asks for a stream as one JSON array instead of events.
+    fn streams_array(&self, _target: &str) -> bool {
+        false
+    }
+
     /// Headers of its own that cross to a provider that speaks it natively, in small letters.
     fn passed_headers(&self) -> &'static [&'static str];
 

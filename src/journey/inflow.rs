@@ -377,10 +377,13 @@ pub fn append_events(
     if is_last {
         relay.end(out, &core.scratch, &mut watch);
     }
+    let is_over = relay.is_done() || (is_last && (relay.is_complete() || relay.has_failed()));
+    if fed && is_over {
+        relay.close(out);
+    }
     if let Some(mark) = mark {
         encode::finish_chunk(out, mark);
     }
-    let is_over = relay.is_done() || (is_last && (relay.is_complete() || relay.has_failed()));
     if chunked && fed && is_over {
         encode::last_chunk(out);
     }

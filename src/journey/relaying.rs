@@ -10,7 +10,7 @@ use super::reply;
 use super::sharing::{self, Written};
 use super::trip::Trip;
 use crate::accounting::Bought;
-use crate::api::face::{self, Face};
+use crate::api::face;
 use crate::api::usage;
 use crate::cache::Answer;
 use crate::cache::flight::{End, Head, Seat, Whole};
@@ -18,7 +18,7 @@ use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::listener::Client;
-use crate::relay::{Relay, translate};
+use crate::relay::{JsonArray, Relay, translate};
 use crate::routing::health::Outcome;
 use crate::runtime::buffer;
 use crate::runtime::heap::on_heap;
@@ -83,12 +83,15 @@ pub async fn send_whole(answer: &Whole, client: &mut Client, trip: &mut Trip) {
     let head = &answer.head;
     let mut out = buffer::take(512 + answer.body.len());
     reply::begin_head(&mut out, head.status, trip, client);
-    out.extend_from_slice(&head.passed);
+    reply::append_passed(&mut out, &head.passed, trip);
     if head.status >= 400 {
         reply::advise(&mut out, trip);
     }
     // A client that is gone changes nothing: the answer is complete, paid for, and worth storing.
-    let _ = reply::finish_whole(client, out, &answer.body).await;
+    let _ = match trip.array {
+        Some(_) => reply::finish_whole(client, out, &JsonArray::of_one(&answer.body)).await,
+        None => reply::finish_whole(client, out, &answer.body).await,
+    };
 }
 
 /// Stores it; it was read already if it is not in OpenAI's dialect.
@@ -117,6 +120,7 @@ pub async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client, trip: 
             mirror::served_stream(inflow.mirrored.take(), &end, trip);
             core.metrics.borrow_mut().events += inflow.relay.events();
             trip.buy(core, inflow.bought());
+            trip.array = inflow.relay.array();
             inflow.finish(&end, client).await;
             end
         }
@@ -142,7 +146,7 @@ pub fn begin_stream(
 ) -> Vec<u8> {
     let mut out = buffer::take(buffer::CLASS_BYTES[0]);
     reply::begin_head(&mut out, status, trip, client);
-    out.extend_from_slice(passed);
+    reply::append_passed(&mut out, passed, trip);
     encode::header(&mut out, "cache-control", b"no-cache");
     if client.is_http10 {
         client.keep_alive = false;
@@ -225,14 +229,18 @@ pub async fn conclude(core: &Core, end: StreamEnd, client: &mut Client, trip: &m
     };
     trip.fault = Some(fault.code);
     count(&mut core.metrics.borrow_mut().streams_broken, side);
-    break_stream(trip.face, client, &fault).await;
+    break_stream(trip, client, &fault).await;
 }
 
 /// Tells the client that its stream is not complete, and closes the connection.
-async fn break_stream(face: &dyn Face, client: &mut Client, fault: &Fault) {
+async fn break_stream(trip: &mut Trip, client: &mut Client, fault: &Fault) {
     client.keep_alive = false;
     let mut event = Vec::with_capacity(256);
-    face.write_fault_event(fault, &mut event);
+    trip.face.write_fault_event(fault, &mut event);
+    if let Some(array) = &mut trip.array {
+        array.rewrite(&mut event, 0);
+        array.end(&mut event);
+    }
     let mut out = Vec::with_capacity(event.len() + 32);
     if client.is_http10 {
         out = event;

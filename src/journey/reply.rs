@@ -6,6 +6,7 @@ use crate::api::face;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::listener::Client;
+use crate::relay::JsonArray;
 use crate::runtime::buffer;
 use crate::runtime::io::IoFault;
 use std::fmt::Write;
@@ -72,6 +73,19 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Clie
     }
 }
 
+/// Appends a provider's header lines, with the type of what the client gets.
+pub fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &Trip) {
+    if trip.array.is_none() {
+        return out.extend_from_slice(passed);
+    }
+    for line in passed.split_inclusive(|byte| *byte == b'\n') {
+        if !line.starts_with(b"content-type:") {
+            out.extend_from_slice(line);
+        }
+    }
+    encode::header(out, "content-type", JsonArray::TYPE);
+}
+
 /// Sends a whole answer of Ringside's own.
 ///
 /// # Errors
@@ -127,7 +141,10 @@ pub async fn passed_on(client: &mut Client, trip: &mut Trip, answer: WholeAnswer
 /// Sends a fault in the envelope of the API that was called.
 pub async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
     trip.fault = Some(fault.code);
-    let body = trip.face.envelope(fault);
+    let mut body = trip.face.envelope(fault).into_bytes();
+    if trip.array.is_some() {
+        body = JsonArray::of_one(&body);
+    }
     let mut out = buffer::take(1024 + body.len());
     begin_head(&mut out, fault.status, trip, client);
     encode::header(&mut out, "content-type", b"application/json");
@@ -139,7 +156,7 @@ pub async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
     }
     advise(&mut out, trip);
     // A client that is gone needs no answer.
-    let _ = finish_whole(client, out, body.as_bytes()).await;
+    let _ = finish_whole(client, out, &body).await;
 }
 
 /// What an SDK should do about an error (openai-python, `_should_retry`): where it is not said, the SDK

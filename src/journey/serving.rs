@@ -11,7 +11,10 @@ use crate::cache::replay;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::listener::Client;
+use crate::relay::JsonArray;
 use crate::runtime::buffer;
+
+const EVENTS: &[u8] = b"text/event-stream; charset=utf-8";
 
 /// Serves a hit, streamed or whole as asked.
 ///
@@ -39,13 +42,13 @@ pub async fn hit(
         true => entry.answer.render_stream(chat.wants_usage),
         false => replay::stream(&entry.answer, trip.face, trip.about(true)),
     };
+    let (body, kind) = match trip.array {
+        Some(_) => (JsonArray::of_events(body), JsonArray::TYPE),
+        None => (body, EVENTS),
+    };
     let mut out = buffer::take(512 + body.len());
     reply::begin_head(&mut out, 200, trip, client);
-    encode::header(
-        &mut out,
-        "content-type",
-        b"text/event-stream; charset=utf-8",
-    );
+    encode::header(&mut out, "content-type", kind);
     encode::header(&mut out, "cache-control", b"no-cache");
     // The length is known: no need for chunks.
     let _ = reply::finish_whole(client, out, &body).await;

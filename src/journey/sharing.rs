@@ -57,6 +57,10 @@ pub async fn board(
     client: &mut Client,
     trip: &mut Trip,
 ) -> Result<Boarded, Fault> {
+    // Those who follow get events.
+    if trip.array.is_some() {
+        return Ok(Boarded::Calls(None));
+    }
     let Some((call, key)) = cache.call(may_answer(models, plan), plan.streams) else {
         return Ok(Boarded::Calls(None));
     };

@@ -8,6 +8,7 @@ use crate::accounting::{Bill, Bought};
 use crate::api::face::{self, About, Face};
 use crate::api::usage::Usage;
 use crate::listener::Request;
+use crate::relay::JsonArray;
 use crate::runtime::clock;
 use crate::telemetry::access::{AccessRecord, RouteNote};
 use crate::telemetry::metrics::{Stage, count};
@@ -82,6 +83,8 @@ pub struct Trip {
     pub should_retry: Option<bool>,
     /// The dialect that the client speaks.
     pub face: &'static dyn Face,
+    /// The client wants a stream as one array; how far that is.
+    pub array: Option<JsonArray>,
     /// Fields of the request that were dropped, for a header.
     pub dropped: Option<String>,
     /// Status sent.
@@ -144,6 +147,7 @@ impl Trip {
             fell_back: false,
             should_retry: None,
             face: face::DEFAULT,
+            array: None,
             dropped: None,
             status: 0,
             stream: false,

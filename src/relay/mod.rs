@@ -2,6 +2,7 @@
 //!
 //! No sockets here; `journey` moves the bytes.
 
+mod array;
 mod neutral;
 pub mod probe;
 mod sealing;
@@ -9,6 +10,7 @@ pub mod stream;
 mod template;
 pub mod translate;
 
+pub use array::JsonArray;
 pub use neutral::NeutralRelay;
 pub use sealing::{Sealing, seal_answer};
 pub use stream::StreamRelay;
@@ -46,6 +48,32 @@ impl Relay {
         match own {
             Some(own) => Self::Neutral(NeutralRelay::new(own.decoder(), None, collector)),
             None => Self::plain(true),
+        }
+    }
+
+    /// The same as elements of one array. OpenAI's dialect has no such form.
+    pub fn set_array(&mut self) {
+        if let Self::Neutral(relay) = self {
+            relay.array = Some(JsonArray::default());
+        }
+    }
+
+    /// The array that the client gets, as far as it is.
+    #[must_use]
+    pub fn array(&self) -> Option<JsonArray> {
+        match self {
+            Self::Chat(_) => None,
+            Self::Neutral(relay) => relay.array,
+        }
+    }
+
+    /// Appends what follows the last event.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        if let Self::Neutral(NeutralRelay {
+            array: Some(array), ..
+        }) = self
+        {
+            array.end(out);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A stream that is read event by event: because it is written anew in another dialect, or because its
 //! own dialect says differently from OpenAI's what it cost and whether it ended.
 
+use super::array::JsonArray;
 use super::stream::EventTooLarge;
 use super::translate::FAILED;
 use crate::api::face::Encoder;
@@ -21,6 +22,8 @@ pub struct NeutralRelay {
     /// Bytes of a frame that is not complete yet.
     pending: Vec<u8>,
     seen: Seen,
+    /// What the client gets is an array of events.
+    pub(super) array: Option<JsonArray>,
 }
 
 /// What was seen.
@@ -84,6 +87,7 @@ impl NeutralRelay {
             model: String::new(),
             pending: Vec::new(),
             seen: Seen::default(),
+            array: None,
         }
     }
 
@@ -103,6 +107,7 @@ impl NeutralRelay {
         out: &mut Vec<u8>,
         scratch: &mut Scratch,
     ) -> Result<(), EventTooLarge> {
+        let written_from = out.len();
         self.pending.append(arrived);
         let pending = std::mem::take(&mut self.pending);
         let mut from = 0;
@@ -119,17 +124,26 @@ impl NeutralRelay {
         };
         self.pending = pending;
         self.pending.drain(..from);
+        self.rewrite(out, written_from);
         outcome
     }
 
     /// The provider's body ended: a last event without its blank line still counts.
     pub fn end(&mut self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+        let written_from = out.len();
         if !self.pending.trim_ascii().is_empty() {
             let mut last = std::mem::take(&mut self.pending);
             last.extend_from_slice(b"\n\n");
             self.frame(&last, out, scratch);
         }
         self.read(out, |decoder, sink| decoder.end(sink));
+        self.rewrite(out, written_from);
+    }
+
+    fn rewrite(&mut self, out: &mut Vec<u8>, from: usize) {
+        if let Some(array) = &mut self.array {
+            array.rewrite(out, from);
+        }
     }
 
     fn frame(&mut self, frame: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) {

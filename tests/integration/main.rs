@@ -3,6 +3,7 @@
 mod harness;
 
 mod admission;
+mod arrays;
 mod azure;
 mod bad_input;
 mod cache;

@@ -25,8 +25,9 @@ pub fn read(
     let (model, action) = parts_of(path).ok_or_else(|| bad("model", "is missing in the path"))?;
     let model = percent_decoded(model).ok_or_else(|| bad("model", "is malformed in the path"))?;
     let stream = action == "streamGenerateContent";
-    if stream && !query.split('&').any(|pair| pair == "alt=sse") {
-        let message = "streams are served as server-sent events only: add `?alt=sse` to the path";
+    let known = |form: &str| matches!(form, "sse" | "json");
+    if let Some(other) = forms(query).find(|form| !known(form)) {
+        let message = format!("`alt` must be `sse` or `json`, and is `{other}`");
         return Err(Fault::client(400, "invalid_request", message).on("alt"));
     }
     scratch
@@ -46,6 +47,19 @@ pub fn read(
             })
         })
         .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+}
+
+/// In which forms `query` asks for the answer (Google's "System parameters").
+fn forms(query: &str) -> impl Iterator<Item = &str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter_map(|(name, form)| matches!(name, "alt" | "$alt").then_some(form))
+}
+
+/// Whether `target` asks for a stream, and not for events.
+pub fn streams_array(target: &str) -> bool {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let is_stream = parts_of(path).is_some_and(|(_, action)| action == "streamGenerateContent");
+    is_stream && !forms(query).any(|form| form == "sse")
 }
 
 /// A field that occurs twice is refused, as two parsers could choose differently.
@@ -176,12 +190,19 @@ mod tests {
         assert_eq!((whole.model.as_str(), whole.stream), ("a/b", false));
         assert!(whole.model_range.is_empty());
         let path = "/v1beta/models/m:streamGenerateContent";
-        assert!(
-            read_it(&format!("{path}?key=k&alt=sse"), body)
-                .unwrap()
-                .stream
-        );
-        let fault = read_it(path, body).unwrap_err();
+        for (query, is_array) in [
+            ("", true),
+            ("?key=k", true),
+            ("?alt=json", true),
+            ("?key=k&alt=sse", false),
+            ("?$alt=sse", false),
+        ] {
+            let target = format!("{path}{query}");
+            assert!(read_it(&target, body).unwrap().stream, "{query}");
+            assert_eq!(streams_array(&target), is_array, "{query}");
+        }
+        assert!(!streams_array(PATH));
+        let fault = read_it(&format!("{path}?alt=proto"), body).unwrap_err();
         assert_eq!((fault.status, fault.param.as_deref()), (400, Some("alt")));
     }
 

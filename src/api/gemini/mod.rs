@@ -116,6 +116,10 @@ impl Face for Gemini {
         keys.next().map(str::as_bytes)
     }
 
+    fn streams_array(&self, target: &str) -> bool {
+        head::streams_array(target)
+    }
+
     fn passed_headers(&self) -> &'static [&'static str] {
         &["x-goog-api-client"]
     }
