@@ -59,7 +59,7 @@ use self::snapshot::{ModelRoute, Snapshot};
 use self::trip::Trip;
 use crate::admission::Grant;
 use crate::api::chat::ChatRequest;
-use crate::api::{self, NoOperation, Operation, models};
+use crate::api::{self, NoOperation, Operation, anthropic, models};
 use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::head::Method;
@@ -119,6 +119,10 @@ async fn travel(
     trip.array = is_array.then(JsonArray::default);
     let operation = find_operation(request.head.method, request.head.target)?;
     trip.operation = operation.name();
+    if let Operation::Models | Operation::Model(_) = operation {
+        trip.face =
+            api::face_of_models(trip.face, headers.get(anthropic::VERSION_HEADER).is_some());
+    }
     let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
     let api_key = key_headers.iter().find_map(|name| headers.get(name));
     let api_key = api_key.or_else(|| trip.face.key_in_query(request.head.target));

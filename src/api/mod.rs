@@ -93,6 +93,16 @@ pub fn face_of(target: &str) -> &'static dyn Face {
     *owner.unwrap_or(&face::DEFAULT)
 }
 
+/// The dialect that models are listed in under a path of `face`: OpenAI's and Anthropic's is the same, and
+/// a header tells them apart.
+#[must_use]
+pub fn face_of_models(face: &'static dyn Face, has_version_header: bool) -> &'static dyn Face {
+    match has_version_header && face == face::DEFAULT {
+        true => &anthropic::Anthropic,
+        false => face,
+    }
+}
+
 /// The operation behind method and target.
 ///
 /// # Errors

@@ -188,3 +188,31 @@ fn errors_are_elements_too() {
         assert_eq!(other.status, 400);
     });
 }
+
+#[test]
+fn models_are_listed_as_the_caller_says_it() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let gateway = Setup::new(driver, upstream.config()).start();
+        let get = |path: &str, header: &str| {
+            let mut client = gateway.connect();
+            client.send(format!("GET {path} HTTP/1.1\r\nhost: t\r\n{header}\r\n").as_bytes());
+            client.reply()
+        };
+        let version = "anthropic-version: 2023-06-01\r\n";
+        let list = get("/v1/models?limit=5", version).json();
+        assert_eq!(
+            (&list["first_id"], &list["has_more"]),
+            (&json!("m"), &json!(false))
+        );
+        assert_eq!(list["data"][0], get("/v1/models/m", version).json());
+        assert_eq!(list["data"][0]["type"], "model");
+        let missing = get("/v1/models/n", version);
+        assert_eq!(
+            (missing.status, &missing.json()["type"]),
+            (404, &json!("error"))
+        );
+        assert_eq!(get("/v1/models", "").json()["object"], "list");
+        assert!(get("/v1beta/models", version).json()["models"].is_array());
+    });
+}

@@ -3,10 +3,12 @@
 import json
 import urllib.request
 
+import anthropic
 import pytest
+from anthropic.types import ModelInfo
 from google.genai import types
 
-from test_dialects import OTHERS, PROVIDERS, dialects, upstreams  # noqa: F401
+from test_dialects import OTHERS, PROVIDERS, dialects, messages_client, typed, upstreams  # noqa: F401
 
 
 @pytest.mark.parametrize("provider", [*PROVIDERS, *OTHERS])
@@ -40,3 +42,14 @@ def test_an_array_holds_what_the_events_do(dialects, provider, text):
 
     assert said(elements) == said(events) and len(elements) == len(events)
     assert said(elements)[1 if "tool" in text else 0]
+
+
+def test_anthropics_sdk_lists_models(dialects):
+    client = messages_client(dialects)
+    names = [typed(ModelInfo, one).id for one in client.models.list(limit=2)]
+    assert names == [*PROVIDERS, *OTHERS, "dropping"]
+    one = typed(ModelInfo, client.models.retrieve("bedrock"))
+    assert (one.id, one.display_name, one.type) == ("bedrock", "bedrock", "model")
+    with pytest.raises(anthropic.NotFoundError):
+        client.models.retrieve("nope")
+    assert {one.id for one in dialects.client().models.list()} == set(names)

@@ -9,7 +9,7 @@ use super::chat::{ChatRequest, read_plain};
 use super::face::{About, Ask, Encoder, Face};
 use super::json::{Document, Scratch};
 use super::neutral::{Answer, Failure, Losses, Request, Stop};
-use super::write::{key, text};
+use super::write::{key, open, open_field, raw, text};
 use crate::error::Fault;
 
 pub use answer::{is_object, write_input};
@@ -102,6 +102,52 @@ impl Face for Anthropic {
     fn encoder(&self, about: About) -> Box<dyn Encoder> {
         Box::new(stream::Blocks::new(about))
     }
+
+    /// All on one page: who asks for the next gets the same, and is told that there is none.
+    fn write_models(&self, names: &mut dyn Iterator<Item = &str>, _created: u64) -> Vec<u8> {
+        let mut out = b"{".to_vec();
+        open_field(&mut out, "data", b'[');
+        let (mut first, mut last) = (None, None);
+        for name in names {
+            write_model(name, &mut out);
+            first = first.or(Some(name));
+            last = Some(name);
+        }
+        out.push(b']');
+        raw(&mut out, "has_more", "false");
+        for (field, name) in [("first_id", first), ("last_id", last)] {
+            match name {
+                Some(name) => text(&mut out, field, name),
+                None => raw(&mut out, field, "null"),
+            }
+        }
+        out.push(b'}');
+        out
+    }
+
+    fn write_model(&self, name: &str, _created: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_model(name, &mut out);
+        // A comma is due only between the elements of a list.
+        out.split_off(usize::from(out.first() == Some(&b',')))
+    }
+}
+
+/// The header by which Anthropic's clients say which version of its API they speak; others have none.
+pub const VERSION_HEADER: &str = "anthropic-version";
+
+/// When a model was released, where that is not known: "an epoch value" (Anthropic's API reference,
+/// "List Models").
+const RELEASED: &str = "1970-01-01T00:00:00Z";
+
+fn write_model(name: &str, out: &mut Vec<u8>) {
+    open(out, b'{');
+    text(out, "type", "model");
+    text(out, "id", name);
+    text(out, "display_name", name);
+    text(out, "created_at", RELEASED);
+    text(out, "lifecycle", "active");
+    out.push(b'}');
 }
 
 /// `stop_reason`s, each with what it means.
@@ -129,5 +175,24 @@ pub fn error_type(status: u16) -> &'static str {
         504 => "timeout_error",
         529 => "overloaded_error",
         _ => "api_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_in_anthropics_form() {
+        let parsed = |bytes: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+        let list = parsed(Anthropic.write_models(&mut ["a", "b\"c"].into_iter(), 7));
+        assert_eq!(
+            (&list["first_id"], &list["last_id"]),
+            (&"a".into(), &"b\"c".into())
+        );
+        assert_eq!(list["data"][1], parsed(Anthropic.write_model("b\"c", 7)));
+        assert_eq!(list["has_more"], false);
+        let none = parsed(Anthropic.write_models(&mut [].into_iter(), 7));
+        assert!(none["first_id"].is_null() && none["data"].as_array().unwrap().is_empty());
     }
 }
