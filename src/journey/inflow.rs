@@ -161,8 +161,8 @@ impl Inflow {
         }
     }
 
-    /// Puts what arrived into the caller's dialect, if it is in another, or seals its ids. False when an event is too
-    /// large.
+    /// Puts what arrived into the caller's dialect, if it is in another, or seals its ids. False when an
+    /// event is too large.
     fn translate(&mut self) -> bool {
         if let Some(sealing) = &mut self.answer.sealing {
             let mut scratch = self.core.scratch.borrow_mut();

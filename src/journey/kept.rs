@@ -143,11 +143,11 @@ fn named(
         });
         sites.collect::<Vec<_>>()
     };
-    if let Some(place) = state.reference.filter(|_| !grant.is_alone) {
+    if let Some(place) = state.reference.as_ref().filter(|_| !grant.is_alone) {
         // Those who keep nothing cannot hand out what is another's.
         let others = providers(&|site| !is_native(site));
         if others.is_empty() || state.field().is_some() {
-            return Err(state::refused_item(place));
+            return Err(state::refused_reference(place));
         }
         steer.demand.keepers = Some(others);
     }
@@ -207,7 +207,7 @@ pub fn hide_ids(
 }
 
 /// Serves what is asked of a kept answer: by its provider, with the key that made it. Tokens are not
-/// counted here: they were when the answer was made.
+/// counted here: but for those of a background answer they were when it was made.
 ///
 /// # Errors
 /// What the client is told.

@@ -514,6 +514,7 @@ fn what_no_provider_keeps_is_refused_by_name_before_anything_is_sent() {
             ("m", json!({"conversation": "conv_1"}), "conversation"),
             ("m", json!({"input": item}), "input[1]"),
             ("m", json!({"input": thought}), "input[0]"),
+            ("m", json!({"request_id": "resp_1"}), "request_id"),
             (
                 "both",
                 json!({"input": thought, "background": true}),

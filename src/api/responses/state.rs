@@ -10,6 +10,10 @@ use std::ops::Range;
 /// Fields by which a request goes on from what is kept elsewhere than in answers.
 const NOT_SERVED: &str = "conversation";
 
+/// The field by which a client chooses the id of its answer, at vLLM and what is made of it (its "Responses
+/// API", "Extra parameters"). Who chooses another's would get that one's sealed.
+const OWN_ID: &str = "request_id";
+
 /// Code of a request that needs a kept answer where none is kept.
 pub const NO_STATE: &str = "no_state";
 
@@ -47,8 +51,8 @@ pub struct State {
     pub previous: Option<Previous>,
     /// The answer is asked for later, by its id.
     pub background: bool,
-    /// Place of the first item in `input` that is but the name of a kept one.
-    pub reference: Option<usize>,
+    /// What names a kept thing by an id that proves nothing: an item of `input`, or [`OWN_ID`].
+    pub reference: Option<String>,
 }
 
 /// The answer that a request goes on from.
@@ -86,15 +90,20 @@ pub fn refused(name: &'static str) -> Fault {
     Fault::client(400, NO_STATE, message).on(name)
 }
 
-/// 400 naming an item that only its provider knows.
+/// 400 naming what only its provider knows, or what would be another's.
 #[must_use]
-pub fn refused_item(place: usize) -> Fault {
-    let message = format!(
-        "`input[{place}]` names an item that a provider keeps, and whose it is cannot be told here; send \
-         the whole item (thoughts have their `encrypted_content` if `include` asks for it), or go on by \
-         `previous_response_id`"
-    );
-    Fault::client(400, NO_STATE, message).on(format!("input[{place}]"))
+pub fn refused_reference(place: &str) -> Fault {
+    let message = match place {
+        OWN_ID => format!(
+            "`{OWN_ID}` chooses the id of an answer, which could be another's: leave it out"
+        ),
+        _ => format!(
+            "`{place}` names an item that a provider keeps, and whose it is cannot be told here; send the \
+             whole item (thoughts have their `encrypted_content` if `include` asks for it), or go on by \
+             `previous_response_id`"
+        ),
+    };
+    Fault::client(400, NO_STATE, message).on(place.to_owned())
 }
 
 /// Reads it.
@@ -119,9 +128,13 @@ pub fn read(body: &[u8], document: &Document<'_>) -> Result<State, Fault> {
     Ok(State {
         previous,
         background,
-        reference: items
-            .as_mut()
-            .and_then(|items| items.position(|item| is_reference(document, item))),
+        reference: match given(OWN_ID) {
+            Some(_) => Some(OWN_ID.to_owned()),
+            None => items
+                .as_mut()
+                .and_then(|items| items.position(|item| is_reference(document, item)))
+                .map(|at| format!("input[{at}]")),
+        },
     })
 }
 
@@ -245,6 +258,8 @@ mod tests {
             (fault.code, fault.param.as_deref()),
             (NO_STATE, Some("conversation"))
         );
+        let chosen = state(&json!({"request_id": "resp_1"})).unwrap();
+        assert_eq!(chosen.reference.as_deref(), Some("request_id"));
         let fault = state(&json!({"previous_response_id": 7})).unwrap_err();
         assert_eq!(fault.code, "invalid_request");
     }
@@ -261,7 +276,7 @@ mod tests {
             json!({"type": "of_tomorrow", "id": "x", "content": "y"}),
         ] {
             let found = state(&json!({"input": [{"role": "user", "content": "x"}, item]})).unwrap();
-            assert_eq!(found.reference, Some(1), "{item}");
+            assert_eq!(found.reference.as_deref(), Some("input[1]"), "{item}");
         }
         for item in [
             json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e"}),
@@ -282,7 +297,7 @@ mod tests {
         let found = scratch
             .with_document(body, |document| read(body, document))
             .unwrap();
-        assert_eq!(found.unwrap().reference, Some(0));
+        assert_eq!(found.unwrap().reference.as_deref(), Some("input[0]"));
     }
 
     #[test]
