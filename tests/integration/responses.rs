@@ -145,6 +145,16 @@ fn site(name: &str, upstream: &Upstream, keys: &[&str]) -> String {
     provider(name, &upstream.address.to_string(), &more)
 }
 
+/// One provider with these API keys, one model at it, and three callers.
+fn config(upstream: &Upstream, keys: &[&str]) -> String {
+    let site = site("one", upstream, keys);
+    format!("{site}{}{KEYS}", model("m", &["one"]))
+}
+
+fn gateway(driver: &str, upstream: &Upstream, keys: &[&str]) -> Gateway {
+    Setup::new(driver, config(upstream, keys)).start_in(folder())
+}
+
 /// Asks as one caller.
 fn send(gateway: &Gateway, key: &str, line: &str, body: &str) -> Reply {
     let mut client = gateway.connect();
@@ -226,12 +236,7 @@ fn an_answer_goes_on_where_it_was_made_and_nothing_but_its_id_is_altered() {
 fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
     on_both_drivers(|driver| {
         let (upstream, _) = Kept::provider();
-        let config = format!(
-            "{}{}{KEYS}",
-            site("one", &upstream, &["k-1"]),
-            model("m", &["one"])
-        );
-        let gateway = Setup::new(driver, config).start_in(folder());
+        let gateway = gateway(driver, &upstream, &["k-1"]);
         let id = id_of(&create(&gateway, "a", json!({})));
         let count = upstream.count();
         let mut forged = id.clone().into_bytes();
@@ -292,11 +297,7 @@ fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
 fn teams_share_answers_where_they_share_the_cache() {
     on_both_drivers(|driver| {
         let (upstream, _) = Kept::provider();
-        let config = format!(
-            "[cache]\nscope = \"team\"\n{}{}{KEYS}",
-            site("one", &upstream, &["k-1"]),
-            model("m", &["one"])
-        );
+        let config = format!("[cache]\nscope = \"team\"\n{}", config(&upstream, &["k-1"]));
         let gateway = Setup::new(driver, config).start_in(folder());
         let id = id_of(&create(&gateway, "a", json!({})));
         let get = |key| send(&gateway, key, &format!("GET /v1/responses/{id}"), "").status;
@@ -308,11 +309,7 @@ fn teams_share_answers_where_they_share_the_cache() {
 fn ids_outlive_the_process_and_all_replicas_know_them() {
     on_both_drivers(|driver| {
         let (upstream, _) = Kept::provider();
-        let config = format!(
-            "{}{}{KEYS}",
-            site("one", &upstream, &["k-1", "k-2"]),
-            model("m", &["one"])
-        );
+        let config = config(&upstream, &["k-1", "k-2"]);
         let start = |config: &str| Setup::new(driver, config).start_in(folder());
         let first = start(&config);
         let id = id_of(&create(&first, "a", json!({})));
@@ -346,12 +343,7 @@ fn ids_outlive_the_process_and_all_replicas_know_them() {
 fn what_is_kept_is_asked_for_cancelled_and_deleted() {
     on_both_drivers(|driver| {
         let (upstream, kept) = Kept::provider();
-        let config = format!(
-            "{}{}{KEYS}",
-            site("one", &upstream, &["k-1", "k-2"]),
-            model("m", &["one"])
-        );
-        let gateway = Setup::new(driver, config).start_in(folder());
+        let gateway = gateway(driver, &upstream, &["k-1", "k-2"]);
         let begun = create(&gateway, "a", json!({"background": true}));
         let id = id_of(&begun);
         assert_eq!(begun.json()["status"], "queued");
@@ -414,12 +406,7 @@ fn what_is_kept_is_asked_for_cancelled_and_deleted() {
 fn streams_are_sealed_wherever_they_are_split() {
     on_both_drivers(|driver| {
         let (upstream, _) = Kept::provider();
-        let config = format!(
-            "{}{}{KEYS}",
-            site("one", &upstream, &["k-1"]),
-            model("m", &["one"])
-        );
-        let gateway = Setup::new(driver, config).start_in(folder());
+        let gateway = gateway(driver, &upstream, &["k-1"]);
         let first = id_of(&create(&gateway, "a", json!({})));
         let reply = create(
             &gateway,
@@ -575,12 +562,7 @@ fn with_one_tenant_items_may_be_named_and_keyless_servers_keep_answers() {
 fn what_is_not_kept_is_not_touched_and_nothing_is_answered_twice() {
     on_both_drivers(|driver| {
         let (upstream, _) = Kept::provider();
-        let config = format!(
-            "{}{}{KEYS}",
-            site("one", &upstream, &["k-1"]),
-            model("m", &["one"])
-        );
-        let gateway = Setup::new(driver, config).start_in(folder());
+        let gateway = gateway(driver, &upstream, &["k-1"]);
         let reply = create(&gateway, "a", json!({"store": false}));
         assert_eq!(reply.text(), text_of(&response("resp_skk10", None, false)));
         let id = id_of(&create(&gateway, "a", json!({})));
