@@ -3,8 +3,10 @@
 //! Texts are decoded; whatever is called *raw* is JSON as it was written, so that schemas, arguments
 //! and numbers cross byte for byte.
 
+use super::loss::Losses;
 use crate::api::json::write_escaped;
 use crate::api::write::{key, text};
+use crate::error::Fault;
 
 /// Budgets in tokens up to which an effort is `low` or `medium`; beyond, it is `high`.
 const EFFORT_BUDGETS: [(u64, &str); 2] = [(2048, "low"), (8192, "medium")];
@@ -272,6 +274,25 @@ impl<'a> Source<'a> {
             }
             Self::Url(url) | Self::Text(url) | Self::File(url) => text(out, name, url),
         }
+    }
+}
+
+impl Request<'_> {
+    /// For dialects without a word for one call at a time. Where only one tool can be called the wish is left
+    /// out: it is then for the same call not to come twice, which clients that force a tool always add.
+    ///
+    /// # Errors
+    /// 400 where several tools can be called, unless it is to be dropped.
+    pub fn lose_serial_tools(&self, losses: &mut Losses) -> Result<(), Fault> {
+        if self.parallel_tools != Some(false) {
+            return Ok(());
+        }
+        let is_forced = matches!(self.tool_choice, Some(ToolChoice::Tool(_)));
+        if is_forced || self.tools.len() == 1 {
+            losses.hint("parallel_tool_calls");
+            return Ok(());
+        }
+        losses.lose("parallel_tool_calls")
     }
 }
 

@@ -158,6 +158,8 @@ fn message<'d>(
             "content" => content(document, value, &field(), losses, &mut parts)?,
             "refusal" => parts.extend(document.text(value).map(Part::text)),
             "tool_calls" => {}
+            // Mistral's SDK says it with every message: the answer does not go on where this one ends.
+            "prefix" if document.boolean(value) == Some(false) => {}
             _ => losses.lose(&field())?,
         }
     }

@@ -73,9 +73,7 @@ fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) ->
     if request.tools.is_empty() {
         return Ok(());
     }
-    if request.parallel_tools == Some(false) {
-        losses.lose("parallel_tool_calls")?;
-    }
+    request.lose_serial_tools(losses)?;
     if request.tool_choice == Some(ToolChoice::None) {
         // There is no word for it: tools that are not to be called are not offered, unless the conversation
         // holds calls, which demands them.

@@ -268,9 +268,7 @@ fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) ->
         },
         Some(ToolChoice::Auto) | None => {}
     }
-    if request.parallel_tools == Some(false) {
-        losses.lose("parallel_tool_calls")?;
-    }
+    request.lose_serial_tools(losses)?;
     Ok(())
 }
 

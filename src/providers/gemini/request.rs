@@ -51,9 +51,7 @@ fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) ->
         write_tool(tool, losses, out);
     }
     out.extend_from_slice(b"]}]");
-    if request.parallel_tools == Some(false) {
-        losses.lose("parallel_tool_calls")?;
-    }
+    request.lose_serial_tools(losses)?;
     let strict = request.tools.iter().any(|tool| tool.strict == Some(true));
     let (mode, only) = match request.tool_choice {
         // Bound to the schemas, but free to call or not.
