@@ -91,7 +91,7 @@ def answer(path, headers, raw):
         events.append(event("contentBlockStart", contentBlockIndex=0, start={"toolUse": {"toolUseId": "tooluse_1", "name": "weather"}}))
         pieces = [{"toolUse": {"input": piece}} for piece in ('{"city":', ' "Paris"}')]
     else:
-        pieces = [{"text": piece} for piece in ("answer-1", " Par", "is")]
+        pieces = [{"text": piece} for piece in (said[:8], said[8:12], said[12:])]
     events += [event("contentBlockDelta", contentBlockIndex=0, delta=piece) for piece in pieces]
     if "exception" in asked:
         events.append(message("exception", "modelStreamErrorException", {"message": "As asked."}))

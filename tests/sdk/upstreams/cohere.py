@@ -25,12 +25,13 @@ def answer(path, headers, raw):
     has_image = not isinstance(content, str)
     words = 0 if has_image else len(content.split())
     usage = {"billed_units": {"input_tokens": words, "output_tokens": 7}, "tokens": {"input_tokens": words + 70, "output_tokens": 9}}
+    said = '{"city": "Paris"}' if content == "Where?" else "answer-1 Paris"
     calls = "tools" in body
     reason = "TOOL_CALL" if calls else "COMPLETE"
     call = {"id": "weather_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
     if not body["stream"]:
         message = {"role": "assistant"}
-        message |= {"tool_plan": "I will look.", "tool_calls": [call]} if calls else {"content": [{"type": "text", "text": "answer-1 Paris"}]}
+        message |= {"tool_plan": "I will look.", "tool_calls": [call]} if calls else {"content": [{"type": "text", "text": said}]}
         return as_json(200, {"id": "co-1", "finish_reason": reason, "message": message, "usage": usage})
     events = [("message-start", {"id": "co-2", "delta": {"message": {"role": "assistant", "content": [], "tool_calls": []}}})]
     inner = lambda **fields: {"index": 0, "delta": {"message": fields}}
@@ -41,7 +42,7 @@ def answer(path, headers, raw):
         events.append(("tool-call-end", {"index": 0}))
     else:
         events.append(("content-start", inner(content={"type": "text", "text": ""})))
-        events += [("content-delta", inner(content={"text": piece})) for piece in ("answer-1", " Par", "is")]
+        events += [("content-delta", inner(content={"text": piece})) for piece in (said[:8], said[8:12], said[12:])]
         events.append(("content-end", {"index": 0}))
     events.append(("message-end", {"delta": {"finish_reason": reason, "usage": usage}}))
     frames = [f"event: {name}\ndata: {json.dumps({'type': name, **fields})}\n\n".encode() for name, fields in events]

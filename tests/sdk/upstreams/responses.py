@@ -16,7 +16,8 @@ def config(url, folder):
 
 def parts_of(body):
     given = body["input"]
-    content = given if isinstance(given, str) else given[-1]["content"]
+    # The result of a tool has no content.
+    content = given if isinstance(given, str) else given[-1].get("content", given[-1].get("output"))
     return [{"type": "input_text", "text": content}] if isinstance(content, str) else content
 
 
@@ -45,7 +46,8 @@ def answer(path, headers, raw):
         item["arguments"] = whole
         begun = item | {"arguments": "", "status": "in_progress"}
     else:
-        kind, whole, pieces = "output_text", "answer-1 Paris", ["answer-1", " Par", "is"]
+        kind, whole = "output_text", '{"city": "Paris"}' if parts[0]["text"] == "Where?" else "answer-1 Paris"
+        pieces = [whole[:8], whole[8:12], whole[12:]]
         begun = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
         item = begun | {"status": "completed", "content": [{"type": "output_text", "text": whole, "annotations": [], "logprobs": []}]}
     if not body.get("stream"):
