@@ -19,6 +19,16 @@ TARGET = ROOT / "target" / "debug"
 # What the LiteLLM proxy wants from its callers.
 PEER_KEY = "sk-peer-0123456789abcdef0123456789abcdef"
 
+# The models of the LiteLLM proxy, and what makes up their answers.
+CALL = '{id: call_1, type: function, function: {name: weather, arguments: \'{"city": "Paris"}\'}}'
+PEERS = {
+    "peer": "model: openai/peer, mock_response: 'An answer from the peer.'",
+    "calling": f"model: openai/calling, mock_response: 'I look.', mock_tool_calls: [{CALL}]",
+    "limited": "model: openai/limited, mock_response: litellm.RateLimitError",
+    "broken": "model: openai/broken, mock_response: litellm.InternalServerError",
+    "short": "model: openai/short, mock_response: litellm.ContextWindowExceededError",
+}
+
 
 def stop(process):
     process.kill()
@@ -41,14 +51,15 @@ def mock():
 
 
 @pytest.fixture(scope="session")
-def litellm(tmp_path_factory):
-    """An upstream that nobody here wrote: the LiteLLM proxy with mocked answers."""
+def litellm(mock, tmp_path_factory):
+    """An upstream that nobody here wrote: the LiteLLM proxy with mocked answers, and `live` through it to the mock."""
     folder = tmp_path_factory.mktemp("litellm")
     port = free_port()
     (folder / "config.yaml").write_text(
-        "model_list:\n"
-        "  - model_name: peer\n"
-        "    litellm_params: {model: openai/peer, api_key: none, mock_response: 'An answer from the peer.'}\n"
+        "model_list:\n" + "".join(
+            f"  - model_name: {name}\n    litellm_params: {{api_key: none, num_retries: 0, {how}}}\n"
+            for name, how in [*PEERS.items(), ("live", f"model: hosted_vllm/live, api_base: '{mock}/v1'")]
+        ) + "router_settings: {disable_cooldowns: true}\n"
     )
     environment = os.environ | {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",

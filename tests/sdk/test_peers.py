@@ -1,0 +1,110 @@
+"""The LiteLLM proxy as a provider, by its faces of OpenAI, Anthropic and Gemini: wire formats that nobody here wrote.
+
+Each client dialect asks each of them. The table in docs/providers.md is what passed; `MATRIX=write` writes it.
+"""
+
+import os
+
+import anthropic
+import openai
+import pytest
+from google.genai import errors
+
+from conftest import PEERS, Gateway, model, stop
+from responses_face import ResponsesFace
+from test_dialects import FACES, MODES, PAGE, PIXEL, SCHEMA, AnthropicFace, GeminiFace, OpenAiFace, gemini_client, messages_client, typed
+
+BASES = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
+FEATURES = ["text", "tools", "errors"]
+ASKED = {"text": "What is the capital of France?", "tools": "please call the tool"}
+passed = set()
+
+
+@pytest.fixture(scope="module", params=["io_uring", "epoll"])
+def peers(request, litellm, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("peers")
+    (folder / "all").write_text("key-all")
+    config = "".join(
+        f'[[providers]]\nname = "{name}"\ndialect = "{name}"\nbase_url = "{litellm}{base}"\napi_keys = ["file:peer"]\n'
+        + "".join(model(f"{name}-{one}", name, one) for one in [*PEERS, "live"])
+        for name, base in BASES.items()
+    )
+    gateway = Gateway(folder, request.param, config + '[[keys]]\nname = "all"\nsecret = "file:all"\n')
+    yield gateway
+    stop(gateway.process)
+
+
+def ask(gateway, face, to, feature, mode):
+    client = {"openai": OpenAiFace, "anthropic": AnthropicFace, "gemini": GeminiFace}.get(face)
+    if client:
+        return client(gateway).ask(to, feature, mode == "stream")[:5]
+    return ResponsesFace(gateway, typed).ask(to, feature, mode == "stream", PIXEL, SCHEMA)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("feature", ["text", "tools"])
+@pytest.mark.parametrize("provider", BASES)
+@pytest.mark.parametrize("face", FACES)
+def test_answers(peers, face, provider, feature, mode):
+    text, calls, end, prompt, completion = ask(peers, face, f"{provider}-live", feature, mode)
+    if feature == "tools":
+        assert (calls, end) == ([("weather", {"city": "Paris"})], "tools")
+    else:
+        assert (calls, end) == ([], "end") and "Paris" in text
+    # The proxy's Gemini face tells no usage in streams: it says zero.
+    told = (0, 0) if (provider, mode) == ("gemini", "stream") else (len(ASKED[feature].split()), 7)
+    assert (prompt, completion) == told
+    passed.add((face, provider, feature, mode))
+
+
+@pytest.mark.parametrize("provider", BASES)
+@pytest.mark.parametrize("face", FACES)
+def test_what_the_proxy_makes_up(peers, face, provider):
+    text, calls, end, prompt, completion = ask(peers, face, f"{provider}-peer", "text", "whole")
+    assert (text, calls, end) == ("An answer from the peer.", [], "end")
+    assert prompt > 0 and completion > 0
+    if provider == "openai":
+        # Its calls come with `finish_reason` `stop`, which stays as it is where nothing is translated.
+        _, calls, end, *_ = ask(peers, face, "openai-calling", "tools", "whole")
+        assert (calls, end) == ([("weather", {"city": "Paris"})], "end" if face == "openai" else "tools")
+
+
+def raises(gateway, face, to, content):
+    """Status of the error that the face's SDK raises."""
+    asks = {
+        "openai": lambda: gateway.client().chat.completions.create(model=to, messages=[{"role": "user", "content": content}]),
+        "anthropic": lambda: messages_client(gateway).messages.create(
+            model=to, max_tokens=9, messages=[{"role": "user", "content": content}]),
+        "responses": lambda: gateway.client().responses.create(model=to, input=content),
+        "gemini": lambda: gemini_client(gateway).models.generate_content(model=to, contents=content),
+    }
+    with pytest.raises((openai.APIStatusError, anthropic.APIStatusError, errors.APIError)) as caught:
+        asks[face]()
+    error = caught.value
+    assert "mock" in str(error) or "rate" in str(error), error
+    return error.code if face == "gemini" else error.status_code
+
+
+@pytest.mark.parametrize("provider", BASES)
+@pytest.mark.parametrize("face", FACES)
+def test_errors(peers, face, provider):
+    # The proxy's Gemini face makes up no errors; the mock's come through it.
+    for status in (400, 500):
+        assert raises(peers, face, f"{provider}-live", f"[[mock status={status}]]") == status
+    if provider != "gemini":
+        for to, status in [("broken", 500), ("short", 400), ("limited", 429)]:
+            assert raises(peers, face, f"{provider}-{to}", "x") == status
+    passed.add((face, provider, "errors", "whole"))
+
+
+def test_the_page_shows_what_passed():
+    rows = ["| application speaks | LiteLLM's face | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
+    for face in FACES:
+        for provider in BASES:
+            cells = [", ".join(mode for mode in MODES if (face, provider, feature, mode) in passed) or "no" for feature in FEATURES]
+            rows.append(f"| {face} | {provider} | " + " | ".join(cells) + " |")
+    before, rest = PAGE.read_text().split("<!-- peers -->\n")[0], PAGE.read_text().split("<!-- peers end -->")[1]
+    page = f"{before}<!-- peers -->\n" + "\n".join(rows) + f"\n<!-- peers end -->{rest}"
+    if os.environ.get("MATRIX") == "write":
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page
