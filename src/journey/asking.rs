@@ -345,6 +345,9 @@ impl Asking<'_> {
         if self.is_native() && (answer.status < 400 || !has_own_errors) {
             return Ok(answer);
         }
+        if self.plan.streams && answer.status < 400 {
+            return Err(Box::new(failure::no_stream(self.site)));
+        }
         let (face, dialect) = (self.plan.face, self.dialect());
         let mut scratch = self.core.scratch.borrow_mut();
         let (status, mut about) = (answer.status, self.about());

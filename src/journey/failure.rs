@@ -301,6 +301,21 @@ pub fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
     }
 }
 
+/// A whole answer where events were to be translated: clients that wait for events would read nothing.
+pub fn no_stream(site: &RemoteSite) -> Failed {
+    let provider = &site.provider;
+    let message = format!("the provider `{provider}` answered a request for a stream with none");
+    let fault = Fault::upstream(502, "upstream_not_a_stream", message);
+    Failed {
+        fault: Fault {
+            retry: Retry::OnNextTarget,
+            ..fault
+        },
+        detail: format!("{provider}: not a stream"),
+        answer: None,
+    }
+}
+
 /// No target was asked, and none said why.
 #[must_use]
 pub fn no_target() -> Fault {

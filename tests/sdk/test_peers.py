@@ -97,6 +97,20 @@ def test_errors(peers, face, provider):
     passed.add((face, provider, "errors", "whole"))
 
 
+@pytest.mark.parametrize("face", FACES)
+def test_a_whole_answer_to_a_stream_is_not_an_empty_stream(peers, face):
+    # The proxy's Anthropic face makes up no streams. Untranslated, its answer is passed on as it came.
+    if face == "anthropic":
+        turns = [{"role": "user", "content": "x"}]
+        raw = messages_client(peers).messages.with_raw_response.create(
+            model="anthropic-peer", max_tokens=9, stream=True, messages=turns)
+        assert raw.headers["content-type"] == "application/json"
+        return
+    with pytest.raises((openai.APIStatusError, errors.APIError), match="request for a stream") as caught:
+        ask(peers, face, "anthropic-peer", "text", "stream")
+    assert (caught.value.code if face == "gemini" else caught.value.status_code) == 502
+
+
 def test_the_page_shows_what_passed():
     rows = ["| application speaks | LiteLLM's face | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
     for face in FACES:
