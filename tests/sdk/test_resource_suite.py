@@ -60,8 +60,9 @@ def suite(request):
         (folder / "wanted").write_text(f"openai=={VERSION} --hash=sha256:{SHA256}\n")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", "openai"]
         subprocess.run([*pip, "--require-hashes", "--dest", folder, "--requirement", folder / "wanted"], check=True)
+        # Its checksum was compared.
         with tarfile.open(folder / f"openai-{VERSION}.tar.gz") as archive:
-            archive.extractall(folder / "unpacked", filter="data")
+            archive.extractall(folder / "unpacked")
         (folder / "unpacked" / root.name).rename(root)
     (root / "ringside.ini").write_text(SETTINGS)
     return root
@@ -91,11 +92,11 @@ def gateway(request, api, suite, tmp_path_factory):
     stop(gateway.process)
 
 
-def run(suite, url, report, *choice):
-    """What became of each test, by resource and name; `choice` says which."""
+def run(suite, url, report, *chosen):
+    """What became of each of these tests, by resource and name: of those that read answers strictly."""
     command = [sys.executable, "-m", "pytest", "-c", "ringside.ini", "--rootdir", ".", "-q", "--tb=line", "-p", "no:cacheprovider"]
     ended = subprocess.run(
-        [*command, "-W", "ignore", f"--junitxml={report}", *choice],
+        [*command, "-W", "ignore", "-k", "strict", f"--junitxml={report}", *chosen],
         cwd=suite, env=os.environ | {"TEST_API_BASE_URL": url}, timeout=PER_RUN_S, capture_output=True, text=True,
     )
     assert ended.returncode in (0, 1), ended.stdout[-3000:] + ended.stderr[-3000:]
@@ -119,19 +120,18 @@ def is_served(resource):
     return any(resource == one or resource.startswith(f"{one}/") for one in SERVED)
 
 
-def choice(request, served_only, suite):
-    """All tests on the ring; on epoll those that check answers strictly."""
-    places = [f"tests/api_resources/{one}" for one in SERVED] if served_only else [""]
-    files = [f"{one.parent}/test_{one.name}.py" for one in map(pathlib.PurePath, places)] + places
-    found = [one for one in files if one.strip() and (suite / one).exists()] if served_only else ["tests/api_resources"]
-    return found + (["-k", "strict"] if "epoll" in request.node.name else [])
+def places(suite, served_only):
+    """The tests of every resource, or of what is served at `/v1`."""
+    tests = suite / "tests" / "api_resources"
+    both = [place for one in SERVED for place in (tests / one, (tests / one).parent / f"test_{(tests / one).name}.py")]
+    return [place for place in both if place.exists()] if served_only else [tests]
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_suite(request, gateway, suite, api, tmp_path, base):
     at_v1 = base == "/v1"
     url = gateway.url.removesuffix("/v1") + BASES[base]
-    found = run(suite, url, tmp_path / "report.xml", *choice(request, at_v1, suite))
+    found = run(suite, url, tmp_path / "report.xml", *places(suite, at_v1))
     assert len(found) > (100 if at_v1 else 2000) and not api.unknown, api.unknown
     wrong = []
     for (resource, name, _), what in found.items():
