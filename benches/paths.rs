@@ -2,6 +2,7 @@
 
 #[path = "../tests/in_process/mod.rs"]
 mod in_process;
+mod policies;
 mod workloads;
 
 use criterion::Criterion;
@@ -12,6 +13,7 @@ fn main() {
     for mut workload in workloads::all(10_000) {
         criterion.bench_function(&workload.name, |bencher| bencher.iter(&mut workload.run));
     }
+    policies::all(&mut criterion);
     journeys(&mut criterion);
     criterion.final_summary();
 }

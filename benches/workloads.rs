@@ -218,8 +218,9 @@ fn filled(secret: &HashSecret) -> Store {
     store
 }
 
-fn routing() -> Vec<Workload> {
-    let members: Vec<Member> = (0..10)
+/// Ten targets that differ in nothing but who they are.
+pub fn ten_members() -> Vec<Member> {
+    (0..10)
         .map(|at| Member {
             slot: at,
             identity: mix(at as u64, 7),
@@ -228,7 +229,11 @@ fn routing() -> Vec<Workload> {
             keys: 2,
             bounds: None,
         })
-        .collect();
+        .collect()
+}
+
+fn routing() -> Vec<Workload> {
+    let members = ten_members();
     let policy = policy("least-latency").unwrap();
     let (mut fleet, mut round) = (Fleet::default(), 0);
     let mut histogram = Histogram::new(OVERHEAD_SECONDS);

@@ -1,10 +1,8 @@
-//! Seeded scenarios of a simulated fleet, what must hold in all of them, and what routing costs.
+//! Seeded scenarios of a simulated fleet, and what must hold in all of them.
 
-use super::fleet::{Asked, Fleet, Member};
 use super::health::{Outcome, Phase};
-use super::measure::Series;
 use super::simulation::{Attempt, Behaviour, DEAD, FINE, MS, SECOND, run, slow};
-use super::{RoutingPolicy, mix, policy};
+use super::{RoutingPolicy, policy};
 
 /// Runs of a scenario.
 const SEEDS: u64 = 40;
@@ -256,57 +254,5 @@ fn in_a_storm_of_429_each_limit_is_kept_and_no_request_multiplied() {
             let usual = if name == "priority" { 0.9 } else { 0.3 };
             assert!(story.share(0, 40, 60, 2) > usual, "{name}, seed {seed}");
         }
-    }
-}
-
-#[test]
-#[ignore = "a measurement: cargo test --release --lib routing_costs -- --ignored --nocapture"]
-fn routing_costs() {
-    let members: Vec<Member> = (0..10)
-        .map(|at| Member {
-            slot: at,
-            identity: mix(at as u64, 7),
-            priority: 1,
-            weight: 1,
-            keys: 2,
-            bounds: None,
-        })
-        .collect();
-    const ROUNDS: u64 = 100_000;
-    for policy in super::POLICIES {
-        let mut fleet = Fleet::default();
-        let mut now_us = 0;
-        // The best of several, as other processes only ever add.
-        let mut best_ns = [u128::MAX; 2];
-        for repeat in 0..20 {
-            let is_whole = repeat % 2 == 1;
-            let began_at = crate::runtime::clock::now();
-            for round in 0..ROUNDS {
-                now_us += 100;
-                let asked = Asked {
-                    random: mix(round, 1),
-                    asker: Some(round),
-                    series: Series::FirstToken,
-                    excluded: 0,
-                    costs_nanousd: &[],
-                };
-                let routed = fleet.route(0, &members, *policy, &asked, now_us);
-                let first = std::hint::black_box(routed.order[0]);
-                if is_whole {
-                    let ticket = fleet.begin(&members[first], now_us);
-                    fleet.measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
-                    fleet.end(ticket, Outcome::Good, now_us, round);
-                }
-            }
-            let ns = began_at.elapsed().as_nanos() / u128::from(ROUNDS);
-            let best = &mut best_ns[usize::from(is_whole)];
-            *best = ns.min(*best);
-        }
-        println!(
-            "{:18} route {:4} ns, with begin, measure and end {:4} ns",
-            policy.name(),
-            best_ns[0],
-            best_ns[1]
-        );
     }
 }

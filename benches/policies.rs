@@ -1,0 +1,73 @@
+//! What each policy costs: one of ten targets is chosen, all of them fit or half of them left out, and an
+//! attempt is counted and measured. Not among the workloads, whose instructions are recorded: that list has one.
+
+use super::workloads::ten_members;
+use criterion::Criterion;
+use ringside::routing::fleet::{Asked, Fleet, Member};
+use ringside::routing::health::Outcome;
+use ringside::routing::measure::Series;
+use ringside::routing::{POLICIES, RoutingPolicy, mix};
+use std::hint::black_box;
+
+/// Every second of ten targets, as a filter leaves them out.
+const HALF: u32 = 0b01_0101_0101;
+
+/// Benches all of them.
+pub fn all(criterion: &mut Criterion) {
+    for policy in POLICIES {
+        for (what, excluded, is_whole) in [
+            ("one of 10 targets", 0, false),
+            ("one of 10 targets, 5 left out", HALF, false),
+            ("one of 10 targets, and what came of it", 0, true),
+        ] {
+            let mut turns = Turns::new(*policy, excluded, is_whole);
+            let name = format!("policy/{}, {what}", policy.name());
+            criterion.bench_function(&name, |bencher| bencher.iter(|| turns.next()));
+        }
+    }
+}
+
+/// Requests one after the other, a tenth of a millisecond apart, on one fleet.
+struct Turns {
+    policy: &'static dyn RoutingPolicy,
+    excluded: u32,
+    is_whole: bool,
+    fleet: Fleet,
+    members: Vec<Member>,
+    round: u64,
+}
+
+impl Turns {
+    fn new(policy: &'static dyn RoutingPolicy, excluded: u32, is_whole: bool) -> Self {
+        Self {
+            policy,
+            excluded,
+            is_whole,
+            fleet: Fleet::default(),
+            members: ten_members(),
+            round: 0,
+        }
+    }
+
+    fn next(&mut self) {
+        self.round += 1;
+        let (round, now_us) = (self.round, self.round * 100);
+        let asked = Asked {
+            random: mix(round, 1),
+            asker: Some(round),
+            series: Series::FirstToken,
+            excluded: self.excluded,
+            costs_nanousd: &[],
+        };
+        let routed = self
+            .fleet
+            .route(0, &self.members, self.policy, &asked, now_us);
+        let first = black_box(routed.order[0]);
+        if self.is_whole {
+            let ticket = self.fleet.begin(&self.members[first], now_us);
+            self.fleet
+                .measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
+            self.fleet.end(ticket, Outcome::Good, now_us, round);
+        }
+    }
+}
