@@ -22,7 +22,7 @@ mod intent;
 mod kept;
 pub mod mirror;
 mod observing;
-mod offpath;
+pub mod offpath;
 mod passage;
 mod passing;
 mod patience;

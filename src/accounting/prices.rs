@@ -190,6 +190,7 @@ mod tests {
     fn book(text: &str) -> PriceBook {
         let known = KnownNames {
             dialects: &["openai"],
+            comparable: &["openai"],
             policies: &["priority"],
             wrong_hit_rate_least: 0.005,
         };

@@ -21,7 +21,8 @@ targets = [{ provider = "openai" }]
 
 fn read(text: &str, base_dir: &Path) -> Result<Config, Problems> {
     let known = KnownNames {
-        dialects: &["openai"],
+        dialects: &["openai", "anthropic"],
+        comparable: &["openai"],
         policies: &["priority", "weighted", "least-latency"],
         wrong_hit_rate_least: 0.005,
     };
@@ -72,6 +73,7 @@ fn missing_file_is_a_problem() {
     let path = Path::new("/nonexistent/ringside.toml");
     let known = KnownNames {
         dialects: &[],
+        comparable: &[],
         policies: &[],
         wrong_hit_rate_least: 0.005,
     };

@@ -7,6 +7,7 @@ use super::{KnownNames, Problems};
 
 const KNOWN: KnownNames<'static> = KnownNames {
     dialects: &["openai", "azure", "vertex"],
+    comparable: &["openai", "azure"],
     policies: &["priority"],
     wrong_hit_rate_least: 0.005,
 };

@@ -155,6 +155,7 @@ mod tests {
     fn a_kind_fills_in_what_is_not_said() {
         let known = crate::config::KnownNames {
             dialects: &["openai"],
+            comparable: &["openai"],
             policies: &["priority"],
             wrong_hit_rate_least: 0.005,
         };

@@ -12,6 +12,7 @@ use super::model::{Admin, Config, Drain, Driver, Embedding, Listen, Log, Server,
 use super::problem::Complaint;
 use super::reader::{Item, Section};
 use super::references::{Pem, References};
+use super::shadow::Comparable;
 use super::{defaults, limits, lists, prices, values};
 
 /// The whole file. What was wrong is in the report, and then the result means nothing.
@@ -23,7 +24,11 @@ pub(super) fn read(
     let server = server(root.section("server"), references);
     let admin = admin(root.section("admin"), &server.listen);
     let (providers, names) = lists::providers(&mut root, known, references);
-    let models = lists::models(&mut root, known, &names);
+    let comparable = Comparable {
+        providers: &providers,
+        known,
+    };
+    let models = lists::models(&mut root, comparable, &names);
     let keys = lists::keys(&mut root, &models, &names, references);
     let prices = prices::prices(&mut root, Some(&names));
     let price_file = prices::price_file(&mut root, references);

@@ -15,6 +15,7 @@ use super::problem::Complaint;
 use super::reader::{Item, Section, suggest};
 use super::references::{Pem, References};
 use super::rules::{self, KeyNames};
+use super::shadow::Comparable;
 use super::{admission, defaults, family, limits, shadow, values};
 
 /// The provider name that means the embedding model in this process.
@@ -192,7 +193,7 @@ pub(super) struct ModelEntry {
 /// The models; targets are looked up in `providers`, the names in the order of the file.
 pub(super) fn models(
     root: &mut Section<'_>,
-    known: &KnownNames<'_>,
+    comparable: Comparable<'_>,
     providers: &[String],
 ) -> Vec<ModelEntry> {
     let mut once = Once::new();
@@ -204,7 +205,7 @@ pub(super) fn models(
     for mut section in sections {
         let written = section.item("name").and_then(|item| item.text().ok());
         let name = written.unwrap_or_default().to_owned();
-        let model = model(section, &mut once, &mut named, known, providers, &keys);
+        let model = model(section, &mut once, &mut named, comparable, providers, &keys);
         local |= model.as_ref().is_some_and(|model| {
             model
                 .targets
@@ -241,7 +242,7 @@ fn model<'a>(
     mut section: Section<'a>,
     once: &mut Once<'a, String>,
     named: &mut Named<'a>,
-    known: &KnownNames<'_>,
+    comparable: Comparable<'_>,
     providers: &[String],
     keys: &KeyNames,
 ) -> Option<Model> {
@@ -250,6 +251,7 @@ fn model<'a>(
         "add the name that applications ask for, e.g. `name = \"gpt-4o\"`",
         |item| unique_name(once, item),
     );
+    let known = comparable.known;
     let policy = section.read("policy", |item| known_name(item, "policy", known.policies));
     let missing = section.item("targets").is_none();
     let sections = section.sections("targets", &limits::TARGETS);
@@ -276,7 +278,7 @@ fn model<'a>(
     };
     let called = experiment::called(whole, providers);
     let experiment = experiment::read(section.section("experiment"), &called);
-    let shadow = shadow::read(section.section("shadow"), own_name, providers);
+    let shadow = shadow::read(section.section("shadow"), own_name, providers, comparable);
     let refers_to = rules::Known {
         called: &called,
         experiment: experiment.as_ref(),

@@ -46,6 +46,8 @@ use references::References;
 pub struct KnownNames<'a> {
     /// Wire dialects a provider may speak.
     pub dialects: &'a [&'a str],
+    /// Those of them whose answers can be compared with others'.
+    pub comparable: &'a [&'a str],
     /// Routing policies a model may use.
     pub policies: &'a [&'a str],
     /// Least rate of wrong hits that the semantic cache can be held to.

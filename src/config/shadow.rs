@@ -2,7 +2,8 @@
 //!
 //! It must not know the rest of a model's section (`lists.rs`).
 
-use super::model::{Abilities, Place, Target};
+use super::KnownNames;
+use super::model::{Abilities, Place, Provider, Target};
 use super::problem::Complaint;
 use super::reader::{Section, suggest};
 use super::{defaults, limits, values};
@@ -18,11 +19,39 @@ pub struct Shadow {
     pub tokens_max: u64,
 }
 
+/// Whose answers can be compared.
+#[derive(Clone, Copy)]
+pub(super) struct Comparable<'p> {
+    /// The valid providers.
+    pub providers: &'p [Provider],
+    /// Names that are defined elsewhere.
+    pub known: &'p KnownNames<'p>,
+}
+
+impl Comparable<'_> {
+    /// Refuses a provider that speaks another dialect.
+    fn check(&self, name: &str) -> Result<(), Complaint> {
+        let provider = self.providers.iter().find(|one| one.name == name);
+        let dialects = self.known.comparable;
+        match provider.map(|one| one.dialect.as_str()) {
+            Some(dialect) if !dialects.contains(&dialect) => Err(Complaint::new(
+                format!("provider `{name}` speaks `{dialect}`, whose answers cannot be compared"),
+                format!(
+                    "use a provider whose dialect is one of: {}",
+                    dialects.join(", ")
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The section, if there is one; `providers` in the order of the file.
 pub(super) fn read(
     mut section: Section<'_>,
     own_name: &str,
     providers: &[String],
+    comparable: Comparable<'_>,
 ) -> Option<Shadow> {
     if !section.is_present() {
         return None;
@@ -37,6 +66,7 @@ pub(super) fn read(
         |item| {
             let text = item.text()?;
             let index = providers.iter().position(|provider| provider == text);
+            comparable.check(text)?;
             index.map(Place::Provider).ok_or_else(|| {
                 let what = format!("there is no provider `{text}`");
                 Complaint::new(what, suggest(text, names))

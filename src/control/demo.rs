@@ -4,6 +4,7 @@
 use super::start::{Options, serve as serve_options};
 use super::{known_names, log};
 use crate::config::KnownNames;
+use crate::journey::offpath;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,8 +53,10 @@ pub fn serve() -> Result<(), String> {
 
 fn start(text: &str) -> Result<(), String> {
     let (dialects, policies) = known_names();
+    let comparable = offpath::comparable();
     let known = KnownNames {
         dialects: &dialects,
+        comparable: &comparable,
         policies: &policies,
         wrong_hit_rate_least: super::reload::wrong_hit_rate_least(),
     };

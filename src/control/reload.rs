@@ -7,6 +7,7 @@ use crate::config::KnownNames;
 use crate::config::cache::SemanticMode;
 use crate::config::model::Config;
 use crate::journey::core::Shared;
+use crate::journey::offpath;
 use crate::journey::snapshot::{Registry, Snapshot};
 use crate::upstream::Credentials;
 use crate::upstream::endpoint::Addresses;
@@ -51,8 +52,10 @@ pub fn wrong_hit_rate_least() -> f64 {
 /// Every problem, with file, line, key and remedy.
 pub fn load(path: &std::path::Path) -> Result<Config, String> {
     let (dialects, policies) = known_names();
+    let comparable = offpath::comparable();
     let known = KnownNames {
         dialects: &dialects,
+        comparable: &comparable,
         policies: &policies,
         wrong_hit_rate_least: wrong_hit_rate_least(),
     };

@@ -15,7 +15,7 @@ use crate::cache::Answer;
 use crate::cache::answer::StreamReader;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
-use crate::providers::{Body, Call, Outgoing};
+use crate::providers::{Body, Call, Outgoing, PROVIDERS};
 use crate::routing::fleet::Member;
 use crate::routing::health::Outcome;
 use crate::runtime::io::{Interrupt, Interruption};
@@ -50,9 +50,15 @@ pub fn is_read(face: &dyn Face, site: &RemoteSite) -> bool {
     face.name() == READ && reads(site)
 }
 
-/// Whether answers of a site can be compared at all.
+/// The dialects of providers whose answers can be compared at all.
 #[must_use]
-pub fn reads(site: &RemoteSite) -> bool {
+pub fn comparable() -> Vec<&'static str> {
+    let reads = PROVIDERS.iter().filter(|one| one.native() == READ);
+    reads.map(|one| one.name()).collect()
+}
+
+/// Whether answers of a site can be compared at all.
+fn reads(site: &RemoteSite) -> bool {
     site.dialect.native() == READ
 }
 

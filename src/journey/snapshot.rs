@@ -2,7 +2,6 @@
 
 use super::experiment::{ExperimentRoute, Rollbacks};
 use super::mirror::{MirrorRoute, Tally};
-use super::offpath;
 use super::ruling::RuleRoute;
 use crate::accounting::prices::PriceBook;
 use crate::admission::KeyTable;
@@ -444,16 +443,6 @@ fn mirror_route(
     };
     let target = &shadow.target;
     let (member, route) = served(target, config, sites, registry, None, &mut String::new())?;
-    if let Site::Remote(site) = &route.site
-        && !offpath::reads(site)
-    {
-        return Err(format!(
-            "models.{}.shadow: provider `{}` speaks `{}`, but only answers in OpenAI's dialect can be compared",
-            model.name,
-            site.provider,
-            site.dialect.name()
-        ));
-    }
     Ok(Some(MirrorRoute {
         target: route,
         member,
