@@ -348,7 +348,12 @@ impl Asking<'_> {
         if self.plan.streams && answer.status < 400 {
             return Err(Box::new(failure::no_stream(self.site)));
         }
-        let (face, dialect) = (self.plan.face, self.dialect());
+        // Those errors are the provider's at all of its endpoints, whatever dialect this one speaks.
+        let dialect = match has_own_errors && answer.status >= 400 {
+            true => self.site.dialect,
+            false => self.dialect(),
+        };
+        let face = self.plan.face;
         let mut scratch = self.core.scratch.borrow_mut();
         let (status, mut about) = (answer.status, self.about());
         about.error_kind.clone_from(&answer.head.error_kind);

@@ -114,6 +114,48 @@ fn what_is_odd_about_chats_is_not_looked_for_in_responses() {
     });
 }
 
+/// Errors in an envelope of a provider's own, by what is asked.
+fn own_error(question: &str) -> Value {
+    match question {
+        "old" => {
+            json!({"object": "error", "message": "no such model", "type": "invalid_model", "param": null, "code": "1500"})
+        }
+        _ => {
+            json!({"detail": [{"type": "extra_forbidden", "loc": ["body", "x"], "msg": "Extra inputs are not permitted"}]})
+        }
+    }
+}
+
+#[test]
+fn errors_of_their_own_are_told_to_who_speaks_responses_too() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::start(|seen, stream| {
+            let asked = seen.json();
+            write_json(stream, 422, &own_error(asked["input"].as_str().unwrap()))
+        });
+        let address = upstream.address.to_string();
+        let more = "kind = \"mistral\"\nresponses = \"pass\"\napi_keys = []\n";
+        let config = provider("p", &address, more) + &model("m", &["p"]);
+        let gateway = Setup::new(driver, config).start();
+        let told = |question: &str| {
+            let body = json!({"model": "m", "input": question}).to_string();
+            let mut client = gateway.connect();
+            client.send(&request("/v1/responses", &[], body.as_bytes()));
+            let reply = client.reply();
+            assert_eq!(reply.status, 422, "{reply:?}");
+            assert_eq!(upstream.last().line, "POST /v1/responses HTTP/1.1");
+            reply.json()["error"].clone()
+        };
+        let old = told("old");
+        assert_eq!(
+            (&old["message"], &old["code"]),
+            (&"no such model".into(), &"1500".into())
+        );
+        let new = told("new")["message"].to_string();
+        assert!(new.contains("Extra inputs"), "{new}");
+    });
+}
+
 fn plain_requests_cross_byte_for_byte(gateway: &Gateway, upstream: &Upstream, kind: &Kind) {
     let body = |model: &str| {
         format!(
@@ -214,17 +256,8 @@ fn streams_arrive_as_they_were_sent_and_usage_is_found_where_it_stands() {
 #[test]
 fn errors_in_an_envelope_of_their_own_are_told_in_the_callers() {
     on_both_drivers(|driver| {
-        let upstream = Upstream::start(|seen, stream| {
-            let body = match seen.question().as_str() {
-                "old" => {
-                    json!({"object": "error", "message": "no such model", "type": "invalid_model", "param": null, "code": "1500"})
-                }
-                _ => {
-                    json!({"detail": [{"type": "extra_forbidden", "loc": ["body", "x"], "msg": "Extra inputs are not permitted"}]})
-                }
-            };
-            write_json(stream, 422, &body)
-        });
+        let upstream =
+            Upstream::start(|seen, stream| write_json(stream, 422, &own_error(&seen.question())));
         let gateway = Setup::new(driver, one_of_each(&upstream, "")).start();
         let told = |model: &str, question: &str| {
             let reply = gateway.chat(&with(ask(question), "model", model.into()));
