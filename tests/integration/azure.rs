@@ -54,6 +54,68 @@ fn both_generations_are_asked_as_azure_wants_it() {
     });
 }
 
+/// Gives one token, and answers anything else as Azure would.
+fn with_entra(driver: &str, keys: &str) -> (Upstream, Upstream, Gateway) {
+    let tokens = Upstream::start(|_, stream| {
+        let body = json!({"token_type": "Bearer", "expires_in": 3600, "access_token": "token-1"});
+        write_json(stream, 200, &body)
+    });
+    let upstream = Upstream::start(|seen, stream| match seen.header("authorization") {
+        Some("Bearer token-1") => write_json(stream, 200, &chat_answer("let in")),
+        _ => write_json(
+            stream,
+            401,
+            &json!({"error": {"code": "401", "message": "Access denied"}}),
+        ),
+    });
+    let auth = format!(
+        "auth = {{ kind = \"entra\", tenant = \"t-1\", client_id = \"app\", client_secret = \"file:azure.key\", authority = \"http://{}\" }}\n{keys}",
+        tokens.address
+    );
+    let text = config(&upstream, &auth).replace("api_keys = [\"file:azure.key\"]\n", "");
+    let gateway = start(driver, text);
+    (tokens, upstream, gateway)
+}
+
+#[test]
+fn a_token_of_entra_opens_both_generations_and_what_is_passed_on() {
+    on_both_drivers(|driver| {
+        for (keys, base, version) in [
+            ("", "/openai/v1", ""),
+            (
+                "api_version = \"2024-10-21\"",
+                "/openai",
+                "api-version=2024-10-21",
+            ),
+        ] {
+            let (tokens, upstream, gateway) = with_entra(driver, keys);
+            let reply = gateway.chat(&ask("hi"));
+            assert_eq!(reply.content(), "let in", "{reply:?}");
+            let asked = tokens.last();
+            assert_eq!(asked.line, "POST /t-1/oauth2/v2.0/token HTTP/1.1");
+            let scope = "scope=https%3A%2F%2Fcognitiveservices.azure.com%2F.default";
+            assert!(asked.message.text().contains(scope));
+            // Whatever is asked: the token goes where tokens go, and no key goes with it.
+            let embeddings = json!({"model": "m", "input": "x"});
+            assert_eq!(gateway.post("/v1/embeddings", &embeddings).status, 200);
+            assert_eq!(gateway.post("/v1/files?limit=1", &json!({})).status, 200);
+            let named = "/providers/az/openai/v1/responses?x=1";
+            assert_eq!(gateway.post(named, &json!({})).status, 200);
+            let seen = upstream.seen.lock().unwrap().clone();
+            for one in &seen {
+                assert_eq!(one.header("authorization"), Some("Bearer token-1"));
+                assert_eq!(one.header("api-key"), None);
+            }
+            let both = [version, "limit=1"];
+            let both: Vec<_> = both.into_iter().filter(|one| !one.is_empty()).collect();
+            let files = format!("POST {base}/files?{} HTTP/1.1", both.join("&"));
+            assert_eq!(seen[2].line, files);
+            assert_eq!(seen[3].line, "POST /openai/v1/responses?x=1 HTTP/1.1");
+            assert_eq!((tokens.count(), seen.len()), (1, 4));
+        }
+    });
+}
+
 const FILTERED: &str = "data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\",\"prompt_filter_results\":[{\"prompt_index\":0,\"content_filter_results\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\"}}}]}\n\ndata: {\"choices\":[{\"content_filter_results\":{},\"delta\":{\"content\":\"hi\"},\"finish_reason\":null,\"index\":0}],\"id\":\"c\",\"object\":\"chat.completion.chunk\"}\n\ndata: {\"choices\":[{\"content_filter_results\":{},\"delta\":{},\"finish_reason\":\"stop\",\"index\":0}],\"id\":\"c\",\"object\":\"chat.completion.chunk\"}\n\n";
 const USAGE: &str = "data: {\"choices\":[],\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5,\"total_tokens\":12}}\n\n";
 
