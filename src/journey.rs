@@ -59,10 +59,11 @@ use self::snapshot::{ModelRoute, Snapshot};
 use self::trip::Trip;
 use crate::admission::Grant;
 use crate::api::chat::ChatRequest;
-use crate::api::{self, NoOperation, Operation, anthropic, models};
+use crate::api::{self, NoOperation, Operation, anthropic};
 use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::head::Method;
+use crate::http::percent;
 use crate::listener::{Client, Request, Serve};
 use crate::providers::Call;
 use crate::relay::JsonArray;
@@ -125,7 +126,11 @@ async fn travel(
     }
     let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
     let api_key = key_headers.iter().find_map(|name| headers.get(name));
-    let api_key = api_key.or_else(|| trip.face.key_in_query(request.head.target));
+    let in_query = match api_key {
+        Some(_) => None,
+        None => trip.face.key_in_query(request.head.target)?,
+    };
+    let api_key = api_key.or(in_query.as_deref().map(str::as_bytes));
     let grant = snapshot
         .keys
         .admit(headers.get("authorization"), api_key, request.peer)?;
@@ -320,7 +325,7 @@ async fn list_models(
     let created = core.shared.started_at;
     let body = match operation {
         Operation::Model(id) => {
-            let name = models::percent_decoded(id).unwrap_or_else(|| id.to_owned());
+            let name = percent::unescaped(id).unwrap_or(id.into());
             find_model(snapshot, &name, grant, &mut trip.model)?;
             trip.face.write_model(&name, created)
         }

@@ -7,6 +7,7 @@ use super::json::{Document, Scratch};
 use super::models;
 use super::neutral::{Answer, Event, Failure, Losses, Request};
 use crate::error::Fault;
+use std::borrow::Cow;
 
 /// What a writer of answers is told beside the answer.
 #[derive(Debug, Clone, Default)]
@@ -37,8 +38,11 @@ pub trait Face: Sync {
     }
 
     /// The caller's key, where the dialect lets it stand in the query of `target`.
-    fn key_in_query<'t>(&self, _target: &'t str) -> Option<&'t [u8]> {
-        None
+    ///
+    /// # Errors
+    /// 400 if it cannot be read.
+    fn key_in_query<'t>(&self, _target: &'t str) -> Result<Option<Cow<'t, str>>, Fault> {
+        Ok(None)
     }
 
     /// Whether `target` asks for a stream as one JSON array instead of events.

@@ -25,23 +25,6 @@ pub fn list<'m>(names: impl Iterator<Item = &'m str>, created: u64) -> Vec<u8> {
     out
 }
 
-/// Resolves `%XX` in a path segment; `None` if it is malformed.
-#[must_use]
-pub fn percent_decoded(segment: &str) -> Option<String> {
-    let mut bytes = segment.bytes();
-    let mut out = Vec::with_capacity(segment.len());
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            out.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            out.push(byte);
-        }
-    }
-    String::from_utf8(out).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,14 +35,5 @@ mod tests {
         let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(value["data"][0]["id"], "a\"b");
         assert_eq!(value["data"][1]["created"], 7);
-    }
-
-    #[test]
-    fn escaped_model_names() {
-        assert_eq!(
-            percent_decoded("meta%2Fllama").as_deref(),
-            Some("meta/llama")
-        );
-        assert_eq!(percent_decoded("a%2"), None);
     }
 }

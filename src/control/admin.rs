@@ -125,7 +125,7 @@ async fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
         .filter(|pair| !pair.is_empty())
     {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(value) = crate::api::models::percent_decoded(value) else {
+        let Some(value) = crate::http::percent::unescaped(value) else {
             return error(
                 StatusCode::BAD_REQUEST,
                 "invalid_query",
@@ -133,8 +133,8 @@ async fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
             );
         };
         match name {
-            "model" => model = Some(value),
-            "key" => key = Some(value),
+            "model" => model = Some(value.into_owned()),
+            "key" => key = Some(value.into_owned()),
             _ => {
                 return error(
                     StatusCode::BAD_REQUEST,

@@ -37,7 +37,7 @@ pub fn reset(plane: &Plane, query: Option<&str>) -> Answer {
         "" => None,
         query => match query
             .strip_prefix("model=")
-            .map(crate::api::models::percent_decoded)
+            .map(crate::http::percent::unescaped)
         {
             Some(Some(name)) => Some(name),
             _ => {

@@ -1,5 +1,7 @@
 //! Percent-encoding of parts of a URL (RFC 3986, 2.1). It must not know what the parts mean.
 
+use std::borrow::Cow;
+
 /// Appends `text` with all but unreserved characters (RFC 3986, 2.3) and those in `kept` escaped: one
 /// segment of a path, or a value of a query.
 pub fn push_escaped(text: &str, kept: &[u8], out: &mut String) {
@@ -17,6 +19,27 @@ pub fn push_escaped(text: &str, kept: &[u8], out: &mut String) {
     }
 }
 
+/// `text` with its escapes resolved; `None` if one is malformed, or what comes out is not UTF-8. A plus stays
+/// one: it is a blank only in forms.
+#[must_use]
+pub fn unescaped(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let high = char::from(bytes.next()?).to_digit(16)?;
+            let low = char::from(bytes.next()?).to_digit(16)?;
+            out.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok().map(Cow::Owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +54,20 @@ mod tests {
         assert_eq!(escaped("a-._~9", b""), "a-._~9");
         assert_eq!(escaped("a/b:c?d#e%2f", b""), "a%2Fb%3Ac%3Fd%23e%252f");
         assert_eq!(escaped("a/b@\u{e9} ", b"/@"), "a/b@%C3%A9%20");
+    }
+
+    #[test]
+    fn what_was_escaped_comes_back() {
+        assert_eq!(unescaped("a+b/c").as_deref(), Some("a+b/c"));
+        assert_eq!(
+            unescaped("meta%2Fllama%20%c3%A9").as_deref(),
+            Some("meta/llama \u{e9}")
+        );
+        let mut escaped = String::new();
+        push_escaped("a%/\u{e9}?", b"", &mut escaped);
+        assert_eq!(unescaped(&escaped).as_deref(), Some("a%/\u{e9}?"));
+        for bad in ["a%2", "%", "%zz", "%+1", "%c3"] {
+            assert_eq!(unescaped(bad), None, "{bad}");
+        }
     }
 }

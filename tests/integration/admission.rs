@@ -35,6 +35,21 @@ fn keys_open_their_models_and_nothing_else() {
         assert_eq!(call(&[("authorization", "Bearer secret-a")]).status, 200);
         assert_eq!(call(&[("x-api-key", "secret-a")]).status, 200);
         assert_eq!(call(&[("api-key", "secret-a")]).status, 200);
+        let in_query = |key: &str| {
+            let body = json!({"contents": [{"parts": [{"text": "hello"}]}]});
+            let path = format!("/v1beta/models/m:generateContent?x=1&key={key}");
+            gateway.post(&path, &body)
+        };
+        assert_eq!(in_query("secret-a").status, 200);
+        assert_eq!(in_query("%73ecret%2Da").status, 200);
+        assert_eq!(in_query("secret%2Dx").status, 401);
+        let malformed = in_query("secret%2");
+        assert_eq!(malformed.status, 400);
+        let message = malformed.json()["error"]["message"].to_string();
+        assert!(
+            message.contains("key") && !message.contains("secret"),
+            "{message}"
+        );
         for (headers, status, code) in [
             (&[][..], 401, "missing_api_key"),
             (

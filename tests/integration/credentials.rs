@@ -37,7 +37,11 @@ fn token_endpoint(seconds: Arc<AtomicU64>) -> Upstream {
 fn form(seen: &Seen) -> HashMap<String, String> {
     let body = seen.message.text();
     let text = body.split('&').map(|pair| pair.split_once('=').unwrap());
-    let decoded = |text: &str| ringside::api::models::percent_decoded(text).unwrap();
+    let decoded = |text: &str| {
+        ringside::http::percent::unescaped(text)
+            .unwrap()
+            .into_owned()
+    };
     text.map(|(name, value)| (decoded(name), decoded(value)))
         .collect()
 }

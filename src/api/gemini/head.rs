@@ -5,10 +5,10 @@ use super::{bad, list_of, node_of, parts_of, text_of};
 use crate::api::canonical::{Canonical, NotSemantic, form};
 use crate::api::chat::ChatRequest;
 use crate::api::json::{Document, Scratch};
-use crate::api::models::percent_decoded;
 use crate::api::shape::{Shape, text_bytes};
 use crate::api::splice::string_end;
 use crate::error::Fault;
+use crate::http::percent;
 use std::ops::Range;
 
 /// Reads a request to `target`.
@@ -23,7 +23,8 @@ pub fn read(
 ) -> Result<ChatRequest, Fault> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (model, action) = parts_of(path).ok_or_else(|| bad("model", "is missing in the path"))?;
-    let model = percent_decoded(model).ok_or_else(|| bad("model", "is malformed in the path"))?;
+    let model =
+        percent::unescaped(model).ok_or_else(|| bad("model", "is malformed in the path"))?;
     let stream = action == "streamGenerateContent";
     let known = |form: &str| matches!(form, "sse" | "json");
     if let Some(other) = forms(query).find(|form| !known(form)) {
@@ -34,7 +35,7 @@ pub fn read(
         .with_document(body, |document| {
             check(document, action)?;
             Ok(ChatRequest {
-                model,
+                model: model.into_owned(),
                 model_range: model_range(document, body),
                 stream,
                 wants_usage: true,

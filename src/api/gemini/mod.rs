@@ -14,7 +14,9 @@ use super::json::{Document, Scratch, write_string};
 use super::neutral::{Answer, Failure, Losses, Request, Stop};
 use super::write::{number, open, open_field, raw, text};
 use crate::error::Fault;
+use crate::http::percent;
 use arrayvec::ArrayString;
+use std::borrow::Cow;
 
 /// The dialect's name.
 pub const NAME: &str = "gemini";
@@ -108,12 +110,14 @@ impl Face for Gemini {
         path.starts_with("/v1beta/") || self.ask(path).is_some()
     }
 
-    fn key_in_query<'t>(&self, target: &'t str) -> Option<&'t [u8]> {
-        let (_, query) = target.split_once('?')?;
-        let mut keys = query
-            .split('&')
-            .filter_map(|pair| pair.strip_prefix("key="));
-        keys.next().map(str::as_bytes)
+    fn key_in_query<'t>(&self, target: &'t str) -> Result<Option<Cow<'t, str>>, Fault> {
+        let (_, query) = target.split_once('?').unwrap_or_default();
+        let mut pairs = query.split('&');
+        let Some(key) = pairs.find_map(|pair| pair.strip_prefix("key=")) else {
+            return Ok(None);
+        };
+        let key = percent::unescaped(key).ok_or_else(|| bad("key", "is malformed in the query"))?;
+        Ok(Some(key))
     }
 
     fn streams_array(&self, target: &str) -> bool {
