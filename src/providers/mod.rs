@@ -257,6 +257,9 @@ pub fn speaker(face: &str) -> Option<&'static dyn Provider> {
         .find(|provider| provider.native() == face)
 }
 
+/// Content type of what a dialect writes itself.
+const JSON: &str = "application/json";
+
 /// The headers that prove who sends. What a signature covers is put together first, and aside.
 fn write_auth(request: &Outgoing<'_>, path: &str, key_header: KeyHeader, out: &mut Vec<u8>) {
     let (mut whole_path, mut body) = (String::new(), Vec::new());
@@ -264,17 +267,35 @@ fn write_auth(request: &Outgoing<'_>, path: &str, key_header: KeyHeader, out: &m
         whole_path = [request.base_path, path].concat();
         request.body.append(request.model, &mut body);
     }
+    let (path, query) = whole_path.split_once('?').unwrap_or((&whole_path, ""));
+    let kind = match request.call {
+        // A form, say: the line that crosses.
+        Call::Passed(_) => line_of(request.passed_headers, "content-type"),
+        _ => Some(JSON),
+    };
+    let headers = [
+        ("host", request.authority),
+        ("content-type", kind.unwrap_or_default()),
+    ];
     let sent = ToSign {
         method: "POST",
-        path: &whole_path,
-        query: "",
-        headers: &[
-            ("host", request.authority),
-            ("content-type", "application/json"),
-        ],
+        path,
+        query,
+        headers: headers
+            .get(..1 + usize::from(kind.is_some()))
+            .unwrap_or(&headers),
         body: &body,
     };
     request.auth.write(out, key_header, &sent);
+}
+
+/// The value of the header `name` among encoded header lines.
+fn line_of<'l>(lines: &'l [u8], name: &str) -> Option<&'l str> {
+    let lines = std::str::from_utf8(lines).ok()?.split("\r\n");
+    lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
 }
 
 /// Verdicts by the class of a status.
@@ -321,11 +342,11 @@ fn post_accepting(
     write_auth(request, path, key_header, out);
     out.extend_from_slice(headers);
     // The content type of what is passed on is among the headers that cross.
-    let (kind, accept) = match request.call {
-        Call::Passed(_) => ("", "*/*"),
-        _ => ("content-type: application/json\r\n", accept),
-    };
-    out.extend_from_slice(kind.as_bytes());
+    let is_passed = matches!(request.call, Call::Passed(_));
+    if !is_passed {
+        encode::header(out, "content-type", JSON.as_bytes());
+    }
+    let accept = if is_passed { "*/*" } else { accept };
     encode::header(out, "accept", accept.as_bytes());
     out.extend_from_slice(b"accept-encoding: identity\r\nuser-agent: ringside/");
     out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());

@@ -249,18 +249,26 @@ fn a_service_account_signs_for_its_token() {
 
 /// Signs what was seen with these keys, and compares.
 fn assert_signed(seen: &Seen, keys: &AwsKeys) {
+    assert_signed_by(seen, keys, &["host", "content-type"]);
+}
+
+/// The same, of a request with these headers signed.
+fn assert_signed_by(seen: &Seen, keys: &AwsKeys, signed: &[&str]) {
     let date = seen.header("x-amz-date").unwrap();
     let near = (0..120).map(|back| AmzDate::from_unix(unix_time() - back));
     let at = near.into_iter().find(|at| at.text() == date).unwrap();
-    let path = seen.line.split(' ').nth(1).unwrap();
+    let mut words = seen.line.split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let headers = signed
+        .iter()
+        .map(|name| (*name, seen.header(name).unwrap()));
+    let headers: Vec<_> = headers.collect();
     let request = ToSign {
-        method: "POST",
+        method,
         path,
-        query: "",
-        headers: &[
-            ("host", seen.header("host").unwrap()),
-            ("content-type", seen.header("content-type").unwrap()),
-        ],
+        query,
+        headers: &headers,
         body: &seen.message.body,
     };
     let scope = Scope {
@@ -300,6 +308,46 @@ fn fixed_aws_keys_sign_what_is_sent() {
         );
         assert_eq!(gateway.chat(&ask_stream("b")).status, 200);
         assert_signed(&upstream.last(), &keys);
+    });
+}
+
+#[test]
+fn what_is_passed_on_is_signed_as_it_is_sent() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::start(|_, stream| write_json(stream, 200, &json!({})));
+        let auth = "kind = \"aws\", region = \"eu-central-1\", service = \"bedrock-mantle\", access_key_id = \"file:id\", secret_access_key = \"file:key\"";
+        let files = [("id", "AKIDEXAMPLE"), ("key", "secret")];
+        let gateway = gateway(driver, &upstream, auth, &files);
+        let keys = AwsKeys::new("AKIDEXAMPLE", "secret", None);
+        let sent = |head: &str, kind: &str, body: &str| {
+            let mut client = gateway.connect();
+            let length = body.len();
+            client.send(
+                format!(
+                    "{head} HTTP/1.1\r\nhost: t\r\n{kind}content-length: {length}\r\n\r\n{body}"
+                )
+                .as_bytes(),
+            );
+            let reply = client.reply();
+            assert_eq!(reply.status, 200, "{head}: {reply:?}");
+            upstream.last()
+        };
+        let form = "content-type: multipart/form-data; boundary=b\r\n";
+        let body = "--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b--\r\n";
+        let seen = sent("POST /v1/audio/transcriptions", form, body);
+        assert!(
+            seen.header("content-type")
+                .unwrap()
+                .starts_with("multipart/")
+        );
+        assert_signed(&seen, &keys);
+        let seen = sent("POST /v1/moderations", "", "{\"model\":\"m\"}");
+        assert_signed(&seen, &keys);
+        let seen = sent("POST /v1/files?purpose=b&after=%2F", form, body);
+        assert_signed(&seen, &keys);
+        let seen = sent("PATCH /providers/up/things?b=2&a=1", "", "x");
+        assert!(seen.line.starts_with("PATCH /v1/things?"));
+        assert_signed_by(&seen, &keys, &["host"]);
     });
 }
 
