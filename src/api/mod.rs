@@ -11,7 +11,7 @@ pub mod feedback;
 pub mod gemini;
 pub mod json;
 pub mod models;
-mod multipart;
+pub mod multipart;
 pub mod neutral;
 pub mod openai;
 pub mod passed;

@@ -2,6 +2,7 @@
 //! stands. All else is passed on as it is.
 
 use crate::error::Fault;
+use crate::http::percent;
 use memchr::memmem;
 use std::ops::Range;
 
@@ -50,6 +51,12 @@ pub fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), Faul
         return Err(malformed());
     }
     let inner = format!("\r\n{delimiter}");
+    // Some parsers take half a line's end for one.
+    let half = format!("\n{delimiter}");
+    let is_half = |at: usize| at == 0 || body.get(at - 1) != Some(&b'\r');
+    if memmem::find_iter(body, half.as_bytes()).any(is_half) {
+        return Err(malformed());
+    }
     let (mut at, mut found) = (delimiter.len(), None);
     loop {
         let rest = body.get(at..).unwrap_or_default();
@@ -59,15 +66,18 @@ pub fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), Faul
         let head = rest.strip_prefix(b"\r\n").ok_or_else(malformed)?;
         let head_end = memmem::find(head, b"\r\n\r\n").ok_or_else(malformed)?;
         let start = at + 2 + head_end + 4;
-        let value = body.get(start..).unwrap_or_default();
-        let length = memmem::find(value, inner.as_bytes()).ok_or_else(malformed)?;
-        if names_model(head.get(..head_end).unwrap_or_default()) {
+        // Sought from the head on: a part may have no body at all, and others see that it ends there.
+        let end = at + memmem::find(rest, inner.as_bytes()).ok_or_else(malformed)?;
+        if end < start {
+            return Err(malformed());
+        }
+        if names_model(head.get(..head_end).unwrap_or_default()).ok_or_else(malformed)? {
             if found.is_some() {
                 return missing("`model` occurs twice in the form");
             }
-            found = Some(start..start + length);
+            found = Some(start..end);
         }
-        at = start + length + inner.len();
+        at = end + inner.len();
     }
     let Some(range) = found else {
         return missing("`model` is missing in the form");
@@ -79,19 +89,35 @@ pub fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), Faul
     }
 }
 
-/// Whether a part's head says `name="model"`, in whatever way a parser may read it.
-fn names_model(head: &[u8]) -> bool {
+/// Whether a part's head says `name="model"`, in whatever way a parser may read it: escaped, quoted or not,
+/// or extended (`name*`, RFC 5987, which RFC 7578 forbids). `None` if lines are folded or ended by half.
+fn names_model(head: &[u8]) -> Option<bool> {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    head.split("\r\n").any(|line| {
-        let Some(value) = line.strip_prefix("content-disposition:") else {
-            return false;
+    let mut is_named = false;
+    for line in head.split("\r\n") {
+        if line.starts_with([' ', '\t']) || line.contains(['\r', '\n', '\0']) {
+            return None;
+        }
+        let Some((field, value)) = line.split_once(':') else {
+            continue;
         };
-        value.split(';').any(|one| {
-            let named = one.trim().strip_prefix("name").map(str::trim_start);
-            let value = named.and_then(|rest| rest.strip_prefix('='));
-            value.is_some_and(|value| value.trim().trim_matches('"') == "model")
-        })
-    })
+        if field.trim_end() == "content-disposition" {
+            is_named |= value.split(';').any(|one| {
+                let (name, value) = one.split_once('=').unwrap_or_default();
+                matches!(name.trim(), "name" | "name*") && means_model(value)
+            });
+        }
+    }
+    Some(is_named)
+}
+
+/// Whether a name can be read as `model`.
+fn means_model(value: &str) -> bool {
+    // Behind the charset and language of an extended one.
+    let value = value.rsplit('\'').next().unwrap_or(value);
+    let plain: String = value.chars().filter(|one| !"\"\\".contains(*one)).collect();
+    let name = percent::unescaped(plain.trim()).unwrap_or(plain.trim().into());
+    name.trim().eq_ignore_ascii_case("model")
 }
 
 #[cfg(test)]
@@ -120,12 +146,39 @@ mod tests {
     fn what_two_parsers_could_read_differently_is_refused() {
         let code = |text: &str| model(text.as_bytes(), "b").unwrap_err().code;
         let one = ("name=\"model\"", "m");
+        assert!(model(form(&[one, ("name=\"50%\"", "x")]).as_bytes(), "b").is_ok());
         assert_eq!(
             code(&form(&[one, ("NAME = model", "n")])),
             "invalid_request"
         );
         assert_eq!(code(&form(&[("name=\"x\"", "m")])), "invalid_request");
         assert_eq!(code(&form(&[("name=\"model\"", "")])), "invalid_request");
+        for other in [
+            "name*=utf-8\'\'model",
+            "name=\"mod\\el\"",
+            "name=\"%6Dodel\"",
+            "x=1;name=Model",
+        ] {
+            assert_eq!(
+                code(&form(&[one, (other, "n")])),
+                "invalid_request",
+                "{other}"
+            );
+        }
+        for odd in [
+            "x=1;\r\n name=model",
+            "x=1;\nname=model",
+            "x=1\r\n\tname=model",
+        ] {
+            assert_eq!(code(&form(&[one, (odd, "n")])), "invalid_form", "{odd}");
+        }
+        let spaced =
+            form(&[one, one]).replace("Disposition: form-data; name", "Disposition : name");
+        assert_eq!(code(&spaced), "invalid_request");
+        let bare = format!("--b\r\nx: y\r\n\r\n{}", form(&[one]));
+        assert_eq!(code(&bare), "invalid_form");
+        let half = form(&[("name=\"file\"", "x\n--b\r\n"), one]);
+        assert_eq!(code(&half), "invalid_form");
         let whole = form(&[one]);
         for cut in 0..whole.len() - 4 {
             assert_eq!(code(&whole[..cut]), "invalid_form", "{cut}");
