@@ -41,6 +41,7 @@ pub mod snapshot;
 mod stale;
 mod trip;
 mod underway;
+mod uploading;
 mod watch;
 mod wording;
 
@@ -62,7 +63,7 @@ use crate::api::chat::ChatRequest;
 use crate::api::{self, NoOperation, Operation, anthropic};
 use crate::cache::flights::Lead;
 use crate::error::Fault;
-use crate::http::head::Method;
+use crate::http::head::{Method, RequestHead};
 use crate::http::percent;
 use crate::listener::{Client, Request, Serve};
 use crate::providers::Call;
@@ -97,6 +98,11 @@ impl Serve for Journey {
             mirror.send(&self.core, Rc::clone(&snapshot), passed);
         }
         trip.end(core, snapshot.config.log.requests);
+    }
+
+    fn wants_pieces(&self, head: &RequestHead<'_>) -> bool {
+        let operation = api::operation(head.method, head.target);
+        matches!(operation, Ok(Operation::Direct(_)))
     }
 
     async fn reject(&self, fault: &Fault, client: &mut Client) {

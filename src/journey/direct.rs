@@ -6,6 +6,7 @@ use super::inflow::StreamEnd;
 use super::passage::{Arrived, Passage};
 use super::snapshot::{RemoteSite, Snapshot};
 use super::trip::Trip;
+use super::uploading::{self, Sent};
 use super::{failure, relaying, reply};
 use crate::accounting::Bought;
 use crate::admission::Grant;
@@ -117,9 +118,13 @@ pub async fn serve(
     (trip.target, trip.model) = (Some(site.any_model), Some(site.any_model));
     trip.stage_done(core, Stage::Read);
     let lane = ids::random() as usize % site.api_keys.len().max(1);
-    let bytes = encoded(site, lane, request, direct, &trip.request_id)?;
+    let body = uploading::body(site, request, client).await?;
+    let bytes = encoded((site, lane), request, &body, direct, &trip.request_id)?;
     trip.stage_done(core, Stage::Route);
-    let reply = ask(core, site, bytes, request.head.method, client, trip).await?;
+    let reply = match body {
+        Sent::Pieces(_) => uploading::ask(core, site, bytes, client, trip).await?,
+        Sent::Whole(_) => ask(core, site, bytes, request.head.method, client, trip).await?,
+    };
     pass_on(core, site, reply, client, trip).await
 }
 
@@ -215,14 +220,14 @@ fn place(site: &RemoteSite, direct: Direct<'_>) -> (String, String) {
     ([&url.path, path].concat(), query)
 }
 
-/// The request, head and body, with the key of this lane.
+/// The request with the key of this lane: head and body, the head alone if the body comes in pieces.
 ///
 /// # Errors
 /// The provider's credentials are not there.
 pub fn encoded(
-    site: &RemoteSite,
-    lane: usize,
+    (site, lane): (&RemoteSite, usize),
     request: &Request<'_>,
+    body: &Sent<'_>,
     direct: Direct<'_>,
     request_id: &str,
 ) -> Result<Vec<u8>, Fault> {
@@ -233,7 +238,11 @@ pub fn encoded(
     let auth = site.auth(held.as_deref(), lane);
     let auth =
         auth.map_err(|why| failure::failed(site, &UpstreamFault::NoCredentials(why)).fault)?;
-    let mut out = buffer::take(request.body.len() + 2048);
+    let (whole, length) = match body {
+        Sent::Whole(bytes) => (&**bytes, bytes.len() as u64),
+        Sent::Pieces(length) => (&[][..], *length),
+    };
+    let mut out = buffer::take(whole.len() + 2048);
     let mark = if query.is_empty() { "" } else { "?" };
     for part in [method, " ", &path, mark, &query, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
@@ -248,7 +257,7 @@ pub fn encoded(
         path: &path,
         query: &query,
         headers: &signed,
-        body: request.body,
+        body: whole,
     };
     auth.write(&mut out, site.dialect.key_header(), &sent);
     for (name, value) in headers.iter() {
@@ -260,11 +269,11 @@ pub fn encoded(
     encode::header(&mut out, "accept-encoding", b"identity");
     let agent = concat!("ringside/", env!("CARGO_PKG_VERSION"));
     encode::header(&mut out, "user-agent", agent.as_bytes());
-    if !request.body.is_empty() || !matches!(method, "GET" | "DELETE") {
-        encode::content_length(&mut out, request.body.len() as u64);
+    if length > 0 || !matches!(method, "GET" | "DELETE") {
+        encode::content_length(&mut out, length);
     }
     encode::end_head(&mut out);
-    out.extend_from_slice(request.body);
+    out.extend_from_slice(whole);
     Ok(out)
 }
 
@@ -283,7 +292,7 @@ fn crosses(name: &str, headers: &Headers<'_>, kept: &[&str], kept_like: &[&str])
         && !hops.any(|hop| hop.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
-fn read_head(head: &ResponseHead<'_>) -> Passed {
+pub fn read_head(head: &ResponseHead<'_>) -> Passed {
     let mut lines = Vec::with_capacity(256);
     for (name, value) in head.headers.iter() {
         let is_id = ["x-request-id", "request-id"]

@@ -8,6 +8,7 @@ use super::passage::{Arrived, Passage};
 use super::select::Steer;
 use super::snapshot::{ModelRoute, RemoteSite, Site, Snapshot};
 use super::trip::Trip;
+use super::uploading::Sent;
 use super::{attempt::ANSWER_BYTES_MAX, failure, relaying};
 use crate::admission::{Grant, Seal};
 use crate::api::chat::ChatRequest;
@@ -234,7 +235,8 @@ pub async fn serve(
         rest: &rest,
         operation: "responses",
     };
-    let bytes = direct::encoded(site, lane, request, asked, &trip.request_id)?;
+    let body = Sent::Whole(request.body.into());
+    let bytes = direct::encoded((site, lane), request, &body, asked, &trip.request_id)?;
     trip.stage_done(core, Stage::Route);
     let reply = direct::ask(core, site, bytes, request.head.method, client, trip).await?;
     if reply.head.is_event_stream && reply.status < 300 {

@@ -1,6 +1,7 @@
 //! The client's side of a connection, as the journey sees it: where answers go, and whether it is still there.
 
 use super::drain::Place;
+use super::upload::Upload;
 use crate::runtime::io::{Interrupt, Interruption, IoFault};
 use crate::runtime::{Stream, clock};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Client {
     pub is_http10: bool,
     /// The request was HEAD: no bodies.
     pub is_head: bool,
+    /// The request's body, where it comes in pieces.
+    pub upload: Option<Upload>,
     /// Who else waits for the answer: while somebody does, this client's hang-up interrupts nothing.
     pub company: Option<Arc<dyn Company>>,
 }
@@ -45,7 +48,8 @@ impl Client {
     /// Whether answers must say `connection: close`.
     #[must_use]
     pub fn says_close(&self) -> bool {
-        !self.keep_alive || self.place.has_begun()
+        let leaves_body = self.upload.as_ref().is_some_and(|one| !one.is_done());
+        !self.keep_alive || leaves_body || self.place.has_begun()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::drain::Place;
+use super::upload::{PIECES_FROM_BYTES, Upload};
 use crate::admission::Peer;
 use crate::error::Fault;
 use crate::http::encode;
@@ -34,15 +35,15 @@ pub struct ConnectionLimits {
     pub write_timeout: Duration,
 }
 
-/// A whole request.
+/// A request.
 pub struct Request<'r> {
     /// Its head.
     pub head: &'r RequestHead<'r>,
-    /// Its body, decoded.
+    /// Its body, decoded; empty while it comes in pieces ([`Client::upload`]).
     pub body: &'r [u8],
     /// Where it comes from.
     pub peer: Peer,
-    /// When it was complete.
+    /// When it was complete, or what is to be there at once of it.
     pub received_at: Instant,
 }
 
@@ -50,6 +51,11 @@ pub struct Request<'r> {
 pub trait Serve {
     /// Answers a request on `client`, whatever happens.
     fn serve(&self, request: &Request<'_>, client: &mut Client) -> impl Future<Output = ()>;
+
+    /// Whether the body of such a request is wanted in pieces, as it comes.
+    fn wants_pieces(&self, _head: &RequestHead<'_>) -> bool {
+        false
+    }
 
     /// Answers what is no proper request; the connection closes after it.
     fn reject(&self, fault: &Fault, client: &mut Client) -> impl Future<Output = ()>;
@@ -76,6 +82,7 @@ pub async fn run(
         keep_alive: true,
         is_http10: false,
         is_head: false,
+        upload: None,
         company: None,
     };
     let mut input = Vec::new();
@@ -157,6 +164,14 @@ async fn serve_head(
         None => {
             input.extend_from_slice(rest);
             let waits = expects_continue(&head);
+            if let Some(bytes) = in_pieces(length, limits)
+                && service.wants_pieces(&head)
+            {
+                let due = clock::recent() + limits.body_timeout;
+                client.upload = Some(Upload::new(bytes, std::mem::take(input), waits, due));
+                serve_pieces(client, input, &head, peer, service).await;
+                return Ok(());
+            }
             read_body(client, input, body, length, waits, limits).await?;
             if input.is_empty() {
                 buffer::give(std::mem::take(input));
@@ -172,6 +187,42 @@ async fn serve_head(
     };
     service.serve(&request, client).await;
     Ok(())
+}
+
+/// The length of a body that may come in pieces. One of unknown length is read whole: many servers want to be
+/// told the length.
+fn in_pieces(length: BodyLength, limits: &ConnectionLimits) -> Option<u64> {
+    match length {
+        BodyLength::Exact(bytes) => {
+            let fits = usize::try_from(bytes).is_ok_and(|bytes| bytes <= limits.body_bytes_max);
+            (fits && bytes >= PIECES_FROM_BYTES).then_some(bytes)
+        }
+        _ => None,
+    }
+}
+
+/// Serves a request whose body is still on its way.
+async fn serve_pieces(
+    client: &mut Client,
+    input: &mut Vec<u8>,
+    head: &RequestHead<'_>,
+    peer: Peer,
+    service: &impl Serve,
+) {
+    let request = Request {
+        head,
+        body: &[],
+        peer,
+        received_at: clock::recent(),
+    };
+    service.serve(&request, client).await;
+    match client.upload.take() {
+        Some(upload) if upload.is_done() => *input = upload.into_rest(),
+        _ => {
+            client.keep_alive = false;
+            linger(client).await;
+        }
+    }
 }
 
 /// Body and what follows it, if all of the body is in `rest` as it is.

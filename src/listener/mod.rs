@@ -4,6 +4,7 @@ pub mod acceptor;
 pub mod client;
 pub mod connection;
 pub mod drain;
+pub mod upload;
 
 pub use acceptor::{Accepted, Acceptor, CoreLoad};
 pub use client::{Client, Company};

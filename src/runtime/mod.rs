@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod heap;
 pub mod io;
 pub mod mailbox;
+pub mod source;
 pub mod spawn;
 pub mod stream;
 pub mod tls;

@@ -188,11 +188,11 @@ pub async fn exchange<H>(
         };
         return (Err(fault), request, used);
     }
-    let reply = receive_head(stream, by, used.reused, client, read_head).await;
+    let reply = receive_head(stream, Vec::new(), by, used.reused, client, read_head).await;
     (reply, request, used)
 }
 
-async fn dial(
+pub(super) async fn dial(
     endpoint: &Endpoint,
     until: Instant,
     client: &mut impl Interrupt,
@@ -236,26 +236,30 @@ async fn unless_interrupted<F: Future>(
     .await
 }
 
-async fn receive_head<H>(
+/// Waits for the head of the answer, of which `received` came already.
+pub(super) async fn receive_head<H>(
     mut stream: Stream,
+    mut received: Vec<u8>,
     by: Instant,
     reused: bool,
     client: &mut impl Interrupt,
     read_head: impl Fn(&ResponseHead<'_>) -> H,
 ) -> Result<Reply<H>, UpstreamFault> {
     let limits = HeadLimits::default();
-    let mut received = Vec::new();
     let mut scanned = 0;
     let mut first_byte_at = None;
+    let mut is_there = !received.is_empty();
     loop {
-        let count = fill_or_interrupted(&mut stream, &mut received, by, client)
-            .await
-            .map_err(|stop| match stop {
-                Stop::Interrupted(why) => UpstreamFault::Interrupted(why),
-                Stop::Io(IoFault::Deadline) if first_byte_at.is_none() => UpstreamFault::FirstByte,
-                Stop::Io(_) if first_byte_at.is_none() => UpstreamFault::Died { reused },
-                Stop::Io(fault) => UpstreamFault::Malformed(format!("head cut off: {fault}")),
-            })?;
+        let count = match std::mem::take(&mut is_there) {
+            true => Ok(received.len()),
+            false => fill_or_interrupted(&mut stream, &mut received, by, client).await,
+        };
+        let count = count.map_err(|stop| match stop {
+            Stop::Interrupted(why) => UpstreamFault::Interrupted(why),
+            Stop::Io(IoFault::Deadline) if first_byte_at.is_none() => UpstreamFault::FirstByte,
+            Stop::Io(_) if first_byte_at.is_none() => UpstreamFault::Died { reused },
+            Stop::Io(fault) => UpstreamFault::Malformed(format!("head cut off: {fault}")),
+        })?;
         if count == 0 {
             return Err(match first_byte_at {
                 None => UpstreamFault::Died { reused },
@@ -296,6 +300,22 @@ async fn receive_head<H>(
         }
         scanned = received.len().saturating_sub(3);
     }
+}
+
+/// Whether what came of an answer while its request was still being sent refuses the request. Interim answers are
+/// taken out of it.
+pub(super) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamFault> {
+    let limits = HeadLimits::default();
+    while head_end(received, 0).is_some() {
+        let Some(framing) = framing(received, &limits, &|_: &ResponseHead<'_>| ())? else {
+            break;
+        };
+        if !framing.is_interim {
+            return Ok(framing.status >= 400);
+        }
+        received.drain(..framing.consumed);
+    }
+    Ok(false)
 }
 
 /// What a head says about its message.
@@ -364,6 +384,12 @@ async fn fill_or_interrupted(
 }
 
 impl<H> Reply<H> {
+    /// An answer whose connection must not be used again.
+    pub(super) fn last(mut self) -> Self {
+        self.keep_alive = false;
+        self
+    }
+
     /// Appends what comes next of the decoded body to `into`: at least one byte, or the end.
     ///
     /// # Errors

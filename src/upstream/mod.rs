@@ -6,8 +6,10 @@ pub mod credentials;
 pub mod endpoint;
 pub mod exchange;
 pub mod pool;
+pub mod upload;
 
 pub use credentials::Credentials;
 pub use endpoint::Endpoint;
 pub use exchange::{Reply, UpstreamFault, exchange};
 pub use pool::Pool;
+pub use upload::{UploadFault, upload};

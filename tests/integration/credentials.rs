@@ -348,6 +348,11 @@ fn what_is_passed_on_is_signed_as_it_is_sent() {
         let seen = sent("PATCH /providers/up/things?b=2&a=1", "", "x");
         assert!(seen.line.starts_with("PATCH /v1/things?"));
         assert_signed_by(&seen, &keys, &["host"]);
+        // What would else be passed on as it comes is covered by the signature.
+        let large = "x".repeat(1 << 20);
+        let seen = sent("POST /v1/files", form, &large);
+        assert_eq!(seen.message.text(), large);
+        assert_signed(&seen, &keys);
     });
 }
 

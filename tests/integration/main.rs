@@ -39,3 +39,4 @@ mod streams;
 mod transports;
 mod tune;
 mod undo;
+mod uploads;

@@ -28,23 +28,42 @@ fn tls_gateway(driver: &str, upstream: &Upstream) -> Gateway {
         .start_in(folder)
 }
 
+/// A gateway whose provider is `inner`, behind TLS.
+fn before_tls(driver: &str, inner: &Gateway) -> Gateway {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        inner.folder.path().join("cert.pem"),
+        folder.path().join("ca.pem"),
+    )
+    .unwrap();
+    let config = format!(
+        "[[providers]]\nname = \"inner\"\nbase_url = \"https://{}/v1\"\nca = \"file:ca.pem\"\n{}",
+        inner.address,
+        model("m", &["inner"]).replace("m-at-inner", "m")
+    );
+    Setup::new(driver, config).start_in(folder)
+}
+
+#[test]
+fn an_upload_crosses_tls_on_both_sides_while_it_arrives() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::start(|_, stream| write_json(stream, 200, &serde_json::json!({})));
+        let inner = tls_gateway(driver, &upstream);
+        let outer = before_tls(driver, &inner);
+        let body: Vec<u8> = (0..12_u32 << 20).map(|at| (at / 7) as u8).collect();
+        let mut client = outer.connect();
+        client.send(&request("/v1/files", &[], &body));
+        assert_eq!(client.reply().status, 200);
+        assert!(upstream.last().message.body == body, "the bytes differ");
+    });
+}
+
 #[test]
 fn tls_to_the_client_and_to_the_provider() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let inner = tls_gateway(driver, &upstream);
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(
-            inner.folder.path().join("cert.pem"),
-            folder.path().join("ca.pem"),
-        )
-        .unwrap();
-        let config = format!(
-            "[[providers]]\nname = \"inner\"\nbase_url = \"https://{}/v1\"\nca = \"file:ca.pem\"\n{}",
-            inner.address,
-            model("m", &["inner"]).replace("m-at-inner", "m")
-        );
-        let outer = Setup::new(driver, config).start_in(folder);
+        let outer = before_tls(driver, &inner);
         for at in 0..20 {
             let streams = at % 2 == 0;
             let question = format!("{at} {}", "long ".repeat(at * 700));

@@ -1,0 +1,175 @@
+//! One request to a provider whose body is passed on while it arrives: never held whole, never sent twice.
+
+use super::endpoint::Endpoint;
+use super::exchange::{self, Reply, UpstreamFault, Used};
+use crate::http::head::ResponseHead;
+use crate::runtime::io::{Interruption, IoFault, UNREAD_BYTES_MAX, before};
+use crate::runtime::source::{Next, Source};
+use crate::runtime::{Stream, buffer, clock};
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadFault {
+    /// The provider's side.
+    Upstream(UpstreamFault),
+    /// The body did not come in time.
+    Late,
+}
+
+impl From<UpstreamFault> for UploadFault {
+    fn from(fault: UpstreamFault) -> Self {
+        Self::Upstream(fault)
+    }
+}
+
+/// Sends `head` over a fresh connection, then the body from `source` as it comes, and waits for the head of the
+/// answer. A provider that refuses before it has all of the body is listened to at once. Any other early answer
+/// is read once the body is sent.
+///
+/// # Errors
+/// [`UploadFault`]; nothing was sent if no connection was made. A connection whose request was not sent to its end
+/// is closed.
+pub async fn upload<H>(
+    endpoint: &Endpoint,
+    head: Vec<u8>,
+    source: &mut impl Source,
+    read_head: impl Fn(&ResponseHead<'_>) -> H,
+) -> (Result<Reply<H>, UploadFault>, Used) {
+    let mut used = Used::default();
+    let began_at = clock::recent();
+    let until = began_at + endpoint.limits.connect + endpoint.limits.tls;
+    let stream = match Box::pin(exchange::dial(endpoint, until, source)).await {
+        Ok(stream) => stream,
+        Err(fault) => return (Err(fault.into()), used),
+    };
+    used.connect = Some(clock::now().saturating_duration_since(began_at));
+    let mut sending = Sending {
+        stream,
+        received: Vec::new(),
+        is_whole: false,
+    };
+    let sent = sending.send(endpoint, head, source).await;
+    // What came before a connection broke is the answer, if it is one.
+    if let Err(fault) = sent
+        && (sending.received.is_empty() || !is_of_the_provider(&fault))
+    {
+        return (Err(fault), used);
+    }
+    let by = clock::now() + endpoint.limits.first_byte;
+    let Sending {
+        stream,
+        received,
+        is_whole,
+    } = sending;
+    let reply = exchange::receive_head(stream, received, by, false, source, read_head).await;
+    let reply = reply.map(|reply| if is_whole { reply } else { reply.last() });
+    (reply.map_err(UploadFault::from), used)
+}
+
+fn is_of_the_provider(fault: &UploadFault) -> bool {
+    use UpstreamFault::Interrupted;
+    !matches!(
+        fault,
+        UploadFault::Late | UploadFault::Upstream(Interrupted(_))
+    )
+}
+
+/// A request that is being sent.
+struct Sending {
+    stream: Stream,
+    /// What came of the answer meanwhile.
+    received: Vec<u8>,
+    /// All of the body was sent.
+    is_whole: bool,
+}
+
+/// What happened first.
+enum Turn {
+    Body(Result<Next, IoFault>),
+    Answer(Result<usize, IoFault>),
+    Interrupted(Interruption),
+}
+
+impl Sending {
+    /// Sends all of it, unless the provider refuses first.
+    async fn send(
+        &mut self,
+        endpoint: &Endpoint,
+        head: Vec<u8>,
+        source: &mut impl Source,
+    ) -> Result<(), UploadFault> {
+        const GONE: UpstreamFault = UpstreamFault::Interrupted(Interruption::ClientGone);
+        const DIED: UpstreamFault = UpstreamFault::Died { reused: false };
+        let mut piece = head;
+        self.write(endpoint, &mut piece, source).await?;
+        source.begin().await.map_err(|_| GONE)?;
+        loop {
+            match self.turn(&mut piece, source).await {
+                None => return Err(UploadFault::Late),
+                Some(Turn::Interrupted(why)) => return Err(UpstreamFault::Interrupted(why).into()),
+                Some(Turn::Answer(Ok(count))) if count > 0 => {
+                    if exchange::refuses(&mut self.received)? {
+                        buffer::give(piece);
+                        return Ok(());
+                    }
+                }
+                Some(Turn::Answer(_)) => return Err(DIED.into()),
+                Some(Turn::Body(next)) => {
+                    let next = next.map_err(|_| GONE)?;
+                    self.write(endpoint, &mut piece, source).await?;
+                    if next == Next::Last {
+                        self.is_whole = true;
+                        buffer::give(piece);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the next piece, or for the provider to say something; `None` when the piece is late.
+    async fn turn(&mut self, piece: &mut Vec<u8>, source: &mut impl Source) -> Option<Turn> {
+        let due = source.due();
+        let turn = poll_fn(|cx| {
+            // Before the piece: there is no use in sending on to who has refused.
+            if self.received.len() < UNREAD_BYTES_MAX
+                && let Poll::Ready(filled) = self.stream.poll_fill(&mut self.received, cx)
+            {
+                return Poll::Ready(Turn::Answer(filled));
+            }
+            if let Poll::Ready(next) = source.poll_next(piece, cx) {
+                return Poll::Ready(Turn::Body(next));
+            }
+            source.poll_interrupt(cx).map(Turn::Interrupted)
+        });
+        before(due, turn).await
+    }
+
+    /// Sends a piece and empties it. As long as the provider does not take it, nothing more is read.
+    async fn write(
+        &mut self,
+        endpoint: &Endpoint,
+        piece: &mut Vec<u8>,
+        source: &mut impl Source,
+    ) -> Result<(), UploadFault> {
+        let began_at = clock::recent();
+        let by = began_at + endpoint.limits.first_byte;
+        let bytes = std::mem::take(piece);
+        let (sent, bytes) = self.stream.write_all_unless(bytes, by, source).await;
+        source.excuse(clock::now().saturating_duration_since(began_at));
+        *piece = bytes;
+        piece.clear();
+        let Err(fault) = sent else {
+            return Ok(());
+        };
+        // It may have said why before it closed.
+        let _ = poll_fn(|cx| Poll::Ready(self.stream.poll_fill(&mut self.received, cx))).await;
+        Err(UploadFault::Upstream(match fault {
+            IoFault::Deadline => UpstreamFault::FirstByte,
+            IoFault::Interrupted(why) => UpstreamFault::Interrupted(why),
+            _ => UpstreamFault::Died { reused: false },
+        }))
+    }
+}
