@@ -184,7 +184,7 @@ async fn chat(
 ) -> Result<(), Fault> {
     // Read and admit.
     let (headers, face) = (&request.head.headers, trip.face);
-    let mut cache = CacheTrip::new(core, snapshot, headers, face)?;
+    let mut cache = CacheTrip::new(core, snapshot, request.head, face)?;
     let source = Source {
         snapshot,
         grant,

@@ -21,7 +21,7 @@ use crate::config::cache::{Cache as CacheConfig, Semantic as SemanticConfig, Sem
 use crate::embedding::Vector;
 use crate::error::Fault;
 use crate::http::encode;
-use crate::http::head::Headers;
+use crate::http::head::{Headers, RequestHead};
 use crate::runtime::clock;
 use crate::runtime::io::before;
 use crate::telemetry::Name;
@@ -31,6 +31,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// How long past its deadline a look-up's refusal is waited for: the workshop notices the deadline itself.
 const DEADLINE_SLACK: Duration = Duration::from_millis(2);
@@ -52,6 +53,8 @@ pub struct CacheTrip {
     config: Held,
     controls: Controls,
     coalesces: bool,
+    /// Stands for what the query says of the answer's form.
+    form: u64,
     /// Headers of the caller's dialect that steer the answer; none are known in OpenAI's.
     steering: Vec<u8>,
     key: Option<Key>,
@@ -85,22 +88,22 @@ impl CacheTrip {
     pub fn new(
         core: &Rc<Core>,
         snapshot: &InForce,
-        headers: &Headers<'_>,
+        head: &RequestHead<'_>,
         face: &'static dyn Face,
     ) -> Result<Self, Fault> {
+        let headers = &head.headers;
         let controls = read_controls(
             headers.get_str("cache-control"),
             headers.get_str("x-ringside-cache-ttl"),
             headers.get_str("x-ringside-similarity-min"),
         )?;
-        // Who follows a stream reads OpenAI's dialect.
-        let coalesces =
-            read_coalesce(headers.get_str("x-ringside-coalesce"))? && face == face::DEFAULT;
+        let coalesces = read_coalesce(headers.get_str("x-ringside-coalesce"))?;
         Ok(Self {
             core: Rc::clone(core),
             config: Held(Rc::clone(snapshot)),
             controls,
             coalesces,
+            form: form_of(head.target),
             steering: steering(headers, face),
             key: None,
             shared_key: None,
@@ -153,7 +156,7 @@ impl CacheTrip {
         let call = Call {
             exact: key.exact,
             streams,
-            models,
+            models: models ^ self.form,
         };
         Some((call, key))
     }
@@ -349,7 +352,7 @@ impl CacheTrip {
     /// What collects the answer of a stream from neutral events; `None` when it is not to be stored.
     #[must_use]
     pub fn collector(&self) -> Option<Collector> {
-        let stores = self.key.is_some() && !self.controls.no_store;
+        let stores = self.key().is_some() && !self.controls.no_store;
         stores.then(|| Collector::new(self.config.entry_bytes_max))
     }
 
@@ -436,6 +439,14 @@ impl CacheTrip {
 /// How near the question of a hit by meaning is.
 fn likeness(similarity: f32, confidence: f32) -> String {
     format!("similarity={similarity:.4} confidence={confidence:.4}")
+}
+
+/// What stands for the query, all but the caller's key; 0 where there is none.
+fn form_of(target: &str) -> u64 {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let said = pairs.filter(|pair| !pair.starts_with("key="));
+    said.fold(0, |hash, pair| xxh3_64_with_seed(pair.as_bytes(), hash))
 }
 
 /// The headers that cross to a provider of the caller's dialect, for the scope: length last, so that

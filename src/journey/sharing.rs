@@ -13,6 +13,7 @@ use super::stale;
 use super::trip::Trip;
 use crate::accounting::Bought;
 use crate::api::chat::ChatRequest;
+use crate::api::face;
 use crate::api::usage::Usage;
 use crate::cache::flight::{End, Flight, Head, Heard, Outset, Seat, Whole};
 use crate::cache::flights::{Boarding, Lead};
@@ -212,7 +213,11 @@ async fn follow_stream(
     trip.target = Some(head.target);
     let out = relaying::begin_stream((head.status, &head.passed), client, trip);
     let sent = client.write(out).await;
-    let (end, usage) = listen(core, seat, Relay::plain(wants_usage), sent, client).await;
+    let relay = match trip.face == face::DEFAULT {
+        true => Relay::plain(wants_usage),
+        false => Relay::of(trip.face, None),
+    };
+    let (end, usage) = listen(core, seat, relay, sent, client).await;
     if matches!(end, StreamEnd::Complete) {
         trip.buy(core, Bought::Saved(usage));
     }

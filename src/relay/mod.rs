@@ -46,7 +46,7 @@ impl Relay {
     pub fn of(face: &dyn Face, collector: Option<Collector>) -> Self {
         let own = speaker(face.name()).filter(|_| face.name() != openai::NAME);
         match own {
-            Some(own) => Self::Neutral(NeutralRelay::new(own.decoder(), None, collector)),
+            Some(own) => Self::Neutral(NeutralRelay::of(own, collector)),
             None => Self::plain(true),
         }
     }
@@ -82,7 +82,7 @@ impl Relay {
     pub fn twin(&self) -> Option<Self> {
         match self {
             Self::Chat(relay) => Some(Self::Chat(relay.twin())),
-            Self::Neutral(_) => None,
+            Self::Neutral(relay) => relay.twin().map(Self::Neutral),
         }
     }
 
@@ -96,7 +96,7 @@ impl Relay {
     }
 
     /// Takes in what arrived (emptied) and appends what the client is to get; `watch` is shown each
-    /// event of OpenAI's dialect, as [`StreamRelay::feed`] does.
+    /// event, as [`StreamRelay::feed`] does.
     ///
     /// # Errors
     /// One event exceeds the limit.
@@ -105,11 +105,14 @@ impl Relay {
         arrived: &mut Vec<u8>,
         out: &mut Vec<u8>,
         scratch: &RefCell<Scratch>,
-        watch: impl FnMut(&[u8], Option<Range<usize>>),
+        mut watch: impl FnMut(&[u8], Option<Range<usize>>),
     ) -> Result<(), EventTooLarge> {
         match self {
             Self::Chat(relay) => relay.feed(arrived, out, watch),
-            Self::Neutral(relay) => relay.feed(arrived, out, &mut scratch.borrow_mut()),
+            Self::Neutral(relay) => {
+                let scratch = &mut scratch.borrow_mut();
+                relay.feed_shown(arrived, out, scratch, |event| watch(event, None))
+            }
         }
     }
 
@@ -118,11 +121,13 @@ impl Relay {
         &mut self,
         out: &mut Vec<u8>,
         scratch: &RefCell<Scratch>,
-        watch: impl FnMut(&[u8], Option<Range<usize>>),
+        mut watch: impl FnMut(&[u8], Option<Range<usize>>),
     ) {
         match self {
             Self::Chat(relay) => relay.end(out, watch),
-            Self::Neutral(relay) => relay.end(out, &mut scratch.borrow_mut()),
+            Self::Neutral(relay) => {
+                relay.end_shown(out, &mut scratch.borrow_mut(), |event| watch(event, None));
+            }
         }
     }
 

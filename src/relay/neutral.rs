@@ -9,7 +9,7 @@ use crate::api::json::Scratch;
 use crate::api::neutral::{Delta, Event, Failure, Start, Stop, Usage};
 use crate::api::shape::BYTES_PER_TOKEN;
 use crate::cache::Collector;
-use crate::providers::Decoder;
+use crate::providers::{Decoder, Provider};
 
 /// State of one stream.
 pub struct NeutralRelay {
@@ -24,6 +24,10 @@ pub struct NeutralRelay {
     seen: Seen,
     /// What the client gets is an array of events.
     pub(super) array: Option<JsonArray>,
+    /// Whose stream it is, where others may relay the same.
+    speaker: Option<&'static dyn Provider>,
+    /// It began in the middle: it knows neither usage nor whether the stream is complete.
+    is_late: bool,
 }
 
 /// What was seen.
@@ -88,7 +92,41 @@ impl NeutralRelay {
             pending: Vec::new(),
             seen: Seen::default(),
             array: None,
+            speaker: None,
+            is_late: false,
         }
+    }
+
+    /// A relay that passes on what came, a stream of `speaker`.
+    #[must_use]
+    pub fn of(speaker: &'static dyn Provider, collector: Option<Collector>) -> Self {
+        Self {
+            speaker: Some(speaker),
+            ..Self::new(speaker.decoder(), None, collector)
+        }
+    }
+
+    /// Another relay for the same stream, from the next frame on; for who is told by others when it is
+    /// complete, and what it cost. `None` if the stream is written anew.
+    #[must_use]
+    pub fn twin(&self) -> Option<Self> {
+        let speaker = self.speaker?;
+        let Seen {
+            finished,
+            done,
+            failed,
+            ..
+        } = self.seen;
+        Some(Self {
+            is_late: true,
+            seen: Seen {
+                finished,
+                done,
+                failed,
+                ..Seen::default()
+            },
+            ..Self::of(speaker, None)
+        })
     }
 
     /// The same, saying `model` where the provider does not say who answers.
@@ -107,6 +145,20 @@ impl NeutralRelay {
         out: &mut Vec<u8>,
         scratch: &mut Scratch,
     ) -> Result<(), EventTooLarge> {
+        self.feed_shown(arrived, out, scratch, |_| {})
+    }
+
+    /// The same; `watch` is shown each frame as it came.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn feed_shown(
+        &mut self,
+        arrived: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+        mut watch: impl FnMut(&[u8]),
+    ) -> Result<(), EventTooLarge> {
         let written_from = out.len();
         self.pending.append(arrived);
         let pending = std::mem::take(&mut self.pending);
@@ -115,7 +167,9 @@ impl NeutralRelay {
             let rest = pending.get(from..).unwrap_or_default();
             match self.decoder.next_frame(rest) {
                 Ok(Some(length)) => {
-                    self.frame(rest.get(..length).unwrap_or_default(), out, scratch);
+                    let frame = rest.get(..length).unwrap_or_default();
+                    watch(frame);
+                    self.frame(frame, out, scratch);
                     from += length;
                 }
                 Ok(None) => break Ok(()),
@@ -130,10 +184,21 @@ impl NeutralRelay {
 
     /// The provider's body ended: a last event without its blank line still counts.
     pub fn end(&mut self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+        self.end_shown(out, scratch, |_| {});
+    }
+
+    /// The same; `watch` is shown that event.
+    pub fn end_shown(
+        &mut self,
+        out: &mut Vec<u8>,
+        scratch: &mut Scratch,
+        mut watch: impl FnMut(&[u8]),
+    ) {
         let written_from = out.len();
         if !self.pending.trim_ascii().is_empty() {
             let mut last = std::mem::take(&mut self.pending);
             last.extend_from_slice(b"\n\n");
+            watch(&last);
             self.frame(&last, out, scratch);
         }
         self.read(out, |decoder, sink| decoder.end(sink));
@@ -202,7 +267,7 @@ impl NeutralRelay {
     /// Whether the stream came to its end, without an error.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        (self.seen.done || self.seen.finished) && !self.seen.failed
+        (self.seen.done || self.seen.finished || self.is_late) && !self.seen.failed
     }
 
     /// Whether the provider said itself that it failed.
@@ -221,7 +286,8 @@ impl NeutralRelay {
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         // What is said before the end is not yet what it cost.
-        self.seen.usage.filter(|_| self.seen.finished)
+        let usage = self.seen.usage.filter(|_| self.seen.finished);
+        usage.filter(|_| !self.is_late)
     }
 
     /// Tokens that the stream may have had until now, for when nobody reports them.

@@ -9,6 +9,7 @@ mod bad_input;
 mod cache;
 mod cancel_safety;
 mod coalescing;
+mod coalescing_dialects;
 mod conditional;
 mod control_plane;
 mod credentials;
