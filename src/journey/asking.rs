@@ -5,7 +5,6 @@ use super::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswe
 use super::core::Core;
 use super::failure::{self, Broken, Failed};
 use super::kept;
-use super::quirks;
 use super::reply_head::{ReplyHead, reply_head};
 use super::snapshot::{RemoteSite, TargetRoute};
 use super::underway::Underway;
@@ -16,7 +15,7 @@ use crate::api::face::About;
 use crate::api::refusal::refusal;
 use crate::api::usage;
 use crate::error::{Fault, Retry};
-use crate::providers::{Body, Call, Outgoing, Provider, Verdict};
+use crate::providers::{Call, Outgoing, Provider, Verdict};
 use crate::relay::probe::{Probe, begins_with_an_error};
 use crate::relay::{NeutralRelay, Sealing, translate};
 use crate::routing::health::Outcome;
@@ -86,22 +85,8 @@ impl Asking<'_> {
         let auth = auth.map_err(|why| self.without_credentials(why))?;
         let is_native = self.is_native();
         let worded = self.worded(spent)?;
-        let body = match &worded {
-            Worded::AsItIs => Body::Spliced {
-                bytes: plan.body,
-                model_range: plan.model_range,
-                usage_edit: plan
-                    .usage_edit
-                    .filter(|_| quirks::takes(site.kind, "stream_options")),
-            },
-            Worded::Fitted(fitted) => Body::Spliced {
-                bytes: &fitted.bytes,
-                model_range: &fitted.read.model_range,
-                usage_edit: (fitted.read.usage_edit.as_ref())
-                    .filter(|_| quirks::takes(site.kind, "stream_options")),
-            },
-            Worded::Written(bytes) => Body::Written(bytes),
-        };
+        let own = (plan.body, plan.model_range, plan.usage_edit);
+        let body = worded.body(site, own);
         let passed_headers = plan.passed_headers.lines(is_native);
         let length = plan.body.len().max(worded.own_bytes());
         let mut request = buffer::take(length + passed_headers.len() + 1024);

@@ -164,6 +164,7 @@ impl Mirror {
                 model_range: chat.model_range.clone(),
                 usage_edit: chat.usage_edit.clone(),
                 streams: chat.stream,
+                face: asked.face,
             },
             tokens,
             place,
@@ -193,11 +194,11 @@ impl Mirror {
             return tally.count(Outcome::NotComparable);
         }
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
-        let task = async move { self.go(&core, &snapshot, passed.lines(true)).await };
+        let task = async move { self.go(&core, &snapshot, &passed).await };
         spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
     }
 
-    async fn go(mut self: Box<Self>, core: &Core, snapshot: &InForce, passed_headers: &[u8]) {
+    async fn go(mut self: Box<Self>, core: &Core, snapshot: &InForce, passed: &PassedHeaders) {
         let tally = Arc::clone(&self.place.0);
         let model = snapshot.models.get(&*self.model.text());
         let (Some(route), Some((served, took))) = (
@@ -208,9 +209,7 @@ impl Mirror {
         };
         let began_at = clock::now();
         let target = route.target.label;
-        let asking = self
-            .again
-            .ask(core, &route.target, &route.member, passed_headers);
+        let asking = self.again.ask(core, &route.target, &route.member, passed);
         let Some(answer) = asking.await else {
             return tally.count(Outcome::Failed);
         };

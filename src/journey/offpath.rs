@@ -3,19 +3,22 @@
 
 use super::core::Core;
 use super::failure;
-use super::quirks;
+use super::passing::PassedHeaders;
+use super::reply_head::reply_head;
 use super::snapshot::{RemoteSite, Site, TargetRoute};
 use super::underway::{self, Turn, Underway};
-use super::wording;
-use crate::api::face::{self, Face};
+use super::wording::{self, Wish};
+use crate::api::face::Face;
+use crate::api::json::Scratch;
 use crate::api::neutral::Losses;
 use crate::api::splice::Edit;
 use crate::api::usage;
-use crate::cache::Answer;
 use crate::cache::answer::StreamReader;
+use crate::cache::{Answer, Collector};
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
-use crate::providers::{Body, Call, Outgoing, PROVIDERS};
+use crate::providers::{Call, Outgoing, PROVIDERS, Provider};
+use crate::relay::{NeutralRelay, translate};
 use crate::routing::fleet::Member;
 use crate::routing::health::Outcome;
 use crate::runtime::io::{Interrupt, Interruption};
@@ -42,6 +45,8 @@ pub struct Again {
     pub usage_edit: Option<Edit>,
     /// A stream is asked for.
     pub streams: bool,
+    /// The dialect that it is in.
+    pub face: &'static dyn Face,
 }
 
 /// Whether answers of a site to a caller of this dialect can be compared.
@@ -69,7 +74,7 @@ impl Again {
         core: &Core,
         target: &TargetRoute,
         member: &Member,
-        passed_headers: &[u8],
+        passed: &PassedHeaders,
     ) -> Option<Answer> {
         let Site::Remote(site) = &target.site else {
             return None;
@@ -79,7 +84,7 @@ impl Again {
             return None;
         }
         let mut underway = Underway::begin(core, target.label, member, None);
-        let request = self.request(core, target, site, (passed_headers, underway.lane()))?;
+        let request = self.request(core, target, site, (passed, underway.lane()))?;
         let answered = exchanged(core, site, request).await;
         let outcome = answered
             .as_ref()
@@ -97,7 +102,7 @@ impl Again {
             (target.label, name),
         );
         let (status, is_stream, body) = answered?;
-        let answer = (status == 200).then(|| read(core, is_stream, &body))?;
+        let answer = (status == 200).then(|| read(core, site.dialect, is_stream, &body))?;
         answer.ok()
     }
 
@@ -106,21 +111,21 @@ impl Again {
         core: &Core,
         target: &TargetRoute,
         site: &RemoteSite,
-        (passed_headers, lane): (&[u8], usize),
+        (passed, lane): (&PassedHeaders, usize),
     ) -> Option<Vec<u8>> {
         let mut losses = Losses::new(site.drops_untranslatable);
-        let mut scratch = core.scratch.borrow_mut();
         // As the request that was answered would have been asked.
-        let fitted = wording::fitted(site, face::DEFAULT, &self.body, &mut losses, &mut scratch);
-        let fitted = fitted.ok()?;
-        let (bytes, model_range, usage_edit) = match &fitted {
-            Some(fitted) => (
-                &fitted.bytes,
-                &fitted.read.model_range,
-                &fitted.read.usage_edit,
-            ),
-            None => (&self.body, &self.model_range, &self.usage_edit),
+        let wish = Wish {
+            site,
+            dialect: site.dialect,
+            face: self.face,
+            body: &self.body,
+            streams: self.streams,
+            model: &target.model,
         };
+        let worded = wording::word(&wish, &mut losses, &mut core.scratch.borrow_mut()).ok()?;
+        let is_native = site.dialect.native() == self.face.name();
+        let passed_headers = passed.lines(is_native);
         let held = site.held();
         let auth = site.auth(held.as_deref(), lane).ok()?;
         let mut request = buffer::take(self.body.len() + passed_headers.len() + 1024);
@@ -128,12 +133,10 @@ impl Again {
             &Outgoing {
                 call: Call::Chat,
                 streams: self.streams,
-                body: Body::Spliced {
-                    bytes,
-                    model_range,
-                    usage_edit: (usage_edit.as_ref())
-                        .filter(|_| quirks::takes(site.kind, "stream_options")),
-                },
+                body: worded.body(
+                    site,
+                    (&self.body, &self.model_range, self.usage_edit.as_ref()),
+                ),
                 model: &target.model,
                 base_path: &site.endpoint.url.path,
                 api_version: site.api_version.as_deref(),
@@ -154,10 +157,7 @@ async fn exchanged(
     request: Vec<u8>,
 ) -> Option<(u16, bool, Vec<u8>)> {
     let (endpoint, watch) = (&site.endpoint, &mut Undisturbed);
-    let is_stream = |head: &ResponseHead<'_>| {
-        let kind = head.headers.get_str("content-type");
-        kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
-    };
+    let is_stream = |head: &ResponseHead<'_>| reply_head(head).is_event_stream;
     let until = clock::now() + endpoint.limits.first_byte;
     let (outcome, request, _) = exchange(
         endpoint, &core.pool, request, false, until, watch, is_stream,
@@ -178,18 +178,39 @@ async fn exchanged(
     Some((status, reply.finish(endpoint, &core.pool), body))
 }
 
-fn read(core: &Core, is_stream: bool, body: &[u8]) -> Result<Answer, &'static str> {
+/// The answer that `provider` gave.
+fn read(
+    core: &Core,
+    provider: &dyn Provider,
+    is_stream: bool,
+    body: &[u8],
+) -> Result<Answer, &'static str> {
     let mut scratch = core.scratch.borrow_mut();
-    if !is_stream {
-        return Answer::from_whole(body, usage::in_answer(body), &mut scratch);
+    match (provider.native() == READ, is_stream) {
+        (true, false) => Answer::from_whole(body, usage::in_answer(body), &mut scratch),
+        (false, false) => translate::read(provider, 200, body, &mut scratch).stored,
+        (true, true) => read_events(body, &mut scratch),
+        (false, true) => {
+            let collector = Collector::new(BODY_BYTES_MAX);
+            let mut relay = NeutralRelay::new(provider.decoder(), None, Some(collector));
+            let mut passed = Vec::with_capacity(body.len());
+            let fed = relay.feed(&mut body.to_vec(), &mut passed, &mut scratch);
+            relay.end(&mut passed, &mut scratch);
+            fed.map_err(|_| "too-large")?;
+            relay.take_collector().ok_or("not-an-answer")?.finish()
+        }
     }
+}
+
+/// A stream in OpenAI's dialect.
+fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<Answer, &'static str> {
     let (mut splitter, mut reader) = (SseSplitter::new(), StreamReader::new(BODY_BYTES_MAX));
     let mut rest = body;
     while let Ok(Some(end)) = splitter.next_event(rest) {
         let Some((event, after)) = rest.split_at_checked(end) else {
             break;
         };
-        reader.event(event, &mut scratch);
+        reader.event(event, scratch);
         rest = after;
     }
     reader.finish()

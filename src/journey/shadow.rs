@@ -6,7 +6,7 @@
 use super::attempt::PassedHeaders;
 use super::caching::Hit;
 use super::core::{Core, InForce};
-use super::offpath::{self, Again};
+use super::offpath::Again;
 use super::select::{Draw, Steer};
 use super::snapshot::{ModelRoute, Site, Snapshot};
 use super::underway;
@@ -116,6 +116,7 @@ impl Shadow {
                 model_range: request.chat.model_range.clone(),
                 usage_edit: None,
                 streams: request.chat.stream,
+                face: request.face,
             },
             tokens,
             place,
@@ -126,16 +127,21 @@ impl Shadow {
     pub fn send(self: Box<Self>, core: &Rc<Core>, snapshot: InForce, passed: PassedHeaders) {
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
         let task = async move {
-            let answer = self.ask(&core, &snapshot, passed.lines(true)).await;
+            let answer = self.ask(&core, &snapshot, &passed).await;
             self.learn(&core, &snapshot, answer);
         };
         spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
     }
 
-    async fn ask(&self, core: &Core, snapshot: &Snapshot, passed_headers: &[u8]) -> Option<Answer> {
+    async fn ask(
+        &self,
+        core: &Core,
+        snapshot: &Snapshot,
+        passed: &PassedHeaders,
+    ) -> Option<Answer> {
         let route = snapshot.models.get(&*self.model.text())?;
         let (target, member) = (route.targets.get(self.at)?, route.members.get(self.at)?);
-        self.again.ask(core, target, member, passed_headers).await
+        self.again.ask(core, target, member, passed).await
     }
 
     fn label(&self, snapshot: &Snapshot) -> Option<Name> {
@@ -175,8 +181,8 @@ impl Shadow {
     }
 }
 
-/// The first target of those that may see the request, in the policy's order; `None` if it speaks another
-/// dialect than the client, or one whose answers are not read here.
+/// The first target of those that may see the request, in the policy's order; `None` if it is in this process, or
+/// the request may not be repeated.
 fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
     let draw = Draw {
         random: ids::random(),
@@ -186,9 +192,6 @@ fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
     };
     let (order, _) = underway::order(core, request.route, request.steer, &draw, &mut None);
     let at = usize::from(*order.first()?);
-    let Site::Remote(site) = &request.route.targets.get(at)?.site else {
-        return None;
-    };
-    let is_read = request.may_repeat && offpath::is_read(request.face, site);
-    is_read.then_some(at)
+    let is_remote = matches!(&request.route.targets.get(at)?.site, Site::Remote(_));
+    (is_remote && request.may_repeat).then_some(at)
 }

@@ -10,10 +10,12 @@ use crate::api::face::Face;
 use crate::api::json::Scratch;
 use crate::api::neutral::Losses;
 use crate::api::openai;
+use crate::api::splice::Edit;
 use crate::error::Fault;
-use crate::providers::Call;
+use crate::providers::{Body, Call, Provider};
 use crate::relay::translate::{self, Said};
 use crate::runtime::buffer;
+use std::ops::Range;
 
 /// A chat request with what is odd about the provider put right.
 pub struct Fitted {
@@ -42,6 +44,28 @@ impl Worded {
             Self::Written(bytes) => bytes.len(),
         }
     }
+
+    /// As `site` is sent it; `own` is the body that the client sent, with where the model's name stands in it
+    /// and the edit that asks for usage.
+    pub fn body<'b>(
+        &'b self,
+        site: &RemoteSite,
+        own: (&'b [u8], &'b Range<usize>, Option<&'b Edit>),
+    ) -> Body<'b> {
+        let (bytes, model_range, usage_edit) = match self {
+            Self::Written(bytes) => return Body::Written(bytes),
+            Self::AsItIs => own,
+            Self::Fitted(fitted) => {
+                let read = &fitted.read;
+                (&*fitted.bytes, &read.model_range, read.usage_edit.as_ref())
+            }
+        };
+        Body::Spliced {
+            bytes,
+            model_range,
+            usage_edit: usage_edit.filter(|_| quirks::takes(site.kind, "stream_options")),
+        }
+    }
 }
 
 impl Asking<'_> {
@@ -61,44 +85,79 @@ impl Asking<'_> {
     }
 
     fn word(&self, losses: &mut Losses) -> Result<Worded, Fault> {
-        let (plan, site) = (self.plan, self.site);
-        let mut scratch = self.core.scratch.borrow_mut();
+        let plan = self.plan;
         if plan.call != Call::Chat {
             return Ok(Worded::AsItIs);
         }
-        // What is odd about a provider is odd about its chats in OpenAI's dialect, not about Responses.
-        let kind = (site.kind).filter(|_| self.dialect().native() == openai::NAME);
-        if self.is_native() {
-            if kind.is_none() {
-                return Ok(Worded::AsItIs);
-            }
-            let fitted = fitted(site, plan.face, plan.body, losses, &mut scratch)?;
-            return Ok(match fitted {
-                None => Worded::AsItIs,
-                Some(fitted) => Worded::Fitted(Box::new(fitted)),
-            });
-        }
-        let mut written = buffer::take(plan.body.len() + 1024);
-        let (dialect, model) = (self.dialect(), &self.target.model);
-        let to = &mut written;
-        translate::request(
-            plan.face,
-            dialect,
-            &Said {
-                body: plan.body,
-                streams: plan.streams,
-            },
-            model,
-            losses,
-            &mut scratch,
-            to,
-        )?;
-        let fitted = match kind {
-            Some(kind) => quirks::fitted(kind, &written, losses, &mut scratch)?,
-            None => None,
+        let wish = Wish {
+            site: self.site,
+            dialect: self.dialect(),
+            face: plan.face,
+            body: plan.body,
+            streams: plan.streams,
+            model: &self.target.model,
         };
-        Ok(Worded::Written(fitted.unwrap_or(written)))
+        word(&wish, losses, &mut self.core.scratch.borrow_mut())
     }
+}
+
+/// A chat that is to be worded.
+pub struct Wish<'w> {
+    /// For whom.
+    pub site: &'w RemoteSite,
+    /// In which dialect.
+    pub dialect: &'static dyn Provider,
+    /// The client's dialect.
+    pub face: &'static dyn Face,
+    /// Its body.
+    pub body: &'w [u8],
+    /// A stream is asked for.
+    pub streams: bool,
+    /// The model's name there.
+    pub model: &'w str,
+}
+
+/// The body of a chat in the words of a provider.
+///
+/// # Errors
+/// 400 naming a field that would be lost.
+pub fn word(wish: &Wish<'_>, losses: &mut Losses, scratch: &mut Scratch) -> Result<Worded, Fault> {
+    let Wish {
+        site,
+        dialect,
+        face,
+        body,
+        streams,
+        model,
+    } = *wish;
+    // What is odd about a provider is odd about its chats in OpenAI's dialect, not about Responses.
+    let kind = (site.kind).filter(|_| dialect.native() == openai::NAME);
+    if dialect.native() == face.name() {
+        if kind.is_none() {
+            return Ok(Worded::AsItIs);
+        }
+        let fitted = fitted(site, face, body, losses, scratch)?;
+        return Ok(match fitted {
+            None => Worded::AsItIs,
+            Some(fitted) => Worded::Fitted(Box::new(fitted)),
+        });
+    }
+    let mut written = buffer::take(body.len() + 1024);
+    let to = &mut written;
+    translate::request(
+        face,
+        dialect,
+        &Said { body, streams },
+        model,
+        losses,
+        scratch,
+        to,
+    )?;
+    let fitted = match kind {
+        Some(kind) => quirks::fitted(kind, &written, losses, scratch)?,
+        None => None,
+    };
+    Ok(Worded::Written(fitted.unwrap_or(written)))
 }
 
 /// A chat request in the provider's own dialect, with what is odd about the provider put right, and read
@@ -106,7 +165,7 @@ impl Asking<'_> {
 ///
 /// # Errors
 /// 400 naming a field that would be lost.
-pub fn fitted(
+fn fitted(
     site: &RemoteSite,
     face: &dyn Face,
     body: &[u8],

@@ -102,13 +102,18 @@ pub struct Read {
 /// Reads a whole answer that is in the dialect `face`.
 #[must_use]
 pub fn read_own(face: &dyn Face, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
-    let nothing = |why| Read {
-        usage: None,
-        stored: Err(why),
-    };
-    let Some(provider) = speaker(face.name()).filter(|_| is_good(status)) else {
+    match speaker(face.name()) {
+        Some(provider) => read(provider, status, body, scratch),
+        None => nothing("error"),
+    }
+}
+
+/// Reads a whole answer of `provider`.
+#[must_use]
+pub fn read(provider: &dyn Provider, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
+    if !is_good(status) {
         return nothing("error");
-    };
+    }
     let read = scratch.with_document(body, |document| {
         let answer = provider.read_answer(document).ok()?;
         Some(Read {
@@ -117,6 +122,13 @@ pub fn read_own(face: &dyn Face, status: u16, body: &[u8], scratch: &mut Scratch
         })
     });
     read.ok().flatten().unwrap_or_else(|| nothing("unparsable"))
+}
+
+fn nothing(why: &'static str) -> Read {
+    Read {
+        usage: None,
+        stored: Err(why),
+    }
 }
 
 fn is_good(status: u16) -> bool {

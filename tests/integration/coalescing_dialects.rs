@@ -1,8 +1,10 @@
 //! Coalescing in dialects other than OpenAI's: what is shared is the answer in the caller's own dialect, whichever
 //! the provider speaks.
 
+use crate::dialects::Caller::{self, Anthropic, Gemini};
+use crate::dialects::{frame, piece, streams, whole};
 use crate::harness::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,15 +14,6 @@ const HANDOVERS: &str = "ringside_cache_handovers_total";
 const SAVED: &str = "ringside_cache_tokens_saved_total{gen_ai_request_model=\"m\"}";
 const BOUGHT: &str = "gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}";
 
-/// A dialect of callers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Caller {
-    Anthropic,
-    Gemini,
-}
-
-use Caller::{Anthropic, Gemini};
-
 /// Callers' dialects, each with the providers' that they are asked of.
 const PAIRS: [(Caller, &str); 4] = [
     (Anthropic, "anthropic"),
@@ -28,121 +21,6 @@ const PAIRS: [(Caller, &str); 4] = [
     (Gemini, "gemini"),
     (Gemini, "openai"),
 ];
-
-impl Caller {
-    fn path(self, streams: bool) -> &'static str {
-        match (self, streams) {
-            (Anthropic, _) => "/v1/messages",
-            (Gemini, false) => "/v1beta/models/m:generateContent",
-            (Gemini, true) => "/v1beta/models/m:streamGenerateContent?alt=sse",
-        }
-    }
-
-    fn body(self, question: &str, streams: bool) -> Value {
-        match self {
-            Anthropic => json!({"model": "m", "max_tokens": 9, "stream": streams,
-                "messages": [{"role": "user", "content": question}]}),
-            Gemini => json!({"contents": [{"role": "user", "parts": [{"text": question}]}]}),
-        }
-    }
-
-    /// The text of an answer, whole or streamed.
-    fn text(self, reply: &Reply) -> String {
-        let (whole, piece) = match self {
-            Anthropic => ("/content/0/text", "/delta/text"),
-            Gemini => (
-                "/candidates/0/content/parts/0/text",
-                "/candidates/0/content/parts/0/text",
-            ),
-        };
-        let at = |value: &Value, place: &str| {
-            let text = value.pointer(place).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
-        match serde_json::from_slice::<Value>(&reply.body) {
-            Ok(value) => at(&value, whole),
-            Err(_) => reply
-                .events()
-                .iter()
-                .map(|event| at(event, piece))
-                .collect(),
-        }
-    }
-}
-
-/// A whole answer in a provider's dialect.
-fn whole(dialect: &str) -> Value {
-    let text = "the whole answer";
-    match dialect {
-        "anthropic" => json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up",
-            "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": null,
-            "usage": {"input_tokens": 7, "output_tokens": 5}}),
-        "gemini" => json!({"candidates": [{"index": 0, "finishReason": "STOP",
-            "content": {"role": "model", "parts": [{"text": text}]}}], "modelVersion": "up",
-            "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 5, "totalTokenCount": 12}}),
-        _ => chat_answer(text),
-    }
-}
-
-/// Events of Anthropic's dialect.
-fn events(all: &[Value]) -> String {
-    let one = |event: &Value| {
-        format!(
-            "event: {}\ndata: {event}\n\n",
-            event["type"].as_str().unwrap()
-        )
-    };
-    all.iter().map(one).collect()
-}
-
-/// One event with a piece of text.
-fn piece(dialect: &str, text: &str) -> String {
-    match dialect {
-        "anthropic" => events(&[json!({"type": "content_block_delta", "index": 0,
-            "delta": {"type": "text_delta", "text": text}})]),
-        "gemini" => format!(
-            "data: {}\n\n",
-            json!({"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": text}]}}],
-                "modelVersion": "up"})
-        ),
-        _ => delta(text),
-    }
-}
-
-/// What comes before the first piece of text, and after the last.
-fn frame(dialect: &str) -> (String, String) {
-    match dialect {
-        "anthropic" => (
-            events(&[
-                json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
-                    "model": "up", "content": [], "stop_reason": null, "stop_sequence": null,
-                    "usage": {"input_tokens": 7, "output_tokens": 1}}}),
-                json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
-            ]),
-            events(&[
-                json!({"type": "content_block_stop", "index": 0}),
-                json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null},
-                    "usage": {"output_tokens": 5}}),
-                json!({"type": "message_stop"}),
-            ]),
-        ),
-        "gemini" => (
-            String::new(),
-            format!(
-                "data: {}\n\n",
-                json!({"candidates": [{"index": 0, "finishReason": "STOP",
-                    "content": {"role": "model", "parts": [{"text": ""}]}}], "modelVersion": "up",
-                    "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 5, "totalTokenCount": 12}})
-            ),
-        ),
-        _ => (String::new(), stream_end()),
-    }
-}
-
-/// Whether what was seen asks for a stream.
-fn streams(seen: &Seen) -> bool {
-    seen.line.contains(":stream") || seen.json()["stream"] == true
-}
 
 /// Opens when the test has seen enough.
 #[derive(Clone, Default)]
@@ -167,7 +45,7 @@ fn gated(dialect: &'static str, gate: &Gate) -> Upstream {
     Upstream::start(move |seen, stream| {
         if !streams(seen) {
             gate.wait(1);
-            return write_json(stream, 200, &whole(dialect));
+            return write_json(stream, 200, &whole(dialect, "the whole answer"));
         }
         let (before, after) = frame(dialect);
         let mut first = stream_head().to_vec();

@@ -1,6 +1,8 @@
 //! Learning on the job: hits by meaning are compared with fresh answers, after the client has its own, within
 //! a budget; a wrong one is undone, and what was seen is told. With the real model.
 
+use crate::dialects::Caller::{Anthropic, Gemini, OpenAi};
+use crate::dialects::{frame, piece, streams, whole};
 use crate::harness::*;
 use crate::local_model::ready;
 use serde_json::Value;
@@ -26,6 +28,22 @@ fn fickle() -> Upstream {
         } else {
             write_json(stream, 200, &chat_answer(answer))
         }
+    })
+}
+
+/// The same in any dialect.
+fn fickle_in(dialect: &'static str) -> Upstream {
+    Upstream::start(move |seen, stream| {
+        let is_first = seen.message.text().contains(ASKED);
+        let answer = if is_first { "Rayleigh" } else { "Compton" };
+        if !streams(seen) {
+            return write_json(stream, 200, &whole(dialect, answer));
+        }
+        let (before, after) = frame(dialect);
+        let mut out = stream_head().to_vec();
+        out.extend_from_slice(&chunk(&(before + &piece(dialect, answer) + &after)));
+        out.extend_from_slice(b"0\r\n\r\n");
+        std::io::Write::write_all(stream, &out).is_ok()
     })
 }
 
@@ -98,6 +116,48 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
                 seen["wrong_hit_rate"]["high"].as_f64().unwrap() > 0.5,
                 "{told}"
             );
+        }
+    });
+}
+
+#[test]
+fn hits_are_compared_whatever_is_spoken_on_either_side() {
+    on_both_drivers(|driver| {
+        for (caller, dialect, is_stream) in [
+            (OpenAi, "anthropic", false),
+            (OpenAi, "gemini", true),
+            (Anthropic, "anthropic", true),
+            (Anthropic, "openai", false),
+            (Gemini, "gemini", false),
+            (Gemini, "gemini", true),
+            (Gemini, "openai", true),
+        ] {
+            eprintln!("{caller:?} of {dialect}, streamed: {is_stream}");
+            let upstream = fickle_in(dialect);
+            let said = format!("dialect = \"{dialect}\"");
+            let up = provider("up", &upstream.address.to_string(), &said);
+            let config =
+                up + &crate::harness::model("m", &["up"]) + &semantic("serve", "sample = 1");
+            let gateway = Setup::new(driver, config).start();
+            ready(&gateway);
+            let ask = |question: &str| {
+                gateway.post(caller.path(is_stream), &caller.body(question, is_stream))
+            };
+            assert_eq!(ask(ASKED).cache(), "miss");
+            gateway.wait_for_metric("ringside_cache_vectors", 1.0);
+            let hit = ask(OTHER_WORDS);
+            assert_eq!((hit.cache(), &*caller.text(&hit)), ("semantic", "Rayleigh"));
+            wait_for_label(&gateway, "wrong", 1.0);
+            assert_eq!(upstream.count(), 2);
+            let asked = upstream.last();
+            assert!(asked.message.text().contains(OTHER_WORDS));
+            assert_eq!(streams(&asked), is_stream);
+            wait_until("the sample is counted", || {
+                samples(&gateway, "compared") == 1.0
+            });
+            gateway.wait_for_metric("ringside_cache_entries", 0.0);
+            // What the sample cost is booked: it was read in the provider's own arithmetic.
+            gateway.wait_for_metric("ringside_cache_sample_tokens", 12.0);
         }
     });
 }

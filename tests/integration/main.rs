@@ -13,6 +13,7 @@ mod coalescing_dialects;
 mod conditional;
 mod control_plane;
 mod credentials;
+mod dialects;
 mod drain;
 mod experiments;
 mod failover;
