@@ -118,7 +118,7 @@ pub async fn serve(
     (trip.target, trip.model) = (Some(site.any_model), Some(site.any_model));
     trip.stage_done(core, Stage::Read);
     let lane = ids::random() as usize % site.api_keys.len().max(1);
-    let body = uploading::body(site, request, client).await?;
+    let body = uploading::body(site, request, client, trip).await?;
     let bytes = encoded((site, lane), request, &body, direct, &trip.request_id)?;
     trip.stage_done(core, Stage::Route);
     let reply = match body {

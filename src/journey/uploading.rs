@@ -29,6 +29,7 @@ pub async fn body<'r>(
     site: &RemoteSite,
     request: &Request<'r>,
     client: &mut Client,
+    trip: &mut Trip,
 ) -> Result<Sent<'r>, Fault> {
     let Some(length) = client.upload.as_ref().map(|one| one.length()) else {
         return Ok(Sent::Whole(request.body.into()));
@@ -38,7 +39,9 @@ pub async fn body<'r>(
     if !signs {
         return Ok(Sent::Pieces(length));
     }
+    let began_at = clock::recent();
     let whole = client.whole_upload().await;
+    trip.waited += clock::now().saturating_duration_since(began_at);
     whole
         .map(|bytes| Sent::Whole(bytes.into()))
         .map_err(|fault| match fault {
