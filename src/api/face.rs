@@ -22,6 +22,8 @@ pub struct About {
     pub model: String,
     /// The provider's word for the kind of an error, where it stands in the answer's head.
     pub error_kind: Option<String>,
+    /// What [`Face::repeated`] said of the request.
+    pub repeated: Vec<u8>,
 }
 
 /// A dialect that applications speak.
@@ -84,6 +86,11 @@ pub trait Face: Sync {
 
     /// Appends a whole answer.
     fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>);
+
+    /// The fields of a request with this body that its answers repeat, as they are written there.
+    fn repeated(&self, _body: &[u8], _scratch: &mut Scratch) -> Vec<u8> {
+        Vec::new()
+    }
 
     /// Appends a provider's error as a body.
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>);

@@ -339,8 +339,8 @@ impl Asking<'_> {
             false => self.dialect(),
         };
         let face = self.plan.face;
-        let mut scratch = self.core.scratch.borrow_mut();
         let (status, mut about) = (answer.status, self.about());
+        let mut scratch = self.core.scratch.borrow_mut();
         about.error_kind.clone_from(&answer.head.error_kind);
         match translate::whole(face, dialect, status, &answer.body, &about, &mut scratch) {
             Ok((status, body)) => {
@@ -381,7 +381,9 @@ impl Asking<'_> {
 
     /// What writers of answers are told. Usage is always asked for; who did not ask is not shown it.
     fn about(&self) -> About {
+        let scratch = &mut self.core.scratch.borrow_mut();
         About {
+            repeated: self.plan.face.repeated(self.plan.body, scratch),
             request_id: self.plan.passed_headers.request_id().to_owned(),
             created: clock::since_epoch().as_secs(),
             wants_usage: true,

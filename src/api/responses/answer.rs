@@ -4,9 +4,9 @@
 
 use super::write_summary;
 use crate::api::face::About;
-use crate::api::json::write_string;
+use crate::api::json::{Document, write_string};
 use crate::api::neutral::{Answer, Part, Stop, Usage};
-use crate::api::write::{key, number, open, open_field, raw, text};
+use crate::api::write::{key, number, open, open_field, raw, raw_if, text};
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
 pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
@@ -95,11 +95,11 @@ impl Frame<'_> {
         open_field(out, "output", b'[');
         out.extend_from_slice(items);
         out.push(b']');
-        // What the API says of a request that sets none of them; what was asked is not repeated.
-        raw(out, "parallel_tool_calls", "true");
-        raw(out, "tool_choice", "\"auto\"");
-        raw(out, "tools", "[]");
         raw(out, "store", "false");
+        match self.about.repeated.as_slice() {
+            [] => write_repeated(|_| None, out),
+            repeated => out.extend_from_slice(repeated),
+        }
         match self.usage {
             Some(usage) => {
                 key(out, "usage");
@@ -108,6 +108,36 @@ impl Frame<'_> {
             None => raw(out, "usage", "null"),
         }
         out.push(b'}');
+    }
+}
+
+/// Fields that the API repeats of a request, and what it says of a request without them, where it says
+/// something.
+const REPEATED: [(&str, Option<&str>); 12] = [
+    ("instructions", None),
+    ("max_output_tokens", None),
+    ("metadata", None),
+    ("parallel_tool_calls", Some("true")),
+    ("reasoning", None),
+    ("temperature", None),
+    ("text", None),
+    ("tool_choice", Some("\"auto\"")),
+    ("tools", Some("[]")),
+    ("top_p", None),
+    ("truncation", None),
+    ("user", None),
+];
+
+/// These fields of a request, each behind a comma.
+pub fn repeated(document: &Document<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write_repeated(|name| document.raw_of(0, name), &mut out);
+    out
+}
+
+fn write_repeated<'v>(value: impl Fn(&str) -> Option<&'v str>, out: &mut Vec<u8>) {
+    for (name, default) in REPEATED {
+        raw_if(out, name, value(name).or(default));
     }
 }
 
@@ -235,4 +265,24 @@ fn write_usage(usage: Usage, out: &mut Vec<u8>) {
         usage.input.saturating_add(usage.output),
     );
     out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::json::Scratch;
+
+    #[test]
+    fn what_was_asked_is_repeated() {
+        let of = |body: &str| {
+            let fields = Scratch::default().with_document(body.as_bytes(), repeated);
+            String::from_utf8(fields.unwrap()).unwrap()
+        };
+        assert_eq!(
+            of(
+                r#"{"model":"m","input":"hi","text": {"format":{"type":"text"}} ,"tools":null,"temperature":0.20}"#
+            ),
+            r#","parallel_tool_calls":true,"temperature":0.20,"text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[]"#
+        );
+    }
 }

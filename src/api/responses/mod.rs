@@ -69,6 +69,11 @@ impl Face for Responses {
         answer::write(answer, about, out);
     }
 
+    fn repeated(&self, body: &[u8], scratch: &mut Scratch) -> Vec<u8> {
+        let repeated = scratch.with_document(body, answer::repeated);
+        repeated.unwrap_or_default()
+    }
+
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
         write_failure(failure, out);
     }

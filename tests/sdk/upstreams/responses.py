@@ -26,7 +26,7 @@ def response(body, output, status, usage):
         "id": "resp_mock1", "object": "response", "created_at": 1700000000, "status": status, "error": None,
         "incomplete_details": None, "instructions": None, "model": body["model"], "output": output,
         "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "store": False, "usage": usage,
-        "metadata": {"kept": "as it is"},
+        "metadata": {"kept": "as it is"}, "text": body.get("text", {"format": {"type": "text"}}),
     }
 
 
