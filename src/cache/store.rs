@@ -372,7 +372,7 @@ impl Store {
     fn pick(&self, greedy: Option<u32>) -> Option<Candidate> {
         let mut random = splitmix(self.picks.fetch_add(1, Ordering::Relaxed));
         let first = random as usize % SHARDS;
-        let (mut worst, mut seen) = (None::<Candidate>, 0);
+        let (mut worst, mut least, mut seen) = (None, None, 0);
         let principals = self.principals.read();
         for turn in 0..SHARDS {
             let shard = self.shards[(first + turn) % SHARDS].read();
@@ -383,21 +383,22 @@ impl Store {
                 let (head, tail) = shard.slots.split_at(at);
                 tail.iter().chain(head).take(SAMPLE_RUN)
             });
+            let mut found = None;
             for slot in runs {
                 seen += 1;
                 let held = principals.bytes.get(slot.principal as usize);
-                let candidate = Candidate {
-                    id: slot.entry.id,
-                    worth: slot.worth(),
-                    over: greedy == Some(slot.principal)
-                        || held.is_some_and(|held| held.load(Ordering::Relaxed) > self.share_bytes),
-                };
-                let is_worse = worst.as_ref().is_none_or(|worst| {
-                    (candidate.over, worst.worth) > (worst.over, candidate.worth)
-                });
-                if is_worse {
-                    worst = Some(candidate);
+                let over = greedy == Some(slot.principal)
+                    || held.is_some_and(|held| held.load(Ordering::Relaxed) > self.share_bytes);
+                let worth = slot.worth();
+                if least.is_none_or(|least: (bool, f64)| (over, least.1) > (least.0, worth)) {
+                    least = Some((over, worth));
+                    found = Some(slot);
                 }
+            }
+            // Of the entries, which are seldom in the processor's caches, only this one is touched.
+            if let (Some((over, worth)), Some(slot)) = (least, found) {
+                let id = slot.entry.id;
+                worst = Some(Candidate { id, worth, over });
             }
             if seen >= SAMPLE {
                 break;
