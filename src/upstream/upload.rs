@@ -3,6 +3,7 @@
 use super::endpoint::Endpoint;
 use super::exchange::{self, Reply, UpstreamFault, Used};
 use crate::http::head::ResponseHead;
+use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interruption, IoFault, UNREAD_BYTES_MAX, before};
 use crate::runtime::source::{Next, Source};
 use crate::runtime::{Stream, buffer, clock};
@@ -40,7 +41,7 @@ pub async fn upload<H>(
     let mut used = Used::default();
     let began_at = clock::recent();
     let until = began_at + endpoint.limits.connect + endpoint.limits.tls;
-    let stream = match Box::pin(exchange::dial(endpoint, until, source)).await {
+    let stream = match on_heap(|| exchange::dial(endpoint, until, source)).await {
         Ok(stream) => stream,
         Err(fault) => return (Err(fault.into()), used),
     };

@@ -33,7 +33,7 @@ fn failing() -> Upstream {
                 false
             }
             "slow" => {
-                std::thread::sleep(Duration::from_millis(900));
+                std::thread::sleep(Duration::from_secs(3));
                 false
             }
             "400" => write_json(stream, 400, &error),
