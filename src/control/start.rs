@@ -170,7 +170,8 @@ fn control_thread(
         .build()
         .map_err(|error| format!("the control plane could not be started: {error}"))?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async move {
+    let workshop = shared.workshop.clone();
+    let outcome = local.block_on(&runtime, async move {
         let hosts = reload.hosts();
         if !hosts.is_empty() {
             let _ = tokio::time::timeout(FIRST_RESOLVE_WITHIN, dns::resolve(&hosts)).await;
@@ -190,7 +191,11 @@ fn control_thread(
             draining: false.into(),
         });
         run_plane(plane, admin_listener, schedule).await
-    })
+    });
+    if let Some(workshop) = workshop {
+        workshop.close();
+    }
+    outcome
 }
 
 fn start_cores(

@@ -24,7 +24,7 @@ pub use self::codes::dot as cosine;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Components of a vector.
 pub const DIMENSIONS: usize = 384;
@@ -35,6 +35,9 @@ pub const WINDOW_TOKENS: usize = 256;
 /// Longest text that is tokenised, in bytes. One of this size takes 24 ms, about as long as embedding a
 /// full window, and is far beyond the window unless it is mostly blank.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// How long the end of the process waits for a model that is being read, or a text that is being embedded.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// An embedding: [`DIMENSIONS`] components, L2-normalised, so that a dot product is a cosine.
 pub type Vector = Arc<[f32]>;
@@ -189,6 +192,14 @@ impl Workshop {
                 status,
             }),
         }
+    }
+
+    /// Waits until no thread is within the runtime's library, and lets none in again: a process that ends
+    /// meanwhile would take down what those threads use, and crash. Gives up after [`CLOSE_WITHIN`].
+    pub fn close(&self) {
+        let alone = self.inner.status.library.try_write_for(CLOSE_WITHIN);
+        // Never given back: a thread that wants in waits for the end of the process.
+        std::mem::forget(alone);
     }
 
     /// Whether the model is loaded, being loaded, or why it cannot be.

@@ -7,7 +7,7 @@ use super::encoder::{Encoder, Words};
 use super::table::StaticTable;
 use super::{EmbedError, Embedded, Settings, State, library};
 use crossbeam_channel::Receiver;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -73,6 +73,8 @@ pub struct Status {
     pub failed: AtomicU64,
     /// Jobs refused because the queue was full.
     pub refused: AtomicU64,
+    /// Held for reading by each thread that is within the runtime's library.
+    pub library: RwLock<()>,
 }
 
 impl Default for Status {
@@ -89,6 +91,7 @@ impl Default for Status {
             late: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            library: RwLock::new(()),
         }
     }
 }
@@ -113,6 +116,7 @@ pub fn spawn_loader(settings: Settings, receiver: Receiver<Job>, status: Arc<Sta
 }
 
 fn load(settings: &Settings, receiver: &Receiver<Job>, status: &Arc<Status>) -> Result<(), String> {
+    let _inside = status.library.read();
     let start = Instant::now();
     let files = Files::read(&settings.model_dir)?;
     let environment = library::open(settings.runtime_library.as_deref(), &settings.model_dir)?;
@@ -162,6 +166,7 @@ fn work(mut encoder: Encoder, receiver: &Receiver<Job>, status: &Status) {
                 let outcome = if by.is_some_and(|by| Instant::now() > by) {
                     Err(EmbedError::Deadline)
                 } else {
+                    let _inside = status.library.read();
                     embed(&mut encoder, &text, takes_unknown)
                 };
                 count(status, &outcome);

@@ -2,6 +2,7 @@
 
 use crate::harness::*;
 use serde_json::json;
+use std::time::Duration;
 
 const LOCAL: &str = "[[models]]\nname = \"embed\"\ntargets = [{ provider = \"local\" }]\n";
 const SERVE: &str = "[cache.semantic]\nmode = \"serve\"\nsimilarity_min = 0.9\ndeadline = \"5s\"\n";
@@ -347,6 +348,20 @@ fn the_default_operating_point_serves_other_words_for_the_same() {
             let why = reply.header("x-ringside-cache-why").unwrap();
             let confidence: f64 = why.split("confidence=").nth(1).unwrap().parse().unwrap();
             assert!(confidence > 0.9, "{second}: {why}");
+        }
+    });
+}
+
+#[test]
+fn a_stop_while_the_model_is_being_read_is_clean() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        for round in 0..8 {
+            let mut gateway = Setup::new(driver, upstream.config() + SERVE).start();
+            std::thread::sleep(Duration::from_millis(round * 15));
+            gateway.signal(nix::sys::signal::Signal::SIGTERM);
+            let ended = gateway.wait_for_exit();
+            assert!(ended.success(), "{ended}");
         }
     });
 }
