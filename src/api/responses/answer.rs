@@ -95,11 +95,11 @@ impl Frame<'_> {
         open_field(out, "output", b'[');
         out.extend_from_slice(items);
         out.push(b']');
-        raw(out, "store", "false");
         match self.about.repeated.as_slice() {
             [] => write_repeated(|_| None, out),
             repeated => out.extend_from_slice(repeated),
         }
+        raw(out, "store", "false");
         match self.usage {
             Some(usage) => {
                 key(out, "usage");
