@@ -3,7 +3,8 @@
 
 use super::workloads::ten_members;
 use criterion::Criterion;
-use ringside::routing::fleet::{Asked, Fleet, Member};
+use ringside::routing::asked::Asked;
+use ringside::routing::fleet::{Fleet, Member};
 use ringside::routing::health::Outcome;
 use ringside::routing::measure::Series;
 use ringside::routing::{POLICIES, RoutingPolicy, mix};
@@ -13,7 +14,7 @@ use std::hint::black_box;
 const HALF: u32 = 0b01_0101_0101;
 
 /// Benches all of them.
-pub fn all(criterion: &mut Criterion) {
+pub(crate) fn all(criterion: &mut Criterion) {
     for policy in POLICIES {
         for (what, excluded, is_whole) in [
             ("one of 10 targets", 0, false),

@@ -3,14 +3,16 @@
 use ringside::api::chat::read_chat;
 use ringside::api::face::{About, DEFAULT};
 use ringside::api::json::Scratch;
-use ringside::api::neutral::Losses;
-use ringside::cache::answer::{Answer, StreamReader};
+use ringside::api::neutral::loss::Losses;
+use ringside::cache::answer::Answer;
+use ringside::cache::answer::streamed::StreamReader;
 use ringside::cache::entry::HashSecret;
+use ringside::cache::entry::{Entry, Key};
 use ringside::cache::freshness::Freshness;
+use ringside::cache::store::Store;
 use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;
 use ringside::cache::verify::words::Words;
-use ringside::cache::{Entry, Key, Store};
 use ringside::embedding::codes::Code;
 use ringside::embedding::index::VectorIndex;
 use ringside::embedding::static_index::{StaticCode, StaticIndex};
@@ -19,10 +21,12 @@ use ringside::http::chunked::ChunkDecoder;
 use ringside::http::head::parse_request_head;
 use ringside::http::limits::HeadLimits;
 use ringside::providers::provider;
-use ringside::relay::NeutralRelay;
+use ringside::relay::neutral::NeutralRelay;
 use ringside::relay::stream::StreamRelay;
-use ringside::relay::translate::{self, Said};
-use ringside::routing::fleet::{Asked, Fleet, Member};
+use ringside::relay::translate;
+use ringside::relay::translate::Said;
+use ringside::routing::asked::Asked;
+use ringside::routing::fleet::{Fleet, Member};
 use ringside::routing::health::Outcome;
 use ringside::routing::measure::Series;
 use ringside::routing::{mix, policy};
@@ -32,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A piece of work and its name.
-pub struct Workload {
+pub(crate) struct Workload {
     /// `group/what`.
     pub name: String,
     /// Does it once.
@@ -45,7 +49,7 @@ fn workload(name: impl Into<String>, run: impl FnMut() + 'static) -> Workload {
 }
 
 /// All of them. The indexes hold up to `vectors_max` vectors: large ones take long to fill.
-pub fn all(vectors_max: usize) -> Vec<Workload> {
+pub(crate) fn all(vectors_max: usize) -> Vec<Workload> {
     let mut all = http();
     all.extend(api());
     all.extend(translations());
@@ -204,9 +208,9 @@ fn filled(secret: &HashSecret) -> Store {
         let answer = Answer::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
         let storing = ringside::cache::entry::Storing {
             answer,
-            model: ringside::telemetry::Name::new("m"),
+            model: ringside::telemetry::names::Name::new("m"),
             key: None,
-            target: ringside::telemetry::Name::new("p/m"),
+            target: ringside::telemetry::names::Name::new("p/m"),
             at: Instant::now(),
             ttl: Duration::from_secs(3600),
             kept_for: Duration::ZERO,
@@ -219,7 +223,7 @@ fn filled(secret: &HashSecret) -> Store {
 }
 
 /// Ten targets that differ in nothing but who they are.
-pub fn ten_members() -> Vec<Member> {
+pub(crate) fn ten_members() -> Vec<Member> {
     (0..10)
         .map(|at| Member {
             slot: at,

@@ -5,8 +5,8 @@
 
 use ringside::api::chat::read_chat;
 use ringside::api::json::Scratch;
-use ringside::cache::Key;
 use ringside::cache::entry::HashSecret;
+use ringside::cache::entry::Key;
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

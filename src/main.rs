@@ -1,7 +1,10 @@
 //! `ringside`: arguments, configuration, start. It only wires.
 
 use ringside::config::model::Config;
-use ringside::control::{self, Options, demo};
+use ringside::control::demo;
+use ringside::control::reload;
+use ringside::control::start;
+use ringside::control::start::Options;
 use ringside::import::litellm;
 use ringside::journey::explain::readable;
 use ringside::tune;
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Command::Check { config } => match control::check(&config) {
+        Command::Check { config } => match reload::load(&config) {
             Ok(loaded) => {
                 println!("{}: ok ({})", config.display(), summary(&loaded));
                 ExitCode::SUCCESS
@@ -76,7 +79,7 @@ fn main() -> ExitCode {
 
 /// Reads a chat request from standard input and explains it.
 fn explain(config: &Path, json: bool) -> ExitCode {
-    let config = match control::check(config) {
+    let config = match reload::load(config) {
         Ok(config) => config,
         Err(problems) => {
             eprint!("{problems}");
@@ -88,7 +91,7 @@ fn explain(config: &Path, json: bool) -> ExitCode {
         eprintln!("ringside: standard input: {error}");
         return ExitCode::FAILURE;
     }
-    match control::explain_offline(config, &input) {
+    match reload::explain_offline(config, &input) {
         Ok(told) if json => println!("{told:#}"),
         Ok(told) => print!("{}", readable(&told)),
         Err(why) => {
@@ -101,7 +104,7 @@ fn explain(config: &Path, json: bool) -> ExitCode {
 
 /// The configuration goes to standard output, what has no equal to standard error.
 fn import(path: &Path) -> ExitCode {
-    let (dialects, _) = control::known_names();
+    let (dialects, _) = reload::known_names();
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
     match text.and_then(|text| litellm::import(&text, &dialects)) {
         Ok(imported) => {
@@ -137,8 +140,8 @@ fn serve(path: Option<PathBuf>, wants_demo: bool) -> ExitCode {
     let Some(path) = path else {
         return run(demo::serve());
     };
-    match control::check(&path) {
-        Ok(config) => run(control::serve(Options {
+    match reload::load(&path) {
+        Ok(config) => run(start::serve(Options {
             config,
             path: Some(path),
         })),
@@ -253,7 +256,7 @@ impl Tuning {
         }
         let model_dir = self
             .model_dir
-            .unwrap_or_else(|| ringside::config::MODEL_DIR.into());
+            .unwrap_or_else(|| ringside::config::defaults::MODEL_DIR.into());
         Ok(Command::Tune(tune::Options {
             files: self.files,
             wrong_hit_rate_max: self.rate.unwrap_or(Self::RATE),

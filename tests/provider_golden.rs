@@ -15,11 +15,13 @@
 
 use ringside::api::face::{About, FACES, Face};
 use ringside::api::json::Scratch;
-use ringside::api::neutral::Losses;
+use ringside::api::neutral::loss::Losses;
 use ringside::http::event_stream::{Value, write_message};
 use ringside::providers::{PROVIDERS, Provider, provider};
-use ringside::relay::translate::{self, Said};
-use ringside::relay::{NeutralRelay, Relay};
+use ringside::relay::Relay;
+use ringside::relay::neutral::NeutralRelay;
+use ringside::relay::translate;
+use ringside::relay::translate::Said;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 

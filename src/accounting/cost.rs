@@ -42,7 +42,7 @@ impl Cost {
 
 /// The rates for a prompt of so many tokens.
 #[must_use]
-pub fn rates(price: &Price, prompt_tokens: u64) -> Rates {
+pub(crate) fn rates(price: &Price, prompt_tokens: u64) -> Rates {
     let mut tiers = price.tiers.iter().rev();
     let tier = tiers.find(|tier| prompt_tokens > tier.above_tokens);
     tier.map_or(price.rates, |tier| tier.rates)
@@ -50,7 +50,7 @@ pub fn rates(price: &Price, prompt_tokens: u64) -> Rates {
 
 /// What `usage` costs.
 #[must_use]
-pub fn cost(price: &Price, usage: Usage) -> Cost {
+pub(crate) fn cost(price: &Price, usage: Usage) -> Cost {
     let rates = rates(price, usage.prompt);
     // What a provider says of the parts never makes them more than the whole.
     let cached = usage.cached.min(usage.prompt);

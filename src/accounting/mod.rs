@@ -3,14 +3,14 @@
 //! Tokens the provider did not report are counted as unknown, never as zero. A cost is exact, or marked
 //! as an estimate, or unknown.
 
-pub mod cost;
-pub mod prices;
+pub(crate) mod cost;
+pub(crate) mod prices;
 
-use self::cost::Cost;
-use self::prices::PriceBook;
+use crate::accounting::cost::Cost;
+use crate::accounting::prices::PriceBook;
 use crate::api::usage::Usage;
-use crate::telemetry::Name;
 use crate::telemetry::metrics::{CoreMetrics, count};
+use crate::telemetry::names::Name;
 
 /// How a request ended, for the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Bill {
 }
 
 /// Books one request.
-pub fn settle(
+pub(crate) fn settle(
     metrics: &mut CoreMetrics,
     key: Option<Name>,
     model: Name,
@@ -112,6 +112,7 @@ pub fn settle(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounting::prices;
 
     #[test]
     fn unknown_is_not_zero_and_saved_is_not_spent() {

@@ -2,12 +2,12 @@
 //!
 //! A price is looked up once, when a configuration is loaded. What has none is unknown, never free.
 
-use super::cost::{Cost, cost};
+use crate::accounting::cost::{Cost, cost};
 use crate::api::usage::Usage;
-use crate::config::Config;
+use crate::config::model::Config;
 use crate::config::model::{Place, Provider, Target};
 use crate::config::prices::{Price, PriceFile, Seller, parse_price_file};
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ const FAMILIES: [(&str, &str); 6] = [
 ///
 /// # Errors
 /// It is damaged, which a test rules out.
-pub fn shipped() -> Result<&'static PriceFile, String> {
+pub(crate) fn shipped() -> Result<&'static PriceFile, String> {
     SHIPPED.as_ref().map_err(Clone::clone)
 }
 

@@ -4,7 +4,7 @@ use crate::config::admission::KeyPriority;
 use crate::config::cache::TenantScope;
 use crate::config::model::Key;
 use crate::error::Fault;
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use std::collections::{HashMap, HashSet};
 
 /// Where a connection comes from.

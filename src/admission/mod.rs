@@ -3,7 +3,4 @@
 //! Pure: it is handed the credentials and the peer, and says yes or why not.
 
 pub mod keys;
-pub mod seal;
-
-pub use keys::{Grant, KeyTable, Peer};
-pub use seal::Seal;
+pub(crate) mod seal;

@@ -4,9 +4,9 @@
 use ring::hmac;
 
 /// Characters that a seal adds to an id: `_` and half of an HMAC-SHA256 (RFC 2104, 5) in hexadecimal.
-pub const SEAL_CHARS: usize = 1 + 2 * TAG_BYTES;
+pub(crate) const SEAL_CHARS: usize = 1 + 2 * TAG_BYTES;
 /// Longest id that is sealed, in bytes. OpenAI's have about 60.
-pub const ID_BYTES_MAX: usize = 256;
+pub(crate) const ID_BYTES_MAX: usize = 256;
 
 const TAG_BYTES: usize = 16;
 /// What is sealed, so that no seal is one of another kind or form.

@@ -5,7 +5,7 @@
 //! the last user message is left out and handed over apart, so that the same form is the scope of a
 //! fuzzy look-up, and form plus text is the key of an exact one.
 
-use super::json::{Document, span};
+use crate::api::json::{Document, span};
 use simd_json::StaticNode;
 use simd_json::tape::Node;
 
@@ -93,7 +93,7 @@ impl Canonical {
 
     /// Everything but the question.
     #[cfg(test)]
-    pub(super) fn scope(&self) -> &[u8] {
+    pub(crate) fn scope(&self) -> &[u8] {
         &self.form[self.question_bytes..]
     }
 }
@@ -119,7 +119,7 @@ pub fn canonical(document: &Document<'_>) -> Canonical {
 
 /// Writes the form of a request of any dialect. `question_at` is the node of the question's text, or why
 /// there is none; `exact_only` is what else speaks against a look-up by meaning.
-pub(super) fn form(
+pub(crate) fn form(
     document: &Document<'_>,
     question_at: Result<usize, NotSemantic>,
     exact_only: Option<NotSemantic>,
@@ -268,10 +268,10 @@ fn write_static(out: &mut Vec<u8>, value: StaticNode) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::Scratch;
     use super::*;
+    use crate::api::json::Scratch;
 
-    fn form(json: &str) -> Canonical {
+    pub(crate) fn form(json: &str) -> Canonical {
         Scratch::default()
             .with_document(json.as_bytes(), canonical)
             .unwrap()

@@ -1,11 +1,13 @@
 //! `POST /v1/chat/completions`: what the gateway must know of a request, read in one pass.
 
-use super::canonical::{Canonical, canonical};
-use super::json::{Document, Scratch};
-use super::responses::state::State;
-use super::shape::Shape;
-use super::splice::{self, Edit};
-use super::steering::{self, Steering};
+use crate::api::canonical::{Canonical, canonical};
+use crate::api::json::{Document, Scratch};
+use crate::api::responses::state::State;
+use crate::api::shape::Shape;
+use crate::api::splice;
+use crate::api::splice::Edit;
+use crate::api::steering;
+use crate::api::steering::Steering;
 use crate::error::Fault;
 use std::ops::Range;
 
@@ -67,7 +69,7 @@ fn read(body: &[u8], document: &Document<'_>, with_canonical: bool) -> Result<Ch
 
 /// What all chat dialects have in common that carry model, messages and the wish for a stream in the
 /// body's top level: read, with nothing to be edited but the model's name.
-pub(super) fn read_plain(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
+pub(crate) fn read_plain(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
     let (mut chat, _) = read_parts(body, document)?;
     chat.wants_usage = true;
     Ok(chat)
@@ -75,7 +77,7 @@ pub(super) fn read_plain(body: &[u8], document: &Document<'_>) -> Result<ChatReq
 
 /// The same of a request whose conversation is `input`, a text or items. Its answer is kept by the provider
 /// unless it says otherwise.
-pub(super) fn read_responses(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
+pub(crate) fn read_responses(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
     let top = read_top(body, document)?;
     let input = document.field(0, "input");
     let is_said = input.is_some_and(|at| {
@@ -96,7 +98,7 @@ pub(super) fn read_responses(body: &[u8], document: &Document<'_>) -> Result<Cha
 }
 
 /// Key offset in the original and value node of `stream_options`.
-pub(super) type StreamOptions = Option<(usize, usize)>;
+pub(crate) type StreamOptions = Option<(usize, usize)>;
 
 fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, StreamOptions), Fault> {
     let top = read_top(body, document)?;
@@ -140,7 +142,7 @@ fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptio
 }
 
 /// The fields that both chat and embedding requests are routed by.
-pub(super) struct Top {
+pub(crate) struct Top {
     pub model: String,
     pub model_range: Range<usize>,
     pub stream: Option<usize>,
@@ -153,7 +155,7 @@ pub(super) struct Top {
 
 /// Reads the top level. A field that occurs twice is refused: two parsers could choose differently,
 /// and a key could get a model that it is not allowed.
-pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Fault> {
+pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Fault> {
     let fields = document
         .root_fields()
         .ok_or_else(|| Fault::client(400, "invalid_json", "the body must be a JSON object"))?;
@@ -207,7 +209,7 @@ pub(super) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
 }
 
 /// What the client wants, and the edit that makes the provider send usage in any case.
-pub(super) fn usage_option(
+pub(crate) fn usage_option(
     body: &[u8],
     document: &Document<'_>,
     options: StreamOptions,
@@ -279,7 +281,7 @@ pub fn write_body(
     out: &mut Vec<u8>,
 ) {
     let mut quoted = Vec::with_capacity(model.len() + 2);
-    super::json::write_string(&mut quoted, model);
+    crate::api::json::write_string(&mut quoted, model);
     let name = quoted
         .get(1..quoted.len().saturating_sub(1))
         .unwrap_or_default();

@@ -1,7 +1,7 @@
 //! `POST /v1/embeddings`: reading a request, and the answer when the local model serves it.
 
-use super::chat::read_top;
-use super::json::{Scratch, write_string, write_u64};
+use crate::api::chat::read_top;
+use crate::api::json::{Scratch, write_string, write_u64};
 use crate::error::Fault;
 use base64::Engine;
 use std::ops::Range;

@@ -2,10 +2,13 @@
 //!
 //! Pure: bytes in, bytes out. What a writer cannot know from an answer is handed to it in [`About`].
 
-use super::chat::ChatRequest;
-use super::json::{Document, Scratch};
-use super::models;
-use super::neutral::{Answer, Event, Failure, Losses, Request};
+use crate::api::chat::ChatRequest;
+use crate::api::json::{Document, Scratch};
+use crate::api::models;
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::event::Event;
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::error::Fault;
 use std::borrow::Cow;
 
@@ -151,12 +154,12 @@ pub trait Encoder {
 }
 
 /// The dialect that errors are told in when the path belongs to none.
-pub static DEFAULT: &dyn Face = &super::openai::OpenAi;
+pub static DEFAULT: &dyn Face = &crate::api::openai::OpenAi;
 
 /// Every dialect served.
 pub static FACES: &[&dyn Face] = &[
-    &super::openai::OpenAi,
-    &super::anthropic::Anthropic,
-    &super::responses::Responses,
-    &super::gemini::Gemini,
+    &crate::api::openai::OpenAi,
+    &crate::api::anthropic::Anthropic,
+    &crate::api::responses::Responses,
+    &crate::api::gemini::Gemini,
 ];

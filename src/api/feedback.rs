@@ -1,11 +1,11 @@
 //! `POST /v1/feedback`: an application's rating of an answer it got.
 
-use super::json::Scratch;
+use crate::api::json::Scratch;
 use crate::error::Fault;
 
 /// A rating.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Feedback {
+pub(crate) struct Feedback {
     /// The `x-request-id` of the answer that is rated.
     pub request_id: String,
     /// From -1 (bad) to 1 (good).
@@ -16,7 +16,7 @@ pub struct Feedback {
 ///
 /// # Errors
 /// 400 with the field.
-pub fn read_feedback(body: &[u8], scratch: &mut Scratch) -> Result<Feedback, Fault> {
+pub(crate) fn read_feedback(body: &[u8], scratch: &mut Scratch) -> Result<Feedback, Fault> {
     let invalid = |param: &'static str, message: &str| {
         Fault::client(400, "invalid_request", message.to_owned()).on(param)
     };

@@ -1,6 +1,6 @@
 //! JSON without trees: a reusable tape over a scratch copy, positions in the original, and strings out.
 
-use super::splice;
+use crate::api::splice;
 use simd_json::Buffers;
 use simd_json::tape::{Node, Tape};
 

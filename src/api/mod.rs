@@ -2,31 +2,32 @@
 //!
 //! Pure functions over bytes; it must not know sockets, caches or providers.
 
-pub mod anthropic;
+pub(crate) mod anthropic;
 pub mod canonical;
 pub mod chat;
 pub mod embeddings;
 pub mod face;
-pub mod feedback;
-pub mod gemini;
+pub(crate) mod feedback;
+pub(crate) mod gemini;
 pub mod json;
 pub mod models;
-pub mod multipart;
+pub(crate) mod multipart;
 pub mod neutral;
-pub mod openai;
-pub mod passed;
-pub mod refusal;
-pub mod rerank;
-pub mod responses;
-pub mod shape;
-pub mod splice;
-pub mod steering;
+pub(crate) mod openai;
+pub(crate) mod passed;
+pub(crate) mod refusal;
+pub(crate) mod rerank;
+pub(crate) mod responses;
+pub(crate) mod shape;
+pub(crate) mod splice;
+pub(crate) mod steering;
 pub mod usage;
-pub mod write;
+pub(crate) mod write;
 
-use self::face::{Ask, FACES, Face};
-use self::passed::{Direct, Endpoint};
-use self::responses::state::KeptCall;
+use crate::api::face::{Ask, FACES, Face};
+use crate::api::passed::{Direct, Endpoint};
+use crate::api::responses::state;
+use crate::api::responses::state::KeptCall;
 use crate::http::head::Method;
 
 /// What a request asks for.
@@ -120,7 +121,7 @@ pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperat
             )),
         };
     }
-    if let Some(kept) = responses::state::kept(method, target) {
+    if let Some(kept) = state::kept(method, target) {
         return kept
             .map(Operation::Kept)
             .map_err(NoOperation::MethodNotAllowed);
@@ -164,6 +165,9 @@ pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::anthropic;
+    use crate::api::gemini;
+    use crate::api::openai;
 
     #[test]
     fn paths_and_methods() {

@@ -1,13 +1,13 @@
 //! `GET /v1/models`: the configured models, in OpenAI's form.
 
-use super::json::write_string;
+use crate::api::json::write_string;
 
 /// One model object. `created` is the gateway's start, in seconds since the Unix epoch.
 pub fn write_model(out: &mut Vec<u8>, name: &str, created: u64) {
     out.extend_from_slice(b"{\"id\":");
     write_string(out, name);
     out.extend_from_slice(b",\"object\":\"model\",\"created\":");
-    super::json::write_u64(out, created);
+    crate::api::json::write_u64(out, created);
     out.extend_from_slice(b",\"owned_by\":\"ringside\"}");
 }
 

@@ -13,7 +13,7 @@ const MODEL_BYTES_MAX: usize = 128;
 
 /// The boundary that `content_type` names, if it is a form's.
 #[must_use]
-pub fn boundary(content_type: &str) -> Option<String> {
+pub(crate) fn boundary(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
@@ -36,7 +36,7 @@ pub fn boundary(content_type: &str) -> Option<String> {
 ///
 /// # Errors
 /// 400 if the form is malformed, or has no or several such fields: two parsers could choose differently.
-pub fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), Fault> {
+pub(crate) fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), Fault> {
     let malformed = || {
         Fault::client(
             400,

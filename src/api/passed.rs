@@ -3,11 +3,11 @@
 //!
 //! Pure functions over bytes; it must not know which providers there are.
 
-use super::chat::{read_top, usage_option};
-use super::json::Scratch;
-use super::multipart;
-use super::splice::Edit;
-use super::usage::Usage;
+use crate::api::chat::{read_top, usage_option};
+use crate::api::json::Scratch;
+use crate::api::multipart;
+use crate::api::splice::Edit;
+use crate::api::usage::Usage;
 use crate::error::Fault;
 use std::ops::Range;
 
@@ -25,10 +25,10 @@ const fn endpoint(path: &'static str, operation: &'static str) -> Endpoint {
 }
 
 /// Legacy completions, whose streams are read for their usage.
-pub const COMPLETIONS: Endpoint = endpoint("/completions", "text_completion");
+pub(crate) const COMPLETIONS: Endpoint = endpoint("/completions", "text_completion");
 
 /// Every one of them (OpenAI's API reference).
-pub const ENDPOINTS: [Endpoint; 8] = [
+pub(crate) const ENDPOINTS: [Endpoint; 8] = [
     COMPLETIONS,
     endpoint("/moderations", "moderation"),
     endpoint("/images/generations", "image"),
@@ -55,14 +55,14 @@ pub struct Direct<'t> {
 
 /// The endpoint of `path`, which is passed on by model.
 #[must_use]
-pub fn by_model(path: &str) -> Option<Endpoint> {
+pub(crate) fn by_model(path: &str) -> Option<Endpoint> {
     let suffix = path.strip_prefix("/v1")?;
     ENDPOINTS.into_iter().find(|one| one.path == suffix)
 }
 
 /// What `target` (path and query) asks of one provider directly.
 #[must_use]
-pub fn direct(target: &str) -> Option<Direct<'_>> {
+pub(crate) fn direct(target: &str) -> Option<Direct<'_>> {
     if let Some(rest) = target.strip_prefix("/providers/") {
         let at = rest.find(['/', '?'])?;
         let (provider, rest) = rest.split_at_checked(at)?;
@@ -90,7 +90,7 @@ const DECODINGS_MAX: usize = 4;
 ///
 /// # Errors
 /// 400 `invalid_path`.
-pub fn check_path(rest: &str) -> Result<(), Fault> {
+pub(crate) fn check_path(rest: &str) -> Result<(), Fault> {
     let path = rest.split('?').next().unwrap_or_default();
     let mut decoded = path.as_bytes().to_vec();
     for _ in 0..DECODINGS_MAX {
@@ -147,7 +147,7 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
 
 /// A request that is passed on by model, read.
 #[derive(Debug)]
-pub struct Passed {
+pub(crate) struct Passed {
     /// What the application asks for.
     pub model: String,
     /// Where the model's name stands in the body.
@@ -164,7 +164,7 @@ pub struct Passed {
 ///
 /// # Errors
 /// 400 with the position or the field, 415 for a body of another kind.
-pub fn read(
+pub(crate) fn read(
     endpoint: Endpoint,
     content_type: Option<&str>,
     body: &[u8],
@@ -208,11 +208,11 @@ pub fn read(
 }
 
 /// Bytes of the end of an answer in which its usage is looked for.
-pub const TAIL_BYTES: usize = 64 * 1024;
+pub(crate) const TAIL_BYTES: usize = 64 * 1024;
 
 /// Usage in the end of an answer of any dialect, the last that is mentioned.
 #[must_use]
-pub fn usage_in(tail: &[u8]) -> Option<Usage> {
+pub(crate) fn usage_in(tail: &[u8]) -> Option<Usage> {
     #[derive(serde::Deserialize, Default)]
     #[serde(default)]
     struct Details {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 /// A class of refusals that another model may not share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The request is longer than the model's context window.
     ContextLength,
     /// The provider's content policy forbids it.
@@ -53,7 +53,7 @@ struct Envelope {
 
 /// What kind of refusal an answer with this status and body is; `None` for every other answer.
 #[must_use]
-pub fn refusal(status: u16, body: &[u8]) -> Option<Refusal> {
+pub(crate) fn refusal(status: u16, body: &[u8]) -> Option<Refusal> {
     if !matches!(status, 400 | 413 | 422) {
         return None;
     }

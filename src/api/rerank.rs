@@ -1,15 +1,15 @@
 //! `POST /v1/rerank` and `/v2/rerank`, as Cohere, Jina and servers like them have it: what the gateway must
 //! know of a request and of an answer.
 
-use super::chat::read_top;
-use super::json::Scratch;
+use crate::api::chat::read_top;
+use crate::api::json::Scratch;
 use crate::error::Fault;
 use serde::Deserialize;
 use std::ops::Range;
 
 /// A request, read.
 #[derive(Debug, Clone)]
-pub struct RerankRequest {
+pub(crate) struct RerankRequest {
     /// What the application asks for.
     pub model: String,
     /// Where the model's name stands in the body, without its quotes.
@@ -20,7 +20,7 @@ pub struct RerankRequest {
 ///
 /// # Errors
 /// 400 with the position or the field.
-pub fn read_rerank(body: &[u8], scratch: &mut Scratch) -> Result<RerankRequest, Fault> {
+pub(crate) fn read_rerank(body: &[u8], scratch: &mut Scratch) -> Result<RerankRequest, Fault> {
     scratch
         .with_document(body, |document| {
             let top = read_top(body, document)?;
@@ -41,7 +41,7 @@ pub fn read_rerank(body: &[u8], scratch: &mut Scratch) -> Result<RerankRequest, 
 /// The search units that an answer was charged with, where the provider says (Cohere:
 /// `meta.billed_units.search_units`).
 #[must_use]
-pub fn search_units(body: &[u8]) -> Option<u64> {
+pub(crate) fn search_units(body: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
     struct Answer {
         meta: Meta,

@@ -1,12 +1,12 @@
 //! The shape of a chat request: how large it is and what it needs of a model, read off the tape while
 //! the request is read. Nothing is kept of its text.
 
-use super::json::{Document, span};
+use crate::api::json::{Document, span};
 use simd_json::tape::Node;
 
 /// Bytes of text that make a token, for estimates: English text has four to five, code and other
 /// languages fewer.
-pub const BYTES_PER_TOKEN: u64 = 4;
+pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 
 /// Tokens that a message costs beside its text (role and separators; OpenAI's cookbook counts three to
 /// four).
@@ -47,7 +47,7 @@ impl Shape {
     }
 
     /// Takes in a field of the request.
-    pub(super) fn field(&mut self, document: &Document<'_>, name: &str, value: usize) {
+    pub(crate) fn field(&mut self, document: &Document<'_>, name: &str, value: usize) {
         match name {
             "messages" => self.messages(document, value),
             // Of Responses: one text, or items that are like messages; what it wants of the text.
@@ -118,7 +118,7 @@ impl Shape {
 }
 
 /// Bytes of all strings in the value at node `at`, names included.
-pub(super) fn text_bytes(document: &Document<'_>, at: usize) -> u64 {
+pub(crate) fn text_bytes(document: &Document<'_>, at: usize) -> u64 {
     let nodes = document.nodes();
     let end = at + nodes.get(at).map_or(0, span);
     let texts = nodes.get(at..end).unwrap_or_default().iter();

@@ -15,7 +15,7 @@ pub struct Edit {
 }
 
 /// Appends `original` with `edits` applied. Edits must be in order and must not overlap.
-pub fn apply<'e>(
+pub(crate) fn apply<'e>(
     original: &[u8],
     edits: impl IntoIterator<Item = (&'e Range<usize>, &'e [u8])>,
     out: &mut Vec<u8>,
@@ -31,7 +31,7 @@ pub fn apply<'e>(
 
 /// The end (exclusive, before the closing quote) of the JSON string whose content begins at `start`.
 #[must_use]
-pub fn string_end(json: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn string_end(json: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     loop {
         match json.get(at)? {
@@ -44,7 +44,7 @@ pub fn string_end(json: &[u8], start: usize) -> Option<usize> {
 
 /// The first byte of the value that belongs to the key whose content begins at `key_start`.
 #[must_use]
-pub fn value_start(json: &[u8], key_start: usize) -> Option<usize> {
+pub(crate) fn value_start(json: &[u8], key_start: usize) -> Option<usize> {
     let mut at = string_end(json, key_start)? + 1;
     loop {
         match json.get(at)? {
@@ -56,7 +56,7 @@ pub fn value_start(json: &[u8], key_start: usize) -> Option<usize> {
 
 /// The offset just behind the value that begins at `start`, in a document that is valid JSON.
 #[must_use]
-pub fn value_end(json: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn value_end(json: &[u8], start: usize) -> Option<usize> {
     let mut depth = 0_usize;
     let mut at = start;
     loop {
@@ -87,7 +87,7 @@ pub fn value_end(json: &[u8], start: usize) -> Option<usize> {
 /// A field whose key's content begins at `key_start`, with the comma behind it or, for the last one,
 /// the comma before it: what is left is JSON as before.
 #[must_use]
-pub fn field_range(json: &[u8], key_start: usize) -> Option<Range<usize>> {
+pub(crate) fn field_range(json: &[u8], key_start: usize) -> Option<Range<usize>> {
     let start = key_start.checked_sub(1)?;
     let end = value_end(json, value_start(json, key_start)?)?;
     let blank = |byte: &u8| byte.is_ascii_whitespace();
@@ -107,7 +107,7 @@ pub fn field_range(json: &[u8], key_start: usize) -> Option<Range<usize>> {
 
 /// The offset just after the opening brace of the document.
 #[must_use]
-pub fn after_brace(json: &[u8]) -> Option<usize> {
+pub(crate) fn after_brace(json: &[u8]) -> Option<usize> {
     memchr::memchr(b'{', json).map(|at| at + 1)
 }
 

@@ -1,8 +1,8 @@
 //! OpenRouter's fields of a chat request that steer routing: `models` and `provider`. They are read
 //! here, and cut out of the body byte for byte before it goes to a provider that would refuse them.
 
-use super::json::{Document, Scratch};
-use super::splice;
+use crate::api::json::{Document, Scratch};
+use crate::api::splice;
 use crate::error::Fault;
 
 /// The fields, as far as routing can follow them.
@@ -34,13 +34,13 @@ const NAMES_MAX: usize = 32;
 
 /// Whether the top-level field `name` is one of them.
 #[must_use]
-pub fn is_steering(name: &str) -> bool {
+pub(crate) fn is_steering(name: &str) -> bool {
     FIELDS.contains(&name)
 }
 
 impl Steering {
     /// Takes in one of the fields.
-    pub(super) fn field(
+    pub(crate) fn field(
         &mut self,
         document: &Document<'_>,
         name: &str,
@@ -105,7 +105,7 @@ fn invalid(field: &'static str, wanted: &str) -> Fault {
 ///
 /// # Errors
 /// The body is not what it was when it was read.
-pub fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, Fault> {
+pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, Fault> {
     let lost = || Fault::gateway(500, "internal_error", "a field's place was not found");
     let mut body = body.to_vec();
     // One at a time: what is cut beside a field depends on what is left.

@@ -2,17 +2,17 @@
 //!
 //! A document begins with a brace that the caller pushes itself.
 
-use super::json::{write_string, write_u64};
+use crate::api::json::{write_string, write_u64};
 
 /// A comma, unless this is the first element or the value of a key.
-pub fn comma(out: &mut Vec<u8>) {
+pub(crate) fn comma(out: &mut Vec<u8>) {
     if !matches!(out.last(), Some(b'{' | b'[' | b':')) {
         out.push(b',');
     }
 }
 
 /// A key; its value is to follow. `name` needs no escape.
-pub fn key(out: &mut Vec<u8>, name: &str) {
+pub(crate) fn key(out: &mut Vec<u8>, name: &str) {
     comma(out);
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
@@ -20,32 +20,32 @@ pub fn key(out: &mut Vec<u8>, name: &str) {
 }
 
 /// A string field.
-pub fn text(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn text(out: &mut Vec<u8>, name: &str, value: &str) {
     key(out, name);
     write_string(out, value);
 }
 
 /// A whole number's field.
-pub fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     key(out, name);
     write_u64(out, value);
 }
 
 /// A field whose value is JSON already.
-pub fn raw(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn raw(out: &mut Vec<u8>, name: &str, value: &str) {
     key(out, name);
     out.extend_from_slice(value.as_bytes());
 }
 
 /// A field that is written only if there is something to write.
-pub fn raw_if(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+pub(crate) fn raw_if(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         raw(out, name, value);
     }
 }
 
 /// A field with a list of strings; absent when there are none.
-pub fn texts_if(out: &mut Vec<u8>, name: &str, values: &[impl AsRef<str>]) {
+pub(crate) fn texts_if(out: &mut Vec<u8>, name: &str, values: &[impl AsRef<str>]) {
     if values.is_empty() {
         return;
     }
@@ -58,13 +58,13 @@ pub fn texts_if(out: &mut Vec<u8>, name: &str, values: &[impl AsRef<str>]) {
 }
 
 /// Opens an array's element or, behind a key, a value: `bracket` is `{` or `[`.
-pub fn open(out: &mut Vec<u8>, bracket: u8) {
+pub(crate) fn open(out: &mut Vec<u8>, bracket: u8) {
     comma(out);
     out.push(bracket);
 }
 
 /// Opens the field `name`: `bracket` is `{` or `[`.
-pub fn open_field(out: &mut Vec<u8>, name: &str, bracket: u8) {
+pub(crate) fn open_field(out: &mut Vec<u8>, name: &str, bracket: u8) {
     key(out, name);
     out.push(bracket);
 }

@@ -1,7 +1,10 @@
 //! An answer for the store, read from neutral events, whatever dialect they came in.
 
-use super::answer::{Answer, NotStored, TEXT_BYTES_EXPECTED};
-use crate::api::neutral::{self, Delta, Event, Kind, Part, Start, Stop};
+use crate::api::neutral::answer;
+use crate::api::neutral::answer::Stop;
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
+use crate::api::neutral::request::Part;
+use crate::cache::answer::{Answer, NotStored, TEXT_BYTES_EXPECTED};
 
 /// Collects an answer from the events of a stream as they pass.
 pub struct Collector {
@@ -82,7 +85,7 @@ impl Collector {
     ///
     /// # Errors
     /// Why it is not stored.
-    pub fn answer(answer: &neutral::Answer<'_>) -> Result<Answer, NotStored> {
+    pub fn answer(answer: &answer::Answer<'_>) -> Result<Answer, NotStored> {
         let [choice] = answer.choices.as_slice() else {
             return Err("several-choices");
         };

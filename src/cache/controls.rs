@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A request's wishes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Controls {
+pub(crate) struct Controls {
     /// Do not serve from the cache (`no-cache`, `no-store`).
     pub no_lookup: bool,
     /// Do not store the answer (`no-store`).
@@ -22,7 +22,7 @@ pub struct Controls {
 ///
 /// # Errors
 /// 400 naming the header.
-pub fn read_controls(
+pub(crate) fn read_controls(
     cache_control: Option<&str>,
     ttl: Option<&str>,
     similarity_min: Option<&str>,
@@ -69,7 +69,7 @@ pub fn read_controls(
 ///
 /// # Errors
 /// 400 naming the header.
-pub fn read_coalesce(value: Option<&str>) -> Result<bool, Fault> {
+pub(crate) fn read_coalesce(value: Option<&str>) -> Result<bool, Fault> {
     match value
         .map(|text| text.trim().to_ascii_lowercase())
         .as_deref()

@@ -3,12 +3,12 @@
 //! A key is a keyed 128-bit hash, and an entry also holds the form it was made from: a hit is served
 //! only when that form is equal, so a collision is a miss and never another request's answer.
 
-use super::answer::Answer;
-use super::shard::SLOT_BYTES;
 use crate::api::canonical::Canonical;
+use crate::cache::answer::Answer;
+use crate::cache::shard::SLOT_BYTES;
 use crate::embedding::codes::Code;
 use crate::embedding::static_index::STATIC_ENTRY_BYTES;
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -348,10 +348,10 @@ impl Entry {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(in super::super) fn key(tenant: &str, question: &str) -> Key {
+    pub(crate) fn key(tenant: &str, question: &str) -> Key {
         let secret = HashSecret(Arc::new([7; 192]));
         let mut canonical = Canonical::new(question, Ok(()));
         canonical.extend_scope(b"scope");

@@ -3,11 +3,11 @@
 //! The request that makes the call leads; the others follow. What arrives is kept here, each follower
 //! reads it at its own pace, and nobody waits for another. It must not know sockets or HTTP.
 
-use super::Key;
 use crate::api::usage::Usage;
+use crate::cache::entry::Key;
 use crate::error::{Blame, Fault};
 use crate::runtime::buffer;
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use std::task::{Context, Poll, Waker};
 
 /// Bytes of one stream that are kept for followers: those to come, and those that read slowly. Over it,
 /// no follower is taken any more, and one that is behind by more loses its stream. About 4,000 tokens.
-pub const STREAM_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const STREAM_BYTES_MAX: usize = 1024 * 1024;
 /// The same, while all flights together have reached [`ALL_STREAM_BYTES_MAX`].
-pub const STREAM_BYTES_TIGHT: usize = 64 * 1024;
+pub(crate) const STREAM_BYTES_TIGHT: usize = 64 * 1024;
 /// Bytes kept by all flights together before each is held to [`STREAM_BYTES_TIGHT`].
-pub const ALL_STREAM_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const ALL_STREAM_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Followers of one flight; the next request leads another.
-pub const FOLLOWERS_MAX: usize = 1024;
+pub(crate) const FOLLOWERS_MAX: usize = 1024;
 /// How far a stream without the connection that began it may be ahead of its quickest reader: whoever is
 /// alone with it is not lost, however slow. Less than [`STREAM_BYTES_TIGHT`].
-pub const AHEAD_BYTES_MAX: u64 = 32 * 1024;
+pub(crate) const AHEAD_BYTES_MAX: u64 = 32 * 1024;
 /// Bytes a follower takes at once, so that the flight is locked for microseconds only.
 const READ_BYTES_MAX: usize = 16 * 1024;
 
@@ -164,7 +164,7 @@ struct Reader {
 }
 
 impl Flight {
-    pub(super) fn new(key: Arc<Key>, counts: Arc<FlightCounts>) -> Self {
+    pub(crate) fn new(key: Arc<Key>, counts: Arc<FlightCounts>) -> Self {
         counts.flights.fetch_add(1, Ordering::Relaxed);
         let state = State {
             is_open: true,
@@ -178,12 +178,12 @@ impl Flight {
     }
 
     /// Whether it is the call for exactly this request.
-    pub(super) fn is_for(&self, key: &Key) -> bool {
+    pub(crate) fn is_for(&self, key: &Key) -> bool {
         self.key.is_same(key)
     }
 
     /// A place among its followers; `None` if it takes none any more.
-    pub(super) fn join(self: &Arc<Self>) -> Option<Seat> {
+    pub(crate) fn join(self: &Arc<Self>) -> Option<Seat> {
         let mut state = self.state.lock();
         if !state.is_open || state.reading >= FOLLOWERS_MAX {
             return None;
@@ -197,7 +197,7 @@ impl Flight {
     }
 
     /// A place for the client that caused the call, behind all that came until now.
-    pub(super) fn leaders_seat(self: &Arc<Self>) -> Seat {
+    pub(crate) fn leaders_seat(self: &Arc<Self>) -> Seat {
         let mut state = self.state.lock();
         state.payer_reads = true;
         let at = state.end_at();
@@ -226,7 +226,7 @@ impl Flight {
     }
 
     /// True when nobody follows: from then on nobody may.
-    pub(super) fn close_if_alone(&self) -> bool {
+    pub(crate) fn close_if_alone(&self) -> bool {
         let mut state = self.state.lock();
         state.is_open &= state.reading > 0;
         state.reading == 0
@@ -239,7 +239,7 @@ impl Flight {
     }
 
     /// Ready when somebody follows.
-    pub(super) fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.reading > 0 {
             return Poll::Ready(());
@@ -248,7 +248,7 @@ impl Flight {
         Poll::Pending
     }
 
-    pub(super) fn begin(&self, head: Head) {
+    pub(crate) fn begin(&self, head: Head) {
         let mut state = self.state.lock();
         state.head = Some(Arc::new(head));
         state.kept = VecDeque::from(buffer::take(buffer::CLASS_BYTES[0]));
@@ -259,7 +259,7 @@ impl Flight {
     }
 
     /// Keeps what came for those who follow, and for those who may.
-    pub(super) fn append(&self, piece: &[u8]) {
+    pub(crate) fn append(&self, piece: &[u8]) {
         let mut state = self.state.lock();
         if piece.is_empty() || (!state.is_open && state.reading == 0) {
             return;
@@ -295,7 +295,7 @@ impl Flight {
 
     /// Ends the call, or if it failed without an answer leaves it to one of those who follow to make
     /// another, once. True when nobody else books what it cost.
-    pub(super) fn finish(&self, end: End) -> bool {
+    pub(crate) fn finish(&self, end: End) -> bool {
         let mut state = self.state.lock();
         if state.end.is_some() {
             return false;
@@ -397,7 +397,7 @@ impl Seat {
         }
     }
 
-    pub(super) fn flight(&self) -> &Arc<Flight> {
+    pub(crate) fn flight(&self) -> &Arc<Flight> {
         &self.flight
     }
 

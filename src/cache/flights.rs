@@ -2,8 +2,8 @@
 //!
 //! It is asked once per request that both tiers missed, and once more when such a request has ended.
 
-use super::Key;
-use super::flight::{End, Flight, FlightCounts, Head, Seat};
+use crate::cache::entry::Key;
+use crate::cache::flight::{End, Flight, FlightCounts, Head, Seat};
 use crate::runtime::clock;
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -18,7 +18,7 @@ const SHARDS: usize = 64;
 /// Flights of one shard; a request beyond makes its call alone.
 const FLIGHTS_PER_SHARD_MAX: usize = 1024;
 /// Flights that may be in the table.
-pub const FLIGHTS_MAX: usize = SHARDS * FLIGHTS_PER_SHARD_MAX;
+pub(crate) const FLIGHTS_MAX: usize = SHARDS * FLIGHTS_PER_SHARD_MAX;
 
 /// Which call: requests share one if all of this is equal, and their forms are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -202,14 +202,15 @@ impl Drop for Lead {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::tests::key;
-    use super::super::flight::{
-        ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, Heard, Outset, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
-    };
     use super::*;
     use crate::api::usage::Usage;
+    use crate::cache::entry::tests::key;
+    use crate::cache::flight::{
+        ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, Heard, Outset, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
+    };
     use crate::error::Fault;
-    use crate::telemetry::Name;
+    use crate::runtime::clock;
+    use crate::telemetry::names::Name;
     use std::task::Waker;
 
     const USAGE: Option<Usage> = Some(Usage {

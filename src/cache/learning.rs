@@ -2,13 +2,14 @@
 //!
 //! All of it in the workshop. It must not know how the fresh answer was come by.
 
-use super::Entry;
-use super::quality::Observation;
-use super::quality::compare::{Label, by_cosine, by_words};
-use super::quality::log::Line;
-use super::semantic::{Semantic, SemanticHit};
-use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop, cosine};
-use crate::telemetry::Name;
+use crate::cache::entry::Entry;
+use crate::cache::quality::Observation;
+use crate::cache::quality::compare::{Label, by_cosine, by_words};
+use crate::cache::quality::log::Line;
+use crate::cache::semantic::{Semantic, SemanticHit};
+use crate::embedding::codes::dot as cosine;
+use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop};
+use crate::telemetry::names::Name;
 use std::sync::Arc;
 
 /// A hit that was, or would have been, and the answer that was given instead.
@@ -32,7 +33,7 @@ pub struct Lesson {
 ///
 /// # Errors
 /// The workshop has no room.
-pub fn compare(
+pub(crate) fn compare(
     workshop: &Workshop,
     one: String,
     other: String,

@@ -2,15 +2,16 @@
 //!
 //! It must not know entries or who refuted them. What is remembered only ever tightens.
 
-use crate::embedding::{Vector, cosine};
+use crate::embedding::Vector;
+use crate::embedding::codes::dot as cosine;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Refuted questions held per scope; the oldest gives way.
-pub const PER_SCOPE_MAX: usize = 16;
+pub(crate) const PER_SCOPE_MAX: usize = 16;
 /// Refuted questions held in all, of 1.6 KiB each; the oldest gives way.
-pub const REFUTED_MAX: usize = 1024;
+pub(crate) const REFUTED_MAX: usize = 1024;
 
 /// Cosine from which on a question is near a refuted one. A judgement: other words for one question,
 /// slips of the pen included, lie above it, and other subjects far below.

@@ -1,13 +1,16 @@
 //! A stored answer, written in the dialect of the caller.
 
-use super::answer::{Answer, pieces};
 use crate::api::face::{About, Face};
-use crate::api::neutral::{self, Choice, Delta, Event, Kind, Part, Start, Stop};
+use crate::api::neutral::answer;
+use crate::api::neutral::answer::{Choice, Stop};
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
+use crate::api::neutral::request::Part;
+use crate::cache::answer::{Answer, pieces};
 
 /// As a whole answer.
 #[must_use]
-pub fn whole(answer: &Answer, face: &dyn Face, about: &About) -> Vec<u8> {
-    let neutral = neutral::Answer {
+pub(crate) fn whole(answer: &Answer, face: &dyn Face, about: &About) -> Vec<u8> {
+    let neutral = answer::Answer {
         id: answer.id(),
         model: answer.model(),
         created: Some(answer.created),
@@ -26,10 +29,10 @@ pub fn whole(answer: &Answer, face: &dyn Face, about: &About) -> Vec<u8> {
 
 /// As a stream.
 #[must_use]
-pub fn stream(answer: &Answer, face: &dyn Face, about: About) -> Vec<u8> {
+pub(crate) fn stream(answer: &Answer, face: &dyn Face, about: About) -> Vec<u8> {
     let mut out = Vec::with_capacity(answer.content().len() * 8 + 1024);
     let mut encoder = face.encoder(about);
-    let usage = answer.usage.map(neutral::Usage::from);
+    let usage = answer.usage.map(answer::Usage::from);
     encoder.event(
         &Event::Start(Start {
             id: answer.id(),

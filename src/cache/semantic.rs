@@ -4,14 +4,14 @@
 //! neighbour can only be the same conversation's other wording. Nothing here outlives the process,
 //! and a process has one embedding model, so vectors of two models never meet.
 
-use super::disk::Embedding;
-use super::entry::{Entry, Graveyard, Key, VECTOR_BYTES};
-use super::quality::Quality;
-use super::quality::log::ObservationLog;
-use super::refuted::Refuted;
-use super::store::Store;
-use super::verify::model::Verifier;
-use super::verify::{Asked, Bar, Verdict};
+use crate::cache::disk::record::Embedding;
+use crate::cache::entry::{Entry, Graveyard, Key, VECTOR_BYTES};
+use crate::cache::quality::Quality;
+use crate::cache::quality::log::ObservationLog;
+use crate::cache::refuted::Refuted;
+use crate::cache::store::Store;
+use crate::cache::verify::model::Verifier;
+use crate::cache::verify::{Asked, Bar, Verdict};
 use crate::embedding::codes::Code;
 use crate::embedding::index::{VectorIndex, push};
 use crate::embedding::static_index::{StaticCode, StaticIndex};
@@ -34,13 +34,13 @@ const SCOPE_BYTES: u64 = (size_of::<Scope>() + 16 + 2 * size_of::<(u128, Arc<Sco
 
 /// The tier.
 pub struct Semantic {
-    pub(super) workshop: Workshop,
-    pub(super) store: Arc<Store>,
+    pub(crate) workshop: Workshop,
+    pub(crate) store: Arc<Store>,
     scopes: RwLock<HashMap<u128, Arc<Scope>, foldhash::fast::RandomState>>,
     graveyard: Arc<Graveyard>,
     refuted: Refuted,
-    pub(super) quality: Quality,
-    pub(super) observations: ObservationLog,
+    pub(crate) quality: Quality,
+    pub(crate) observations: ObservationLog,
     next_vector: AtomicU64,
     observed_hits: AtomicU64,
     observed_misses: AtomicU64,

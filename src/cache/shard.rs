@@ -1,7 +1,7 @@
 //! One shard of the store: a dense list, so that entries can be picked at random, and where in it each
 //! one is. It must not know bytes, or what makes an entry worth more than another.
 
-use super::entry::Entry;
+use crate::cache::entry::Entry;
 use hashbrown::HashTable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +11,14 @@ const KEPT: usize = 16;
 
 /// A part of the store.
 #[derive(Default)]
-pub struct Shard {
+pub(crate) struct Shard {
     places: HashTable<u32>,
     /// The entries, in no order.
     pub slots: Vec<Slot>,
 }
 
 /// A stored entry.
-pub struct Slot {
+pub(crate) struct Slot {
     /// The entry.
     pub entry: Arc<Entry>,
     /// Number of whom it is accounted to.
@@ -31,7 +31,7 @@ pub struct Slot {
 impl Slot {
     /// A slot of an entry that is worth nothing yet.
     #[must_use]
-    pub fn new(entry: Arc<Entry>, principal: u32) -> Self {
+    pub(crate) fn new(entry: Arc<Entry>, principal: u32) -> Self {
         Self {
             entry,
             principal,
@@ -41,23 +41,23 @@ impl Slot {
 
     /// What keeps it from being evicted.
     #[must_use]
-    pub fn worth(&self) -> f64 {
+    pub(crate) fn worth(&self) -> f64 {
         f64::from_bits(self.worth.load(Ordering::Relaxed))
     }
 
     /// Counts a use, of a store in which what was evicted last was worth `age`.
-    pub fn use_at(&self, age: f64) {
+    pub(crate) fn use_at(&self, age: f64) {
         let worth = age + self.entry.count_use();
         self.worth.store(worth.to_bits(), Ordering::Relaxed);
     }
 }
 
 /// Bytes that the store takes for an entry: its slot, its place, and what growing tables leave free.
-pub const SLOT_BYTES: u64 = 2 * (size_of::<Slot>() + size_of::<u32>() + 1) as u64;
+pub(crate) const SLOT_BYTES: u64 = 2 * (size_of::<Slot>() + size_of::<u32>() + 1) as u64;
 
 impl Shard {
     /// Where in `slots` the entry of this id is.
-    pub fn place(&self, id: u128) -> Option<usize> {
+    pub(crate) fn place(&self, id: u128) -> Option<usize> {
         let found = self.places.find(hash(id), |at| {
             let slot = self.slots.get(*at as usize);
             slot.is_some_and(|slot| slot.entry.id == id)
@@ -66,17 +66,17 @@ impl Shard {
     }
 
     /// The slot of this id.
-    pub fn slot(&self, id: u128) -> Option<&Slot> {
+    pub(crate) fn slot(&self, id: u128) -> Option<&Slot> {
         self.slots.get(self.place(id)?)
     }
 
     /// The entry of this id.
-    pub fn get(&self, id: u128) -> Option<&Arc<Entry>> {
+    pub(crate) fn get(&self, id: u128) -> Option<&Arc<Entry>> {
         self.slot(id).map(|slot| &slot.entry)
     }
 
     /// Adds an entry of an id that is not there.
-    pub fn add(&mut self, slot: Slot) {
+    pub(crate) fn add(&mut self, slot: Slot) {
         let id = slot.entry.id;
         let at = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         self.slots.push(slot);
@@ -89,7 +89,7 @@ impl Shard {
     }
 
     /// Takes out what is at a place; the last one is there now.
-    pub fn take(&mut self, at: usize) -> Option<Slot> {
+    pub(crate) fn take(&mut self, at: usize) -> Option<Slot> {
         let (id, last) = (self.slots.get(at)?.entry.id, self.slots.len() - 1);
         if let Ok(found) = self
             .places
@@ -108,7 +108,7 @@ impl Shard {
     }
 
     /// Gives memory back once three quarters are unused.
-    pub fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         let len = self.slots.len();
         if self.slots.capacity() > 4 * len + KEPT {
             self.slots.shrink_to(2 * len);

@@ -9,7 +9,7 @@ const STEPS: usize = 60;
 /// (Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
 /// Biometrika 26, 1934). `alpha` is the probability to be below the truth. 1 when nothing was counted.
 #[must_use]
-pub fn upper(found: u64, all: u64, alpha: f64) -> f64 {
+pub(crate) fn upper(found: u64, all: u64, alpha: f64) -> f64 {
     if found >= all {
         return 1.0;
     }
@@ -19,7 +19,7 @@ pub fn upper(found: u64, all: u64, alpha: f64) -> f64 {
 
 /// The lower end, in the same way.
 #[must_use]
-pub fn lower(found: u64, all: u64, alpha: f64) -> f64 {
+pub(crate) fn lower(found: u64, all: u64, alpha: f64) -> f64 {
     if found == 0 || all == 0 {
         return 0.0;
     }
@@ -28,7 +28,7 @@ pub fn lower(found: u64, all: u64, alpha: f64) -> f64 {
 
 /// How many must be counted, with none found, for the upper end to come down to `share`.
 #[must_use]
-pub fn needed(share: f64, alpha: f64) -> u64 {
+pub(crate) fn needed(share: f64, alpha: f64) -> u64 {
     if share <= 0.0 {
         return u64::MAX;
     }

@@ -1,11 +1,11 @@
 //! The store by what it promises: bounds that hold, everything kept findable, shares, worth.
 
-use super::super::answer::tests::answer;
-use super::super::entry::tests::key;
-use super::super::entry::{Graveyard, Storing};
 use super::*;
 use crate::api::usage::Usage;
-use crate::telemetry::Name;
+use crate::cache::answer::tests::answer;
+use crate::cache::entry::tests::key;
+use crate::cache::entry::{Graveyard, Storing};
+use crate::telemetry::names::Name;
 use std::time::Duration;
 
 /// What an entry of `bytes` bytes of text is.

@@ -1,9 +1,10 @@
 //! Who is let through to a target that is as busy as it may be: `[models.admission]`, and the priorities of
 //! `[[keys]]`. It must not know the rest of those sections (`lists.rs`).
 
-use super::problem::Complaint;
-use super::reader::Section;
-use super::{defaults, limits};
+use crate::config::defaults;
+use crate::config::limits;
+use crate::config::problem::Complaint;
+use crate::config::reader::Section;
 use std::time::Duration;
 
 /// `[models.admission]`
@@ -38,14 +39,14 @@ impl KeyPriority {
 }
 
 /// Their names.
-pub(super) const KEY_PRIORITIES: [(&str, KeyPriority); KeyPriority::COUNT] = [
+pub(crate) const KEY_PRIORITIES: [(&str, KeyPriority); KeyPriority::COUNT] = [
     ("low", KeyPriority::Low),
     ("normal", KeyPriority::Normal),
     ("high", KeyPriority::High),
 ];
 
 /// The section of one model.
-pub(super) fn read(mut section: Section<'_>) -> Admission {
+pub(crate) fn read(mut section: Section<'_>) -> Admission {
     let bounds = &limits::CONCURRENCY;
     let admission = Admission {
         enabled: section.flag("enabled", defaults::ADMISSION_ENABLED),

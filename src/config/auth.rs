@@ -2,12 +2,13 @@
 //!
 //! It must not know how they are used; that they can be is checked here, while the file can be corrected.
 
-use super::defaults;
-use super::model::{Auth, AwsAuth, AwsSource, BaseUrl, EntraAuth, GoogleAuth, Secret};
-use super::problem::Complaint;
-use super::reader::{Item, Section, suggest};
-use super::references::References;
-use super::values;
+use crate::config::defaults;
+use crate::config::model::auth::{Auth, AwsAuth, AwsSource, EntraAuth, GoogleAuth};
+use crate::config::model::{BaseUrl, Secret};
+use crate::config::problem::Complaint;
+use crate::config::reader::{Item, Section, suggest};
+use crate::config::references::References;
+use crate::config::values;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::RsaKeyPair;
@@ -16,7 +17,7 @@ use std::net::{IpAddr, Ipv6Addr};
 const KINDS: [&str; 4] = ["aws", "aws-container", "google", "entra"];
 
 /// Both `auth` and `api_keys` are given.
-pub(super) fn beside_keys() -> Complaint {
+pub(crate) fn beside_keys() -> Complaint {
     Complaint::new(
         "both `auth` and `api_keys` are given",
         "keep one of the two; for both, configure two providers",
@@ -24,7 +25,7 @@ pub(super) fn beside_keys() -> Complaint {
 }
 
 /// The section `auth`; `None` when it is absent, or wrong and now reported.
-pub(super) fn read(mut section: Section<'_>, references: &References<'_>) -> Option<Auth> {
+pub(crate) fn read(mut section: Section<'_>, references: &References<'_>) -> Option<Auth> {
     if !section.is_present() {
         return None;
     }

@@ -6,7 +6,9 @@
 
 use std::path::Path;
 
-use super::{Config, KnownNames, Problems};
+use crate::config::KnownNames;
+use crate::config::model::Config;
+use crate::config::problem::Problems;
 
 const CASES: &str = include_str!("bad_input_cases.txt");
 
@@ -26,7 +28,7 @@ fn read(text: &str, base_dir: &Path) -> Result<Config, Problems> {
         policies: &["priority", "weighted", "least-latency"],
         wrong_hit_rate_least: 0.005,
     };
-    super::parse(text, "ringside.toml", base_dir, &known, &|name| {
+    crate::config::parse(text, "ringside.toml", base_dir, &known, &|name| {
         let value = match name {
             "A" => "hunter2",
             "EMPTY" => "",
@@ -77,7 +79,7 @@ fn missing_file_is_a_problem() {
         policies: &[],
         wrong_hit_rate_least: 0.005,
     };
-    let told = super::load(path, &known).unwrap_err().to_string();
+    let told = crate::config::load(path, &known).unwrap_err().to_string();
     let expected = "/nonexistent/ringside.toml: cannot be read: No such file or directory \
                     (os error 2)\n  remedy: give the path of";
     assert!(told.starts_with(expected), "{told}");

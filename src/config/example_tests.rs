@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::model::{Config, Place};
-use super::{KnownNames, Problems};
+use crate::config::KnownNames;
+use crate::config::model::{Config, Place};
+use crate::config::problem::Problems;
 
 const KNOWN: KnownNames<'static> = KnownNames {
     dialects: &["openai", "azure", "vertex"],
@@ -45,7 +46,7 @@ fn uncommented() -> String {
 }
 
 fn read(text: &str, base_dir: &Path) -> Result<Config, Problems> {
-    super::parse(text, "ringside.example.toml", base_dir, &KNOWN, &|name| {
+    crate::config::parse(text, "ringside.example.toml", base_dir, &KNOWN, &|name| {
         Some(format!("secret-of-{name}"))
     })
 }

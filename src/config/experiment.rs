@@ -2,10 +2,12 @@
 //!
 //! It must not know the rest of a model's section (`lists.rs`).
 
-use super::model::{Place, Target};
-use super::problem::Complaint;
-use super::reader::{Item, Section, suggest};
-use super::{defaults, limits, values};
+use crate::config::defaults;
+use crate::config::limits;
+use crate::config::model::{Place, Target};
+use crate::config::problem::Complaint;
+use crate::config::reader::{Item, Section, suggest};
+use crate::config::values;
 
 /// An experiment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +49,10 @@ pub enum Subject {
 }
 
 /// The names by which targets are called: provider, and `provider/model`.
-pub(super) type Called = Vec<(String, String)>;
+pub(crate) type Called = Vec<(String, String)>;
 
 /// The names of `targets`; `providers` in the order of the file.
-pub(super) fn called(targets: &[Target], providers: &[String]) -> Called {
+pub(crate) fn called(targets: &[Target], providers: &[String]) -> Called {
     let name = |target: &Target| match target.place {
         Place::Local => "local".to_owned(),
         Place::Provider(at) => providers.get(at).cloned().unwrap_or_default(),
@@ -64,7 +66,7 @@ pub(super) fn called(targets: &[Target], providers: &[String]) -> Called {
 }
 
 /// Places of the targets that `item` names.
-pub(super) fn places(item: &Item<'_>, called: &Called) -> Result<Vec<usize>, Complaint> {
+pub(crate) fn places(item: &Item<'_>, called: &Called) -> Result<Vec<usize>, Complaint> {
     let text = item.text()?;
     let named = called.iter().enumerate();
     let found = named.filter(|(_, (provider, label))| provider == text || label == text);
@@ -80,7 +82,7 @@ pub(super) fn places(item: &Item<'_>, called: &Called) -> Result<Vec<usize>, Com
 }
 
 /// The section, if there is one; `called` is empty where a target of the model is wrong.
-pub(super) fn read(mut section: Section<'_>, called: &Called) -> Option<Experiment> {
+pub(crate) fn read(mut section: Section<'_>, called: &Called) -> Option<Experiment> {
     if !section.is_present() {
         return None;
     }

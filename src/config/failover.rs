@@ -2,16 +2,18 @@
 //!
 //! It must not know the rest of that section (`lists.rs`).
 
-use super::model::{Failover, Fallback, Hedge};
-use super::problem::Complaint;
-use super::reader::{Item, Section, suggest};
-use super::{admission, defaults, limits};
+use crate::config::admission;
+use crate::config::defaults;
+use crate::config::limits;
+use crate::config::model::{Failover, Fallback, Hedge};
+use crate::config::problem::Complaint;
+use crate::config::reader::{Item, Section, suggest};
 
 /// Names of fallback models as written, to be looked up once every model was read.
-pub(super) type Named<'a> = Vec<(Item<'a>, String)>;
+pub(crate) type Named<'a> = Vec<(Item<'a>, String)>;
 
 /// The keys of the model called `own_name`; the models they name go to `named`.
-pub(super) fn failover<'a>(
+pub(crate) fn failover<'a>(
     section: &mut Section<'a>,
     own_name: &str,
     named: &mut Named<'a>,
@@ -82,7 +84,7 @@ fn fallback<'a>(mut section: Section<'a>, own_name: &str, named: &mut Named<'a>)
 }
 
 /// Reports each of `named` that is no model.
-pub(super) fn check(named: Named<'_>, models: &[&str]) {
+pub(crate) fn check(named: Named<'_>, models: &[&str]) {
     for (item, name) in named {
         if !models.contains(&name.as_str()) {
             item.complain(Complaint::new(

@@ -3,11 +3,13 @@
 //!
 //! It must not know how a quirk is put right (`journey/quirks.rs`).
 
-use super::model::{Auth, BaseUrl, Secret};
-use super::problem::Complaint;
-use super::reader::{Item, Section, suggest};
-use super::references::References;
-use super::{limits, values};
+use crate::config::limits;
+use crate::config::model::auth::Auth;
+use crate::config::model::{BaseUrl, Secret};
+use crate::config::problem::Complaint;
+use crate::config::reader::{Item, Section, suggest};
+use crate::config::references::References;
+use crate::config::values;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -50,7 +52,7 @@ pub struct Kind {
 }
 
 fn openai() -> String {
-    super::defaults::DIALECT.to_owned()
+    crate::config::defaults::DIALECT.to_owned()
 }
 
 /// The table that is shipped, by name.
@@ -70,7 +72,7 @@ pub fn read_table(text: &str) -> Result<Vec<Kind>, String> {
 }
 
 /// The kind that `item` names.
-pub(super) fn kind(item: &Item<'_>) -> Result<&'static Kind, Complaint> {
+pub(crate) fn kind(item: &Item<'_>) -> Result<&'static Kind, Complaint> {
     let text = item.text()?;
     let known = family().iter().find(|kind| kind.name == text);
     known.ok_or_else(|| {
@@ -83,7 +85,7 @@ pub(super) fn kind(item: &Item<'_>) -> Result<&'static Kind, Complaint> {
 }
 
 /// `base_url`, or that of the kind.
-pub(super) fn base_url(section: &mut Section<'_>, kind: Option<&Kind>) -> Option<BaseUrl> {
+pub(crate) fn base_url(section: &mut Section<'_>, kind: Option<&Kind>) -> Option<BaseUrl> {
     let usual = kind.and_then(|kind| kind.base_url.as_deref());
     if let (Some(url), None) = (usual, section.item("base_url")) {
         return values::base_url(url).ok();
@@ -96,7 +98,7 @@ pub(super) fn base_url(section: &mut Section<'_>, kind: Option<&Kind>) -> Option
 }
 
 /// `api_keys`, or the key in the kind's usual variable.
-pub(super) fn api_keys(
+pub(crate) fn api_keys(
     section: &mut Section<'_>,
     kind: Option<&Kind>,
     auth: Option<&Auth>,
@@ -114,7 +116,7 @@ pub(super) fn api_keys(
         references.secret(item.text()?)
     });
     if auth.is_some() && api_keys.as_ref().is_some_and(|keys| !keys.is_empty()) {
-        section.complain("auth", super::auth::beside_keys());
+        section.complain("auth", crate::config::auth::beside_keys());
     }
     api_keys
 }
@@ -122,6 +124,7 @@ pub(super) fn api_keys(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::values;
 
     #[test]
     fn every_line_of_the_table_can_be_used() {

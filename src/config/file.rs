@@ -3,20 +3,26 @@
 //! It must not know how TOML is read (`reader.rs`). The three lists, which refer to each other, are
 //! in `lists.rs`.
 
+use crate::config::defaults;
+use crate::config::limits;
+use crate::config::lists;
+use crate::config::prices;
+use crate::config::values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::KnownNames;
-use super::cache::{Cache, Freshness, Semantic, SemanticMode, TenantScope};
-use super::model::{Admin, Config, Drain, Driver, Embedding, Listen, Log, Server, ServerTls};
-use super::problem::Complaint;
-use super::reader::{Item, Section};
-use super::references::{Pem, References};
-use super::shadow::Comparable;
-use super::{defaults, limits, lists, prices, values};
+use crate::config::KnownNames;
+use crate::config::cache::{Cache, Freshness, Semantic, SemanticMode, TenantScope};
+use crate::config::model::{
+    Admin, Config, Drain, Driver, Embedding, Listen, Log, Server, ServerTls,
+};
+use crate::config::problem::Complaint;
+use crate::config::reader::{Item, Section};
+use crate::config::references::{Pem, References};
+use crate::config::shadow::Comparable;
 
 /// The whole file. What was wrong is in the report, and then the result means nothing.
-pub(super) fn read(
+pub(crate) fn read(
     mut root: Section<'_>,
     known: &KnownNames<'_>,
     references: &References<'_>,

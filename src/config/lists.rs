@@ -2,21 +2,28 @@
 //!
 //! It must not know which dialects and policies there are: their names are passed in.
 
+use crate::config::admission;
+use crate::config::defaults;
+use crate::config::experiment;
+use crate::config::failover;
+use crate::config::family;
+use crate::config::limits;
+use crate::config::rules;
+use crate::config::shadow;
+use crate::config::values;
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use ring::digest;
 
-use super::KnownNames;
-use super::experiment;
-use super::failover::{self, Named};
-use super::model::{Abilities, Key, Model, Place, Provider, Target};
-use super::problem::Complaint;
-use super::reader::{Item, Section, suggest};
-use super::references::{Pem, References};
-use super::rules::{self, KeyNames};
-use super::shadow::Comparable;
-use super::{admission, defaults, family, limits, shadow, values};
+use crate::config::KnownNames;
+use crate::config::failover::Named;
+use crate::config::model::{Abilities, Key, Model, Place, Provider, Target};
+use crate::config::problem::Complaint;
+use crate::config::reader::{Item, Section, suggest};
+use crate::config::references::{Pem, References};
+use crate::config::rules::KeyNames;
+use crate::config::shadow::Comparable;
 
 /// The provider name that means the embedding model in this process.
 const LOCAL: &str = "local";
@@ -72,7 +79,7 @@ fn known_name(item: &Item<'_>, what: &str, known: &[&str]) -> Result<String, Com
 }
 
 /// The valid providers, and the names of all: targets may name one that is wrong in another key.
-pub(super) fn providers(
+pub(crate) fn providers(
     root: &mut Section<'_>,
     known: &KnownNames<'_>,
     references: &References<'_>,
@@ -106,7 +113,7 @@ fn provider<'a>(
     });
     let api_version = section.read("api_version", name);
     let base_url = family::base_url(&mut section, kind);
-    let auth = super::auth::read(section.section("auth"), references);
+    let auth = crate::config::auth::read(section.section("auth"), references);
     let api_keys = family::api_keys(&mut section, kind, auth.as_ref(), references);
     let ca_pem = section.read("ca", |item| references.pem(item.text()?, Pem::Certificate));
     let mut duration = |key, default| section.duration(key, default, &TIMEOUT);
@@ -183,7 +190,7 @@ fn provider_name<'a>(once: &mut Once<'a, String>, item: &Item<'a>) -> Result<Str
 }
 
 /// One entry of `[[models]]`: the name as written, and the model unless something in it is wrong.
-pub(super) struct ModelEntry {
+pub(crate) struct ModelEntry {
     /// Name as written; empty when there is none.
     pub name: String,
     /// The model.
@@ -191,7 +198,7 @@ pub(super) struct ModelEntry {
 }
 
 /// The models; targets are looked up in `providers`, the names in the order of the file.
-pub(super) fn models(
+pub(crate) fn models(
     root: &mut Section<'_>,
     comparable: Comparable<'_>,
     providers: &[String],
@@ -350,7 +357,7 @@ fn place(name: &str, providers: &[String]) -> Result<Place, Complaint> {
 }
 
 /// The virtual keys; their `models` are looked up in `models`.
-pub(super) fn keys(
+pub(crate) fn keys(
     root: &mut Section<'_>,
     models: &[ModelEntry],
     providers: &[String],

@@ -3,42 +3,40 @@
 //! `file.rs` and `lists.rs` name the keys, `reader.rs` walks the file, `model.rs` is the result. This
 //! folder must not know what any setting does, nor import any other folder.
 
-pub mod admission;
-mod auth;
-pub mod cache;
-mod defaults;
-pub mod experiment;
-mod failover;
-pub mod family;
-mod file;
-pub mod limits;
-mod lists;
-pub mod model;
-pub mod prices;
-mod problem;
-mod reader;
-mod references;
-pub mod rules;
-pub mod shadow;
-mod values;
-
+pub(crate) mod admission;
+pub(crate) mod auth;
 #[cfg(test)]
 mod bad_input_tests;
+pub(crate) mod cache;
+pub mod defaults;
 #[cfg(test)]
 mod example_tests;
+pub(crate) mod experiment;
+pub(crate) mod failover;
+pub mod family;
+pub(crate) mod file;
+pub(crate) mod limits;
+pub(crate) mod lists;
+pub mod model;
+pub(crate) mod prices;
+pub(crate) mod problem;
+pub(crate) mod reader;
+pub(crate) mod references;
+pub(crate) mod rules;
+pub(crate) mod shadow;
+pub(crate) mod values;
 
 use std::io::Read;
 use std::path::Path;
 
 use toml::de::DeTable;
 
-pub use defaults::MODEL_DIR;
-pub use model::Config;
-pub use problem::{Problem, Problems};
+use crate::config::model::Config;
+use crate::config::problem::Problems;
 
-use problem::Complaint;
-use reader::{Report, Section};
-use references::References;
+use crate::config::problem::Complaint;
+use crate::config::reader::{Report, Section};
+use crate::config::references::References;
 
 /// Names that the configuration may use and that other folders define; passed in, so that this
 /// folder need not import them.

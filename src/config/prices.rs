@@ -2,12 +2,14 @@
 //!
 //! It must not know which prices are shipped, nor how a cost is worked out (`accounting/` does).
 
+use crate::config::limits;
+use crate::config::values;
 use toml::de::DeTable;
 
-use super::problem::Complaint;
-use super::reader::{Item, Report, Section, suggest};
-use super::references::References;
-use super::{Problems, limits, values};
+use crate::config::problem::Complaint;
+use crate::config::problem::Problems;
+use crate::config::reader::{Item, Report, Section, suggest};
+use crate::config::references::References;
 
 /// Prices of one model at one seller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,12 +72,12 @@ pub struct PriceFile {
 ///
 /// # Errors
 /// Everything found wrong, in the order of the file.
-pub fn parse_price_file(text: &str, name_of_file: &str) -> Result<PriceFile, Problems> {
+pub(crate) fn parse_price_file(text: &str, name_of_file: &str) -> Result<PriceFile, Problems> {
     let report = Report::new(name_of_file, text);
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let at = error.span().map_or(0, |span| span.start);
-        report.add(at, "", super::syntax(error.message()));
+        report.add(at, "", crate::config::syntax(error.message()));
     }
     let mut root = Section::root(root.get_ref(), &report);
     let mut fact = |key| {
@@ -98,7 +100,7 @@ pub fn parse_price_file(text: &str, name_of_file: &str) -> Result<PriceFile, Pro
 }
 
 /// The file at `prices_file`.
-pub(super) fn price_file(root: &mut Section<'_>, references: &References<'_>) -> Option<PriceFile> {
+pub(crate) fn price_file(root: &mut Section<'_>, references: &References<'_>) -> Option<PriceFile> {
     root.read("prices_file", |item| {
         let text = references.text(item.text()?)?;
         parse_price_file(&text, item.text()?).map_err(|problems| {
@@ -111,7 +113,7 @@ pub(super) fn price_file(root: &mut Section<'_>, references: &References<'_>) ->
 }
 
 /// The sections `[[prices]]`. `providers` are the names an entry may refer to; a price file has none.
-pub(super) fn prices(root: &mut Section<'_>, providers: Option<&[String]>) -> Vec<Price> {
+pub(crate) fn prices(root: &mut Section<'_>, providers: Option<&[String]>) -> Vec<Price> {
     let mut taken: Vec<(Seller, String)> = Vec::new();
     let mut prices = Vec::new();
     for mut section in root.sections("prices", &limits::PRICES) {

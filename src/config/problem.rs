@@ -40,7 +40,7 @@ pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
     /// The one problem of a file that has no text.
-    pub(super) fn of_file(file: &str, complaint: Complaint) -> Self {
+    pub(crate) fn of_file(file: &str, complaint: Complaint) -> Self {
         Self(vec![Problem {
             file: file.to_owned(),
             line: 0,
@@ -53,7 +53,7 @@ impl Problems {
 
     /// Only the first problem of each line: one slip of syntax makes the parser complain again at
     /// every following word.
-    pub(super) fn first_of_each_line(mut self) -> Self {
+    pub(crate) fn first_of_each_line(mut self) -> Self {
         self.0.dedup_by_key(|problem| problem.line);
         self
     }
@@ -77,7 +77,7 @@ impl std::error::Error for Problems {}
 
 /// What is wrong with a value and what to do, before it is known where the value stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     /// See [`Problem::message`].
     pub message: String,
     /// See [`Problem::remedy`].
@@ -86,7 +86,7 @@ pub(super) struct Complaint {
 
 impl Complaint {
     /// A complaint of these two sentences.
-    pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             remedy: remedy.into(),

@@ -3,20 +3,20 @@
 //! It must not know any key or section of Ringside: the known keys of a section are those that were
 //! asked for, so the list in an error message cannot be out of date.
 
+use crate::config::values;
 use std::cell::RefCell;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::limits::Bounds;
-use super::problem::{Complaint, Problem, Problems};
-use super::values;
+use crate::config::limits::Bounds;
+use crate::config::problem::{Complaint, Problem, Problems};
 
 /// Names listed in one remedy; a longer list would bury the sentence.
 const NAMES_TOLD_MAX: usize = 20;
 
 /// Where problems are put while the file is read.
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     file: &'a str,
     text: &'a str,
     problems: RefCell<Vec<Problem>>,
@@ -24,7 +24,7 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// No problems yet with `text` of `file`.
-    pub fn new(file: &'a str, text: &'a str) -> Self {
+    pub(crate) fn new(file: &'a str, text: &'a str) -> Self {
         Self {
             file,
             text,
@@ -33,7 +33,7 @@ impl<'a> Report<'a> {
     }
 
     /// Adds a problem with the key at byte `at`.
-    pub fn add(&self, at: usize, key: &str, complaint: Complaint) {
+    pub(crate) fn add(&self, at: usize, key: &str, complaint: Complaint) {
         let (line, column) = self.place(at);
         self.problems.borrow_mut().push(Problem {
             file: self.file.to_owned(),
@@ -56,7 +56,7 @@ impl<'a> Report<'a> {
     }
 
     /// Everything added, in the order of the file.
-    pub fn into_problems(self) -> Problems {
+    pub(crate) fn into_problems(self) -> Problems {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| (problem.line, problem.column));
         Problems(problems)
@@ -65,7 +65,7 @@ impl<'a> Report<'a> {
 
 /// One value of the file.
 #[derive(Clone)]
-pub(super) struct Item<'a> {
+pub(crate) struct Item<'a> {
     /// Path of its key, e.g. `models[1].name`.
     pub path: String,
     at: usize,
@@ -75,17 +75,17 @@ pub(super) struct Item<'a> {
 
 impl<'a> Item<'a> {
     /// Reports `complaint` at this value.
-    pub fn complain(&self, complaint: Complaint) {
+    pub(crate) fn complain(&self, complaint: Complaint) {
         self.report.add(self.at, &self.path, complaint);
     }
 
     /// Line of this value, from 1.
-    pub fn line(&self) -> usize {
+    pub(crate) fn line(&self) -> usize {
         self.report.place(self.at).0
     }
 
     /// The value as text.
-    pub fn text(&self) -> Result<&'a str, Complaint> {
+    pub(crate) fn text(&self) -> Result<&'a str, Complaint> {
         match self.value {
             DeValue::String(text) => Ok(text),
             _ => Err(self.not("a string", "put the value in double quotes")),
@@ -93,7 +93,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value as true or false.
-    pub fn boolean(&self) -> Result<bool, Complaint> {
+    pub(crate) fn boolean(&self) -> Result<bool, Complaint> {
         match self.value {
             DeValue::Boolean(value) => Ok(*value),
             _ => Err(self.not("true or false", "write `true` or `false`, without quotes")),
@@ -101,7 +101,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value as a whole number within `bounds`.
-    pub fn number<T>(&self, bounds: &Bounds<T>) -> Result<T, Complaint>
+    pub(crate) fn number<T>(&self, bounds: &Bounds<T>) -> Result<T, Complaint>
     where
         T: TryFrom<i128> + PartialOrd + ToString,
     {
@@ -117,7 +117,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value as a fraction; whole numbers count as such.
-    pub fn fraction(&self) -> Result<f64, Complaint> {
+    pub(crate) fn fraction(&self) -> Result<f64, Complaint> {
         let digits = match self.value {
             DeValue::Float(number) => number.as_str(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
@@ -129,7 +129,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value as US dollars, in nano-dollars; read digit by digit, so that nothing is rounded.
-    pub fn dollars(&self) -> Result<u64, Complaint> {
+    pub(crate) fn dollars(&self) -> Result<u64, Complaint> {
         let digits = match self.value {
             DeValue::Float(number) => number.as_str(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
@@ -144,7 +144,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value as a number of bytes within `bounds`; a plain number counts as bytes.
-    pub fn size(&self, bounds: &Bounds<usize>) -> Result<usize, Complaint> {
+    pub(crate) fn size(&self, bounds: &Bounds<usize>) -> Result<usize, Complaint> {
         let (text, bytes) = match self.value {
             DeValue::Integer(number) => {
                 let bytes = u64::from_str_radix(number.as_str(), number.radix());
@@ -159,7 +159,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value as a duration within `bounds`.
-    pub fn duration(&self, bounds: &Bounds<Duration>) -> Result<Duration, Complaint> {
+    pub(crate) fn duration(&self, bounds: &Bounds<Duration>) -> Result<Duration, Complaint> {
         if let DeValue::Integer(number) = self.value {
             return Err(Complaint::new(
                 "a duration without a unit",
@@ -181,7 +181,7 @@ impl<'a> Item<'a> {
     }
 
     /// The values of a list.
-    pub fn list(&self) -> Result<Vec<Item<'a>>, Complaint> {
+    pub(crate) fn list(&self) -> Result<Vec<Item<'a>>, Complaint> {
         let DeValue::Array(array) = self.value else {
             return Err(self.not("a list", "put the value in brackets: `[ … ]`"));
         };
@@ -195,7 +195,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value of `key`, if this is a section that has it; nothing is reported.
-    pub fn field(&self, key: &str) -> Option<Item<'a>> {
+    pub(crate) fn field(&self, key: &str) -> Option<Item<'a>> {
         let DeValue::Table(table) = self.value else {
             return None;
         };
@@ -209,7 +209,7 @@ impl<'a> Item<'a> {
     }
 
     /// True when the value is a list.
-    pub fn is_list(&self) -> bool {
+    pub(crate) fn is_list(&self) -> bool {
         matches!(self.value, DeValue::Array(_))
     }
 
@@ -243,7 +243,7 @@ impl<'a> Item<'a> {
 }
 
 /// One table of the file; an absent one reads as an empty one.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     path: String,
     at: usize,
     table: Option<&'a DeTable<'a>>,
@@ -253,7 +253,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The whole file.
-    pub fn root(table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
+    pub(crate) fn root(table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
         Self {
             path: String::new(),
             at: 0,
@@ -273,7 +273,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value of `key`, which from now on is a known key; `None` when the user did not write it.
-    pub fn item(&mut self, key: &'static str) -> Option<Item<'a>> {
+    pub(crate) fn item(&mut self, key: &'static str) -> Option<Item<'a>> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
@@ -287,14 +287,14 @@ impl<'a> Section<'a> {
     }
 
     /// Reports `complaint` at the value of `key`, or at the section's header when it has no such key.
-    pub fn complain(&self, key: &str, complaint: Complaint) {
+    pub(crate) fn complain(&self, key: &str, complaint: Complaint) {
         let value = self.table.and_then(|table| table.get(key));
         let at = value.map_or(self.at, |value| value.span().start);
         self.report.add(at, &self.path_of(key), complaint);
     }
 
     /// The value of `key` through `convert`; `None` when it is absent, or wrong and now reported.
-    pub fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         key: &'static str,
         convert: impl FnOnce(&Item<'a>) -> Result<T, Complaint>,
@@ -306,7 +306,7 @@ impl<'a> Section<'a> {
     }
 
     /// Like [`Section::read`], and an absent key is a problem too, with this remedy.
-    pub fn require<T>(
+    pub(crate) fn require<T>(
         &mut self,
         key: &'static str,
         remedy: &str,
@@ -320,7 +320,7 @@ impl<'a> Section<'a> {
 
     /// Each value of the list at `key` through `convert`, less those that are wrong and now
     /// reported; `None` when there is no list.
-    pub fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         key: &'static str,
         count: &Bounds<usize>,
@@ -336,7 +336,7 @@ impl<'a> Section<'a> {
     }
 
     /// The whole number at `key`.
-    pub fn number<T>(&mut self, key: &'static str, default: T, bounds: &Bounds<T>) -> T
+    pub(crate) fn number<T>(&mut self, key: &'static str, default: T, bounds: &Bounds<T>) -> T
     where
         T: TryFrom<i128> + PartialOrd + ToString,
     {
@@ -345,12 +345,17 @@ impl<'a> Section<'a> {
     }
 
     /// The number of bytes at `key`.
-    pub fn size(&mut self, key: &'static str, default: usize, bounds: &Bounds<usize>) -> usize {
+    pub(crate) fn size(
+        &mut self,
+        key: &'static str,
+        default: usize,
+        bounds: &Bounds<usize>,
+    ) -> usize {
         self.read(key, |item| item.size(bounds)).unwrap_or(default)
     }
 
     /// The duration at `key`.
-    pub fn duration(
+    pub(crate) fn duration(
         &mut self,
         key: &'static str,
         default: Duration,
@@ -361,12 +366,17 @@ impl<'a> Section<'a> {
     }
 
     /// True or false at `key`.
-    pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
+    pub(crate) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         self.read(key, Item::boolean).unwrap_or(default)
     }
 
     /// One of the named values at `key`.
-    pub fn choice<T: Copy>(&mut self, key: &'static str, default: T, choices: &[(&str, T)]) -> T {
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        choices: &[(&str, T)],
+    ) -> T {
         let convert = |item: &Item<'a>| {
             let text = item.text()?;
             let names = || choices.iter().map(|(name, _)| *name);
@@ -379,7 +389,7 @@ impl<'a> Section<'a> {
     }
 
     /// The section `[key]`.
-    pub fn section(&mut self, key: &'static str) -> Section<'a> {
+    pub(crate) fn section(&mut self, key: &'static str) -> Section<'a> {
         let path = self.path_of(key);
         let remedy = format!("write a section header: `[{path}]`");
         self.read(key, |item| item.section(remedy))
@@ -393,7 +403,11 @@ impl<'a> Section<'a> {
     }
 
     /// The repeated section `[[key]]`, or a list of inline tables.
-    pub fn sections(&mut self, key: &'static str, count: &Bounds<usize>) -> Vec<Section<'a>> {
+    pub(crate) fn sections(
+        &mut self,
+        key: &'static str,
+        count: &Bounds<usize>,
+    ) -> Vec<Section<'a>> {
         let header = format!("write each with a double-bracket header: `[[{key}]]`");
         let items = self.read(key, |item| {
             let items = item.list().map_err(|complaint| Complaint {
@@ -415,12 +429,12 @@ impl<'a> Section<'a> {
     }
 
     /// True when the user wrote this section.
-    pub fn is_present(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         self.table.is_some()
     }
 
     /// Reports each key that was never asked for. Must be the last call on every section.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
             if self.known.contains(&name) {
@@ -440,7 +454,7 @@ impl<'a> Section<'a> {
 }
 
 /// The remedy for a name that is not among `names`.
-pub(super) fn suggest<'n, I>(wrong: &str, names: impl Fn() -> I) -> String
+pub(crate) fn suggest<'n, I>(wrong: &str, names: impl Fn() -> I) -> String
 where
     I: Iterator<Item = &'n str>,
 {

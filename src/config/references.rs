@@ -3,19 +3,20 @@
 //! It must not know which key holds one. No complaint made here tells what a reference pointed to,
 //! nor the text that stood where a reference was expected: that may be the secret itself.
 
+use crate::config::limits;
 use std::io::Read;
 use std::path::Path;
 
-use super::limits;
-use super::model::{Renewable, Secret};
-use super::problem::Complaint;
+use crate::config::model::Secret;
+use crate::config::model::auth::Renewable;
+use crate::config::problem::Complaint;
 
 const HOW: &str = "write `env:NAME` to read the environment variable NAME, or `file:PATH` to read a \
                    file (relative to this one)";
 const HOW_FILE: &str = "write `file:PATH`, the path being relative to this file";
 
 /// Resolves references.
-pub(super) struct References<'a> {
+pub(crate) struct References<'a> {
     /// What relative `file:` paths start from.
     pub base_dir: &'a Path,
     /// Answers `env:` references; `None` when the variable is not set.
@@ -24,7 +25,7 @@ pub(super) struct References<'a> {
 
 /// A PEM block that a file must hold, and what it is called.
 #[derive(Clone, Copy)]
-pub(super) enum Pem {
+pub(crate) enum Pem {
     /// One or more certificates.
     Certificate,
     /// A private key of any kind.
@@ -33,7 +34,7 @@ pub(super) enum Pem {
 
 impl References<'_> {
     /// The secret that `reference` points to: visible ASCII, not empty.
-    pub fn secret(&self, reference: &str) -> Result<Secret, Complaint> {
+    pub(crate) fn secret(&self, reference: &str) -> Result<Secret, Complaint> {
         let value = if let Some(name) = reference.strip_prefix("env:") {
             self.variable(name)?
         } else if let Some(path) = reference.strip_prefix("file:") {
@@ -50,7 +51,7 @@ impl References<'_> {
     }
 
     /// The text in the file that `reference` points to; no secret.
-    pub fn text(&self, reference: &str) -> Result<String, Complaint> {
+    pub(crate) fn text(&self, reference: &str) -> Result<String, Complaint> {
         let path = reference
             .strip_prefix("file:")
             .ok_or_else(|| Complaint::new("expected a reference to a file", HOW_FILE))?;
@@ -59,7 +60,7 @@ impl References<'_> {
     }
 
     /// The PEM text in the file that `reference` points to.
-    pub fn pem(&self, reference: &str, kind: Pem) -> Result<Vec<u8>, Complaint> {
+    pub(crate) fn pem(&self, reference: &str, kind: Pem) -> Result<Vec<u8>, Complaint> {
         let path = reference
             .strip_prefix("file:")
             .ok_or_else(|| Complaint::new("expected a reference to a PEM file", HOW_FILE))?;
@@ -81,7 +82,7 @@ impl References<'_> {
     }
 
     /// A text of any form, e.g. JSON: from the environment or a file.
-    pub fn document(&self, reference: &str) -> Result<String, Complaint> {
+    pub(crate) fn document(&self, reference: &str) -> Result<String, Complaint> {
         if let Some(name) = reference.strip_prefix("env:") {
             return self.variable(name);
         }
@@ -91,7 +92,7 @@ impl References<'_> {
     }
 
     /// A secret that is there now, and of a file where it will be read again.
-    pub fn renewable(&self, reference: &str) -> Result<Renewable, Complaint> {
+    pub(crate) fn renewable(&self, reference: &str) -> Result<Renewable, Complaint> {
         let secret = self.secret(reference)?;
         Ok(match reference.strip_prefix("file:") {
             Some(path) => Renewable::File(self.base_dir.join(path)),

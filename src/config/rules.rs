@@ -2,10 +2,11 @@
 //!
 //! It must not know the rest of a model's section (`lists.rs`), nor what a rule does.
 
-use super::experiment::{Called, Experiment, places};
-use super::problem::Complaint;
-use super::reader::{Item, Section, suggest};
-use super::{limits, values};
+use crate::config::experiment::{Called, Experiment, places};
+use crate::config::limits;
+use crate::config::problem::Complaint;
+use crate::config::reader::{Item, Section, suggest};
+use crate::config::values;
 
 /// A rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub struct When {
 }
 
 /// What rules may refer to.
-pub(super) struct Known<'k> {
+pub(crate) struct Known<'k> {
     /// The model's targets, as they are called.
     pub called: &'k Called,
     /// Its experiment.
@@ -63,7 +64,7 @@ pub(super) struct Known<'k> {
 
 /// Names in `[[keys]]`, read before the keys are.
 #[derive(Default)]
-pub(super) struct KeyNames {
+pub(crate) struct KeyNames {
     /// Keys.
     pub names: Vec<String>,
     /// Teams.
@@ -72,7 +73,7 @@ pub(super) struct KeyNames {
 
 impl KeyNames {
     /// Those of the file; what is wrong with them is told elsewhere.
-    pub fn peek(root: &mut Section<'_>) -> Self {
+    pub(crate) fn peek(root: &mut Section<'_>) -> Self {
         let mut found = Self::default();
         let items = root.item("keys").and_then(|item| item.list().ok());
         for item in items.unwrap_or_default() {
@@ -85,7 +86,7 @@ impl KeyNames {
 }
 
 /// The rules of a model, in the order of the file.
-pub(super) fn read(section: &mut Section<'_>, known: &Known<'_>) -> Vec<Rule> {
+pub(crate) fn read(section: &mut Section<'_>, known: &Known<'_>) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for part in section.sections("rules", &limits::RULES) {
         let rule = rule(part, &rules, known);

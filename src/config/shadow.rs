@@ -2,11 +2,13 @@
 //!
 //! It must not know the rest of a model's section (`lists.rs`).
 
-use super::KnownNames;
-use super::model::{Abilities, Place, Provider, Target};
-use super::problem::Complaint;
-use super::reader::{Section, suggest};
-use super::{defaults, limits, values};
+use crate::config::KnownNames;
+use crate::config::defaults;
+use crate::config::limits;
+use crate::config::model::{Abilities, Place, Provider, Target};
+use crate::config::problem::Complaint;
+use crate::config::reader::{Section, suggest};
+use crate::config::values;
 
 /// Shadow traffic.
 #[derive(Debug, Clone)]
@@ -21,7 +23,7 @@ pub struct Shadow {
 
 /// Whose answers can be compared.
 #[derive(Clone, Copy)]
-pub(super) struct Comparable<'p> {
+pub(crate) struct Comparable<'p> {
     /// The valid providers.
     pub providers: &'p [Provider],
     /// Names that are defined elsewhere.
@@ -47,7 +49,7 @@ impl Comparable<'_> {
 }
 
 /// The section, if there is one; `providers` in the order of the file.
-pub(super) fn read(
+pub(crate) fn read(
     mut section: Section<'_>,
     own_name: &str,
     providers: &[String],

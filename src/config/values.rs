@@ -2,13 +2,13 @@
 //!
 //! It must not know which key a value belongs to, nor its bounds.
 
+use crate::config::limits;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::limits;
-use super::model::{BaseUrl, Listen};
-use super::problem::Complaint;
+use crate::config::model::{BaseUrl, Listen};
+use crate::config::problem::Complaint;
 
 const SIZE_UNITS: [(&str, u64); 4] = [
     ("GiB", 1 << 30),
@@ -19,7 +19,7 @@ const SIZE_UNITS: [(&str, u64); 4] = [
 const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Bytes, from e.g. `20MiB`.
-pub(super) fn size(text: &str) -> Result<u64, Complaint> {
+pub(crate) fn size(text: &str) -> Result<u64, Complaint> {
     scaled(text, &SIZE_UNITS).ok_or_else(|| {
         Complaint::new(
             format!("`{text}` is not a size"),
@@ -29,7 +29,7 @@ pub(super) fn size(text: &str) -> Result<u64, Complaint> {
 }
 
 /// A duration, from e.g. `250ms`.
-pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Complaint> {
     scaled(text, &DURATION_UNITS)
         .map(Duration::from_millis)
         .ok_or_else(|| {
@@ -49,7 +49,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 /// US dollars in nano-dollars, from a plain decimal number.
-pub(super) fn nanodollars(digits: &str) -> Option<u64> {
+pub(crate) fn nanodollars(digits: &str) -> Option<u64> {
     let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
     let is_plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let whole = whole.strip_prefix('+').unwrap_or(whole);
@@ -64,12 +64,12 @@ pub(super) fn nanodollars(digits: &str) -> Option<u64> {
 }
 
 /// Bytes in the largest unit that divides them.
-pub(super) fn show_size(bytes: usize) -> String {
+pub(crate) fn show_size(bytes: usize) -> String {
     show(bytes as u64, &SIZE_UNITS)
 }
 
 /// A duration in the largest unit that divides it.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     show(millis, &DURATION_UNITS)
 }
@@ -85,7 +85,7 @@ fn show(value: u64, units: &[(&str, u64)]) -> String {
 }
 
 /// `host:port` or `unix:/path`.
-pub(super) fn listen(text: &str) -> Result<Listen, Complaint> {
+pub(crate) fn listen(text: &str) -> Result<Listen, Complaint> {
     let Some(path) = text.strip_prefix("unix:") else {
         return socket_address(text).map(Listen::Tcp);
     };
@@ -100,7 +100,7 @@ pub(super) fn listen(text: &str) -> Result<Listen, Complaint> {
 }
 
 /// `host:port`, the host being an IP address: a name could resolve to more than was meant.
-pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Complaint> {
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, Complaint> {
     text.parse().map_err(|_| {
         let port = text
             .rsplit_once(':')
@@ -118,7 +118,7 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Complaint> {
 }
 
 /// A name that can stand in headers, metrics, logs and JSON without quoting.
-pub(super) fn name(text: &str) -> Result<&str, Complaint> {
+pub(crate) fn name(text: &str) -> Result<&str, Complaint> {
     let longest = limits::NAME_BYTES_MAX;
     if text.is_empty() || text.len() > longest {
         return Err(Complaint::new(
@@ -138,7 +138,7 @@ pub(super) fn name(text: &str) -> Result<&str, Complaint> {
 }
 
 /// Scheme, host, optional port and path prefix of a provider.
-pub(super) fn base_url(text: &str) -> Result<BaseUrl, Complaint> {
+pub(crate) fn base_url(text: &str) -> Result<BaseUrl, Complaint> {
     // The URL itself is not told: what is wrong may be a password in it.
     let wrong = |what: &str| {
         Complaint::new(
@@ -243,14 +243,14 @@ fn is_host(host: &str) -> bool {
 }
 
 /// True when one of the two could not be bound beside the other.
-pub(super) fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
+pub(crate) fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
     let any = |ip: IpAddr| ip.is_unspecified();
     let same_ip = a.ip() == b.ip() || (a.is_ipv4() == b.is_ipv4() && (any(a.ip()) || any(b.ip())));
     a.port() != 0 && a.port() == b.port() && same_ip
 }
 
 /// The candidate that `wrong` was most likely meant to be.
-pub(super) fn nearest<'c>(
+pub(crate) fn nearest<'c>(
     wrong: &str,
     candidates: impl Iterator<Item = &'c str>,
 ) -> Option<&'c str> {

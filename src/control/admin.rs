@@ -1,7 +1,11 @@
 //! The admin side: health, metrics, facts, cache control. For operators; not for the open network.
 
-use super::{Plane, cache_admin, experiments, log, metrics_page};
 use crate::cache::disk::Deletion;
+use crate::control::Plane;
+use crate::control::cache_admin;
+use crate::control::experiments;
+use crate::control::log;
+use crate::control::metrics_page;
 use crate::embedding::State;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -14,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Admin connections served at once; further ones wait.
 const CONNECTIONS_MAX: usize = 64;
@@ -27,7 +31,7 @@ const EXPLAIN_BYTES_MAX: usize = 20 * 1024 * 1024;
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves the admin side for ever.
-pub async fn serve(plane: Arc<Plane>, listener: TcpListener) {
+pub(crate) async fn serve(plane: Arc<Plane>, listener: TcpListener) {
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -214,7 +218,7 @@ fn info(plane: &Plane) -> Value {
             "body_bytes_max": snapshot.config.server.body_bytes_max,
             "connections_per_core_max": snapshot.config.server.connections_per_core_max,
             "cache_bytes_max": plane.shared.store.bytes_max(),
-            "answer_bytes_max": crate::journey::ANSWER_BYTES_MAX,
+            "answer_bytes_max": crate::journey::attempt::ANSWER_BYTES_MAX,
         },
     })
 }
@@ -225,7 +229,7 @@ fn text(status: StatusCode, body: &str) -> Answer {
     answer
 }
 
-pub(super) fn json_answer(status: StatusCode, body: &Value) -> Answer {
+pub(crate) fn json_answer(status: StatusCode, body: &Value) -> Answer {
     let mut answer = text(status, &format!("{body}\n"));
     let kind = hyper::header::HeaderValue::from_static("application/json");
     answer
@@ -234,7 +238,7 @@ pub(super) fn json_answer(status: StatusCode, body: &Value) -> Answer {
     answer
 }
 
-pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
     let body = json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": code } });
     json_answer(status, &body)
 }

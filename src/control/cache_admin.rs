@@ -1,16 +1,17 @@
 //! The cache on the admin side: what an operator says of an entry.
 
-use super::admin::{Answer, error, json_answer};
-use super::{Plane, log};
 use crate::cache::disk::Deletion;
 use crate::cache::quality::{ALPHA, Sample};
+use crate::control::Plane;
+use crate::control::admin::{Answer, error, json_answer};
+use crate::control::log;
 use futures_channel::oneshot;
 use hyper::StatusCode;
 use serde_json::json;
 use std::time::Duration;
 
 /// The id in a path; else what is wrong with it.
-pub fn entry_id(text: &str) -> Result<u128, Box<Answer>> {
+pub(crate) fn entry_id(text: &str) -> Result<u128, Box<Answer>> {
     match (text.len(), u128::from_str_radix(text, 16)) {
         (32, Ok(id)) => Ok(id),
         _ => Err(Box::new(error(
@@ -22,7 +23,7 @@ pub fn entry_id(text: &str) -> Result<u128, Box<Answer>> {
 }
 
 /// That no entry has this id.
-pub fn no_such_entry() -> Answer {
+pub(crate) fn no_such_entry() -> Answer {
     error(
         StatusCode::NOT_FOUND,
         "no_such_entry",
@@ -34,7 +35,7 @@ pub fn no_such_entry() -> Answer {
 const ON_DISK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Removes entries, and tells how many and whether the disk, if there is one, knows.
-pub async fn delete(plane: &Plane, deletion: Deletion) -> (usize, bool) {
+pub(crate) async fn delete(plane: &Plane, deletion: Deletion) -> (usize, bool) {
     finish(plane, plane.shared.store.delete(deletion)).await
 }
 
@@ -53,7 +54,7 @@ async fn finish(
 }
 
 /// That entries may come back.
-pub fn not_on_disk() -> Answer {
+pub(crate) fn not_on_disk() -> Answer {
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "deletion_not_on_disk",
@@ -64,7 +65,7 @@ pub fn not_on_disk() -> Answer {
 
 /// `POST /cache/entries/{id}/wrong`: the entry and its aliases go, and near its question a hit by meaning
 /// needs a higher score.
-pub async fn wrong(plane: &Plane, id: &str) -> Answer {
+pub(crate) async fn wrong(plane: &Plane, id: &str) -> Answer {
     let id = match entry_id(id) {
         Ok(id) => id,
         Err(answer) => return *answer,
@@ -100,7 +101,7 @@ pub async fn wrong(plane: &Plane, id: &str) -> Answer {
 }
 
 /// `GET /cache/quality`: how often hits by meaning are wrong, as far as it was learned, by model.
-pub fn quality(plane: &Plane) -> Answer {
+pub(crate) fn quality(plane: &Plane) -> Answer {
     let Some(semantic) = &plane.shared.semantic else {
         return json_answer(StatusCode::OK, &json!({ "mode": "off", "models": [] }));
     };

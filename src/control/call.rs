@@ -6,8 +6,9 @@ use crate::http::encode;
 use crate::http::framing::{BodyReader, response_body};
 use crate::http::head::{Method, Parsed, parse_response_head};
 use crate::http::limits::HeadLimits;
+use crate::runtime::blocking;
+use crate::runtime::clock;
 use crate::runtime::tls::ClientSettings;
-use crate::runtime::{blocking, clock};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// A request.
-pub struct Call {
+pub(crate) struct Call {
     /// Where to.
     pub url: BaseUrl,
     /// `None`: a GET; else a POST of this form.
@@ -27,7 +28,7 @@ pub struct Call {
 }
 
 /// An answer.
-pub struct Answer {
+pub(crate) struct Answer {
     /// Status.
     pub status: u16,
     /// Body.
@@ -38,7 +39,7 @@ pub struct Answer {
 ///
 /// # Errors
 /// What failed, without anything that was sent.
-pub async fn call(call: Call, trust: Option<ClientSettings>) -> Result<Answer, String> {
+pub(crate) async fn call(call: Call, trust: Option<ClientSettings>) -> Result<Answer, String> {
     let by = clock::now() + WITHIN;
     let look_up = tokio::net::lookup_host((call.url.host.as_str(), call.url.port));
     let addresses: Vec<SocketAddr> = match tokio::time::timeout_at(by.into(), look_up).await {

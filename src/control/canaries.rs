@@ -1,8 +1,9 @@
 //! The watch over canaries: once a second their arms' numbers are gathered from all cores, and one that is
 //! shown to do worse than its baseline loses its share, until somebody gives it back.
 
-use super::core_thread::CoreMessage;
-use super::{METRICS_WITHIN, Plane, log};
+use crate::control::core_thread::CoreMessage;
+use crate::control::log;
+use crate::control::{METRICS_WITHIN, Plane};
 use crate::journey::experiment::{ExperimentRoute, Rollback};
 use crate::routing::canary::{Count, Totals, Watch};
 use crate::runtime::clock;
@@ -15,17 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often they are looked at.
-pub const EVERY: Duration = Duration::from_secs(1);
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
 /// What is watched: an arm, as often as its experiment was reset.
 type Watches = HashMap<(ArmId, u32), Watch>;
 
 /// The watch's memory; on the control plane's thread only.
 #[derive(Clone, Default)]
-pub struct Watchers(Rc<RefCell<Watches>>);
+pub(crate) struct Watchers(Rc<RefCell<Watches>>);
 
 /// Looks at all canaries once.
-pub async fn look(plane: Arc<Plane>, watchers: Watchers) {
+pub(crate) async fn look(plane: Arc<Plane>, watchers: Watchers) {
     let snapshot = plane.shared.snapshot.load_full();
     let experiments = || {
         snapshot

@@ -1,18 +1,24 @@
 //! The life of one data-plane thread.
 
-use crate::admission::Peer;
+use crate::admission::keys::Peer;
 use crate::config::model::Server;
 use crate::http::limits::HeadLimits;
 use crate::journey::Journey;
 use crate::journey::core::{Core, Shared};
-use crate::listener::{Accepted, ConnectionLimits, CoreLoad, connection};
+use crate::listener::acceptor::{Accepted, CoreLoad};
+use crate::listener::connection;
+use crate::listener::connection::ConnectionLimits;
 use crate::routing::fleet::Fleet;
 use crate::routing::view::Known;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
 use crate::runtime::heap::on_heap;
+use crate::runtime::io::Socket;
 use crate::runtime::mailbox::Receiver;
+use crate::runtime::spawn;
+use crate::runtime::stream::Stream;
 use crate::runtime::tls::{ServerSettings, Session};
-use crate::runtime::{Socket, Stream, buffer, clock, spawn};
 use crate::telemetry::arms::Arms;
 use crate::telemetry::metrics::{CoreMetrics, count};
 use crate::telemetry::notice::LogLine;
@@ -23,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a core can be told.
-pub enum CoreMessage {
+pub(crate) enum CoreMessage {
     /// Serve this connection.
     Connection(Accepted),
     /// Hand over a copy of the numbers.
@@ -44,7 +50,7 @@ pub enum CoreMessage {
 }
 
 /// What a core is started with.
-pub struct CoreStart {
+pub(crate) struct CoreStart {
     /// Its number.
     pub index: usize,
     /// CPU to be pinned to.
@@ -74,7 +80,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The limits of connections, from the configuration.
 #[must_use]
-pub fn connection_limits(server: &Server) -> ConnectionLimits {
+pub(crate) fn connection_limits(server: &Server) -> ConnectionLimits {
     ConnectionLimits {
         head: HeadLimits::default(),
         body_bytes_max: server.body_bytes_max,
@@ -86,7 +92,10 @@ pub fn connection_limits(server: &Server) -> ConnectionLimits {
 }
 
 /// Runs a core on the calling thread to its end. `started` is told the driver, or why there is none.
-pub fn run_core(start: CoreStart, started: std::sync::mpsc::Sender<Result<DriverInUse, String>>) {
+pub(crate) fn run_core(
+    start: CoreStart,
+    started: std::sync::mpsc::Sender<Result<DriverInUse, String>>,
+) {
     if let Some(cpu) = start.cpu {
         // A CPU outside the process's set is no reason not to serve.
         let _ = pin_to_cpu(cpu);

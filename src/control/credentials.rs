@@ -1,11 +1,13 @@
 //! Credentials are renewed before they expire. Only here: the data plane uses what is published, and goes on
 //! with it until it expires, whether or not a renewal succeeds.
 
-use super::call::call;
-use super::{Plane, log, token};
-use crate::config::model::{Auth, AwsSource, Renewable};
+use crate::config::model::auth::{Auth, AwsSource, Renewable};
+use crate::control::Plane;
+use crate::control::call::call;
+use crate::control::log;
+use crate::control::token;
 use crate::runtime::clock;
-use crate::upstream::Credentials;
+use crate::upstream::credentials::Credentials;
 use crate::upstream::credentials::Held;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// When what is due, by the credentials' number.
 #[derive(Default)]
-pub struct Schedule(HashMap<u64, Due>);
+pub(crate) struct Schedule(HashMap<u64, Due>);
 
 struct Due {
     at: Instant,
@@ -33,7 +35,7 @@ struct Due {
 
 impl Schedule {
     /// Renews what is due, all at a time.
-    pub async fn run(&mut self, credentials: Vec<Arc<Credentials>>) {
+    pub(crate) async fn run(&mut self, credentials: Vec<Arc<Credentials>>) {
         self.0
             .retain(|id, _| credentials.iter().any(|one| one.id == *id));
         let now = clock::now();
@@ -92,7 +94,7 @@ fn time_to_renewal(left: Duration) -> Duration {
 }
 
 /// Renews what is due, for ever.
-pub async fn keep_renewing(plane: Arc<Plane>, mut schedule: Schedule) {
+pub(crate) async fn keep_renewing(plane: Arc<Plane>, mut schedule: Schedule) {
     loop {
         let credentials = plane.reload.lock().credentials();
         schedule.run(credentials).await;

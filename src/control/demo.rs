@@ -1,9 +1,10 @@
 //! `ringside serve` without a configuration: the provider whose key is in the environment, or the
 //! bundled mock provider, so that the first request works at once.
 
-use super::start::{Options, serve as serve_options};
-use super::{known_names, log};
 use crate::config::KnownNames;
+use crate::control::log;
+use crate::control::reload::known_names;
+use crate::control::start::{Options, serve as serve_options};
 use crate::journey::offpath;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ fn start(text: &str) -> Result<(), String> {
         dialects: &dialects,
         comparable: &comparable,
         policies: &policies,
-        wrong_hit_rate_least: super::reload::wrong_hit_rate_least(),
+        wrong_hit_rate_least: crate::control::reload::wrong_hit_rate_least(),
     };
     let env = |name: &str| std::env::var(name).ok();
     let mut config = crate::config::parse(text, "(built in)", Path::new(""), &known, &env)
@@ -100,7 +101,7 @@ fn mock_configuration(url: &str) -> String {
     )
 }
 
-fn print_tour(config: &crate::config::Config) {
+fn print_tour(config: &crate::config::model::Config) {
     let Some(crate::config::model::Listen::Tcp(address)) = config.server.listen.first() else {
         return;
     };

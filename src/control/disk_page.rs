@@ -1,13 +1,13 @@
 //! What left the cache's memory and what is in its folder, in numbers. It must not know how.
 
-use super::metrics_page::gauge;
-use crate::cache::Store;
 use crate::cache::disk::{Counts, Disk, QUEUE_MAX};
+use crate::cache::store::Store;
+use crate::control::metrics_page::gauge;
 use crate::telemetry::prometheus::{Page, float};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Adds these metrics.
-pub fn add(store: &Store, page: &mut Page) {
+pub(crate) fn add(store: &Store, page: &mut Page) {
     page.single(
         "ringside_cache_evictions_total",
         "counter",

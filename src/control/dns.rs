@@ -1,6 +1,6 @@
 //! Names to addresses. Only here: the data plane sees nothing but addresses.
 
-use super::Plane;
+use crate::control::Plane;
 use crate::upstream::endpoint::Addresses;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const EVERY_UNTIL_KNOWN: Duration = Duration::from_secs(2);
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Looks up every name in turn, for ever.
-pub async fn keep_resolving(plane: Arc<Plane>) {
+pub(crate) async fn keep_resolving(plane: Arc<Plane>) {
     loop {
         let hosts: Vec<Arc<Addresses>> = plane.reload.lock().hosts();
         let all_known = resolve(&hosts).await;
@@ -23,7 +23,7 @@ pub async fn keep_resolving(plane: Arc<Plane>) {
 }
 
 /// Looks up `hosts` once, all at a time; true if each has an address then.
-pub async fn resolve(hosts: &[Arc<Addresses>]) -> bool {
+pub(crate) async fn resolve(hosts: &[Arc<Addresses>]) -> bool {
     let looked_up: Vec<_> = hosts
         .iter()
         .map(|host| {

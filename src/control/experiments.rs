@@ -1,9 +1,10 @@
 //! Experiments on the admin side: what each arm did, which canary was rolled back, and giving it its share
 //! again.
 
-use super::admin::{Answer, error, json_answer};
-use super::metrics_page::gauge;
-use super::{Plane, log};
+use crate::control::Plane;
+use crate::control::admin::{Answer, error, json_answer};
+use crate::control::log;
+use crate::control::metrics_page::gauge;
 use crate::journey::experiment::ExperimentRoute;
 use crate::routing::canary::Count;
 use crate::telemetry::arms::{ArmStats, Arms, Verdict, labelled};
@@ -14,7 +15,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 /// `GET /experiments`
-pub async fn tell(plane: &Plane) -> Answer {
+pub(crate) async fn tell(plane: &Plane) -> Answer {
     let (core, _) = plane.core_metrics().await;
     let snapshot = plane.shared.snapshot.load();
     let models = snapshot.model_names.iter();
@@ -32,7 +33,7 @@ pub async fn tell(plane: &Plane) -> Answer {
 }
 
 /// `POST /experiments/reset`: of all models, or `?model=NAME`.
-pub fn reset(plane: &Plane, query: Option<&str>) -> Answer {
+pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> Answer {
     let named = match query.unwrap_or_default() {
         "" => None,
         query => match query
@@ -121,7 +122,7 @@ fn quantiles(histogram: &Histogram) -> Value {
 }
 
 /// Shares, roll-backs and what may be rated, on the metrics page; nothing without an experiment.
-pub fn write(plane: &Plane, page: &mut Page) {
+pub(crate) fn write(plane: &Plane, page: &mut Page) {
     let snapshot = plane.shared.snapshot.load();
     let names = snapshot.model_names.iter();
     let experiments = names.filter_map(|name| snapshot.models.get(name)?.experiment.as_ref());

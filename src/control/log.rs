@@ -3,7 +3,7 @@
 use std::io::Write;
 
 /// Writes finished lines. A reader that is gone is no reason to stop serving.
-pub fn write(lines: &str) {
+pub(crate) fn write(lines: &str) {
     if !lines.is_empty() {
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(lines.as_bytes());
@@ -12,7 +12,7 @@ pub fn write(lines: &str) {
 }
 
 /// Writes one event with its facts.
-pub fn event(name: &str, facts: &serde_json::Value) {
+pub(crate) fn event(name: &str, facts: &serde_json::Value) {
     let at = crate::runtime::clock::since_epoch().as_millis();
     let mut line = serde_json::json!({
         "at_ms": u64::try_from(at).unwrap_or(u64::MAX),

@@ -1,13 +1,17 @@
 //! `/metrics`: the cores' numbers, and one gauge with its limit for each bounded thing.
 
-use super::{Plane, disk_page, experiments, quality_page, shadow_page};
 use crate::cache::flight::ALL_STREAM_BYTES_MAX;
 use crate::cache::flights::FLIGHTS_MAX;
+use crate::control::Plane;
+use crate::control::disk_page;
+use crate::control::experiments;
+use crate::control::quality_page;
+use crate::control::shadow_page;
 use crate::telemetry::prometheus::{Page, float};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The page.
-pub async fn page(plane: &Plane) -> String {
+pub(crate) async fn page(plane: &Plane) -> String {
     let (core, answered) = plane.core_metrics().await;
     let mut page = Page::default();
     page.metric("ringside_info", "gauge", "Version and driver in use.");
@@ -262,7 +266,7 @@ fn model(plane: &Plane, page: &mut Page) {
 }
 
 /// Marks that wrong answers left.
-fn refuted(semantic: &crate::cache::Semantic, page: &mut Page) {
+fn refuted(semantic: &crate::cache::semantic::Semantic, page: &mut Page) {
     gauge(
         page,
         "ringside_cache_refuted",
@@ -278,6 +282,6 @@ fn refuted(semantic: &crate::cache::Semantic, page: &mut Page) {
 }
 
 /// A gauge without labels.
-pub(super) fn gauge(page: &mut Page, name: &str, help: &str, value: u64) {
+pub(crate) fn gauge(page: &mut Page, name: &str, help: &str, value: u64) {
     page.single(name, "gauge", help, float(value));
 }

@@ -3,34 +3,32 @@
 //! The data plane never waits for it: configuration goes out by an atomic swap, commands by
 //! mailboxes, records come in by bounded queues. If this thread stands still, requests go on.
 
-mod admin;
-mod cache_admin;
-mod call;
-mod canaries;
-mod core_thread;
-mod credentials;
+pub(crate) mod admin;
+pub(crate) mod cache_admin;
+pub(crate) mod call;
+pub(crate) mod canaries;
+pub(crate) mod core_thread;
+pub(crate) mod credentials;
 pub mod demo;
-mod disk_page;
-mod dns;
-mod experiments;
-mod log;
-mod metrics_page;
-mod quality_page;
-mod reload;
-mod shadow_page;
-mod share;
-mod start;
-mod token;
+pub(crate) mod disk_page;
+pub(crate) mod dns;
+pub(crate) mod experiments;
+pub(crate) mod log;
+pub(crate) mod metrics_page;
+pub(crate) mod quality_page;
+pub mod reload;
+pub(crate) mod shadow_page;
+pub(crate) mod share;
+pub mod start;
+pub(crate) mod token;
 
-pub use reload::{explain_offline, known_names, load as check};
-pub use start::{Options, serve};
+use crate::runtime::clock;
 
-use self::core_thread::CoreMessage;
-use self::reload::Reload;
+use crate::control::core_thread::CoreMessage;
+use crate::control::reload::Reload;
 use crate::journey::core::Shared;
 use crate::journey::explain::explain;
 use crate::listener::acceptor::AcceptorHandle;
-use crate::runtime::clock;
 use crate::runtime::mailbox::Sender;
 use crate::telemetry::metrics::CoreMetrics;
 use crate::telemetry::notice::LogLine;

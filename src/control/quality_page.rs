@@ -1,15 +1,15 @@
 //! The part of `/metrics` that tells what was learned of hits by meaning.
 
-use super::Plane;
-use super::metrics_page::gauge;
-use crate::cache::Semantic;
 use crate::cache::quality::allowance::OPEN_MAX;
 use crate::cache::quality::log::LINES_MAX;
 use crate::cache::quality::{Sample, View};
+use crate::cache::semantic::Semantic;
+use crate::control::Plane;
+use crate::control::metrics_page::gauge;
 use crate::telemetry::prometheus::{Page, float};
 
 /// Writes it.
-pub fn write(plane: &Plane, semantic: &Semantic, page: &mut Page) {
+pub(crate) fn write(plane: &Plane, semantic: &Semantic, page: &mut Page) {
     let views = semantic.quality().views();
     labels(&views, page);
     rates(&views, page);

@@ -1,15 +1,15 @@
 //! Hot reload: a new file is validated whole and swapped in, or refused whole.
 
-use super::log;
-use crate::cache::disk::Folder;
+use crate::cache::disk::folder::Folder;
 use crate::cache::verify::model::Verifier;
 use crate::config::KnownNames;
 use crate::config::cache::SemanticMode;
 use crate::config::model::Config;
+use crate::control::log;
 use crate::journey::core::Shared;
 use crate::journey::offpath;
 use crate::journey::snapshot::{Registry, Snapshot};
-use crate::upstream::Credentials;
+use crate::upstream::credentials::Credentials;
 use crate::upstream::endpoint::Addresses;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,13 +1,13 @@
 //! The part of `/metrics` that tells what shadow traffic took and came to.
 
-use super::Plane;
-use super::metrics_page::gauge;
 use crate::cache::quality::allowance::OPEN_MAX;
+use crate::control::Plane;
+use crate::control::metrics_page::gauge;
 use crate::journey::mirror::{LABELS, MirrorRoute, Outcome};
 use crate::telemetry::prometheus::{Page, float};
 
 /// Writes it; nothing where no model has shadows.
-pub fn write(plane: &Plane, page: &mut Page) {
+pub(crate) fn write(plane: &Plane, page: &mut Page) {
     let snapshot = plane.shared.snapshot.load();
     let names = snapshot.model_names.iter();
     let routes = names.filter_map(|name| Some((name, snapshot.models.get(name)?.mirror.as_ref()?)));

@@ -1,20 +1,20 @@
 //! What the cores know of targets, gathered and given back to all of them, so that a core which has not met
 //! a target begins with what the others know.
 
-use super::Plane;
-use super::core_thread::CoreMessage;
+use crate::control::Plane;
+use crate::control::core_thread::CoreMessage;
 use crate::routing::view::View;
 use crate::runtime::clock;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often that is done.
-pub const EVERY: Duration = Duration::from_secs(1);
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
 /// How long a core may take to tell: what comes later is part of the next view.
 const WITHIN: Duration = Duration::from_millis(500);
 
 /// Gathers once and publishes. A core that does not answer in time is left out.
-pub async fn share(plane: Arc<Plane>) {
+pub(crate) async fn share(plane: Arc<Plane>) {
     if plane.cores.len() < 2 {
         return;
     }

@@ -1,19 +1,25 @@
 //! Starting everything, in an order that lets the first request in as early as possible.
 
-use super::core_thread::{CoreStart, connection_limits, run_core};
-use super::reload::Reload;
-use super::{
-    CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY, admin, canaries, credentials, dns, log, share,
-};
-use crate::cache::disk::{self, Disk, Folder};
+use crate::cache::disk;
+use crate::cache::disk::Disk;
+use crate::cache::disk::folder::Folder;
 use crate::cache::entry::HashSecret;
-use crate::cache::{Semantic, Store};
+use crate::cache::semantic::Semantic;
+use crate::cache::store::Store;
 use crate::config::cache::SemanticMode;
 use crate::config::model::{Config, Driver, Place};
+use crate::control::admin;
+use crate::control::canaries;
+use crate::control::core_thread::{CoreStart, connection_limits, run_core};
+use crate::control::credentials;
+use crate::control::dns;
+use crate::control::log;
+use crate::control::reload::Reload;
+use crate::control::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY};
 use crate::embedding::{Settings, Workshop};
 use crate::journey::core::{RECORDS_MAX, Shared};
 use crate::journey::snapshot::{Registry, Snapshot};
-use crate::listener::{Acceptor, CoreLoad};
+use crate::listener::acceptor::{Acceptor, CoreLoad};
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse};
 use crate::runtime::mailbox::mailbox;
@@ -263,7 +269,7 @@ fn start_acceptors(
             let mailboxes: Vec<_> = cores.iter().map(|core| core.mailbox.clone()).collect();
             acceptor
                 .start(Arc::clone(loads), per_core, move |core, accepted| {
-                    let message = super::CoreMessage::Connection(accepted);
+                    let message = crate::control::core_thread::CoreMessage::Connection(accepted);
                     mailboxes
                         .get(core)
                         .is_some_and(|mailbox| mailbox.send(message))
@@ -311,7 +317,7 @@ async fn run_plane(
     announce(&plane, admin_address);
     let mut records = tokio::time::interval(RECORDS_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
-    let mut share = tokio::time::interval(share::EVERY);
+    let mut share = tokio::time::interval(crate::control::share::EVERY);
     let mut watch = tokio::time::interval(canaries::EVERY);
     let watchers = canaries::Watchers::default();
     let announce_stop = loop {
@@ -321,7 +327,7 @@ async fn run_plane(
                 plane.write_observations();
             }
             _ = sweep.tick() => sweep_cache(&plane),
-            _ = share.tick() => drop(tokio::task::spawn_local(share::share(Arc::clone(&plane)))),
+            _ = share.tick() => drop(tokio::task::spawn_local(crate::control::share::share(Arc::clone(&plane)))),
             _ = watch.tick() => {
                 let looking = canaries::look(Arc::clone(&plane), watchers.clone());
                 drop(tokio::task::spawn_local(looking));

@@ -3,8 +3,8 @@
 //! Google: "Using OAuth 2.0 for Server to Server Applications" (RFC 7523). Entra: "OAuth 2.0 client
 //! credentials flow" (RFC 6749, 4.4). AWS: "Container credential provider".
 
-use super::call::{Answer, Call};
-use crate::config::model::{Auth, AwsSource, EntraAuth, GoogleAuth};
+use crate::config::model::auth::{Auth, AwsSource, EntraAuth, GoogleAuth};
+use crate::control::call::{Answer, Call};
 use crate::http::percent::push_escaped;
 use crate::routing::retry_after::date;
 use crate::signing::sigv4::AwsKeys;
@@ -23,7 +23,7 @@ const ASSERTION_SECONDS: u64 = 3600;
 ///
 /// # Errors
 /// The key cannot sign.
-pub fn request(
+pub(crate) fn request(
     source: &Auth,
     now: u64,
     authorization: Option<String>,
@@ -97,7 +97,7 @@ fn form(fields: &[(&str, &str)]) -> String {
 ///
 /// # Errors
 /// What is wrong with it; of its text only the error's code is told.
-pub fn read(source: &Auth, answer: &Answer, now: u64) -> Result<(Held, u64), String> {
+pub(crate) fn read(source: &Auth, answer: &Answer, now: u64) -> Result<(Held, u64), String> {
     let document: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.status != 200 {
         let code = document["error"].as_str().or(document["code"].as_str());

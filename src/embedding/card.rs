@@ -2,12 +2,12 @@
 //!
 //! Must not know: how a model is run.
 
-use super::{DIMENSIONS, WINDOW_TOKENS};
+use crate::embedding::{DIMENSIONS, WINDOW_TOKENS};
 use std::path::Path;
 
 /// `model.json`, as far as the gateway needs it.
 #[derive(Debug, serde::Deserialize)]
-pub struct Card {
+pub(crate) struct Card {
     /// The model's name.
     pub name: String,
     /// How the weights were quantised.
@@ -20,7 +20,7 @@ pub struct Card {
 }
 
 /// A model's files, complete and as the card says.
-pub struct Files {
+pub(crate) struct Files {
     /// The card.
     pub card: Card,
     /// `model.onnx`.
@@ -36,7 +36,7 @@ impl Files {
     ///
     /// # Errors
     /// What is missing, damaged or not fit for this program, and the remedy.
-    pub fn read(folder: &Path) -> Result<Self, String> {
+    pub(crate) fn read(folder: &Path) -> Result<Self, String> {
         let path = folder.join("model.json");
         let card: Card = serde_json::from_slice(&read(&path)?)
             .map_err(|error| format!("{} is not a model card: {error}", path.display()))?;
@@ -61,7 +61,7 @@ impl Files {
 impl Card {
     /// Identity of the vectors that this model makes; never 0.
     #[must_use]
-    pub fn embedder_id(&self) -> u64 {
+    pub(crate) fn embedder_id(&self) -> u64 {
         let parts = [
             &self.name,
             &self.quantisation,

@@ -7,7 +7,7 @@
 //!
 //! Must not know: ids, entries, or how vectors are searched.
 
-use super::DIMENSIONS;
+use crate::embedding::DIMENSIONS;
 
 /// Largest code.
 const CODE_MAX: f32 = 127.0;

@@ -2,8 +2,8 @@
 //!
 //! Must not know: queues, threads, deadlines.
 
-use super::card::Files;
-use super::{DIMENSIONS, EmbedError, Embedded, TEXT_BYTES_MAX, Vector, WINDOW_TOKENS};
+use crate::embedding::card::Files;
+use crate::embedding::{DIMENSIONS, EmbedError, Embedded, TEXT_BYTES_MAX, Vector, WINDOW_TOKENS};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
@@ -18,13 +18,13 @@ const FRAME_TOKENS: usize = 2;
 const LENGTHS: RangeInclusive<f32> = 0.999..=1.001;
 
 /// Tokenizer and session. The tokenizer is shared, the session is not: running it needs `&mut`.
-pub struct Encoder {
+pub(crate) struct Encoder {
     tokenizer: Arc<Words>,
     session: Session,
 }
 
 /// A tokenizer that neither cuts nor pads, and the id of its unknown token.
-pub struct Words {
+pub(crate) struct Words {
     tokenizer: Tokenizer,
     unknown: u32,
 }
@@ -34,7 +34,7 @@ impl Words {
     ///
     /// # Errors
     /// Why it is no tokenizer for this model.
-    pub fn read(json: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(json: &[u8]) -> Result<Self, String> {
         let mut tokenizer =
             Tokenizer::from_bytes(json).map_err(|error| format!("tokenizer.json: {error}"))?;
         // The file asks for both, at 128 tokens; a text is embedded whole or not at all.
@@ -78,7 +78,7 @@ impl Encoder {
     ///
     /// # Errors
     /// What the runtime says, or that the model's output is not what the card promises.
-    pub fn new(
+    pub(crate) fn new(
         environment: &Environment,
         files: &Files,
         tokenizer: Arc<Words>,
@@ -96,7 +96,11 @@ impl Encoder {
     ///
     /// # Errors
     /// The text does not fit the model, or the model failed.
-    pub fn embed(&mut self, text: &str, takes_unknown: bool) -> Result<Embedded, EmbedError> {
+    pub(crate) fn embed(
+        &mut self,
+        text: &str,
+        takes_unknown: bool,
+    ) -> Result<Embedded, EmbedError> {
         let ids = self.tokenizer.ids(text, takes_unknown)?;
         let vector = self
             .infer(&ids)

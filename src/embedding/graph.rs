@@ -7,8 +7,9 @@
 //!
 //! Must not know: when a graph is worth its memory.
 
-use super::DIMENSIONS;
-use super::codes::{self, CODE_BYTES, Code};
+use crate::embedding::DIMENSIONS;
+use crate::embedding::codes;
+use crate::embedding::codes::{CODE_BYTES, Code};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 /// Neighbours per node (M): what usearch and hnswlib suggest for hundreds of dimensions.
@@ -22,7 +23,7 @@ const THREADS: usize = 1;
 const GROWTH: usize = 8;
 
 /// A graph over ids and codes.
-pub struct Graph {
+pub(crate) struct Graph {
     index: Index,
 }
 
@@ -31,7 +32,7 @@ impl Graph {
     ///
     /// # Errors
     /// usearch could not allocate.
-    pub fn new(capacity: usize) -> Result<Self, String> {
+    pub(crate) fn new(capacity: usize) -> Result<Self, String> {
         let options = IndexOptions {
             dimensions: DIMENSIONS,
             // The codes' scales differ, and only the cosine does not mind.
@@ -57,7 +58,7 @@ impl Graph {
     ///
     /// # Errors
     /// usearch could not allocate.
-    pub fn add(&mut self, id: u64, code: &Code) -> Result<(), String> {
+    pub(crate) fn add(&mut self, id: u64, code: &Code) -> Result<(), String> {
         // Removed nodes are reused, but only once their place is known to be free: keep one spare.
         if self.index.size() + 1 >= self.index.capacity() {
             let capacity = self.index.capacity();
@@ -69,20 +70,20 @@ impl Graph {
     }
 
     /// The code of an id.
-    pub fn code(&self, id: u64) -> Option<Code> {
+    pub(crate) fn code(&self, id: u64) -> Option<Code> {
         let mut bytes = [0; CODE_BYTES];
         let found = self.index.get(id, &mut bytes[..]).ok()?;
         (found == 1).then(|| Code::from_bytes(&bytes))
     }
 
     /// Removes an id, if it is there.
-    pub fn remove(&mut self, id: u64) {
+    pub(crate) fn remove(&mut self, id: u64) {
         // Fails only for an index opened as a view.
         let _ = self.index.remove(id);
     }
 
     /// The ids of the `count` vectors that seem nearest to `query`; none where usearch fails.
-    pub fn candidates(&self, query: &[f32], count: usize) -> Vec<u64> {
+    pub(crate) fn candidates(&self, query: &[f32], count: usize) -> Vec<u64> {
         let query: [i8; CODE_BYTES] = codes::bytes(query);
         let found = self.index.search(&query[..], count);
         found.map(|matches| matches.keys).unwrap_or_default()
@@ -90,7 +91,7 @@ impl Graph {
 
     /// Memory held, in bytes. usearch maps 8 MiB at least and uses them bit by bit: what it has not
     /// touched yet takes no memory and is not counted.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let stats = self.index.memory_stats();
         let untouched = stats.graph_reserved + stats.vectors_reserved;
         self.index.memory_usage().saturating_sub(untouched)

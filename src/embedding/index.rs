@@ -5,9 +5,9 @@
 //!
 //! Must not know: what the ids stand for.
 
-use super::DIMENSIONS;
-use super::codes::{AskedVector, Code, with_wide_registers};
-use super::graph::Graph;
+use crate::embedding::DIMENSIONS;
+use crate::embedding::codes::{AskedVector, Code, with_wide_registers};
+use crate::embedding::graph::Graph;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 

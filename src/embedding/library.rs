@@ -18,7 +18,7 @@ static OPEN: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 ///
 /// # Errors
 /// Where it was looked for or what is wrong with it, and the remedy.
-pub fn open(named: Option<&Path>, model_dir: &Path) -> Result<Environment, String> {
+pub(crate) fn open(named: Option<&Path>, model_dir: &Path) -> Result<Environment, String> {
     let places = match named {
         Some(path) => vec![path.to_owned()],
         None => places(model_dir),

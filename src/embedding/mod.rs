@@ -6,20 +6,17 @@
 //!
 //! Must not know: requests, caches, scopes, or what a vector is compared for.
 
-mod card;
+pub(crate) mod card;
 pub mod codes;
-mod encoder;
-mod graph;
+pub(crate) mod encoder;
+pub(crate) mod graph;
 pub mod index;
-mod library;
+pub(crate) mod library;
 pub mod static_index;
 pub mod table;
-mod worker;
-
 #[cfg(test)]
 mod tests;
-
-pub use self::codes::dot as cosine;
+pub(crate) mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 //! A few microseconds on the data core instead of a run of the model. Must not know what near means to
 //! whom: the floor is handed in.
 
-use super::codes::{AskedCode, Pairs, bytes, pair, scale, with_wide_registers};
-use super::index::push;
-use super::table::{STATIC_DIMENSIONS, StaticVector};
+use crate::embedding::codes::{AskedCode, Pairs, bytes, pair, scale, with_wide_registers};
+use crate::embedding::index::push;
+use crate::embedding::table::{STATIC_DIMENSIONS, StaticVector};
 
 /// Components looked at first. They are sorted by how much they tell (principal components): of 10,000
 /// stored questions they leave 6 in 100 to be looked at whole (32 components: 38, and twice the time).
@@ -149,8 +149,8 @@ impl StaticIndex {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::static_cosine;
     use super::*;
+    use crate::embedding::table::static_cosine;
 
     fn vector(seed: u32) -> StaticVector {
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;

@@ -1,6 +1,7 @@
 //! The workshop with the real model. Without ONNX Runtime these tests fail, and say how to get it.
 
-use super::*;
+use crate::embedding::codes;
+use crate::embedding::*;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;

@@ -2,10 +2,11 @@
 //!
 //! A worker outlives whatever happens in a job. Must not know: who asks, or what for.
 
-use super::card::Files;
-use super::encoder::{Encoder, Words};
-use super::table::StaticTable;
-use super::{EmbedError, Embedded, Settings, State, library};
+use crate::embedding::card::Files;
+use crate::embedding::encoder::{Encoder, Words};
+use crate::embedding::library;
+use crate::embedding::table::StaticTable;
+use crate::embedding::{EmbedError, Embedded, Settings, State};
 use crossbeam_channel::Receiver;
 use parking_lot::{Mutex, RwLock};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +17,7 @@ use std::time::Instant;
 type Then = Box<dyn FnOnce(Result<Embedded, EmbedError>) + Send>;
 
 /// What a worker is given.
-pub enum Job {
+pub(crate) enum Job {
     /// Embed a text.
     Embed {
         /// The text.
@@ -34,7 +35,7 @@ pub enum Job {
 
 impl Job {
     /// A text to embed.
-    pub fn embed(
+    pub(crate) fn embed(
         text: String,
         by: Option<Instant>,
         takes_unknown: bool,
@@ -50,7 +51,7 @@ impl Job {
 }
 
 /// What the threads tell the handles.
-pub struct Status {
+pub(crate) struct Status {
     /// Whether jobs are taken.
     pub ready: AtomicBool,
     /// Identity of the vectors made; 0 while not ready.
@@ -97,7 +98,7 @@ impl Default for Status {
 }
 
 /// Loads the model on a thread, then turns to `receiver` with as many workers as asked for.
-pub fn spawn_loader(settings: Settings, receiver: Receiver<Job>, status: Arc<Status>) {
+pub(crate) fn spawn_loader(settings: Settings, receiver: Receiver<Job>, status: Arc<Status>) {
     let told = Arc::clone(&status);
     let spawned = std::thread::Builder::new()
         .name("embed-load".to_owned())

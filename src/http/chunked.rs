@@ -1,6 +1,6 @@
 //! The chunked transfer coding, decoded by a small state machine that survives any split.
 
-use super::limits::{
+use crate::http::limits::{
     CHUNK_EXTENSION_BYTES_MAX, CHUNK_EXTENSIONS_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, HEADERS_MAX,
     TRAILER_BYTES_MAX,
 };

@@ -121,8 +121,8 @@ pub fn reason(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chunked::ChunkDecoder;
     use super::*;
+    use crate::http::chunked::ChunkDecoder;
 
     #[test]
     fn heads() {

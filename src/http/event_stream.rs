@@ -4,7 +4,7 @@
 //! All numbers are big-endian. A message is its length and that of its headers (4 bytes each), their CRC-32,
 //! the headers, the payload, and the CRC-32 of all before (smithy.io, "Amazon Event Stream Specification").
 
-use super::limits::{EVENT_HEADERS_BYTES_MAX, EVENT_MESSAGE_BYTES_MAX, HEADERS_MAX};
+use crate::http::limits::{EVENT_HEADERS_BYTES_MAX, EVENT_MESSAGE_BYTES_MAX, HEADERS_MAX};
 
 /// Both lengths and their checksum.
 const PRELUDE_BYTES: usize = 12;

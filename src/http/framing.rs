@@ -9,9 +9,9 @@
 //! | `transfer-encoding` on HTTP/1.0 | 400 |
 //! | `upgrade` | 400 |
 
-use super::chunked::{BodyError, ChunkDecoder};
-use super::head::{BadUpstream, Headers, Method, Reject, RequestHead, ResponseHead, Version};
-use super::limits::CONTENT_LENGTH_DIGITS_MAX;
+use crate::http::chunked::{BodyError, ChunkDecoder};
+use crate::http::head::{BadUpstream, Headers, Method, Reject, RequestHead, ResponseHead, Version};
+use crate::http::limits::CONTENT_LENGTH_DIGITS_MAX;
 
 /// How a body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -248,9 +248,9 @@ impl BodyReader {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::{Parsed, parse_request_head, parse_response_head};
-    use super::super::limits::HeadLimits;
     use super::*;
+    use crate::http::head::{Parsed, parse_request_head, parse_response_head};
+    use crate::http::limits::HeadLimits;
 
     fn body_of(head: &str) -> Result<BodyLength, Reject> {
         let text = format!("{head}\r\n\r\n");

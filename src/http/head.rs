@@ -3,8 +3,8 @@
 //! httparse alone is lenient (it takes a bare line feed for a line end), and leniency is what
 //! smuggling lives on.
 
-use super::limits::{HEADERS_MAX, HeadLimits};
-use super::scan::{check_request_line, is_origin_form, strict_scan};
+use crate::http::limits::{HEADERS_MAX, HeadLimits};
+use crate::http::scan::{check_request_line, is_origin_form, strict_scan};
 use std::fmt;
 use std::mem::MaybeUninit;
 

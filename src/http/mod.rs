@@ -10,5 +10,5 @@ pub mod framing;
 pub mod head;
 pub mod limits;
 pub mod percent;
-mod scan;
+pub(crate) mod scan;
 pub mod sse;

@@ -1,9 +1,9 @@
 //! What httparse lets pass and a head must not hold; only for `head`.
 
-use super::head::Reject;
+use crate::http::head::Reject;
 
 /// Every line ends in CR LF, neither stands alone, no NUL, no folded header. Works on an unfinished head.
-pub(super) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
+pub(crate) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
     if memchr::memchr(0, head).is_some() {
         return Err(Reject::NulByte);
     }
@@ -28,7 +28,7 @@ pub(super) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
 }
 
 /// Two single spaces, a target without spaces, a version that is spoken.
-pub(super) fn check_request_line(head: &[u8]) -> Result<(), Reject> {
+pub(crate) fn check_request_line(head: &[u8]) -> Result<(), Reject> {
     let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     let line = head.get(..end).unwrap_or(head);
     let mut words = line.split(|byte| *byte == b' ');
@@ -49,7 +49,7 @@ pub(super) fn check_request_line(head: &[u8]) -> Result<(), Reject> {
 
 /// A path and query of the characters of RFC 3986, and the square brackets that clients send unescaped.
 /// A fragment is none of a request's business: readers that cut it off see another target.
-pub(super) fn is_origin_form(target: &str) -> bool {
+pub(crate) fn is_origin_form(target: &str) -> bool {
     let legal =
         |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/?[]".contains(&byte);
     target.starts_with('/') && target.bytes().all(legal)

@@ -1,6 +1,6 @@
 //! Server-sent events: where one ends, what its data is, how one is written (WHATWG HTML, 9.2).
 
-use super::limits::SSE_EVENT_BYTES_MAX;
+use crate::http::limits::SSE_EVENT_BYTES_MAX;
 use std::borrow::Cow;
 
 /// Finds the ends of events in a growing buffer.

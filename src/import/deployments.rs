@@ -1,15 +1,16 @@
 //! `model_list`: LiteLLM's deployments as providers and targets.
 
-use super::litellm::{Import, Model, Provider, Section, Target, is_name};
-use super::toml::{duration, name, quoted};
-use super::vendors::{self, Vendor};
-use super::yaml::Node;
 use crate::config::family::{Kind, family};
+use crate::import::litellm::{Import, Model, Provider, Section, Target, is_name};
+use crate::import::toml::{duration, name, quoted};
+use crate::import::vendors;
+use crate::import::vendors::Vendor;
+use crate::import::yaml::Node;
 use std::fmt::Write;
 
 impl Import<'_> {
     /// One entry of `model_list`.
-    pub fn deployment(&mut self, path: &str, entry: &Node) {
+    pub(crate) fn deployment(&mut self, path: &str, entry: &Node) {
         let mut section = Section::new(path, Some(entry));
         let asked = section.take("model_name").and_then(Node::text);
         let params_path = section.path_of("litellm_params");
@@ -232,7 +233,12 @@ impl Import<'_> {
     }
 
     /// A reference to the secret in `key`; `variable` holds it if nothing else is said.
-    pub fn reference(&mut self, section: &mut Section<'_>, key: &str, variable: &str) -> String {
+    pub(crate) fn reference(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &str,
+        variable: &str,
+    ) -> String {
         let node = section.take(key);
         let Some((node, text)) = node.and_then(|node| Some((node, node.text()?))) else {
             return format!("env:{variable}");

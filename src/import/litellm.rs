@@ -2,9 +2,10 @@
 //!
 //! Each key that is read is taken out of its section; what is left has no equal and is listed.
 
-use super::toml::{duration, quoted};
-use super::yaml::{self, Node};
-use super::{Imported, Note};
+use crate::import::toml::{duration, quoted};
+use crate::import::yaml;
+use crate::import::yaml::Node;
+use crate::import::{Imported, Note};
 use std::fmt::Write;
 
 /// Most repeats a model may have in Ringside.
@@ -14,14 +15,14 @@ const WEIGHT_MAX: f64 = 1_000_000.0;
 
 /// One provider to write.
 #[derive(PartialEq)]
-pub(super) struct Provider {
+pub(crate) struct Provider {
     pub vendor: &'static str,
     pub keys: String,
 }
 
 /// One target to write.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     pub provider: String,
     pub model: String,
     pub weight: [Option<f64>; 3],
@@ -30,14 +31,14 @@ pub(super) struct Target {
 
 /// One model to write.
 #[derive(Clone)]
-pub(super) struct Model {
+pub(crate) struct Model {
     pub name: String,
     pub targets: Vec<Target>,
     pub fallback: Vec<(&'static str, String)>,
 }
 
 #[derive(Default)]
-pub(super) struct Import<'d> {
+pub(crate) struct Import<'d> {
     pub dialects: &'d [&'d str],
     pub providers: Vec<(String, Provider)>,
     pub models: Vec<Model>,
@@ -47,13 +48,13 @@ pub(super) struct Import<'d> {
 }
 
 /// A section whose keys are taken one by one.
-pub(super) struct Section<'n> {
+pub(crate) struct Section<'n> {
     pub path: String,
     pub entries: Vec<&'n (String, Node)>,
 }
 
 impl<'n> Section<'n> {
-    pub fn new(path: impl Into<String>, node: Option<&'n Node>) -> Self {
+    pub(crate) fn new(path: impl Into<String>, node: Option<&'n Node>) -> Self {
         let entries = node.map(Node::map).unwrap_or_default();
         Self {
             path: path.into(),
@@ -61,12 +62,12 @@ impl<'n> Section<'n> {
         }
     }
 
-    pub fn take(&mut self, key: &str) -> Option<&'n Node> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<&'n Node> {
         let at = self.entries.iter().position(|(name, _)| name == key)?;
         Some(&self.entries.remove(at).1)
     }
 
-    pub fn path_of(&self, key: &str) -> String {
+    pub(crate) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() {
             key.to_owned()
         } else {
@@ -151,7 +152,7 @@ pub fn import(text: &str, dialects: &[&str]) -> Result<Imported, String> {
 }
 
 impl<'d> Import<'d> {
-    pub fn note(&mut self, node: &Node, path: &str, why: impl Into<String>) {
+    pub(crate) fn note(&mut self, node: &Node, path: &str, why: impl Into<String>) {
         self.notes.push(Note {
             line: node.line,
             path: path.to_owned(),
@@ -160,7 +161,7 @@ impl<'d> Import<'d> {
     }
 
     /// Lists what was not taken.
-    pub fn leave(&mut self, section: Section<'_>) {
+    pub(crate) fn leave(&mut self, section: Section<'_>) {
         for (key, node) in &section.entries {
             self.note(node, &section.path_of(key), why_not(key));
         }
@@ -363,7 +364,7 @@ impl<'d> Import<'d> {
 }
 
 /// Whether a configuration may hold it as a model's name.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_graphic() && !"\"\\,*".contains(c);
     (1..=128).contains(&text.len()) && text.chars().all(fits)
 }

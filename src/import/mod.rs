@@ -1,11 +1,11 @@
 //! `ringside import`: another gateway's configuration becomes a `ringside.toml`, and a list of what has no
 //! equal. It must not guess: what is not known to mean the same is listed.
 
-mod deployments;
+pub(crate) mod deployments;
 pub mod litellm;
-mod toml;
-mod vendors;
-mod yaml;
+pub(crate) mod toml;
+pub(crate) mod vendors;
+pub(crate) mod yaml;
 
 /// What an import gives.
 #[derive(Debug)]

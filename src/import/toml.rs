@@ -1,7 +1,7 @@
 //! Values as they are written in a `ringside.toml`.
 
 /// Text in quotes.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
@@ -15,7 +15,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A duration given in seconds, in whole milliseconds and at least one.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let millis = (seconds * 1000.0).round().max(1.0) as u64;
     if millis.is_multiple_of(1000) {
         format!("\"{}s\"", millis / 1000)
@@ -25,7 +25,7 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// A name that a configuration may hold: other characters become `-`.
-pub(super) fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let name = text.chars().map(|c| if fits(c) { c } else { '-' });
     name.collect()

@@ -1,7 +1,7 @@
 //! How LiteLLM's provider prefixes are reached: a line of data each.
 
 /// A vendor by LiteLLM's prefix.
-pub(super) struct Vendor {
+pub(crate) struct Vendor {
     /// What stands before the first `/` of `litellm_params.model`.
     pub prefix: &'static str,
     /// Dialects and base URLs, the best first; an empty URL must be given by `api_base`.
@@ -19,7 +19,7 @@ const fn vendor(
 }
 
 /// Sources: each vendor's API reference, and LiteLLM's provider pages (docs.litellm.ai/docs/providers).
-pub(super) static VENDORS: &[Vendor] = &[
+pub(crate) static VENDORS: &[Vendor] = &[
     vendor(
         "openai",
         &[("openai", "https://api.openai.com/v1")],
@@ -133,6 +133,6 @@ pub(super) static VENDORS: &[Vendor] = &[
 ];
 
 /// The vendor of a prefix.
-pub(super) fn find(prefix: &str) -> Option<&'static Vendor> {
+pub(crate) fn find(prefix: &str) -> Option<&'static Vendor> {
     VENDORS.iter().find(|vendor| vendor.prefix == prefix)
 }

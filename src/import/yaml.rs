@@ -4,7 +4,7 @@ use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
 /// A value, and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Line, from 1.
     pub line: usize,
     /// The value.
@@ -13,7 +13,7 @@ pub(super) struct Node {
 
 /// A value.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing.
     Null,
     /// True or false.
@@ -30,7 +30,7 @@ pub(super) enum Value {
 
 impl Node {
     /// The text, of a number its digits.
-    pub fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         match &self.value {
             Value::Text(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -39,7 +39,7 @@ impl Node {
     }
 
     /// The number, also one in quotes.
-    pub fn number(&self) -> Option<f64> {
+    pub(crate) fn number(&self) -> Option<f64> {
         match &self.value {
             Value::Number(number) => Some(*number),
             Value::Text(text) => text.parse().ok(),
@@ -48,12 +48,12 @@ impl Node {
     }
 
     /// Whether it is true.
-    pub fn is_true(&self) -> bool {
+    pub(crate) fn is_true(&self) -> bool {
         matches!(self.value, Value::Bool(true))
     }
 
     /// Entries of a list; none of anything else.
-    pub fn list(&self) -> &[Node] {
+    pub(crate) fn list(&self) -> &[Node] {
         match &self.value {
             Value::List(list) => list,
             _ => &[],
@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// Entries of a map; none of anything else.
-    pub fn map(&self) -> &[(String, Node)] {
+    pub(crate) fn map(&self) -> &[(String, Node)] {
         match &self.value {
             Value::Map(map) => map,
             _ => &[],
@@ -73,7 +73,7 @@ impl Node {
 ///
 /// # Errors
 /// What the parser says, with its place.
-pub(super) fn read(text: &str) -> Result<Node, String> {
+pub(crate) fn read(text: &str) -> Result<Node, String> {
     let documents = MarkedYaml::load_from_str(text).map_err(|error| error.to_string())?;
     documents
         .first()

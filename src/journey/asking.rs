@@ -1,34 +1,38 @@
 //! One target is asked: the request in its dialect, the exchange, and its answer as far as it is needed
 //! to judge it. It must not know which target comes next (`attempt.rs`).
 
-use super::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswer};
-use super::core::Core;
-use super::failure::{self, Broken, Failed};
-use super::kept;
-use super::reply_head::{ReplyHead, reply_head};
-use super::snapshot::{RemoteSite, TargetRoute};
-use super::underway::Underway;
-use super::watch::Watch;
-use super::wording::Worded;
-use crate::admission::Seal;
+use crate::admission::seal::Seal;
 use crate::api::face::About;
 use crate::api::refusal::refusal;
 use crate::api::usage;
 use crate::error::{Fault, Retry};
+use crate::journey::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswer};
+use crate::journey::core::Core;
+use crate::journey::failure;
+use crate::journey::failure::{Broken, Failed};
+use crate::journey::kept;
+use crate::journey::reply_head::{ReplyHead, reply_head};
+use crate::journey::snapshot::{RemoteSite, TargetRoute};
+use crate::journey::underway::Underway;
+use crate::journey::watch::Watch;
+use crate::journey::wording::Worded;
 use crate::providers::{Call, Outgoing, Provider, Verdict};
+use crate::relay::neutral::NeutralRelay;
 use crate::relay::probe::{Probe, begins_with_an_error};
-use crate::relay::{NeutralRelay, Sealing, translate};
+use crate::relay::sealing::Sealing;
+use crate::relay::translate;
 use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;
-use crate::runtime::{buffer, clock};
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::telemetry::metrics::count;
 use crate::upstream::exchange::{BodyFault, Piece};
-use crate::upstream::{Reply, UpstreamFault, exchange};
+use crate::upstream::exchange::{Reply, UpstreamFault, exchange};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One target, about to be asked.
-pub struct Asking<'a> {
+pub(crate) struct Asking<'a> {
     /// The core.
     pub core: &'a Core,
     /// The target.
@@ -44,11 +48,11 @@ pub struct Asking<'a> {
 }
 
 /// Bytes of a stream that are held at most; then it is relayed, however early.
-pub const HOLD_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const HOLD_BYTES_MAX: usize = 256 * 1024;
 
 /// What asking one target took.
 #[derive(Debug, Clone, Default)]
-pub struct Spent {
+pub(crate) struct Spent {
     /// Attempts.
     pub attempts: u32,
     /// Time spent waiting for it.
@@ -61,14 +65,14 @@ pub struct Spent {
 
 impl Asking<'_> {
     /// The dialect in which it is asked.
-    pub fn dialect(&self) -> &'static dyn Provider {
+    pub(crate) fn dialect(&self) -> &'static dyn Provider {
         let by_face = self.site.responses;
         let by_face = by_face.filter(|one| one.native() == self.plan.face.name());
         by_face.unwrap_or(self.site.dialect)
     }
 
     /// Whether the provider takes the request in the client's own dialect.
-    pub fn is_native(&self) -> bool {
+    pub(crate) fn is_native(&self) -> bool {
         let (plan, dialect) = (self.plan, self.dialect());
         plan.call != Call::Chat || dialect.native() == plan.face.name()
     }
@@ -118,7 +122,7 @@ impl Asking<'_> {
     }
 
     /// Once, and once more on a fresh connection if a reused one had died.
-    pub async fn attempt(
+    pub(crate) async fn attempt(
         &self,
         mut underway: Underway,
         watch: &mut Watch<'_, '_>,

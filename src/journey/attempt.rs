@@ -4,27 +4,32 @@
 //! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
 //! `asking.rs`.
 
-use super::asking::Asking;
-use super::core::Core;
-use super::failure::{self, Failed};
-use super::hedging::{self, Entrant, Hedging};
-pub use super::passing::{PassedHeaders, passed_headers};
-use super::patience::Patience;
-use super::queueing::{self, Queue};
-use super::reply_head::ReplyHead;
-use super::select::{Draw, Steer};
-use super::snapshot::{ModelRoute, RemoteSite, Site};
-use super::trip::Trip;
-use super::underway::{self, Turn, Underway};
 use crate::api::face::Face;
 use crate::api::refusal::Refusal;
 use crate::api::splice::Edit;
 use crate::config::admission::KeyPriority;
 use crate::error::{Blame, Fault};
 use crate::http::head::Headers;
-use crate::listener::Client;
+use crate::journey::asking::Asking;
+use crate::journey::core::Core;
+use crate::journey::failure;
+use crate::journey::failure::Failed;
+use crate::journey::hedging;
+use crate::journey::hedging::{Entrant, Hedging};
+use crate::journey::passing::PassedHeaders;
+use crate::journey::patience::Patience;
+use crate::journey::queueing;
+use crate::journey::queueing::Queue;
+use crate::journey::reply_head::ReplyHead;
+use crate::journey::select::{Draw, Steer};
+use crate::journey::snapshot::{ModelRoute, RemoteSite, Site};
+use crate::journey::trip::Trip;
+use crate::journey::underway;
+use crate::journey::underway::{Turn, Underway};
+use crate::listener::client::Client;
 use crate::providers::Call;
-use crate::relay::{NeutralRelay, Sealing};
+use crate::relay::neutral::NeutralRelay;
+use crate::relay::sealing::Sealing;
 use crate::routing::backoff;
 use crate::routing::fleet::Member;
 use crate::routing::hedge::Rule;
@@ -32,9 +37,10 @@ use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, before};
+use crate::telemetry::ids;
 use crate::telemetry::metrics::Stage;
-use crate::telemetry::{Name, ids};
-use crate::upstream::Reply;
+use crate::telemetry::names::Name;
+use crate::upstream::exchange::Reply;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::Range;
@@ -44,14 +50,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Largest whole answer, in bytes: it is held until it is complete, so that a provider that fails in
 /// the middle costs the client nothing.
-pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Longest wait that OpenAI's SDKs take from `retry-after` (openai-python, `_calculate_retry_timeout`);
 /// told to wait longer they would come back too early, so then they are told not to.
 const SDK_WAITS_MAX: Duration = Duration::from_secs(60);
 
 /// What is to be asked.
-pub struct Plan<'p> {
+pub(crate) struct Plan<'p> {
     /// Which call.
     pub call: Call,
     /// The dialect that the client speaks.
@@ -82,7 +88,7 @@ pub struct Plan<'p> {
 
 /// The models to ask when a request is refused for its content.
 #[derive(Clone, Copy, Default)]
-pub struct Fallbacks<'s> {
+pub(crate) struct Fallbacks<'s> {
     /// When it is longer than the context window.
     pub context_length: Option<&'s ModelRoute>,
     /// When the content policy forbids it.
@@ -115,13 +121,13 @@ impl Plan<'_> {
     }
 
     /// What its latency is compared with.
-    pub fn series(&self) -> Series {
+    pub(crate) fn series(&self) -> Series {
         Series::of_request(self.streams, self.body.len())
     }
 }
 
 /// A whole answer.
-pub struct WholeAnswer {
+pub(crate) struct WholeAnswer {
     /// The target.
     pub target: Name,
     /// Status.
@@ -135,7 +141,7 @@ pub struct WholeAnswer {
 }
 
 /// A stream whose first bytes are there.
-pub struct StreamAnswer {
+pub(crate) struct StreamAnswer {
     /// The target.
     pub target: Name,
     /// Provider and endpoint.
@@ -155,7 +161,7 @@ pub struct StreamAnswer {
 }
 
 /// What an attempt ended with.
-pub enum Attempted {
+pub(crate) enum Attempted {
     /// A whole answer, of whatever status.
     Whole(WholeAnswer),
     /// A stream.
@@ -164,7 +170,7 @@ pub enum Attempted {
 
 /// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
 #[must_use]
-pub fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
+pub(crate) fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
     let session = headers.get("x-ringside-session");
     session
         .map(xxh3_64)
@@ -176,7 +182,7 @@ pub fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
 ///
 /// # Errors
 /// The last target's fault.
-pub async fn run(
+pub(crate) async fn run(
     core: &Core,
     models: &[&ModelRoute],
     plan: &Plan<'_>,

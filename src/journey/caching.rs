@@ -1,31 +1,36 @@
 //! The cache's part of a trip: what the caller wishes, both look-ups, storing an answer.
 
-use super::core::{Core, InForce};
-use super::observing;
-use super::shadow::{Sampled, Shadow};
-use super::trip::Trip;
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::api::canonical::{Canonical, NotSemantic};
 use crate::api::chat::ChatRequest;
-use crate::api::face::{self, Face};
-use crate::cache::answer::StreamReader;
+use crate::api::face;
+use crate::api::face::Face;
+use crate::cache::answer::Answer;
+use crate::cache::answer::streamed::StreamReader;
+use crate::cache::collect::Collector;
+use crate::cache::controls::Controls;
 use crate::cache::controls::{read_coalesce, read_controls};
 use crate::cache::entry::Storing;
+use crate::cache::entry::{Entry, Key};
 use crate::cache::flights::Call;
-use crate::cache::freshness::{Freshness, Terms};
+use crate::cache::freshness::Freshness;
+use crate::cache::freshness::terms::Terms;
 use crate::cache::semantic::Outcome;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::{Bar, SIMILARITY_FLOOR};
-use crate::cache::{Answer, Collector, Controls, Entry, Key};
 use crate::config::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::Vector;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::http::head::{Headers, RequestHead};
+use crate::journey::core::{Core, InForce};
+use crate::journey::observing;
+use crate::journey::shadow::{Sampled, Shadow};
+use crate::journey::trip::Trip;
 use crate::runtime::clock;
 use crate::runtime::io::before;
-use crate::telemetry::Name;
 use crate::telemetry::metrics::count;
+use crate::telemetry::names::Name;
 use futures_channel::oneshot;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -48,7 +53,7 @@ impl Deref for Held {
 }
 
 /// The cache's part of one trip. It may outlive the client, if others wait for the answer.
-pub struct CacheTrip {
+pub(crate) struct CacheTrip {
     core: Rc<Core>,
     config: Held,
     controls: Controls,
@@ -85,7 +90,7 @@ impl CacheTrip {
     ///
     /// # Errors
     /// 400 for a malformed wish.
-    pub fn new(
+    pub(crate) fn new(
         core: &Rc<Core>,
         snapshot: &InForce,
         head: &RequestHead<'_>,
@@ -119,12 +124,12 @@ impl CacheTrip {
 
     /// Whether the canonical form is needed.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.config.enabled && !(self.controls.no_lookup && self.controls.no_store)
     }
 
     /// Sets what the look-ups go by.
-    pub fn set_key(
+    pub(crate) fn set_key(
         &mut self,
         grant: Grant<'_>,
         model: Name,
@@ -146,7 +151,7 @@ impl CacheTrip {
     /// The upstream call that this request may share, with its key: `models` stand for those that may
     /// answer in the place of the one asked for. `None` if it wants its own, or if
     /// the exact tier would not serve it.
-    pub fn call(&mut self, models: u64, streams: bool) -> Option<(Call, Arc<Key>)> {
+    pub(crate) fn call(&mut self, models: u64, streams: bool) -> Option<(Call, Arc<Key>)> {
         let wants_own = self.controls.no_lookup || self.controls.no_store || !self.coalesces;
         if wants_own || !self.config.coalesce {
             return None;
@@ -166,12 +171,12 @@ impl CacheTrip {
     }
 
     /// Stores nothing: the answer is another model's than the key says.
-    pub fn store_nothing(&mut self) {
+    pub(crate) fn store_nothing(&mut self) {
         self.controls.no_store = true;
     }
 
     /// Looks for the same request.
-    pub fn exact(&self, trip: &mut Trip) -> Option<Hit> {
+    pub(crate) fn exact(&self, trip: &mut Trip) -> Option<Hit> {
         let asked = self.key().filter(|_| !self.controls.no_lookup);
         let Some(key) = asked else {
             trip.cache_why = Some(self.bypassed().into());
@@ -203,7 +208,7 @@ impl CacheTrip {
     }
 
     /// Looks for the same question in other words; a miss when it cannot be decided in time.
-    pub async fn semantic(&mut self, trip: &mut Trip) -> Option<Hit> {
+    pub(crate) async fn semantic(&mut self, trip: &mut Trip) -> Option<Hit> {
         if self.config.semantic.mode == SemanticMode::Off {
             return None;
         }
@@ -264,7 +269,7 @@ impl CacheTrip {
 
     /// Draws a hit by meaning for a sample.
     #[must_use]
-    pub fn shadow(&self, hit: &Hit, request: &Sampled<'_>) -> Option<Box<Shadow>> {
+    pub(crate) fn shadow(&self, hit: &Hit, request: &Sampled<'_>) -> Option<Box<Shadow>> {
         let question = self.key.as_ref()?.question();
         Shadow::draw(&self.core, &self.config, hit, question, self.owner, request)
     }
@@ -279,7 +284,12 @@ impl CacheTrip {
 
     /// Looks for an answer past its time, since every target failed with `why`: for the same request,
     /// then by meaning.
-    pub async fn stale(&self, chat: &ChatRequest, why: &str, trip: &mut Trip) -> Option<Hit> {
+    pub(crate) async fn stale(
+        &self,
+        chat: &ChatRequest,
+        why: &str,
+        trip: &mut Trip,
+    ) -> Option<Hit> {
         let key = self.key()?;
         let class = self.class(key);
         if !self.may_be_stale(chat, class) {
@@ -331,7 +341,7 @@ impl CacheTrip {
     ///
     /// # Errors
     /// That 504.
-    pub fn refuse_unless_upstream_allowed(&self) -> Result<(), Fault> {
+    pub(crate) fn refuse_unless_upstream_allowed(&self) -> Result<(), Fault> {
         if self.controls.only_if_cached {
             return Err(Fault::client(
                 504,
@@ -344,20 +354,20 @@ impl CacheTrip {
 
     /// What reads the answer of a stream as it passes; `None` when it is not to be stored.
     #[must_use]
-    pub fn stream_reader(&self) -> Option<StreamReader> {
+    pub(crate) fn stream_reader(&self) -> Option<StreamReader> {
         let stores = self.key().is_some() && !self.controls.no_store;
         stores.then(|| StreamReader::new(self.config.entry_bytes_max))
     }
 
     /// What collects the answer of a stream from neutral events; `None` when it is not to be stored.
     #[must_use]
-    pub fn collector(&self) -> Option<Collector> {
+    pub(crate) fn collector(&self) -> Option<Collector> {
         let stores = self.key().is_some() && !self.controls.no_store;
         stores.then(|| Collector::new(self.config.entry_bytes_max))
     }
 
     /// Stores an answer, if it may be stored.
-    pub fn store(
+    pub(crate) fn store(
         &mut self,
         target: Name,
         read: impl FnOnce(&Core) -> Result<Answer, &'static str>,

@@ -1,11 +1,13 @@
 //! What one core holds, and what all cores share.
 
-use super::snapshot::Snapshot;
 use crate::api::json::Scratch;
 use crate::cache::entry::{Graveyard, HashSecret};
-use crate::cache::{Flights, Semantic, Store};
+use crate::cache::flights::Flights;
+use crate::cache::semantic::Semantic;
+use crate::cache::store::Store;
 use crate::embedding::Workshop;
-use crate::listener::Drain;
+use crate::journey::snapshot::Snapshot;
+use crate::listener::drain::Drain;
 use crate::routing::fleet::Fleet;
 use crate::routing::hedge::Hedges;
 use crate::routing::view::View;
@@ -13,7 +15,7 @@ use crate::runtime::clock;
 use crate::telemetry::metrics::CoreMetrics;
 use crate::telemetry::notice::LogLine;
 use crate::telemetry::ratings::Ratings;
-use crate::upstream::Pool;
+use crate::upstream::pool::Pool;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 use std::cell::{Cell, RefCell};
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Access records that may wait for the control plane, per core.
-pub const RECORDS_MAX: usize = 8192;
+pub(crate) const RECORDS_MAX: usize = 8192;
 
 /// Shared by all cores and the control plane.
 pub struct Shared {
@@ -76,7 +78,7 @@ pub struct Core {
 
 /// A configuration, held for the time of a request.
 #[allow(clippy::redundant_allocation)]
-pub type InForce = Rc<Arc<Snapshot>>;
+pub(crate) type InForce = Rc<Arc<Snapshot>>;
 
 /// The configuration a core holds. The outer count is the core's own: requests that come and go do
 /// not write the count that all cores share.
@@ -180,6 +182,6 @@ impl Core {
 
 /// `time` in whole microseconds.
 #[must_use]
-pub fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,16 +1,20 @@
 //! The trip of a request that asks how many tokens a chat has: passed on to a provider that speaks the
 //! same dialect. Ringside does not guess; a provider that cannot count refuses by name.
 
-use super::attempt::{self, Attempted, Plan};
-use super::core::Core;
-use super::patience::Patience;
-use super::select::Steer;
-use super::snapshot::Snapshot;
-use super::trip::Trip;
-use super::{find_model, reply};
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::error::Fault;
-use crate::listener::{Client, Request};
+use crate::journey::attempt;
+use crate::journey::attempt::{Attempted, Plan};
+use crate::journey::core::Core;
+use crate::journey::intent::find_model;
+use crate::journey::passing;
+use crate::journey::patience::Patience;
+use crate::journey::reply;
+use crate::journey::select::Steer;
+use crate::journey::snapshot::Snapshot;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::listener::connection::Request;
 use crate::providers::Call;
 use crate::telemetry::metrics::Stage;
 
@@ -18,7 +22,7 @@ use crate::telemetry::metrics::Stage;
 ///
 /// # Errors
 /// What the client is told.
-pub async fn serve(
+pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
@@ -40,7 +44,7 @@ pub async fn serve(
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        passed_headers: attempt::passed_headers(headers, face, &trip.request_id),
+        passed_headers: passing::passed_headers(headers, face, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
         patience: Patience::new(headers, route, trip.started_at)?,
         fallbacks: attempt::Fallbacks::default(),

@@ -1,27 +1,33 @@
 //! The trip of a request that goes to one provider as it is: `/providers/{name}/…`, and what a provider
 //! keeps (`/v1/files`, `/v1/batches`). No routing, no failover: another provider does not have it.
 
-use super::core::Core;
-use super::inflow::StreamEnd;
-use super::passage::{Arrived, Passage};
-use super::snapshot::{RemoteSite, Snapshot};
-use super::trip::Trip;
-use super::uploading::{self, Sent};
-use super::{failure, relaying, reply};
 use crate::accounting::Bought;
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::api::openai;
-use crate::api::passed::{self, Direct, usage_in};
+use crate::api::passed;
+use crate::api::passed::{Direct, usage_in};
 use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::head::{Headers, Method, ResponseHead};
-use crate::listener::{Client, Request};
-use crate::runtime::{buffer, clock};
+use crate::journey::core::Core;
+use crate::journey::failure;
+use crate::journey::inflow::StreamEnd;
+use crate::journey::passage::{Arrived, Passage};
+use crate::journey::relaying;
+use crate::journey::reply;
+use crate::journey::snapshot::{RemoteSite, Snapshot};
+use crate::journey::trip::Trip;
+use crate::journey::uploading;
+use crate::journey::uploading::Sent;
+use crate::listener::client::Client;
+use crate::listener::connection::Request;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::signing::sigv4::ToSign;
 use crate::telemetry::ids;
 use crate::telemetry::metrics::{Stage, count};
 use crate::upstream::exchange::{BodyFault, Piece};
-use crate::upstream::{Reply, UpstreamFault, exchange};
+use crate::upstream::exchange::{Reply, UpstreamFault, exchange};
 use std::sync::Arc;
 
 /// Names the provider that keeps files and batches.
@@ -89,7 +95,7 @@ const KEPT_FROM_CLIENT_LIKE: [&str; 4] = [
 ];
 
 /// What is taken from an answer's head.
-pub struct Passed {
+pub(crate) struct Passed {
     /// Encoded header lines that cross to the client.
     pub lines: Vec<u8>,
     /// The body is events.
@@ -100,7 +106,7 @@ pub struct Passed {
 ///
 /// # Errors
 /// What the client is told.
-pub async fn serve(
+pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     (request, direct): (&Request<'_>, Direct<'_>),
@@ -183,7 +189,7 @@ fn may_reach(grant: Grant<'_>, site: &RemoteSite) -> bool {
 }
 
 /// Whether regions and tags of the key allow the provider.
-pub fn is_allowed(grant: Grant<'_>, site: &RemoteSite) -> bool {
+pub(crate) fn is_allowed(grant: Grant<'_>, site: &RemoteSite) -> bool {
     let is_in = |names: &[String]| match &site.region {
         _ if names.is_empty() => true,
         Some(region) => names.contains(region),
@@ -224,7 +230,7 @@ fn place(site: &RemoteSite, direct: Direct<'_>) -> (String, String) {
 ///
 /// # Errors
 /// The provider's credentials are not there.
-pub fn encoded(
+pub(crate) fn encoded(
     (site, lane): (&RemoteSite, usize),
     request: &Request<'_>,
     body: &Sent<'_>,
@@ -292,7 +298,7 @@ fn crosses(name: &str, headers: &Headers<'_>, kept: &[&str], kept_like: &[&str])
         && !hops.any(|hop| hop.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
-pub fn read_head(head: &ResponseHead<'_>) -> Passed {
+pub(crate) fn read_head(head: &ResponseHead<'_>) -> Passed {
     let mut lines = Vec::with_capacity(256);
     for (name, value) in head.headers.iter() {
         let is_id = ["x-request-id", "request-id"]
@@ -322,7 +328,7 @@ pub fn read_head(head: &ResponseHead<'_>) -> Passed {
 ///
 /// # Errors
 /// What the client is told.
-pub async fn ask(
+pub(crate) async fn ask(
     core: &Core,
     site: &RemoteSite,
     mut request: Vec<u8>,
@@ -436,7 +442,7 @@ async fn pass_on(
 }
 
 /// Sends a whole answer with its status and header lines.
-pub async fn write_whole(
+pub(crate) async fn write_whole(
     (status, passed): (u16, &[u8]),
     body: &[u8],
     client: &mut Client,

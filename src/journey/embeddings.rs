@@ -1,21 +1,25 @@
 //! The trip of an embedding request: to a provider, or to the model in this process.
 
-use super::attempt::{self, Attempted, Fallbacks, Plan};
-use super::core::Core;
-use super::intent::find_model;
-use super::patience::Patience;
-use super::reply;
-use super::select::Steer;
-use super::snapshot::{ModelRoute, Site, Snapshot};
-use super::trip::Trip;
 use crate::accounting::Bought;
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::api::embeddings::{read_embeddings, read_local, write_answer};
 use crate::api::shape::Shape;
-use crate::api::usage::{self, Usage};
+use crate::api::usage;
+use crate::api::usage::Usage;
 use crate::embedding::{DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop};
 use crate::error::Fault;
-use crate::listener::{Client, Request};
+use crate::journey::attempt;
+use crate::journey::attempt::{Attempted, Fallbacks, Plan};
+use crate::journey::core::Core;
+use crate::journey::intent::find_model;
+use crate::journey::passing;
+use crate::journey::patience::Patience;
+use crate::journey::reply;
+use crate::journey::select::Steer;
+use crate::journey::snapshot::{ModelRoute, Site, Snapshot};
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::listener::connection::Request;
 use crate::providers::Call;
 use crate::runtime::clock;
 use crate::runtime::io::before;
@@ -30,7 +34,7 @@ const LOCAL_DEADLINE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// What the client is told.
-pub async fn serve(
+pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
@@ -51,7 +55,7 @@ pub async fn serve(
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        passed_headers: attempt::passed_headers(&request.head.headers, trip.face, &trip.request_id),
+        passed_headers: passing::passed_headers(&request.head.headers, trip.face, &trip.request_id),
         asker: attempt::asker(&request.head.headers, trip.key),
         patience: Patience::new(&request.head.headers, route, trip.started_at)?,
         may_hedge: false,

@@ -1,21 +1,23 @@
 //! A model's experiment on a request's way: which arm it belongs to, in which order its targets are tried
 //! then, and what is told of it. How arms are drawn is in `routing/experiment.rs`.
 
-use super::attempt;
-use super::core::Core;
-use super::select::{Draw, Selection};
-use super::snapshot::{ModelRoute, TargetRoute};
-use super::trip::Trip;
 use crate::accounting::Bill;
 use crate::config::experiment::{Experiment, Subject};
 use crate::http::head::Headers;
+use crate::journey::attempt;
+use crate::journey::core::Core;
+use crate::journey::select::{Draw, Selection};
+use crate::journey::snapshot::{ModelRoute, TargetRoute};
+use crate::journey::trip::Trip;
+use crate::routing::asked::Asked;
 use crate::routing::canary::{Count, Why};
 use crate::routing::demand::Exclusion;
 use crate::routing::experiment::{Arm, bit, draw};
-use crate::routing::fleet::{Asked, Fleet, Route};
+use crate::routing::fleet::{Fleet, Route};
 use crate::telemetry::arms::{ArmId, ArmRequest};
+use crate::telemetry::ids;
+use crate::telemetry::names::Name;
 use crate::telemetry::ratings::Rateable;
-use crate::telemetry::{Name, ids};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -365,7 +367,7 @@ pub struct TripArm {
 
 /// How the request went, for the arm's numbers.
 #[must_use]
-pub fn request_of(trip: &Trip, arm: &TripArm, duration: Duration) -> ArmRequest {
+pub(crate) fn request_of(trip: &Trip, arm: &TripArm, duration: Duration) -> ArmRequest {
     // What fails because all targets are set aside is the arm's failure too.
     let was_asked = trip.attempts > 0 || trip.fault == Some("upstream_rate_limited");
     let outcome = match (trip.fault, trip.status) {

@@ -1,16 +1,16 @@
 //! What would happen to a chat request, and why: the journey's own reading and choosing, without sending
 //! anything and on a copy of what a core has learned.
 
-use super::attempt;
-use super::intent::{Intent, Source};
-use super::select::{Draw, Selection};
-use super::snapshot::{ModelRoute, Snapshot};
 use crate::api::face_of;
 use crate::api::json::Scratch;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::http::head::{Parsed, parse_request_head};
 use crate::http::limits::HeadLimits;
+use crate::journey::attempt;
+use crate::journey::intent::{Intent, Source};
+use crate::journey::select::{Draw, Selection};
+use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::routing::fleet::Fleet;
 use crate::routing::measure::Series;
 use crate::telemetry::ids;

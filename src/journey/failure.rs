@@ -1,19 +1,19 @@
 //! Why an attempt gave nothing to relay: what the client is told of it, what the operator, and what
 //! routing learns.
 
-use super::attempt::{ANSWER_BYTES_MAX, WholeAnswer};
-use super::patience::Patience;
-use super::snapshot::{RemoteSite, TargetRoute};
 use crate::error::{Fault, Retry};
+use crate::journey::attempt::{ANSWER_BYTES_MAX, WholeAnswer};
+use crate::journey::patience::Patience;
+use crate::journey::snapshot::{RemoteSite, TargetRoute};
 use crate::providers::Call;
 use crate::routing::health::Outcome;
 use crate::runtime::io::Interruption;
-use crate::upstream::UpstreamFault;
 use crate::upstream::exchange::BodyFault;
+use crate::upstream::exchange::UpstreamFault;
 use std::time::Duration;
 
 /// Why an attempt gave nothing to relay.
-pub struct Failed {
+pub(crate) struct Failed {
     /// What the client is told.
     pub fault: Fault,
     /// What the operator is told.
@@ -28,23 +28,23 @@ impl Failed {
     }
 
     /// Nothing else may be tried.
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         self.fault.retry == Retry::Never && self.answer.is_none()
     }
 
     /// The provider's quarrel is with the key: another key may do.
-    pub fn blames_key(&self) -> bool {
+    pub(crate) fn blames_key(&self) -> bool {
         self.is_refusal() || self.status() == Some(429)
     }
 
     /// The provider refused our key.
-    pub fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.status(), Some(401 | 403))
     }
 }
 
 /// The fault when every target asked for nothing to be sent for a while, the first for `wait`.
-pub fn all_rate_limited(wait: Duration) -> Fault {
+pub(crate) fn all_rate_limited(wait: Duration) -> Fault {
     Fault {
         retry_after: Some(whole_seconds(wait).to_string()),
         ..Fault::upstream(
@@ -56,23 +56,23 @@ pub fn all_rate_limited(wait: Duration) -> Fault {
 }
 
 /// `wait` for a `retry-after`: never too short.
-pub fn whole_seconds(wait: Duration) -> u64 {
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// What routing learns from an answer's status.
-pub fn outcome_of(status: u16, wait: Option<Duration>) -> Outcome {
+pub(crate) fn outcome_of(status: u16, wait: Option<Duration>) -> Outcome {
     match status {
         401 | 403 => Outcome::KeyRefused,
         408 => Outcome::TimedOut,
-        429 => Outcome::RateLimited(wait.map(super::core::micros)),
+        429 => Outcome::RateLimited(wait.map(crate::journey::core::micros)),
         500..=599 => Outcome::ServerError,
         _ => Outcome::Good,
     }
 }
 
 /// What routing learns from a fault before the answer.
-pub fn outcome_of_fault(fault: &UpstreamFault) -> Outcome {
+pub(crate) fn outcome_of_fault(fault: &UpstreamFault) -> Outcome {
     match fault {
         UpstreamFault::NoAddress(_)
         | UpstreamFault::NoCredentials(_)
@@ -85,7 +85,7 @@ pub fn outcome_of_fault(fault: &UpstreamFault) -> Outcome {
 }
 
 /// The failure of a target that answers no chats.
-pub fn not_a_chat_model(target: &TargetRoute) -> Failed {
+pub(crate) fn not_a_chat_model(target: &TargetRoute) -> Failed {
     Failed {
         fault: Fault::client(
             400,
@@ -99,7 +99,7 @@ pub fn not_a_chat_model(target: &TargetRoute) -> Failed {
 }
 
 /// The failure of a target whose dialect does not have the operation.
-pub fn no_such_call(target: &TargetRoute, call: Call) -> Failed {
+pub(crate) fn no_such_call(target: &TargetRoute, call: Call) -> Failed {
     let what = match call {
         Call::Chat => "chats",
         Call::Embeddings => "embeddings",
@@ -117,7 +117,7 @@ pub fn no_such_call(target: &TargetRoute, call: Call) -> Failed {
 
 /// The failure of a target whose dialect has no place for something in the request. Another target may
 /// have.
-pub fn untranslatable(target: &TargetRoute, fault: Fault) -> Failed {
+pub(crate) fn untranslatable(target: &TargetRoute, fault: Fault) -> Failed {
     Failed {
         detail: format!("{}: {}", target.label.text(), fault.message),
         fault: Fault {
@@ -129,7 +129,7 @@ pub fn untranslatable(target: &TargetRoute, fault: Fault) -> Failed {
 }
 
 /// Why an answer could not be read to its end.
-pub enum Broken {
+pub(crate) enum Broken {
     /// Larger than is held.
     TooLarge,
     /// Broken or interrupted.
@@ -142,7 +142,7 @@ pub enum Broken {
 
 impl Broken {
     /// Outcome in metrics.
-    pub fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::TooLarge => "too_large",
             Self::Body(BodyFault::Broken(_)) => "broken_off",
@@ -156,7 +156,7 @@ impl Broken {
     }
 
     /// What routing learns from it.
-    pub fn lesson(&self) -> Outcome {
+    pub(crate) fn lesson(&self) -> Outcome {
         match self {
             // A large answer is the request's doing.
             Self::TooLarge => Outcome::Good,
@@ -168,7 +168,7 @@ impl Broken {
 }
 
 /// The failure of an answer that could not be read.
-pub fn broken_answer(site: &RemoteSite, broken: &Broken, patience: &Patience) -> Failed {
+pub(crate) fn broken_answer(site: &RemoteSite, broken: &Broken, patience: &Patience) -> Failed {
     let provider = &site.provider;
     let broke_off = || {
         Fault::upstream(
@@ -200,7 +200,7 @@ pub fn broken_answer(site: &RemoteSite, broken: &Broken, patience: &Patience) ->
 }
 
 /// The fault when the request's deadline has passed; nothing else is tried.
-pub fn out_of_time(patience: &Patience, last: Option<&Fault>) -> Fault {
+pub(crate) fn out_of_time(patience: &Patience, last: Option<&Fault>) -> Fault {
     Fault {
         retry: Retry::Never,
         ..patience.fault(last)
@@ -208,7 +208,7 @@ pub fn out_of_time(patience: &Patience, last: Option<&Fault>) -> Fault {
 }
 
 /// The failure of an exchange that the request's deadline ended.
-pub fn late(site: &RemoteSite, fault: &UpstreamFault, patience: &Patience) -> Failed {
+pub(crate) fn late(site: &RemoteSite, fault: &UpstreamFault, patience: &Patience) -> Failed {
     Failed {
         fault: out_of_time(patience, None),
         detail: format!("{}: {fault}, out of time", site.provider),
@@ -217,7 +217,7 @@ pub fn late(site: &RemoteSite, fault: &UpstreamFault, patience: &Patience) -> Fa
 }
 
 /// The failure of a wait that was cut short.
-pub fn cut_short(why: Interruption) -> Failed {
+pub(crate) fn cut_short(why: Interruption) -> Failed {
     Failed {
         fault: interrupted(why),
         detail: "interrupted".to_owned(),
@@ -226,7 +226,7 @@ pub fn cut_short(why: Interruption) -> Failed {
 }
 
 /// The fault for a wait that was cut short; nothing else is tried.
-pub fn interrupted(why: Interruption) -> Fault {
+pub(crate) fn interrupted(why: Interruption) -> Fault {
     let fault = match why {
         Interruption::ClientGone => Fault::client(499, "client_gone", "the client hung up"),
         Interruption::Drained => Fault {
@@ -248,7 +248,7 @@ pub fn interrupted(why: Interruption) -> Fault {
 }
 
 /// The failure of an exchange without an answer.
-pub fn failed(site: &RemoteSite, fault: &UpstreamFault) -> Failed {
+pub(crate) fn failed(site: &RemoteSite, fault: &UpstreamFault) -> Failed {
     let provider = &site.provider;
     let (status, code, what) = match fault {
         UpstreamFault::NoAddress(_) => (502, "upstream_unreachable", "its name has no address"),
@@ -282,7 +282,7 @@ pub fn failed(site: &RemoteSite, fault: &UpstreamFault) -> Failed {
 }
 
 /// An answer that is no JSON (an HTML page of a proxy, say) is never passed on as if it were one.
-pub fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
+pub(crate) fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
     let provider = &site.provider;
     let ok = (200..300).contains(&status);
     let sent_status = if ok { 502 } else { status };
@@ -302,7 +302,7 @@ pub fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
 }
 
 /// A whole answer where events were to be translated: clients that wait for events would read nothing.
-pub fn no_stream(site: &RemoteSite) -> Failed {
+pub(crate) fn no_stream(site: &RemoteSite) -> Failed {
     let provider = &site.provider;
     let message = format!("the provider `{provider}` answered a request for a stream with none");
     let fault = Fault::upstream(502, "upstream_not_a_stream", message);
@@ -318,6 +318,6 @@ pub fn no_stream(site: &RemoteSite) -> Failed {
 
 /// No target was asked, and none said why.
 #[must_use]
-pub fn no_target() -> Fault {
+pub(crate) fn no_target() -> Fault {
     Fault::gateway(500, "no_target", "the model has no target")
 }

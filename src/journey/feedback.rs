@@ -1,12 +1,13 @@
 //! The trip of a rating: it finds the arm of the request that it rates, and is counted there.
 
-use super::core::Core;
-use super::reply;
-use super::trip::Trip;
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::api::feedback::read_feedback;
 use crate::error::Fault;
-use crate::listener::{Client, Request};
+use crate::journey::core::Core;
+use crate::journey::reply;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::listener::connection::Request;
 use crate::telemetry::ratings::Unrateable;
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use serde_json::json;
 ///
 /// # Errors
 /// What the client is told.
-pub async fn serve(
+pub(crate) async fn serve(
     core: &Core,
     request: &Request<'_>,
     grant: Grant<'_>,

@@ -1,21 +1,27 @@
 //! The trip of a request that is passed on by the model in its body: completions, moderations, images, audio.
 //! Routed and failed over as a chat is; no cache, no translation.
 
-use super::attempt::{self, Attempted, Plan, StreamAnswer, WholeAnswer};
-use super::core::Core;
-use super::inflow::StreamEnd;
-use super::passage::{Arrived, Passage};
-use super::patience::Patience;
-use super::select::Steer;
-use super::snapshot::Snapshot;
-use super::trip::Trip;
-use super::{find_model, relaying, reply};
 use crate::accounting::Bought;
-use crate::admission::Grant;
-use crate::api::passed::{self, Endpoint, usage_in};
+use crate::admission::keys::Grant;
+use crate::api::passed;
+use crate::api::passed::{Endpoint, usage_in};
 use crate::api::shape::Shape;
 use crate::error::Fault;
-use crate::listener::{Client, Request};
+use crate::journey::attempt;
+use crate::journey::attempt::{Attempted, Plan, StreamAnswer, WholeAnswer};
+use crate::journey::core::Core;
+use crate::journey::inflow::StreamEnd;
+use crate::journey::intent::find_model;
+use crate::journey::passage::{Arrived, Passage};
+use crate::journey::passing;
+use crate::journey::patience::Patience;
+use crate::journey::relaying;
+use crate::journey::reply;
+use crate::journey::select::Steer;
+use crate::journey::snapshot::Snapshot;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::listener::connection::Request;
 use crate::providers::Call;
 use crate::routing::health::Outcome;
 use crate::telemetry::metrics::Stage;
@@ -24,7 +30,7 @@ use crate::telemetry::metrics::Stage;
 ///
 /// # Errors
 /// What the client is told.
-pub async fn serve(
+pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     (request, endpoint): (&Request<'_>, Endpoint),
@@ -38,7 +44,7 @@ pub async fn serve(
     let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
     trip.stream = asked.streams;
     trip.stage_done(core, Stage::Read);
-    let mut passed_headers = attempt::passed_headers(headers, trip.face, &trip.request_id);
+    let mut passed_headers = passing::passed_headers(headers, trip.face, &trip.request_id);
     passed_headers.add("content-type", kind.unwrap_or("application/json"));
     let plan = Plan {
         call: Call::Passed(endpoint.path),

@@ -1,22 +1,22 @@
 //! Asking one target; and a second one if the first is late. The first good answer is kept, the other
 //! attempt is interrupted and awaited, never dropped.
 
-use super::asking::{Asking, Spent};
-use super::attempt::Attempted;
-use super::core::{Core, micros};
-use super::failure::Failed;
-use super::trip::{Hedged, Trip};
-use super::underway::Underway;
-use super::watch::Watch;
-use crate::listener::Client;
+use crate::journey::asking::{Asking, Spent};
+use crate::journey::attempt::Attempted;
+use crate::journey::core::{Core, micros};
+use crate::journey::failure::Failed;
+use crate::journey::trip::{Hedged, Trip};
+use crate::journey::underway::Underway;
+use crate::journey::watch::Watch;
+use crate::listener::client::Client;
 use crate::routing::fleet::Member;
 use crate::routing::hedge::Rule;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::before;
-use crate::telemetry::Name;
 use crate::telemetry::metrics::count;
+use crate::telemetry::names::Name;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -29,13 +29,13 @@ const BYTES_PER_TOKEN: u64 = 4;
 
 /// A token estimate for a request with a body of so many bytes.
 #[must_use]
-pub fn estimated_input(body_bytes: usize) -> u64 {
+pub(crate) fn estimated_input(body_bytes: usize) -> u64 {
     (body_bytes as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
 /// How the requests of one model are hedged.
 #[derive(Clone, Copy)]
-pub struct Hedging {
+pub(crate) struct Hedging {
     /// The model's place.
     pub model: usize,
     /// Its name.
@@ -49,7 +49,7 @@ pub struct Hedging {
 }
 
 /// One target and what is known of it.
-pub struct Entrant<'a> {
+pub(crate) struct Entrant<'a> {
     /// How it is asked.
     pub asking: Asking<'a>,
     /// What routing knows of it.
@@ -57,7 +57,7 @@ pub struct Entrant<'a> {
 }
 
 /// What came of one target, or of two.
-pub struct Raced {
+pub(crate) struct Raced {
     /// What is used, or the failure of the first.
     pub outcome: Result<Attempted, Failed>,
     /// The second target was asked.
@@ -69,7 +69,7 @@ pub struct Raced {
 type Ended = (Result<Attempted, Failed>, Spent);
 
 /// Asks `first`; if hedging is on and it is late, and there is a `second` and the means, both.
-pub async fn ask<'a>(
+pub(crate) async fn ask<'a>(
     core: &'a Core,
     client: &RefCell<&mut Client>,
     first: &Entrant<'a>,

@@ -1,26 +1,29 @@
 //! A stream on its way in: what moves it on, settles it at its end, and lets it go on without the
 //! client that caused it when others wait for it too.
 
-use super::attempt::StreamAnswer;
-use super::caching::CacheTrip;
-use super::core::Core;
-use super::trip::Trip;
 use crate::accounting::{Bill, Bought, settle};
 use crate::api::chat::ChatRequest;
-use crate::api::face::{self, Face};
+use crate::api::face;
+use crate::api::face::Face;
 use crate::api::usage::Usage;
-use crate::cache::answer::StreamReader;
+use crate::cache::answer::streamed::StreamReader;
 use crate::cache::flight::{End, Flight, Head, Seat};
 use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::encode;
+use crate::journey::attempt::StreamAnswer;
+use crate::journey::caching::CacheTrip;
+use crate::journey::core::Core;
+use crate::journey::trip::Trip;
 use crate::listener::drain::Place;
 use crate::relay::Relay;
 use crate::routing::health::Outcome;
 use crate::routing::measure::Series;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption};
-use crate::runtime::{buffer, clock, spawn};
-use crate::telemetry::Name;
+use crate::runtime::spawn;
+use crate::telemetry::names::Name;
 use crate::upstream::exchange::{BodyFault, Piece};
 use std::future::poll_fn;
 use std::ops::Range;
@@ -33,7 +36,7 @@ use std::time::Duration;
 const TAIL: Duration = Duration::from_millis(200);
 
 /// How a stream ended for one client.
-pub enum StreamEnd {
+pub(crate) enum StreamEnd {
     /// All of it was relayed.
     Complete,
     /// The client is gone.
@@ -47,7 +50,7 @@ pub enum StreamEnd {
 }
 
 /// The fault when a stream ends with the process.
-pub fn stopping() -> Fault {
+pub(crate) fn stopping() -> Fault {
     Fault::gateway(
         503,
         "shutting_down",
@@ -56,7 +59,7 @@ pub fn stopping() -> Fault {
 }
 
 /// The stream.
-pub struct Inflow {
+pub(crate) struct Inflow {
     core: Rc<Core>,
     answer: Box<StreamAnswer>,
     /// What the client that caused it is relayed.
@@ -78,7 +81,7 @@ pub struct Inflow {
 
 impl Inflow {
     /// Begins it.
-    pub fn new(
+    pub(crate) fn new(
         core: &Rc<Core>,
         mut answer: Box<StreamAnswer>,
         face: &'static dyn Face,
@@ -114,28 +117,28 @@ impl Inflow {
     }
 
     /// The target that answers.
-    pub fn target(&self) -> Name {
+    pub(crate) fn target(&self) -> Name {
         self.answer.target
     }
 
     /// Status, and encoded header lines that cross to the client.
-    pub fn head(&self) -> (u16, &[u8]) {
+    pub(crate) fn head(&self) -> (u16, &[u8]) {
         (self.answer.reply.status, &self.answer.reply.head.passed)
     }
 
     /// Ready when somebody follows.
-    pub fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
         let lead = self.lead.as_ref();
         lead.map_or(Poll::Pending, |lead| lead.poll_company(cx))
     }
 
     /// True when nobody follows: from then on nobody may.
-    pub fn close_if_alone(&self) -> bool {
+    pub(crate) fn close_if_alone(&self) -> bool {
         self.lead.as_ref().is_none_or(Lead::close_if_alone)
     }
 
     /// Takes in what arrived: hands it to the followers, and appends what the client is to get.
-    pub fn take_in(&mut self, chunked: bool, out: &mut Vec<u8>) {
+    pub(crate) fn take_in(&mut self, chunked: bool, out: &mut Vec<u8>) {
         let is_readable = self.translate();
         let (reader, mirrored) = (&mut self.reader, &mut self.mirrored);
         let (events, core) = (&mut self.events, &self.core);
@@ -183,7 +186,7 @@ impl Inflow {
     }
 
     /// How it ended, if what was taken in is the last.
-    pub fn ended(&self) -> Option<StreamEnd> {
+    pub(crate) fn ended(&self) -> Option<StreamEnd> {
         if self.has_large_event {
             return Some(StreamEnd::Upstream(Fault::upstream(
                 502,
@@ -205,7 +208,7 @@ impl Inflow {
     }
 
     /// Waits for what comes next.
-    pub async fn read(&mut self, client: &mut impl Interrupt) -> Result<(), StreamEnd> {
+    pub(crate) async fn read(&mut self, client: &mut impl Interrupt) -> Result<(), StreamEnd> {
         let by = clock::recent() + self.answer.site.endpoint.limits.read;
         match self.answer.reply.read(&mut self.arrived, by, client).await {
             Ok(piece) => {
@@ -227,7 +230,7 @@ impl Inflow {
 
     /// What was bought until now. Without a report of the provider (it broke off, or the client went
     /// first) it is estimated, if the size of the prompt is known.
-    pub fn bought(&self) -> Bought {
+    pub(crate) fn bought(&self) -> Bought {
         if let Some(usage) = self.relay.usage() {
             return Bought::Reported(usage);
         }
@@ -242,7 +245,7 @@ impl Inflow {
 
     /// Ends it: tells routing, stores the answer, tells the followers. True when nobody else books what
     /// it cost.
-    pub async fn finish(mut self, end: &StreamEnd, client: &mut impl Interrupt) -> bool {
+    pub(crate) async fn finish(mut self, end: &StreamEnd, client: &mut impl Interrupt) -> bool {
         let core = Rc::clone(&self.core);
         let lesson = match end {
             StreamEnd::Complete if self.relay.has_failed() => Outcome::StreamBroke,
@@ -290,7 +293,7 @@ impl Inflow {
     /// Itself, when the call is not shared.
     // Moved twice at most in the life of a stream.
     #[allow(clippy::result_large_err)]
-    pub fn detach(self, trip: &Trip) -> Result<(Seat, Relay), Self> {
+    pub(crate) fn detach(self, trip: &Trip) -> Result<(Seat, Relay), Self> {
         let (Some(lead), Some(twin)) = (&self.lead, self.relay.twin()) else {
             return Err(self);
         };
@@ -363,7 +366,7 @@ impl Drop for Unattended {
 
 /// Appends what arrived as one chunk, and the end of the body when the stream is over. False when an
 /// event is too large.
-pub fn append_events(
+pub(crate) fn append_events(
     core: &Core,
     relay: &mut Relay,
     mut watch: impl FnMut(&[u8], Option<Range<usize>>),

@@ -1,20 +1,21 @@
 //! What a chat request asks for: which models in which order, by which policy, and what their targets
 //! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
 
-use super::kept;
-use super::ruling::Asking;
-use super::select::Steer;
-use super::snapshot::{ModelRoute, Snapshot};
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::api::chat::ChatRequest;
 use crate::api::face::Face;
 use crate::api::json::Scratch;
 use crate::api::responses;
-use crate::api::steering::{self, Steering};
+use crate::api::steering;
+use crate::api::steering::Steering;
 use crate::error::Fault;
 use crate::http::head::RequestHead;
+use crate::journey::kept;
+use crate::journey::ruling::Asking;
+use crate::journey::select::Steer;
+use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::routing::policy;
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use arrayvec::ArrayVec;
 use std::borrow::Cow;
 
@@ -22,10 +23,10 @@ use std::borrow::Cow;
 const CHAIN_MAX: usize = 8;
 
 /// The models to try, each once.
-pub type Chain<'s> = ArrayVec<&'s ModelRoute, { CHAIN_MAX + 1 }>;
+pub(crate) type Chain<'s> = ArrayVec<&'s ModelRoute, { CHAIN_MAX + 1 }>;
 
 /// What a request asks for.
-pub struct Intent<'s, 'b> {
+pub(crate) struct Intent<'s, 'b> {
     /// The request, read.
     pub chat: ChatRequest,
     /// The body as providers may see it: without the fields that only routing reads.
@@ -38,13 +39,13 @@ pub struct Intent<'s, 'b> {
 
 impl<'s, 'b> Intent<'s, 'b> {
     /// Its fields, in their order.
-    pub fn into_parts(self) -> (ChatRequest, Cow<'b, [u8]>, Chain<'s>, Steer<'s>) {
+    pub(crate) fn into_parts(self) -> (ChatRequest, Cow<'b, [u8]>, Chain<'s>, Steer<'s>) {
         (self.chat, self.body, self.models, self.steer)
     }
 }
 
 /// Where an intent is read from.
-pub struct Source<'s, 'b> {
+pub(crate) struct Source<'s, 'b> {
     /// The configuration.
     pub snapshot: &'s Snapshot,
     /// The caller.
@@ -74,7 +75,7 @@ impl<'s, 'b> Source<'s, 'b> {
     ///
     /// # Errors
     /// What the client is told.
-    pub fn read(
+    pub(crate) fn read(
         &self,
         scratch: &mut Scratch,
         seen: &mut Option<Name>,
@@ -243,7 +244,7 @@ fn take_in(steering: Steering, steer: &mut Steer<'_>) -> Result<(), Fault> {
 
 /// The model's route, if it is configured and the caller may use it. The message names only models
 /// that the caller may use.
-pub fn find_model<'s>(
+pub(crate) fn find_model<'s>(
     snapshot: &'s Snapshot,
     name: &str,
     grant: Grant<'_>,

@@ -1,28 +1,35 @@
 //! What providers keep of answers to Responses: whose it is, which requests may go on from it, and what is
 //! asked of it by its id. Ids are sealed (`admission/seal.rs`), so that nothing need be remembered here.
 
-use super::core::Core;
-use super::direct::{self, Passed};
-use super::inflow::StreamEnd;
-use super::passage::{Arrived, Passage};
-use super::select::Steer;
-use super::snapshot::{ModelRoute, RemoteSite, Site, Snapshot};
-use super::trip::Trip;
-use super::uploading::Sent;
-use super::{attempt::ANSWER_BYTES_MAX, failure, relaying};
-use crate::admission::{Grant, Seal};
+use crate::admission::keys::Grant;
+use crate::admission::seal::Seal;
 use crate::api::chat::ChatRequest;
 use crate::api::json::Scratch;
 use crate::api::passed::Direct;
 use crate::api::responses;
-use crate::api::responses::state::{self, KeptCall, State};
+use crate::api::responses::state;
+use crate::api::responses::state::{KeptCall, State};
 use crate::error::Fault;
-use crate::listener::{Client, Request};
-use crate::relay::seal_answer;
-use crate::runtime::{buffer, clock};
+use crate::journey::attempt::ANSWER_BYTES_MAX;
+use crate::journey::core::Core;
+use crate::journey::direct;
+use crate::journey::direct::Passed;
+use crate::journey::failure;
+use crate::journey::inflow::StreamEnd;
+use crate::journey::passage::{Arrived, Passage};
+use crate::journey::relaying;
+use crate::journey::select::Steer;
+use crate::journey::snapshot::{ModelRoute, RemoteSite, Site, Snapshot};
+use crate::journey::trip::Trip;
+use crate::journey::uploading::Sent;
+use crate::listener::client::Client;
+use crate::listener::connection::Request;
+use crate::relay::sealing::seal_answer;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::telemetry::metrics::Stage;
 use crate::upstream::exchange::{BodyFault, Piece};
-use crate::upstream::{Reply, UpstreamFault};
+use crate::upstream::exchange::{Reply, UpstreamFault};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -93,7 +100,7 @@ fn find<'s, 'i>(
 ///
 /// # Errors
 /// 400 naming what no provider of the models can serve, or an answer that is not the caller's.
-pub fn settle<'s>(
+pub(crate) fn settle<'s>(
     snapshot: &'s Snapshot,
     grant: Grant<'s>,
     (chat, body): (&mut ChatRequest, &mut Cow<'_, [u8]>),
@@ -177,7 +184,7 @@ fn named(
 }
 
 /// Seals the ids in a whole answer; in an error, which speaks of the answer `id`, that one.
-pub fn hide_ids(
+pub(crate) fn hide_ids(
     seal: &Seal,
     id: Option<&str>,
     status: u16,
@@ -212,7 +219,7 @@ pub fn hide_ids(
 ///
 /// # Errors
 /// What the client is told.
-pub async fn serve(
+pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     (request, call): (&Request<'_>, KeptCall<'_>),

@@ -3,26 +3,30 @@
 //!
 //! Never for what has an effect beyond its answer, nor where the request's data may not go.
 
-use super::attempt::PassedHeaders;
-use super::core::{Core, InForce};
-use super::inflow::StreamEnd;
-use super::offpath::{self, Again};
-use super::ruling::RuleRoute;
-use super::shadow::Sampled;
-use super::snapshot::{Site, TargetRoute};
-use super::trip::Trip;
 use crate::accounting::{Bill, Bought, settle};
-use crate::cache::answer::StreamReader;
+use crate::cache::answer::Answer;
+use crate::cache::answer::streamed::StreamReader;
+use crate::cache::flight::Whole;
 use crate::cache::learning;
 use crate::cache::quality::allowance::Allowance;
 use crate::cache::quality::compare::{Label, is_same};
-use crate::cache::{Answer, flight::Whole};
+use crate::journey::core::{Core, InForce};
+use crate::journey::inflow::StreamEnd;
+use crate::journey::offpath;
+use crate::journey::offpath::Again;
+use crate::journey::passing::PassedHeaders;
+use crate::journey::ruling::RuleRoute;
+use crate::journey::shadow::Sampled;
+use crate::journey::snapshot::{Site, TargetRoute};
+use crate::journey::trip::Trip;
 use crate::routing::demand::{Traits, exclusion};
 use crate::routing::fleet::Member;
 use crate::routing::fraction;
-use crate::runtime::{clock, spawn};
+use crate::runtime::clock;
+use crate::runtime::spawn;
+use crate::telemetry::ids;
+use crate::telemetry::names::Name;
 use crate::telemetry::shadows::Shadowed;
-use crate::telemetry::{Name, ids};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -71,7 +75,7 @@ impl Outcome {
 }
 
 /// Labels of compared answers, with their label values.
-pub const LABELS: [(Label, &str); 3] = [
+pub(crate) const LABELS: [(Label, &str); 3] = [
     (Label::Right, "same"),
     (Label::Wrong, "other"),
     (Label::Unknown, "unknown"),
@@ -264,7 +268,7 @@ fn compare(core: &Core, served: String, shadow: String, tally: Arc<Tally>) {
 }
 
 /// A whole answer has gone to the client.
-pub fn served_whole(core: &Core, answer: &Whole, trip: &mut Trip) {
+pub(crate) fn served_whole(core: &Core, answer: &Whole, trip: &mut Trip) {
     let took = clock::now().saturating_duration_since(trip.started_at);
     if let Some(mirror) = trip.mirror.as_mut().filter(|_| answer.head.status == 200) {
         let mut scratch = core.scratch.borrow_mut();
@@ -276,7 +280,7 @@ pub fn served_whole(core: &Core, answer: &Whole, trip: &mut Trip) {
 }
 
 /// A stream has gone to the client, or ended before.
-pub fn served_stream(reader: Option<StreamReader>, end: &StreamEnd, trip: &mut Trip) {
+pub(crate) fn served_stream(reader: Option<StreamReader>, end: &StreamEnd, trip: &mut Trip) {
     let took = clock::now().saturating_duration_since(trip.started_at);
     if let (Some(mirror), Some(reader), StreamEnd::Complete) = (&mut trip.mirror, reader, end) {
         mirror.served(reader.finish(), took);

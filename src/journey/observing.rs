@@ -2,19 +2,19 @@
 //!
 //! It must not delay the trip: the look-up may still be under way, and is waited for by a task of its own.
 
-use super::core::Core;
-use crate::cache::Answer;
+use crate::cache::answer::Answer;
 use crate::cache::learning::Lesson;
 use crate::cache::quality::Sample;
 use crate::cache::semantic::Outcome;
 use crate::config::cache::Semantic as Config;
+use crate::journey::core::Core;
 use crate::runtime::spawn;
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use futures_channel::oneshot;
 use std::sync::Arc;
 
 /// Compares once the look-up is through, if it found a hit.
-pub fn compare(
+pub(crate) fn compare(
     core: &Core,
     config: &Config,
     mut outcome: oneshot::Receiver<Outcome>,

@@ -1,42 +1,47 @@
 //! A request asked once more, off the client's path: one attempt at one target, in a task of its own, whose
 //! answer is only compared. It must not know what is learned from it.
 
-use super::core::Core;
-use super::failure;
-use super::passing::PassedHeaders;
-use super::reply_head::reply_head;
-use super::snapshot::{RemoteSite, Site, TargetRoute};
-use super::underway::{self, Turn, Underway};
-use super::wording::{self, Wish};
 use crate::api::face::Face;
 use crate::api::json::Scratch;
-use crate::api::neutral::Losses;
+use crate::api::neutral::loss::Losses;
 use crate::api::splice::Edit;
 use crate::api::usage;
-use crate::cache::answer::StreamReader;
-use crate::cache::{Answer, Collector};
+use crate::cache::answer::Answer;
+use crate::cache::answer::streamed::StreamReader;
+use crate::cache::collect::Collector;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
+use crate::journey::core::Core;
+use crate::journey::failure;
+use crate::journey::passing::PassedHeaders;
+use crate::journey::reply_head::reply_head;
+use crate::journey::snapshot::{RemoteSite, Site, TargetRoute};
+use crate::journey::underway;
+use crate::journey::underway::{Turn, Underway};
+use crate::journey::wording;
+use crate::journey::wording::Wish;
 use crate::providers::{Call, Outgoing, PROVIDERS, Provider};
-use crate::relay::{NeutralRelay, translate};
+use crate::relay::neutral::NeutralRelay;
+use crate::relay::translate;
 use crate::routing::fleet::Member;
 use crate::routing::health::Outcome;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption};
-use crate::runtime::{buffer, clock};
 use crate::telemetry::metrics::count;
-use crate::upstream::exchange;
 use crate::upstream::exchange::Piece;
+use crate::upstream::exchange::exchange;
 use std::ops::Range;
 use std::task::{Context, Poll};
 
 /// Largest answer that is read, in bytes; comparing more would say nothing.
-pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The dialect whose answers are read for a comparison.
 const READ: &str = "openai";
 
 /// The request, kept for as long as its answer takes.
-pub struct Again {
+pub(crate) struct Again {
     /// Its body, as providers may see it.
     pub body: Vec<u8>,
     /// Where the model's name stands in it.
@@ -51,13 +56,13 @@ pub struct Again {
 
 /// Whether answers of a site to a caller of this dialect can be compared.
 #[must_use]
-pub fn is_read(face: &dyn Face, site: &RemoteSite) -> bool {
+pub(crate) fn is_read(face: &dyn Face, site: &RemoteSite) -> bool {
     face.name() == READ && reads(site)
 }
 
 /// The dialects of providers whose answers can be compared at all.
 #[must_use]
-pub fn comparable() -> Vec<&'static str> {
+pub(crate) fn comparable() -> Vec<&'static str> {
     let reads = PROVIDERS.iter().filter(|one| one.native() == READ);
     reads.map(|one| one.name()).collect()
 }
@@ -69,7 +74,7 @@ fn reads(site: &RemoteSite) -> bool {
 
 impl Again {
     /// One attempt. `None` when it gave no answer that can be compared.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         core: &Core,
         target: &TargetRoute,

@@ -1,28 +1,29 @@
 //! A body on its way to the client as it came, piece by piece: nothing is held back but what is not written
 //! yet. It must not know which endpoint it belongs to.
 
-use super::core::Core;
-use super::inflow::{StreamEnd, stopping};
-use super::relaying;
-use super::trip::Trip;
 use crate::accounting::Bought;
-use crate::admission::Seal;
+use crate::admission::seal::Seal;
 use crate::api::json::Scratch;
 use crate::api::passed::{TAIL_BYTES, usage_in};
 use crate::error::Fault;
 use crate::http::encode;
-use crate::listener::Client;
-use crate::relay::{Sealing, StreamRelay};
+use crate::journey::core::Core;
+use crate::journey::inflow::{StreamEnd, stopping};
+use crate::journey::relaying;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::relay::sealing::Sealing;
+use crate::relay::stream::StreamRelay;
 use crate::runtime::clock;
 use crate::runtime::io::Interruption;
 use crate::telemetry::metrics::count;
-use crate::upstream::Reply;
+use crate::upstream::exchange::Reply;
 use crate::upstream::exchange::{BodyFault, Piece};
 use std::cell::RefCell;
 use std::time::Duration;
 
 /// What a body is watched by.
-pub struct Passage {
+pub(crate) struct Passage {
     /// Reads events of OpenAI's completions; `None` passes on anything.
     events: Option<StreamRelay>,
     /// Seals the ids in events of Responses.
@@ -32,7 +33,7 @@ pub struct Passage {
 }
 
 /// What arrived of a body, and is to be sent.
-pub struct Arrived {
+pub(crate) struct Arrived {
     /// Bytes of the body.
     pub bytes: Vec<u8>,
     /// They are its last.
@@ -44,7 +45,7 @@ pub struct Arrived {
 impl Passage {
     /// Of anything.
     #[must_use]
-    pub fn raw() -> Self {
+    pub(crate) fn raw() -> Self {
         Self {
             events: None,
             sealing: None,
@@ -54,7 +55,7 @@ impl Passage {
 
     /// Of a stream of events, which says itself when it is complete.
     #[must_use]
-    pub fn of_events(shows_usage: bool) -> Self {
+    pub(crate) fn of_events(shows_usage: bool) -> Self {
         Self {
             events: Some(StreamRelay::new(shows_usage)),
             ..Self::raw()
@@ -63,7 +64,7 @@ impl Passage {
 
     /// Of events of Responses.
     #[must_use]
-    pub fn sealed(seal: Seal) -> Self {
+    pub(crate) fn sealed(seal: Seal) -> Self {
         Self {
             sealing: Some(Sealing::new(seal)),
             ..Self::raw()
@@ -116,7 +117,7 @@ impl Passage {
 
     /// What was bought, as far as the body said.
     #[must_use]
-    pub fn bought(&self) -> Bought {
+    pub(crate) fn bought(&self) -> Bought {
         let usage = match &self.events {
             Some(relay) => relay.usage(),
             None => usage_in(&self.tail),
@@ -125,7 +126,7 @@ impl Passage {
     }
 
     /// Moves the body on to its end.
-    pub async fn pump<H>(
+    pub(crate) async fn pump<H>(
         &mut self,
         scratch: &RefCell<Scratch>,
         reply: &mut Reply<H>,
@@ -178,7 +179,7 @@ impl Passage {
 
     /// Tells the client how it ended, unless that was well. What is no stream of events cannot say that it
     /// broke: its connection is closed before its end.
-    pub async fn conclude(
+    pub(crate) async fn conclude(
         &self,
         core: &Core,
         end: StreamEnd,

@@ -42,7 +42,11 @@ impl PassedHeaders {
 
 /// The headers that cross to the provider, encoded.
 #[must_use]
-pub fn passed_headers(headers: &Headers<'_>, face: &dyn Face, request_id: &str) -> PassedHeaders {
+pub(crate) fn passed_headers(
+    headers: &Headers<'_>,
+    face: &dyn Face,
+    request_id: &str,
+) -> PassedHeaders {
     let mut lines = Vec::with_capacity(128);
     let pass = |wanted: &[&str], lines: &mut Vec<u8>| {
         for (name, value) in headers.iter() {

@@ -1,11 +1,11 @@
 //! How long a request may take until its answer is there or its stream has begun: the model's `deadline`
 //! over all attempts, which the caller may tighten.
 
-use super::snapshot::ModelRoute;
 use crate::error::Fault;
 use crate::http::head::Headers;
+use crate::journey::snapshot::ModelRoute;
 use crate::runtime::clock;
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use std::time::{Duration, Instant};
 
 /// The caller's own deadline, in milliseconds.
@@ -13,7 +13,7 @@ const HEADER: &str = "x-ringside-deadline-ms";
 
 /// The deadline of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// When it is over.
     pub by: Instant,
     limit: Limit,
@@ -30,7 +30,11 @@ impl Patience {
     ///
     /// # Errors
     /// The caller's header is malformed.
-    pub fn new(headers: &Headers<'_>, route: &ModelRoute, since: Instant) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        headers: &Headers<'_>,
+        route: &ModelRoute,
+        since: Instant,
+    ) -> Result<Self, Fault> {
         let models = route.failover.deadline;
         let callers = headers.get(HEADER).map(read).transpose()?;
         let tighter = callers.filter(|ms| Duration::from_millis(*ms) < models);
@@ -48,19 +52,19 @@ impl Patience {
 
     /// Time left.
     #[must_use]
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.by.saturating_duration_since(clock::now())
     }
 
     /// Whether it is over.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.left().is_zero()
     }
 
     /// The fault that names the limit, and `last`, what the last attempt failed with.
     #[must_use]
-    pub fn fault(&self, last: Option<&Fault>) -> Fault {
+    pub(crate) fn fault(&self, last: Option<&Fault>) -> Fault {
         let limit = match self.limit {
             Limit::Callers(ms) => format!("{ms} ms, by {HEADER}"),
             Limit::Models(name, time) => {

@@ -2,13 +2,14 @@
 //! core and model, until it is called, hangs up, or its time there ends. It must not know how targets
 //! are asked (`attempt.rs`).
 
-use super::attempt::Plan;
-use super::core::{Core, micros};
-use super::failure::{self, Failed};
-use super::snapshot::ModelRoute;
-use super::trip::Trip;
 use crate::error::{Fault, Retry};
-use crate::listener::Client;
+use crate::journey::attempt::Plan;
+use crate::journey::core::{Core, micros};
+use crate::journey::failure;
+use crate::journey::failure::Failed;
+use crate::journey::snapshot::ModelRoute;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
 use crate::routing::fleet::Member;
 use crate::routing::waiting::{Applicant, Call};
 use crate::runtime::clock;
@@ -24,7 +25,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// The targets that a request waits for.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     /// Slots of those that were left out for want of a place.
     full: Vec<usize>,
     /// Slots of those that it was called for; `None` = it never waited.
@@ -35,7 +36,7 @@ pub struct Queue {
 
 impl Queue {
     /// Notes the targets that have no place, by their place in the model, a bit each.
-    pub fn note(&mut self, route: &ModelRoute, full: u32) {
+    pub(crate) fn note(&mut self, route: &ModelRoute, full: u32) {
         let mut left = full;
         while left != 0 {
             let at = left.trailing_zeros() as usize;
@@ -51,26 +52,26 @@ impl Queue {
 
     /// Nothing was left out for want of a place.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.full.is_empty()
     }
 
     /// It was called from the line.
     #[must_use]
-    pub fn was_called(&self) -> bool {
+    pub(crate) fn was_called(&self) -> bool {
         self.called.is_some()
     }
 
     /// Whether the target may be asked: after a wait only those that were waited for, the others were
     /// asked before.
     #[must_use]
-    pub fn admits(&self, member: &Member) -> bool {
+    pub(crate) fn admits(&self, member: &Member) -> bool {
         let called = self.called.as_ref();
         called.is_none_or(|slots| slots.contains(&member.slot))
     }
 
     /// All targets may be asked again.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.full.clear();
         self.called = None;
     }
@@ -80,7 +81,7 @@ impl Queue {
 ///
 /// # Errors
 /// There is none in time, the line is full, or the wait was interrupted.
-pub async fn wait(
+pub(crate) async fn wait(
     core: &Core,
     queue: &mut Queue,
     models: &[&ModelRoute],
@@ -197,7 +198,7 @@ fn shed(core: &Core, route: &ModelRoute, reason: &'static str, trip: &mut Trip) 
 }
 
 /// Code of the fault of a request that was turned away because targets are busy.
-pub const SHED: &str = "targets_busy";
+pub(crate) const SHED: &str = "targets_busy";
 
 fn failed(fault: Fault) -> Failed {
     Failed {

@@ -4,7 +4,7 @@
 //! It must not know any provider: what is odd about one is a line of data (`config/family.rs`).
 
 use crate::api::json::{Document, Scratch};
-use crate::api::neutral::Losses;
+use crate::api::neutral::loss::Losses;
 use crate::api::splice::{Edit, after_brace, string_end, value_end, value_start};
 use crate::config::family::Kind;
 use crate::error::Fault;
@@ -25,7 +25,7 @@ const HARMLESS: [&str; 8] = [
 
 /// Whether a provider of this kind takes `field`.
 #[must_use]
-pub fn takes(kind: Option<&Kind>, field: &str) -> bool {
+pub(crate) fn takes(kind: Option<&Kind>, field: &str) -> bool {
     kind.is_none_or(|kind| !kind.refuses.iter().any(|one| one == field))
 }
 
@@ -33,7 +33,7 @@ pub fn takes(kind: Option<&Kind>, field: &str) -> bool {
 ///
 /// # Errors
 /// 400 naming a field that would be lost.
-pub fn fitted(
+pub(crate) fn fitted(
     kind: &Kind,
     body: &[u8],
     losses: &mut Losses,

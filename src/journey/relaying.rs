@@ -1,24 +1,27 @@
 //! Moving the answer to the client, settling it, and handing it to the cache.
 
-use super::attempt::WholeAnswer;
-use super::caching::CacheTrip;
-use super::core::Core;
-use super::failure;
-use super::inflow::{Inflow, StreamEnd, stopping};
-use super::mirror;
-use super::reply;
-use super::sharing::{self, Written};
-use super::trip::Trip;
 use crate::accounting::Bought;
 use crate::api::face;
 use crate::api::usage;
-use crate::cache::Answer;
+use crate::cache::answer::Answer;
 use crate::cache::flight::{End, Head, Seat, Whole};
 use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::encode;
-use crate::listener::Client;
-use crate::relay::{JsonArray, Relay, translate};
+use crate::journey::attempt::WholeAnswer;
+use crate::journey::caching::CacheTrip;
+use crate::journey::core::Core;
+use crate::journey::failure;
+use crate::journey::inflow::{Inflow, StreamEnd, stopping};
+use crate::journey::mirror;
+use crate::journey::reply;
+use crate::journey::sharing;
+use crate::journey::sharing::Written;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::relay::Relay;
+use crate::relay::array::JsonArray;
+use crate::relay::translate;
 use crate::routing::health::Outcome;
 use crate::runtime::buffer;
 use crate::runtime::heap::on_heap;
@@ -29,7 +32,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 /// Relays a whole answer.
-pub async fn whole(
+pub(crate) async fn whole(
     core: &Core,
     answer: WholeAnswer,
     mut cache: CacheTrip,
@@ -79,7 +82,7 @@ pub async fn whole(
 }
 
 /// Sends a whole answer.
-pub async fn send_whole(answer: &Whole, client: &mut Client, trip: &mut Trip) {
+pub(crate) async fn send_whole(answer: &Whole, client: &mut Client, trip: &mut Trip) {
     let head = &answer.head;
     let mut out = buffer::take(512 + answer.body.len());
     reply::begin_head(&mut out, head.status, trip, client);
@@ -108,7 +111,7 @@ fn store_whole(answer: &Whole, read: Option<Result<Answer, &'static str>>, cache
 }
 
 /// Relays a stream to the client that caused it.
-pub async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client, trip: &mut Trip) {
+pub(crate) async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client, trip: &mut Trip) {
     if let Some(time) = trip.first_byte {
         let mut metrics = core.metrics.borrow_mut();
         metrics.time_to_first_token(inflow.target(), time);
@@ -139,7 +142,7 @@ pub async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client, trip: 
 }
 
 /// The head of a stream's answer, up to its first event.
-pub fn begin_stream(
+pub(crate) fn begin_stream(
     (status, passed): (u16, &[u8]),
     client: &mut Client,
     trip: &mut Trip,
@@ -214,7 +217,7 @@ async fn pump(mut inflow: Inflow, mut out: Vec<u8>, client: &mut Client, trip: &
 }
 
 /// Tells a client how its stream ended, unless that was well.
-pub async fn conclude(core: &Core, end: StreamEnd, client: &mut Client, trip: &mut Trip) {
+pub(crate) async fn conclude(core: &Core, end: StreamEnd, client: &mut Client, trip: &mut Trip) {
     let (side, fault) = match end {
         StreamEnd::Complete => return,
         StreamEnd::Client => {

@@ -1,19 +1,19 @@
 //! Writing answers: heads with Ringside's headers, whole bodies, faults.
 
-use super::attempt::WholeAnswer;
-use super::trip::Trip;
 use crate::api::face;
 use crate::error::Fault;
 use crate::http::encode;
-use crate::listener::Client;
-use crate::relay::JsonArray;
+use crate::journey::attempt::WholeAnswer;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::relay::array::JsonArray;
 use crate::runtime::buffer;
 use crate::runtime::io::IoFault;
 use std::fmt::Write;
 
 /// Upstream headers that cross to the client, beside the framing that is made anew. Rate-limit
 /// headers do not: they tell of the provider's key, which others use too.
-pub const PASSED_TO_CLIENT: [&str; 5] = [
+pub(crate) const PASSED_TO_CLIENT: [&str; 5] = [
     "content-type",
     "content-encoding",
     "retry-after",
@@ -25,7 +25,7 @@ pub const PASSED_TO_CLIENT: [&str; 5] = [
 const NOT_REACHED: &str = "not-reached";
 
 /// The head of an answer, up to but without its framing.
-pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Client) {
+pub(crate) fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Client) {
     trip.status = status;
     encode::status_line(out, status);
     encode::header(out, "x-request-id", trip.request_id.as_bytes());
@@ -74,7 +74,7 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Clie
 }
 
 /// Appends a provider's header lines, with the type of what the client gets.
-pub fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &Trip) {
+pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &Trip) {
     if trip.array.is_none() {
         return out.extend_from_slice(passed);
     }
@@ -90,7 +90,7 @@ pub fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &Trip) {
 ///
 /// # Errors
 /// The client is gone.
-pub async fn whole(
+pub(crate) async fn whole(
     client: &mut Client,
     trip: &mut Trip,
     status: u16,
@@ -107,7 +107,7 @@ pub async fn whole(
 ///
 /// # Errors
 /// The client is gone.
-pub async fn finish_whole(
+pub(crate) async fn finish_whole(
     client: &mut Client,
     mut out: Vec<u8>,
     body: &[u8],
@@ -126,7 +126,7 @@ pub async fn finish_whole(
 }
 
 /// Sends a provider's whole answer as it is.
-pub async fn passed_on(client: &mut Client, trip: &mut Trip, answer: WholeAnswer) {
+pub(crate) async fn passed_on(client: &mut Client, trip: &mut Trip, answer: WholeAnswer) {
     let mut out = buffer::take(512 + answer.body.len());
     begin_head(&mut out, answer.status, trip, client);
     out.extend_from_slice(&answer.head.passed);
@@ -139,7 +139,7 @@ pub async fn passed_on(client: &mut Client, trip: &mut Trip, answer: WholeAnswer
 }
 
 /// Sends a fault in the envelope of the API that was called.
-pub async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
+pub(crate) async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
     trip.fault = Some(fault.code);
     let mut body = trip.face.envelope(fault).into_bytes();
     if trip.array.is_some() {
@@ -161,7 +161,7 @@ pub async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
 
 /// What an SDK should do about an error (openai-python, `_should_retry`): where it is not said, the SDK
 /// goes by the status and `retry-after`.
-pub fn advise(out: &mut Vec<u8>, trip: &Trip) {
+pub(crate) fn advise(out: &mut Vec<u8>, trip: &Trip) {
     match trip.should_retry {
         Some(true) => encode::header(out, "x-should-retry", b"true"),
         None if trip.attempts <= 1 => {}

@@ -1,15 +1,15 @@
 //! What is taken from the head of a provider's answer. It must not know what becomes of the body.
 
-use super::failure;
-use super::reply::PASSED_TO_CLIENT;
 use crate::http::encode;
 use crate::http::head::ResponseHead;
+use crate::journey::failure;
+use crate::journey::reply::PASSED_TO_CLIENT;
 use crate::routing::retry_after::retry_after;
 use crate::runtime::clock;
 use std::time::Duration;
 
 /// What is taken from an answer's head.
-pub struct ReplyHead {
+pub(crate) struct ReplyHead {
     /// Encoded header lines that cross to the client.
     pub passed: Vec<u8>,
     /// It is a stream of events.
@@ -26,7 +26,7 @@ pub struct ReplyHead {
 
 impl ReplyHead {
     /// How long the body says to wait, where no header did.
-    pub fn take_wait(&mut self, wait: Option<Duration>) {
+    pub(crate) fn take_wait(&mut self, wait: Option<Duration>) {
         if let (Some(wait), None) = (wait, self.wait) {
             self.wait = Some(wait);
             let seconds = failure::whole_seconds(wait);
@@ -50,7 +50,7 @@ fn media_type<'v>(head: &ResponseHead<'v>) -> &'v [u8] {
 }
 
 /// Takes what is needed.
-pub fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
+pub(crate) fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
     let media_type = media_type(head);
     let is_type = |wanted: &str| media_type.eq_ignore_ascii_case(wanted.as_bytes());
     let is_of_aws = is_type(AWS_EVENTS);

@@ -1,20 +1,24 @@
 //! The trip of a rerank: documents put into order by how well they answer a query. Passed on as it came
 //! to a provider that has it, and its answer back.
 
-use super::attempt::{self, Attempted, Fallbacks, Plan};
-use super::core::Core;
-use super::patience::Patience;
-use super::select::Steer;
-use super::snapshot::Snapshot;
-use super::trip::Trip;
-use super::{find_model, reply};
 use crate::accounting::Bought;
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::api::rerank::{read_rerank, search_units};
 use crate::api::shape::Shape;
 use crate::api::usage;
 use crate::error::Fault;
-use crate::listener::{Client, Request};
+use crate::journey::attempt;
+use crate::journey::attempt::{Attempted, Fallbacks, Plan};
+use crate::journey::core::Core;
+use crate::journey::intent::find_model;
+use crate::journey::passing;
+use crate::journey::patience::Patience;
+use crate::journey::reply;
+use crate::journey::select::Steer;
+use crate::journey::snapshot::Snapshot;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::listener::connection::Request;
 use crate::providers::Call;
 use crate::runtime::buffer;
 use crate::telemetry::metrics::Stage;
@@ -23,7 +27,7 @@ use crate::telemetry::metrics::Stage;
 ///
 /// # Errors
 /// What the client is told.
-pub async fn serve(
+pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
@@ -42,7 +46,7 @@ pub async fn serve(
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        passed_headers: attempt::passed_headers(headers, trip.face, &trip.request_id),
+        passed_headers: passing::passed_headers(headers, trip.face, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
         priority: grant.priority,
         patience: Patience::new(headers, route, trip.started_at)?,

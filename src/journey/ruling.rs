@@ -1,16 +1,16 @@
 //! Which of a model's rules applies to a request, and what follows for its targets, arm and policy. Conditions
 //! are in `routing/conditional.rs`.
 
-use super::select::Steer;
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::api::json::Scratch;
 use crate::config::rules::{Rule, When};
 use crate::http::head::Headers;
+use crate::journey::select::Steer;
 use crate::routing::conditional::{Known, unmet};
 use crate::routing::demand::Exclusion;
 use crate::routing::experiment::bit;
 use crate::routing::{RoutingPolicy, policy};
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A rule, ready for use.
@@ -29,7 +29,7 @@ pub struct RuleRoute {
 }
 
 /// A rule that was looked at, and the first condition that was not met.
-pub type Looked = (Name, Option<&'static str>);
+pub(crate) type Looked = (Name, Option<&'static str>);
 
 impl RuleRoute {
     /// Makes a rule of `model` ready.
@@ -71,7 +71,7 @@ impl RuleRoute {
 }
 
 /// A request, as rules see it.
-pub struct Asking<'r, 's> {
+pub(crate) struct Asking<'r, 's> {
     headers: &'r Headers<'r>,
     key: Option<std::sync::Arc<str>>,
     team: Option<std::sync::Arc<str>>,
@@ -81,7 +81,7 @@ pub struct Asking<'r, 's> {
 
 impl<'r, 's> Asking<'r, 's> {
     /// A request for a model with `rules`. Its body is read again only if one of them asks for `metadata`.
-    pub fn new(
+    pub(crate) fn new(
         rules: &[RuleRoute],
         headers: &'r Headers<'r>,
         grant: Grant<'_>,
@@ -108,7 +108,7 @@ impl<'r, 's> Asking<'r, 's> {
 
     /// The place of the first rule that applies, and what was looked at on the way.
     #[must_use]
-    pub fn first_of(&self, rules: &[RuleRoute]) -> (Option<usize>, Vec<Looked>) {
+    pub(crate) fn first_of(&self, rules: &[RuleRoute]) -> (Option<usize>, Vec<Looked>) {
         let mut looked = Vec::with_capacity(rules.len());
         for (at, rule) in rules.iter().enumerate() {
             let unmet = unmet(&rule.conditions, self);

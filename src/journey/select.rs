@@ -1,27 +1,28 @@
 //! Which targets a request may go to, and in which order they are tried. `explain` and the journey take
 //! the same way through here.
 
-use super::experiment::Chosen;
-use super::kept::Kept;
-use super::ruling::{Looked, RuleRoute};
-use super::snapshot::{ModelRoute, Snapshot};
-use super::trip::Trip;
 use crate::accounting::prices::PriceBook;
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
 use crate::api::shape::Shape;
 use crate::api::usage::Usage;
 use crate::error::Fault;
 use crate::http::head::Headers;
+use crate::journey::experiment::Chosen;
+use crate::journey::kept::Kept;
+use crate::journey::ruling::{Looked, RuleRoute};
+use crate::journey::snapshot::{ModelRoute, Snapshot};
+use crate::journey::trip::Trip;
+use crate::routing::asked::Asked;
 use crate::routing::demand::{Demand, Exclusion, exclusion};
-use crate::routing::fleet::{Asked, Fleet, Route};
+use crate::routing::fleet::{Fleet, Route};
 use crate::routing::measure::Series;
 use crate::routing::{RoutingPolicy, TARGETS_MAX};
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use arrayvec::ArrayVec;
 use std::fmt::Write;
 
 /// Tokens that an answer is taken to have when its request does not limit them: for comparing prices.
-pub const COMPLETION_TOKENS_EXPECTED: u64 = 500;
+pub(crate) const COMPLETION_TOKENS_EXPECTED: u64 = 500;
 
 /// How the targets of a request are chosen.
 pub struct Steer<'s> {

@@ -1,17 +1,17 @@
 //! Serving an answer from the cache, in the client's dialect.
 
-use super::caching::Hit;
-use super::core::Core;
-use super::reply;
-use super::trip::Trip;
 use crate::accounting::Bought;
 use crate::api::chat::ChatRequest;
 use crate::api::face;
 use crate::cache::replay;
 use crate::error::Fault;
 use crate::http::encode;
-use crate::listener::Client;
-use crate::relay::JsonArray;
+use crate::journey::caching::Hit;
+use crate::journey::core::Core;
+use crate::journey::reply;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::relay::array::JsonArray;
 use crate::runtime::buffer;
 
 const EVENTS: &[u8] = b"text/event-stream; charset=utf-8";
@@ -20,7 +20,7 @@ const EVENTS: &[u8] = b"text/event-stream; charset=utf-8";
 ///
 /// # Errors
 /// None; the signature fits the trip.
-pub async fn hit(
+pub(crate) async fn hit(
     core: &Core,
     found: &Hit,
     chat: &ChatRequest,

@@ -3,24 +3,27 @@
 //!
 //! One attempt at one target, in a task of its own. It must not delay or change what the client gets.
 
-use super::attempt::PassedHeaders;
-use super::caching::Hit;
-use super::core::{Core, InForce};
-use super::offpath::Again;
-use super::select::{Draw, Steer};
-use super::snapshot::{ModelRoute, Site, Snapshot};
-use super::underway;
 use crate::accounting::{Bill, Bought, settle};
 use crate::api::chat::ChatRequest;
 use crate::api::face::Face;
+use crate::cache::answer::Answer;
 use crate::cache::learning::Lesson;
 use crate::cache::quality::Sample;
+use crate::cache::semantic::Semantic;
 use crate::cache::semantic::SemanticHit;
-use crate::cache::{Answer, Semantic};
 use crate::config::cache::Cache as CacheConfig;
+use crate::journey::caching::Hit;
+use crate::journey::core::{Core, InForce};
+use crate::journey::offpath::Again;
+use crate::journey::passing::PassedHeaders;
+use crate::journey::select::{Draw, Steer};
+use crate::journey::snapshot::{ModelRoute, Site, Snapshot};
+use crate::journey::underway;
 use crate::routing::measure::Series;
-use crate::runtime::{clock, spawn};
-use crate::telemetry::{Name, ids};
+use crate::runtime::clock;
+use crate::runtime::spawn;
+use crate::telemetry::ids;
+use crate::telemetry::names::Name;
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -1,16 +1,5 @@
 //! One upstream call for identical requests in flight: who makes it, and what those do who follow.
 
-use super::attempt::{Attempted, Plan};
-use super::caching::CacheTrip;
-use super::core::Core;
-use super::failure;
-use super::inflow::{StreamEnd, append_events};
-use super::patience::Patience;
-use super::relaying;
-use super::serving;
-use super::snapshot::ModelRoute;
-use super::stale;
-use super::trip::Trip;
 use crate::accounting::Bought;
 use crate::api::chat::ChatRequest;
 use crate::api::face;
@@ -18,18 +7,30 @@ use crate::api::usage::Usage;
 use crate::cache::flight::{End, Flight, Head, Heard, Outset, Seat, Whole};
 use crate::cache::flights::{Boarding, Lead};
 use crate::error::Fault;
-use crate::listener::{Client, Company};
+use crate::journey::attempt::{Attempted, Plan};
+use crate::journey::caching::CacheTrip;
+use crate::journey::core::Core;
+use crate::journey::failure;
+use crate::journey::inflow::{StreamEnd, append_events};
+use crate::journey::patience::Patience;
+use crate::journey::relaying;
+use crate::journey::serving;
+use crate::journey::snapshot::ModelRoute;
+use crate::journey::stale;
+use crate::journey::trip::Trip;
+use crate::listener::client::{Client, Company};
 use crate::relay::Relay;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, Interruption, IoFault, before};
-use crate::runtime::{buffer, clock};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What became of a write, and its buffer.
-pub type Written = (Result<(), IoFault>, Vec<u8>);
+pub(crate) type Written = (Result<(), IoFault>, Vec<u8>);
 
 impl Company for Flight {
     fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -38,7 +39,7 @@ impl Company for Flight {
 }
 
 /// What a request found.
-pub enum Boarded {
+pub(crate) enum Boarded {
     /// The answer of another's call, and it was served.
     Served,
     /// That it is to make the call, for those who follow too; `None`: for itself only.
@@ -49,7 +50,7 @@ pub enum Boarded {
 ///
 /// # Errors
 /// The fault of the call that was joined.
-pub async fn board(
+pub(crate) async fn board(
     core: &Core,
     cache: &mut CacheTrip,
     models: &[&ModelRoute],
@@ -111,7 +112,7 @@ fn may_answer(models: &[&ModelRoute], plan: &Plan<'_>) -> u64 {
 }
 
 /// Tells those who follow of a call that came to nothing.
-pub fn tell_fault(lead: Option<&Lead>, attempted: &Result<Attempted, Fault>, trip: &Trip) {
+pub(crate) fn tell_fault(lead: Option<&Lead>, attempted: &Result<Attempted, Fault>, trip: &Trip) {
     if let (Some(lead), Err(fault)) = (lead, attempted) {
         let tried = trip.attempts > 1;
         lead.finish(End::Failed {
@@ -225,7 +226,7 @@ async fn follow_stream(
 }
 
 /// Relays what is heard of a shared stream, to its end; also the usage that was heard of.
-pub async fn listen(
+pub(crate) async fn listen(
     core: &Core,
     seat: &Seat,
     mut relay: Relay,

@@ -1,16 +1,17 @@
 //! The configuration as the data plane uses it: immutable, swapped whole on reload.
 
-use super::experiment::{ExperimentRoute, Rollbacks};
-use super::mirror::{MirrorRoute, Tally};
-use super::ruling::RuleRoute;
 use crate::accounting::prices::PriceBook;
-use crate::admission::KeyTable;
-use crate::api::{openai, responses};
+use crate::admission::keys::KeyTable;
+use crate::api::openai;
+use crate::api::responses;
 use crate::config::experiment::Experiment;
 use crate::config::family::Kind;
 use crate::config::model::{
     Config, Failover, Model, Place, Provider as ProviderConfig, Secret, Target,
 };
+use crate::journey::experiment::{ExperimentRoute, Rollbacks};
+use crate::journey::mirror::{MirrorRoute, Tally};
+use crate::journey::ruling::RuleRoute;
 use crate::providers::{Provider, provider, speaker};
 use crate::routing::demand::{Abilities, Traits};
 use crate::routing::fleet::Member;
@@ -19,10 +20,11 @@ use crate::routing::{RoutingPolicy, policy};
 use crate::runtime::clock;
 use crate::runtime::tls::{ClientSettings, client_settings};
 use crate::signing::Auth;
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
+use crate::upstream::credentials::Credentials;
 use crate::upstream::credentials::Current;
+use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint::{Addresses, Limits};
-use crate::upstream::{Credentials, Endpoint};
 use arc_swap::Guard;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -1,18 +1,18 @@
 //! When all else is down: an answer past its time in the place of a failure.
 
-use super::attempt::Attempted;
-use super::caching::CacheTrip;
-use super::core::Core;
-use super::queueing::SHED;
-use super::serving;
-use super::trip::Trip;
 use crate::api::chat::ChatRequest;
 use crate::cache::flight::End;
 use crate::error::{Blame, Fault};
-use crate::listener::Client;
+use crate::journey::attempt::Attempted;
+use crate::journey::caching::CacheTrip;
+use crate::journey::core::Core;
+use crate::journey::queueing::SHED;
+use crate::journey::serving;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
 
 /// Serves an answer past its time if every target failed and there is one; true then.
-pub async fn serve_instead(
+pub(crate) async fn serve_instead(
     core: &Core,
     failure: Option<String>,
     cache: &CacheTrip,
@@ -31,7 +31,7 @@ pub async fn serve_instead(
 }
 
 /// What every target failed with, in a word; `None` if they did not, or if the request is at fault.
-pub fn failure_of(attempted: &Result<Attempted, Fault>) -> Option<String> {
+pub(crate) fn failure_of(attempted: &Result<Attempted, Fault>) -> Option<String> {
     match attempted {
         Ok(Attempted::Whole(answer)) => status_failure(answer.status),
         Ok(Attempted::Stream(_)) => None,
@@ -40,7 +40,7 @@ pub fn failure_of(attempted: &Result<Attempted, Fault>) -> Option<String> {
 }
 
 /// The same, of a call that was shared.
-pub fn failure_of_call(end: &End) -> Option<String> {
+pub(crate) fn failure_of_call(end: &End) -> Option<String> {
     match end {
         End::Whole(whole) => status_failure(whole.head.status),
         End::Failed { fault, .. } => fault_failure(fault),

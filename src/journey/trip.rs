@@ -1,19 +1,22 @@
 //! The facts of one trip, gathered on the way: for the answer's headers, the metrics and the record.
 
-use super::core::Core;
-use super::experiment::{self, TripArm};
-use super::mirror::Mirror;
-use super::shadow::Shadow;
 use crate::accounting::{Bill, Bought};
-use crate::api::face::{self, About, Face};
+use crate::api::face;
+use crate::api::face::{About, Face};
 use crate::api::usage::Usage;
-use crate::listener::Request;
-use crate::relay::JsonArray;
+use crate::journey::core::Core;
+use crate::journey::experiment;
+use crate::journey::experiment::TripArm;
+use crate::journey::mirror::Mirror;
+use crate::journey::shadow::Shadow;
+use crate::listener::connection::Request;
+use crate::relay::array::JsonArray;
 use crate::runtime::clock;
 use crate::telemetry::access::{AccessRecord, RouteNote};
+use crate::telemetry::ids;
 use crate::telemetry::metrics::{Stage, count};
+use crate::telemetry::names::Name;
 use crate::telemetry::notice::{LogLine, TargetNotice};
-use crate::telemetry::{Name, ids};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 

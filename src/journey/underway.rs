@@ -1,9 +1,9 @@
 //! An attempt under way, as routing sees it: it is counted until it ends, however it ends, and what it
 //! changed is told to log and metrics.
 
-use super::core::{Core, micros};
-use super::select::{Draw, Selection, Steer};
-use super::snapshot::ModelRoute;
+use crate::journey::core::{Core, micros};
+use crate::journey::select::{Draw, Selection, Steer};
+use crate::journey::snapshot::ModelRoute;
 use crate::routing::TARGETS_MAX;
 use crate::routing::demand::Exclusion;
 use crate::routing::fleet::{Change, Fleet, Member, Route, Ticket};
@@ -12,9 +12,10 @@ use crate::routing::limiter::Work;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::telemetry::access::RouteNote;
+use crate::telemetry::ids;
 use crate::telemetry::metrics::count;
+use crate::telemetry::names::Name;
 use crate::telemetry::notice::{LogLine, TargetNotice};
-use crate::telemetry::{Name, ids};
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// The targets to try, as their places in the model, and those that are as busy as they may be, a bit
 /// each; `note` is filled once. Small: it is held as long as the request.
-pub fn order(
+pub(crate) fn order(
     core: &Core,
     route: &ModelRoute,
     steer: &Steer<'_>,
@@ -58,7 +59,7 @@ fn noted(route: &ModelRoute, selection: &Selection, routed: &Route) -> RouteNote
 
 /// How often a target may have been asked already by a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// Nothing was asked yet.
     First,
     /// Others were asked.
@@ -68,7 +69,7 @@ pub enum Turn {
 }
 
 /// Whether an attempt may be made at a target; counts it if the retry budget forbids it.
-pub fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
+pub(crate) fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
     let now_us = core.now_us();
     let mut fleet = core.fleet.borrow_mut();
     let may = match turn {
@@ -81,23 +82,27 @@ pub fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
 }
 
 /// Whether the target is as busy as it may be.
-pub fn is_full(core: &Core, member: &Member) -> bool {
+pub(crate) fn is_full(core: &Core, member: &Member) -> bool {
     member.bounds.is_some() && core.fleet.borrow_mut().is_full(member)
 }
 
 /// Whether a second request for one that is late may be sent to a target.
-pub fn may_hedge(core: &Core, member: &Member) -> bool {
+pub(crate) fn may_hedge(core: &Core, member: &Member) -> bool {
     core.fleet.borrow_mut().may_hedge(member, core.now_us())
 }
 
 /// Whether the target has another key to try.
-pub fn has_free_key(core: &Core, member: &Member) -> bool {
+pub(crate) fn has_free_key(core: &Core, member: &Member) -> bool {
     let now_us = core.now_us();
     core.fleet.borrow_mut().has_free_key(member, now_us)
 }
 
 /// If every target is set aside by its provider's wish: for how long the first of them is.
-pub fn limited_for(core: &Core, models: &[&ModelRoute], steer: &Steer<'_>) -> Option<Duration> {
+pub(crate) fn limited_for(
+    core: &Core,
+    models: &[&ModelRoute],
+    steer: &Steer<'_>,
+) -> Option<Duration> {
     let now_us = core.now_us();
     let mut fleet = core.fleet.borrow_mut();
     let mut first_us = None;
@@ -114,7 +119,7 @@ pub fn limited_for(core: &Core, models: &[&ModelRoute], steer: &Steer<'_>) -> Op
 }
 
 /// An attempt. Dropped without an end, it says nothing about the target.
-pub struct Underway {
+pub(crate) struct Underway {
     fleet: Rc<RefCell<Fleet>>,
     target: Name,
     has_keys: bool,
@@ -128,7 +133,7 @@ pub struct Underway {
 impl Underway {
     /// Begins an attempt at a target, with the key of this lane if one is given.
     #[must_use]
-    pub fn begin(core: &Core, target: Name, member: &Member, lane: Option<usize>) -> Self {
+    pub(crate) fn begin(core: &Core, target: Name, member: &Member, lane: Option<usize>) -> Self {
         let now_us = core.now_us();
         let ticket = core.fleet.borrow_mut().begin_by(member, lane, now_us);
         Self {
@@ -144,12 +149,12 @@ impl Underway {
 
     /// Which of the target's keys to use.
     #[must_use]
-    pub fn lane(&self) -> usize {
+    pub(crate) fn lane(&self) -> usize {
         self.lane
     }
 
     /// The request was sent: begun at `began_at`, after connecting for so long.
-    pub fn sent(&mut self, core: &Core, began_at: Instant, connect: Option<Duration>) {
+    pub(crate) fn sent(&mut self, core: &Core, began_at: Instant, connect: Option<Duration>) {
         self.sent_at = began_at + connect.unwrap_or_default();
         if let (Some(connect), Some(ticket)) = (connect, &self.ticket) {
             let mut fleet = self.fleet.borrow_mut();
@@ -158,7 +163,7 @@ impl Underway {
     }
 
     /// Records the time since the request was sent.
-    pub fn measure(&mut self, core: &Core, series: Series) {
+    pub(crate) fn measure(&mut self, core: &Core, series: Series) {
         if let Some(ticket) = &self.ticket {
             let latency = clock::recent().saturating_duration_since(self.sent_at);
             let mut fleet = self.fleet.borrow_mut();
@@ -167,7 +172,7 @@ impl Underway {
     }
 
     /// Records that so many tokens came since `from`.
-    pub fn generated(&mut self, series: Series, tokens: u64, from: Instant) {
+    pub(crate) fn generated(&mut self, series: Series, tokens: u64, from: Instant) {
         if let Some(ticket) = &self.ticket {
             let time = clock::recent().saturating_duration_since(from);
             let mut fleet = self.fleet.borrow_mut();
@@ -177,13 +182,13 @@ impl Underway {
 
     /// When the request could be sent.
     #[must_use]
-    pub fn sent_at(&self) -> Instant {
+    pub(crate) fn sent_at(&self) -> Instant {
         self.sent_at
     }
 
     /// No answer came for so long that the wait was given up, by us or by the client: its latency is at
     /// least that, which counts if it is more than usual.
-    pub fn waited(&mut self, core: &Core, series: Series) {
+    pub(crate) fn waited(&mut self, core: &Core, series: Series) {
         if let Some(ticket) = &self.ticket {
             let waited = clock::recent().saturating_duration_since(self.sent_at);
             let mut fleet = self.fleet.borrow_mut();
@@ -193,13 +198,13 @@ impl Underway {
 
     /// Whether its target has a limit.
     #[must_use]
-    pub fn is_limited(&self) -> bool {
+    pub(crate) fn is_limited(&self) -> bool {
         let ticket = self.ticket.as_ref();
         ticket.is_some_and(|ticket| self.fleet.borrow().is_limited(ticket))
     }
 
     /// A good answer, or the begin of one, came now: the limit of its target goes by how long that took.
-    pub fn worked(&mut self, core: &Core, work: Work) {
+    pub(crate) fn worked(&mut self, core: &Core, work: Work) {
         if let Some(ticket) = &self.ticket {
             let latency = clock::recent().saturating_duration_since(self.sent_at);
             let mut fleet = self.fleet.borrow_mut();
@@ -208,14 +213,14 @@ impl Underway {
     }
 
     /// The target said that it is overloaded.
-    pub fn overloaded(&mut self, core: &Core) {
+    pub(crate) fn overloaded(&mut self, core: &Core) {
         if let Some(ticket) = &self.ticket {
             self.fleet.borrow_mut().overloaded(ticket, core.now_us());
         }
     }
 
     /// The first bytes of a stream came, for a request with a body of so many bytes.
-    pub fn began(&mut self, core: &Core, body_bytes: usize) {
+    pub(crate) fn began(&mut self, core: &Core, body_bytes: usize) {
         self.measure(core, Series::FirstToken);
         self.worked(core, Work::first_token(body_bytes));
         if let Some(ticket) = &mut self.ticket {
@@ -226,7 +231,7 @@ impl Underway {
     }
 
     /// Ends it.
-    pub fn end(&mut self, core: &Core, outcome: Outcome) {
+    pub(crate) fn end(&mut self, core: &Core, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
             let now_us = core.now_us();
             let change = self

@@ -1,20 +1,22 @@
 //! A body that goes to one provider while it arrives. It must not know where it goes (`direct.rs`).
 
-use super::core::Core;
-use super::direct::{Passed, read_head};
-use super::failure;
-use super::snapshot::RemoteSite;
-use super::trip::Trip;
 use crate::error::Fault;
-use crate::listener::{Client, Request};
+use crate::journey::core::Core;
+use crate::journey::direct::{Passed, read_head};
+use crate::journey::failure;
+use crate::journey::snapshot::RemoteSite;
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::listener::connection::Request;
 use crate::runtime::clock;
 use crate::runtime::io::{Interruption, IoFault};
 use crate::telemetry::metrics::count;
-use crate::upstream::{Reply, UploadFault, upload};
+use crate::upstream::exchange::Reply;
+use crate::upstream::upload::{UploadFault, upload};
 use std::borrow::Cow;
 
 /// A request's body, as it is to be sent.
-pub enum Sent<'r> {
+pub(crate) enum Sent<'r> {
     /// It is all there.
     Whole(Cow<'r, [u8]>),
     /// So many bytes are on their way.
@@ -25,7 +27,7 @@ pub enum Sent<'r> {
 ///
 /// # Errors
 /// It did not come.
-pub async fn body<'r>(
+pub(crate) async fn body<'r>(
     site: &RemoteSite,
     request: &Request<'r>,
     client: &mut Client,
@@ -59,7 +61,7 @@ fn late() -> Fault {
 ///
 /// # Errors
 /// What the client is told.
-pub async fn ask(
+pub(crate) async fn ask(
     core: &Core,
     site: &RemoteSite,
     head: Vec<u8>,

@@ -1,13 +1,13 @@
 //! What ends an attempt before its time: the client hangs up, the process stops, or another target
 //! answered first.
 
-use crate::listener::Client;
+use crate::listener::client::Client;
 use crate::runtime::io::{Interrupt, Interruption};
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll};
 
 /// Watches for one attempt. Two that are under way at once watch the same client.
-pub struct Watch<'w, 'c> {
+pub(crate) struct Watch<'w, 'c> {
     /// The client. Nothing is written to it while attempts are under way.
     pub client: &'w RefCell<&'c mut Client>,
     /// Another target answered first.

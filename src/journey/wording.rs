@@ -1,24 +1,26 @@
 //! A request's body in the words of the provider: as it is, with what is odd about the provider put right,
 //! or in another dialect. It must not know how the request is sent (`asking.rs`).
 
-use super::asking::{Asking, Spent};
-use super::failure::{self, Failed};
-use super::quirks;
-use super::snapshot::RemoteSite;
 use crate::api::chat::ChatRequest;
 use crate::api::face::Face;
 use crate::api::json::Scratch;
-use crate::api::neutral::Losses;
+use crate::api::neutral::loss::Losses;
 use crate::api::openai;
 use crate::api::splice::Edit;
 use crate::error::Fault;
+use crate::journey::asking::{Asking, Spent};
+use crate::journey::failure;
+use crate::journey::failure::Failed;
+use crate::journey::quirks;
+use crate::journey::snapshot::RemoteSite;
 use crate::providers::{Body, Call, Provider};
-use crate::relay::translate::{self, Said};
+use crate::relay::translate;
+use crate::relay::translate::Said;
 use crate::runtime::buffer;
 use std::ops::Range;
 
 /// A chat request with what is odd about the provider put right.
-pub struct Fitted {
+pub(crate) struct Fitted {
     /// Its body.
     pub bytes: Vec<u8>,
     /// The body, read again: places in it are other ones.
@@ -26,7 +28,7 @@ pub struct Fitted {
 }
 
 /// A request's body in the words of the provider.
-pub enum Worded {
+pub(crate) enum Worded {
     /// As the client sent it.
     AsItIs,
     /// With what is odd about the provider put right, and read again.
@@ -37,7 +39,7 @@ pub enum Worded {
 
 impl Worded {
     /// Bytes that it holds beside the client's own.
-    pub fn own_bytes(&self) -> usize {
+    pub(crate) fn own_bytes(&self) -> usize {
         match self {
             Self::AsItIs => 0,
             Self::Fitted(fitted) => fitted.bytes.len(),
@@ -47,7 +49,7 @@ impl Worded {
 
     /// As `site` is sent it; `own` is the body that the client sent, with where the model's name stands in it
     /// and the edit that asks for usage.
-    pub fn body<'b>(
+    pub(crate) fn body<'b>(
         &'b self,
         site: &RemoteSite,
         own: (&'b [u8], &'b Range<usize>, Option<&'b Edit>),
@@ -73,7 +75,7 @@ impl Asking<'_> {
     ///
     /// # Errors
     /// The failure of a target that has no place for a field.
-    pub fn worded(&self, spent: &mut Spent) -> Result<Worded, Box<Failed>> {
+    pub(crate) fn worded(&self, spent: &mut Spent) -> Result<Worded, Box<Failed>> {
         let (plan, site) = (self.plan, self.site);
         let mut losses = Losses::new(site.drops_untranslatable);
         let outcome = self.word(&mut losses);
@@ -102,7 +104,7 @@ impl Asking<'_> {
 }
 
 /// A chat that is to be worded.
-pub struct Wish<'w> {
+pub(crate) struct Wish<'w> {
     /// For whom.
     pub site: &'w RemoteSite,
     /// In which dialect.
@@ -121,7 +123,11 @@ pub struct Wish<'w> {
 ///
 /// # Errors
 /// 400 naming a field that would be lost.
-pub fn word(wish: &Wish<'_>, losses: &mut Losses, scratch: &mut Scratch) -> Result<Worded, Fault> {
+pub(crate) fn word(
+    wish: &Wish<'_>,
+    losses: &mut Losses,
+    scratch: &mut Scratch,
+) -> Result<Worded, Fault> {
     let Wish {
         site,
         dialect,

@@ -141,7 +141,9 @@ impl Acceptor {
                 Listener::Tcp(listener) => listener
                     .accept()
                     .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
-                Listener::Unix(listener) => listener.accept().map(|(stream, _)| Accepted::Unix(stream)),
+                Listener::Unix(listener) => {
+                    listener.accept().map(|(stream, _)| Accepted::Unix(stream))
+                }
             };
             let accepted = match accepted {
                 Ok(accepted) => accepted,
@@ -194,8 +196,12 @@ impl AcceptorHandle {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         let _ = match &self.listener {
-            Listener::Tcp(listener) => socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both),
-            Listener::Unix(listener) => socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both),
+            Listener::Tcp(listener) => {
+                socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both)
+            }
+            Listener::Unix(listener) => {
+                socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both)
+            }
         };
         if let Some(path) = &self.path {
             let _ = std::fs::remove_file(path);

@@ -1,9 +1,10 @@
 //! The client's side of a connection, as the journey sees it: where answers go, and whether it is still there.
 
-use super::drain::Place;
-use super::upload::Upload;
+use crate::listener::drain::Place;
+use crate::listener::upload::Upload;
+use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption, IoFault};
-use crate::runtime::{Stream, clock};
+use crate::runtime::stream::Stream;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,9 +17,9 @@ pub trait Company {
 
 /// A connected client.
 pub struct Client {
-    pub(super) stream: Stream,
-    pub(super) place: Place,
-    pub(super) write_timeout: Duration,
+    pub(crate) stream: Stream,
+    pub(crate) place: Place,
+    pub(crate) write_timeout: Duration,
     /// The connection may serve another request after this one.
     pub keep_alive: bool,
     /// The request was HTTP/1.0: no chunked answers.

@@ -1,9 +1,6 @@
 //! One client connection: read a request, serve it, and again.
 
-use super::client::Client;
-use super::drain::Place;
-use super::upload::{PIECES_FROM_BYTES, Upload};
-use crate::admission::Peer;
+use crate::admission::keys::Peer;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::http::framing::{
@@ -11,9 +8,14 @@ use crate::http::framing::{
 };
 use crate::http::head::{Method, Parsed, RequestHead, Version, head_end, parse_request_head};
 use crate::http::limits::HeadLimits;
+use crate::listener::client::Client;
+use crate::listener::drain::Place;
+use crate::listener::upload::{PIECES_FROM_BYTES, Upload};
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{IoFault, before};
-use crate::runtime::{Stream, buffer, clock};
+use crate::runtime::stream::Stream;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -125,7 +127,8 @@ async fn serve_one(
     let mut body = Vec::new();
     // On the heap: the journey's state is several times that of an idle connection, which should not
     // carry room for it.
-    let serving = on_heap(|| serve_head(client, input, &head_bytes, &mut body, peer, limits, service));
+    let serving =
+        on_heap(|| serve_head(client, input, &head_bytes, &mut body, peer, limits, service));
     let outcome = serving.await;
     buffer::give(body);
     buffer::give(head_bytes);

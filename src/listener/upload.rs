@@ -1,18 +1,19 @@
 //! A request's body that is handed over in pieces while it arrives, so that it needs not be held. It must not
 //! know where it goes.
 
-use super::client::Client;
 use crate::http::encode;
 use crate::http::framing::{BodyLength, BodyReader};
+use crate::listener::client::Client;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::runtime::io::{IoFault, before};
 use crate::runtime::source::{Next, Source};
-use crate::runtime::{buffer, clock};
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 /// A body shorter than this is read whole: that costs little, and then it can be sent again.
-pub const PIECES_FROM_BYTES: u64 = 256 * 1024;
+pub(crate) const PIECES_FROM_BYTES: u64 = 256 * 1024;
 
 /// A body on its way in.
 pub struct Upload {
@@ -28,7 +29,7 @@ pub struct Upload {
 
 impl Upload {
     /// A body of `length` bytes that begins with `input` and is to be there by `due`.
-    pub(super) fn new(length: u64, input: Vec<u8>, waits_for_continue: bool, due: Instant) -> Self {
+    pub(crate) fn new(length: u64, input: Vec<u8>, waits_for_continue: bool, due: Instant) -> Self {
         Self {
             length,
             reader: BodyReader::new(BodyLength::Exact(length)),
@@ -51,7 +52,7 @@ impl Upload {
     }
 
     /// What follows it, once it is done.
-    pub(super) fn into_rest(self) -> Vec<u8> {
+    pub(crate) fn into_rest(self) -> Vec<u8> {
         self.input
     }
 }

@@ -4,17 +4,19 @@
 //! the deployment's name. (learn.microsoft.com, "Azure OpenAI in Microsoft Foundry Models REST API
 //! reference" and "... API version lifecycle".)
 
-use super::openai::OpenAi;
-use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::api::openai;
 use crate::error::Fault;
 use crate::http::percent::push_escaped;
+use crate::providers::openai::OpenAi;
+use crate::providers::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::signing::KeyHeader;
 
 /// The dialect.
-pub struct Azure;
+pub(crate) struct Azure;
 
 const API_KEY: KeyHeader = KeyHeader {
     name: "api-key",

@@ -4,21 +4,26 @@
 //! No sockets, no clock, no randomness: bytes in, bytes out. A request in the provider's own dialect
 //! crosses byte for byte; one in another dialect comes in the neutral form.
 
-mod anthropic;
-mod azure;
-mod bedrock;
-mod cohere;
-mod gemini;
-mod openai;
-mod responses;
+pub(crate) mod anthropic;
+pub(crate) mod azure;
+pub(crate) mod bedrock;
+pub(crate) mod cohere;
+pub(crate) mod gemini;
+pub(crate) mod openai;
+pub(crate) mod responses;
 
+use crate::api::chat;
+use crate::api::json;
 use crate::api::json::{Document, Scratch};
-use crate::api::neutral::{Answer, Event, Failure, Losses, Request};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::event::Event;
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::api::splice::Edit;
-use crate::api::{chat, json};
 use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::sse::{EventTooLong, event_data};
+use crate::providers::anthropic::vertex;
 use crate::signing::sigv4::ToSign;
 use crate::signing::{Auth, BEARER, KeyHeader};
 use std::borrow::Cow;
@@ -236,7 +241,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &cohere::Cohere,
     &gemini::AI_STUDIO,
     &gemini::VERTEX,
-    &anthropic::Vertex,
+    &vertex::Vertex,
 ];
 
 /// The dialect called `name`.

@@ -2,26 +2,25 @@
 //!
 //! No sockets here; `journey` moves the bytes.
 
-mod array;
-mod neutral;
-pub mod probe;
-mod sealing;
+pub(crate) mod array;
+pub mod neutral;
+pub(crate) mod probe;
+pub(crate) mod sealing;
 pub mod stream;
-mod template;
+pub(crate) mod template;
 pub mod translate;
 
-pub use array::JsonArray;
-pub use neutral::NeutralRelay;
-pub use sealing::{Sealing, seal_answer};
-pub use stream::StreamRelay;
+use crate::api::openai;
+use crate::relay::array::JsonArray;
+use crate::relay::neutral::NeutralRelay;
+use crate::relay::stream::StreamRelay;
 
-use self::stream::EventTooLarge;
 use crate::api::face::Face;
 use crate::api::json::Scratch;
-use crate::api::openai;
 use crate::api::usage::Usage;
-use crate::cache::Collector;
+use crate::cache::collect::Collector;
 use crate::providers::{Provider, speaker};
+use crate::relay::stream::EventTooLarge;
 use std::cell::RefCell;
 use std::ops::Range;
 

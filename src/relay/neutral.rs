@@ -1,15 +1,16 @@
 //! A stream that is read event by event: because it is written anew in another dialect, or because its
 //! own dialect says differently from OpenAI's what it cost and whether it ended.
 
-use super::array::JsonArray;
-use super::stream::EventTooLarge;
-use super::translate::FAILED;
 use crate::api::face::Encoder;
 use crate::api::json::Scratch;
-use crate::api::neutral::{Delta, Event, Failure, Start, Stop, Usage};
+use crate::api::neutral::answer::{Failure, Stop, Usage};
+use crate::api::neutral::event::{Delta, Event, Start};
 use crate::api::shape::BYTES_PER_TOKEN;
-use crate::cache::Collector;
+use crate::cache::collect::Collector;
 use crate::providers::{Decoder, Provider};
+use crate::relay::array::JsonArray;
+use crate::relay::stream::EventTooLarge;
+use crate::relay::translate::FAILED;
 
 /// State of one stream.
 pub struct NeutralRelay {
@@ -23,7 +24,7 @@ pub struct NeutralRelay {
     pending: Vec<u8>,
     seen: Seen,
     /// What the client gets is an array of events.
-    pub(super) array: Option<JsonArray>,
+    pub(crate) array: Option<JsonArray>,
     /// Whose stream it is, where others may relay the same.
     speaker: Option<&'static dyn Provider>,
     /// It began in the middle: it knows neither usage nor whether the stream is complete.

@@ -1,14 +1,14 @@
 //! What can be told of a stream whose bytes are still held: whether it failed, whether it came to its
 //! end. It changes nothing in them.
 
-use super::Relay;
 use crate::api::json::Scratch;
 use crate::providers::Provider;
+use crate::relay::Relay;
 use memchr::memmem;
 use std::cell::RefCell;
 
 /// Looks at the bytes held of one stream, as they grow.
-pub struct Probe {
+pub(crate) struct Probe {
     relay: Relay,
     scratch: RefCell<Scratch>,
     looked_at: usize,
@@ -18,7 +18,7 @@ pub struct Probe {
 impl Probe {
     /// Looks at a stream of `provider`.
     #[must_use]
-    pub fn new(provider: &dyn Provider) -> Self {
+    pub(crate) fn new(provider: &dyn Provider) -> Self {
         Self {
             relay: Relay::watching(provider),
             scratch: RefCell::default(),
@@ -28,7 +28,7 @@ impl Probe {
     }
 
     /// Looks at what was added to `held`; `is_last` when nothing will follow.
-    pub fn look(&mut self, held: &[u8], is_last: bool) {
+    pub(crate) fn look(&mut self, held: &[u8], is_last: bool) {
         let mut added = held.get(self.looked_at..).unwrap_or_default().to_vec();
         self.looked_at = held.len();
         // An event that is too large fails when it is relayed.
@@ -42,20 +42,20 @@ impl Probe {
 
     /// Whether the provider said by an event that it failed.
     #[must_use]
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.relay.has_failed()
     }
 
     /// Whether the stream came to its end without an error.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.relay.is_complete()
     }
 }
 
 /// Whether the first bytes of a stream hold an event that says it failed.
 #[must_use]
-pub fn begins_with_an_error(provider: &dyn Provider, first: &[u8]) -> bool {
+pub(crate) fn begins_with_an_error(provider: &dyn Provider, first: &[u8]) -> bool {
     if memmem::find(first, provider.failure_mark()).is_none() {
         return false;
     }

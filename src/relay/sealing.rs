@@ -1,14 +1,15 @@
 //! Ids of kept answers on their way to the client: each gets its seal, and nothing else is touched. It must
 //! not know who asks, nor which provider answers.
 
-use super::stream::EventTooLarge;
-use crate::admission::Seal;
+use crate::admission::seal::Seal;
 use crate::api::json::Scratch;
-use crate::api::responses::ids::{self, Places};
+use crate::api::responses::ids;
+use crate::api::responses::ids::Places;
 use crate::http::sse::{SseSplitter, data_place, event_data};
+use crate::relay::stream::EventTooLarge;
 
 /// Seals the ids in a whole answer. What is no JSON stays as it is.
-pub fn seal_answer(seal: &Seal, body: &mut Vec<u8>, scratch: &mut Scratch) {
+pub(crate) fn seal_answer(seal: &Seal, body: &mut Vec<u8>, scratch: &mut Scratch) {
     let sealed = scratch.with_document(body, |document| {
         let places = ids::in_answer(body, document);
         (!places.is_empty()).then(|| {
@@ -43,7 +44,7 @@ fn append(
 }
 
 /// Seals the ids in a stream of events.
-pub struct Sealing {
+pub(crate) struct Sealing {
     seal: Seal,
     splitter: SseSplitter,
     /// Bytes of an event that is not complete yet.
@@ -53,7 +54,7 @@ pub struct Sealing {
 impl Sealing {
     /// By this seal.
     #[must_use]
-    pub fn new(seal: Seal) -> Self {
+    pub(crate) fn new(seal: Seal) -> Self {
         Self {
             seal,
             splitter: SseSplitter::new(),
@@ -66,7 +67,7 @@ impl Sealing {
     ///
     /// # Errors
     /// One event exceeds the limit.
-    pub fn feed(
+    pub(crate) fn feed(
         &mut self,
         arrived: &mut Vec<u8>,
         is_last: bool,

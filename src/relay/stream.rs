@@ -4,10 +4,11 @@
 //! in one write. Two things are looked for in each: usage, which the client is shown only if it asked,
 //! and whether the stream came to its end.
 
-use super::template::{Fit, Template};
 use crate::api::shape::BYTES_PER_TOKEN;
-use crate::api::usage::{self, Mention, Usage};
+use crate::api::usage;
+use crate::api::usage::{Mention, Usage};
 use crate::http::sse::{SseSplitter, event_data};
+use crate::relay::template::{Fit, Template};
 use memchr::memmem::Finder;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -254,7 +255,7 @@ fn is_error(data: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::api::json::Scratch;
-    use crate::cache::answer::StreamReader;
+    use crate::cache::answer::streamed::StreamReader;
     use crate::routing::mix;
 
     const STREAM: &str = concat!(

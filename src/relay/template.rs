@@ -16,7 +16,7 @@ const EVENT_BYTES_MAX: usize = buffer::CLASS_BYTES[0];
 
 /// An event with its texts cut out.
 #[derive(Debug)]
-pub struct Template {
+pub(crate) struct Template {
     event: Vec<u8>,
     /// The inside of the string behind `content`.
     text: Range<usize>,
@@ -26,7 +26,7 @@ pub struct Template {
 
 /// Another event that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fit {
+pub(crate) struct Fit {
     /// Where its text begins.
     start: usize,
     /// Where its text ends.
@@ -37,7 +37,7 @@ pub struct Fit {
 impl Fit {
     /// Where its text stands, as it is written.
     #[must_use]
-    pub fn text(&self) -> Range<usize> {
+    pub(crate) fn text(&self) -> Range<usize> {
         self.start..self.text_end
     }
 }
@@ -45,7 +45,7 @@ impl Fit {
 impl Template {
     /// The template that `event` is of; `None` if it has no text, or is large.
     #[must_use]
-    pub fn of(event: &[u8]) -> Option<Self> {
+    pub(crate) fn of(event: &[u8]) -> Option<Self> {
         if event.len() > EVENT_BYTES_MAX {
             return None;
         }
@@ -63,7 +63,7 @@ impl Template {
 
     /// Whether `event` differs in nothing but the texts.
     #[must_use]
-    pub fn fit(&self, event: &[u8]) -> Option<Fit> {
+    pub(crate) fn fit(&self, event: &[u8]) -> Option<Fit> {
         let start = self.text.start;
         let is_equal = |found: Range<usize>, wanted: Range<usize>| {
             event
@@ -93,7 +93,7 @@ impl Template {
 
     /// Where the byte stands in an event that fits which stands at `at` in this one, outside of its texts.
     #[must_use]
-    pub fn place(&self, at: usize, fit: &Fit) -> usize {
+    pub(crate) fn place(&self, at: usize, fit: &Fit) -> usize {
         if at <= self.text.start {
             at
         } else if at <= self.noise.start {

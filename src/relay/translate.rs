@@ -2,10 +2,12 @@
 
 use crate::api::face::{About, Face};
 use crate::api::json::Scratch;
-use crate::api::neutral::{Losses, Stop};
+use crate::api::neutral::answer::Stop;
+use crate::api::neutral::loss::Losses;
 use crate::api::refusal::{Refusal, refusal};
 use crate::api::usage::Usage;
-use crate::cache::{Answer, Collector};
+use crate::cache::answer::Answer;
+use crate::cache::collect::Collector;
 use crate::error::Fault;
 use crate::providers::{Provider, Unreadable, speaker};
 
@@ -42,7 +44,7 @@ pub fn request(
 }
 
 /// What is told of an answer that its model broke off as of no use ([`Stop::Failed`]).
-pub(super) const FAILED: &str = "the model broke its answer off: what it called cannot be read";
+pub(crate) const FAILED: &str = "the model broke its answer off: what it called cannot be read";
 
 /// Status and body of a whole answer of `provider`, for a client that speaks `face`.
 ///

@@ -1,20 +1,25 @@
 //! The pause before targets that failed are asked again. It must not know why they failed.
 
-use super::fraction;
+use crate::routing::fraction;
 use std::time::Duration;
 
 /// Longest pause before the first repeat: what a restarted process or a moved connection takes …
-pub const PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 /// … twice as long each time, up to this: rate limits are counted by seconds to a minute, and a client
 /// waits.
-pub const PAUSE_MAX: Duration = Duration::from_secs(8);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(8);
 
 /// The pause before the `nth` repeat, the first being 1: random between half and all of a bound that
 /// doubles, so that those who failed together do not come back together, and none at once (Brooker 2015,
 /// "equal jitter"). Where providers asked for `asked`, that is added: nothing comes before it. `None`
 /// if it would not end within `left`.
 #[must_use]
-pub fn pause(nth: u32, random: u64, asked: Option<Duration>, left: Duration) -> Option<Duration> {
+pub(crate) fn pause(
+    nth: u32,
+    random: u64,
+    asked: Option<Duration>,
+    left: Duration,
+) -> Option<Duration> {
     let bound = PAUSE
         .saturating_mul(1 << nth.saturating_sub(1).min(16))
         .min(PAUSE_MAX);
@@ -28,8 +33,8 @@ pub fn pause(nth: u32, random: u64, asked: Option<Duration>, left: Duration) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::mix;
     use super::*;
+    use crate::routing::mix;
 
     const LONG: Duration = Duration::from_secs(3600);
 

@@ -5,14 +5,14 @@
 
 /// Requests that pay for one repeat: a tenth of the traffic. In a total outage that makes 1.1 attempts
 /// per request, and leaves as much again of the bar of 1.2 for the time until the outage is known.
-pub const REQUESTS_PER_REPEAT: u32 = 10;
+pub(crate) const REQUESTS_PER_REPEAT: u32 = 10;
 
 /// Repeats that may be saved up: enough for the odd failure where there are few requests.
-pub const REPEATS_SAVED_MAX: u32 = 10;
+pub(crate) const REPEATS_SAVED_MAX: u32 = 10;
 
 /// What may be spent.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
+pub(crate) struct Budget {
     requests: u32,
 }
 
@@ -26,12 +26,12 @@ impl Default for Budget {
 
 impl Budget {
     /// A request came.
-    pub fn earn(&mut self) {
+    pub(crate) fn earn(&mut self) {
         self.requests = (self.requests + 1).min(REQUESTS_PER_REPEAT * REPEATS_SAVED_MAX);
     }
 
     /// Pays for a repeat; false when there is nothing to pay with.
-    pub fn spend(&mut self) -> bool {
+    pub(crate) fn spend(&mut self) -> bool {
         let left = self.requests.checked_sub(REQUESTS_PER_REPEAT);
         self.requests = left.unwrap_or(self.requests);
         left.is_some()

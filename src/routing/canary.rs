@@ -7,13 +7,13 @@
 //! no worse, the product ever reaches `1 / ALPHA` with a probability of `ALPHA` at most.
 
 /// Probability that a canary which is no worse is ever rolled back; shared among the tests.
-pub const ALPHA: f64 = 0.01;
+pub(crate) const ALPHA: f64 = 0.01;
 /// How much larger a share must be to count as worse; what is nearly alike is left to people.
-pub const MARGIN: f64 = 0.01;
+pub(crate) const MARGIN: f64 = 0.01;
 /// Tests of one canary: errors, first tokens, whole answers.
 const TESTS: f64 = 3.0;
 /// The share of the baseline's answers that is not slow: p99.
-pub const QUANTILE: f64 = 0.99;
+pub(crate) const QUANTILE: f64 = 0.99;
 /// Answers of the baseline that must be known before any is called slow: a hundred beyond p99.
 const BASELINE_MIN: u64 = 1000;
 
@@ -55,7 +55,7 @@ impl Count {
 
 /// One question about two samples: has the second a larger share of bad ones?
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Test {
+pub(crate) struct Test {
     log_e: f64,
     baseline: Count,
     canary: Count,
@@ -63,7 +63,7 @@ pub struct Test {
 
 impl Test {
     /// Takes in a block: what came since the last one.
-    pub fn add(&mut self, baseline: Count, canary: Count) {
+    pub(crate) fn add(&mut self, baseline: Count, canary: Count) {
         let usual = self.baseline.estimate();
         let bet = self.canary.estimate().max(usual + MARGIN).min(1.0 - 1e-9);
         let usual = usual.min(bet);
@@ -83,24 +83,24 @@ impl Test {
 
     /// It is shown, and what was seen is above the margin too.
     #[must_use]
-    pub fn is_worse(&self) -> bool {
+    pub(crate) fn is_worse(&self) -> bool {
         let seen = self.canary.share() - self.baseline.share();
         self.log_e >= (TESTS / ALPHA).ln() && seen >= MARGIN
     }
 
     /// What both samples were.
     #[must_use]
-    pub fn seen(&self) -> (Count, Count) {
+    pub(crate) fn seen(&self) -> (Count, Count) {
         (self.baseline, self.canary)
     }
 }
 
 /// Answers by latency: upper bounds in seconds, ascending, with how many took at most that long.
-pub type Cumulative = Vec<(f64, u64)>;
+pub(crate) type Cumulative = Vec<(f64, u64)>;
 
 /// What is known of an arm since the process began.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Requests, and those that failed.
     pub errors: Count,
     /// Times to the first token.
@@ -134,7 +134,7 @@ impl Why {
 
 /// The watch over one canary.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// Totals of baseline and canary when last looked at.
     before: Option<(Totals, Totals)>,
     errors: Test,
@@ -144,7 +144,7 @@ pub struct Watch {
 
 impl Watch {
     /// Looks at new totals; says why the canary is to be rolled back, if it is.
-    pub fn look(&mut self, baseline: Totals, canary: Totals) -> Option<Why> {
+    pub(crate) fn look(&mut self, baseline: Totals, canary: Totals) -> Option<Why> {
         if let Some((b, c)) = &self.before {
             let errors = (
                 baseline.errors.since(b.errors),
@@ -177,7 +177,7 @@ impl Watch {
 
     /// The samples behind a reason.
     #[must_use]
-    pub fn seen(&self, why: Why) -> (Count, Count) {
+    pub(crate) fn seen(&self, why: Why) -> (Count, Count) {
         match why {
             Why::Errors => self.errors.seen(),
             Why::FirstToken => self.first_token.seen(),
@@ -225,8 +225,8 @@ fn float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{fraction, mix};
     use super::*;
+    use crate::routing::{fraction, mix};
 
     const BOUNDS: [f64; 6] = [0.1, 0.2, 0.4, 0.8, 1.6, f64::INFINITY];
 

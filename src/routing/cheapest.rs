@@ -1,10 +1,10 @@
 //! `cheapest`: the lowest price of this request at its estimated size; what has no known price comes
 //! last, for a price that nobody knows may be any.
 
-use super::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
 
 /// The policy.
-pub struct Cheapest;
+pub(crate) struct Cheapest;
 
 impl RoutingPolicy for Cheapest {
     fn name(&self) -> &'static str {
@@ -27,8 +27,8 @@ impl RoutingPolicy for Cheapest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{PLAIN, facts, ordered};
     use super::*;
+    use crate::routing::tests::{PLAIN, facts, ordered};
 
     #[test]
     fn by_cost_then_as_in_the_file_and_the_unknown_last() {

@@ -4,7 +4,7 @@
 use crate::config::rules::When;
 
 /// What is known of a request.
-pub trait Known {
+pub(crate) trait Known {
     /// Value of a header, as text.
     fn header(&self, name: &str) -> Option<&str>;
     /// Value of a field of the body's `metadata`, if it is text.
@@ -23,7 +23,7 @@ pub trait Known {
 
 /// The first condition that `request` does not meet; `None` if the rule applies.
 #[must_use]
-pub fn unmet(conditions: &When, request: &impl Known) -> Option<&'static str> {
+pub(crate) fn unmet(conditions: &When, request: &impl Known) -> Option<&'static str> {
     let is = |wanted: &[String], seen: Option<&str>| {
         wanted.is_empty() || seen.is_some_and(|seen| wanted.iter().any(|one| one == seen))
     };

@@ -32,7 +32,7 @@ pub struct Abilities {
 }
 
 /// Tag of a provider that keeps no prompts for itself: OpenRouter's `data_collection: "deny"`.
-pub const NO_COLLECTION: &str = "no-collection";
+pub(crate) const NO_COLLECTION: &str = "no-collection";
 
 /// What a request demands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -128,7 +128,7 @@ impl Traits {
 
 /// Why this target may not be asked; `None` if it may. Where data may go comes first.
 #[must_use]
-pub fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusion> {
+pub(crate) fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusion> {
     let abilities = &traits.abilities;
     let is_named = |names: &[String]| names.iter().any(|name| traits.is_called(name));
     let is_in = |allowed: &[String]| {

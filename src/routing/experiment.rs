@@ -3,7 +3,7 @@
 //!
 //! It must not know what an arm is compared by (`canary.rs`).
 
-use super::{fraction, mix};
+use crate::routing::{fraction, mix};
 
 /// An arm, as far as drawing needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Arm {
 
 /// The arm that was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drawn {
+pub(crate) struct Drawn {
     /// Its place among the arms.
     pub at: usize,
     /// Every arm could have taken the request, so the arms may be compared by it.
@@ -29,7 +29,13 @@ pub struct Drawn {
 /// are arms that take nobody now, `excluded` targets that may not be asked, a bit each. `None` when no arm
 /// can take the request.
 #[must_use]
-pub fn draw(seed: u64, arms: &[Arm], off: u32, excluded: u32, subject: u64) -> Option<Drawn> {
+pub(crate) fn draw(
+    seed: u64,
+    arms: &[Arm],
+    off: u32,
+    excluded: u32,
+    subject: u64,
+) -> Option<Drawn> {
     let is_on = |(at, arm): &(usize, &Arm)| arm.weight > 0 && !bit(off, *at);
     let open = arms.iter().enumerate().filter(is_on);
     let fits = |arm: &Arm| arm.members & !excluded != 0;
@@ -44,7 +50,7 @@ pub fn draw(seed: u64, arms: &[Arm], off: u32, excluded: u32, subject: u64) -> O
 
 /// Whether the bit in place `at` is set.
 #[must_use]
-pub fn bit(bits: u32, at: usize) -> bool {
+pub(crate) fn bit(bits: u32, at: usize) -> bool {
     let place = u32::try_from(at).unwrap_or(u32::MAX);
     bits & 1_u32.checked_shl(place).unwrap_or(0) != 0
 }

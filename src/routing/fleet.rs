@@ -3,17 +3,18 @@
 //! The journey and the simulation use it alike: [`Fleet::route`], then for each target
 //! [`Fleet::may_try`], [`Fleet::begin`], [`Fleet::end`].
 
-pub use super::asked::Asked;
-use super::budget::Budget;
-use super::health::{Outcome, Phase};
-use super::lanes::{Pass, Why};
-use super::limiter::Bounds;
-use super::measure::Series;
-use super::target::{Standing, Target};
-use super::tier::Tier;
-use super::view::{self, Known, TOLD, View};
-use super::waiting::Waiting;
-use super::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
+use crate::routing::asked::Asked;
+use crate::routing::budget::Budget;
+use crate::routing::health::{Outcome, Phase};
+use crate::routing::lanes::{Pass, Why};
+use crate::routing::limiter::Bounds;
+use crate::routing::measure::Series;
+use crate::routing::target::{Standing, Target};
+use crate::routing::tier::Tier;
+use crate::routing::view;
+use crate::routing::view::{Known, TOLD, View};
+use crate::routing::waiting::Waiting;
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
@@ -52,8 +53,8 @@ pub struct Route {
 /// An attempt under way. It must come back by [`Fleet::end`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    pub(super) slot: usize,
-    pub(super) begun_us: u64,
+    pub(crate) slot: usize,
+    pub(crate) begun_us: u64,
     holds_probe: bool,
     /// The key to use.
     pub lane: usize,
@@ -83,16 +84,16 @@ pub struct Seen {
 /// All targets of a core.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
-    pub(super) targets: Vec<Option<Box<Target>>>,
+    pub(crate) targets: Vec<Option<Box<Target>>>,
     turns: Vec<u64>,
     budget: Budget,
     /// What the other cores know, and when this one was told, in microseconds.
     told: Option<(Arc<View>, u64)>,
     /// Cores that share the limits of targets.
-    pub(super) cores: u32,
-    pub(super) waiting: Waiting,
+    pub(crate) cores: u32,
+    pub(crate) waiting: Waiting,
     /// The slot of a place that was kept for the request which is served now.
-    pub(super) claimed: Option<usize>,
+    pub(crate) claimed: Option<usize>,
 }
 
 /// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
@@ -381,7 +382,7 @@ impl Fleet {
         self.told.as_ref().map_or(0, |(view, _)| view.number)
     }
 
-    pub(super) fn target(&mut self, member: &Member) -> &mut Target {
+    pub(crate) fn target(&mut self, member: &Member) -> &mut Target {
         if self.targets.len() <= member.slot {
             self.targets.resize_with(member.slot + 1, || None);
         }

@@ -1,9 +1,10 @@
 //! Who may be tried for a request, and what is counted.
 
-use super::fleet::*;
-use super::health::{Outcome, Phase};
-use super::measure::Series;
-use super::{mix, policy};
+use crate::routing::asked::Asked;
+use crate::routing::fleet::*;
+use crate::routing::health::{Outcome, Phase};
+use crate::routing::measure::Series;
+use crate::routing::{mix, policy};
 
 const SECOND: u64 = 1_000_000;
 

@@ -3,13 +3,13 @@
 //!
 //! A core's own, like the fleet: what is learned here is learned by each core.
 
-use super::measure::Series;
-use super::tail::Tail;
+use crate::routing::measure::Series;
+use crate::routing::tail::Tail;
 use std::collections::HashMap;
 
 /// A request that has taken so many times the median is late, whatever the quantile says: where as many
 /// answers are slow as the quantile leaves out, it may lie among them.
-pub const LATE_FACTOR: u64 = 3;
+pub(crate) const LATE_FACTOR: u64 = 3;
 
 /// Samples that must lie beyond the quantile before it is believed.
 const SAMPLES_BEYOND: f64 = 2.0;
@@ -113,8 +113,8 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{fraction, mix};
     use super::*;
+    use crate::routing::{fraction, mix};
 
     const RULE: Rule = Rule {
         quantile: 0.95,

@@ -4,17 +4,17 @@
 //! Rate limits and permissions are per key and model at most providers, so lanes belong to a target.
 
 /// Most keys of a target; the configuration allows as many.
-pub const LANES_MAX: usize = 64;
+pub(crate) const LANES_MAX: usize = 64;
 /// Longest time a provider's 429 is believed, in microseconds: a day, as for daily quotas.
-pub const ASIDE_MAX_US: u64 = 24 * 3600 * 1_000_000;
+pub(crate) const ASIDE_MAX_US: u64 = 24 * 3600 * 1_000_000;
 /// How long a lane is avoided after a 429 that does not say how long, in microseconds; twice as long
 /// each time …
-pub const UNSAID_US: u64 = 1_000_000;
+pub(crate) const UNSAID_US: u64 = 1_000_000;
 /// … up to this: rate limits are counted by the minute.
-pub const UNSAID_MAX_US: u64 = 32_000_000;
+pub(crate) const UNSAID_MAX_US: u64 = 32_000_000;
 /// How long a refused key is avoided, in microseconds: a person must act, and a new key in the
 /// configuration counts at once.
-pub const REFUSED_US: u64 = 300_000_000;
+pub(crate) const REFUSED_US: u64 = 300_000_000;
 
 /// Why a lane is aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Lane {
 
 /// What the lanes let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pass {
+pub(crate) enum Pass {
     /// At least one lane is free.
     Free,
     /// None is free; one may be tried if no other target can be.
@@ -69,7 +69,7 @@ pub enum Pass {
 
 /// The lanes of one target.
 #[derive(Debug, Clone)]
-pub struct Lanes {
+pub(crate) struct Lanes {
     lanes: Vec<Lane>,
     turn: usize,
 }
@@ -77,7 +77,7 @@ pub struct Lanes {
 impl Lanes {
     /// Lanes for `keys` keys; one if there are none.
     #[must_use]
-    pub fn new(keys: usize) -> Self {
+    pub(crate) fn new(keys: usize) -> Self {
         Self {
             lanes: vec![Lane::default(); keys.clamp(1, LANES_MAX)],
             turn: 0,
@@ -86,7 +86,7 @@ impl Lanes {
 
     /// What they let through now.
     #[must_use]
-    pub fn pass(&self, now_us: u64) -> Pass {
+    pub(crate) fn pass(&self, now_us: u64) -> Pass {
         let mut until_us = u64::MAX;
         let mut is_limited = false;
         for lane in &self.lanes {
@@ -108,7 +108,7 @@ impl Lanes {
     }
 
     /// The next free lane, in turn; else the one that is free first.
-    pub fn pick(&mut self, now_us: u64) -> usize {
+    pub(crate) fn pick(&mut self, now_us: u64) -> usize {
         let count = self.lanes.len();
         let start = self.turn % count;
         let mut turned = (start..count).chain(0..start);
@@ -130,14 +130,14 @@ impl Lanes {
     }
 
     /// A good answer came by this lane.
-    pub fn good(&mut self, lane: usize) {
+    pub(crate) fn good(&mut self, lane: usize) {
         if let Some(lane) = self.lanes.get_mut(lane) {
             *lane = Lane::default();
         }
     }
 
     /// 429: sets the lane aside for as long as it said, or for a while. Says until when, and why.
-    pub fn limited(&mut self, lane: usize, wait_us: Option<u64>, now_us: u64) -> (Why, u64) {
+    pub(crate) fn limited(&mut self, lane: usize, wait_us: Option<u64>, now_us: u64) -> (Why, u64) {
         let Some(lane) = self.lanes.get_mut(lane) else {
             return (Why::RateLimitedUnsaid, now_us);
         };
@@ -159,7 +159,7 @@ impl Lanes {
     }
 
     /// 401 or 403: sets the lane aside. Says until when, and why.
-    pub fn refused(&mut self, lane: usize, now_us: u64) -> (Why, u64) {
+    pub(crate) fn refused(&mut self, lane: usize, now_us: u64) -> (Why, u64) {
         let until_us = now_us + REFUSED_US;
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.aside = Some((Why::Refused, until_us));

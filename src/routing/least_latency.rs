@@ -2,10 +2,10 @@
 //! Mitzenmacher 2001), by the quantile measured for requests of this kind. Now and then a target that
 //! was not chosen for a while comes first, so that its getting faster is noticed.
 
-use super::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
 
 /// The policy.
-pub struct LeastLatency;
+pub(crate) struct LeastLatency;
 
 /// One request in so many may go to a target whose measurements are old. With the age at which they
 /// are old (`measure::STALE_AFTER_US`) this keeps exploration below 3 % at any rate of requests.
@@ -14,7 +14,7 @@ const EXPLORES_ONE_IN: u64 = 40;
 /// Requests under way that weigh as much as the latency itself. A slow target shows by what piles up
 /// at it before its first slow answer has come; but a provider is wide, so one request more is no
 /// reason to change.
-pub(super) const OUTSTANDING_UNIT: f64 = 8.0;
+pub(crate) const OUTSTANDING_UNIT: f64 = 8.0;
 
 impl RoutingPolicy for LeastLatency {
     fn name(&self) -> &'static str {
@@ -40,7 +40,7 @@ impl RoutingPolicy for LeastLatency {
 }
 
 /// Moves `first` to the front; the others keep their order.
-pub(super) fn put_first(order: &mut Order, first: usize) {
+pub(crate) fn put_first(order: &mut Order, first: usize) {
     if let Some(place) = order.iter().position(|one| *one == first) {
         order
             .get_mut(..=place)
@@ -65,7 +65,7 @@ fn typical(candidates: &[Candidate]) -> f64 {
 }
 
 /// A probe, or by chance a target with old measurements.
-pub(super) fn explored(candidates: &[Candidate], facts: &Facts) -> Option<usize> {
+pub(crate) fn explored(candidates: &[Candidate], facts: &Facts) -> Option<usize> {
     if let Some(probe) = candidates.iter().position(|one| one.is_probe) {
         return Some(probe);
     }
@@ -93,8 +93,8 @@ fn two(count: usize, random: u64) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{PLAIN, facts, ordered};
     use super::*;
+    use crate::routing::tests::{PLAIN, facts, ordered};
 
     fn measured(ms: u32) -> Candidate {
         Candidate {

@@ -1,10 +1,10 @@
 //! `least-outstanding`: the fewest requests under way per weight; equal ones in random order. A probe
 //! comes first.
 
-use super::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
 
 /// The policy.
-pub struct LeastOutstanding;
+pub(crate) struct LeastOutstanding;
 
 impl RoutingPolicy for LeastOutstanding {
     fn name(&self) -> &'static str {
@@ -30,8 +30,8 @@ impl RoutingPolicy for LeastOutstanding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{PLAIN, facts, ordered};
     use super::*;
+    use crate::routing::tests::{PLAIN, facts, ordered};
 
     #[test]
     fn the_idlest_per_weight_first_and_a_probe_before_it() {

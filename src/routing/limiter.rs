@@ -6,11 +6,11 @@
 //! each with what is usual for requests of its size: a long answer is no queue. It must not know who
 //! waits for a place (`waiting.rs`).
 
-use super::measure::{SIZE_CLASSES, Series};
+use crate::routing::measure::{SIZE_CLASSES, Series};
 
 /// Requests under way at first: few, so that what is usual is learned without a crowd. Doubled with each
 /// judgement until the first that finds it too high (TCP's slow start).
-pub const LIMIT_FIRST: u32 = 4;
+pub(crate) const LIMIT_FIRST: u32 = 4;
 /// Answers that one judgement is based on …
 const WINDOW: usize = 24;
 /// … and as long as the limit is doubled, so that the first requests do not wait long.
@@ -119,7 +119,7 @@ struct Usual {
 
 /// The limit of one target on one core.
 #[derive(Debug, Clone)]
-pub struct Limiter {
+pub(crate) struct Limiter {
     bounds: Bounds,
     limit: f32,
     is_starting: bool,
@@ -143,7 +143,7 @@ pub struct Limiter {
 impl Limiter {
     /// A limiter that knows nothing yet; or what another core found, `told`.
     #[must_use]
-    pub fn new(bounds: Bounds, told: Option<u32>) -> Self {
+    pub(crate) fn new(bounds: Bounds, told: Option<u32>) -> Self {
         Self {
             bounds,
             limit: float(told.unwrap_or(LIMIT_FIRST)),
@@ -161,12 +161,12 @@ impl Limiter {
     }
 
     /// Takes other bounds.
-    pub fn bound(&mut self, bounds: Bounds) {
+    pub(crate) fn bound(&mut self, bounds: Bounds) {
         self.bounds = bounds;
     }
 
     /// Takes what the other cores found, unless this one has found out itself.
-    pub fn adopt(&mut self, limit: u32) {
+    pub(crate) fn adopt(&mut self, limit: u32) {
         if !self.judged {
             self.limit = float(limit);
         }
@@ -174,7 +174,7 @@ impl Limiter {
 
     /// Requests that may be under way.
     #[must_use]
-    pub fn limit(&self) -> u32 {
+    pub(crate) fn limit(&self) -> u32 {
         // The limit is positive and small.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let limit = self.limit as u32;
@@ -183,7 +183,7 @@ impl Limiter {
 
     /// The limit, if this core found it by its own answers.
     #[must_use]
-    pub fn found(&self) -> Option<u32> {
+    pub(crate) fn found(&self) -> Option<u32> {
         self.judged.then(|| self.limit())
     }
 
@@ -192,7 +192,7 @@ impl Limiter {
     }
 
     /// A good answer to an attempt that began at `begun_us`; so many are under way, itself included.
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         work: Work,
         latency_us: u64,
@@ -233,7 +233,7 @@ impl Limiter {
     }
 
     /// The target said that it is overloaded, or did not answer in time.
-    pub fn refused(&mut self, begun_us: u64, now_us: u64) {
+    pub(crate) fn refused(&mut self, begun_us: u64, now_us: u64) {
         if begun_us >= self.changed_us && !self.is_fixed() {
             self.lower(DECREASE_MOST, now_us);
         }
@@ -319,8 +319,8 @@ fn float(limit: u32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{fraction, mix};
     use super::*;
+    use crate::routing::{fraction, mix};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
 

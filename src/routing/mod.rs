@@ -5,42 +5,42 @@
 //! `fleet.rs` holds a core's state of all targets; policies see plain values.
 
 pub mod asked;
-pub mod backoff;
-pub mod budget;
-pub mod canary;
-mod cheapest;
-pub mod conditional;
-pub mod demand;
-pub mod experiment;
+pub(crate) mod backoff;
+pub(crate) mod budget;
+pub(crate) mod canary;
+pub(crate) mod cheapest;
+pub(crate) mod conditional;
+pub(crate) mod demand;
+pub(crate) mod experiment;
 pub mod fleet;
 #[cfg(test)]
 mod fleet_tests;
 pub mod health;
-pub mod hedge;
-pub mod lanes;
-mod least_latency;
-mod least_outstanding;
-pub mod limiter;
+pub(crate) mod hedge;
+pub(crate) mod lanes;
+pub(crate) mod least_latency;
+pub(crate) mod least_outstanding;
+pub(crate) mod limiter;
 pub mod measure;
 #[cfg(test)]
 mod overload_tests;
-mod places;
-mod priority;
-pub mod rate;
-pub mod retry_after;
-mod round_robin;
+pub(crate) mod places;
+pub(crate) mod priority;
+pub(crate) mod rate;
+pub(crate) mod retry_after;
+pub(crate) mod round_robin;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod simulation_tests;
-mod sticky;
-pub mod tail;
-mod target;
-mod throughput;
-mod tier;
-pub mod view;
-pub mod waiting;
-mod weighted;
+pub(crate) mod sticky;
+pub(crate) mod tail;
+pub(crate) mod target;
+pub(crate) mod throughput;
+pub(crate) mod tier;
+pub(crate) mod view;
+pub(crate) mod waiting;
+pub(crate) mod weighted;
 
 use arrayvec::ArrayVec;
 
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     /// A healthy target that was never measured.
-    pub(super) const PLAIN: Candidate = Candidate {
+    pub(crate) const PLAIN: Candidate = Candidate {
         identity: 0,
         priority: 1,
         weight: 1,
@@ -179,7 +179,7 @@ mod tests {
     };
 
     /// The order that `policy` gives `candidates`.
-    pub(super) fn ordered(
+    pub(crate) fn ordered(
         policy: &dyn RoutingPolicy,
         candidates: &[Candidate],
         facts: &Facts,
@@ -190,7 +190,7 @@ mod tests {
     }
 
     /// Facts of a request with this random number.
-    pub(super) fn facts(random: u64) -> Facts {
+    pub(crate) fn facts(random: u64) -> Facts {
         Facts {
             random: mix(random, 1),
             turn: random,

@@ -1,15 +1,17 @@
 //! A simulated server that collapses under a crowd, with a virtual clock, behind the fleet's limit and line,
 //! and without.
 
-use super::fleet::{Asked, Fleet, Member, Ticket};
-use super::health::Outcome;
-use super::limiter::{Bounds, LIMIT_FIRST, Work};
-use super::measure::Series;
-use super::simulation::{MS, SECOND};
-use super::view::View;
-use super::waiting::{Applicant, Call};
-use super::{fraction, mix, policy};
-use crate::config::admission::KeyPriority::{self, High, Low, Normal};
+use crate::config::admission::KeyPriority;
+use crate::config::admission::KeyPriority::{High, Low, Normal};
+use crate::routing::asked::Asked;
+use crate::routing::fleet::{Fleet, Member, Ticket};
+use crate::routing::health::Outcome;
+use crate::routing::limiter::{Bounds, LIMIT_FIRST, Work};
+use crate::routing::measure::Series;
+use crate::routing::simulation::{MS, SECOND};
+use crate::routing::view::View;
+use crate::routing::waiting::{Applicant, Call};
+use crate::routing::{fraction, mix, policy};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 //! A target that has a place has nobody in line for it: whenever one becomes free, it is kept for the next
 //! one in line, who takes it when it runs. So who comes anew and finds a place passes nobody.
 
-use super::fleet::{Fleet, Member, Ticket};
-use super::limiter::Work;
-use super::waiting::{Applicant, Call};
+use crate::routing::fleet::{Fleet, Member, Ticket};
+use crate::routing::limiter::Work;
+use crate::routing::waiting::{Applicant, Call};
 use std::task::Waker;
 
 impl Fleet {
@@ -101,7 +101,7 @@ impl Fleet {
     }
 
     /// Keeps the places that are free at a target for those in line.
-    pub(super) fn call_next(&mut self, slot: usize) {
+    pub(crate) fn call_next(&mut self, slot: usize) {
         while !self.waiting.is_empty()
             && let Some(Some(target)) = self.targets.get_mut(slot)
             && !target.is_full()

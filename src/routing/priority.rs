@@ -1,9 +1,9 @@
 //! `priority`: by the number given, as with every policy, then in the order of the file.
 
-use super::{Candidate, Facts, Order, RoutingPolicy};
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy};
 
 /// The policy.
-pub struct Priority;
+pub(crate) struct Priority;
 
 impl RoutingPolicy for Priority {
     fn name(&self) -> &'static str {

@@ -1,7 +1,7 @@
 //! Tokens per second of a target: a moving average over its last answers. Streams are measured from
 //! their first token, whole answers from the request on, and the two are never mixed.
 
-use super::measure::Series;
+use crate::routing::measure::Series;
 
 /// Share of the newest answer in the average: about the last eight answers count.
 const NEWEST_SHARE: f32 = 0.125;
@@ -11,7 +11,7 @@ const TOKENS_MIN: u64 = 8;
 
 /// The rates of one target.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Rates {
+pub(crate) struct Rates {
     streams: Option<f32>,
     whole: Option<f32>,
 }
@@ -19,7 +19,7 @@ pub struct Rates {
 impl Rates {
     /// Tokens per second for requests of this kind; `None` until one was measured.
     #[must_use]
-    pub fn tokens_per_s(&self, series: Series) -> Option<f32> {
+    pub(crate) fn tokens_per_s(&self, series: Series) -> Option<f32> {
         match series {
             Series::Whole(_) => self.whole,
             _ => self.streams,
@@ -27,7 +27,7 @@ impl Rates {
     }
 
     /// Records an answer of so many tokens in so many microseconds.
-    pub fn record(&mut self, series: Series, tokens: u64, time_us: u64) {
+    pub(crate) fn record(&mut self, series: Series, tokens: u64, time_us: u64) {
         if tokens < TOKENS_MIN || time_us == 0 {
             return;
         }

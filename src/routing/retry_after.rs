@@ -35,7 +35,7 @@ const RESETS: [(&str, &str); 6] = [
 /// How long to wait; `None` if nothing says so, or nothing sensible. `now` is the time since the Unix
 /// epoch, for dates.
 #[must_use]
-pub fn retry_after(headers: &Headers<'_>, now: Duration) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &Headers<'_>, now: Duration) -> Option<Duration> {
     let text = |name: &str| headers.get_str(name).map(str::trim);
     let seconds = |wait: f64| {
         let is_wait = wait > 0.0;
@@ -101,7 +101,7 @@ const MONTHS: [&str; 12] = [
 
 /// A date as seconds since the epoch: the three forms of HTTP, or RFC 3339 in UTC.
 #[must_use]
-pub fn date(value: &str) -> Option<f64> {
+pub(crate) fn date(value: &str) -> Option<f64> {
     let (mut day, mut month, mut year, mut clock) = (None, None, None, None);
     if let Some((date, time)) = value
         .split_once(['T', 't'])

@@ -1,9 +1,9 @@
 //! `round-robin`: each in turn, per core and model.
 
-use super::{Candidate, Facts, Order, RoutingPolicy};
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy};
 
 /// The policy.
-pub struct RoundRobin;
+pub(crate) struct RoundRobin;
 
 impl RoutingPolicy for RoundRobin {
     fn name(&self) -> &'static str {
@@ -21,8 +21,8 @@ impl RoutingPolicy for RoundRobin {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{PLAIN, facts, ordered};
     use super::*;
+    use crate::routing::tests::{PLAIN, facts, ordered};
 
     #[test]
     fn each_comes_first_in_its_turn() {

@@ -1,18 +1,19 @@
 //! A simulated fleet with a virtual clock, run through the very code that the journey uses.
 
-use super::fleet::{Asked, Change, Fleet, Member, Ticket};
-use super::health::{Outcome, Phase};
-use super::measure::Series;
-use super::{RoutingPolicy, fraction, mix};
+use crate::routing::asked::Asked;
+use crate::routing::fleet::{Change, Fleet, Member, Ticket};
+use crate::routing::health::{Outcome, Phase};
+use crate::routing::measure::Series;
+use crate::routing::{RoutingPolicy, fraction, mix};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-pub const MS: u64 = 1000;
-pub const SECOND: u64 = 1000 * MS;
+pub(super) const MS: u64 = 1000;
+pub(super) const SECOND: u64 = 1000 * MS;
 
 /// How a simulated provider behaves at one moment.
 #[derive(Clone, Copy)]
-pub struct Behaviour {
+pub(super) struct Behaviour {
     /// Median latency of an attempt, in microseconds; each is between 0.7 and 1.9 of it.
     pub latency_us: u64,
     /// Share of attempts that end badly.
@@ -21,19 +22,19 @@ pub struct Behaviour {
     pub failure: Outcome,
 }
 
-pub const FINE: Behaviour = Behaviour {
+pub(super) const FINE: Behaviour = Behaviour {
     latency_us: 100 * MS,
     fails: 0.0,
     failure: Outcome::ServerError,
 };
 
-pub const DEAD: Behaviour = Behaviour {
+pub(super) const DEAD: Behaviour = Behaviour {
     latency_us: MS,
     fails: 1.0,
     failure: Outcome::NotConnected,
 };
 
-pub fn slow(factor: u64) -> Behaviour {
+pub(super) fn slow(factor: u64) -> Behaviour {
     Behaviour {
         latency_us: factor * FINE.latency_us,
         ..FINE
@@ -41,7 +42,7 @@ pub fn slow(factor: u64) -> Behaviour {
 }
 
 /// One attempt that was made.
-pub struct Attempt {
+pub(super) struct Attempt {
     pub at_us: u64,
     pub target: usize,
     /// 0 for the first attempt of its request.
@@ -50,7 +51,7 @@ pub struct Attempt {
 
 /// What happened in a run.
 #[derive(Default)]
-pub struct Story {
+pub(super) struct Story {
     pub attempts: Vec<Attempt>,
     pub requests: usize,
     /// When requests ended without an answer.
@@ -61,22 +62,22 @@ pub struct Story {
 }
 
 impl Story {
-    pub fn count(&self, target: usize, from_s: u64, to_s: u64) -> usize {
+    pub(super) fn count(&self, target: usize, from_s: u64, to_s: u64) -> usize {
         let in_time = |one: &&Attempt| (from_s * SECOND..to_s * SECOND).contains(&one.at_us);
         let attempts = self.attempts.iter().filter(in_time);
         attempts.filter(|one| one.target == target).count()
     }
 
-    pub fn share(&self, target: usize, from_s: u64, to_s: u64, targets: usize) -> f64 {
+    pub(super) fn share(&self, target: usize, from_s: u64, to_s: u64, targets: usize) -> f64 {
         let all: usize = (0..targets).map(|one| self.count(one, from_s, to_s)).sum();
         self.count(target, from_s, to_s) as f64 / all.max(1) as f64
     }
 
-    pub fn amplification(&self) -> f64 {
+    pub(super) fn amplification(&self) -> f64 {
         self.attempts.len() as f64 / self.requests as f64
     }
 
-    pub fn failed(&self, from_s: u64, to_s: u64) -> usize {
+    pub(super) fn failed(&self, from_s: u64, to_s: u64) -> usize {
         let times = self.failed_at_us.iter();
         times
             .filter(|at| (from_s * SECOND..to_s * SECOND).contains(*at))
@@ -181,7 +182,7 @@ fn member(at: usize, policy: &dyn RoutingPolicy) -> Member {
 }
 
 /// Runs `seconds` of `rate` requests per second, at random moments.
-pub fn run(
+pub(super) fn run(
     policy: &dyn RoutingPolicy,
     targets: usize,
     rate: u64,

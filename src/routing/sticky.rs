@@ -1,11 +1,11 @@
 //! `sticky`: who asks again comes to the same target, so that a provider's prompt cache is warm. By
 //! weighted rendezvous hashing (Thaler, Ravishankar 1998): when a target goes, only its askers move.
 
-use super::weighted::lot;
-use super::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
+use crate::routing::weighted::lot;
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
 
 /// The policy.
-pub struct Sticky;
+pub(crate) struct Sticky;
 
 impl RoutingPolicy for Sticky {
     fn name(&self) -> &'static str {
@@ -27,8 +27,8 @@ impl RoutingPolicy for Sticky {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{PLAIN, facts, ordered};
     use super::*;
+    use crate::routing::tests::{PLAIN, facts, ordered};
 
     fn first(candidates: &[Candidate], asker: u64, random: u64) -> u64 {
         let asked = Facts {

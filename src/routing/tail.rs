@@ -2,7 +2,7 @@
 //! is read that few samples would tell too roughly (`measure.rs` keeps those that routing compares by).
 
 /// Length of half the window, in microseconds.
-pub const HALF_US: u64 = 60_000_000;
+pub(crate) const HALF_US: u64 = 60_000_000;
 
 /// Bits of a value that its bucket keeps: a bucket is a sixteenth of its octave wide.
 const KEPT_BITS: u32 = 4;
@@ -12,7 +12,7 @@ const BUCKETS: usize = STEPS + (32 - KEPT_BITS as usize) * STEPS;
 
 /// Latencies in buckets that grow with their value.
 #[derive(Debug, Clone)]
-pub struct Tail {
+pub(crate) struct Tail {
     halves: [[u32; BUCKETS]; 2],
     counts: [u32; 2],
     /// Number of the half that is being filled, since the start of time.
@@ -31,7 +31,7 @@ impl Default for Tail {
 
 impl Tail {
     /// Records a latency.
-    pub fn record(&mut self, latency_us: u64, now_us: u64) {
+    pub(crate) fn record(&mut self, latency_us: u64, now_us: u64) {
         let half = self.turn_to(now_us / HALF_US);
         let latency = u32::try_from(latency_us).unwrap_or(u32::MAX);
         self.halves[half][bucket(latency)] += 1;
@@ -40,13 +40,13 @@ impl Tail {
 
     /// Samples in the window.
     #[must_use]
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.counts.iter().sum()
     }
 
     /// The quantile in microseconds, rounded up by at most a sixteenth; `None` without samples.
     #[must_use]
-    pub fn quantile_us(&self, quantile: f64) -> Option<u64> {
+    pub(crate) fn quantile_us(&self, quantile: f64) -> Option<u64> {
         let count = self.count();
         // A count of samples is exact in a double.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

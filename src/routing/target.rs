@@ -1,37 +1,38 @@
 //! What a core knows of one target, and where that puts it for a request. It must not know the other
 //! targets (`fleet.rs`).
 
-use super::Candidate;
-use super::asked::Asked;
-use super::fleet::Member;
-use super::health::{Health, Phase};
-use super::lanes::{Lanes, Pass};
-use super::limiter::{Bounds, Limiter};
-use super::measure::{Latencies, STALE_AFTER_US, Series};
-use super::rate::Rates;
-use super::view::{self, Known, TOLD};
+use crate::routing::Candidate;
+use crate::routing::asked::Asked;
+use crate::routing::fleet::Member;
+use crate::routing::health::{Health, Phase};
+use crate::routing::lanes::{Lanes, Pass};
+use crate::routing::limiter::{Bounds, Limiter};
+use crate::routing::measure::{Latencies, STALE_AFTER_US, Series};
+use crate::routing::rate::Rates;
+use crate::routing::view;
+use crate::routing::view::{Known, TOLD};
 
 /// What is known of a target.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) health: Health,
-    pub(super) lanes: Lanes,
-    pub(super) latencies: Latencies,
-    pub(super) rates: Rates,
-    pub(super) outstanding: u32,
-    pub(super) chosen_us: u64,
+pub(crate) struct Target {
+    pub(crate) health: Health,
+    pub(crate) lanes: Lanes,
+    pub(crate) latencies: Latencies,
+    pub(crate) rates: Rates,
+    pub(crate) outstanding: u32,
+    pub(crate) chosen_us: u64,
     /// What the other cores expect of it, until this one has measured it.
-    pub(super) told_us: [Option<u32>; TOLD],
+    pub(crate) told_us: [Option<u32>; TOLD],
     /// How many requests may be under way; `None` = any number.
-    pub(super) limiter: Option<Box<Limiter>>,
+    pub(crate) limiter: Option<Box<Limiter>>,
     /// Places kept for those who were called from the line.
-    pub(super) kept: u32,
+    pub(crate) kept: u32,
     /// The limit that the other cores found.
     told_limit: Option<u32>,
 }
 
 /// Where a candidate stands.
-pub(super) enum Standing {
+pub(crate) enum Standing {
     Ready,
     /// Kept back in its slow start; better than an open one.
     Held,
@@ -46,7 +47,7 @@ pub(super) enum Standing {
 }
 
 impl Target {
-    pub(super) fn new(keys: usize) -> Self {
+    pub(crate) fn new(keys: usize) -> Self {
         Self {
             health: Health::default(),
             lanes: Lanes::new(keys),
@@ -61,7 +62,7 @@ impl Target {
         }
     }
 
-    pub(super) fn adopt(&mut self, known: &Known, now_us: u64) {
+    pub(crate) fn adopt(&mut self, known: &Known, now_us: u64) {
         self.told_us = known.expected_us;
         self.told_limit = known.limit;
         if let (Some(limiter), Some(limit)) = (&mut self.limiter, known.limit) {
@@ -73,19 +74,19 @@ impl Target {
     }
 
     /// Requests that may be under way.
-    pub(super) fn limit(&self) -> Option<u32> {
+    pub(crate) fn limit(&self) -> Option<u32> {
         self.limiter.as_ref().map(|limiter| limiter.limit())
     }
 
     /// Whether as many requests are under way as may be.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let limit = self.limit();
         limit.is_some_and(|limit| self.outstanding + self.kept >= limit)
     }
 
     /// Takes the bounds of its limit; a model that limits nothing leaves those of another model that has
     /// the same target.
-    pub(super) fn bound(&mut self, bounds: Option<Bounds>, cores: u32) {
+    pub(crate) fn bound(&mut self, bounds: Option<Bounds>, cores: u32) {
         let Some(bounds) = bounds else {
             return;
         };
@@ -96,12 +97,12 @@ impl Target {
         }
     }
 
-    pub(super) fn expected_us(&self, series: Series) -> Option<u32> {
+    pub(crate) fn expected_us(&self, series: Series) -> Option<u32> {
         let told = || self.told_us.get(view::place(series)?).copied().flatten();
         self.latencies.quantile_us(series).or_else(told)
     }
 
-    pub(super) fn candidate(
+    pub(crate) fn candidate(
         &self,
         at: usize,
         member: &Member,
@@ -122,7 +123,7 @@ impl Target {
         }
     }
 
-    pub(super) fn standing(&self, member: &Member, random: u64, now_us: u64) -> Standing {
+    pub(crate) fn standing(&self, member: &Member, random: u64, now_us: u64) -> Standing {
         let until_us = match self.lanes.pass(now_us) {
             Pass::RateLimited { until_us } => return Standing::Limited { until_us },
             Pass::LastResort { until_us } => until_us,

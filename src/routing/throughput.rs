@@ -2,11 +2,11 @@
 //! request is. Errors and requests under way count as slowness; as with `least-latency`, a target that
 //! was not chosen for a while is tried now and then.
 
-use super::least_latency::{OUTSTANDING_UNIT, explored, put_first};
-use super::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
+use crate::routing::least_latency::{OUTSTANDING_UNIT, explored, put_first};
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
 
 /// The policy.
-pub struct Throughput;
+pub(crate) struct Throughput;
 
 impl RoutingPolicy for Throughput {
     fn name(&self) -> &'static str {
@@ -38,8 +38,8 @@ impl RoutingPolicy for Throughput {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{PLAIN, facts, ordered};
     use super::*;
+    use crate::routing::tests::{PLAIN, facts, ordered};
 
     fn measured(tokens_per_s: f32) -> Candidate {
         Candidate {

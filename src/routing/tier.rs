@@ -1,23 +1,28 @@
 //! Candidates that stand alike, put in order: by priority, then by the policy.
 
-use super::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX};
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX};
 use arrayvec::ArrayVec;
 
 /// Candidates of one standing, with their places among the members.
 #[derive(Default)]
-pub(super) struct Tier {
+pub(crate) struct Tier {
     places: Order,
     candidates: ArrayVec<Candidate, TARGETS_MAX>,
 }
 
 impl Tier {
-    pub fn push(&mut self, at: usize, candidate: Candidate) {
+    pub(crate) fn push(&mut self, at: usize, candidate: Candidate) {
         self.places.push(at);
         self.candidates.push(candidate);
     }
 
     /// Appends the places: those of a lower priority first, those of the same in the policy's order.
-    pub fn append_to(&mut self, policy: &dyn RoutingPolicy, facts: &Facts, order: &mut Order) {
+    pub(crate) fn append_to(
+        &mut self,
+        policy: &dyn RoutingPolicy,
+        facts: &Facts,
+        order: &mut Order,
+    ) {
         if !self.candidates.is_sorted_by_key(|one| one.priority) {
             let mut both: ArrayVec<(Candidate, usize), TARGETS_MAX> = self
                 .candidates

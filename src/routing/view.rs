@@ -2,15 +2,15 @@
 //! not met a target begins with what the others know. Durations only, since each core has a clock of its
 //! own.
 
-use super::measure::{SIZE_CLASSES, Series};
+use crate::routing::measure::{SIZE_CLASSES, Series};
 use std::collections::HashMap;
 
 /// The series that are told: first token, and whole answers by class of prompt sizes.
-pub const TOLD: usize = SIZE_CLASSES + 1;
+pub(crate) const TOLD: usize = SIZE_CLASSES + 1;
 
 /// The series in this place of what is told.
 #[must_use]
-pub fn series(at: usize) -> Series {
+pub(crate) fn series(at: usize) -> Series {
     match at {
         0 => Series::FirstToken,
         class => Series::Whole(class - 1),
@@ -19,7 +19,7 @@ pub fn series(at: usize) -> Series {
 
 /// The place of a series; `None` for what is not told.
 #[must_use]
-pub fn place(series: Series) -> Option<usize> {
+pub(crate) fn place(series: Series) -> Option<usize> {
     match series {
         Series::FirstToken => Some(0),
         Series::Whole(class) => Some(class + 1),
@@ -108,10 +108,11 @@ fn together(slot: usize, known: &[&Known]) -> Known {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fleet::{Asked, Fleet, Member};
-    use super::super::health::Outcome;
-    use super::super::policy;
     use super::*;
+    use crate::routing::asked::Asked;
+    use crate::routing::fleet::{Fleet, Member};
+    use crate::routing::health::Outcome;
+    use crate::routing::policy;
     use std::sync::Arc;
 
     const SECOND: u64 = 1_000_000;

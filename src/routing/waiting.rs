@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 
 /// One place in so many goes to who has waited longest, whatever the priority.
-pub const OLDEST_EVERY: u64 = 8;
+pub(crate) const OLDEST_EVERY: u64 = 8;
 
 /// What somebody who waits was called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ struct Waiter {
 
 /// All who wait on a core.
 #[derive(Debug, Default)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// By priority, the lowest first; each by id, which grows.
     lines: [VecDeque<Waiter>; KeyPriority::COUNT],
     called: Vec<(u64, Call)>,
@@ -67,18 +67,18 @@ impl Clone for Waiting {
 impl Waiting {
     /// How many wait for a model.
     #[must_use]
-    pub fn len(&self, model: usize) -> usize {
+    pub(crate) fn len(&self, model: usize) -> usize {
         self.lengths.get(&model).copied().unwrap_or_default()
     }
 
     /// Whether nobody waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lines.iter().all(VecDeque::is_empty)
     }
 
     /// Records how long one who was called had waited.
-    pub fn waited(&mut self, model: usize, time_us: u64) {
+    pub(crate) fn waited(&mut self, model: usize, time_us: u64) {
         let usual = self.waits_us.entry(model).or_insert(time_us);
         // Each counts an eighth, as TCP smooths its round trip (RFC 6298, section 2.3).
         *usual = (*usual * 7 + time_us) / 8;
@@ -86,12 +86,12 @@ impl Waiting {
 
     /// How long those who were called of late had waited for a model, in microseconds.
     #[must_use]
-    pub fn usual_wait_us(&self, model: usize) -> u64 {
+    pub(crate) fn usual_wait_us(&self, model: usize) -> u64 {
         self.waits_us.get(&model).copied().unwrap_or_default()
     }
 
     /// Takes a place in the line of a model, where at most `max` wait; `None` when there is none.
-    pub fn enter(&mut self, one: Applicant<'_>, max: usize) -> Option<u64> {
+    pub(crate) fn enter(&mut self, one: Applicant<'_>, max: usize) -> Option<u64> {
         let level = one.priority as usize;
         if self.len(one.model) >= max && !self.displace(one.model, level, max) {
             return None;
@@ -108,7 +108,7 @@ impl Waiting {
     }
 
     /// What this one was called for; else `waker` is woken when it is.
-    pub fn poll(&mut self, id: u64, waker: &Waker) -> Option<Call> {
+    pub(crate) fn poll(&mut self, id: u64, waker: &Waker) -> Option<Call> {
         if let Some((_, call)) = self.called.iter().find(|(called, _)| *called == id) {
             return Some(*call);
         }
@@ -128,7 +128,7 @@ impl Waiting {
     }
 
     /// Leaves: what it was called for, if it was.
-    pub fn leave(&mut self, id: u64) -> Option<Call> {
+    pub(crate) fn leave(&mut self, id: u64) -> Option<Call> {
         if let Some(at) = self.called.iter().position(|(called, _)| *called == id) {
             return Some(self.called.swap_remove(at).1);
         }
@@ -138,7 +138,7 @@ impl Waiting {
     }
 
     /// Calls the next one for a place at the target in `slot`; false if nobody waits for it.
-    pub fn call(&mut self, slot: usize) -> bool {
+    pub(crate) fn call(&mut self, slot: usize) -> bool {
         let first = |line: &VecDeque<Waiter>| {
             let at = line.iter().position(|one| one.slots.contains(&slot))?;
             Some((at, line.get(at)?.id))

@@ -1,10 +1,10 @@
 //! `weighted`: drawn by weight, less for a target that gives errors; what was not drawn follows, drawn
 //! likewise.
 
-use super::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
+use crate::routing::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
 
 /// The policy.
-pub struct Weighted;
+pub(crate) struct Weighted;
 
 impl RoutingPolicy for Weighted {
     fn name(&self) -> &'static str {
@@ -22,7 +22,7 @@ impl RoutingPolicy for Weighted {
 
 /// The lot of a candidate: the smallest of several wins with a chance proportional to its weight
 /// (Efraimidis, Spirakis 2006, in its exponential form).
-pub(super) fn lot(candidate: &Candidate, random: u64) -> f64 {
+pub(crate) fn lot(candidate: &Candidate, random: u64) -> f64 {
     -fraction(random).ln()
         / (f64::from(candidate.weight) * f64::from(candidate.score.max(SCORE_MIN)))
 }
@@ -32,8 +32,8 @@ const SCORE_MIN: f32 = 0.05;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{PLAIN, facts, ordered};
     use super::*;
+    use crate::routing::tests::{PLAIN, facts, ordered};
 
     #[test]
     fn shares_are_as_weights_and_scores() {

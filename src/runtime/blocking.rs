@@ -1,7 +1,7 @@
 //! A connection for slow work off the cores: it blocks, and one deadline bounds all of it.
 
-use super::clock;
-use super::tls::ClientSettings;
+use crate::runtime::clock;
+use crate::runtime::tls::ClientSettings;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{Error, ErrorKind, Read, Result, Write};
@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes to and from a peer.
-pub trait Wire: Read + Write {}
+pub(crate) trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
 /// Connects to the first address that answers; with TLS if a name and settings for it are given.
 ///
 /// # Errors
 /// No address answers in time, or the name cannot be verified. Reads and writes fail once `by` has passed.
-pub fn connect(
+pub(crate) fn connect(
     addresses: &[SocketAddr],
     tls: Option<(&ClientSettings, &str)>,
     by: Instant,

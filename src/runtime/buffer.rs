@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 
 /// Capacity of the buffers in each class, in bytes.
-pub const CLASS_BYTES: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
+pub(crate) const CLASS_BYTES: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
 
 /// Bytes kept per class and core; further buffers are freed. Of the smallest class that is enough for
 /// a thousand requests in flight.
-pub const POOLED_BYTES_PER_CLASS_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const POOLED_BYTES_PER_CLASS_MAX: usize = 4 * 1024 * 1024;
 
 /// A block that the allocator does not keep for later.
 const LARGE_BYTES: usize = 4 * 1024 * 1024;
@@ -26,7 +26,7 @@ thread_local! {
 
 /// An empty buffer with at least `bytes_min` of capacity.
 #[must_use]
-pub fn take(bytes_min: usize) -> Vec<u8> {
+pub(crate) fn take(bytes_min: usize) -> Vec<u8> {
     let Some(class) = CLASS_BYTES.iter().position(|size| bytes_min <= *size) else {
         return Vec::with_capacity(bytes_min);
     };
@@ -39,7 +39,7 @@ pub fn take(bytes_min: usize) -> Vec<u8> {
 }
 
 /// Frees the buffers of this thread's pool that were not needed since this was last called.
-pub fn trim() {
+pub(crate) fn trim() {
     POOL.with_borrow_mut(|pool| {
         for (buffers, unused) in pool.classes.iter_mut().zip(&mut pool.unused) {
             // Those at the front were returned first and taken last.
@@ -53,7 +53,7 @@ pub fn trim() {
 }
 
 /// Returns a buffer to this thread's pool. Buffers outside the classes are freed.
-pub fn give(mut buffer: Vec<u8>) {
+pub(crate) fn give(mut buffer: Vec<u8>) {
     let capacity = buffer.capacity();
     // The largest class the buffer can serve; one that grew far beyond the last class is freed.
     let Some(class) = CLASS_BYTES.iter().rposition(|size| capacity >= *size) else {
@@ -84,7 +84,7 @@ impl Pool {
 
 /// Bytes held by this thread's pool now, and the most it ever held.
 #[must_use]
-pub fn pooled_bytes() -> (usize, usize) {
+pub(crate) fn pooled_bytes() -> (usize, usize) {
     POOL.with_borrow(|pool| (pool.bytes(), pool.pooled_bytes_high))
 }
 

@@ -3,7 +3,7 @@
 //! Nearly every wait ends long before its deadline, so arming and disarming a timer per wait is waste.
 //! Waits register here by a slot, and one task per core sleeps until the earliest deadline it knows.
 
-use super::clock;
+use crate::runtime::clock;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -35,12 +35,12 @@ thread_local! {
 }
 
 /// A registered wait; leaves when dropped.
-pub struct Registration(usize);
+pub(crate) struct Registration(usize);
 
 impl Registration {
     /// Registers a wait that ends at `by`: the task is woken then.
     #[must_use]
-    pub fn new(by: Instant, cx: &Context<'_>) -> Self {
+    pub(crate) fn new(by: Instant, cx: &Context<'_>) -> Self {
         DEADLINES.with_borrow_mut(|all| {
             let slot = Slot::Waiting {
                 by,
@@ -65,7 +65,7 @@ impl Registration {
 
     /// Whether the deadline has passed; else the task of `cx` is the one to be woken.
     #[must_use]
-    pub fn is_expired(&self, cx: &Context<'_>) -> bool {
+    pub(crate) fn is_expired(&self, cx: &Context<'_>) -> bool {
         DEADLINES.with_borrow_mut(|all| match all.slots.get_mut(self.0) {
             Some(Slot::Waiting { waker, .. }) => {
                 if !waker.will_wake(cx.waker()) {

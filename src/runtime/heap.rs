@@ -6,6 +6,6 @@ use std::pin::Pin;
 /// Puts the future that `make` makes on the heap, written where it stays: `Box::pin` makes it on the stack
 /// and moves all of its bytes, of which a new future uses few.
 #[inline(always)]
-pub fn on_heap<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+pub(crate) fn on_heap<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::into_pin(Box::write(Box::new_uninit(), make()))
 }

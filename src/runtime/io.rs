@@ -5,8 +5,10 @@
 //! memory, may stop waiting at any point, and nothing is lost; the hang-up of a peer is seen even
 //! while nobody reads. When the socket is dropped its read is cancelled and awaited by that task.
 
-use super::deadline::Registration;
-use super::{buffer, clock, spawn};
+use crate::runtime::buffer;
+use crate::runtime::clock;
+use crate::runtime::deadline::Registration;
+use crate::runtime::spawn;
 use monoio::buf::IoBuf;
 use monoio::io::{
     AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedWriteHalf, Splitable,

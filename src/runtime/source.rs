@@ -1,12 +1,12 @@
 //! Bytes that come piece by piece from another connection. It must not know what they are.
 
-use super::io::{Interrupt, IoFault};
+use crate::runtime::io::{Interrupt, IoFault};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// What comes next of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Bytes were appended, more will come.
     More,
     /// Bytes may have been appended; they were the last.
@@ -14,7 +14,7 @@ pub enum Next {
 }
 
 /// Where a body comes from while it is passed on.
-pub trait Source: Interrupt {
+pub(crate) trait Source: Interrupt {
     /// Has whoever sends it begin, if it waits to be told.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! A connection as the stations see it: plain or TLS, bytes in, bytes out.
 
-use super::io::{Interrupt, IoFault, Never, Socket};
-use super::{buffer, tls::Session};
+use crate::runtime::buffer;
+use crate::runtime::io::{Interrupt, IoFault, Never, Socket};
+use crate::runtime::tls::Session;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -79,7 +80,7 @@ impl Stream {
         if self.session.is_none() {
             return self.socket.fill(into, by).await;
         }
-        super::io::before(by, poll_fn(|cx| self.poll_fill(into, cx)))
+        crate::runtime::io::before(by, poll_fn(|cx| self.poll_fill(into, cx)))
             .await
             .unwrap_or(Err(IoFault::Deadline))
     }
@@ -126,7 +127,7 @@ impl Stream {
             if session.closed_by_peer() {
                 return Poll::Ready(());
             }
-            if session.unread() > super::io::UNREAD_BYTES_MAX {
+            if session.unread() > crate::runtime::io::UNREAD_BYTES_MAX {
                 return Poll::Pending;
             }
             let mut cipher = Vec::new();

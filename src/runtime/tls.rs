@@ -3,7 +3,7 @@
 //! No socket here. Configurations are shared by all cores, so that a session ticket taken on one
 //! core resumes on any other.
 
-use super::io::IoFault;
+use crate::runtime::io::IoFault;
 use rustls::client::Resumption;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
@@ -122,16 +122,16 @@ impl Session {
         }
     }
 
-    pub(super) fn is_handshaking(&self) -> bool {
+    pub(crate) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
     }
 
-    pub(super) fn closed_by_peer(&self) -> bool {
+    pub(crate) fn closed_by_peer(&self) -> bool {
         self.closed_by_peer
     }
 
     /// Takes in cipher text.
-    pub(super) fn take_in(&mut self, mut cipher: &[u8]) -> Result<(), IoFault> {
+    pub(crate) fn take_in(&mut self, mut cipher: &[u8]) -> Result<(), IoFault> {
         while !cipher.is_empty() {
             let read = self
                 .connection
@@ -152,7 +152,7 @@ impl Session {
     }
 
     /// Appends decrypted plain text to `into`.
-    pub(super) fn take_out(&mut self, into: &mut Vec<u8>) -> usize {
+    pub(crate) fn take_out(&mut self, into: &mut Vec<u8>) -> usize {
         let count = self.plain.len();
         if into.is_empty() {
             std::mem::swap(into, &mut self.plain);
@@ -163,12 +163,12 @@ impl Session {
     }
 
     /// Decrypted bytes not yet taken.
-    pub(super) fn unread(&self) -> usize {
+    pub(crate) fn unread(&self) -> usize {
         self.plain.len()
     }
 
     /// Encrypts plain text.
-    pub(super) fn put_in(&mut self, plain: &[u8]) -> Result<(), IoFault> {
+    pub(crate) fn put_in(&mut self, plain: &[u8]) -> Result<(), IoFault> {
         self.connection
             .writer()
             .write_all(plain)
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// Appends cipher text to send.
-    pub(super) fn put_out(&mut self, cipher: &mut Vec<u8>) {
+    pub(crate) fn put_out(&mut self, cipher: &mut Vec<u8>) {
         while self.connection.wants_write() {
             if self.connection.write_tls(cipher).is_err() {
                 break;
@@ -184,7 +184,7 @@ impl Session {
         }
     }
 
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.connection.send_close_notify();
     }
 }

@@ -7,7 +7,7 @@ pub mod sigv4;
 #[cfg(test)]
 mod sigv4_tests;
 
-use sigv4::{AmzDate, AwsKeys, Scope, ToSign};
+use crate::signing::sigv4::{AmzDate, AwsKeys, Scope, ToSign};
 
 /// The header in which a dialect carries API keys: its name, and what stands before the key.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! SigV4 against the published test suite, and against signatures made by `botocore` where the suite has
 //! nothing: Bedrock's model names in the path.
 
-use super::sigv4::{AmzDate, AwsKeys, Scope, ToSign, write_headers};
 use crate::http::percent::push_escaped;
+use crate::signing::sigv4::{AmzDate, AwsKeys, Scope, ToSign, write_headers};
 
 /// 2015-08-30T12:36:00Z, the suite's moment.
 const AT: u64 = 1_440_938_160;

@@ -1,7 +1,7 @@
 //! The access record of one request, and its JSON line. No prompt text, no answer text, no secrets.
 
-use super::Name;
 use crate::api::usage::Usage;
+use crate::telemetry::names::Name;
 use std::time::Duration;
 
 /// What is recorded of one request.
@@ -73,7 +73,7 @@ pub struct RouteNote {
 }
 
 /// Targets that one note tells of each kind.
-pub const ROUTE_NOTES_MAX: usize = 4;
+pub(crate) const ROUTE_NOTES_MAX: usize = 4;
 
 impl RouteNote {
     fn to_json(self) -> serde_json::Value {

@@ -1,8 +1,8 @@
 //! What one core counts of requests that wait for a place at a target, and its lines on the metrics page.
 
-use super::Name;
-use super::histogram::{DURATION_SECONDS, Histogram};
-use super::prometheus::{Page, float};
+use crate::telemetry::histogram::{DURATION_SECONDS, Histogram};
+use crate::telemetry::names::Name;
+use crate::telemetry::prometheus::{Page, float};
 use std::collections::HashMap;
 use std::time::Duration;
 

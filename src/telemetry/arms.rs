@@ -1,9 +1,9 @@
 //! What is counted of the arms of experiments, and its lines on the metrics page.
 
-use super::Name;
-use super::histogram::{DURATION_SECONDS, Histogram};
-use super::metrics::count;
-use super::prometheus::{Page, float};
+use crate::telemetry::histogram::{DURATION_SECONDS, Histogram};
+use crate::telemetry::metrics::count;
+use crate::telemetry::names::Name;
+use crate::telemetry::prometheus::{Page, float};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub struct ArmRequest {
 
 /// A rating of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// A score above 0.
     Good,
     /// 0.
@@ -52,7 +52,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// All, with their label values.
-    pub const ALL: [(Self, &'static str); 3] = [
+    pub(crate) const ALL: [(Self, &'static str); 3] = [
         (Self::Good, "good"),
         (Self::Neutral, "neutral"),
         (Self::Bad, "bad"),
@@ -60,7 +60,7 @@ impl Verdict {
 
     /// What a score says.
     #[must_use]
-    pub fn of(score: f64) -> Self {
+    pub(crate) fn of(score: f64) -> Self {
         match score {
             score if score > 0.0 => Self::Good,
             score if score < 0.0 => Self::Bad,
@@ -276,7 +276,11 @@ fn costs_and_ratings(arms: &[(&ArmId, &ArmStats)], page: &mut Page) {
 }
 
 /// Hands on the labels of an arm, and one more.
-pub fn labelled(arm: ArmId, more: Option<(&str, &str)>, write: impl FnOnce(&[(&str, &str)])) {
+pub(crate) fn labelled(
+    arm: ArmId,
+    more: Option<(&str, &str)>,
+    write: impl FnOnce(&[(&str, &str)]),
+) {
     let texts = [arm.model, arm.experiment, arm.arm].map(Name::text);
     let [model, experiment, arm] = &texts;
     let mut labels = vec![

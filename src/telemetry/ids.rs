@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// Longest caller's id that is echoed, in bytes.
-pub const REQUEST_ID_BYTES_MAX: usize = 128;
+pub(crate) const REQUEST_ID_BYTES_MAX: usize = 128;
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -13,7 +13,7 @@ thread_local! {
 
 /// The caller's id if it is 1 to [`REQUEST_ID_BYTES_MAX`] visible ASCII characters, else a new one.
 #[must_use]
-pub fn request_id(callers: Option<&str>) -> String {
+pub(crate) fn request_id(callers: Option<&str>) -> String {
     match callers {
         Some(id)
             if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
@@ -40,7 +40,7 @@ fn new_id() -> String {
 
 /// A random number, not fit for secrets.
 #[must_use]
-pub fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     next()
 }
 

@@ -1,12 +1,12 @@
 //! The numbers of one core.
 
-use super::Name;
-use super::admission::Admission;
-use super::arms::Arms;
-use super::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};
-use super::money::Money;
-use super::shadows::Shadows;
 use crate::api::usage::Usage;
+use crate::telemetry::admission::Admission;
+use crate::telemetry::arms::Arms;
+use crate::telemetry::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};
+use crate::telemetry::money::Money;
+use crate::telemetry::names::Name;
+use crate::telemetry::shadows::Shadows;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
@@ -146,7 +146,7 @@ impl TargetGauge {
 }
 
 /// Adds one to a labelled counter.
-pub fn count<K: Hash + Eq>(map: &mut Map<K, u64>, key: K) {
+pub(crate) fn count<K: Hash + Eq>(map: &mut Map<K, u64>, key: K) {
     *map.entry(key).or_default() += 1;
 }
 

@@ -3,17 +3,15 @@
 //! Stations import only the types; `journey` feeds them. Each core owns its numbers and writes no
 //! shared memory; the control plane asks for a copy.
 
-pub mod access;
-pub mod admission;
-pub mod arms;
+pub(crate) mod access;
+pub(crate) mod admission;
+pub(crate) mod arms;
 pub mod histogram;
-pub mod ids;
-pub mod metrics;
-pub mod money;
+pub(crate) mod ids;
+pub(crate) mod metrics;
+pub(crate) mod money;
 pub mod names;
-pub mod notice;
-pub mod prometheus;
-pub mod ratings;
-pub mod shadows;
-
-pub use names::Name;
+pub(crate) mod notice;
+pub(crate) mod prometheus;
+pub(crate) mod ratings;
+pub(crate) mod shadows;

@@ -1,7 +1,7 @@
 //! Money of one core, in nano-dollars, and its lines on the metrics page.
 
-use super::Name;
-use super::prometheus::{Page, float};
+use crate::telemetry::names::Name;
+use crate::telemetry::prometheus::{Page, float};
 use std::collections::HashMap;
 use std::hash::Hash;
 

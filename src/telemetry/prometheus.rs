@@ -1,8 +1,8 @@
 //! Prometheus text format (version 0.0.4) of the numbers.
 
-use super::Name;
-use super::histogram::Histogram;
-use super::metrics::CoreMetrics;
+use crate::telemetry::histogram::Histogram;
+use crate::telemetry::metrics::CoreMetrics;
+use crate::telemetry::names::Name;
 use std::fmt::Write;
 
 /// A page of metrics being written.
@@ -412,7 +412,7 @@ impl Page {
 /// Counts stay far below 2^53.
 #[allow(clippy::cast_precision_loss)]
 #[must_use]
-pub fn float(count: u64) -> f64 {
+pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 
@@ -436,8 +436,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics::{Stage, count};
     use super::*;
+    use crate::telemetry::metrics::{Stage, count};
     use std::time::Duration;
 
     #[test]

@@ -3,16 +3,17 @@
 //!
 //! A request is known by its id together with the key that made it: nobody rates another's.
 
-use super::Name;
-use super::arms::ArmId;
-use super::ids::{self, REQUEST_ID_BYTES_MAX};
+use crate::telemetry::arms::ArmId;
+use crate::telemetry::ids;
+use crate::telemetry::ids::REQUEST_ID_BYTES_MAX;
+use crate::telemetry::names::Name;
 use arrayvec::ArrayVec;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// Requests that may be rated; the oldest is forgotten when another comes.
-pub const RATEABLE_MAX: usize = 65_536;
+pub(crate) const RATEABLE_MAX: usize = 65_536;
 const SHARDS: usize = 16;
 
 /// What is known of a request.

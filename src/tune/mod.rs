@@ -2,12 +2,12 @@
 //!
 //! Judges pairs exactly as the gateway does. It must not know requests, stores or the network.
 
-mod page;
-mod pairs;
-mod settings;
-mod table;
+pub(crate) mod page;
+pub(crate) mod pairs;
+pub(crate) mod settings;
+pub(crate) mod table;
 
-use self::settings::Findings;
+use crate::tune::settings::Findings;
 use std::path::{Path, PathBuf};
 
 /// What was asked for.

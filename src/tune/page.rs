@@ -1,8 +1,8 @@
 //! The findings as one page that needs nothing else: curves, tables, advice.
 
-use super::pairs::Judged;
-use super::settings::{Findings, Point, Setting};
-use super::table::{advice, pairs, percent, value};
+use crate::tune::pairs::Judged;
+use crate::tune::settings::{Findings, Point, Setting};
+use crate::tune::table::{advice, pairs, percent, value};
 use std::fmt::Write;
 
 /// Size of the plot and the room beside it, in its own units.
@@ -13,7 +13,7 @@ const BOTTOM: f64 = 44.0;
 const EDGE: f64 = 14.0;
 
 /// The page.
-pub fn page(judged: &Judged, findings: &Findings) -> String {
+pub(crate) fn page(judged: &Judged, findings: &Findings) -> String {
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\

@@ -1,11 +1,12 @@
 //! Labelled pairs: read from files, embedded, and judged as the gateway judges a candidate.
 
-use super::told;
 use crate::cache::freshness::Freshness;
 use crate::cache::verify::features::compare;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::words::Words;
-use crate::embedding::{Settings, State, Vector, Workshop, cosine};
+use crate::embedding::codes::dot as cosine;
+use crate::embedding::{Settings, State, Vector, Workshop};
+use crate::tune::told;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ const PAIRS_MAX: usize = 1_000_000;
 const BATCH: usize = 128;
 
 /// Two questions, and whether one answer serves both.
-pub struct Pair {
+pub(crate) struct Pair {
     a: String,
     b: String,
     same: bool,
@@ -26,7 +27,7 @@ pub struct Pair {
 
 /// What was read.
 #[derive(Default)]
-pub struct Read {
+pub(crate) struct Read {
     /// Labelled pairs.
     pub pairs: Vec<Pair>,
     /// Lines whose label is not known.
@@ -54,7 +55,7 @@ impl Read {
     ///
     /// # Errors
     /// The file and line that cannot be read.
-    pub fn add(&mut self, path: &PathBuf) -> Result<(), String> {
+    pub(crate) fn add(&mut self, path: &PathBuf) -> Result<(), String> {
         let file = std::fs::File::open(path).map_err(|error| told(path, &error))?;
         for (at, line) in std::io::BufReader::new(file).lines().enumerate() {
             let line = line.map_err(|error| told(path, &error))?;
@@ -90,7 +91,7 @@ impl Read {
 }
 
 /// A pair with what the gateway would go by.
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// One answer serves both.
     pub same: bool,
     /// Cosine of the questions.
@@ -100,7 +101,7 @@ pub struct Candidate {
 }
 
 /// All pairs, judged.
-pub struct Judged {
+pub(crate) struct Judged {
     /// Those that can be compared.
     pub candidates: Vec<Candidate>,
     /// Refused by rules: how many of the same, and of the different.
@@ -115,7 +116,7 @@ pub struct Judged {
 ///
 /// # Errors
 /// The model cannot be used.
-pub fn judge(read: &Read, model_dir: &Path) -> Result<Judged, String> {
+pub(crate) fn judge(read: &Read, model_dir: &Path) -> Result<Judged, String> {
     let workshop = start(model_dir)?;
     let table = workshop.table().ok_or("the model has no static table")?;
     let verifier = Verifier::shipped()?;

@@ -1,12 +1,12 @@
 //! Hits and wrong hits at each setting, and which one keeps the wish.
 
-use super::pairs::{Candidate, Judged};
 use crate::cache::statistics::{lower, needed, upper};
 use crate::cache::verify::SIMILARITY_FLOOR;
 use crate::cache::verify::model::Verifier;
+use crate::tune::pairs::{Candidate, Judged};
 
 /// Probability that a bound does not hold: 5 % on one side, as in the shipped calibration.
-pub const ALPHA: f64 = 0.05;
+pub(crate) const ALPHA: f64 = 0.05;
 
 /// Rates of `wrong_hit_rate_max` that are tried, strict to loose.
 const RATES: [f64; 12] = [
@@ -19,7 +19,7 @@ const CURVE_POINTS: usize = 200;
 
 /// What a setting does on the pairs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
+pub(crate) struct Point {
     /// Pairs that would be hits.
     pub hits: u64,
     /// Wrong ones of them.
@@ -29,7 +29,7 @@ pub struct Point {
 }
 
 /// A setting and what it does.
-pub struct Setting {
+pub(crate) struct Setting {
     /// What to write: `wrong_hit_rate_max` for the verifier, a cosine else.
     pub value: f64,
     /// The score, or the cosine, from which on a pair is a hit.
@@ -39,7 +39,7 @@ pub struct Setting {
 }
 
 /// All of it.
-pub struct Findings {
+pub(crate) struct Findings {
     /// The wish.
     pub wish: f64,
     /// The verifier at several rates, strict to loose.
@@ -73,19 +73,19 @@ impl Point {
 
     /// Hits as a share of all pairs.
     #[must_use]
-    pub fn hit_rate(&self) -> f64 {
+    pub(crate) fn hit_rate(&self) -> f64 {
         share(self.hits, self.pairs)
     }
 
     /// Wrong hits as a share of hits.
     #[must_use]
-    pub fn wrong_rate(&self) -> f64 {
+    pub(crate) fn wrong_rate(&self) -> f64 {
         share(self.wrong, self.hits)
     }
 
     /// The two-sided 90 % interval of that share; its upper end alone holds with 95 %.
     #[must_use]
-    pub fn interval(&self) -> (f64, f64) {
+    pub(crate) fn interval(&self) -> (f64, f64) {
         (
             lower(self.wrong, self.hits, ALPHA),
             upper(self.wrong, self.hits, ALPHA),
@@ -103,7 +103,7 @@ impl Findings {
     ///
     /// # Errors
     /// There is no verifier.
-    pub fn new(judged: &Judged, wish: f64) -> Result<Self, String> {
+    pub(crate) fn new(judged: &Judged, wish: f64) -> Result<Self, String> {
         let verifier = Verifier::shipped()?;
         let candidates = &judged.candidates;
         let score = |one: &Candidate| one.score.filter(|_| one.cosine >= SIMILARITY_FLOOR);

@@ -1,7 +1,7 @@
 //! The findings as text for a terminal.
 
-use super::pairs::Judged;
-use super::settings::{Findings, Setting};
+use crate::tune::pairs::Judged;
+use crate::tune::settings::{Findings, Setting};
 use std::fmt::Write;
 
 const HEAD: &str = "\
@@ -9,7 +9,7 @@ setting                             hits  wrong  hit rate wrong/hits   95 % boun
 ";
 
 /// The report.
-pub fn report(judged: &Judged, findings: &Findings) -> String {
+pub(crate) fn report(judged: &Judged, findings: &Findings) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}\n", pairs(judged));
     out.push_str(HEAD);
@@ -33,7 +33,7 @@ pub fn report(judged: &Judged, findings: &Findings) -> String {
 }
 
 /// What was read, in a sentence or two.
-pub fn pairs(judged: &Judged) -> String {
+pub(crate) fn pairs(judged: &Judged) -> String {
     let all = judged.candidates.len();
     let same = judged.candidates.iter().filter(|one| one.same).count();
     let mut out = format!("{all} pairs: {same} ask the same, {} do not.", all - same);
@@ -81,18 +81,18 @@ fn row(name: &str, setting: &Setting) -> String {
 }
 
 /// A setting's value as it is written.
-pub fn value(setting: &Setting) -> String {
+pub(crate) fn value(setting: &Setting) -> String {
     let text = format!("{:.4}", setting.value);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A share in per cent.
-pub fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
 /// What to write into the configuration, or what is missing.
-pub fn advice(findings: &Findings) -> String {
+pub(crate) fn advice(findings: &Findings) -> String {
     let wish = percent(findings.wish);
     let compared = match findings.best_cosine.and_then(|at| findings.cosine.get(at)) {
         Some(best) => format!(

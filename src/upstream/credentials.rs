@@ -1,6 +1,6 @@
 //! Credentials that expire: renewed by the control plane, read by the cores.
 
-use crate::config::model::{Auth as Source, AwsSource};
+use crate::config::model::auth::{Auth as Source, AwsSource};
 use crate::runtime::tls::ClientSettings;
 use crate::signing::Auth;
 use crate::signing::sigv4::{AmzDate, AwsKeys, Scope};
@@ -148,7 +148,8 @@ fn not_yet() -> Current {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::{BaseUrl, EntraAuth, Secret};
+    use crate::config::model::auth::EntraAuth;
+    use crate::config::model::{BaseUrl, Secret};
 
     #[test]
     fn a_failed_renewal_keeps_what_is_held_until_it_expires() {

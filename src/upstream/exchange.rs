@@ -1,15 +1,17 @@
 //! One request to a provider and the head of its answer; then its body, piece by piece.
 
-use super::endpoint::Endpoint;
-use super::pool::Pool;
 use crate::error::Retry;
 use crate::http::framing::{BodyLength, BodyReader, response_body, response_keep_alive};
 use crate::http::head::{Method, Parsed, ResponseHead, head_end, parse_response_head};
 use crate::http::limits::HeadLimits;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, Interruption, IoFault, before, connect};
+use crate::runtime::stream::Stream;
 use crate::runtime::tls::Session;
-use crate::runtime::{Stream, buffer, clock};
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::pool::Pool;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// What went wrong with an upstream attempt before its answer could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UpstreamFault {
+pub(crate) enum UpstreamFault {
     /// The host's name has no address.
     NoAddress(String),
     /// There is nothing to prove with who asks.
@@ -42,7 +44,7 @@ pub enum UpstreamFault {
 impl UpstreamFault {
     /// Outcome in metrics.
     #[must_use]
-    pub fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::NoAddress(_) => "no_address",
             Self::NoCredentials(_) => "no_credentials",
@@ -59,7 +61,7 @@ impl UpstreamFault {
 
     /// What may be tried next.
     #[must_use]
-    pub fn retry(&self) -> Retry {
+    pub(crate) fn retry(&self) -> Retry {
         match self {
             Self::Died { reused: true } => Retry::OnFreshConnection,
             Self::Interrupted(_) => Retry::Never,
@@ -84,7 +86,7 @@ impl std::fmt::Display for UpstreamFault {
 }
 
 /// An answer whose head has arrived; `H` is what the caller took from the head.
-pub struct Reply<H> {
+pub(crate) struct Reply<H> {
     /// Status.
     pub status: u16,
     /// What the caller took from the head.
@@ -99,7 +101,7 @@ pub struct Reply<H> {
 
 /// Outcome of reading a piece of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// Bytes were appended, more will come.
     More,
     /// The body is complete.
@@ -108,7 +110,7 @@ pub enum Piece {
 
 /// Why a body could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BodyFault {
+pub(crate) enum BodyFault {
     /// It ended or broke in the middle.
     Broken(String),
     /// Nothing came in time; what comes later can still be read.
@@ -120,7 +122,7 @@ pub enum BodyFault {
 impl BodyFault {
     /// Why, for the operator.
     #[must_use]
-    pub fn why(&self) -> &str {
+    pub(crate) fn why(&self) -> &str {
         match self {
             Self::Broken(why) => why,
             Self::Stalled => "deadline passed",
@@ -131,7 +133,7 @@ impl BodyFault {
 
 /// What one attempt used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Used {
+pub(crate) struct Used {
     /// A pooled connection was used.
     pub reused: bool,
     /// Time it took to connect, with the TLS handshake; `None` if no connection was made.
@@ -145,7 +147,7 @@ pub struct Used {
 ///
 /// # Errors
 /// [`UpstreamFault`]; no byte of an answer has been used then.
-pub async fn exchange<H>(
+pub(crate) async fn exchange<H>(
     endpoint: &Endpoint,
     pool: &RefCell<Pool>,
     request: Vec<u8>,
@@ -192,7 +194,7 @@ pub async fn exchange<H>(
     (reply, request, used)
 }
 
-pub(super) async fn dial(
+pub(crate) async fn dial(
     endpoint: &Endpoint,
     until: Instant,
     client: &mut impl Interrupt,
@@ -237,7 +239,7 @@ async fn unless_interrupted<F: Future>(
 }
 
 /// Waits for the head of the answer, of which `received` came already.
-pub(super) async fn receive_head<H>(
+pub(crate) async fn receive_head<H>(
     mut stream: Stream,
     mut received: Vec<u8>,
     by: Instant,
@@ -304,7 +306,7 @@ pub(super) async fn receive_head<H>(
 
 /// Whether what came of an answer while its request was still being sent refuses the request. Interim answers are
 /// taken out of it.
-pub(super) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamFault> {
+pub(crate) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamFault> {
     let limits = HeadLimits::default();
     while head_end(received, 0).is_some() {
         let Some(framing) = framing(received, &limits, &|_: &ResponseHead<'_>| ())? else {
@@ -385,7 +387,7 @@ async fn fill_or_interrupted(
 
 impl<H> Reply<H> {
     /// An answer whose connection must not be used again.
-    pub(super) fn last(mut self) -> Self {
+    pub(crate) fn last(mut self) -> Self {
         self.keep_alive = false;
         self
     }
@@ -394,7 +396,7 @@ impl<H> Reply<H> {
     ///
     /// # Errors
     /// [`BodyFault`]; the connection must not be used again.
-    pub async fn read(
+    pub(crate) async fn read(
         &mut self,
         into: &mut Vec<u8>,
         by: Instant,
@@ -435,7 +437,7 @@ impl<H> Reply<H> {
 
     /// Ends the exchange: the connection goes back to the pool if the whole answer was consumed and
     /// nothing follows it, else it is closed. Hands over what was taken from the head.
-    pub fn finish(self, endpoint: &Endpoint, pool: &RefCell<Pool>) -> H {
+    pub(crate) fn finish(self, endpoint: &Endpoint, pool: &RefCell<Pool>) -> H {
         if self.body.is_done() && self.keep_alive && self.received.is_empty() {
             pool.borrow_mut()
                 .give(endpoint, self.stream, clock::recent());

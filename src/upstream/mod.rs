@@ -2,14 +2,10 @@
 //!
 //! It must not know dialects or what the bytes mean.
 
-pub mod credentials;
-pub mod endpoint;
-pub mod exchange;
-pub mod pool;
-pub mod upload;
+pub(crate) mod credentials;
+pub(crate) mod endpoint;
+pub(crate) mod exchange;
+pub(crate) mod pool;
+pub(crate) mod upload;
 
-pub use credentials::Credentials;
-pub use endpoint::Endpoint;
-pub use exchange::{Reply, UpstreamFault, exchange};
-pub use pool::Pool;
-pub use upload::{UploadFault, upload};
+use crate::upstream::exchange::exchange;

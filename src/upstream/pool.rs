@@ -1,7 +1,7 @@
 //! Idle connections of one core, last in first out.
 
-use super::endpoint::Endpoint;
-use crate::runtime::Stream;
+use crate::runtime::stream::Stream;
+use crate::upstream::endpoint::Endpoint;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 

@@ -1,18 +1,21 @@
 //! One request to a provider whose body is passed on while it arrives: never held whole, never sent twice.
 
-use super::endpoint::Endpoint;
-use super::exchange::{self, Reply, UpstreamFault, Used};
 use crate::http::head::ResponseHead;
+use crate::runtime::buffer;
+use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interruption, IoFault, UNREAD_BYTES_MAX, before};
 use crate::runtime::source::{Next, Source};
-use crate::runtime::{Stream, buffer, clock};
+use crate::runtime::stream::Stream;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::exchange;
+use crate::upstream::exchange::{Reply, UpstreamFault, Used};
 use std::future::poll_fn;
 use std::task::Poll;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UploadFault {
+pub(crate) enum UploadFault {
     /// The provider's side.
     Upstream(UpstreamFault),
     /// The body did not come in time.
@@ -32,7 +35,7 @@ impl From<UpstreamFault> for UploadFault {
 /// # Errors
 /// [`UploadFault`]; nothing was sent if no connection was made. A connection whose request was not sent to its end
 /// is closed.
-pub async fn upload<H>(
+pub(crate) async fn upload<H>(
     endpoint: &Endpoint,
     head: Vec<u8>,
     source: &mut impl Source,

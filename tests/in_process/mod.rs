@@ -2,18 +2,20 @@
 //! per request.
 #![allow(dead_code)] // Each who includes it takes a part.
 
-use ringside::control::{self, Options};
+use ringside::control::reload;
+use ringside::control::start;
+use ringside::control::start::Options;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A whole answer.
-pub const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 216\r\n\r\n\
+pub(crate) const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 216\r\n\r\n\
 {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Paris\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}";
 
 /// A stream of so many tokens.
-pub fn stream_of(tokens: usize) -> &'static str {
+pub(crate) fn stream_of(tokens: usize) -> &'static str {
     const TOKEN: &str = r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}"#;
     const LAST: &str = r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     let mut body = format!("{TOKEN}\n\n").repeat(tokens);
@@ -24,7 +26,7 @@ pub fn stream_of(tokens: usize) -> &'static str {
 }
 
 /// A provider that allocates nothing once its connection is there.
-pub fn provider(answer: &'static str) -> SocketAddr {
+pub(crate) fn provider(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -51,7 +53,12 @@ pub fn provider(answer: &'static str) -> SocketAddr {
 }
 
 /// Starts the gateway in this process, with more keys for its table `[cache]`; it ends with it.
-pub fn gateway(folder: &Path, driver: &str, provider: SocketAddr, cache: &str) -> SocketAddr {
+pub(crate) fn gateway(
+    folder: &Path,
+    driver: &str,
+    provider: SocketAddr,
+    cache: &str,
+) -> SocketAddr {
     let free = || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
@@ -80,13 +87,13 @@ pub fn gateway(folder: &Path, driver: &str, provider: SocketAddr, cache: &str) -
     );
     let path = folder.join(format!("{}.toml", listen.port()));
     std::fs::write(&path, text).unwrap();
-    let config = control::check(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    std::thread::spawn(|| control::serve(Options { config, path: None }));
+    let config = reload::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    std::thread::spawn(|| start::serve(Options { config, path: None }));
     listen
 }
 
 /// A connection that asks one question after the other.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     request: Vec<u8>,
     at: usize,
@@ -95,7 +102,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(address: SocketAddr, streams: bool) -> Self {
+    pub(crate) fn new(address: SocketAddr, streams: bool) -> Self {
         let until = Instant::now() + Duration::from_secs(20);
         let stream = loop {
             match TcpStream::connect(address) {
@@ -122,7 +129,7 @@ impl Client {
     }
 
     /// Asks, a new question or the last again, and reads the whole answer.
-    pub fn ask(&mut self, is_new: bool) {
+    pub(crate) fn ask(&mut self, is_new: bool) {
         self.number += u32::from(is_new);
         let mut rest = self.number;
         for digit in self.request[self.at..self.at + 8].iter_mut().rev() {

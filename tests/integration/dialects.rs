@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// A dialect of callers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Caller {
+pub(crate) enum Caller {
     OpenAi,
     Anthropic,
     Gemini,
@@ -15,7 +15,7 @@ use Caller::{Anthropic, Gemini, OpenAi};
 
 impl Caller {
     /// Where it asks for model `m`.
-    pub fn path(self, streams: bool) -> &'static str {
+    pub(crate) fn path(self, streams: bool) -> &'static str {
         match (self, streams) {
             (OpenAi, _) => "/v1/chat/completions",
             (Anthropic, _) => "/v1/messages",
@@ -25,7 +25,7 @@ impl Caller {
     }
 
     /// A request.
-    pub fn body(self, question: &str, streams: bool) -> Value {
+    pub(crate) fn body(self, question: &str, streams: bool) -> Value {
         match self {
             OpenAi => with(ask(question), "stream", streams.into()),
             Anthropic => json!({"model": "m", "max_tokens": 9, "stream": streams,
@@ -35,7 +35,7 @@ impl Caller {
     }
 
     /// The text of an answer, whole or streamed.
-    pub fn text(self, reply: &Reply) -> String {
+    pub(crate) fn text(self, reply: &Reply) -> String {
         let (whole, piece) = match self {
             OpenAi => ("/choices/0/message/content", "/choices/0/delta/content"),
             Anthropic => ("/content/0/text", "/delta/text"),
@@ -60,7 +60,7 @@ impl Caller {
 }
 
 /// A whole answer in a provider's dialect.
-pub fn whole(dialect: &str, text: &str) -> Value {
+pub(crate) fn whole(dialect: &str, text: &str) -> Value {
     match dialect {
         "anthropic" => json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "up",
             "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": null,
@@ -84,7 +84,7 @@ fn events(all: &[Value]) -> String {
 }
 
 /// One event with a piece of text.
-pub fn piece(dialect: &str, text: &str) -> String {
+pub(crate) fn piece(dialect: &str, text: &str) -> String {
     match dialect {
         "anthropic" => events(&[json!({"type": "content_block_delta", "index": 0,
             "delta": {"type": "text_delta", "text": text}})]),
@@ -98,7 +98,7 @@ pub fn piece(dialect: &str, text: &str) -> String {
 }
 
 /// What comes before the first piece of text, and after the last.
-pub fn frame(dialect: &str) -> (String, String) {
+pub(crate) fn frame(dialect: &str) -> (String, String) {
     match dialect {
         "anthropic" => (
             events(&[
@@ -128,6 +128,6 @@ pub fn frame(dialect: &str) -> (String, String) {
 }
 
 /// Whether what was seen asks for a stream.
-pub fn streams(seen: &Seen) -> bool {
+pub(crate) fn streams(seen: &Seen) -> bool {
     seen.line.contains(":stream") || seen.json()["stream"] == true
 }

@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longest a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs `test` on both drivers.
-pub fn on_both_drivers(test: impl Fn(&str)) {
+pub(crate) fn on_both_drivers(test: impl Fn(&str)) {
     for driver in ["io_uring", "epoll"] {
         eprintln!("driver: {driver}");
         test(driver);
@@ -20,7 +20,7 @@ pub fn on_both_drivers(test: impl Fn(&str)) {
 }
 
 /// A running gateway; killed when dropped.
-pub struct Gateway {
+pub(crate) struct Gateway {
     pub child: Child,
     pub address: String,
     pub admin: String,
@@ -30,7 +30,7 @@ pub struct Gateway {
 }
 
 /// How a gateway is to be started.
-pub struct Setup<'s> {
+pub(crate) struct Setup<'s> {
     pub driver: &'s str,
     pub server: &'s str,
     pub config: String,
@@ -38,7 +38,7 @@ pub struct Setup<'s> {
 }
 
 impl<'s> Setup<'s> {
-    pub fn new(driver: &'s str, config: impl Into<String>) -> Self {
+    pub(crate) fn new(driver: &'s str, config: impl Into<String>) -> Self {
         Self {
             driver,
             server: "",
@@ -48,12 +48,12 @@ impl<'s> Setup<'s> {
     }
 
     /// As in a container with a default seccomp profile.
-    pub fn without_io_uring(mut self) -> Self {
+    pub(crate) fn without_io_uring(mut self) -> Self {
         self.refuses_io_uring = true;
         self
     }
 
-    pub fn command(&self, path: &std::path::Path) -> Command {
+    pub(crate) fn command(&self, path: &std::path::Path) -> Command {
         let mut command = if self.refuses_io_uring {
             let mut command = Command::new("python3");
             let script = concat!(
@@ -73,12 +73,12 @@ impl<'s> Setup<'s> {
         command
     }
 
-    pub fn server(mut self, keys: &'s str) -> Self {
+    pub(crate) fn server(mut self, keys: &'s str) -> Self {
         self.server = keys;
         self
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let listen = if self.server.contains("listen") {
             ""
         } else {
@@ -95,12 +95,12 @@ impl<'s> Setup<'s> {
         )
     }
 
-    pub fn start(self) -> Gateway {
+    pub(crate) fn start(self) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         self.start_in(folder)
     }
 
-    pub fn start_in(self, folder: tempfile::TempDir) -> Gateway {
+    pub(crate) fn start_in(self, folder: tempfile::TempDir) -> Gateway {
         let path = folder.path().join("ringside.toml");
         std::fs::write(&path, self.text()).unwrap();
         let mut child = self.command(&path).stdout(Stdio::piped()).spawn().unwrap();
@@ -131,11 +131,11 @@ impl<'s> Setup<'s> {
 
 impl Gateway {
     /// The first log line with this event (and, for requests, after `from` lines).
-    pub fn wait_for_event(&self, event: &str) -> Value {
+    pub(crate) fn wait_for_event(&self, event: &str) -> Value {
         self.wait_for_log(|line| line["event"] == event)
     }
 
-    pub fn wait_for_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + PATIENCE;
         let mut seen = 0;
         let mut lines = self.log.0.lock().unwrap();
@@ -154,35 +154,35 @@ impl Gateway {
         }
     }
 
-    pub fn log_lines(&self) -> Vec<String> {
+    pub(crate) fn log_lines(&self) -> Vec<String> {
         self.log.0.lock().unwrap().clone()
     }
 
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         Client::connect(&self.address)
     }
 
     /// One request on a fresh connection.
-    pub fn post(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
         self.connect().post(path, &[], body)
     }
 
-    pub fn chat(&self, body: &Value) -> Reply {
+    pub(crate) fn chat(&self, body: &Value) -> Reply {
         self.post("/v1/chat/completions", body)
     }
 
-    pub fn admin(&self, method: &str, path: &str) -> Reply {
+    pub(crate) fn admin(&self, method: &str, path: &str) -> Reply {
         let mut client = Client::connect(&self.admin);
         client.send(format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
         client.reply()
     }
 
-    pub fn info(&self) -> Value {
+    pub(crate) fn info(&self) -> Value {
         self.admin("GET", "/info").json()
     }
 
     /// The value of a metric line that begins with `name`; zero if there is none.
-    pub fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let page = self.admin("GET", "/metrics").text();
         page.lines()
             .filter_map(|line| line.strip_prefix(name)?.trim().parse().ok())
@@ -190,18 +190,18 @@ impl Gateway {
             .unwrap_or(0.0)
     }
 
-    pub fn wait_for_metric(&self, name: &str, wanted: f64) {
+    pub(crate) fn wait_for_metric(&self, name: &str, wanted: f64) {
         wait_until(&format!("{name} = {wanted}"), || {
             self.metric(name) == wanted
         });
     }
 
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
-    pub fn wait_for_exit(&mut self) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -213,12 +213,12 @@ impl Gateway {
     }
 
     /// Open file descriptors of the process.
-    pub fn open_files(&self) -> usize {
+    pub(crate) fn open_files(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.child.id());
         std::fs::read_dir(folder).unwrap().count()
     }
 
-    pub fn rewrite_config(&self, text: &str) {
+    pub(crate) fn rewrite_config(&self, text: &str) {
         std::fs::write(self.folder.path().join("ringside.toml"), text).unwrap();
     }
 }
@@ -230,7 +230,7 @@ impl Drop for Gateway {
     }
 }
 
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < until, "never came true: {what}");
@@ -239,13 +239,13 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// A client on one connection.
-pub struct Client {
+pub(crate) struct Client {
     pub stream: TcpStream,
     pub unread: Vec<u8>,
 }
 
 impl Client {
-    pub fn connect(address: &str) -> Self {
+    pub(crate) fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -255,22 +255,22 @@ impl Client {
         }
     }
 
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
-    pub fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+    pub(crate) fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
         self.send(&request(path, headers, body.to_string().as_bytes()));
         self.reply()
     }
 
     /// One whole answer.
-    pub fn reply(&mut self) -> Reply {
+    pub(crate) fn reply(&mut self) -> Reply {
         read_reply(&mut self.stream, &mut self.unread).expect("an answer")
     }
 
     /// Reads until `text` has come; what came is kept for `reply`.
-    pub fn read_until(&mut self, text: &str) {
+    pub(crate) fn read_until(&mut self, text: &str) {
         while !String::from_utf8_lossy(&self.unread).contains(text) {
             assert!(
                 fill(&mut self.stream, &mut self.unread) > 0,
@@ -280,7 +280,7 @@ impl Client {
     }
 
     /// True once the gateway has closed; everything that comes before is dropped.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
             Ok(_) => true,
@@ -289,7 +289,7 @@ impl Client {
     }
 }
 
-pub fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut out = format!("POST {path} HTTP/1.1\r\nhost: test\r\n");
     for (name, value) in headers {
         out.push_str(&format!("{name}: {value}\r\n"));
@@ -302,41 +302,41 @@ pub fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
-    pub fn cache(&self) -> &str {
+    pub(crate) fn cache(&self) -> &str {
         self.header("x-ringside-cache").unwrap_or("(none)")
     }
 
     /// Code and message of an error envelope.
-    pub fn error(&self) -> (String, String) {
+    pub(crate) fn error(&self) -> (String, String) {
         let error = &self.json()["error"];
         let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
         (text("code"), text("message"))
     }
 
     /// The text of a whole answer, or of a stream.
-    pub fn content(&self) -> String {
+    pub(crate) fn content(&self) -> String {
         if let Ok(value) = serde_json::from_slice::<Value>(&self.body) {
             return value["choices"][0]["message"]["content"]
                 .as_str()
@@ -350,7 +350,7 @@ impl Reply {
     }
 
     /// The JSON events of a stream.
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         self.text()
             .lines()
             .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
@@ -372,7 +372,10 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 /// Reads one message (an answer, or with a request line a request).
-pub fn read_message(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<(String, Reply)> {
+pub(crate) fn read_message(
+    stream: &mut TcpStream,
+    unread: &mut Vec<u8>,
+) -> Option<(String, Reply)> {
     let head_end = loop {
         if let Some(at) = find(unread, b"\r\n\r\n") {
             break at + 4;
@@ -454,7 +457,7 @@ fn read_chunks(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<Vec<u8>> 
 }
 
 /// A provider that does as told.
-pub struct Upstream {
+pub(crate) struct Upstream {
     pub address: SocketAddr,
     pub seen: Arc<Mutex<Vec<Seen>>>,
     pub connections: Arc<AtomicUsize>,
@@ -463,22 +466,22 @@ pub struct Upstream {
 
 /// A request that an upstream saw.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub line: String,
     pub message: Reply,
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.message.header(name)
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         self.message.json()
     }
 
     /// The last message's text.
-    pub fn question(&self) -> String {
+    pub(crate) fn question(&self) -> String {
         let body = self.json();
         let last = body["messages"]
             .as_array()
@@ -491,7 +494,9 @@ impl Seen {
 
 impl Upstream {
     /// `answer` writes whatever it wants; false ends the connection.
-    pub fn start(answer: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        answer: impl Fn(&Seen, &mut TcpStream) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let upstream = Self {
             address: listener.local_addr().unwrap(),
@@ -529,7 +534,7 @@ impl Upstream {
     }
 
     /// Answers every chat with an answer derived from its last message, streamed if asked.
-    pub fn echo() -> Self {
+    pub(crate) fn echo() -> Self {
         Self::start(|seen, stream| {
             let body = seen.json();
             let content = format!("answer to: {}", seen.question());
@@ -542,30 +547,30 @@ impl Upstream {
     }
 
     /// Requests seen.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 
-    pub fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.seen.lock().unwrap().last().unwrap().clone()
     }
 
-    pub fn provider(&self, name: &str) -> String {
+    pub(crate) fn provider(&self, name: &str) -> String {
         provider(name, &self.address.to_string(), "")
     }
 
     /// One provider and one model `m` at it.
-    pub fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         format!("{}{}", self.provider("up"), model("m", &["up"]))
     }
 }
 
-pub fn provider(name: &str, address: &str, more: &str) -> String {
+pub(crate) fn provider(name: &str, address: &str, more: &str) -> String {
     format!("[[providers]]\nname = \"{name}\"\nbase_url = \"http://{address}/v1\"\n{more}\n")
 }
 
 /// A model with targets at `providers`, in this order.
-pub fn model(name: &str, providers: &[&str]) -> String {
+pub(crate) fn model(name: &str, providers: &[&str]) -> String {
     let targets: Vec<String> = providers
         .iter()
         .map(|provider| {
@@ -578,7 +583,7 @@ pub fn model(name: &str, providers: &[&str]) -> String {
     )
 }
 
-pub fn chat_answer(content: &str) -> Value {
+pub(crate) fn chat_answer(content: &str) -> Value {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "up-model",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": content, "refusal": null},
@@ -587,7 +592,7 @@ pub fn chat_answer(content: &str) -> Value {
     })
 }
 
-pub fn write_json(stream: &mut TcpStream, status: u16, body: &Value) -> bool {
+pub(crate) fn write_json(stream: &mut TcpStream, status: u16, body: &Value) -> bool {
     write_with(
         stream,
         status,
@@ -596,7 +601,7 @@ pub fn write_json(stream: &mut TcpStream, status: u16, body: &Value) -> bool {
     )
 }
 
-pub fn write_with(stream: &mut TcpStream, status: u16, kind: &str, body: &[u8]) -> bool {
+pub(crate) fn write_with(stream: &mut TcpStream, status: u16, kind: &str, body: &[u8]) -> bool {
     let mut out = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\nx-request-id: up-1\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -606,21 +611,21 @@ pub fn write_with(stream: &mut TcpStream, status: u16, kind: &str, body: &[u8]) 
     stream.write_all(&out).is_ok()
 }
 
-pub fn stream_head() -> &'static [u8] {
+pub(crate) fn stream_head() -> &'static [u8] {
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 }
 
-pub fn chunk(text: &str) -> Vec<u8> {
+pub(crate) fn chunk(text: &str) -> Vec<u8> {
     format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
-pub fn delta(content: &str) -> String {
+pub(crate) fn delta(content: &str) -> String {
     let event = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "up-model",
         "choices": [{"index": 0, "delta": {"content": content}, "finish_reason": null}], "usage": null});
     format!("data: {event}\n\n")
 }
 
-pub fn stream_end() -> String {
+pub(crate) fn stream_end() -> String {
     let finish = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "up-model",
         "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": null});
     let usage = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "up-model",
@@ -629,7 +634,7 @@ pub fn stream_end() -> String {
 }
 
 /// A complete stream, a word per event.
-pub fn write_stream(stream: &mut TcpStream, content: &str) -> bool {
+pub(crate) fn write_stream(stream: &mut TcpStream, content: &str) -> bool {
     let mut out = stream_head().to_vec();
     for word in content.split_inclusive(' ') {
         out.extend_from_slice(&chunk(&delta(word)));
@@ -640,19 +645,19 @@ pub fn write_stream(stream: &mut TcpStream, content: &str) -> bool {
 }
 
 /// A chat request for model `m`.
-pub fn ask(question: &str) -> Value {
+pub(crate) fn ask(question: &str) -> Value {
     json!({"model": "m", "messages": [{"role": "user", "content": question}]})
 }
 
 /// The same, streamed.
-pub fn ask_stream(question: &str) -> Value {
+pub(crate) fn ask_stream(question: &str) -> Value {
     let mut body = ask(question);
     body["stream"] = true.into();
     body
 }
 
 /// `value` with `key` set to `to`.
-pub fn with(mut value: Value, key: &str, to: Value) -> Value {
+pub(crate) fn with(mut value: Value, key: &str, to: Value) -> Value {
     value[key] = to;
     value
 }

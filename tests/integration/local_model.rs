@@ -7,7 +7,7 @@ use std::time::Duration;
 const LOCAL: &str = "[[models]]\nname = \"embed\"\ntargets = [{ provider = \"local\" }]\n";
 const SERVE: &str = "[cache.semantic]\nmode = \"serve\"\nsimilarity_min = 0.9\ndeadline = \"5s\"\n";
 
-pub fn ready(gateway: &Gateway) {
+pub(crate) fn ready(gateway: &Gateway) {
     wait_until("the model is loaded", || {
         let state = gateway.info()["embedding"].clone();
         assert_ne!(

@@ -7,9 +7,10 @@ use ringside::http::framing::{BodyReader, response_body, response_keep_alive};
 use ringside::http::head::{Method, Parsed, head_end, parse_response_head};
 use ringside::http::limits::HeadLimits;
 use ringside::http::sse::{SseSplitter, event_data};
+use ringside::runtime::clock;
 use ringside::runtime::io::{IoFault, connect};
+use ringside::runtime::stream::Stream;
 use ringside::runtime::tls::Session;
-use ringside::runtime::{Stream, clock};
 use std::time::{Duration, Instant};
 
 /// One answer, measured.

@@ -7,9 +7,10 @@ use super::progress::Progress;
 use super::report::Report;
 use super::turns::{Due, Part, Queue, keep_time};
 use parking_lot::Mutex;
+use ringside::runtime::clock;
 use ringside::runtime::core::{DriverChoice, pin_to_cpu, run as run_core};
 use ringside::runtime::mailbox::{Receiver, mailbox};
-use ringside::runtime::{clock, spawn};
+use ringside::runtime::spawn;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub(super) struct Run {
 ///
 /// # Errors
 /// No worker could be started.
-pub fn run(
+pub(super) fn run(
     plan: &Arc<Plan>,
     target: usize,
     round: usize,

@@ -14,11 +14,11 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Requests that became due together: number of each, and when.
-pub type Due = Vec<(u64, Instant)>;
+pub(super) type Due = Vec<(u64, Instant)>;
 
 /// What is due on a worker.
 #[derive(Default)]
-pub struct Queue {
+pub(super) struct Queue {
     due: RefCell<VecDeque<(u64, Instant)>>,
     idle: RefCell<VecDeque<Waker>>,
     closed: Cell<bool>,
@@ -26,7 +26,7 @@ pub struct Queue {
 
 impl Queue {
     /// Takes in what the time keeper sends, until it has sent all.
-    pub async fn fill(&self, mut inbox: Receiver<Due>) {
+    pub(super) async fn fill(&self, mut inbox: Receiver<Due>) {
         while let Some(due) = inbox.next().await {
             self.due.borrow_mut().extend(due);
             let count = self.due.borrow().len();
@@ -44,7 +44,7 @@ impl Queue {
     }
 
     /// The next that is due; `None` when there will be none.
-    pub async fn next(&self) -> Option<(u64, Instant)> {
+    pub(super) async fn next(&self) -> Option<(u64, Instant)> {
         poll_fn(|cx| {
             if let Some(next) = self.due.borrow_mut().pop_front() {
                 return Poll::Ready(Some(next));
@@ -59,13 +59,13 @@ impl Queue {
     }
 
     /// Takes away all that is left.
-    pub fn abandon(&self) -> Vec<(u64, Instant)> {
+    pub(super) fn abandon(&self) -> Vec<(u64, Instant)> {
         self.due.borrow_mut().drain(..).collect()
     }
 }
 
 /// The part of a pace that one worker sends.
-pub struct Part {
+pub(super) struct Part {
     /// The whole pace.
     pub pace: Pace,
     /// Every so many-th request is sent by this worker …
@@ -83,7 +83,7 @@ pub struct Part {
 }
 
 /// Keeps the time for one worker; ends when all was sent or the worker is gone.
-pub fn keep_time(part: &Part, sender: &Sender<Due>) {
+pub(super) fn keep_time(part: &Part, sender: &Sender<Due>) {
     let mut turn = part.worker;
     let end = part.warm_up + part.duration;
     let next = |turn: u64| {
@@ -108,9 +108,10 @@ pub fn keep_time(part: &Part, sender: &Sender<Due>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringside::runtime::clock;
     use ringside::runtime::core::{DriverChoice, run};
     use ringside::runtime::mailbox::mailbox;
-    use ringside::runtime::{clock, spawn};
+    use ringside::runtime::spawn;
     use std::rc::Rc;
 
     #[test]

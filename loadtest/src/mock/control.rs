@@ -3,7 +3,7 @@
 use super::state::{State, Stats};
 use ringside::error::Fault;
 use ringside::http::head::Method;
-use ringside::listener::Request;
+use ringside::listener::connection::Request;
 use ringside::runtime::clock;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// A whole answer.
 #[must_use]
-pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
+pub(super) fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
     let words = words(asked.question, asked.id, behaviour.tokens);
     let part = match asked.tool {
         None => json!({"text": words.join(" ")}),
@@ -25,7 +25,7 @@ pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
 
 /// The events of a stream. Nothing marks its end.
 #[must_use]
-pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
+pub(super) fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
     let words = words(asked.question, asked.id, behaviour.tokens);
     let mut events = Events::default();
     let mut push = |data: &Value| events.push_raw(format!("data: {data}\r\n\r\n").as_bytes());
@@ -62,14 +62,14 @@ pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
 
 /// The answer to a request to count tokens: the words of the question.
 #[must_use]
-pub fn count(question: &str) -> Vec<u8> {
+pub(super) fn count(question: &str) -> Vec<u8> {
     let count = json!({"totalTokens": count_words(question)});
     count.to_string().into_bytes()
 }
 
 /// The body of an error; of a limit, with the time to wait where Google says it.
 #[must_use]
-pub fn error(status: u16, retry_after_s: Option<f64>) -> String {
+pub(super) fn error(status: u16, retry_after_s: Option<f64>) -> String {
     let name = match status {
         400 => "INVALID_ARGUMENT",
         401 => "UNAUTHENTICATED",

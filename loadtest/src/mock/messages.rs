@@ -8,11 +8,11 @@ use super::behaviour::Behaviour;
 use serde_json::{Value, json};
 
 /// The dialect's path.
-pub const PATH: &str = "/v1/messages";
+pub(super) const PATH: &str = "/v1/messages";
 
 /// A whole Message.
 #[must_use]
-pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
+pub(super) fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
     let words = words(asked.question, asked.id, behaviour.tokens);
     let content = match asked.tool {
         None => json!({"type": "text", "text": words.join(" ")}),
@@ -38,7 +38,7 @@ pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
 
 /// The events of a stream.
 #[must_use]
-pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
+pub(super) fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
     let words = words(asked.question, asked.id, behaviour.tokens);
     let mut events = Events::default();
     let mut push = |name: &str, mut data: Value| {
@@ -101,14 +101,14 @@ pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
 
 /// The answer to a request to count tokens: the words of the question.
 #[must_use]
-pub fn count(question: &str) -> Vec<u8> {
+pub(super) fn count(question: &str) -> Vec<u8> {
     let count = json!({"input_tokens": count_words(question)});
     count.to_string().into_bytes()
 }
 
 /// The body of an error.
 #[must_use]
-pub fn error(status: u16) -> String {
+pub(super) fn error(status: u16) -> String {
     let kind = match status {
         400 => "invalid_request_error",
         401 => "authentication_error",

@@ -6,7 +6,7 @@ use ringside::api::canonical::canonical;
 use ringside::api::json::Document;
 
 /// What a request asks for, read.
-pub struct Read {
+pub(super) struct Read {
     /// The model, from the body or the path.
     pub model: String,
     /// Text of the last user message.
@@ -23,7 +23,7 @@ pub struct Read {
 
 /// Model, dialect and stream of a path that holds them: Google's, and Claude's at Google.
 #[must_use]
-pub fn path_of(path: &str) -> Option<(&str, Dialect, bool)> {
+pub(super) fn path_of(path: &str) -> Option<(&str, Dialect, bool)> {
     let (_, rest) = path.split_once("/models/")?;
     let (model, action) = rest.rsplit_once(':')?;
     let (dialect, stream) = match action {
@@ -37,7 +37,7 @@ pub fn path_of(path: &str) -> Option<(&str, Dialect, bool)> {
 }
 
 /// Reads a request to `target`.
-pub fn read(target: &str, document: &Document<'_>) -> Read {
+pub(super) fn read(target: &str, document: &Document<'_>) -> Read {
     let path = target.split('?').next().unwrap_or(target);
     let text = |at: Option<usize>| at.and_then(|at| document.text(at)).map(str::to_owned);
     let flag = |at: Option<usize>| at.and_then(|at| document.boolean(at)) == Some(true);

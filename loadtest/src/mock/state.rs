@@ -18,7 +18,7 @@ const GAPS: u64 = 0x6761_7073;
 
 /// Counts for `GET /mock/stats`.
 #[derive(Default)]
-pub struct Stats {
+pub(super) struct Stats {
     /// Requests that came.
     pub requests: u64,
     /// Of these, given up by the caller.
@@ -34,7 +34,7 @@ pub struct Stats {
 }
 
 /// One request's part of the state.
-pub struct Turn {
+pub(super) struct Turn {
     /// Number of the request, from 0.
     pub number: u64,
     /// Time to wait beside the behaviour's own latency.
@@ -66,7 +66,7 @@ impl Drop for Place {
 }
 
 /// Settings over time.
-pub struct State {
+pub(super) struct State {
     seed: u64,
     /// What the mock was started with.
     base: Settings,
@@ -86,7 +86,7 @@ pub struct State {
 impl State {
     /// At the beginning of `script`.
     #[must_use]
-    pub fn new(seed: u64, settings: Settings, script: Script) -> Self {
+    pub(super) fn new(seed: u64, settings: Settings, script: Script) -> Self {
         let began_at = clock::now();
         Self {
             seed,
@@ -105,7 +105,7 @@ impl State {
     }
 
     /// The settings as they are at `now`.
-    pub fn settings(&mut self, now: Instant) -> &Settings {
+    pub(super) fn settings(&mut self, now: Instant) -> &Settings {
         let passed = now.saturating_duration_since(self.script_began_at);
         while let Some((at, step)) = self.script.step(self.steps_taken) {
             if at > passed {
@@ -128,7 +128,7 @@ impl State {
     ///
     /// # Errors
     /// A name or a value is unknown.
-    pub fn change(
+    pub(super) fn change(
         &mut self,
         reset: bool,
         changes: &BTreeMap<String, String>,
@@ -149,7 +149,7 @@ impl State {
     }
 
     /// Counts a request of `key` and says what is to become of it.
-    pub fn turn(&mut self, key: &str, now: Instant) -> Turn {
+    pub(super) fn turn(&mut self, key: &str, now: Instant) -> Turn {
         self.settings(now);
         let number = self.turns;
         self.turns += 1;
@@ -213,13 +213,13 @@ impl State {
 
     /// How long the request number `number` waits for its first byte.
     #[must_use]
-    pub fn latency(&self, behaviour: &Behaviour, number: u64) -> Duration {
+    pub(super) fn latency(&self, behaviour: &Behaviour, number: u64) -> Duration {
         behaviour.latency.draw(self.seed, number)
     }
 
     /// How long its event number `event` keeps the next waiting.
     #[must_use]
-    pub fn gap(&self, behaviour: &Behaviour, number: u64, event: usize) -> Duration {
+    pub(super) fn gap(&self, behaviour: &Behaviour, number: u64, event: usize) -> Duration {
         let seed = mix(self.seed ^ GAPS, number);
         behaviour.token_gap.draw(seed, event as u64)
     }
@@ -228,6 +228,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringside::runtime::clock;
 
     fn state(settings: &[(&str, &str)], seed: u64) -> State {
         let mut read = Settings::default();

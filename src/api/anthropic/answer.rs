@@ -1,17 +1,18 @@
 //! A whole Message, and errors, written from the neutral form.
 
-use super::{STOP_REASONS, error_type};
+use crate::api::anthropic::{STOP_REASONS, error_type};
 use crate::api::face::About;
 use crate::api::json::{write_string, write_u64};
-use crate::api::neutral::{Answer, Failure, Part, Stop, Usage, redacted};
+use crate::api::neutral::answer::{Answer, Failure, Stop, Usage, redacted};
+use crate::api::neutral::request::Part;
 use crate::api::write::{comma, key, number, open, open_field, raw, text};
 
 /// Key of what a model wrote where a JSON object was due: as Anthropic advises to wrap such arguments
 /// (its documentation of fine-grained tool streaming).
-pub const INVALID_JSON: &str = "INVALID_JSON";
+pub(crate) const INVALID_JSON: &str = "INVALID_JSON";
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
-pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
     out.push(b'{');
     key(out, "id");
     write_id(answer.id, about, out);
@@ -33,7 +34,7 @@ pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends the id of a message.
-pub fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("msg_{}", about.request_id));
     } else {
@@ -42,7 +43,7 @@ pub fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends the id of the call in block `nth`.
-pub fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("toolu_{}_{nth}", about.request_id));
     } else {
@@ -99,7 +100,7 @@ fn write_block(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends a tool's arguments as an object; what is none is wrapped in one.
-pub fn write_input(arguments: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_input(arguments: &str, out: &mut Vec<u8>) {
     if is_object(arguments) {
         out.extend_from_slice(arguments.trim().as_bytes());
     } else {
@@ -111,13 +112,13 @@ pub fn write_input(arguments: &str, out: &mut Vec<u8>) {
 
 /// Whether `json` is one JSON object.
 #[must_use]
-pub fn is_object(json: &str) -> bool {
+pub(crate) fn is_object(json: &str) -> bool {
     json.trim_start().starts_with('{')
         && serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok()
 }
 
 /// Appends `stop_reason` and `stop_sequence`.
-pub fn write_stop(stop: Stop, sequence: Option<&str>, out: &mut Vec<u8>) {
+pub(crate) fn write_stop(stop: Stop, sequence: Option<&str>, out: &mut Vec<u8>) {
     let found = STOP_REASONS.iter().find(|(_, meaning)| *meaning == stop);
     text(
         out,
@@ -131,7 +132,7 @@ pub fn write_stop(stop: Stop, sequence: Option<&str>, out: &mut Vec<u8>) {
 }
 
 /// Appends usage in Anthropic's arithmetic: `input_tokens` leaves out what was cached.
-pub fn write_usage(usage: Usage, out: &mut Vec<u8>) {
+pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
     number(out, "input_tokens", usage.plain_input());
     number(out, "cache_creation_input_tokens", usage.cache_write);
@@ -147,7 +148,7 @@ pub fn write_usage(usage: Usage, out: &mut Vec<u8>) {
 
 /// Appends a provider's error in Anthropic's envelope; what the provider itself called it is kept
 /// under `metadata`.
-pub fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"type\":\"error\",\"error\":{");
     text(out, "type", error_type(failure.status));
     text(out, "message", &redacted(&failure.message));

@@ -1,25 +1,24 @@
 //! Anthropic's Messages as applications speak them.
 
-mod answer;
-mod request;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod request;
+pub(crate) mod stream;
 
-use super::canonical::canonical;
-use super::chat::{ChatRequest, read_plain};
-use super::face::{About, Ask, Encoder, Face};
-use super::json::{Document, Scratch};
-use super::neutral::{Answer, Failure, Losses, Request, Stop};
-use super::write::{key, open, open_field, raw, text};
+use crate::api::canonical::canonical;
+use crate::api::chat::{ChatRequest, read_plain};
+use crate::api::face::{About, Ask, Encoder, Face};
+use crate::api::json::{Document, Scratch};
+use crate::api::neutral::answer::{Answer, Failure, Stop};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
+use crate::api::write::{key, open, open_field, raw, text};
 use crate::error::Fault;
 
-pub use answer::{is_object, write_input};
-pub use request::CACHE_MARKER;
-
 /// The dialect's name.
-pub const NAME: &str = "anthropic";
+pub(crate) const NAME: &str = "anthropic";
 
 /// The dialect.
-pub struct Anthropic;
+pub(crate) struct Anthropic;
 
 impl Face for Anthropic {
     fn name(&self) -> &'static str {
@@ -86,7 +85,7 @@ impl Face for Anthropic {
         text(&mut out, "code", fault.code);
         key(&mut out, "param");
         match &fault.param {
-            Some(param) => super::json::write_string(&mut out, param),
+            Some(param) => crate::api::json::write_string(&mut out, param),
             None => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b"}}");
@@ -134,7 +133,7 @@ impl Face for Anthropic {
 }
 
 /// The header by which Anthropic's clients say which version of its API they speak; others have none.
-pub const VERSION_HEADER: &str = "anthropic-version";
+pub(crate) const VERSION_HEADER: &str = "anthropic-version";
 
 /// When a model was released, where that is not known: "an epoch value" (Anthropic's API reference,
 /// "List Models").
@@ -151,7 +150,7 @@ fn write_model(name: &str, out: &mut Vec<u8>) {
 }
 
 /// `stop_reason`s, each with what it means.
-pub const STOP_REASONS: [(&str, Stop); 7] = [
+pub(crate) const STOP_REASONS: [(&str, Stop); 7] = [
     ("end_turn", Stop::End),
     ("stop_sequence", Stop::Sequence),
     ("max_tokens", Stop::Length),
@@ -163,7 +162,7 @@ pub const STOP_REASONS: [(&str, Stop); 7] = [
 
 /// Anthropic's error type for a status (its API's list of errors).
 #[must_use]
-pub fn error_type(status: u16) -> &'static str {
+pub(crate) fn error_type(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
         402 => "billing_error",

@@ -1,8 +1,9 @@
 //! A Messages request, read into the neutral form (Anthropic's `MessageCreateParams`).
 
 use crate::api::json::Document;
-use crate::api::neutral::{
-    Format, Losses, Message, Part, Reasoning, Request, Role, Source, Tool, ToolChoice,
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{
+    Format, Message, Part, Reasoning, Request, Role, Source, Tool, ToolChoice,
 };
 use crate::error::Fault;
 
@@ -10,13 +11,13 @@ use crate::error::Fault;
 const HINTS: [&str; 4] = ["service_tier", "inference_geo", "speed", "diagnostics"];
 
 /// The name under which a prompt-cache marker is said to be left out.
-pub const CACHE_MARKER: &str = "cache_control";
+pub(crate) const CACHE_MARKER: &str = "cache_control";
 
 /// Reads a request.
 ///
 /// # Errors
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
-pub fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
+pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
         if document.is_null(value) {

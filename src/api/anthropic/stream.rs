@@ -1,13 +1,16 @@
 //! A stream of Message events, written from neutral ones. Every event has its `event:` line, for
 //! clients that dispatch by it.
 
-use super::answer::{write_call_id, write_failure, write_id, write_stop, write_usage};
+use crate::api::anthropic::answer::{
+    write_call_id, write_failure, write_id, write_stop, write_usage,
+};
 use crate::api::face::{About, Encoder};
-use crate::api::neutral::{Delta, Event, Kind, Start, Stop, Usage};
+use crate::api::neutral::answer::{Stop, Usage};
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
 use crate::api::write::{key, number, open_field, raw, text};
 
 /// Writes the events of one stream.
-pub struct Blocks {
+pub(crate) struct Blocks {
     about: About,
     started: bool,
     /// By the number of the neutral part: its block.
@@ -31,7 +34,7 @@ const PARTS_MAX: usize = 4096;
 impl Blocks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub fn new(about: About) -> Self {
+    pub(crate) fn new(about: About) -> Self {
         Self {
             about,
             started: false,

@@ -1,13 +1,14 @@
 //! A whole `GenerateContentResponse`, and errors, written from the neutral form.
 
-use super::{FINISH_REASONS, error_status, write_call_id, write_reason};
-use crate::api::anthropic::write_input;
+use crate::api::anthropic::answer::write_input;
 use crate::api::face::About;
-use crate::api::neutral::{Answer, Failure, Part, Stop, Usage, redacted};
+use crate::api::gemini::{FINISH_REASONS, error_status, write_call_id, write_reason};
+use crate::api::neutral::answer::{Answer, Failure, Stop, Usage, redacted};
+use crate::api::neutral::request::Part;
 use crate::api::write::{key, number, open, open_field, raw, text};
 
 /// Appends a whole answer.
-pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
     out.push(b'{');
     open_field(out, "candidates", b'[');
     for (index, choice) in answer.choices.iter().enumerate() {
@@ -33,7 +34,7 @@ pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends what tells which answer this is.
-pub fn write_frame(id: &str, model: &str, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_frame(id: &str, model: &str, about: &About, out: &mut Vec<u8>) {
     text(out, "modelVersion", model);
     text(
         out,
@@ -65,7 +66,7 @@ fn write_part(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends a thought.
-pub fn write_thought(thought: &str, signature: Option<&str>, out: &mut Vec<u8>) {
+pub(crate) fn write_thought(thought: &str, signature: Option<&str>, out: &mut Vec<u8>) {
     open(out, b'{');
     text(out, "text", thought);
     raw(out, "thought", "true");
@@ -76,7 +77,7 @@ pub fn write_thought(thought: &str, signature: Option<&str>, out: &mut Vec<u8>) 
 }
 
 /// Appends a call; arguments that are no object are wrapped in one.
-pub fn write_call(
+pub(crate) fn write_call(
     (id, name): (&str, &str),
     arguments: &str,
     nth: usize,
@@ -102,7 +103,7 @@ pub fn write_call(
 
 /// The word for why an answer ended.
 #[must_use]
-pub fn finish_reason(stop: Stop) -> &'static str {
+pub(crate) fn finish_reason(stop: Stop) -> &'static str {
     let mut named = FINISH_REASONS.iter().skip(1);
     match stop {
         Stop::Sequence | Stop::ToolCalls => "STOP",
@@ -114,7 +115,7 @@ pub fn finish_reason(stop: Stop) -> &'static str {
 }
 
 /// Appends usage in Gemini's arithmetic: thinking stands beside the candidates' tokens.
-pub fn write_usage(usage: Usage, out: &mut Vec<u8>) {
+pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     open_field(out, "usageMetadata", b'{');
     let thoughts = usage.reasoning.unwrap_or(0).min(usage.output);
     number(out, "promptTokenCount", usage.input);
@@ -131,7 +132,7 @@ pub fn write_usage(usage: Usage, out: &mut Vec<u8>) {
 }
 
 /// Appends a provider's error in Google's envelope; what the provider itself called it is the reason.
-pub fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"error\":{");
     number(out, "code", u64::from(failure.status));
     text(out, "message", &redacted(&failure.message));

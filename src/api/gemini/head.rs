@@ -1,9 +1,9 @@
 //! What the gateway must know of a request in Gemini's dialect: model and stream from the path, the rest
 //! from the body.
 
-use super::{bad, list_of, node_of, parts_of, text_of};
 use crate::api::canonical::{Canonical, NotSemantic, form};
 use crate::api::chat::ChatRequest;
+use crate::api::gemini::{bad, list_of, node_of, parts_of, text_of};
 use crate::api::json::{Document, Scratch};
 use crate::api::shape::{Shape, text_bytes};
 use crate::api::splice::string_end;
@@ -15,7 +15,7 @@ use std::ops::Range;
 ///
 /// # Errors
 /// 400 with the position or the field.
-pub fn read(
+pub(crate) fn read(
     target: &str,
     body: &[u8],
     scratch: &mut Scratch,
@@ -57,7 +57,7 @@ fn forms(query: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether `target` asks for a stream, and not for events.
-pub fn streams_array(target: &str) -> bool {
+pub(crate) fn streams_array(target: &str) -> bool {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let is_stream = parts_of(path).is_some_and(|(_, action)| action == "streamGenerateContent");
     is_stream && !forms(query).any(|form| form == "sse")
@@ -151,7 +151,7 @@ fn canonical(document: &Document<'_>) -> Canonical {
     };
     let mut form = form(document, question(document), exact_only);
     // The same fields in another dialect are another request.
-    form.extend_scope(super::NAME.as_bytes());
+    form.extend_scope(crate::api::gemini::NAME.as_bytes());
     form
 }
 

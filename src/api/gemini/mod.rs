@@ -2,34 +2,36 @@
 //!
 //! Names are taken in both spellings that Google takes, `inlineData` and `inline_data`.
 
-mod answer;
-mod head;
-mod prepare;
-mod request;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod head;
+pub(crate) mod prepare;
+pub(crate) mod request;
+pub(crate) mod stream;
 
-use super::chat::ChatRequest;
-use super::face::{About, Ask, Encoder, Face};
-use super::json::{Document, Scratch, write_string};
-use super::neutral::{Answer, Failure, Losses, Request, Stop};
-use super::write::{number, open, open_field, raw, text};
+use crate::api::chat::ChatRequest;
+use crate::api::face::{About, Ask, Encoder, Face};
+use crate::api::json::{Document, Scratch, write_string};
+use crate::api::neutral::answer::{Answer, Failure, Stop};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
+use crate::api::write::{number, open, open_field, raw, text};
 use crate::error::Fault;
 use crate::http::percent;
 use arrayvec::ArrayString;
 use std::borrow::Cow;
 
 /// The dialect's name.
-pub const NAME: &str = "gemini";
+pub(crate) const NAME: &str = "gemini";
 
 /// The dialect.
-pub struct Gemini;
+pub(crate) struct Gemini;
 
 /// Stands where a seal is due that nobody has, for calls that another model made (Google's page on
 /// thought signatures).
-pub const NO_SEAL: &str = "skip_thought_signature_validator";
+pub(crate) const NO_SEAL: &str = "skip_thought_signature_validator";
 
 /// `finishReason`s, each with what it means; the first of a meaning is the one that is written.
-pub const FINISH_REASONS: [(&str, Stop); 20] = [
+pub(crate) const FINISH_REASONS: [(&str, Stop); 20] = [
     ("", Stop::End),
     ("STOP", Stop::End),
     ("MAX_TOKENS", Stop::Length),
@@ -53,7 +55,7 @@ pub const FINISH_REASONS: [(&str, Stop); 20] = [
 ];
 
 /// Statuses with Google's words for them (`google.rpc.Code`, and its mapping to HTTP).
-pub const ERROR_STATUSES: [(u16, &str); 11] = [
+pub(crate) const ERROR_STATUSES: [(u16, &str); 11] = [
     (400, "INVALID_ARGUMENT"),
     (401, "UNAUTHENTICATED"),
     (403, "PERMISSION_DENIED"),

@@ -2,7 +2,7 @@
 //! optional here and demanded elsewhere; schemas as JSON schemas, which are a part of OpenAPI's here; and
 //! base64 in its usual alphabet, where Google's SDKs send that for URLs.
 
-use super::{NO_SEAL, field, list_of, node_of, plain, raw_of, text_of};
+use crate::api::gemini::{NO_SEAL, field, list_of, node_of, plain, raw_of, text_of};
 use crate::api::json::{Document, Scratch, write_string};
 use crate::api::splice::{Edit, apply};
 use crate::api::write::{comma, open, open_field};
@@ -10,7 +10,7 @@ use memchr::memmem;
 
 /// The body with ids, JSON schemas and usual base64; `None` if it needs none of it.
 #[must_use]
-pub fn prepare(body: &[u8], scratch: &mut Scratch) -> Option<Vec<u8>> {
+pub(crate) fn prepare(body: &[u8], scratch: &mut Scratch) -> Option<Vec<u8>> {
     let mentions = |word: &[u8]| memmem::find(body, word).is_some();
     // `functionCall`, `function_declarations`; `responseSchema`; `inlineData`; `thought_signature`.
     let words: [&[u8]; 4] = [b"unction", b"chema", b"nline", b"ignature"];

@@ -1,15 +1,18 @@
 //! A `GenerateContentRequest`, read into the neutral form. Ids and schemas were seen to by `prepare.rs`.
 
-use super::{NO_SEAL, bad, list_of, node_of, plain, raw_of, text_of};
+use crate::api::gemini::{NO_SEAL, bad, list_of, node_of, plain, raw_of, text_of};
 use crate::api::json::Document;
-use crate::api::neutral::{Format, Losses, Message, Part, Request, Role, Source, Tool, ToolChoice};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{
+    Format, Message, Part, Request, Role, Source, Tool, ToolChoice,
+};
 use crate::error::Fault;
 
 /// Reads a request. Whether it is a stream the path says; providers that must be told are.
 ///
 /// # Errors
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
-pub fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
+pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
         if document.is_null(value) {

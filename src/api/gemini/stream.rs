@@ -3,16 +3,17 @@
 //! Calls are whole in this dialect: their pieces are held until the answer ends. A heartbeat has no form
 //! that Google's SDKs would pass over, so there is none.
 
-use super::answer::{
+use crate::api::face::{About, Encoder};
+use crate::api::gemini::answer::{
     finish_reason, write_call, write_failure, write_frame, write_thought, write_usage,
 };
-use crate::api::face::{About, Encoder};
-use crate::api::neutral::{Delta, Event, Failure, Kind, Start, Stop, Usage};
+use crate::api::neutral::answer::{Failure, Stop, Usage};
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
 use crate::api::write::{number, open, open_field, text};
 use crate::http::limits::SSE_EVENT_BYTES_MAX;
 
 /// Writes the chunks of one stream.
-pub struct Chunks {
+pub(crate) struct Chunks {
     about: About,
     id: String,
     model: String,
@@ -48,7 +49,7 @@ const CHOICES_MAX: usize = 128;
 impl Chunks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub fn new(about: About) -> Self {
+    pub(crate) fn new(about: About) -> Self {
         Self {
             about,
             id: String::new(),

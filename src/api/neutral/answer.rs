@@ -1,6 +1,6 @@
 //! A whole answer, why it ended, what it cost in tokens, and a provider's error.
 
-use super::request::Part;
+use crate::api::neutral::request::Part;
 use crate::api::usage;
 use std::borrow::Cow;
 
@@ -126,7 +126,7 @@ const SECRET_STARTS: [&str; 6] = ["sk-", "sk_", "AIza", "AKIA", "gsk_", "xai-"];
 
 /// A provider's message as callers may see it: whatever looks like a key is masked, and it is cut.
 #[must_use]
-pub fn redacted(message: &str) -> Cow<'_, str> {
+pub(crate) fn redacted(message: &str) -> Cow<'_, str> {
     let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
     let cut = message.get(..end).unwrap_or_default();
     let is_secret = |word: &str| {
@@ -155,6 +155,7 @@ pub fn redacted(message: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::usage;
 
     #[test]
     fn keys_are_masked_and_the_rest_kept() {

@@ -1,6 +1,6 @@
 //! What happens in a stream. Parts are numbered over the whole stream, in the order they begin.
 
-use super::answer::{Failure, Stop, Usage};
+use crate::api::neutral::answer::{Failure, Stop, Usage};
 
 /// One thing that happens in a stream.
 #[derive(Debug, Clone, PartialEq)]

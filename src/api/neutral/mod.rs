@@ -3,16 +3,8 @@
 //!
 //! It borrows from the document it was read from and holds no JSON tree. It must not know any dialect.
 
-mod answer;
-mod event;
-mod loss;
-mod request;
-mod turns;
-
-pub use answer::{Answer, Choice, Failure, Stop, Usage, redacted};
-pub use event::{Delta, Event, Kind, Start};
-pub use loss::Losses;
-pub use request::{
-    Format, Message, Part, Reasoning, Request, Role, Sampling, Source, Tool, ToolChoice,
-};
-pub use turns::write_turns;
+pub(crate) mod answer;
+pub(crate) mod event;
+pub mod loss;
+pub(crate) mod request;
+pub(crate) mod turns;

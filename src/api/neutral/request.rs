@@ -3,8 +3,8 @@
 //! Texts are decoded; whatever is called *raw* is JSON as it was written, so that schemas, arguments
 //! and numbers cross byte for byte.
 
-use super::loss::Losses;
 use crate::api::json::write_escaped;
+use crate::api::neutral::loss::Losses;
 use crate::api::write::{key, text};
 use crate::error::Fault;
 

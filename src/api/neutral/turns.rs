@@ -1,6 +1,6 @@
 //! Conversations in dialects whose turns alternate. It must not know how a part is written.
 
-use super::{Message, Part, Role};
+use crate::api::neutral::request::{Message, Part, Role};
 use crate::api::write::{open, open_field, text};
 use crate::error::Fault;
 
@@ -9,7 +9,7 @@ use crate::error::Fault;
 ///
 /// # Errors
 /// Those of `write_part`.
-pub fn write_turns(
+pub(crate) fn write_turns(
     messages: &[Message<'_>],
     out: &mut Vec<u8>,
     mut write_part: impl FnMut(&Part<'_>, usize, &mut Vec<u8>) -> Result<(), Fault>,

@@ -4,14 +4,15 @@
 //! `provider_specific_fields`: OpenAI's dialect has no names for them, and these are the ones that
 //! clients of other gateways know.
 
-use super::finish_reason;
 use crate::api::face::About;
 use crate::api::json::{write_escaped, write_string, write_u64};
-use crate::api::neutral::{Answer, Choice, Failure, Part, Usage, redacted};
+use crate::api::neutral::answer::{Answer, Choice, Failure, Usage, redacted};
+use crate::api::neutral::request::Part;
+use crate::api::openai::finish_reason;
 use crate::api::write::{key, number, open, open_field, raw, text};
 
 /// Appends a whole answer.
-pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
     out.push(b'{');
     key(out, "id");
     write_id(answer.id, about, out);
@@ -31,7 +32,7 @@ pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends the id of an answer.
-pub fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("chatcmpl-{}", about.request_id));
     } else {
@@ -40,7 +41,7 @@ pub fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends the id of the call with this number.
-pub fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("call_{}_{nth}", about.request_id));
     } else {
@@ -178,7 +179,7 @@ fn write_citations(choice: &Choice<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends usage in OpenAI's arithmetic: `prompt_tokens` includes what was cached.
-pub fn write_usage(usage: Usage, out: &mut Vec<u8>) {
+pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
     number(out, "prompt_tokens", usage.input);
     number(out, "completion_tokens", usage.output);
@@ -199,7 +200,7 @@ pub fn write_usage(usage: Usage, out: &mut Vec<u8>) {
 
 /// Appends a provider's error in OpenAI's envelope; what the provider itself called it is kept under
 /// `metadata`.
-pub fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"error\":{");
     text(out, "message", &redacted(&failure.message));
     text(out, "type", kind(failure.status));

@@ -1,23 +1,23 @@
 //! OpenAI's chat completions as applications speak them.
 
-mod answer;
-mod request;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod request;
+pub(crate) mod stream;
 
-use super::chat::{ChatRequest, read_chat};
-use super::face::{About, Ask, Encoder, Face};
-use super::json::{Document, Scratch};
-use super::neutral::{Answer, Failure, Losses, Request, Stop};
+use crate::api::chat::{ChatRequest, read_chat};
+use crate::api::face::{About, Ask, Encoder, Face};
+use crate::api::json::{Document, Scratch};
+use crate::api::neutral::answer::{Answer, Failure, Stop};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::error::Fault;
 use crate::http::sse::write_event;
 
-pub use answer::write_failure;
-
 /// The dialect's name.
-pub const NAME: &str = "openai";
+pub(crate) const NAME: &str = "openai";
 
 /// The dialect.
-pub struct OpenAi;
+pub(crate) struct OpenAi;
 
 impl Face for OpenAi {
     fn name(&self) -> &'static str {
@@ -72,7 +72,7 @@ impl Face for OpenAi {
 }
 
 /// `finish_reason`s, each with what it means; the first of a meaning is the one written.
-pub const FINISH_REASONS: [(&str, Stop); 10] = [
+pub(crate) const FINISH_REASONS: [(&str, Stop); 10] = [
     ("stop", Stop::End),
     ("stop", Stop::Sequence),
     ("length", Stop::Length),
@@ -89,7 +89,7 @@ pub const FINISH_REASONS: [(&str, Stop); 10] = [
 
 /// The `finish_reason` for why an answer ended.
 #[must_use]
-pub fn finish_reason(stop: Stop) -> &'static str {
+pub(crate) fn finish_reason(stop: Stop) -> &'static str {
     let found = FINISH_REASONS.iter().find(|(_, meaning)| *meaning == stop);
     found.map_or("stop", |(name, _)| *name)
 }

@@ -1,7 +1,10 @@
 //! A chat completion request, read into the neutral form (OpenAI's `CreateChatCompletionRequest`).
 
 use crate::api::json::Document;
-use crate::api::neutral::{Format, Losses, Message, Part, Request, Role, Source, Tool, ToolChoice};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{
+    Format, Message, Part, Request, Role, Source, Tool, ToolChoice,
+};
 use crate::error::Fault;
 
 /// Fields that do not steer the answer: left out and named.
@@ -30,7 +33,7 @@ const DEFAULTS: [(&str, &str); 7] = [
 ///
 /// # Errors
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
-pub fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
+pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
         if document.is_null(value) {

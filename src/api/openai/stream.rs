@@ -1,14 +1,15 @@
 //! A stream of `chat.completion.chunk` events, written from neutral ones.
 
-use super::answer::{write_call_id, write_failure, write_id, write_usage};
-use super::finish_reason;
 use crate::api::face::{About, Encoder};
 use crate::api::json::write_u64;
-use crate::api::neutral::{Delta, Event, Kind, Start, Usage};
+use crate::api::neutral::answer::Usage;
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
+use crate::api::openai::answer::{write_call_id, write_failure, write_id, write_usage};
+use crate::api::openai::finish_reason;
 use crate::api::write::{key, number, open, open_field, raw, text};
 
 /// Writes the chunks of one stream.
-pub struct Chunks {
+pub(crate) struct Chunks {
     about: About,
     /// Everything of a chunk up to the choice's index.
     before: Vec<u8>,
@@ -38,7 +39,7 @@ enum Form {
 impl Chunks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub fn new(about: About) -> Self {
+    pub(crate) fn new(about: About) -> Self {
         Self {
             about,
             before: Vec::new(),
@@ -292,7 +293,7 @@ impl Encoder for Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::neutral::Stop;
+    use crate::api::neutral::answer::Stop;
 
     fn about(wants_usage: bool) -> About {
         About {

@@ -2,14 +2,15 @@
 //!
 //! Ids of items are made from the request's, for only this dialect has them.
 
-use super::write_summary;
 use crate::api::face::About;
 use crate::api::json::{Document, write_string};
-use crate::api::neutral::{Answer, Part, Stop, Usage};
+use crate::api::neutral::answer::{Answer, Stop, Usage};
+use crate::api::neutral::request::Part;
+use crate::api::responses::write_summary;
 use crate::api::write::{key, number, open, open_field, raw, raw_if, text};
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
-pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
     let choice = answer.choices.first();
     let parts = choice.map_or(&[][..], |choice| &choice.parts);
     let mut items = Vec::new();
@@ -44,7 +45,7 @@ pub fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
 }
 
 /// A response but for its items.
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// What writers are told.
     pub about: &'a About,
     /// The provider's time stamp.
@@ -60,7 +61,7 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     /// What became of the response: its status, and why it is not complete.
     #[must_use]
-    pub fn status(&self) -> (&'static str, Option<&'static str>) {
+    pub(crate) fn status(&self) -> (&'static str, Option<&'static str>) {
         match self.stop {
             None => ("in_progress", None),
             Some(Stop::Length | Stop::WindowFull) => ("incomplete", Some("max_output_tokens")),
@@ -70,7 +71,7 @@ impl Frame<'_> {
     }
 
     /// Appends the response with these items, joined.
-    pub fn write(&self, items: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, items: &[u8], out: &mut Vec<u8>) {
         out.push(b'{');
         key(out, "id");
         write_string(out, &format!("resp_{}", self.about.request_id));
@@ -129,7 +130,7 @@ const REPEATED: [(&str, Option<&str>); 12] = [
 ];
 
 /// These fields of a request, each behind a comma.
-pub fn repeated(document: &Document<'_>) -> Vec<u8> {
+pub(crate) fn repeated(document: &Document<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     write_repeated(|name| document.raw_of(0, name), &mut out);
     out
@@ -143,12 +144,12 @@ fn write_repeated<'v>(value: impl Fn(&str) -> Option<&'v str>, out: &mut Vec<u8>
 
 /// The id of the `nth` item.
 #[must_use]
-pub fn item_id(kind: &str, about: &About, nth: usize) -> String {
+pub(crate) fn item_id(kind: &str, about: &About, nth: usize) -> String {
     format!("{kind}_{}_{nth}", about.request_id)
 }
 
 /// Opens a message's item, up to its first part.
-pub fn begin_message(id: &str, status: &str, out: &mut Vec<u8>) {
+pub(crate) fn begin_message(id: &str, status: &str, out: &mut Vec<u8>) {
     if !out.is_empty() && out.last() != Some(&b':') {
         out.push(b',');
     }
@@ -160,7 +161,7 @@ pub fn begin_message(id: &str, status: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends a part of text.
-pub fn write_text(words: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_text(words: &str, out: &mut Vec<u8>) {
     open(out, b'{');
     text(out, "type", "output_text");
     text(out, "text", words);
@@ -205,7 +206,7 @@ fn separate(out: &mut Vec<u8>) {
 }
 
 /// Appends a reasoning item; the seal goes where this dialect keeps what only the provider can read.
-pub fn write_thought(id: &str, thought: &str, seal: Option<&str>, out: &mut Vec<u8>) {
+pub(crate) fn write_thought(id: &str, thought: &str, seal: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"type\":\"reasoning\"");
     text(out, "id", id);
     write_summary(thought, out);
@@ -216,7 +217,7 @@ pub fn write_thought(id: &str, thought: &str, seal: Option<&str>, out: &mut Vec<
 }
 
 /// A call's item.
-pub struct Call<'c> {
+pub(crate) struct Call<'c> {
     /// The item's id.
     pub item: &'c str,
     /// The call's id; made if there is none.
@@ -231,7 +232,7 @@ pub struct Call<'c> {
 
 impl Call<'_> {
     /// Appends it.
-    pub fn write(&self, nth: usize, about: &About, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, nth: usize, about: &About, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"type\":\"function_call\"");
         text(out, "id", self.item);
         key(out, "call_id");

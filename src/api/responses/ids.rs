@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 const PLACES_MAX: usize = 3;
 
 /// An id, and where it ends in the JSON: before the closing quote.
-pub type Places<'d> = ArrayVec<(usize, &'d str), PLACES_MAX>;
+pub(crate) type Places<'d> = ArrayVec<(usize, &'d str), PLACES_MAX>;
 
 /// Keys of what holds an id in an event. Raw quotes cannot stand inside a JSON string, so these are keys,
 /// or whole strings.
@@ -19,13 +19,13 @@ static MARKS: LazyLock<[Finder<'static>; 2]> =
 
 /// Whether an event can hold one. Those with a piece of text do not.
 #[must_use]
-pub fn may_hold(event: &[u8]) -> bool {
+pub(crate) fn may_hold(event: &[u8]) -> bool {
     MARKS.iter().any(|mark| mark.find(event).is_some())
 }
 
 /// Ids in a whole answer: its own, and that of the one it goes on from.
 #[must_use]
-pub fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
+pub(crate) fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
     let mut places = Places::new();
     collect(
         json,
@@ -39,7 +39,7 @@ pub fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
 
 /// Ids in the data of an event.
 #[must_use]
-pub fn in_event<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
+pub(crate) fn in_event<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
     let mut places = Places::new();
     if let Some(at) = document.field(0, "response") {
         collect(

@@ -1,26 +1,28 @@
 //! OpenAI's Responses as applications speak them. A conversation stands in each request, or goes on from an
 //! answer that a provider keeps.
 
-mod answer;
-pub mod ids;
-mod request;
-pub mod state;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod ids;
+pub(crate) mod request;
+pub(crate) mod state;
+pub(crate) mod stream;
 
-use self::state::State;
-use super::chat::{ChatRequest, read_responses};
-use super::face::{About, Ask, Encoder, Face};
-use super::json::{Document, Scratch};
-use super::neutral::{Answer, Failure, Losses, Request};
-use super::openai::write_failure;
-use super::write::{open_field, raw, text};
+use crate::api::chat::{ChatRequest, read_responses};
+use crate::api::face::{About, Ask, Encoder, Face};
+use crate::api::json::{Document, Scratch};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
+use crate::api::openai::answer::write_failure;
+use crate::api::responses::state::State;
+use crate::api::write::{open_field, raw, text};
 use crate::error::Fault;
 
 /// The dialect's name.
-pub const NAME: &str = "responses";
+pub(crate) const NAME: &str = "responses";
 
 /// The dialect.
-pub struct Responses;
+pub(crate) struct Responses;
 
 impl Face for Responses {
     fn name(&self) -> &'static str {

@@ -2,7 +2,6 @@
 //! must not know who keeps which.
 
 use crate::api::json::Document;
-use crate::api::splice;
 use crate::error::Fault;
 use crate::http::head::Method;
 use std::ops::Range;
@@ -15,7 +14,7 @@ const NOT_SERVED: &str = "conversation";
 const OWN_ID: &str = "request_id";
 
 /// Code of a request that needs a kept answer where none is kept.
-pub const NO_STATE: &str = "no_state";
+pub(crate) const NO_STATE: &str = "no_state";
 
 /// The field without which an item with an id is but the name of one that the provider keeps, by type
 /// (OpenAI's API reference, "Create a model response", `input`).
@@ -82,7 +81,7 @@ impl State {
 
 /// 400 naming the field that needs a kept answer.
 #[must_use]
-pub fn refused(name: &'static str) -> Fault {
+pub(crate) fn refused(name: &'static str) -> Fault {
     let message = format!(
         "`{name}` needs answers that a provider keeps, which none that may be asked here does; \
          send the whole conversation as `input`"
@@ -92,7 +91,7 @@ pub fn refused(name: &'static str) -> Fault {
 
 /// 400 naming what only its provider knows, or what would be another's.
 #[must_use]
-pub fn refused_reference(place: &str) -> Fault {
+pub(crate) fn refused_reference(place: &str) -> Fault {
     let message = match place {
         OWN_ID => format!(
             "`{OWN_ID}` chooses the id of an answer, which could be another's: leave it out"
@@ -110,7 +109,7 @@ pub fn refused_reference(place: &str) -> Fault {
 ///
 /// # Errors
 /// 400 naming a field that is malformed, or that is not served.
-pub fn read(body: &[u8], document: &Document<'_>) -> Result<State, Fault> {
+pub(crate) fn read(body: &[u8], document: &Document<'_>) -> Result<State, Fault> {
     let given = |name| {
         let at = document.field(0, name)?;
         (!document.is_null(at)).then_some(at)
@@ -143,7 +142,7 @@ fn previous(body: &[u8], document: &Document<'_>, at: usize) -> Result<Previous,
     let wrong = || Fault::client(400, "invalid_request", format!("`{NAME}` must be a string"));
     let id = document.text(at).ok_or_else(|| wrong().on(NAME))?;
     let start = document.offset_of(id);
-    let range = start.and_then(|start| Some(start..splice::string_end(body, start)?));
+    let range = start.and_then(|start| Some(start..crate::api::splice::string_end(body, start)?));
     Ok(Previous {
         id: id.to_owned(),
         range: range.unwrap_or_default(),
@@ -202,7 +201,7 @@ const NO_IDS: [&str; 2] = ["compact", "input_tokens"];
 ///
 /// # Errors
 /// The methods that its path takes.
-pub fn kept(method: Method, target: &str) -> Option<Result<KeptCall<'_>, &'static str>> {
+pub(crate) fn kept(method: Method, target: &str) -> Option<Result<KeptCall<'_>, &'static str>> {
     let at = target.find('?').unwrap_or(target.len());
     let (path, query) = target.split_at_checked(at)?;
     let path = path.strip_prefix("/v1/responses/")?;

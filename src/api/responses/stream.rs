@@ -3,15 +3,18 @@
 //! Pieces go out as they come. Beside that, what they add up to is kept: this dialect repeats each part at
 //! its end, and the whole response at the last.
 
-use super::answer::{Call, Frame, begin_message, item_id, write_text, write_thought};
-use super::write_error_event;
 use crate::api::face::{About, Encoder};
-use crate::api::neutral::{Delta, Event, Failure, Kind, Start, Stop, Usage, redacted};
-use crate::api::openai::write_failure;
+use crate::api::neutral::answer::{Failure, Stop, Usage, redacted};
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
+use crate::api::openai::answer::write_failure;
+use crate::api::responses::answer::{
+    Call, Frame, begin_message, item_id, write_text, write_thought,
+};
+use crate::api::responses::write_error_event;
 use crate::api::write::{key, number, open_field, raw, text};
 
 /// Writes the events of one stream.
-pub struct Items {
+pub(crate) struct Items {
     about: About,
     model: String,
     created: Option<u64>,
@@ -54,7 +57,7 @@ const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 impl Items {
     /// A writer at the start of a stream.
     #[must_use]
-    pub fn new(about: About) -> Self {
+    pub(crate) fn new(about: About) -> Self {
         Self {
             about,
             model: String::new(),

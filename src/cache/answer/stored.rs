@@ -1,7 +1,7 @@
 //! The stored form of an answer as bytes, and back. Must not know where the bytes are kept.
 
-use super::Answer;
 use crate::api::usage::Usage;
+use crate::cache::answer::Answer;
 use crate::cache::disk::bytes::{Reader, put_text, put_u32, put_u64};
 
 /// Stands for no offset.
@@ -56,6 +56,6 @@ impl Answer {
 }
 
 /// Where the text ends now. Answers are far below 4 GiB; a longer one would lose its content.
-pub fn offset(texts: &str) -> u32 {
+pub(crate) fn offset(texts: &str) -> u32 {
     u32::try_from(texts.len()).unwrap_or(u32::MAX)
 }

@@ -1,8 +1,9 @@
 //! An answer read from a stream of OpenAI's. It must not know how the events came.
 
-use super::{Answer, NotStored, TEXT_BYTES_EXPECTED, only};
 use crate::api::json::{Document, Scratch};
-use crate::api::usage::{self, Mention};
+use crate::api::usage;
+use crate::api::usage::Mention;
+use crate::cache::answer::{Answer, NotStored, TEXT_BYTES_EXPECTED, only};
 use crate::http::sse::event_data;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -109,11 +110,11 @@ fn text_at(document: &Document<'_>) -> Option<usize> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::http::sse::SseSplitter;
 
-    pub(in super::super) fn from_stream(events: &[u8]) -> Result<Answer, NotStored> {
+    pub(crate) fn from_stream(events: &[u8]) -> Result<Answer, NotStored> {
         let (mut splitter, mut scratch) = (SseSplitter::new(), Scratch::default());
         let mut reader = StreamReader::new(10_000);
         let mut rest = events;

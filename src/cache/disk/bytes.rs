@@ -1,17 +1,17 @@
 //! Numbers and texts in a record, little-endian, each text behind its length. Must not know records.
 
 /// Appends a number.
-pub fn put_u32(out: &mut Vec<u8>, value: u32) {
+pub(crate) fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 /// Appends a number.
-pub fn put_u64(out: &mut Vec<u8>, value: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 /// Appends bytes behind their length. Nothing stored comes near 4 GiB: see `cache.entry_max`.
-pub fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u32(out, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     out.extend_from_slice(bytes);
 }

@@ -1,9 +1,9 @@
 //! Reads entries back, the newest first, while requests are served. Must not know who asks.
 
-use super::folder::Folder;
-use super::record::{Embedding, Part, Record, SEGMENT_HEAD, parts, read};
-use super::{Deletion, Disk, Into};
-use crate::cache::Entry;
+use crate::cache::disk::folder::Folder;
+use crate::cache::disk::record::{Embedding, Part, Record, SEGMENT_HEAD, parts, read};
+use crate::cache::disk::{Deletion, Disk, Into};
+use crate::cache::entry::Entry;
 use crate::runtime::clock;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use std::time::Duration;
 const MODEL_EVERY: Duration = Duration::from_millis(20);
 
 /// Reads one folder back.
-pub struct Loader {
+pub(crate) struct Loader {
     /// The folder.
     pub folder: Arc<Folder>,
     /// Where entries go.
@@ -43,7 +43,7 @@ struct Progress {
 
 impl Loader {
     /// Reads the segments found at start.
-    pub fn run(self, found: &[(u64, u64)]) {
+    pub(crate) fn run(self, found: &[(u64, u64)]) {
         let mut progress = Progress::default();
         let mut next = Next::Older;
         for (number, _) in found.iter().rev() {

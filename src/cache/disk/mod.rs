@@ -4,20 +4,20 @@
 //! deleted stays deleted: deletions are records too, and where one may have been lost, everything older
 //! is given up. Must not know requests, nor how entries are found.
 
-pub mod bytes;
-mod folder;
-mod loader;
-mod record;
-mod writer;
-
+pub(crate) mod bytes;
+pub(crate) mod folder;
+pub(crate) mod loader;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
+pub(crate) mod writer;
 
-pub use folder::Folder;
-pub use record::Embedding;
+use crate::cache::disk::folder::Folder;
+use crate::cache::disk::record::Embedding;
 
-use super::entry::{Entry, Graveyard, HashSecret};
-use super::{Semantic, Store};
+use crate::cache::entry::{Entry, Graveyard, HashSecret};
+use crate::cache::semantic::Semantic;
+use crate::cache::store::Store;
 use crossbeam_channel::{Sender, TrySendError};
 use futures_channel::oneshot;
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Entries that may wait for the disk: a burst of a second or so.
-pub const QUEUE_MAX: usize = 1024;
+pub(crate) const QUEUE_MAX: usize = 1024;
 /// Deletions that may wait to be written; one beyond is told as not written.
 const DELETIONS_MAX: usize = 65_536;
 /// How long an operator's command waits for room in the queue.
@@ -67,7 +67,7 @@ impl Deletion {
             Self::Matching { model, key } => {
                 let of_model = |model: &String| *entry.model.text() == **model;
                 let of_key = |key: &String| {
-                    let owner = entry.key.map(crate::telemetry::Name::text);
+                    let owner = entry.key.map(crate::telemetry::names::Name::text);
                     owner.as_deref() == Some(key)
                 };
                 model.as_ref().is_none_or(of_model) && key.as_ref().is_none_or(of_key)
@@ -78,7 +78,7 @@ impl Deletion {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-enum Message {
+pub(crate) enum Message {
     Keep(Weak<Entry>, Option<Box<Embedding>>),
     /// Look for deletions.
     Wake,

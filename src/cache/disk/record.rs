@@ -3,18 +3,18 @@
 //! A frame is a mark, the length, a keyed checksum and the record. Mark and key are the folder's own, so
 //! that no text that a caller had stored can pass for a record, wherever reading begins.
 
-use super::Deletion;
-use super::bytes::{Reader, put_text, put_u64};
-use super::folder::Secrets;
-use crate::cache::Answer;
+use crate::cache::answer::Answer;
+use crate::cache::disk::Deletion;
+use crate::cache::disk::bytes::{Reader, put_text, put_u64};
+use crate::cache::disk::folder::Secrets;
 use crate::cache::entry::{Entry, Graveyard, Key, Storing};
 use crate::embedding::codes::{CODE_BYTES, Code};
-use crate::telemetry::Name;
+use crate::telemetry::names::Name;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Begins a segment; the last byte is the version of this format.
-pub const SEGMENT_HEAD: [u8; 8] = *b"RNGSIDE\x01";
+pub(crate) const SEGMENT_HEAD: [u8; 8] = *b"RNGSIDE\x01";
 /// Mark, length, checksum.
 const FRAME_BYTES: usize = 4 + 4 + 8;
 /// A stored time this far ahead of the clock is not believed: the clock was wrong then or is now.
@@ -46,7 +46,7 @@ fn frame(out: &mut Vec<u8>, secrets: &Secrets, write: impl FnOnce(&mut Vec<u8>))
 }
 
 /// Appends an entry's record. `now` and `wall` are the same moment on both clocks.
-pub fn write_entry(
+pub(crate) fn write_entry(
     out: &mut Vec<u8>,
     secrets: &Secrets,
     entry: &Entry,
@@ -75,7 +75,7 @@ pub fn write_entry(
 }
 
 /// Appends a deletion's record.
-pub fn write_deletion(out: &mut Vec<u8>, secrets: &Secrets, deletion: &Deletion) {
+pub(crate) fn write_deletion(out: &mut Vec<u8>, secrets: &Secrets, deletion: &Deletion) {
     frame(out, secrets, |out| {
         out.push(KIND_DELETION);
         match deletion {
@@ -100,7 +100,7 @@ pub fn write_deletion(out: &mut Vec<u8>, secrets: &Secrets, deletion: &Deletion)
 }
 
 /// Part of a segment.
-pub enum Part<'b> {
+pub(crate) enum Part<'b> {
     /// A whole record.
     Record(&'b [u8]),
     /// Bytes that are no record although records follow or their length is right: something was lost.
@@ -110,7 +110,7 @@ pub enum Part<'b> {
 /// The parts of a segment behind its head, in order. An unfinished frame at the end is no part: it is
 /// what a process that was killed leaves.
 #[must_use]
-pub fn parts<'b>(mut rest: &'b [u8], secrets: &Secrets) -> Vec<Part<'b>> {
+pub(crate) fn parts<'b>(mut rest: &'b [u8], secrets: &Secrets) -> Vec<Part<'b>> {
     let mut parts = Vec::new();
     let mark = secrets.mark();
     while !rest.is_empty() {
@@ -156,7 +156,7 @@ fn is_unfinished(bytes: &[u8], expected: [u8; 4]) -> bool {
 }
 
 /// What a record says.
-pub enum Record {
+pub(crate) enum Record {
     /// An answer was stored.
     Entry(Box<Stored>),
     /// Answers were deleted.
@@ -164,7 +164,7 @@ pub enum Record {
 }
 
 /// A stored answer, not yet an entry.
-pub struct Stored {
+pub(crate) struct Stored {
     key: Key,
     stored: Duration,
     ttl: Duration,
@@ -179,7 +179,7 @@ pub struct Stored {
 
 /// Reads a record; `None` of one that this version does not write.
 #[must_use]
-pub fn read(record: &[u8], secrets: &Secrets) -> Option<Record> {
+pub(crate) fn read(record: &[u8], secrets: &Secrets) -> Option<Record> {
     let mut reader = Reader(record);
     match reader.u8()? {
         KIND_ENTRY => read_entry(&mut reader, secrets).map(|one| Record::Entry(Box::new(one))),
@@ -244,13 +244,13 @@ fn read_deletion(reader: &mut Reader<'_>) -> Option<Deletion> {
 impl Stored {
     /// The entry's id.
     #[must_use]
-    pub fn id(&self) -> u128 {
+    pub(crate) fn id(&self) -> u128 {
         self.key.exact
     }
 
     /// The entry, unless it is no longer kept or its time cannot be right.
     #[must_use]
-    pub fn into_entry(
+    pub(crate) fn into_entry(
         self,
         (now, wall): (Instant, Duration),
         indexed: bool,
@@ -275,6 +275,6 @@ impl Stored {
 }
 
 /// Whole milliseconds.
-pub fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,11 @@
 //! The thread that appends records, begins segments and removes the oldest. Must not know what for.
 
-use super::folder::Folder;
-use super::record::{SEGMENT_HEAD, write_deletion, write_entry};
-use super::{Counts, Deletion, Embedding, Message, Pending, SEGMENTS};
-use crate::cache::{Entry, Store};
+use crate::cache::disk::folder::Folder;
+use crate::cache::disk::record::Embedding;
+use crate::cache::disk::record::{SEGMENT_HEAD, write_deletion, write_entry};
+use crate::cache::disk::{Counts, Deletion, Message, Pending, SEGMENTS};
+use crate::cache::entry::Entry;
+use crate::cache::store::Store;
 use crate::runtime::clock;
 use crossbeam_channel::Receiver;
 use futures_channel::oneshot;
@@ -17,7 +19,7 @@ use std::sync::{Arc, Weak};
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// Writes to one folder.
-pub struct Writer {
+pub(crate) struct Writer {
     folder: Arc<Folder>,
     /// Numbers and bytes, the oldest first.
     segments: VecDeque<(u64, u64)>,
@@ -35,7 +37,7 @@ pub struct Writer {
 
 impl Writer {
     /// A writer beside the segments found, of which none is written to again.
-    pub fn new(
+    pub(crate) fn new(
         folder: Arc<Folder>,
         found: &[(u64, u64)],
         bytes_max: u64,
@@ -59,7 +61,7 @@ impl Writer {
     }
 
     /// Works until nobody can send any more.
-    pub fn run(mut self, receiver: &Receiver<Message>, store: &Weak<Store>) {
+    pub(crate) fn run(mut self, receiver: &Receiver<Message>, store: &Weak<Store>) {
         while let Ok(message) = receiver.recv() {
             self.take(message, store);
             while self.batch.len() < BATCH_BYTES {

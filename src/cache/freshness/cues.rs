@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 /// One thing that the words tell. The number is its place in [`LINES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cue {
+pub(crate) enum Cue {
     Now,
     Live,
     Last,
@@ -351,7 +351,7 @@ const LINES: [Line; 57] = [
 
 /// What begins with a word.
 #[derive(Default)]
-pub struct Told {
+pub(crate) struct Told {
     /// Cues that the word alone tells.
     pub alone: u64,
     /// Words after it, in a row, with the cue they tell, and whether only at the beginning.
@@ -398,12 +398,12 @@ fn length_bit(word: &str) -> u32 {
 }
 
 /// Makes the table now, not for the first question.
-pub fn prepare() {
+pub(crate) fn prepare() {
     LazyLock::force(&CUES);
 }
 
 /// What begins with `word`.
-pub fn told(word: &str) -> Option<&'static Told> {
+pub(crate) fn told(word: &str) -> Option<&'static Told> {
     let first = word.bytes().next()?;
     if CUES.lengths[usize::from(first)] & length_bit(word) == 0 {
         return None;
@@ -412,7 +412,7 @@ pub fn told(word: &str) -> Option<&'static Told> {
 }
 
 /// The sum of the points of a set of cues.
-pub fn points(cues: u64) -> i32 {
+pub(crate) fn points(cues: u64) -> i32 {
     let told = LINES.iter().filter(|line| cues & 1 << line.0 as u32 != 0);
     told.map(|line| line.1).sum()
 }

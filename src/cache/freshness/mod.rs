@@ -2,13 +2,12 @@
 //!
 //! Pure rules in English; other languages read as static. Must not know stores.
 
-mod cues;
-mod moving;
-mod terms;
+pub(crate) mod cues;
+pub(crate) mod moving;
+pub(crate) mod terms;
 
-use self::cues::Cue;
-use self::moving::Cues;
-pub use self::terms::Terms;
+use crate::cache::freshness::cues::Cue;
+use crate::cache::freshness::moving::Cues;
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::sync::LazyLock;
 

@@ -3,27 +3,27 @@
 //! Points by cue, and what follows from cues that meet. Knows English questions; must not know what is
 //! done with the outcome.
 
-use super::cues::{Cue, points, told};
+use crate::cache::freshness::cues::{Cue, points, told};
 use arrayvec::{ArrayString, ArrayVec};
 
 /// Longest question that is looked at, in bytes and words. A longer text brings what it is asked about.
-pub const BYTES_MAX: usize = 512;
+pub(crate) const BYTES_MAX: usize = 512;
 const WORDS_MAX: usize = 64;
 
 /// Cues told by a question.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Cues(u64);
+pub(crate) struct Cues(u64);
 
 impl Cues {
     /// Whether it is told.
-    pub fn has(self, cue: Cue) -> bool {
+    pub(crate) fn has(self, cue: Cue) -> bool {
         self.0 & 1 << cue as u32 != 0
     }
 }
 
 /// Reads a question: its cues and its points, 2 or more of which say that the answer changes with time.
 /// `None` when it is too long.
-pub fn read(question: &str) -> Option<(Cues, i32)> {
+pub(crate) fn read(question: &str) -> Option<(Cues, i32)> {
     if question.len() > BYTES_MAX {
         return None;
     }

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Such calls under way at once; further ones are not made.
-pub const OPEN_MAX: u64 = 64;
+pub(crate) const OPEN_MAX: u64 = 64;
 
 /// What is taken of it.
 #[derive(Default)]

@@ -38,7 +38,7 @@ const OTHER_BELOW: f32 = 0.4;
 
 /// Compares by words alone; `None` when the embeddings are needed.
 #[must_use]
-pub fn by_words(cached: &str, fresh: &str, table: &StaticTable) -> Option<Label> {
+pub(crate) fn by_words(cached: &str, fresh: &str, table: &StaticTable) -> Option<Label> {
     if is_same(cached, fresh) {
         return Some(Label::Right);
     }
@@ -61,13 +61,13 @@ pub fn by_words(cached: &str, fresh: &str, table: &StaticTable) -> Option<Label>
 
 /// Alike but for spaces, punctuation and capitals.
 #[must_use]
-pub fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     squeezed(one) == squeezed(other)
 }
 
 /// Compares by the cosine of their embeddings, when words did not tell.
 #[must_use]
-pub fn by_cosine(cosine: f32) -> Label {
+pub(crate) fn by_cosine(cosine: f32) -> Label {
     if cosine >= SAME_FROM {
         Label::Right
     } else if cosine < OTHER_BELOW {

@@ -3,7 +3,7 @@
 //! It holds questions, so it is off unless a path is configured, and its file is the owner's alone. Lines wait in
 //! a bounded queue for whoever writes them out.
 
-use super::compare::Label;
+use crate::cache::quality::compare::Label;
 use crossbeam_queue::ArrayQueue;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Lines that may wait; further ones are dropped and counted.
-pub const LINES_MAX: usize = 1024;
+pub(crate) const LINES_MAX: usize = 1024;
 /// Size from which on the file is renamed to `NAME.1`, over an older one, and begun anew.
-pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(crate) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Lines on their way to the file.
 pub struct ObservationLog {

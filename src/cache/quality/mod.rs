@@ -4,15 +4,15 @@
 //! it shows that the wished rate is exceeded from that score on, the model's least score goes up. It
 //! never goes below the shipped calibration. The data core reads one swapped table and adds to atomics.
 
-pub mod allowance;
-pub mod compare;
-pub mod log;
-pub mod sequence;
+pub(crate) mod allowance;
+pub(crate) mod compare;
+pub(crate) mod log;
+pub(crate) mod sequence;
 
-use self::allowance::Allowance;
-use self::compare::Label;
-use self::sequence::Sequence;
-use crate::telemetry::Name;
+use crate::cache::quality::allowance::Allowance;
+use crate::cache::quality::compare::Label;
+use crate::cache::quality::sequence::Sequence;
+use crate::telemetry::names::Name;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ const GRID: usize = 30;
 const GRID_FROM: f32 = 0.6;
 const GRID_STEP: f32 = 0.025;
 /// Probability that any bound of a model fails, at any time; shared among the grid.
-pub const ALPHA: f64 = 0.05;
+pub(crate) const ALPHA: f64 = 0.05;
 
 /// What is known of the tier's quality.
 #[derive(Default)]
@@ -229,8 +229,8 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::allowance::OPEN_MAX;
     use super::*;
+    use crate::cache::quality::allowance::OPEN_MAX;
 
     fn seen(score: f32, label: Label) -> Observation {
         Observation {

@@ -16,7 +16,7 @@ const STEPS: usize = 50;
 
 /// Labels seen, and the logarithm of the probability that the bettor gave them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Sequence {
+pub(crate) struct Sequence {
     wrong: u64,
     right: u64,
     log_bet: f64,
@@ -25,7 +25,7 @@ pub struct Sequence {
 #[allow(clippy::cast_precision_loss)]
 impl Sequence {
     /// Adds a label.
-    pub fn add(&mut self, is_wrong: bool) {
+    pub(crate) fn add(&mut self, is_wrong: bool) {
         let (wrong, right) = (self.wrong as f64, self.right as f64);
         let all = wrong + right + WRONG_BEFORE + RIGHT_BEFORE;
         let seen = if is_wrong {
@@ -38,22 +38,16 @@ impl Sequence {
         self.log_bet += (seen / all).ln();
     }
 
-    /// Labels, and wrong ones of them.
-    #[must_use]
-    pub fn counts(&self) -> (u64, u64) {
-        (self.wrong + self.right, self.wrong)
-    }
-
     /// The share of wrong ones; `None` before the first label.
     #[must_use]
-    pub fn estimate(&self) -> Option<f64> {
+    pub(crate) fn estimate(&self) -> Option<f64> {
         let all = self.wrong + self.right;
         (all > 0).then(|| self.wrong as f64 / all as f64)
     }
 
     /// The interval that holds the true share at all times with probability `1 - alpha`.
     #[must_use]
-    pub fn interval(&self, alpha: f64) -> (f64, f64) {
+    pub(crate) fn interval(&self, alpha: f64) -> (f64, f64) {
         let Some(middle) = self.estimate() else {
             return (0.0, 1.0);
         };

@@ -2,10 +2,10 @@
 //!
 //! Knows spelling; must not know what a match is worth.
 
-use super::words::{Word, Words};
+use crate::cache::verify::words::{Word, Words};
 
 /// How words of two texts were matched.
-pub struct Alignment {
+pub(crate) struct Alignment {
     /// For each word of a: its match in b.
     pub of_a: Vec<Option<usize>>,
     /// For each word of b: its match in a.
@@ -13,7 +13,7 @@ pub struct Alignment {
 }
 
 /// Matches equal stems, nearest position first, then spelling mistakes.
-pub fn align(a: &Words, b: &Words) -> Alignment {
+pub(crate) fn align(a: &Words, b: &Words) -> Alignment {
     let mut of_a = vec![None; a.words.len()];
     let mut of_b = vec![None; b.words.len()];
     let fits: [fn(&Word, &Word) -> bool; 3] = [
@@ -42,7 +42,7 @@ pub fn align(a: &Words, b: &Words) -> Alignment {
 }
 
 /// One of the two is no word of the vocabulary, and they differ by one slip (two in long words).
-pub fn misspelled(a: &Word, b: &Word) -> bool {
+pub(crate) fn misspelled(a: &Word, b: &Word) -> bool {
     const LETTERS_MIN: usize = 4;
     const LONG: usize = 8;
     if a.is_number || b.is_number || a.is_code || b.is_code || (a.is_known && b.is_known) {
@@ -65,7 +65,7 @@ pub fn misspelled(a: &Word, b: &Word) -> bool {
 /// Of two texts that are the same but for two neighbouring signs in exchanged places (two letters, or a
 /// letter and a space), the one that is spelled right: its words are in the vocabulary, and of the
 /// other's one is not. `None` where both could be meant: "form" and "from", "now here" and "nowhere".
-pub fn spelled_right<'w>(a: &'w Words, b: &'w Words) -> Option<&'w Words> {
+pub(crate) fn spelled_right<'w>(a: &'w Words, b: &'w Words) -> Option<&'w Words> {
     if !swapped_once(a.squeezed.as_bytes(), b.squeezed.as_bytes()) {
         return None;
     }
@@ -137,7 +137,7 @@ fn distance(a: &[u8], b: &[u8], max: usize) -> usize {
 
 /// Edits between the texts without spaces and punctuation, at most 4; 4 also when they are long.
 #[allow(clippy::cast_precision_loss)]
-pub fn edits(a: &str, b: &str) -> f32 {
+pub(crate) fn edits(a: &str, b: &str) -> f32 {
     const EDITS_MAX: usize = 3;
     const LETTERS_MAX: usize = 160;
     if a.len().max(b.len()) > LETTERS_MAX {
@@ -146,7 +146,7 @@ pub fn edits(a: &str, b: &str) -> f32 {
     distance(a.as_bytes(), b.as_bytes(), EDITS_MAX) as f32
 }
 
-pub fn unmatched<'w>(
+pub(crate) fn unmatched<'w>(
     words: &'w [Word],
     matches: &'w [Option<usize>],
 ) -> impl Iterator<Item = &'w Word> {

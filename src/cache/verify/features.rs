@@ -3,10 +3,11 @@
 //! Symmetric: asked and stored may change places. The trained model (`models/verifier`) was made from
 //! exactly these numbers in exactly this order, by `examples/pair_features.rs`.
 
-use super::alignment::{Alignment, align, edits, misspelled, spelled_right};
-use super::lists::Traits;
-use super::rules::{self, object};
-use super::words::{Asks, Word, Words};
+use crate::cache::verify::alignment::{Alignment, align, edits, misspelled, spelled_right};
+use crate::cache::verify::lists::Traits;
+use crate::cache::verify::rules;
+use crate::cache::verify::rules::object;
+use crate::cache::verify::words::{Asks, Word, Words};
 use crate::embedding::table::{StaticTable, StaticVector, static_cosine};
 
 /// Names of the features, in order.

@@ -212,7 +212,7 @@ pub struct Alternative {
 }
 
 /// Most groups that one word can be in.
-pub const GROUPS_MAX: usize = 3;
+pub(crate) const GROUPS_MAX: usize = 3;
 
 static ALTERNATIVES: LazyLock<Map<Vec<Alternative>>> = LazyLock::new(|| {
     let mut map: Map<Vec<Alternative>> = Map::default();
@@ -283,25 +283,25 @@ static NUMBER_WORDS: LazyLock<Map<&'static str>> = LazyLock::new(|| {
 
 /// What is known of `word`, in lower case.
 #[must_use]
-pub fn traits(word: &str) -> Traits {
+pub(crate) fn traits(word: &str) -> Traits {
     TRAITS.get(word).copied().unwrap_or_default()
 }
 
 /// The alternatives that `word` stands for.
 #[must_use]
-pub fn alternatives(word: &str) -> &'static [Alternative] {
+pub(crate) fn alternatives(word: &str) -> &'static [Alternative] {
     ALTERNATIVES.get(word).map_or(&[], Vec::as_slice)
 }
 
 /// The number that `word` says, in digits.
 #[must_use]
-pub fn number(word: &str) -> Option<&'static str> {
+pub(crate) fn number(word: &str) -> Option<&'static str> {
     NUMBER_WORDS.get(word).copied()
 }
 
 /// Whether the two words exclude each other.
 #[must_use]
-pub fn exclude(a: &str, b: &str) -> bool {
+pub(crate) fn exclude(a: &str, b: &str) -> bool {
     let of_b = alternatives(b);
     // Words that share an alternative anywhere do not exclude each other.
     let mut excludes = false;

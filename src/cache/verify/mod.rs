@@ -4,17 +4,17 @@
 //! question however near the embeddings are. Then a learned score against the least one allowed, which
 //! comes from the rate of wrong hits that the operator accepts.
 
-mod alignment;
+pub(crate) mod alignment;
 pub mod features;
-mod lists;
+pub(crate) mod lists;
 pub mod model;
-mod rules;
+pub(crate) mod rules;
 pub mod words;
 
-use self::features::compare;
-use self::model::Verifier;
-use self::words::Words;
-use super::entry::Entry;
+use crate::cache::entry::Entry;
+use crate::cache::verify::features::compare;
+use crate::cache::verify::model::Verifier;
+use crate::cache::verify::words::Words;
 use crate::embedding::static_index::StaticCode;
 use crate::embedding::table::StaticTable;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! wrong above each score, counted on pairs the trees had not seen. Made by `models/verifier.py`, which
 //! says from what; `models/verifier/README.md` is its card.
 
-use super::features::{Features, NAMES};
+use crate::cache::verify::features::{Features, NAMES};
 use serde::de::IgnoredAny;
 use std::sync::LazyLock;
 

@@ -2,9 +2,9 @@
 //!
 //! Each rule looks at both texts alike. Must not know scores or thresholds.
 
-use super::alignment::{Alignment, unmatched};
-use super::lists;
-use super::words::{Asks, Word, Words};
+use crate::cache::verify::alignment::{Alignment, unmatched};
+use crate::cache::verify::lists;
+use crate::cache::verify::words::{Asks, Word, Words};
 
 /// Whether one side has a number that the other has not.
 fn numbers_differ(a: &Words, b: &Words) -> bool {
@@ -117,7 +117,7 @@ fn is_joined(words: &Words, from: usize, to: usize) -> bool {
 }
 
 /// The content word after the preposition at `at`.
-pub fn object(words: &Words, at: usize) -> Option<&Word> {
+pub(crate) fn object(words: &Words, at: usize) -> Option<&Word> {
     words
         .words
         .get(at + 1..)?
@@ -128,7 +128,7 @@ pub fn object(words: &Words, at: usize) -> Option<&Word> {
 
 /// The first rule that the pair breaks, by the name in `x-ringside-cache-why`.
 #[must_use]
-pub fn veto(a: &Words, b: &Words, alignment: &Alignment) -> Option<&'static str> {
+pub(crate) fn veto(a: &Words, b: &Words, alignment: &Alignment) -> Option<&'static str> {
     let habit = a.speaks_of_habit_past() != b.speaks_of_habit_past();
     let rules: [(&'static str, bool); 9] = [
         ("number", numbers_differ(a, b)),

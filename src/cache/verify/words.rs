@@ -2,7 +2,8 @@
 //!
 //! Knows English spelling and word lists; must not know what two texts are compared for.
 
-use super::lists::{self, Alternative, Traits};
+use crate::cache::verify::lists;
+use crate::cache::verify::lists::{Alternative, Traits};
 use crate::embedding::table::{STATIC_DIMENSIONS, StaticTable, StaticVector};
 
 /// Most words looked at; a text with more is not verified.

@@ -1,15 +1,16 @@
 //! A whole Message, its usage, and errors, read into the neutral form.
 
-use super::super::{Unreadable, message_of};
 use crate::api::anthropic::STOP_REASONS;
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Choice, Failure, Part, Stop, Usage};
+use crate::api::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::api::neutral::request::Part;
+use crate::providers::{Unreadable, message_of};
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// What it lacks.
-pub fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
     let content = document
         .field(0, "content")
         .and_then(|at| document.elements(at))
@@ -67,7 +68,7 @@ fn read_block<'d>(document: &Document<'d>, block: usize) -> Option<Part<'d>> {
 
 /// What a `stop_reason` means.
 #[must_use]
-pub fn stop(reason: &str) -> Stop {
+pub(crate) fn stop(reason: &str) -> Stop {
     let found = STOP_REASONS.iter().find(|(name, _)| *name == reason);
     found.map_or(Stop::End, |(_, stop)| *stop)
 }
@@ -75,7 +76,7 @@ pub fn stop(reason: &str) -> Stop {
 /// Usage as this dialect counts: input without what was cached. A later count replaces an earlier one,
 /// field by field, for counts in a stream are of all so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counted {
+pub(crate) struct Counted {
     input: u64,
     cached: u64,
     cache_write: u64,
@@ -85,7 +86,7 @@ pub struct Counted {
 
 impl Counted {
     /// Takes in the usage object at `at`.
-    pub fn take(&mut self, document: &Document<'_>, at: usize) {
+    pub(crate) fn take(&mut self, document: &Document<'_>, at: usize) {
         for (name, value) in document.fields(at).into_iter().flatten() {
             let count = document.unsigned(value);
             match name {
@@ -106,7 +107,7 @@ impl Counted {
 
     /// In the neutral arithmetic.
     #[must_use]
-    pub fn sum(&self) -> Usage {
+    pub(crate) fn sum(&self) -> Usage {
         let input = self.input.saturating_add(self.cached);
         Usage {
             input: input.saturating_add(self.cache_write),
@@ -136,7 +137,7 @@ const OVERLOADED: u16 = 529;
 
 /// Reads an error body or event; `status` 0 = as its type says.
 #[must_use]
-pub fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
     let error = document.field(0, "error").unwrap_or(0);
     let kind = document.text_of(error, "type");
     let found = ERROR_STATUSES.iter().find(|(name, _)| Some(*name) == kind);

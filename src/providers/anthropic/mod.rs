@@ -1,20 +1,20 @@
 //! Anthropic's dialect: Messages. A body in this dialect goes through byte for byte but for the
 //! model's name. Vertex AI speaks it with the model in the path (`vertex.rs`).
 
-mod answer;
-mod request;
-mod stream;
-mod vertex;
+pub(crate) mod answer;
+pub(crate) mod request;
+pub(crate) mod stream;
+pub(crate) mod vertex;
 
-use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::api::anthropic;
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::error::Fault;
+use crate::providers::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::signing::KeyHeader;
 use memchr::memmem;
-
-pub use vertex::Vertex;
 
 /// The API's version, for callers that name none (Anthropic's versioning page; the only one there is).
 const VERSION: &[u8] = b"anthropic-version: 2023-06-01\r\n";
@@ -26,7 +26,7 @@ const KEY_HEADER: KeyHeader = KeyHeader {
 };
 
 /// The dialect.
-pub struct Anthropic;
+pub(crate) struct Anthropic;
 
 impl Provider for Anthropic {
     fn name(&self) -> &'static str {
@@ -83,8 +83,8 @@ impl Provider for Anthropic {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Body;
     use super::*;
+    use crate::providers::Body;
     use crate::signing::Auth;
 
     fn head(base_path: &str, call: Call, passed_headers: &[u8]) -> String {

@@ -1,10 +1,12 @@
 //! A Messages request, written from the neutral form.
 
-use crate::api::anthropic::{CACHE_MARKER, is_object, write_input};
-use crate::api::neutral::{
-    Format, Losses, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
-    write_turns,
+use crate::api::anthropic::answer::{is_object, write_input};
+use crate::api::anthropic::request::CACHE_MARKER;
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{
+    Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
+use crate::api::neutral::turns::write_turns;
 use crate::api::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
 
@@ -19,7 +21,7 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 ///
 /// # Errors
 /// 400 naming a field that is lost.
-pub fn write(
+pub(crate) fn write(
     request: &Request<'_>,
     (name, value): (&str, &str),
     losses: &mut Losses,

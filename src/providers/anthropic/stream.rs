@@ -1,14 +1,14 @@
 //! A stream of Message events, read into neutral ones.
 
-use super::super::{Decoder, Sink, event_json, not_json};
-use super::answer::{Counted, read_failure, stop};
 use crate::api::json::{Document, Scratch};
-use crate::api::neutral::{Delta, Event, Kind, Start};
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
 use crate::http::sse::{EventTooLong, SseSplitter};
+use crate::providers::anthropic::answer::{Counted, read_failure, stop};
+use crate::providers::{Decoder, Sink, event_json, not_json};
 
 /// Reads the events of one stream.
 #[derive(Default)]
-pub struct Blocks {
+pub(crate) struct Blocks {
     splitter: SseSplitter,
     counted: Counted,
     /// A stop reason was seen.

@@ -1,14 +1,18 @@
 //! Claude on Vertex AI: Messages, with the model in the path and a version in the body where the model's
 //! name was (Anthropic's page on Vertex AI, and its SDK).
 
-use super::super::gemini::write_model_path;
-use super::super::{Body, Call, Decoder, Outgoing, Provider, Unreadable, post};
-use super::{answer, request, stream};
 use crate::api::anthropic;
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::api::splice::{after_brace, apply};
 use crate::error::Fault;
+use crate::providers::anthropic::answer;
+use crate::providers::anthropic::request;
+use crate::providers::anthropic::stream;
+use crate::providers::gemini::write_model_path;
+use crate::providers::{Body, Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::signing::KeyHeader;
 use std::ops::Range;
 
@@ -25,7 +29,7 @@ const KEY_HEADER: KeyHeader = KeyHeader {
 };
 
 /// The dialect; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
-pub struct Vertex;
+pub(crate) struct Vertex;
 
 impl Provider for Vertex {
     fn name(&self) -> &'static str {

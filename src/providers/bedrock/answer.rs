@@ -1,15 +1,16 @@
 //! A whole answer of Converse, its usage, and errors, read into the neutral form.
 
-use super::super::{Unreadable, message_of};
-use super::MODEL_FAILED;
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Choice, Failure, Part, Stop, Usage};
+use crate::api::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::api::neutral::request::Part;
+use crate::providers::bedrock::MODEL_FAILED;
+use crate::providers::{Unreadable, message_of};
 
 /// Reads a whole answer. It names neither itself nor the model.
 ///
 /// # Errors
 /// What it lacks.
-pub fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
     let content = document
         .field(0, "output")
         .and_then(|at| document.field(at, "message"))
@@ -84,14 +85,14 @@ const STOP_REASONS: [(&str, Stop); 9] = [
 
 /// What a `stopReason` means.
 #[must_use]
-pub fn stop(reason: &str) -> Stop {
+pub(crate) fn stop(reason: &str) -> Stop {
     let found = STOP_REASONS.iter().find(|(name, _)| *name == reason);
     found.map_or(Stop::End, |(_, stop)| *stop)
 }
 
 /// Usage of an answer or of the event `metadata`; `inputTokens` leaves out what was cached.
 #[must_use]
-pub fn usage(document: &Document<'_>) -> Option<Usage> {
+pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     let at = document.field(0, "usage")?;
     let count = |name| document.unsigned_of(at, name).unwrap_or(0);
     let (cached, cache_write) = (
@@ -119,14 +120,14 @@ const EXCEPTIONS: [(&str, u16); 5] = [
 
 /// The status of an exception in a stream.
 #[must_use]
-pub fn status_of(exception: &str) -> u16 {
+pub(crate) fn status_of(exception: &str) -> u16 {
     let found = EXCEPTIONS.iter().find(|(name, _)| *name == exception);
     found.map_or(500, |(_, status)| *status)
 }
 
 /// Reads an error body. What kind it is stands in the head (`x-amzn-errortype`), seldom in the body.
 #[must_use]
-pub fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
     let kind = document.text_of(0, "__type");
     let said = document.text_of(0, "Message");
     Failure {
@@ -141,6 +142,6 @@ pub fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
 
 /// The status that clients know for one of this API.
 #[must_use]
-pub fn told(status: u16) -> u16 {
+pub(crate) fn told(status: u16) -> u16 {
     if status == MODEL_FAILED { 502 } else { status }
 }

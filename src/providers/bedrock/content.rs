@@ -1,7 +1,9 @@
 //! Messages of a Converse request: turns, their blocks, files and cache points.
 
-use crate::api::anthropic::write_input;
-use crate::api::neutral::{Losses, Message, Part, Source, write_turns};
+use crate::api::anthropic::answer::write_input;
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{Message, Part, Source};
+use crate::api::neutral::turns::write_turns;
 use crate::api::write::{key, open, open_field, raw, text};
 use crate::error::Fault;
 use serde::Deserialize;
@@ -45,7 +47,7 @@ const SOUNDS: [&str; 6] = ["wav", "mp3", "flac", "opus", "ogg", "m4a"];
 
 /// Writes the blocks of one request.
 #[derive(Default)]
-pub struct Writer {
+pub(crate) struct Writer {
     /// Names of documents, of which no two may be the same.
     names: Vec<String>,
 }
@@ -55,7 +57,7 @@ impl Writer {
     ///
     /// # Errors
     /// 400 naming a part that is lost.
-    pub fn system(
+    pub(crate) fn system(
         &mut self,
         system: &[Message<'_>],
         losses: &mut Losses,
@@ -85,7 +87,7 @@ impl Writer {
     ///
     /// # Errors
     /// 400 naming a part that is lost.
-    pub fn messages(
+    pub(crate) fn messages(
         &mut self,
         messages: &[Message<'_>],
         losses: &mut Losses,
@@ -318,7 +320,7 @@ fn write_call_id(id: &str, out: &mut Vec<u8>) {
 }
 
 /// A prompt-cache marker's meaning, as a block behind what it marked.
-pub fn write_cache_point(marker: Option<&str>, out: &mut Vec<u8>) {
+pub(crate) fn write_cache_point(marker: Option<&str>, out: &mut Vec<u8>) {
     #[derive(Deserialize)]
     struct Marker {
         ttl: Option<String>,

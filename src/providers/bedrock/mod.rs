@@ -3,18 +3,20 @@
 //! The model's name stands in the path, and no application speaks this dialect: every request is
 //! translated. A stream comes as AWS's event stream.
 
-mod answer;
-mod content;
-mod request;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod content;
+pub(crate) mod request;
+pub(crate) mod stream;
 
-use super::{
-    Call, Decoder, Outgoing, Provider, Unreadable, Verdict, judge_by_class, post_accepting,
-};
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::error::{Fault, Retry};
 use crate::http::percent::push_escaped;
+use crate::providers::{
+    Call, Decoder, Outgoing, Provider, Unreadable, Verdict, judge_by_class, post_accepting,
+};
 use crate::signing::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.
@@ -24,7 +26,7 @@ const NAME: &str = "bedrock";
 const MODEL_FAILED: u16 = 424;
 
 /// The dialect.
-pub struct Bedrock;
+pub(crate) struct Bedrock;
 
 impl Provider for Bedrock {
     fn name(&self) -> &'static str {
@@ -94,8 +96,8 @@ impl Provider for Bedrock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Body;
     use super::*;
+    use crate::providers::Body;
     use crate::signing::Auth;
     use crate::signing::sigv4::{AmzDate, AwsKeys, Scope};
 

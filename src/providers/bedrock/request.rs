@@ -1,10 +1,11 @@
 //! A Converse request, written from the neutral form. The model's name is no part of it.
 
-use super::content::{Writer, write_cache_point};
-use crate::api::anthropic::is_object;
-use crate::api::neutral::{Format, Losses, Part, Request, Role, Sampling, ToolChoice};
+use crate::api::anthropic::answer::is_object;
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{Format, Part, Request, Role, Sampling, ToolChoice};
 use crate::api::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
+use crate::providers::bedrock::content::{Writer, write_cache_point};
 
 /// Schema of a tool that takes nothing: this dialect demands one.
 const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
@@ -13,7 +14,7 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 ///
 /// # Errors
 /// 400 naming a field that is lost.
-pub fn write(
+pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
     losses: &mut Losses,

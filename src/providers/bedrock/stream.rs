@@ -3,16 +3,17 @@
 //! The reason for the end comes before the usage, which closes the stream. An exception comes inside a
 //! stream that began well.
 
-use super::super::{Decoder, Sink, not_json};
-use super::answer::{status_of, stop, told, usage};
 use crate::api::json::{Document, Scratch};
-use crate::api::neutral::{Delta, Event, Failure, Kind, Start};
+use crate::api::neutral::answer::Failure;
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
 use crate::http::event_stream::{BadMessage, Message, next_message};
 use crate::http::sse::EventTooLong;
+use crate::providers::bedrock::answer::{status_of, stop, told, usage};
+use crate::providers::{Decoder, Sink, not_json};
 
 /// Reads the messages of one stream.
 #[derive(Default)]
-pub struct Messages {
+pub(crate) struct Messages {
     /// The block under way: its index, and its part.
     open: Option<(u64, usize)>,
     parts: usize,

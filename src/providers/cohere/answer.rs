@@ -3,15 +3,16 @@
 //! Citations are left out: they say where in the answer something is cited, other dialects where in the
 //! source.
 
-use super::super::{Unreadable, message_of};
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Choice, Failure, Part, Stop, Usage};
+use crate::api::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::api::neutral::request::Part;
+use crate::providers::{Unreadable, message_of};
 
 /// Reads a whole answer. It does not name the model.
 ///
 /// # Errors
 /// What it lacks.
-pub fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
     let message = document
         .field(0, "message")
         .filter(|at| document.fields(*at).is_some())
@@ -72,7 +73,7 @@ fn thought(text: &str) -> Part<'_> {
 
 /// What a `finish_reason` means; `None` if it is a failure.
 #[must_use]
-pub fn stop(reason: &str) -> Option<Stop> {
+pub(crate) fn stop(reason: &str) -> Option<Stop> {
     Some(match reason {
         "STOP_SEQUENCE" => Stop::Sequence,
         "MAX_TOKENS" => Stop::Length,
@@ -86,7 +87,7 @@ pub fn stop(reason: &str) -> Option<Stop> {
 /// Usage of the object at `at`: what is charged for, which leaves out what the API itself adds to a prompt;
 /// else what the model read and wrote.
 #[must_use]
-pub fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
+pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
     let usage = document.field(at, "usage")?;
     ["billed_units", "tokens"].into_iter().find_map(|name| {
         let counts = document.field(usage, name)?;
@@ -106,7 +107,7 @@ pub fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
 
 /// Reads an error body.
 #[must_use]
-pub fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
     Failure {
         status,
         message: message_of(document),

@@ -1,21 +1,23 @@
 //! Cohere's dialect: chat and rerank of its API v2. No application speaks the first here: every chat is
 //! translated. A rerank goes through as it came but for the model's name.
 
-mod answer;
-mod request;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod request;
+pub(crate) mod stream;
 
-use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::error::Fault;
+use crate::providers::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::signing::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.
 const NAME: &str = "cohere";
 
 /// The dialect.
-pub struct Cohere;
+pub(crate) struct Cohere;
 
 impl Provider for Cohere {
     fn name(&self) -> &'static str {

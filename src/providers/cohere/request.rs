@@ -1,11 +1,12 @@
 //! A chat request of Cohere's API v2, written from the neutral form.
 
-use super::super::openai::write_calls;
-use crate::api::neutral::{
-    Format, Losses, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{
+    Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
 use crate::api::write::{number, open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
+use crate::providers::openai::request::write_calls;
 
 /// Schema of a tool that takes nothing: this dialect demands one.
 const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
@@ -14,7 +15,7 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 ///
 /// # Errors
 /// 400 naming a field that is lost.
-pub fn write(
+pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
     losses: &mut Losses,

@@ -1,14 +1,15 @@
 //! A stream of chat events, read into neutral ones. Each part ends before the next begins.
 
-use super::super::{Decoder, Sink, event_json, message_of, not_json};
-use super::answer::{stop, usage};
 use crate::api::json::{Document, Scratch};
-use crate::api::neutral::{Delta, Event, Failure, Kind, Start};
+use crate::api::neutral::answer::Failure;
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
 use crate::http::sse::{EventTooLong, SseSplitter};
+use crate::providers::cohere::answer::{stop, usage};
+use crate::providers::{Decoder, Sink, event_json, message_of, not_json};
 
 /// Reads the events of one stream.
 #[derive(Default)]
-pub struct Events {
+pub(crate) struct Events {
     splitter: SseSplitter,
     ended: bool,
     parts: usize,

@@ -1,9 +1,10 @@
 //! A whole `GenerateContentResponse`, its usage, and errors, read into the neutral form.
 
-use super::super::{Refused, Unreadable};
 use crate::api::gemini::{ERROR_STATUSES, FINISH_REASONS};
 use crate::api::json::{Document, Scratch};
-use crate::api::neutral::{Answer, Choice, Failure, Part, Stop, Usage};
+use crate::api::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::api::neutral::request::Part;
+use crate::providers::{Refused, Unreadable};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What it lacks.
-pub fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
     let candidates = document.field(0, "candidates");
     let mut choices: Vec<Choice<'d>> = Vec::with_capacity(1);
     for at in candidates
@@ -43,7 +44,7 @@ pub fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
 
 /// Whether the prompt was refused: then there is no candidate.
 #[must_use]
-pub fn is_blocked(document: &Document<'_>) -> bool {
+pub(crate) fn is_blocked(document: &Document<'_>) -> bool {
     let feedback = document.field(0, "promptFeedback");
     feedback.is_some_and(|at| document.text_of(at, "blockReason").is_some())
 }
@@ -68,7 +69,7 @@ fn candidate<'d>(document: &Document<'d>, at: usize) -> Choice<'d> {
 }
 
 /// The parts of a candidate's content.
-pub fn parts_of<'d>(
+pub(crate) fn parts_of<'d>(
     document: &Document<'d>,
     candidate: usize,
 ) -> impl Iterator<Item = usize> + use<'d> {
@@ -81,7 +82,7 @@ pub fn parts_of<'d>(
 }
 
 /// A part of an answer.
-pub struct Piece<'d> {
+pub(crate) struct Piece<'d> {
     /// What it is.
     pub what: What<'d>,
     /// The seal on it.
@@ -89,7 +90,7 @@ pub struct Piece<'d> {
 }
 
 /// What a part is.
-pub enum What<'d> {
+pub(crate) enum What<'d> {
     /// Text.
     Text(&'d str),
     /// A thought.
@@ -107,7 +108,7 @@ pub enum What<'d> {
 impl<'d> Piece<'d> {
     /// Reads the part at `node`.
     #[must_use]
-    pub fn read(document: &Document<'d>, node: usize) -> Self {
+    pub(crate) fn read(document: &Document<'d>, node: usize) -> Self {
         let seal = document.text_of(node, "thoughtSignature");
         let is_thought = document
             .field(node, "thought")
@@ -164,7 +165,7 @@ impl<'d> Piece<'d> {
 
 /// What a `finishReason` means. That tools are to be called it does not say.
 #[must_use]
-pub fn stop(reason: &str, has_calls: bool) -> Stop {
+pub(crate) fn stop(reason: &str, has_calls: bool) -> Stop {
     let found = FINISH_REASONS.iter().find(|(name, _)| *name == reason);
     match found.map_or(Stop::End, |(_, stop)| *stop) {
         Stop::End if has_calls => Stop::ToolCalls,
@@ -175,7 +176,7 @@ pub fn stop(reason: &str, has_calls: bool) -> Stop {
 /// Usage of an answer or chunk. Thinking stands beside the candidates' tokens, and what tools of the
 /// provider put into the prompt beside the prompt's.
 #[must_use]
-pub fn usage(document: &Document<'_>) -> Option<Usage> {
+pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     let at = document.field(0, "usageMetadata")?;
     let count = |name| document.unsigned_of(at, name);
     let input =
@@ -199,7 +200,7 @@ pub fn usage(document: &Document<'_>) -> Option<Usage> {
 
 /// Reads an error body, bare or in an array, or an error in a stream; `status` 0 = as it says itself.
 #[must_use]
-pub fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
     let error = error_of(document);
     let kind = error.and_then(|at| document.text_of(at, "status"));
     let message = error.and_then(|at| document.text_of(at, "message"));
@@ -246,7 +247,7 @@ fn is_about_the_key(document: &Document<'_>) -> bool {
 /// What the body of a refusal says beyond its status: that the key is wrong, and how long to wait
 /// (`google.rpc.RetryInfo`, in seconds with an `s` behind them).
 #[must_use]
-pub fn refused(status: u16, body: &[u8]) -> Refused {
+pub(crate) fn refused(status: u16, body: &[u8]) -> Refused {
     let mut refused = Refused { status, wait: None };
     if !matches!(status, 400 | 429 | 503) {
         return refused;

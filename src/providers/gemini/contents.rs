@@ -1,9 +1,10 @@
 //! The conversation of a `GenerateContentRequest`: system instruction and contents, written from the
 //! neutral form's messages.
 
-use crate::api::anthropic::write_input;
+use crate::api::anthropic::answer::write_input;
 use crate::api::gemini::NO_SEAL;
-use crate::api::neutral::{Losses, Message, Part, Role, Source};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{Message, Part, Role, Source};
 use crate::api::write::{key, open, open_field, raw, text};
 use crate::error::Fault;
 
@@ -24,7 +25,7 @@ const MEDIA_TYPES: [(&str, &str); 9] = [
 ///
 /// # Errors
 /// 400 naming what is lost.
-pub fn write(
+pub(crate) fn write(
     messages: &[Message<'_>],
     demands_seals: bool,
     losses: &mut Losses,

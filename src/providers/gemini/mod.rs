@@ -1,17 +1,19 @@
 //! Google's Gemini, as Google AI Studio and Vertex AI speak it. A body in this dialect goes through byte
 //! for byte: the model's name stands in the path.
 
-mod answer;
-mod contents;
-mod request;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod contents;
+pub(crate) mod request;
+pub(crate) mod stream;
 
-use super::{Call, Decoder, Outgoing, Provider, Refused, Unreadable, post};
 use crate::api::gemini;
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::error::Fault;
 use crate::http::percent::push_escaped;
+use crate::providers::{Call, Decoder, Outgoing, Provider, Refused, Unreadable, post};
 use crate::signing::KeyHeader;
 
 /// Where API keys stand.
@@ -21,20 +23,20 @@ const KEY_HEADER: KeyHeader = KeyHeader {
 };
 
 /// The dialect, at one of the two places where it is spoken.
-pub struct Gemini {
+pub(crate) struct Gemini {
     name: &'static str,
     /// What stands before a model's name in the path.
     models: &'static str,
 }
 
 /// At Google AI Studio; the base URL ends with the API's version.
-pub const AI_STUDIO: Gemini = Gemini {
+pub(crate) const AI_STUDIO: Gemini = Gemini {
     name: "gemini",
     models: "/models/",
 };
 
 /// At Vertex AI; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
-pub const VERTEX: Gemini = Gemini {
+pub(crate) const VERTEX: Gemini = Gemini {
     name: "vertex",
     models: "/publishers/google/models/",
 };
@@ -97,15 +99,15 @@ impl Provider for Gemini {
 
 /// Appends the path of a model. One that names its kind (`tunedModels/…`, `publishers/meta/models/…`,
 /// `endpoints/…`) is taken as it is.
-pub(super) fn write_model_path(models: &str, model: &str, out: &mut String) {
+pub(crate) fn write_model_path(models: &str, model: &str, out: &mut String) {
     out.push_str(if model.contains('/') { "/" } else { models });
     push_escaped(model, b"/@", out);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Body;
     use super::*;
+    use crate::providers::Body;
     use crate::signing::Auth;
 
     fn head(dialect: &Gemini, call: Call, streams: bool, model: &str, auth: Auth<'_>) -> String {

@@ -1,17 +1,18 @@
 //! A `GenerateContentRequest`, written from the neutral form. What the conversation says is in
 //! `contents.rs`.
 
-use super::contents;
 use crate::api::json::write_string;
-use crate::api::neutral::{Format, Losses, Reasoning, Request, Sampling, Tool, ToolChoice};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{Format, Reasoning, Request, Sampling, Tool, ToolChoice};
 use crate::api::write::{open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
+use crate::providers::gemini::contents;
 
 /// Appends the body of a request. Model and the wish for a stream stand in the path.
 ///
 /// # Errors
 /// 400 naming a field that is lost.
-pub fn write(
+pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
     losses: &mut Losses,

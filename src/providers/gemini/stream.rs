@@ -1,15 +1,18 @@
 //! A stream of `GenerateContentResponse` events, read into neutral ones. Nothing marks the end but that
 //! the body ends after a finish reason.
 
-use super::super::{Decoder, Sink, event_json, not_json};
-use super::answer::{Piece, What, is_blocked, parts_of, read_failure, stop, usage};
 use crate::api::json::{Document, Scratch};
-use crate::api::neutral::{Delta, Event, Kind, Start, Stop};
+use crate::api::neutral::answer::Stop;
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
 use crate::http::sse::{EventTooLong, SseSplitter};
+use crate::providers::gemini::answer::{
+    Piece, What, is_blocked, parts_of, read_failure, stop, usage,
+};
+use crate::providers::{Decoder, Sink, event_json, not_json};
 
 /// Reads the chunks of one stream.
 #[derive(Default)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     splitter: SseSplitter,
     started: bool,
     /// A finish reason was seen.

@@ -1,18 +1,19 @@
 //! A whole `chat.completion`, its usage, and errors, read into the neutral form.
 
-use super::super::{Unreadable, message_of};
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Choice, Failure, Part, Stop, Usage};
+use crate::api::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::api::neutral::request::Part;
 use crate::api::openai::FINISH_REASONS;
+use crate::providers::{Unreadable, message_of};
 
 /// Names under which servers of this dialect tell what a model thought (DeepSeek and vLLM, OpenRouter).
-pub const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
+pub(crate) const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// What it lacks.
-pub fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
     let choices = document
         .field(0, "choices")
         .and_then(|at| document.elements(at))
@@ -98,7 +99,7 @@ fn read_content<'d>(document: &Document<'d>, content: usize, parts: &mut Vec<Par
 
 /// What a `finish_reason` means. A forced call ends with `stop`, so calls say more than the word.
 #[must_use]
-pub fn stop(reason: &str, has_calls: bool) -> Stop {
+pub(crate) fn stop(reason: &str, has_calls: bool) -> Stop {
     let found = FINISH_REASONS.iter().find(|(name, _)| *name == reason);
     match found.map_or(Stop::End, |(_, stop)| *stop) {
         Stop::End if has_calls => Stop::ToolCalls,
@@ -108,7 +109,7 @@ pub fn stop(reason: &str, has_calls: bool) -> Stop {
 
 /// Usage of an answer or chunk; `prompt_tokens` includes what was cached.
 #[must_use]
-pub fn usage(document: &Document<'_>) -> Option<Usage> {
+pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     let at = document.field(0, "usage")?;
     let detail = |list, name| {
         let details = document.field(at, list)?;
@@ -125,7 +126,7 @@ pub fn usage(document: &Document<'_>) -> Option<Usage> {
 
 /// Reads an error body, also of servers that only nearly speak the dialect.
 #[must_use]
-pub fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
     let error = document.field(0, "error").unwrap_or(0);
     let code = document.text_of(error, "code");
     let kind = code.or_else(|| document.text_of(error, "type"));

@@ -3,21 +3,22 @@
 //! A body in this dialect goes through byte for byte; only the model's name, and the wish for usage,
 //! are spliced in.
 
-mod answer;
-mod request;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod request;
+pub(crate) mod stream;
 
-pub use self::request::write_calls;
-
-use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
-use crate::api::json::Document;
-use crate::api::neutral::{Answer, Failure, Losses, Request};
 use crate::api::openai;
+
+use crate::api::json::Document;
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::error::Fault;
+use crate::providers::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::signing::BEARER;
 
 /// The dialect.
-pub struct OpenAi;
+pub(crate) struct OpenAi;
 
 impl Provider for OpenAi {
     fn name(&self) -> &'static str {
@@ -71,10 +72,10 @@ impl Provider for OpenAi {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Body;
     use super::*;
     use crate::api::chat::read_chat;
     use crate::api::json::Scratch;
+    use crate::providers::Body;
     use crate::signing::Auth;
 
     #[test]

@@ -1,7 +1,8 @@
 //! A chat completion request, written from the neutral form.
 
-use crate::api::neutral::{
-    Format, Losses, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{
+    Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
 use crate::api::write::{number, open, open_field, raw, raw_if, text, texts_if};
 use crate::error::Fault;
@@ -13,7 +14,7 @@ const SCHEMA_NAME: &str = "response";
 ///
 /// # Errors
 /// 400 naming a field that is lost.
-pub fn write(
+pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
     losses: &mut Losses,
@@ -230,7 +231,7 @@ fn write_assistant(
 }
 
 /// The field `tool_calls` of an assistant's message.
-pub fn write_calls(parts: &[Part<'_>], losses: &mut Losses, out: &mut Vec<u8>) {
+pub(crate) fn write_calls(parts: &[Part<'_>], losses: &mut Losses, out: &mut Vec<u8>) {
     open_field(out, "tool_calls", b'[');
     for part in parts {
         let Part::ToolCall {

@@ -1,14 +1,15 @@
 //! A whole response, its usage, and errors, read into the neutral form.
 
-use super::super::{Unreadable, message_of};
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Choice, Failure, Part, Stop, Usage};
+use crate::api::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::api::neutral::request::Part;
+use crate::providers::{Unreadable, message_of};
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// What it lacks.
-pub fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
     let output = document
         .field(0, "output")
         .and_then(|at| document.elements(at))
@@ -80,7 +81,7 @@ fn thought<'d>(document: &Document<'d>, item: usize) -> Option<Part<'d>> {
 
 /// Why the response at `at` ended.
 #[must_use]
-pub fn stop(document: &Document<'_>, at: usize, has_calls: bool) -> Stop {
+pub(crate) fn stop(document: &Document<'_>, at: usize, has_calls: bool) -> Stop {
     let why = document.field(at, "incomplete_details");
     match why.and_then(|at| document.text_of(at, "reason")) {
         Some("content_filter") => Stop::Refused,
@@ -92,7 +93,7 @@ pub fn stop(document: &Document<'_>, at: usize, has_calls: bool) -> Stop {
 
 /// Usage of the response at `at`; `input_tokens` includes what was cached.
 #[must_use]
-pub fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
+pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
     let at = document.field(at, "usage")?;
     let detail = |list, name| {
         let details = document.field(at, list)?;
@@ -109,7 +110,7 @@ pub fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
 
 /// Reads an error body.
 #[must_use]
-pub fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
     let error = document.field(0, "error").unwrap_or(0);
     let code = document.text_of(error, "code");
     Failure {

@@ -1,19 +1,21 @@
 //! OpenAI's Responses, as OpenAI and some compatible servers answer them. A body in this dialect goes
 //! through byte for byte but for the model's name.
 
-mod answer;
-mod request;
-mod stream;
+pub(crate) mod answer;
+pub(crate) mod request;
+pub(crate) mod stream;
 
-use super::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::api::json::Document;
-use crate::api::neutral::{Answer, Failure, Losses, Request};
+use crate::api::neutral::answer::{Answer, Failure};
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::Request;
 use crate::api::responses;
 use crate::error::Fault;
+use crate::providers::{Call, Decoder, Outgoing, Provider, Unreadable, post};
 use crate::signing::BEARER;
 
 /// The dialect.
-pub struct Responses;
+pub(crate) struct Responses;
 
 impl Provider for Responses {
     fn name(&self) -> &'static str {

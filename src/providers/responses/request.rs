@@ -1,7 +1,8 @@
 //! A Responses request, written from the neutral form. Nothing is to be kept by the provider.
 
-use crate::api::neutral::{
-    Format, Losses, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
+use crate::api::neutral::loss::Losses;
+use crate::api::neutral::request::{
+    Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
 use crate::api::write::{number, open, open_field, raw, raw_if, text};
 use crate::error::Fault;
@@ -13,7 +14,7 @@ const SCHEMA_NAME: &str = "response";
 ///
 /// # Errors
 /// 400 naming a field that is lost.
-pub fn write(
+pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
     losses: &mut Losses,

@@ -1,15 +1,16 @@
 //! A stream of Responses' typed events, read into neutral ones.
 
-use super::super::{Decoder, Sink, event_json, message_of, not_json};
-use super::answer::{stop, usage};
 use crate::api::json::{Document, Scratch};
-use crate::api::neutral::{Delta, Event, Failure, Kind, Start};
+use crate::api::neutral::answer::Failure;
+use crate::api::neutral::event::{Delta, Event, Kind, Start};
 use crate::http::sse::{EventTooLong, SseSplitter};
+use crate::providers::responses::answer::{stop, usage};
+use crate::providers::{Decoder, Sink, event_json, message_of, not_json};
 use std::borrow::Cow;
 
 /// Reads the events of one stream.
 #[derive(Default)]
-pub struct Items {
+pub(crate) struct Items {
     splitter: SseSplitter,
     started: bool,
     ended: bool,

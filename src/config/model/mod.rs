@@ -2,16 +2,16 @@
 //!
 //! It must not know how the file was written; `file.rs` turns what the user wrote into this.
 
-mod auth;
+pub(crate) mod auth;
 
-pub use self::auth::{Auth, AwsAuth, AwsSource, EntraAuth, GoogleAuth, Renewable};
-use super::admission::{Admission, KeyPriority};
-use super::cache::Cache;
-use super::experiment::Experiment;
-use super::family::Kind;
-use super::prices::{Price, PriceFile};
-use super::rules::Rule;
-use super::shadow::Shadow;
+use crate::config::admission::{Admission, KeyPriority};
+use crate::config::cache::Cache;
+use crate::config::experiment::Experiment;
+use crate::config::family::Kind;
+use crate::config::model::auth::Auth;
+use crate::config::prices::{Price, PriceFile};
+use crate::config::rules::Rule;
+use crate::config::shadow::Shadow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

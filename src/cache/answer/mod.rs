@@ -2,10 +2,8 @@
 //!
 //! Only what this form can hold completely is stored: one choice, text only, finished by `stop`.
 
-mod stored;
-mod streamed;
-
-pub use streamed::StreamReader;
+pub(crate) mod stored;
+pub mod streamed;
 
 use crate::api::json::{Document, Scratch, write_string, write_u64};
 use crate::api::usage::Usage;
@@ -22,7 +20,7 @@ pub struct Answer {
     /// Where the fingerprint ends; `None` when there is none.
     fingerprint_end: Option<u32>,
     /// Provider's time stamp, in seconds since the Unix epoch.
-    pub(super) created: u64,
+    pub(crate) created: u64,
     /// Usage of the call that bought it.
     pub usage: Option<Usage>,
 }
@@ -74,7 +72,7 @@ impl Answer {
         Self::with_frame(id, model, fingerprint, created, content_bytes)
     }
 
-    pub(super) fn with_frame(
+    pub(crate) fn with_frame(
         id: &str,
         model: &str,
         fingerprint: Option<&str>,
@@ -99,15 +97,15 @@ impl Answer {
         }
     }
 
-    pub(super) fn push(&mut self, text: &str) {
+    pub(crate) fn push(&mut self, text: &str) {
         self.texts.push_str(text);
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.texts.get(..self.id_end as usize).unwrap_or_default()
     }
 
-    pub(super) fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         let range = self.id_end as usize..self.model_end as usize;
         self.texts.get(range).unwrap_or_default()
     }
@@ -197,7 +195,7 @@ impl Answer {
         Ok(())
     }
 
-    pub(super) fn checked(mut self) -> Result<Self, NotStored> {
+    pub(crate) fn checked(mut self) -> Result<Self, NotStored> {
         if self.content().is_empty() {
             return Err("empty");
         }
@@ -296,14 +294,14 @@ impl Answer {
 }
 
 /// Room made for the text of a stream, in bytes, at first; it grows, and is cut to size when the stream ends.
-pub(super) const TEXT_BYTES_EXPECTED: usize = 512;
+pub(crate) const TEXT_BYTES_EXPECTED: usize = 512;
 
 /// Smallest piece of a replayed stream, in bytes: a few words, so that a client that shows text as it
 /// comes shows it in steps.
 const PIECE_BYTES_MIN: usize = 24;
 
 /// `text` in pieces that begin at a word.
-pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -356,11 +354,11 @@ fn write_usage(out: &mut Vec<u8>, usage: Usage) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::streamed::tests::from_stream;
+pub(crate) mod tests {
     use super::*;
+    use crate::cache::answer::streamed::tests::from_stream;
 
-    pub(in super::super) fn answer(content: &str) -> Answer {
+    pub(crate) fn answer(content: &str) -> Answer {
         let mut answer = Answer::with_frame("chatcmpl-1", "m", None, 7, content.len());
         answer.texts.push_str(content);
         answer.usage = Some(Usage {

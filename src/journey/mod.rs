@@ -4,70 +4,72 @@
 //!
 //! What a station needs is handed to it as plain values; stations never call each other.
 
-mod asking;
-mod attempt;
-mod caching;
-pub mod core;
-mod counting;
-mod direct;
-mod embeddings;
-pub mod experiment;
+pub(crate) mod asking;
+pub(crate) mod attempt;
+pub(crate) mod caching;
+pub(crate) mod core;
+pub(crate) mod counting;
+pub(crate) mod direct;
+pub(crate) mod embeddings;
+pub(crate) mod experiment;
 pub mod explain;
-mod failure;
-mod feedback;
-mod forwarding;
-mod hedging;
-mod inflow;
-mod intent;
-mod kept;
-pub mod mirror;
-mod observing;
-pub mod offpath;
-mod passage;
-mod passing;
-mod patience;
-mod queueing;
-mod quirks;
-mod relaying;
-mod reply;
-mod reply_head;
-mod rerank;
-mod ruling;
-mod select;
-mod serving;
-mod shadow;
-mod sharing;
-pub mod snapshot;
-mod stale;
-mod trip;
-mod underway;
-mod uploading;
-mod watch;
-mod wording;
+pub(crate) mod failure;
+pub(crate) mod feedback;
+pub(crate) mod forwarding;
+pub(crate) mod hedging;
+pub(crate) mod inflow;
+pub(crate) mod intent;
+pub(crate) mod kept;
+pub(crate) mod mirror;
+pub(crate) mod observing;
+pub(crate) mod offpath;
+pub(crate) mod passage;
+pub(crate) mod passing;
+pub(crate) mod patience;
+pub(crate) mod queueing;
+pub(crate) mod quirks;
+pub(crate) mod relaying;
+pub(crate) mod reply;
+pub(crate) mod reply_head;
+pub(crate) mod rerank;
+pub(crate) mod ruling;
+pub(crate) mod select;
+pub(crate) mod serving;
+pub(crate) mod shadow;
+pub(crate) mod sharing;
+pub(crate) mod snapshot;
+pub(crate) mod stale;
+pub(crate) mod trip;
+pub(crate) mod underway;
+pub(crate) mod uploading;
+pub(crate) mod watch;
+pub(crate) mod wording;
 
-pub use self::attempt::ANSWER_BYTES_MAX;
-use self::attempt::{Attempted, Fallbacks, Plan};
-use self::caching::{CacheTrip, Hit};
-use self::core::{Core, InForce};
-use self::inflow::Inflow;
-use self::intent::{Source, find_model};
-use self::mirror::Mirror;
-use self::patience::Patience;
-use self::select::Steer;
-use self::shadow::Sampled;
-use self::sharing::Boarded;
-use self::snapshot::{ModelRoute, Snapshot};
-use self::trip::Trip;
-use crate::admission::Grant;
+use crate::admission::keys::Grant;
+use crate::api;
+use crate::api::anthropic;
 use crate::api::chat::ChatRequest;
-use crate::api::{self, NoOperation, Operation, anthropic};
+use crate::api::{NoOperation, Operation};
 use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::head::{Method, RequestHead};
 use crate::http::percent;
-use crate::listener::{Client, Request, Serve};
+use crate::journey::attempt::{Attempted, Fallbacks, Plan};
+use crate::journey::caching::{CacheTrip, Hit};
+use crate::journey::core::{Core, InForce};
+use crate::journey::inflow::Inflow;
+use crate::journey::intent::{Source, find_model};
+use crate::journey::mirror::Mirror;
+use crate::journey::patience::Patience;
+use crate::journey::select::Steer;
+use crate::journey::shadow::Sampled;
+use crate::journey::sharing::Boarded;
+use crate::journey::snapshot::{ModelRoute, Snapshot};
+use crate::journey::trip::Trip;
+use crate::listener::client::Client;
+use crate::listener::connection::{Request, Serve};
 use crate::providers::Call;
-use crate::relay::JsonArray;
+use crate::relay::array::JsonArray;
 use crate::runtime::heap::on_heap;
 use crate::telemetry::metrics::Stage;
 use std::rc::Rc;
@@ -89,12 +91,12 @@ impl Serve for Journey {
         client.company = None;
         if let Some(shadow) = trip.shadow.take() {
             let passed =
-                attempt::passed_headers(&request.head.headers, trip.face, &trip.request_id);
+                passing::passed_headers(&request.head.headers, trip.face, &trip.request_id);
             shadow.send(&self.core, Rc::clone(&snapshot), passed);
         }
         if let Some(mirror) = trip.mirror.take() {
             let passed =
-                attempt::passed_headers(&request.head.headers, trip.face, &trip.request_id);
+                passing::passed_headers(&request.head.headers, trip.face, &trip.request_id);
             mirror.send(&self.core, Rc::clone(&snapshot), passed);
         }
         trip.end(core, snapshot.config.log.requests);
@@ -233,7 +235,7 @@ async fn chat(
         model_range: &chat.model_range,
         usage_edit: chat.usage_edit.as_ref(),
         streams: chat.stream,
-        passed_headers: attempt::passed_headers(headers, face, &trip.request_id),
+        passed_headers: passing::passed_headers(headers, face, &trip.request_id),
         asker: attempt::asker(headers, trip.key),
         patience: Patience::new(headers, route, trip.started_at)?,
         may_hedge: may_repeat,
