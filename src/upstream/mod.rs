@@ -8,4 +8,3 @@ pub(crate) mod exchange;
 pub(crate) mod pool;
 pub(crate) mod upload;
 
-use crate::upstream::exchange::exchange;
