@@ -208,9 +208,9 @@ fn filled(secret: &HashSecret) -> Store {
         let answer = Answer::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
         let storing = ringside::cache::entry::Storing {
             answer,
-            model: ringside::telemetry::names::Name::new("m"),
+            model: ringside::base::names::Name::new("m"),
             key: None,
-            target: ringside::telemetry::names::Name::new("p/m"),
+            target: ringside::base::names::Name::new("p/m"),
             at: Instant::now(),
             ttl: Duration::from_secs(3600),
             kept_for: Duration::ZERO,

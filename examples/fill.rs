@@ -9,13 +9,13 @@
 
 use ringside::api::canonical::Canonical;
 use ringside::api::json::Scratch;
+use ringside::base::names::Name;
 use ringside::cache::answer::Answer;
 use ringside::cache::entry::{Entry, Key};
 use ringside::cache::entry::{Graveyard, HashSecret, Storing};
 use ringside::cache::semantic::Semantic;
 use ringside::cache::store::Store;
 use ringside::embedding::{DIMENSIONS, Settings, State, Vector, Workshop};
-use ringside::telemetry::names::Name;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

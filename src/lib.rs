@@ -5,6 +5,7 @@
 pub(crate) mod accounting;
 pub mod admission;
 pub mod api;
+pub mod base;
 pub mod cache;
 pub mod config;
 pub mod control;

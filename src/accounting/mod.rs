@@ -9,8 +9,8 @@ pub(crate) mod prices;
 use crate::accounting::cost::Cost;
 use crate::accounting::prices::PriceBook;
 use crate::api::usage::Usage;
+use crate::base::names::Name;
 use crate::telemetry::metrics::{CoreMetrics, count};
-use crate::telemetry::names::Name;
 
 /// How a request ended, for the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 
 use crate::accounting::cost::{Cost, cost};
 use crate::api::usage::Usage;
+use crate::base::names::Name;
 use crate::config::model::Config;
 use crate::config::model::{Place, Provider, Target};
 use crate::config::prices::{Price, PriceFile, Seller, parse_price_file};
-use crate::telemetry::names::Name;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,10 +1,10 @@
 //! Virtual keys: found by the digest of what the caller presents; no secret is kept.
 
+use crate::base::names::Name;
 use crate::config::admission::KeyPriority;
 use crate::config::cache::TenantScope;
 use crate::config::model::Key;
 use crate::error::Fault;
-use crate::telemetry::names::Name;
 use std::collections::{HashMap, HashSet};
 
 /// Where a connection comes from.

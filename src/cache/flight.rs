@@ -4,10 +4,10 @@
 //! reads it at its own pace, and nobody waits for another. It must not know sockets or HTTP.
 
 use crate::api::usage::Usage;
+use crate::base::names::Name;
 use crate::cache::entry::Key;
 use crate::error::{Blame, Fault};
 use crate::runtime::buffer;
-use crate::telemetry::names::Name;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //!
 //! All of it in the workshop. It must not know how the fresh answer was come by.
 
+use crate::base::names::Name;
 use crate::cache::entry::Entry;
 use crate::cache::quality::Observation;
 use crate::cache::quality::compare::{Label, by_cosine, by_words};
@@ -9,7 +10,6 @@ use crate::cache::quality::log::Line;
 use crate::cache::semantic::{Semantic, SemanticHit};
 use crate::embedding::codes::dot as cosine;
 use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop};
-use crate::telemetry::names::Name;
 use std::sync::Arc;
 
 /// A hit that was, or would have been, and the answer that was given instead.

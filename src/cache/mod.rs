@@ -16,6 +16,5 @@ pub(crate) mod refuted;
 pub(crate) mod replay;
 pub mod semantic;
 pub(crate) mod shard;
-pub(crate) mod statistics;
 pub mod store;
 pub mod verify;

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::api::usage::Usage;
+use crate::base::names::Name;
 use crate::cache::answer::tests::answer;
 use crate::cache::entry::tests::key;
 use crate::cache::entry::{Graveyard, Storing};
-use crate::telemetry::names::Name;
 use std::time::Duration;
 
 /// What an entry of `bytes` bytes of text is.

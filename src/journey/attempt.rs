@@ -7,6 +7,8 @@
 use crate::api::face::Face;
 use crate::api::refusal::Refusal;
 use crate::api::splice::Edit;
+use crate::base::names::Name;
+use crate::base::request_ids;
 use crate::config::admission::KeyPriority;
 use crate::error::{Blame, Fault};
 use crate::http::head::Headers;
@@ -37,9 +39,7 @@ use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, before};
-use crate::telemetry::ids;
 use crate::telemetry::metrics::Stage;
-use crate::telemetry::names::Name;
 use crate::upstream::exchange::Reply;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -242,7 +242,7 @@ impl Search<'_, '_> {
     async fn try_model(&mut self, route: &ModelRoute, trip: &mut Trip) -> Option<Attempted> {
         let Self { core, plan, .. } = *self;
         let draw = Draw {
-            random: ids::random(),
+            random: request_ids::random(),
             asker: plan.asker,
             series: plan.series(),
             is_new: self.round == 0 && !trip.fell_back && !self.queue.was_called(),
@@ -402,7 +402,7 @@ impl Search<'_, '_> {
         self.round += 1;
         let asked = underway::limited_for(self.core, models, &self.plan.steer);
         let left = self.plan.patience.left();
-        let Some(pause) = backoff::pause(self.round, ids::random(), asked, left) else {
+        let Some(pause) = backoff::pause(self.round, request_ids::random(), asked, left) else {
             return false;
         };
         let began_at = clock::now();

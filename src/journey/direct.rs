@@ -6,6 +6,7 @@ use crate::admission::keys::Grant;
 use crate::api::openai;
 use crate::api::passed;
 use crate::api::passed::{Direct, usage_in};
+use crate::base::request_ids;
 use crate::error::{Fault, Retry};
 use crate::http::encode;
 use crate::http::head::{Headers, Method, ResponseHead};
@@ -24,7 +25,6 @@ use crate::listener::connection::Request;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::signing::sigv4::ToSign;
-use crate::telemetry::ids;
 use crate::telemetry::metrics::{Stage, count};
 use crate::upstream::exchange::{BodyFault, Piece};
 use crate::upstream::exchange::{Reply, UpstreamFault, exchange};
@@ -123,7 +123,7 @@ pub(crate) async fn serve(
     // Which model this is about, nobody knows.
     (trip.target, trip.model) = (Some(site.any_model), Some(site.any_model));
     trip.stage_done(core, Stage::Read);
-    let lane = ids::random() as usize % site.api_keys.len().max(1);
+    let lane = request_ids::random() as usize % site.api_keys.len().max(1);
     let body = uploading::body(site, request, client, trip).await?;
     let bytes = encoded((site, lane), request, &body, direct, &trip.request_id)?;
     trip.stage_done(core, Stage::Route);

@@ -2,6 +2,8 @@
 //! then, and what is told of it. How arms are drawn is in `routing/experiment.rs`.
 
 use crate::accounting::Bill;
+use crate::base::names::Name;
+use crate::base::request_ids;
 use crate::config::experiment::{Experiment, Subject};
 use crate::http::head::Headers;
 use crate::journey::attempt;
@@ -15,8 +17,6 @@ use crate::routing::demand::Exclusion;
 use crate::routing::experiment::{Arm, bit, draw};
 use crate::routing::fleet::{Fleet, Route};
 use crate::telemetry::arms::{ArmId, ArmRequest};
-use crate::telemetry::ids;
-use crate::telemetry::names::Name;
 use crate::telemetry::ratings::Rateable;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -199,7 +199,7 @@ impl ExperimentRoute {
             Subject::Session => attempt::asker(headers, None),
             Subject::Nobody => None,
         };
-        let subject = subject.unwrap_or_else(ids::random);
+        let subject = subject.unwrap_or_else(request_ids::random);
         let off = self.rollbacks.off.load(Ordering::Relaxed);
         let drawn = draw(self.seed, &self.shares, off, excluded, subject)?;
         Some(Chosen {

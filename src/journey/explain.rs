@@ -3,6 +3,7 @@
 
 use crate::api::face_of;
 use crate::api::json::Scratch;
+use crate::base::request_ids;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::http::head::{Parsed, parse_request_head};
@@ -13,7 +14,6 @@ use crate::journey::select::{Draw, Selection};
 use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::routing::fleet::Fleet;
 use crate::routing::measure::Series;
-use crate::telemetry::ids;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -89,7 +89,7 @@ impl Question {
         };
         let intent = source.read(&mut Scratch::default(), &mut None)?;
         let draw = Draw {
-            random: ids::random(),
+            random: request_ids::random(),
             asker: attempt::asker(&head.headers, grant.key),
             series: Series::of_request(intent.chat.stream, intent.body.len()),
             is_new: false,

@@ -1,6 +1,7 @@
 //! Asking one target; and a second one if the first is late. The first good answer is kept, the other
 //! attempt is interrupted and awaited, never dropped.
 
+use crate::base::names::Name;
 use crate::journey::asking::{Asking, Spent};
 use crate::journey::attempt::Attempted;
 use crate::journey::core::{Core, micros};
@@ -16,7 +17,6 @@ use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::before;
 use crate::telemetry::metrics::count;
-use crate::telemetry::names::Name;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

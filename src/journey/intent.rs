@@ -8,6 +8,7 @@ use crate::api::json::Scratch;
 use crate::api::responses;
 use crate::api::steering;
 use crate::api::steering::Steering;
+use crate::base::names::Name;
 use crate::error::Fault;
 use crate::http::head::RequestHead;
 use crate::journey::kept;
@@ -15,7 +16,6 @@ use crate::journey::ruling::Asking;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::routing::policy;
-use crate::telemetry::names::Name;
 use arrayvec::ArrayVec;
 use std::borrow::Cow;
 

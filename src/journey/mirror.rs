@@ -4,6 +4,8 @@
 //! Never for what has an effect beyond its answer, nor where the request's data may not go.
 
 use crate::accounting::{Bill, Bought, settle};
+use crate::base::names::Name;
+use crate::base::request_ids;
 use crate::cache::answer::Answer;
 use crate::cache::answer::streamed::StreamReader;
 use crate::cache::flight::Whole;
@@ -24,8 +26,6 @@ use crate::routing::fleet::Member;
 use crate::routing::fraction;
 use crate::runtime::clock;
 use crate::runtime::spawn;
-use crate::telemetry::ids;
-use crate::telemetry::names::Name;
 use crate::telemetry::shadows::Shadowed;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -144,7 +144,7 @@ impl Mirror {
     #[must_use]
     pub fn draw(asked: &Sampled<'_>) -> Option<Box<Self>> {
         let route = asked.route.mirror.as_ref()?;
-        if fraction(ids::random()) > route.share || !may_see(route, asked) {
+        if fraction(request_ids::random()) > route.share || !may_see(route, asked) {
             return None;
         }
         let tally = &route.tally;

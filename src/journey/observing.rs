@@ -2,6 +2,7 @@
 //!
 //! It must not delay the trip: the look-up may still be under way, and is waited for by a task of its own.
 
+use crate::base::names::Name;
 use crate::cache::answer::Answer;
 use crate::cache::learning::Lesson;
 use crate::cache::quality::Sample;
@@ -9,7 +10,6 @@ use crate::cache::semantic::Outcome;
 use crate::config::cache::Semantic as Config;
 use crate::journey::core::Core;
 use crate::runtime::spawn;
-use crate::telemetry::names::Name;
 use futures_channel::oneshot;
 use std::sync::Arc;
 

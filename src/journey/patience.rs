@@ -1,11 +1,11 @@
 //! How long a request may take until its answer is there or its stream has begun: the model's `deadline`
 //! over all attempts, which the caller may tighten.
 
+use crate::base::names::Name;
 use crate::error::Fault;
 use crate::http::head::Headers;
 use crate::journey::snapshot::ModelRoute;
 use crate::runtime::clock;
-use crate::telemetry::names::Name;
 use std::time::{Duration, Instant};
 
 /// The caller's own deadline, in milliseconds.

@@ -3,6 +3,7 @@
 
 use crate::admission::keys::Grant;
 use crate::api::json::Scratch;
+use crate::base::names::Name;
 use crate::config::rules::{Rule, When};
 use crate::http::head::Headers;
 use crate::journey::select::Steer;
@@ -10,7 +11,6 @@ use crate::routing::conditional::{Known, unmet};
 use crate::routing::demand::Exclusion;
 use crate::routing::experiment::bit;
 use crate::routing::{RoutingPolicy, policy};
-use crate::telemetry::names::Name;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A rule, ready for use.

@@ -5,6 +5,7 @@ use crate::accounting::prices::PriceBook;
 use crate::admission::keys::Grant;
 use crate::api::shape::Shape;
 use crate::api::usage::Usage;
+use crate::base::names::Name;
 use crate::error::Fault;
 use crate::http::head::Headers;
 use crate::journey::experiment::Chosen;
@@ -17,7 +18,6 @@ use crate::routing::demand::{Demand, Exclusion, exclusion};
 use crate::routing::fleet::{Fleet, Route};
 use crate::routing::measure::Series;
 use crate::routing::{RoutingPolicy, TARGETS_MAX};
-use crate::telemetry::names::Name;
 use arrayvec::ArrayVec;
 use std::fmt::Write;
 

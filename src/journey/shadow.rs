@@ -6,6 +6,8 @@
 use crate::accounting::{Bill, Bought, settle};
 use crate::api::chat::ChatRequest;
 use crate::api::face::Face;
+use crate::base::names::Name;
+use crate::base::request_ids;
 use crate::cache::answer::Answer;
 use crate::cache::learning::Lesson;
 use crate::cache::quality::Sample;
@@ -22,8 +24,6 @@ use crate::journey::underway;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::runtime::spawn;
-use crate::telemetry::ids;
-use crate::telemetry::names::Name;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Shadow {
         let (similarity, confidence, score) = hit.found?;
         // 53 bits are what a float holds.
         #[allow(clippy::cast_precision_loss)]
-        let drawn = (ids::random() >> 11) as f64 / (1_u64 << 53) as f64;
+        let drawn = (request_ids::random() >> 11) as f64 / (1_u64 << 53) as f64;
         if drawn >= config.semantic.sample {
             return None;
         }
@@ -188,7 +188,7 @@ impl Shadow {
 /// the request may not be repeated.
 fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
     let draw = Draw {
-        random: ids::random(),
+        random: request_ids::random(),
         asker: None,
         series: Series::of_request(request.chat.stream, request.body.len()),
         is_new: false,

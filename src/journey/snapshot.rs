@@ -4,6 +4,7 @@ use crate::accounting::prices::PriceBook;
 use crate::admission::keys::KeyTable;
 use crate::api::openai;
 use crate::api::responses;
+use crate::base::names::Name;
 use crate::config::experiment::Experiment;
 use crate::config::family::Kind;
 use crate::config::model::{
@@ -20,7 +21,6 @@ use crate::routing::{RoutingPolicy, policy};
 use crate::runtime::clock;
 use crate::runtime::tls::{ClientSettings, client_settings};
 use crate::signing::Auth;
-use crate::telemetry::names::Name;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::credentials::Current;
 use crate::upstream::endpoint::Endpoint;

@@ -4,6 +4,8 @@ use crate::accounting::{Bill, Bought};
 use crate::api::face;
 use crate::api::face::{About, Face};
 use crate::api::usage::Usage;
+use crate::base::names::Name;
+use crate::base::request_ids;
 use crate::journey::core::Core;
 use crate::journey::experiment;
 use crate::journey::experiment::TripArm;
@@ -13,9 +15,7 @@ use crate::listener::connection::Request;
 use crate::relay::array::JsonArray;
 use crate::runtime::clock;
 use crate::telemetry::access::{AccessRecord, RouteNote};
-use crate::telemetry::ids;
 use crate::telemetry::metrics::{Stage, count};
-use crate::telemetry::names::Name;
 use crate::telemetry::notice::{LogLine, TargetNotice};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -117,13 +117,13 @@ impl Trip {
     #[must_use]
     pub fn begin(request: &Request<'_>) -> Self {
         let callers = request.head.headers.get_str("x-request-id");
-        Self::at(request.received_at, ids::request_id(callers))
+        Self::at(request.received_at, request_ids::request_id(callers))
     }
 
     /// The trip of what is no proper request.
     #[must_use]
     pub fn rejected() -> Self {
-        Self::at(clock::now(), ids::request_id(None))
+        Self::at(clock::now(), request_ids::request_id(None))
     }
 
     fn at(started_at: Instant, request_id: String) -> Self {

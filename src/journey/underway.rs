@@ -1,6 +1,8 @@
 //! An attempt under way, as routing sees it: it is counted until it ends, however it ends, and what it
 //! changed is told to log and metrics.
 
+use crate::base::names::Name;
+use crate::base::request_ids;
 use crate::journey::core::{Core, micros};
 use crate::journey::select::{Draw, Selection, Steer};
 use crate::journey::snapshot::ModelRoute;
@@ -12,9 +14,7 @@ use crate::routing::limiter::Work;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::telemetry::access::RouteNote;
-use crate::telemetry::ids;
 use crate::telemetry::metrics::count;
-use crate::telemetry::names::Name;
 use crate::telemetry::notice::{LogLine, TargetNotice};
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
@@ -225,7 +225,10 @@ impl Underway {
         self.worked(core, Work::first_token(body_bytes));
         if let Some(ticket) = &mut self.ticket {
             let now_us = core.now_us();
-            let change = self.fleet.borrow_mut().began(ticket, now_us, ids::random());
+            let change = self
+                .fleet
+                .borrow_mut()
+                .began(ticket, now_us, request_ids::random());
             self.tell(core, change, now_us);
         }
     }
@@ -234,10 +237,10 @@ impl Underway {
     pub(crate) fn end(&mut self, core: &Core, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
             let now_us = core.now_us();
-            let change = self
-                .fleet
-                .borrow_mut()
-                .end(ticket, outcome, now_us, ids::random());
+            let change =
+                self.fleet
+                    .borrow_mut()
+                    .end(ticket, outcome, now_us, request_ids::random());
             self.tell(core, change, now_us);
         }
     }

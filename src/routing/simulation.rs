@@ -8,12 +8,12 @@ use crate::routing::{RoutingPolicy, fraction, mix};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-pub(super) const MS: u64 = 1000;
-pub(super) const SECOND: u64 = 1000 * MS;
+pub(crate) const MS: u64 = 1000;
+pub(crate) const SECOND: u64 = 1000 * MS;
 
 /// How a simulated provider behaves at one moment.
 #[derive(Clone, Copy)]
-pub(super) struct Behaviour {
+pub(crate) struct Behaviour {
     /// Median latency of an attempt, in microseconds; each is between 0.7 and 1.9 of it.
     pub latency_us: u64,
     /// Share of attempts that end badly.
@@ -22,19 +22,19 @@ pub(super) struct Behaviour {
     pub failure: Outcome,
 }
 
-pub(super) const FINE: Behaviour = Behaviour {
+pub(crate) const FINE: Behaviour = Behaviour {
     latency_us: 100 * MS,
     fails: 0.0,
     failure: Outcome::ServerError,
 };
 
-pub(super) const DEAD: Behaviour = Behaviour {
+pub(crate) const DEAD: Behaviour = Behaviour {
     latency_us: MS,
     fails: 1.0,
     failure: Outcome::NotConnected,
 };
 
-pub(super) fn slow(factor: u64) -> Behaviour {
+pub(crate) fn slow(factor: u64) -> Behaviour {
     Behaviour {
         latency_us: factor * FINE.latency_us,
         ..FINE
@@ -42,7 +42,7 @@ pub(super) fn slow(factor: u64) -> Behaviour {
 }
 
 /// One attempt that was made.
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     pub at_us: u64,
     pub target: usize,
     /// 0 for the first attempt of its request.
@@ -51,7 +51,7 @@ pub(super) struct Attempt {
 
 /// What happened in a run.
 #[derive(Default)]
-pub(super) struct Story {
+pub(crate) struct Story {
     pub attempts: Vec<Attempt>,
     pub requests: usize,
     /// When requests ended without an answer.
@@ -62,22 +62,22 @@ pub(super) struct Story {
 }
 
 impl Story {
-    pub(super) fn count(&self, target: usize, from_s: u64, to_s: u64) -> usize {
+    pub(crate) fn count(&self, target: usize, from_s: u64, to_s: u64) -> usize {
         let in_time = |one: &&Attempt| (from_s * SECOND..to_s * SECOND).contains(&one.at_us);
         let attempts = self.attempts.iter().filter(in_time);
         attempts.filter(|one| one.target == target).count()
     }
 
-    pub(super) fn share(&self, target: usize, from_s: u64, to_s: u64, targets: usize) -> f64 {
+    pub(crate) fn share(&self, target: usize, from_s: u64, to_s: u64, targets: usize) -> f64 {
         let all: usize = (0..targets).map(|one| self.count(one, from_s, to_s)).sum();
         self.count(target, from_s, to_s) as f64 / all.max(1) as f64
     }
 
-    pub(super) fn amplification(&self) -> f64 {
+    pub(crate) fn amplification(&self) -> f64 {
         self.attempts.len() as f64 / self.requests as f64
     }
 
-    pub(super) fn failed(&self, from_s: u64, to_s: u64) -> usize {
+    pub(crate) fn failed(&self, from_s: u64, to_s: u64) -> usize {
         let times = self.failed_at_us.iter();
         times
             .filter(|at| (from_s * SECOND..to_s * SECOND).contains(*at))
@@ -182,7 +182,7 @@ fn member(at: usize, policy: &dyn RoutingPolicy) -> Member {
 }
 
 /// Runs `seconds` of `rate` requests per second, at random moments.
-pub(super) fn run(
+pub(crate) fn run(
     policy: &dyn RoutingPolicy,
     targets: usize,
     rate: u64,

@@ -1,7 +1,7 @@
 //! The access record of one request, and its JSON line. No prompt text, no answer text, no secrets.
 
 use crate::api::usage::Usage;
-use crate::telemetry::names::Name;
+use crate::base::names::Name;
 use std::time::Duration;
 
 /// What is recorded of one request.

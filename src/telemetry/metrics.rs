@@ -1,11 +1,11 @@
 //! The numbers of one core.
 
 use crate::api::usage::Usage;
+use crate::base::names::Name;
 use crate::telemetry::admission::Admission;
 use crate::telemetry::arms::Arms;
 use crate::telemetry::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};
 use crate::telemetry::money::Money;
-use crate::telemetry::names::Name;
 use crate::telemetry::shadows::Shadows;
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,6 +1,6 @@
 //! Money of one core, in nano-dollars, and its lines on the metrics page.
 
-use crate::telemetry::names::Name;
+use crate::base::names::Name;
 use crate::telemetry::prometheus::{Page, float};
 use std::collections::HashMap;
 use std::hash::Hash;

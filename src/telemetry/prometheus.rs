@@ -1,8 +1,8 @@
 //! Prometheus text format (version 0.0.4) of the numbers.
 
+use crate::base::names::Name;
 use crate::telemetry::histogram::Histogram;
 use crate::telemetry::metrics::CoreMetrics;
-use crate::telemetry::names::Name;
 use std::fmt::Write;
 
 /// A page of metrics being written.

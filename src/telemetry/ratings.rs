@@ -3,10 +3,10 @@
 //!
 //! A request is known by its id together with the key that made it: nobody rates another's.
 
+use crate::base::names::Name;
+use crate::base::request_ids;
+use crate::base::request_ids::REQUEST_ID_BYTES_MAX;
 use crate::telemetry::arms::ArmId;
-use crate::telemetry::ids;
-use crate::telemetry::ids::REQUEST_ID_BYTES_MAX;
-use crate::telemetry::names::Name;
 use arrayvec::ArrayVec;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -52,7 +52,7 @@ impl Default for Ratings {
         Self {
             shards: Default::default(),
             // So that nobody can choose an id that meets another's.
-            seed: ids::random(),
+            seed: request_ids::random(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Hits and wrong hits at each setting, and which one keeps the wish.
 
-use crate::cache::statistics::{lower, needed, upper};
+use crate::base::statistics::{lower, needed, upper};
 use crate::cache::verify::SIMILARITY_FLOOR;
 use crate::cache::verify::model::Verifier;
 use crate::tune::pairs::{Candidate, Judged};

@@ -7,4 +7,3 @@ pub(crate) mod endpoint;
 pub(crate) mod exchange;
 pub(crate) mod pool;
 pub(crate) mod upload;
-

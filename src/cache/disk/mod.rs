@@ -67,7 +67,7 @@ impl Deletion {
             Self::Matching { model, key } => {
                 let of_model = |model: &String| *entry.model.text() == **model;
                 let of_key = |key: &String| {
-                    let owner = entry.key.map(crate::telemetry::names::Name::text);
+                    let owner = entry.key.map(crate::base::names::Name::text);
                     owner.as_deref() == Some(key)
                 };
                 model.as_ref().is_none_or(of_model) && key.as_ref().is_none_or(of_key)

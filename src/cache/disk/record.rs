@@ -3,13 +3,13 @@
 //! A frame is a mark, the length, a keyed checksum and the record. Mark and key are the folder's own, so
 //! that no text that a caller had stored can pass for a record, wherever reading begins.
 
+use crate::base::names::Name;
 use crate::cache::answer::Answer;
 use crate::cache::disk::Deletion;
 use crate::cache::disk::bytes::{Reader, put_text, put_u64};
 use crate::cache::disk::folder::Secrets;
 use crate::cache::entry::{Entry, Graveyard, Key, Storing};
 use crate::embedding::codes::{CODE_BYTES, Code};
-use crate::telemetry::names::Name;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,11 @@
 //! What is read back: all that was whole, nothing torn, nothing deleted, nothing of another folder.
 
+use crate::base::names::Name;
 use crate::cache::answer::tests::answer;
 use crate::cache::disk::record::{Part, SEGMENT_HEAD, parts, write_deletion, write_entry};
 use crate::cache::disk::*;
 use crate::cache::entry::{Key, Storing};
 use crate::runtime::clock;
-use crate::telemetry::names::Name;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -7,12 +7,11 @@
 pub(crate) mod allowance;
 pub(crate) mod compare;
 pub(crate) mod log;
-pub(crate) mod sequence;
 
+use crate::base::confidence_sequence::Sequence;
+use crate::base::names::Name;
 use crate::cache::quality::allowance::Allowance;
 use crate::cache::quality::compare::Label;
-use crate::cache::quality::sequence::Sequence;
-use crate::telemetry::names::Name;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::HashMap;

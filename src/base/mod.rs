@@ -1,0 +1,7 @@
+//! Plain types and functions that every other folder may use: interned names, request ids, statistics.
+//! It must not know requests, configuration or sockets.
+
+pub(crate) mod confidence_sequence;
+pub mod names;
+pub(crate) mod request_ids;
+pub(crate) mod statistics;
