@@ -98,7 +98,7 @@ fn bounded(plane: &Plane, page: &mut Page) {
     let refused: u64 = plane
         .acceptors
         .iter()
-        .map(crate::listener::acceptor::AcceptorHandle::refused)
+        .map(crate::server::acceptor::AcceptorHandle::refused)
         .sum();
     page.single(
         "ringside_connections_over_limit_total",

@@ -19,11 +19,11 @@ use crate::control::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY};
 use crate::embedding::{Settings, Workshop};
 use crate::journey::core::{RECORDS_MAX, Shared};
 use crate::journey::snapshot::{Registry, Snapshot};
-use crate::listener::acceptor::{Acceptor, CoreLoad};
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse};
 use crate::runtime::mailbox::mailbox;
 use crate::runtime::tls::{ServerSettings, server_settings};
+use crate::server::acceptor::{Acceptor, CoreLoad};
 use crate::telemetry::ratings::Ratings;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
@@ -259,7 +259,7 @@ fn start_acceptors(
     cores: &[CoreHandle],
     loads: &Arc<[CoreLoad]>,
     shared: &Shared,
-) -> Result<Vec<crate::listener::acceptor::AcceptorHandle>, String> {
+) -> Result<Vec<crate::server::acceptor::AcceptorHandle>, String> {
     let snapshot = shared.snapshot.load();
     let per_core = snapshot.config.server.connections_per_core_max;
     let per_core = u32::try_from(per_core).unwrap_or(u32::MAX);

@@ -6,8 +6,8 @@ use crate::error::Fault;
 use crate::journey::core::Core;
 use crate::journey::reply;
 use crate::journey::trip::Trip;
-use crate::listener::client::Client;
-use crate::listener::connection::Request;
+use crate::server::client::Client;
+use crate::server::connection::Request;
 use crate::telemetry::ratings::Unrateable;
 use serde_json::json;
 

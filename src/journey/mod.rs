@@ -66,11 +66,11 @@ use crate::journey::shadow::Sampled;
 use crate::journey::sharing::Boarded;
 use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::journey::trip::Trip;
-use crate::listener::client::Client;
-use crate::listener::connection::{Request, Serve};
 use crate::providers::Call;
 use crate::relay::array::JsonArray;
 use crate::runtime::heap::on_heap;
+use crate::server::client::Client;
+use crate::server::connection::{Request, Serve};
 use crate::telemetry::metrics::Stage;
 use std::rc::Rc;
 

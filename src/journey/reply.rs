@@ -5,10 +5,10 @@ use crate::error::Fault;
 use crate::http::encode;
 use crate::journey::attempt::WholeAnswer;
 use crate::journey::trip::Trip;
-use crate::listener::client::Client;
 use crate::relay::array::JsonArray;
 use crate::runtime::buffer;
 use crate::runtime::io::IoFault;
+use crate::server::client::Client;
 use std::fmt::Write;
 
 /// Upstream headers that cross to the client, beside the framing that is made anew. Rate-limit

@@ -17,10 +17,10 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::Snapshot;
 use crate::journey::trip::Trip;
-use crate::listener::client::Client;
-use crate::listener::connection::Request;
 use crate::providers::Call;
 use crate::runtime::buffer;
+use crate::server::client::Client;
+use crate::server::connection::Request;
 use crate::telemetry::metrics::Stage;
 
 /// Serves the request.

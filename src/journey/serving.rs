@@ -10,9 +10,9 @@ use crate::journey::caching::Hit;
 use crate::journey::core::Core;
 use crate::journey::reply;
 use crate::journey::trip::Trip;
-use crate::listener::client::Client;
 use crate::relay::array::JsonArray;
 use crate::runtime::buffer;
+use crate::server::client::Client;
 
 const EVENTS: &[u8] = b"text/event-stream; charset=utf-8";
 

@@ -9,7 +9,7 @@ use crate::journey::core::Core;
 use crate::journey::queueing::SHED;
 use crate::journey::serving;
 use crate::journey::trip::Trip;
-use crate::listener::client::Client;
+use crate::server::client::Client;
 
 /// Serves an answer past its time if every target failed and there is one; true then.
 pub(crate) async fn serve_instead(

@@ -1,8 +1,8 @@
 //! What ends an attempt before its time: the client hangs up, the process stops, or another target
 //! answered first.
 
-use crate::listener::client::Client;
 use crate::runtime::io::{Interrupt, Interruption};
+use crate::server::client::Client;
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll};
 

@@ -3,8 +3,8 @@
 use super::state::{State, Stats};
 use ringside::error::Fault;
 use ringside::http::head::Method;
-use ringside::listener::connection::Request;
 use ringside::runtime::clock;
+use ringside::server::connection::Request;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -3,11 +3,11 @@
 
 use crate::http::encode;
 use crate::http::framing::{BodyLength, BodyReader};
-use crate::listener::client::Client;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::{IoFault, before};
 use crate::runtime::source::{Next, Source};
+use crate::server::client::Client;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};

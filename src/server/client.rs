@@ -1,10 +1,10 @@
 //! The client's side of a connection, as the journey sees it: where answers go, and whether it is still there.
 
-use crate::listener::drain::Place;
-use crate::listener::upload::Upload;
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption, IoFault};
 use crate::runtime::stream::Stream;
+use crate::server::drain::Place;
+use crate::server::request_body::Upload;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;

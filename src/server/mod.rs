@@ -4,4 +4,4 @@ pub mod acceptor;
 pub mod client;
 pub mod connection;
 pub mod drain;
-pub(crate) mod upload;
+pub(crate) mod request_body;

@@ -8,14 +8,14 @@ use crate::http::framing::{
 };
 use crate::http::head::{Method, Parsed, RequestHead, Version, head_end, parse_request_head};
 use crate::http::limits::HeadLimits;
-use crate::listener::client::Client;
-use crate::listener::drain::Place;
-use crate::listener::upload::{PIECES_FROM_BYTES, Upload};
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{IoFault, before};
 use crate::runtime::stream::Stream;
+use crate::server::client::Client;
+use crate::server::drain::Place;
+use crate::server::request_body::{PIECES_FROM_BYTES, Upload};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
