@@ -3,8 +3,8 @@
 //! Start with [`journey`]: it is the trip of one request as one readable function.
 
 pub(crate) mod accounting;
-pub mod admission;
 pub mod api;
+pub mod auth;
 pub mod base;
 pub mod cache;
 pub mod config;

@@ -1,6 +1,6 @@
 //! The life of one data-plane thread.
 
-use crate::admission::keys::Peer;
+use crate::auth::keys::Peer;
 use crate::config::model::Server;
 use crate::http::limits::HeadLimits;
 use crate::journey::Journey;

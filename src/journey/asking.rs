@@ -1,10 +1,10 @@
 //! One target is asked: the request in its dialect, the exchange, and its answer as far as it is needed
 //! to judge it. It must not know which target comes next (`attempt.rs`).
 
-use crate::admission::seal::Seal;
 use crate::api::face::About;
 use crate::api::refusal::refusal;
 use crate::api::usage;
+use crate::auth::response_ids::Seal;
 use crate::error::{Fault, Retry};
 use crate::journey::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswer};
 use crate::journey::core::Core;

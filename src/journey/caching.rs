@@ -1,10 +1,10 @@
 //! The cache's part of a trip: what the caller wishes, both look-ups, storing an answer.
 
-use crate::admission::keys::Grant;
 use crate::api::canonical::{Canonical, NotSemantic};
 use crate::api::chat::ChatRequest;
 use crate::api::face;
 use crate::api::face::Face;
+use crate::auth::keys::Grant;
 use crate::base::names::Name;
 use crate::cache::answer::Answer;
 use crate::cache::answer::streamed::StreamReader;

@@ -1,7 +1,7 @@
 //! The trip of a request that asks how many tokens a chat has: passed on to a provider that speaks the
 //! same dialect. Ringside does not guess; a provider that cannot count refuses by name.
 
-use crate::admission::keys::Grant;
+use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::attempt;
 use crate::journey::attempt::{Attempted, Plan};

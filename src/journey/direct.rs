@@ -2,10 +2,10 @@
 //! keeps (`/v1/files`, `/v1/batches`). No routing, no failover: another provider does not have it.
 
 use crate::accounting::Bought;
-use crate::admission::keys::Grant;
 use crate::api::openai;
 use crate::api::passed;
 use crate::api::passed::{Direct, usage_in};
+use crate::auth::keys::Grant;
 use crate::base::request_ids;
 use crate::error::{Fault, Retry};
 use crate::http::encode;

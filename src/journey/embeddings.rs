@@ -1,11 +1,11 @@
 //! The trip of an embedding request: to a provider, or to the model in this process.
 
 use crate::accounting::Bought;
-use crate::admission::keys::Grant;
 use crate::api::embeddings::{read_embeddings, read_local, write_answer};
 use crate::api::shape::Shape;
 use crate::api::usage;
 use crate::api::usage::Usage;
+use crate::auth::keys::Grant;
 use crate::embedding::{DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop};
 use crate::error::Fault;
 use crate::journey::attempt;

@@ -1,7 +1,7 @@
 //! The trip of a rating: it finds the arm of the request that it rates, and is counted there.
 
-use crate::admission::keys::Grant;
 use crate::api::feedback::read_feedback;
+use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::core::Core;
 use crate::journey::reply;

@@ -2,10 +2,10 @@
 //! Routed and failed over as a chat is; no cache, no translation.
 
 use crate::accounting::Bought;
-use crate::admission::keys::Grant;
 use crate::api::passed;
 use crate::api::passed::{Endpoint, usage_in};
 use crate::api::shape::Shape;
+use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::attempt;
 use crate::journey::attempt::{Attempted, Plan, StreamAnswer, WholeAnswer};

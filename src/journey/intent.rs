@@ -1,13 +1,13 @@
 //! What a chat request asks for: which models in which order, by which policy, and what their targets
 //! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
 
-use crate::admission::keys::Grant;
 use crate::api::chat::ChatRequest;
 use crate::api::face::Face;
 use crate::api::json::Scratch;
 use crate::api::responses;
 use crate::api::steering;
 use crate::api::steering::Steering;
+use crate::auth::keys::Grant;
 use crate::base::names::Name;
 use crate::error::Fault;
 use crate::http::head::RequestHead;

@@ -1,14 +1,14 @@
 //! What providers keep of answers to Responses: whose it is, which requests may go on from it, and what is
 //! asked of it by its id. Ids are sealed (`admission/seal.rs`), so that nothing need be remembered here.
 
-use crate::admission::keys::Grant;
-use crate::admission::seal::Seal;
 use crate::api::chat::ChatRequest;
 use crate::api::json::Scratch;
 use crate::api::passed::Direct;
 use crate::api::responses;
 use crate::api::responses::state;
 use crate::api::responses::state::{KeptCall, State};
+use crate::auth::keys::Grant;
+use crate::auth::response_ids::Seal;
 use crate::error::Fault;
 use crate::journey::attempt::ANSWER_BYTES_MAX;
 use crate::journey::core::Core;

@@ -45,11 +45,11 @@ pub(crate) mod uploading;
 pub(crate) mod watch;
 pub(crate) mod wording;
 
-use crate::admission::keys::Grant;
 use crate::api;
 use crate::api::anthropic;
 use crate::api::chat::ChatRequest;
 use crate::api::{NoOperation, Operation};
+use crate::auth::keys::Grant;
 use crate::cache::flights::Lead;
 use crate::error::Fault;
 use crate::http::head::{Method, RequestHead};

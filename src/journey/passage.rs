@@ -2,9 +2,9 @@
 //! yet. It must not know which endpoint it belongs to.
 
 use crate::accounting::Bought;
-use crate::admission::seal::Seal;
 use crate::api::json::Scratch;
 use crate::api::passed::{TAIL_BYTES, usage_in};
+use crate::auth::response_ids::Seal;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::journey::core::Core;

@@ -2,10 +2,10 @@
 //! to a provider that has it, and its answer back.
 
 use crate::accounting::Bought;
-use crate::admission::keys::Grant;
 use crate::api::rerank::{read_rerank, search_units};
 use crate::api::shape::Shape;
 use crate::api::usage;
+use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::attempt;
 use crate::journey::attempt::{Attempted, Fallbacks, Plan};

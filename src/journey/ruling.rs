@@ -1,8 +1,8 @@
 //! Which of a model's rules applies to a request, and what follows for its targets, arm and policy. Conditions
 //! are in `routing/conditional.rs`.
 
-use crate::admission::keys::Grant;
 use crate::api::json::Scratch;
+use crate::auth::keys::Grant;
 use crate::base::names::Name;
 use crate::config::rules::{Rule, When};
 use crate::http::head::Headers;

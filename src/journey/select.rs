@@ -2,9 +2,9 @@
 //! the same way through here.
 
 use crate::accounting::prices::PriceBook;
-use crate::admission::keys::Grant;
 use crate::api::shape::Shape;
 use crate::api::usage::Usage;
+use crate::auth::keys::Grant;
 use crate::base::names::Name;
 use crate::error::Fault;
 use crate::http::head::Headers;

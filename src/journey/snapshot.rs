@@ -1,9 +1,9 @@
 //! The configuration as the data plane uses it: immutable, swapped whole on reload.
 
 use crate::accounting::prices::PriceBook;
-use crate::admission::keys::KeyTable;
 use crate::api::openai;
 use crate::api::responses;
+use crate::auth::keys::KeyTable;
 use crate::base::names::Name;
 use crate::config::experiment::Experiment;
 use crate::config::family::Kind;

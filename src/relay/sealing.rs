@@ -1,10 +1,10 @@
 //! Ids of kept answers on their way to the client: each gets its seal, and nothing else is touched. It must
 //! not know who asks, nor which provider answers.
 
-use crate::admission::seal::Seal;
 use crate::api::json::Scratch;
 use crate::api::responses::ids;
 use crate::api::responses::ids::Places;
+use crate::auth::response_ids::Seal;
 use crate::http::sse::{SseSplitter, data_place, event_data};
 use crate::relay::stream::EventTooLarge;
 

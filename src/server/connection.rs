@@ -1,6 +1,6 @@
 //! One client connection: read a request, serve it, and again.
 
-use crate::admission::keys::Peer;
+use crate::auth::keys::Peer;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::http::framing::{

@@ -3,4 +3,4 @@
 //! Pure: it is handed the credentials and the peer, and says yes or why not.
 
 pub mod keys;
-pub(crate) mod seal;
+pub(crate) mod response_ids;
