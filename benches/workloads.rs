@@ -1,9 +1,5 @@
 //! What the benches and the instruction count run: pure pieces of a request's way, each as a closure.
 
-use ringside::api::chat::read_chat;
-use ringside::api::face::{About, DEFAULT};
-use ringside::api::json::Scratch;
-use ringside::api::neutral::loss::Losses;
 use ringside::cache::answer::Answer;
 use ringside::cache::answer::streamed::StreamReader;
 use ringside::cache::entry::HashSecret;
@@ -20,7 +16,11 @@ use ringside::embedding::table::StaticTable;
 use ringside::http::chunked::ChunkDecoder;
 use ringside::http::head::parse_request_head;
 use ringside::http::limits::HeadLimits;
-use ringside::providers::provider;
+use ringside::protocols::client_api::{About, DEFAULT};
+use ringside::protocols::json::document::Scratch;
+use ringside::protocols::neutral::loss::Losses;
+use ringside::protocols::openai::chat_head::read_chat;
+use ringside::protocols::provider_api::provider;
 use ringside::relay::neutral::NeutralRelay;
 use ringside::relay::stream::StreamRelay;
 use ringside::relay::translate;

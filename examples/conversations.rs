@@ -3,10 +3,10 @@
 //! usage: conversations FILE: JSON lines with `a`, `a_history`, `b`, `b_history`; a history is the title, the
 //! topic, and then what user and assistant said in turn.
 
-use ringside::api::chat::read_chat;
-use ringside::api::json::Scratch;
 use ringside::cache::entry::HashSecret;
 use ringside::cache::entry::Key;
+use ringside::protocols::json::document::Scratch;
+use ringside::protocols::openai::chat_head::read_chat;
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,8 +7,6 @@
 //! certain misses on the caller's thread, and the search given a vector (`examples/recall` measures
 //! whether it finds what is there).
 
-use ringside::api::canonical::Canonical;
-use ringside::api::json::Scratch;
 use ringside::base::names::Name;
 use ringside::cache::answer::Answer;
 use ringside::cache::entry::{Entry, Key};
@@ -16,6 +14,8 @@ use ringside::cache::entry::{Graveyard, HashSecret, Storing};
 use ringside::cache::semantic::Semantic;
 use ringside::cache::store::Store;
 use ringside::embedding::{DIMENSIONS, Settings, State, Vector, Workshop};
+use ringside::protocols::canonical::Canonical;
+use ringside::protocols::json::document::Scratch;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,7 +127,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::thread::sleep(Duration::from_millis(20));
     }
     let body = br#"{"id":"1","model":"m","created":1,"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"yes"}}],"usage":{"prompt_tokens":9,"completion_tokens":9}}"#;
-    let usage = Some(ringside::api::usage::Usage {
+    let usage = Some(ringside::protocols::usage::Usage {
         prompt: 9,
         completion: 9,
         ..Default::default()

@@ -3,7 +3,6 @@
 //! Start with [`journey`]: it is the trip of one request as one readable function.
 
 pub(crate) mod accounting;
-pub mod api;
 pub mod auth;
 pub mod base;
 pub mod cache;
@@ -14,7 +13,7 @@ pub mod error;
 pub mod http;
 pub mod import;
 pub mod journey;
-pub mod providers;
+pub mod protocols;
 pub mod relay;
 pub mod routing;
 pub mod runtime;

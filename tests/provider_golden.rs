@@ -13,11 +13,11 @@
 //! A new dialect is one more folder. `GOLDEN=write cargo test --test provider_golden` writes what is
 //! missing or changed; read the difference before you keep it.
 
-use ringside::api::face::{About, FACES, Face};
-use ringside::api::json::Scratch;
-use ringside::api::neutral::loss::Losses;
 use ringside::http::event_stream::{Value, write_message};
-use ringside::providers::{PROVIDERS, Provider, provider};
+use ringside::protocols::client_api::{About, FACES, Face};
+use ringside::protocols::json::document::Scratch;
+use ringside::protocols::neutral::loss::Losses;
+use ringside::protocols::provider_api::{PROVIDERS, Provider, provider};
 use ringside::relay::Relay;
 use ringside::relay::neutral::NeutralRelay;
 use ringside::relay::translate;

@@ -4,8 +4,8 @@
 //! (10⁻⁹ US dollars); the whole is the sum of the parts. So the parts always add up, and a whole is off
 //! by two nano-dollars at most.
 
-use crate::api::usage::Usage;
 use crate::config::prices::{Price, Rates};
+use crate::protocols::usage::Usage;
 
 /// What one request cost, in nano-dollars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,8 +8,8 @@ pub(crate) mod prices;
 
 use crate::accounting::cost::Cost;
 use crate::accounting::prices::PriceBook;
-use crate::api::usage::Usage;
 use crate::base::names::Name;
+use crate::protocols::usage::Usage;
 use crate::telemetry::metrics::{CoreMetrics, count};
 
 /// How a request ended, for the books.

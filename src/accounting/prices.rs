@@ -3,11 +3,11 @@
 //! A price is looked up once, when a configuration is loaded. What has none is unknown, never free.
 
 use crate::accounting::cost::{Cost, cost};
-use crate::api::usage::Usage;
 use crate::base::names::Name;
 use crate::config::model::Config;
 use crate::config::model::{Place, Provider, Target};
 use crate::config::prices::{Price, PriceFile, Seller, parse_price_file};
+use crate::protocols::usage::Usage;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,10 +1,10 @@
 //! An answer for the store, read from neutral events, whatever dialect they came in.
 
-use crate::api::neutral::answer;
-use crate::api::neutral::answer::Stop;
-use crate::api::neutral::event::{Delta, Event, Kind, Start};
-use crate::api::neutral::request::Part;
 use crate::cache::answer::{Answer, NotStored, TEXT_BYTES_EXPECTED};
+use crate::protocols::neutral::answer;
+use crate::protocols::neutral::answer::Stop;
+use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+use crate::protocols::neutral::request::Part;
 
 /// Collects an answer from the events of a stream as they pass.
 pub struct Collector {

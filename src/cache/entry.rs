@@ -3,12 +3,12 @@
 //! A key is a keyed 128-bit hash, and an entry also holds the form it was made from: a hit is served
 //! only when that form is equal, so a collision is a miss and never another request's answer.
 
-use crate::api::canonical::Canonical;
 use crate::base::names::Name;
 use crate::cache::answer::Answer;
 use crate::cache::shard::SLOT_BYTES;
 use crate::embedding::codes::Code;
 use crate::embedding::static_index::STATIC_ENTRY_BYTES;
+use crate::protocols::canonical::Canonical;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

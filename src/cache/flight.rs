@@ -3,10 +3,10 @@
 //! The request that makes the call leads; the others follow. What arrives is kept here, each follower
 //! reads it at its own pace, and nobody waits for another. It must not know sockets or HTTP.
 
-use crate::api::usage::Usage;
 use crate::base::names::Name;
 use crate::cache::entry::Key;
 use crate::error::{Blame, Fault};
+use crate::protocols::usage::Usage;
 use crate::runtime::buffer;
 use parking_lot::Mutex;
 use std::collections::VecDeque;

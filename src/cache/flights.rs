@@ -203,13 +203,13 @@ impl Drop for Lead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::usage::Usage;
     use crate::base::names::Name;
     use crate::cache::entry::tests::key;
     use crate::cache::flight::{
         ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, Heard, Outset, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
     };
     use crate::error::Fault;
+    use crate::protocols::usage::Usage;
     use crate::runtime::clock;
     use std::task::Waker;
 

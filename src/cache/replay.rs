@@ -1,11 +1,11 @@
 //! A stored answer, written in the dialect of the caller.
 
-use crate::api::face::{About, Face};
-use crate::api::neutral::answer;
-use crate::api::neutral::answer::{Choice, Stop};
-use crate::api::neutral::event::{Delta, Event, Kind, Start};
-use crate::api::neutral::request::Part;
 use crate::cache::answer::{Answer, pieces};
+use crate::protocols::client_api::{About, Face};
+use crate::protocols::neutral::answer;
+use crate::protocols::neutral::answer::{Choice, Stop};
+use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+use crate::protocols::neutral::request::Part;
 
 /// As a whole answer.
 #[must_use]

@@ -1,11 +1,11 @@
 //! The store by what it promises: bounds that hold, everything kept findable, shares, worth.
 
 use super::*;
-use crate::api::usage::Usage;
 use crate::base::names::Name;
 use crate::cache::answer::tests::answer;
 use crate::cache::entry::tests::key;
 use crate::cache::entry::{Graveyard, Storing};
+use crate::protocols::usage::Usage;
 use std::time::Duration;
 
 /// What an entry of `bytes` bytes of text is.

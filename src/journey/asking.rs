@@ -1,9 +1,6 @@
 //! One target is asked: the request in its dialect, the exchange, and its answer as far as it is needed
 //! to judge it. It must not know which target comes next (`attempt.rs`).
 
-use crate::api::face::About;
-use crate::api::refusal::refusal;
-use crate::api::usage;
 use crate::auth::response_ids::Seal;
 use crate::error::{Fault, Retry};
 use crate::journey::attempt::{ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswer};
@@ -16,7 +13,10 @@ use crate::journey::snapshot::{RemoteSite, TargetRoute};
 use crate::journey::underway::Underway;
 use crate::journey::watch::Watch;
 use crate::journey::wording::Worded;
-use crate::providers::{Call, Outgoing, Provider, Verdict};
+use crate::protocols::client_api::About;
+use crate::protocols::provider_api::{Call, Outgoing, Provider, Verdict};
+use crate::protocols::refusal::refusal;
+use crate::protocols::usage;
 use crate::relay::neutral::NeutralRelay;
 use crate::relay::probe::{Probe, begins_with_an_error};
 use crate::relay::sealing::Sealing;

@@ -4,9 +4,6 @@
 //! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
 //! `asking.rs`.
 
-use crate::api::face::Face;
-use crate::api::refusal::Refusal;
-use crate::api::splice::Edit;
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::config::admission::KeyPriority;
@@ -28,7 +25,10 @@ use crate::journey::snapshot::{ModelRoute, RemoteSite, Site};
 use crate::journey::trip::Trip;
 use crate::journey::underway;
 use crate::journey::underway::{Turn, Underway};
-use crate::providers::Call;
+use crate::protocols::client_api::Face;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::provider_api::Call;
+use crate::protocols::refusal::Refusal;
 use crate::relay::neutral::NeutralRelay;
 use crate::relay::sealing::Sealing;
 use crate::routing::backoff;

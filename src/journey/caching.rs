@@ -1,9 +1,5 @@
 //! The cache's part of a trip: what the caller wishes, both look-ups, storing an answer.
 
-use crate::api::canonical::{Canonical, NotSemantic};
-use crate::api::chat::ChatRequest;
-use crate::api::face;
-use crate::api::face::Face;
 use crate::auth::keys::Grant;
 use crate::base::names::Name;
 use crate::cache::answer::Answer;
@@ -28,6 +24,10 @@ use crate::journey::core::{Core, InForce};
 use crate::journey::observing;
 use crate::journey::shadow::{Sampled, Shadow};
 use crate::journey::trip::Trip;
+use crate::protocols::canonical::{Canonical, NotSemantic};
+use crate::protocols::client_api;
+use crate::protocols::client_api::Face;
+use crate::protocols::openai::chat_head::ChatRequest;
 use crate::runtime::clock;
 use crate::runtime::io::before;
 use crate::telemetry::metrics::count;
@@ -463,7 +463,7 @@ fn form_of(target: &str) -> u64 {
 /// they are no other scope's end.
 fn steering(headers: &Headers<'_>, face: &'static dyn Face) -> Vec<u8> {
     let mut lines = Vec::new();
-    if face == face::DEFAULT {
+    if face == client_api::DEFAULT {
         return lines;
     }
     for (name, value) in headers.iter() {

@@ -1,12 +1,12 @@
 //! What one core holds, and what all cores share.
 
-use crate::api::json::Scratch;
 use crate::cache::entry::{Graveyard, HashSecret};
 use crate::cache::flights::Flights;
 use crate::cache::semantic::Semantic;
 use crate::cache::store::Store;
 use crate::embedding::Workshop;
 use crate::journey::snapshot::Snapshot;
+use crate::protocols::json::document::Scratch;
 use crate::routing::fleet::Fleet;
 use crate::routing::hedge::Hedges;
 use crate::routing::view::View;

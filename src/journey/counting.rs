@@ -13,7 +13,7 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::Snapshot;
 use crate::journey::trip::Trip;
-use crate::providers::Call;
+use crate::protocols::provider_api::Call;
 use crate::server::client::Client;
 use crate::server::connection::Request;
 use crate::telemetry::metrics::Stage;

@@ -2,9 +2,6 @@
 //! keeps (`/v1/files`, `/v1/batches`). No routing, no failover: another provider does not have it.
 
 use crate::accounting::Bought;
-use crate::api::openai;
-use crate::api::passed;
-use crate::api::passed::{Direct, usage_in};
 use crate::auth::keys::Grant;
 use crate::base::request_ids;
 use crate::error::{Fault, Retry};
@@ -20,6 +17,9 @@ use crate::journey::snapshot::{RemoteSite, Snapshot};
 use crate::journey::trip::Trip;
 use crate::journey::uploading;
 use crate::journey::uploading::Sent;
+use crate::protocols::openai::client::api;
+use crate::protocols::passthrough;
+use crate::protocols::passthrough::{Direct, usage_in};
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::server::client::Client;
@@ -115,7 +115,7 @@ pub(crate) async fn serve(
     trip: &mut Trip,
 ) -> Result<(), Fault> {
     let headers = &request.head.headers;
-    passed::check_path(direct.rest)?;
+    passthrough::check_path(direct.rest)?;
     let site = match direct.provider {
         Some(name) => named(snapshot, grant, name)?,
         None => keeper(snapshot, grant, headers)?,
@@ -159,7 +159,7 @@ fn keeper<'s>(
     if let Some(name) = headers.get_str(PROVIDER) {
         return named(snapshot, grant, name.trim());
     }
-    let speaks = |site: &&Arc<RemoteSite>| site.dialect.native() == openai::NAME;
+    let speaks = |site: &&Arc<RemoteSite>| site.dialect.native() == api::NAME;
     let fit: Vec<_> = snapshot
         .sites
         .iter()

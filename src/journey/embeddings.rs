@@ -1,10 +1,6 @@
 //! The trip of an embedding request: to a provider, or to the model in this process.
 
 use crate::accounting::Bought;
-use crate::api::embeddings::{read_embeddings, read_local, write_answer};
-use crate::api::shape::Shape;
-use crate::api::usage;
-use crate::api::usage::Usage;
 use crate::auth::keys::Grant;
 use crate::embedding::{DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop};
 use crate::error::Fault;
@@ -18,7 +14,11 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::{ModelRoute, Site, Snapshot};
 use crate::journey::trip::Trip;
-use crate::providers::Call;
+use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
+use crate::protocols::provider_api::Call;
+use crate::protocols::shape::Shape;
+use crate::protocols::usage;
+use crate::protocols::usage::Usage;
 use crate::runtime::clock;
 use crate::runtime::io::before;
 use crate::server::client::Client;

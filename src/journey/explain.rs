@@ -1,8 +1,6 @@
 //! What would happen to a chat request, and why: the journey's own reading and choosing, without sending
 //! anything and on a copy of what a core has learned.
 
-use crate::api::face_of;
-use crate::api::json::Scratch;
 use crate::base::request_ids;
 use crate::error::Fault;
 use crate::http::encode;
@@ -12,6 +10,8 @@ use crate::journey::attempt;
 use crate::journey::intent::{Intent, Source};
 use crate::journey::select::{Draw, Selection};
 use crate::journey::snapshot::{ModelRoute, Snapshot};
+use crate::protocols::endpoints::face_of;
+use crate::protocols::json::document::Scratch;
 use crate::routing::fleet::Fleet;
 use crate::routing::measure::Series;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use crate::error::{Fault, Retry};
 use crate::journey::attempt::{ANSWER_BYTES_MAX, WholeAnswer};
 use crate::journey::patience::Patience;
 use crate::journey::snapshot::{RemoteSite, TargetRoute};
-use crate::providers::Call;
+use crate::protocols::provider_api::Call;
 use crate::routing::health::Outcome;
 use crate::runtime::io::Interruption;
 use crate::upstream::exchange::BodyFault;

@@ -1,11 +1,11 @@
 //! The trip of a rating: it finds the arm of the request that it rates, and is counted there.
 
-use crate::api::feedback::read_feedback;
 use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::core::Core;
 use crate::journey::reply;
 use crate::journey::trip::Trip;
+use crate::protocols::feedback::read_feedback;
 use crate::server::client::Client;
 use crate::server::connection::Request;
 use crate::telemetry::ratings::Unrateable;

@@ -2,9 +2,6 @@
 //! Routed and failed over as a chat is; no cache, no translation.
 
 use crate::accounting::Bought;
-use crate::api::passed;
-use crate::api::passed::{Endpoint, usage_in};
-use crate::api::shape::Shape;
 use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::attempt;
@@ -20,7 +17,10 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::Snapshot;
 use crate::journey::trip::Trip;
-use crate::providers::Call;
+use crate::protocols::passthrough;
+use crate::protocols::passthrough::{Endpoint, usage_in};
+use crate::protocols::provider_api::Call;
+use crate::protocols::shape::Shape;
 use crate::routing::health::Outcome;
 use crate::server::client::Client;
 use crate::server::connection::Request;
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
 ) -> Result<(), Fault> {
     let headers = &request.head.headers;
     let kind = headers.get_str("content-type");
-    let asked = passed::read(endpoint, kind, request.body, &mut core.scratch.borrow_mut())?;
+    let asked = passthrough::read(endpoint, kind, request.body, &mut core.scratch.borrow_mut())?;
     let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
     trip.stream = asked.streams;
     trip.stage_done(core, Stage::Read);
@@ -64,7 +64,7 @@ pub(crate) async fn serve(
     match attempt::run(core, &[route], &plan, client, trip).await? {
         Attempted::Whole(answer) => whole(core, answer, client, trip).await,
         Attempted::Stream(answer) => {
-            let is_completion = asked.streams && endpoint == passed::COMPLETIONS;
+            let is_completion = asked.streams && endpoint == passthrough::COMPLETIONS;
             let passage = match is_completion && answer.reply.head.is_event_stream {
                 true => Passage::of_events(asked.wants_usage),
                 false => Passage::raw(),

@@ -2,10 +2,6 @@
 //! client that caused it when others wait for it too.
 
 use crate::accounting::{Bill, Bought, settle};
-use crate::api::chat::ChatRequest;
-use crate::api::face;
-use crate::api::face::Face;
-use crate::api::usage::Usage;
 use crate::base::names::Name;
 use crate::cache::answer::streamed::StreamReader;
 use crate::cache::flight::{End, Flight, Head, Seat};
@@ -16,6 +12,10 @@ use crate::journey::attempt::StreamAnswer;
 use crate::journey::caching::CacheTrip;
 use crate::journey::core::Core;
 use crate::journey::trip::Trip;
+use crate::protocols::client_api;
+use crate::protocols::client_api::Face;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::usage::Usage;
 use crate::relay::Relay;
 use crate::routing::health::Outcome;
 use crate::routing::measure::Series;
@@ -96,7 +96,7 @@ impl Inflow {
                 passed: answer.reply.head.passed.clone(),
             });
         }
-        let (relay, reader) = match face == face::DEFAULT {
+        let (relay, reader) = match face == client_api::DEFAULT {
             true => (Relay::plain(chat.wants_usage), cache.stream_reader()),
             false => (Relay::of(face, cache.collector()), None),
         };

@@ -1,12 +1,6 @@
 //! What a chat request asks for: which models in which order, by which policy, and what their targets
 //! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
 
-use crate::api::chat::ChatRequest;
-use crate::api::face::Face;
-use crate::api::json::Scratch;
-use crate::api::responses;
-use crate::api::steering;
-use crate::api::steering::Steering;
 use crate::auth::keys::Grant;
 use crate::base::names::Name;
 use crate::error::Fault;
@@ -15,6 +9,12 @@ use crate::journey::kept;
 use crate::journey::ruling::Asking;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::{ModelRoute, Snapshot};
+use crate::protocols::client_api::Face;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::openai::routing_fields;
+use crate::protocols::openai::routing_fields::Steering;
+use crate::protocols::responses::client::api;
 use crate::routing::policy;
 use arrayvec::ArrayVec;
 use std::borrow::Cow;
@@ -98,12 +98,12 @@ impl<'s, 'b> Source<'s, 'b> {
             let names = steering.models.iter().map(String::as_str);
             self.extend(&mut models, "models", names)?;
             take_in(*steering, &mut steer)?;
-            let cut = steering::cut(self.body, scratch)?;
+            let cut = routing_fields::cut(self.body, scratch)?;
             chat = self.read_body(&cut, scratch)?;
             body = Cow::Owned(cut);
         }
         self.follow_header(&models, &mut steer)?;
-        if self.face.name() == responses::NAME {
+        if self.face.name() == api::NAME {
             let asked = (&mut chat, &mut body);
             kept::settle(self.snapshot, self.grant, asked, &models, &mut steer)?;
         }

@@ -1,12 +1,6 @@
 //! What providers keep of answers to Responses: whose it is, which requests may go on from it, and what is
 //! asked of it by its id. Ids are sealed (`admission/seal.rs`), so that nothing need be remembered here.
 
-use crate::api::chat::ChatRequest;
-use crate::api::json::Scratch;
-use crate::api::passed::Direct;
-use crate::api::responses;
-use crate::api::responses::state;
-use crate::api::responses::state::{KeptCall, State};
 use crate::auth::keys::Grant;
 use crate::auth::response_ids::Seal;
 use crate::error::Fault;
@@ -22,6 +16,12 @@ use crate::journey::select::Steer;
 use crate::journey::snapshot::{ModelRoute, RemoteSite, Site, Snapshot};
 use crate::journey::trip::Trip;
 use crate::journey::uploading::Sent;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::passthrough::Direct;
+use crate::protocols::responses::client::api;
+use crate::protocols::responses::client::state;
+use crate::protocols::responses::client::state::{KeptCall, State};
 use crate::relay::sealing::seal_answer;
 use crate::runtime::buffer;
 use crate::runtime::clock;
@@ -59,7 +59,7 @@ impl Kept<'_> {
 
 /// Whether a provider takes Responses as they are.
 fn is_native(site: &RemoteSite) -> bool {
-    site.responses.is_some() || site.dialect.native() == responses::NAME
+    site.responses.is_some() || site.dialect.native() == api::NAME
 }
 
 /// Whether what a provider keeps is served to this caller. Without a key there is nothing to seal with:

@@ -27,7 +27,6 @@ pub(crate) mod passage;
 pub(crate) mod passing;
 pub(crate) mod patience;
 pub(crate) mod queueing;
-pub(crate) mod quirks;
 pub(crate) mod relaying;
 pub(crate) mod reply;
 pub(crate) mod reply_head;
@@ -45,10 +44,6 @@ pub(crate) mod uploading;
 pub(crate) mod watch;
 pub(crate) mod wording;
 
-use crate::api;
-use crate::api::anthropic;
-use crate::api::chat::ChatRequest;
-use crate::api::{NoOperation, Operation};
 use crate::auth::keys::Grant;
 use crate::cache::flights::Lead;
 use crate::error::Fault;
@@ -66,7 +61,11 @@ use crate::journey::shadow::Sampled;
 use crate::journey::sharing::Boarded;
 use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::journey::trip::Trip;
-use crate::providers::Call;
+use crate::protocols::anthropic::client::api;
+use crate::protocols::endpoints;
+use crate::protocols::endpoints::{NoOperation, Operation};
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::provider_api::Call;
 use crate::relay::array::JsonArray;
 use crate::runtime::heap::on_heap;
 use crate::server::client::Client;
@@ -103,7 +102,7 @@ impl Serve for Journey {
     }
 
     fn wants_pieces(&self, head: &RequestHead<'_>) -> bool {
-        let operation = api::operation(head.method, head.target);
+        let operation = endpoints::operation(head.method, head.target);
         matches!(operation, Ok(Operation::Direct(_)))
     }
 
@@ -123,14 +122,14 @@ async fn travel(
     trip: &mut Trip,
 ) -> Result<(), Fault> {
     let headers = &request.head.headers;
-    trip.face = api::face_of(request.head.target);
+    trip.face = endpoints::face_of(request.head.target);
     let is_array = trip.face.streams_array(request.head.target);
     trip.array = is_array.then(JsonArray::default);
     let operation = find_operation(request.head.method, request.head.target)?;
     trip.operation = operation.name();
     if let Operation::Models | Operation::Model(_) = operation {
         trip.face =
-            api::face_of_models(trip.face, headers.get(anthropic::VERSION_HEADER).is_some());
+            endpoints::face_of_models(trip.face, headers.get(api::VERSION_HEADER).is_some());
     }
     let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
     let api_key = key_headers.iter().find_map(|name| headers.get(name));
@@ -348,14 +347,14 @@ async fn list_models(
 }
 
 fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> {
-    api::operation(method, target).map_err(|none| match none {
+    endpoints::operation(method, target).map_err(|none| match none {
         NoOperation::NotFound => Fault::client(
             404,
             "unknown_path",
             format!(
                 "no such path: `{}`; served are {}",
                 target.split('?').next().unwrap_or_default(),
-                api::PATHS
+                endpoints::PATHS
             ),
         ),
         NoOperation::MethodNotAllowed(allow) => Fault {

@@ -1,11 +1,6 @@
 //! A request asked once more, off the client's path: one attempt at one target, in a task of its own, whose
 //! answer is only compared. It must not know what is learned from it.
 
-use crate::api::face::Face;
-use crate::api::json::Scratch;
-use crate::api::neutral::loss::Losses;
-use crate::api::splice::Edit;
-use crate::api::usage;
 use crate::cache::answer::Answer;
 use crate::cache::answer::streamed::StreamReader;
 use crate::cache::collect::Collector;
@@ -20,7 +15,12 @@ use crate::journey::underway;
 use crate::journey::underway::{Turn, Underway};
 use crate::journey::wording;
 use crate::journey::wording::Wish;
-use crate::providers::{Call, Outgoing, PROVIDERS, Provider};
+use crate::protocols::client_api::Face;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::provider_api::{Call, Outgoing, PROVIDERS, Provider};
+use crate::protocols::usage;
 use crate::relay::neutral::NeutralRelay;
 use crate::relay::translate;
 use crate::routing::fleet::Member;

@@ -2,8 +2,6 @@
 //! yet. It must not know which endpoint it belongs to.
 
 use crate::accounting::Bought;
-use crate::api::json::Scratch;
-use crate::api::passed::{TAIL_BYTES, usage_in};
 use crate::auth::response_ids::Seal;
 use crate::error::Fault;
 use crate::http::encode;
@@ -11,6 +9,8 @@ use crate::journey::core::Core;
 use crate::journey::inflow::{StreamEnd, stopping};
 use crate::journey::relaying;
 use crate::journey::trip::Trip;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::passthrough::{TAIL_BYTES, usage_in};
 use crate::relay::sealing::Sealing;
 use crate::relay::stream::StreamRelay;
 use crate::runtime::clock;

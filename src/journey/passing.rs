@@ -1,8 +1,8 @@
 //! The client's headers that cross to a provider. It must not know which provider that is.
 
-use crate::api::face::Face;
 use crate::http::encode;
 use crate::http::head::Headers;
+use crate::protocols::client_api::Face;
 use std::ops::Range;
 
 /// Client headers that cross to the provider. Everything else stays: credentials are replaced, framing

@@ -1,8 +1,6 @@
 //! Moving the answer to the client, settling it, and handing it to the cache.
 
 use crate::accounting::Bought;
-use crate::api::face;
-use crate::api::usage;
 use crate::cache::answer::Answer;
 use crate::cache::flight::{End, Head, Seat, Whole};
 use crate::cache::flights::Lead;
@@ -18,6 +16,8 @@ use crate::journey::reply;
 use crate::journey::sharing;
 use crate::journey::sharing::Written;
 use crate::journey::trip::Trip;
+use crate::protocols::client_api;
+use crate::protocols::usage;
 use crate::relay::Relay;
 use crate::relay::array::JsonArray;
 use crate::relay::translate;
@@ -40,7 +40,7 @@ pub(crate) async fn whole(
     client: &mut Client,
     trip: &mut Trip,
 ) {
-    let (usage, mut read) = match trip.face == face::DEFAULT {
+    let (usage, mut read) = match trip.face == client_api::DEFAULT {
         true => (usage::in_answer(&answer.body), None),
         false => {
             let mut scratch = core.scratch.borrow_mut();

@@ -1,10 +1,10 @@
 //! Writing answers: heads with Ringside's headers, whole bodies, faults.
 
-use crate::api::face;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::journey::attempt::WholeAnswer;
 use crate::journey::trip::Trip;
+use crate::protocols::client_api;
 use crate::relay::array::JsonArray;
 use crate::runtime::buffer;
 use crate::runtime::io::IoFault;
@@ -41,7 +41,7 @@ pub(crate) fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client
             encode::header_u64(out, "age", age.as_secs());
         }
     }
-    if trip.face != face::DEFAULT {
+    if trip.face != client_api::DEFAULT {
         // As Anthropic's SDKs look for it.
         encode::header(out, "request-id", trip.request_id.as_bytes());
     }

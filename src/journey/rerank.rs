@@ -2,9 +2,6 @@
 //! to a provider that has it, and its answer back.
 
 use crate::accounting::Bought;
-use crate::api::rerank::{read_rerank, search_units};
-use crate::api::shape::Shape;
-use crate::api::usage;
 use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::attempt;
@@ -17,7 +14,10 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::Snapshot;
 use crate::journey::trip::Trip;
-use crate::providers::Call;
+use crate::protocols::provider_api::Call;
+use crate::protocols::rerank::{read_rerank, search_units};
+use crate::protocols::shape::Shape;
+use crate::protocols::usage;
 use crate::runtime::buffer;
 use crate::server::client::Client;
 use crate::server::connection::Request;

@@ -1,12 +1,12 @@
 //! Which of a model's rules applies to a request, and what follows for its targets, arm and policy. Conditions
 //! are in `routing/conditional.rs`.
 
-use crate::api::json::Scratch;
 use crate::auth::keys::Grant;
 use crate::base::names::Name;
 use crate::config::rules::{Rule, When};
 use crate::http::head::Headers;
 use crate::journey::select::Steer;
+use crate::protocols::json::document::Scratch;
 use crate::routing::conditional::{Known, unmet};
 use crate::routing::demand::Exclusion;
 use crate::routing::experiment::bit;

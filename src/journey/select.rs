@@ -2,8 +2,6 @@
 //! the same way through here.
 
 use crate::accounting::prices::PriceBook;
-use crate::api::shape::Shape;
-use crate::api::usage::Usage;
 use crate::auth::keys::Grant;
 use crate::base::names::Name;
 use crate::error::Fault;
@@ -13,6 +11,8 @@ use crate::journey::kept::Kept;
 use crate::journey::ruling::{Looked, RuleRoute};
 use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::journey::trip::Trip;
+use crate::protocols::shape::Shape;
+use crate::protocols::usage::Usage;
 use crate::routing::asked::Asked;
 use crate::routing::demand::{Demand, Exclusion, exclusion};
 use crate::routing::fleet::{Fleet, Route};

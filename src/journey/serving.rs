@@ -1,8 +1,6 @@
 //! Serving an answer from the cache, in the client's dialect.
 
 use crate::accounting::Bought;
-use crate::api::chat::ChatRequest;
-use crate::api::face;
 use crate::cache::replay;
 use crate::error::Fault;
 use crate::http::encode;
@@ -10,6 +8,8 @@ use crate::journey::caching::Hit;
 use crate::journey::core::Core;
 use crate::journey::reply;
 use crate::journey::trip::Trip;
+use crate::protocols::client_api;
+use crate::protocols::openai::chat_head::ChatRequest;
 use crate::relay::array::JsonArray;
 use crate::runtime::buffer;
 use crate::server::client::Client;
@@ -31,14 +31,14 @@ pub(crate) async fn hit(
     trip.target = Some(entry.target);
     trip.buy(core, Bought::Saved(entry.answer.usage));
     if !chat.stream {
-        let body = match trip.face == face::DEFAULT {
+        let body = match trip.face == client_api::DEFAULT {
             true => entry.answer.render_whole(),
             false => replay::whole(&entry.answer, trip.face, &trip.about(true)),
         };
         let _ = reply::whole(client, trip, 200, "application/json", &body).await;
         return Ok(());
     }
-    let body = match trip.face == face::DEFAULT {
+    let body = match trip.face == client_api::DEFAULT {
         true => entry.answer.render_stream(chat.wants_usage),
         false => replay::stream(&entry.answer, trip.face, trip.about(true)),
     };

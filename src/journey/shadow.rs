@@ -4,8 +4,6 @@
 //! One attempt at one target, in a task of its own. It must not delay or change what the client gets.
 
 use crate::accounting::{Bill, Bought, settle};
-use crate::api::chat::ChatRequest;
-use crate::api::face::Face;
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::cache::answer::Answer;
@@ -21,6 +19,8 @@ use crate::journey::passing::PassedHeaders;
 use crate::journey::select::{Draw, Steer};
 use crate::journey::snapshot::{ModelRoute, Site, Snapshot};
 use crate::journey::underway;
+use crate::protocols::client_api::Face;
+use crate::protocols::openai::chat_head::ChatRequest;
 use crate::routing::measure::Series;
 use crate::runtime::clock;
 use crate::runtime::spawn;

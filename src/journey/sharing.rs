@@ -1,9 +1,6 @@
 //! One upstream call for identical requests in flight: who makes it, and what those do who follow.
 
 use crate::accounting::Bought;
-use crate::api::chat::ChatRequest;
-use crate::api::face;
-use crate::api::usage::Usage;
 use crate::cache::flight::{End, Flight, Head, Heard, Outset, Seat, Whole};
 use crate::cache::flights::{Boarding, Lead};
 use crate::error::Fault;
@@ -18,6 +15,9 @@ use crate::journey::serving;
 use crate::journey::snapshot::ModelRoute;
 use crate::journey::stale;
 use crate::journey::trip::Trip;
+use crate::protocols::client_api;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::usage::Usage;
 use crate::relay::Relay;
 use crate::runtime::buffer;
 use crate::runtime::clock;
@@ -214,7 +214,7 @@ async fn follow_stream(
     trip.target = Some(head.target);
     let out = relaying::begin_stream((head.status, &head.passed), client, trip);
     let sent = client.write(out).await;
-    let relay = match trip.face == face::DEFAULT {
+    let relay = match trip.face == client_api::DEFAULT {
         true => Relay::plain(wants_usage),
         false => Relay::of(trip.face, None),
     };

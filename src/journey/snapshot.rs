@@ -1,8 +1,6 @@
 //! The configuration as the data plane uses it: immutable, swapped whole on reload.
 
 use crate::accounting::prices::PriceBook;
-use crate::api::openai;
-use crate::api::responses;
 use crate::auth::keys::KeyTable;
 use crate::base::names::Name;
 use crate::config::experiment::Experiment;
@@ -13,7 +11,7 @@ use crate::config::model::{
 use crate::journey::experiment::{ExperimentRoute, Rollbacks};
 use crate::journey::mirror::{MirrorRoute, Tally};
 use crate::journey::ruling::RuleRoute;
-use crate::providers::{Provider, provider, speaker};
+use crate::protocols::provider_api::{Provider, provider, speaker};
 use crate::routing::demand::{Abilities, Traits};
 use crate::routing::fleet::Member;
 use crate::routing::limiter::Bounds;
@@ -297,7 +295,8 @@ impl Snapshot {
                 provider: one.name.clone(),
                 dialect: provider(&one.dialect)
                     .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
-                responses: speaker(responses::NAME).filter(|_| passes_responses(one)),
+                responses: speaker(crate::protocols::responses::client::api::NAME)
+                    .filter(|_| passes_responses(one)),
                 kind: one.kind,
                 api_version: one.api_version.clone(),
                 endpoint: registry.endpoint(one)?,
@@ -333,7 +332,8 @@ const OPENAI_HOST: &str = "api.openai.com";
 /// Whether a provider takes requests in Responses as they are.
 fn passes_responses(one: &ProviderConfig) -> bool {
     let is_openais = one.base_url.host.eq_ignore_ascii_case(OPENAI_HOST);
-    one.dialect == openai::NAME && one.responses.unwrap_or(is_openais)
+    one.dialect == crate::protocols::openai::client::api::NAME
+        && one.responses.unwrap_or(is_openais)
 }
 
 fn model_route(

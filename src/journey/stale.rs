@@ -1,6 +1,5 @@
 //! When all else is down: an answer past its time in the place of a failure.
 
-use crate::api::chat::ChatRequest;
 use crate::cache::flight::End;
 use crate::error::{Blame, Fault};
 use crate::journey::attempt::Attempted;
@@ -9,6 +8,7 @@ use crate::journey::core::Core;
 use crate::journey::queueing::SHED;
 use crate::journey::serving;
 use crate::journey::trip::Trip;
+use crate::protocols::openai::chat_head::ChatRequest;
 use crate::server::client::Client;
 
 /// Serves an answer past its time if every target failed and there is one; true then.

@@ -1,9 +1,6 @@
 //! The facts of one trip, gathered on the way: for the answer's headers, the metrics and the record.
 
 use crate::accounting::{Bill, Bought};
-use crate::api::face;
-use crate::api::face::{About, Face};
-use crate::api::usage::Usage;
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::journey::core::Core;
@@ -11,6 +8,9 @@ use crate::journey::experiment;
 use crate::journey::experiment::TripArm;
 use crate::journey::mirror::Mirror;
 use crate::journey::shadow::Shadow;
+use crate::protocols::client_api;
+use crate::protocols::client_api::{About, Face};
+use crate::protocols::usage::Usage;
 use crate::relay::array::JsonArray;
 use crate::runtime::clock;
 use crate::server::connection::Request;
@@ -149,7 +149,7 @@ impl Trip {
             hedged: None,
             fell_back: false,
             should_retry: None,
-            face: face::DEFAULT,
+            face: client_api::DEFAULT,
             array: None,
             dropped: None,
             status: 0,

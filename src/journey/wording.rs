@@ -1,19 +1,19 @@
 //! A request's body in the words of the provider: as it is, with what is odd about the provider put right,
 //! or in another dialect. It must not know how the request is sent (`asking.rs`).
 
-use crate::api::chat::ChatRequest;
-use crate::api::face::Face;
-use crate::api::json::Scratch;
-use crate::api::neutral::loss::Losses;
-use crate::api::openai;
-use crate::api::splice::Edit;
 use crate::error::Fault;
 use crate::journey::asking::{Asking, Spent};
 use crate::journey::failure;
 use crate::journey::failure::Failed;
-use crate::journey::quirks;
 use crate::journey::snapshot::RemoteSite;
-use crate::providers::{Body, Call, Provider};
+use crate::protocols::client_api::Face;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::openai::client::api;
+use crate::protocols::openai::provider::param_compat;
+use crate::protocols::provider_api::{Body, Call, Provider};
 use crate::relay::translate;
 use crate::relay::translate::Said;
 use crate::runtime::buffer;
@@ -65,7 +65,7 @@ impl Worded {
         Body::Spliced {
             bytes,
             model_range,
-            usage_edit: usage_edit.filter(|_| quirks::takes(site.kind, "stream_options")),
+            usage_edit: usage_edit.filter(|_| param_compat::takes(site.kind, "stream_options")),
         }
     }
 }
@@ -137,7 +137,7 @@ pub(crate) fn word(
         model,
     } = *wish;
     // What is odd about a provider is odd about its chats in OpenAI's dialect, not about Responses.
-    let kind = (site.kind).filter(|_| dialect.native() == openai::NAME);
+    let kind = (site.kind).filter(|_| dialect.native() == api::NAME);
     if dialect.native() == face.name() {
         if kind.is_none() {
             return Ok(Worded::AsItIs);
@@ -160,7 +160,7 @@ pub(crate) fn word(
         to,
     )?;
     let fitted = match kind {
-        Some(kind) => quirks::fitted(kind, &written, losses, scratch)?,
+        Some(kind) => param_compat::fitted(kind, &written, losses, scratch)?,
         None => None,
     };
     Ok(Worded::Written(fitted.unwrap_or(written)))
@@ -181,7 +181,7 @@ fn fitted(
     let Some(kind) = site.kind else {
         return Ok(None);
     };
-    let Some(bytes) = quirks::fitted(kind, body, losses, scratch)? else {
+    let Some(bytes) = param_compat::fitted(kind, body, losses, scratch)? else {
         return Ok(None);
     };
     let read = face.read_head("", &bytes, scratch, false)?;

@@ -10,16 +10,16 @@ pub mod stream;
 pub(crate) mod template;
 pub mod translate;
 
-use crate::api::openai;
+use crate::protocols::openai::client::api;
 use crate::relay::array::JsonArray;
 use crate::relay::neutral::NeutralRelay;
 use crate::relay::stream::StreamRelay;
 
-use crate::api::face::Face;
-use crate::api::json::Scratch;
-use crate::api::usage::Usage;
 use crate::cache::collect::Collector;
-use crate::providers::{Provider, speaker};
+use crate::protocols::client_api::Face;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::provider_api::{Provider, speaker};
+use crate::protocols::usage::Usage;
 use crate::relay::stream::EventTooLarge;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -43,7 +43,7 @@ impl Relay {
     /// every dialect but OpenAI's.
     #[must_use]
     pub fn of(face: &dyn Face, collector: Option<Collector>) -> Self {
-        let own = speaker(face.name()).filter(|_| face.name() != openai::NAME);
+        let own = speaker(face.name()).filter(|_| face.name() != api::NAME);
         match own {
             Some(own) => Self::Neutral(NeutralRelay::of(own, collector)),
             None => Self::plain(true),
@@ -88,7 +88,7 @@ impl Relay {
     /// A relay that only watches a stream of `provider`: what it appends is what came.
     #[must_use]
     pub fn watching(provider: &dyn Provider) -> Self {
-        if provider.native() == openai::NAME {
+        if provider.native() == api::NAME {
             return Self::plain(true);
         }
         Self::Neutral(NeutralRelay::new(provider.decoder(), None, None))

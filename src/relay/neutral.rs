@@ -1,13 +1,13 @@
 //! A stream that is read event by event: because it is written anew in another dialect, or because its
 //! own dialect says differently from OpenAI's what it cost and whether it ended.
 
-use crate::api::face::Encoder;
-use crate::api::json::Scratch;
-use crate::api::neutral::answer::{Failure, Stop, Usage};
-use crate::api::neutral::event::{Delta, Event, Start};
-use crate::api::shape::BYTES_PER_TOKEN;
 use crate::cache::collect::Collector;
-use crate::providers::{Decoder, Provider};
+use crate::protocols::client_api::Encoder;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::neutral::answer::{Failure, Stop, Usage};
+use crate::protocols::neutral::event::{Delta, Event, Start};
+use crate::protocols::provider_api::{Decoder, Provider};
+use crate::protocols::shape::BYTES_PER_TOKEN;
 use crate::relay::array::JsonArray;
 use crate::relay::stream::EventTooLarge;
 use crate::relay::translate::FAILED;

@@ -1,8 +1,8 @@
 //! What can be told of a stream whose bytes are still held: whether it failed, whether it came to its
 //! end. It changes nothing in them.
 
-use crate::api::json::Scratch;
-use crate::providers::Provider;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::provider_api::Provider;
 use crate::relay::Relay;
 use memchr::memmem;
 use std::cell::RefCell;
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn failure_and_end_are_seen_however_the_bytes_arrive() {
-        let openai = crate::providers::provider("openai").unwrap();
+        let openai = crate::protocols::provider_api::provider("openai").unwrap();
         for (text, failed, complete) in [(GOOD, false, true), (BAD, true, false)] {
             for split in 0..=text.len() {
                 let mut probe = Probe::new(openai);

@@ -1,11 +1,11 @@
 //! Ids of kept answers on their way to the client: each gets its seal, and nothing else is touched. It must
 //! not know who asks, nor which provider answers.
 
-use crate::api::json::Scratch;
-use crate::api::responses::ids;
-use crate::api::responses::ids::Places;
 use crate::auth::response_ids::Seal;
 use crate::http::sse::{SseSplitter, data_place, event_data};
+use crate::protocols::json::document::Scratch;
+use crate::protocols::responses::client::ids;
+use crate::protocols::responses::client::ids::Places;
 use crate::relay::stream::EventTooLarge;
 
 /// Seals the ids in a whole answer. What is no JSON stays as it is.

@@ -4,10 +4,10 @@
 //! in one write. Two things are looked for in each: usage, which the client is shown only if it asked,
 //! and whether the stream came to its end.
 
-use crate::api::shape::BYTES_PER_TOKEN;
-use crate::api::usage;
-use crate::api::usage::{Mention, Usage};
 use crate::http::sse::{SseSplitter, event_data};
+use crate::protocols::shape::BYTES_PER_TOKEN;
+use crate::protocols::usage;
+use crate::protocols::usage::{Mention, Usage};
 use crate::relay::template::{Fit, Template};
 use memchr::memmem::Finder;
 use std::ops::Range;
@@ -254,8 +254,8 @@ fn is_error(data: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::json::Scratch;
     use crate::cache::answer::streamed::StreamReader;
+    use crate::protocols::json::document::Scratch;
     use crate::routing::mix;
 
     const STREAM: &str = concat!(

@@ -1,15 +1,15 @@
 //! Request, whole answer and error from one dialect into another, by way of the neutral form.
 
-use crate::api::face::{About, Face};
-use crate::api::json::Scratch;
-use crate::api::neutral::answer::Stop;
-use crate::api::neutral::loss::Losses;
-use crate::api::refusal::{Refusal, refusal};
-use crate::api::usage::Usage;
 use crate::cache::answer::Answer;
 use crate::cache::collect::Collector;
 use crate::error::Fault;
-use crate::providers::{Provider, Unreadable, speaker};
+use crate::protocols::client_api::{About, Face};
+use crate::protocols::json::document::Scratch;
+use crate::protocols::neutral::answer::Stop;
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::provider_api::{Provider, Unreadable, speaker};
+use crate::protocols::refusal::{Refusal, refusal};
+use crate::protocols::usage::Usage;
 
 /// A request as a client said it.
 pub struct Said<'s> {

@@ -1,7 +1,7 @@
 //! The access record of one request, and its JSON line. No prompt text, no answer text, no secrets.
 
-use crate::api::usage::Usage;
 use crate::base::names::Name;
+use crate::protocols::usage::Usage;
 use std::time::Duration;
 
 /// What is recorded of one request.

@@ -1,7 +1,7 @@
 //! The numbers of one core.
 
-use crate::api::usage::Usage;
 use crate::base::names::Name;
+use crate::protocols::usage::Usage;
 use crate::telemetry::admission::Admission;
 use crate::telemetry::arms::Arms;
 use crate::telemetry::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};

@@ -6,7 +6,7 @@ use super::target::Target;
 use crate::delay::Delay;
 use crate::mock::answer::answer_number;
 use crate::random::mix;
-use ringside::api::json::{write_string, write_u64};
+use ringside::protocols::json::document::{write_string, write_u64};
 use std::time::Duration;
 
 /// Told apart from other draws of the same number.

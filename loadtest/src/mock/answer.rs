@@ -2,7 +2,7 @@
 
 use super::behaviour::Behaviour;
 use super::{gemini, messages};
-use ringside::api::json::{write_string, write_u64};
+use ringside::protocols::json::document::{write_string, write_u64};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Seconds since the Unix epoch that every answer bears.

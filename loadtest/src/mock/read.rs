@@ -2,8 +2,8 @@
 
 use super::answer::Dialect;
 use super::messages;
-use ringside::api::canonical::canonical;
-use ringside::api::json::Document;
+use ringside::protocols::canonical::canonical;
+use ringside::protocols::json::document::Document;
 
 /// What a request asks for, read.
 pub(super) struct Read {

@@ -5,9 +5,9 @@
 pub(crate) mod stored;
 pub mod streamed;
 
-use crate::api::json::{Document, Scratch, write_string, write_u64};
-use crate::api::usage::Usage;
 use crate::http::sse::write_event;
+use crate::protocols::json::document::{Document, Scratch, write_string, write_u64};
+use crate::protocols::usage::Usage;
 
 /// A complete text answer. Its texts lie one behind the other in one allocation, the content last:
 /// a store holds a great many answers, and each allocation is memory to be found, filled and freed.

@@ -1,8 +1,8 @@
 //! The stored form of an answer as bytes, and back. Must not know where the bytes are kept.
 
-use crate::api::usage::Usage;
 use crate::cache::answer::Answer;
 use crate::cache::disk::bytes::{Reader, put_text, put_u32, put_u64};
+use crate::protocols::usage::Usage;
 
 /// Stands for no offset.
 const NONE: u32 = u32::MAX;

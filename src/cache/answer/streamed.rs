@@ -1,10 +1,10 @@
 //! An answer read from a stream of OpenAI's. It must not know how the events came.
 
-use crate::api::json::{Document, Scratch};
-use crate::api::usage;
-use crate::api::usage::Mention;
 use crate::cache::answer::{Answer, NotStored, TEXT_BYTES_EXPECTED, only};
 use crate::http::sse::event_data;
+use crate::protocols::json::document::{Document, Scratch};
+use crate::protocols::usage;
+use crate::protocols::usage::Mention;
 use std::borrow::Cow;
 use std::ops::Range;
 

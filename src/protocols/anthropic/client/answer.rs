@@ -1,0 +1,169 @@
+//! A whole Message, and errors, written from the neutral form.
+
+use crate::protocols::anthropic::client::api::{STOP_REASONS, error_type};
+use crate::protocols::client_api::About;
+use crate::protocols::json::document::{write_string, write_u64};
+use crate::protocols::json::write::{comma, key, number, open, open_field, raw, text};
+use crate::protocols::neutral::answer::{Answer, Failure, Stop, Usage, redacted};
+use crate::protocols::neutral::request::Part;
+
+/// Key of what a model wrote where a JSON object was due: as Anthropic advises to wrap such arguments
+/// (its documentation of fine-grained tool streaming).
+pub(crate) const INVALID_JSON: &str = "INVALID_JSON";
+
+/// Appends a whole answer: the first choice, for there is no more in this dialect.
+pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+    out.push(b'{');
+    key(out, "id");
+    write_id(answer.id, about, out);
+    text(out, "type", "message");
+    text(out, "role", "assistant");
+    text(out, "model", answer.model);
+    open_field(out, "content", b'[');
+    let choice = answer.choices.first();
+    let parts = choice.map(|choice| choice.parts.as_slice());
+    for (nth, part) in parts.unwrap_or_default().iter().enumerate() {
+        write_block(part, nth, about, out);
+    }
+    out.push(b']');
+    let stop = choice.map_or(Stop::End, |choice| choice.stop);
+    write_stop(stop, choice.and_then(|choice| choice.stop_sequence), out);
+    key(out, "usage");
+    write_usage(answer.usage.unwrap_or_default(), out);
+    out.push(b'}');
+}
+
+/// Appends the id of a message.
+pub(crate) fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
+    if id.is_empty() {
+        write_string(out, &format!("msg_{}", about.request_id));
+    } else {
+        write_string(out, id);
+    }
+}
+
+/// Appends the id of the call in block `nth`.
+pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
+    if id.is_empty() {
+        write_string(out, &format!("toolu_{}_{nth}", about.request_id));
+    } else {
+        write_string(out, id);
+    }
+}
+
+fn write_block(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
+    match part {
+        Part::Text {
+            text: words,
+            citations,
+            ..
+        } => {
+            open(out, b'{');
+            text(out, "type", "text");
+            text(out, "text", words);
+            if let Some(citations) = citations {
+                raw(out, "citations", citations);
+            }
+        }
+        Part::Thinking {
+            text: thought,
+            signature,
+        } => {
+            open(out, b'{');
+            text(out, "type", "thinking");
+            text(out, "thinking", thought);
+            text(out, "signature", signature.unwrap_or_default());
+        }
+        Part::Redacted { data } => {
+            open(out, b'{');
+            text(out, "type", "redacted_thinking");
+            text(out, "data", data);
+        }
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+            ..
+        } => {
+            open(out, b'{');
+            text(out, "type", "tool_use");
+            key(out, "id");
+            write_call_id(id, nth, about, out);
+            text(out, "name", name);
+            key(out, "input");
+            write_input(arguments, out);
+        }
+        // Models answer in nothing else.
+        _ => return,
+    }
+    out.push(b'}');
+}
+
+/// Appends a tool's arguments as an object; what is none is wrapped in one.
+pub(crate) fn write_input(arguments: &str, out: &mut Vec<u8>) {
+    if is_object(arguments) {
+        out.extend_from_slice(arguments.trim().as_bytes());
+    } else {
+        out.push(b'{');
+        text(out, INVALID_JSON, arguments);
+        out.push(b'}');
+    }
+}
+
+/// Whether `json` is one JSON object.
+#[must_use]
+pub(crate) fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{')
+        && serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok()
+}
+
+/// Appends `stop_reason` and `stop_sequence`.
+pub(crate) fn write_stop(stop: Stop, sequence: Option<&str>, out: &mut Vec<u8>) {
+    let found = STOP_REASONS.iter().find(|(_, meaning)| *meaning == stop);
+    text(
+        out,
+        "stop_reason",
+        found.map_or("end_turn", |(name, _)| name),
+    );
+    match sequence {
+        Some(sequence) => text(out, "stop_sequence", sequence),
+        None => raw(out, "stop_sequence", "null"),
+    }
+}
+
+/// Appends usage in Anthropic's arithmetic: `input_tokens` leaves out what was cached.
+pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
+    out.push(b'{');
+    number(out, "input_tokens", usage.plain_input());
+    number(out, "cache_creation_input_tokens", usage.cache_write);
+    number(out, "cache_read_input_tokens", usage.cached);
+    number(out, "output_tokens", usage.output);
+    if let Some(reasoning) = usage.reasoning {
+        open_field(out, "output_tokens_details", b'{');
+        number(out, "thinking_tokens", reasoning);
+        out.push(b'}');
+    }
+    out.push(b'}');
+}
+
+/// Appends a provider's error in Anthropic's envelope; what the provider itself called it is kept
+/// under `metadata`.
+pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"type\":\"error\",\"error\":{");
+    text(out, "type", error_type(failure.status));
+    text(out, "message", &redacted(&failure.message));
+    if let Some(param) = failure.param {
+        text(out, "param", param);
+    }
+    open_field(out, "metadata", b'{');
+    key(out, "provider_error");
+    match failure.kind {
+        Some(kind) => write_string(out, kind),
+        None => write_u64(out, u64::from(failure.status)),
+    }
+    if failure.window_exceeded {
+        comma(out);
+        out.extend_from_slice(b"\"window_exceeded\":true");
+    }
+    out.extend_from_slice(b"}}}");
+}

@@ -1,0 +1,196 @@
+//! Anthropic's Messages as applications speak them.
+
+use crate::error::Fault;
+use crate::protocols::anthropic::client::answer;
+use crate::protocols::anthropic::client::request;
+use crate::protocols::anthropic::client::stream;
+use crate::protocols::canonical::canonical;
+use crate::protocols::client_api::{About, Ask, Encoder, Face};
+use crate::protocols::json::document::{Document, Scratch};
+use crate::protocols::json::write::{key, open, open_field, raw, text};
+use crate::protocols::neutral::answer::{Answer, Failure, Stop};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::openai::chat_head::{ChatRequest, read_plain};
+
+/// The dialect's name.
+pub(crate) const NAME: &str = "anthropic";
+
+/// The dialect.
+pub(crate) struct Anthropic;
+
+impl Face for Anthropic {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ask(&self, path: &str) -> Option<Ask> {
+        match path {
+            "/v1/messages" => Some(Ask::Chat),
+            "/v1/messages/count_tokens" => Some(Ask::CountTokens),
+            _ => None,
+        }
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        path.starts_with("/v1/messages")
+    }
+
+    fn passed_headers(&self) -> &'static [&'static str] {
+        &["anthropic-version", "anthropic-beta"]
+    }
+
+    fn read_head(
+        &self,
+        _target: &str,
+        body: &[u8],
+        scratch: &mut Scratch,
+        with_canonical: bool,
+    ) -> Result<ChatRequest, Fault> {
+        scratch
+            .with_document(body, |document| {
+                let mut chat = read_plain(body, document)?;
+                if with_canonical {
+                    let mut form = canonical(document);
+                    // The same fields in another dialect are another request.
+                    form.extend_scope(NAME.as_bytes());
+                    chat.canonical = Some(form);
+                }
+                Ok(chat)
+            })
+            .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+    }
+
+    fn read_request<'d>(
+        &self,
+        document: &Document<'d>,
+        losses: &mut Losses,
+    ) -> Result<Request<'d>, Fault> {
+        request::read(document, losses)
+    }
+
+    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+        answer::write(answer, about, out);
+    }
+
+    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+        answer::write_failure(failure, out);
+    }
+
+    fn envelope(&self, fault: &Fault) -> String {
+        let mut out = b"{\"type\":\"error\",\"error\":{".to_vec();
+        text(&mut out, "type", error_type(fault.status));
+        text(&mut out, "message", &fault.message);
+        text(&mut out, "code", fault.code);
+        key(&mut out, "param");
+        match &fault.param {
+            Some(param) => crate::protocols::json::document::write_string(&mut out, param),
+            None => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b"}}");
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"event: error\ndata: ");
+        out.extend_from_slice(self.envelope(fault).as_bytes());
+        out.extend_from_slice(b"\n\n");
+    }
+
+    fn encoder(&self, about: About) -> Box<dyn Encoder> {
+        Box::new(stream::Blocks::new(about))
+    }
+
+    /// All on one page: who asks for the next gets the same, and is told that there is none.
+    fn write_models(&self, names: &mut dyn Iterator<Item = &str>, _created: u64) -> Vec<u8> {
+        let mut out = b"{".to_vec();
+        open_field(&mut out, "data", b'[');
+        let (mut first, mut last) = (None, None);
+        for name in names {
+            write_model(name, &mut out);
+            first = first.or(Some(name));
+            last = Some(name);
+        }
+        out.push(b']');
+        raw(&mut out, "has_more", "false");
+        for (field, name) in [("first_id", first), ("last_id", last)] {
+            match name {
+                Some(name) => text(&mut out, field, name),
+                None => raw(&mut out, field, "null"),
+            }
+        }
+        out.push(b'}');
+        out
+    }
+
+    fn write_model(&self, name: &str, _created: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_model(name, &mut out);
+        // A comma is due only between the elements of a list.
+        out.split_off(usize::from(out.first() == Some(&b',')))
+    }
+}
+
+/// The header by which Anthropic's clients say which version of its API they speak; others have none.
+pub(crate) const VERSION_HEADER: &str = "anthropic-version";
+
+/// When a model was released, where that is not known: "an epoch value" (Anthropic's API reference,
+/// "List Models").
+const RELEASED: &str = "1970-01-01T00:00:00Z";
+
+fn write_model(name: &str, out: &mut Vec<u8>) {
+    open(out, b'{');
+    text(out, "type", "model");
+    text(out, "id", name);
+    text(out, "display_name", name);
+    text(out, "created_at", RELEASED);
+    text(out, "lifecycle", "active");
+    out.push(b'}');
+}
+
+/// `stop_reason`s, each with what it means.
+pub(crate) const STOP_REASONS: [(&str, Stop); 7] = [
+    ("end_turn", Stop::End),
+    ("stop_sequence", Stop::Sequence),
+    ("max_tokens", Stop::Length),
+    ("model_context_window_exceeded", Stop::WindowFull),
+    ("tool_use", Stop::ToolCalls),
+    ("refusal", Stop::Refused),
+    ("pause_turn", Stop::Paused),
+];
+
+/// Anthropic's error type for a status (its API's list of errors).
+#[must_use]
+pub(crate) fn error_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        504 => "timeout_error",
+        529 => "overloaded_error",
+        _ => "api_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_in_anthropics_form() {
+        let parsed = |bytes: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+        let list = parsed(Anthropic.write_models(&mut ["a", "b\"c"].into_iter(), 7));
+        assert_eq!(
+            (&list["first_id"], &list["last_id"]),
+            (&"a".into(), &"b\"c".into())
+        );
+        assert_eq!(list["data"][1], parsed(Anthropic.write_model("b\"c", 7)));
+        assert_eq!(list["has_more"], false);
+        let none = parsed(Anthropic.write_models(&mut [].into_iter(), 7));
+        assert!(none["first_id"].is_null() && none["data"].as_array().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,4 @@
+//! Anthropic's Messages.
+
+pub(crate) mod client;
+pub(crate) mod provider;

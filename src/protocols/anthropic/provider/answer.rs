@@ -1,0 +1,156 @@
+//! A whole Message, its usage, and errors, read into the neutral form.
+
+use crate::protocols::anthropic::client::api::STOP_REASONS;
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::protocols::neutral::request::Part;
+use crate::protocols::provider_api::{Unreadable, message_of};
+
+/// Reads a whole answer.
+///
+/// # Errors
+/// What it lacks.
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    let content = document
+        .field(0, "content")
+        .and_then(|at| document.elements(at))
+        .ok_or(Unreadable("no content"))?;
+    let mut parts = Vec::with_capacity(2);
+    for block in content {
+        // A block of another kind is the doing of a tool that the provider runs itself; what it led to
+        // is said in text.
+        parts.extend(read_block(document, block));
+    }
+    let text = |name| document.text_of(0, name);
+    let usage = document.field(0, "usage").map(|at| {
+        let mut usage = Counted::default();
+        usage.take(document, at);
+        usage.sum()
+    });
+    Ok(Answer {
+        id: text("id").unwrap_or_default(),
+        model: text("model").unwrap_or_default(),
+        created: None,
+        choices: vec![Choice {
+            parts,
+            stop: stop(text("stop_reason").unwrap_or_default()),
+            stop_sequence: text("stop_sequence"),
+            logprobs: None,
+        }],
+        usage,
+    })
+}
+
+fn read_block<'d>(document: &Document<'d>, block: usize) -> Option<Part<'d>> {
+    let text = |name| document.text_of(block, name);
+    Some(match text("type")? {
+        "text" => Part::Text {
+            text: text("text")?,
+            cache: None,
+            citations: document.raw_of(block, "citations"),
+        },
+        "tool_use" => Part::ToolCall {
+            id: text("id").unwrap_or_default(),
+            name: text("name")?,
+            arguments: document.raw_of(block, "input").unwrap_or("{}"),
+            cache: None,
+        },
+        "thinking" => Part::Thinking {
+            text: text("thinking")?,
+            signature: text("signature").filter(|seal| !seal.is_empty()),
+        },
+        "redacted_thinking" => Part::Redacted {
+            data: text("data")?,
+        },
+        _ => return None,
+    })
+}
+
+/// What a `stop_reason` means.
+#[must_use]
+pub(crate) fn stop(reason: &str) -> Stop {
+    let found = STOP_REASONS.iter().find(|(name, _)| *name == reason);
+    found.map_or(Stop::End, |(_, stop)| *stop)
+}
+
+/// Usage as this dialect counts: input without what was cached. A later count replaces an earlier one,
+/// field by field, for counts in a stream are of all so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counted {
+    input: u64,
+    cached: u64,
+    cache_write: u64,
+    output: u64,
+    reasoning: Option<u64>,
+}
+
+impl Counted {
+    /// Takes in the usage object at `at`.
+    pub(crate) fn take(&mut self, document: &Document<'_>, at: usize) {
+        for (name, value) in document.fields(at).into_iter().flatten() {
+            let count = document.unsigned(value);
+            match name {
+                "input_tokens" => self.input = count.unwrap_or(self.input),
+                "cache_read_input_tokens" => self.cached = count.unwrap_or(self.cached),
+                "cache_creation_input_tokens" => {
+                    self.cache_write = count.unwrap_or(self.cache_write);
+                }
+                "output_tokens" => self.output = count.unwrap_or(self.output),
+                "output_tokens_details" => {
+                    let thought = document.unsigned_of(value, "thinking_tokens");
+                    self.reasoning = thought.or(self.reasoning);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// In the neutral arithmetic.
+    #[must_use]
+    pub(crate) fn sum(&self) -> Usage {
+        let input = self.input.saturating_add(self.cached);
+        Usage {
+            input: input.saturating_add(self.cache_write),
+            cached: self.cached,
+            cache_write: self.cache_write,
+            output: self.output,
+            reasoning: self.reasoning,
+        }
+    }
+}
+
+/// Statuses of error types, for errors told in a stream (the API's list of errors).
+const ERROR_STATUSES: [(&str, u16); 9] = [
+    ("invalid_request_error", 400),
+    ("authentication_error", 401),
+    ("billing_error", 402),
+    ("permission_error", 403),
+    ("not_found_error", 404),
+    ("request_too_large", 413),
+    ("rate_limit_error", 429),
+    ("timeout_error", 504),
+    ("overloaded_error", OVERLOADED),
+];
+
+/// Anthropic's own status for "overloaded".
+const OVERLOADED: u16 = 529;
+
+/// Reads an error body or event; `status` 0 = as its type says.
+#[must_use]
+pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+    let error = document.field(0, "error").unwrap_or(0);
+    let kind = document.text_of(error, "type");
+    let found = ERROR_STATUSES.iter().find(|(name, _)| Some(*name) == kind);
+    let status = match status {
+        0 => found.map_or(500, |(_, status)| *status),
+        status => status,
+    };
+    Failure {
+        // Other dialects know it as 503.
+        status: if status == OVERLOADED { 503 } else { status },
+        kind,
+        param: None,
+        window_exceeded: false,
+        message: message_of(document),
+    }
+}

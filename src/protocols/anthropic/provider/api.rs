@@ -1,0 +1,130 @@
+//! Anthropic's dialect: Messages. A body in this dialect goes through byte for byte but for the
+//! model's name. Vertex AI speaks it with the model in the path (`vertex.rs`).
+
+use crate::error::Fault;
+use crate::protocols::anthropic::client::api;
+use crate::protocols::anthropic::provider::answer;
+use crate::protocols::anthropic::provider::request;
+use crate::protocols::anthropic::provider::stream;
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::signing::KeyHeader;
+use memchr::memmem;
+
+/// The API's version, for callers that name none (Anthropic's versioning page; the only one there is).
+const VERSION: &[u8] = b"anthropic-version: 2023-06-01\r\n";
+
+/// Where API keys stand.
+const KEY_HEADER: KeyHeader = KeyHeader {
+    name: "x-api-key",
+    before: "",
+};
+
+/// The dialect.
+pub(crate) struct Anthropic;
+
+impl Provider for Anthropic {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn native(&self) -> &'static str {
+        api::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        matches!(call, Call::Chat | Call::CountTokens)
+    }
+
+    fn key_header(&self) -> KeyHeader {
+        KEY_HEADER
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let has_v1 = request.base_path.ends_with("/v1");
+        let path = match (request.call, has_v1) {
+            (Call::CountTokens, true) => "/messages/count_tokens",
+            (Call::CountTokens, false) => "/v1/messages/count_tokens",
+            (_, true) => "/messages",
+            (_, false) => "/v1/messages",
+        };
+        let names_version = memmem::find(request.passed_headers, b"anthropic-version:").is_some();
+        let version: &[u8] = if names_version { b"" } else { VERSION };
+        post(request, path, KEY_HEADER, version, out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, ("model", model), losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Blocks::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::provider_api::Body;
+    use crate::signing::Auth;
+
+    fn head(base_path: &str, call: Call, passed_headers: &[u8]) -> String {
+        let mut out = Vec::new();
+        let request = Outgoing {
+            call,
+            streams: false,
+            body: Body::Written(b"{}"),
+            model: "m",
+            base_path,
+            api_version: None,
+            authority: "api.example",
+            auth: Auth::Key("sk-ant-1"),
+            passed_headers,
+        };
+        Anthropic.encode(&request, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_base_url_may_hold_v1() {
+        for (base, call, path) in [
+            ("", Call::Chat, "/v1/messages"),
+            ("/v1", Call::Chat, "/v1/messages"),
+            ("/x/v1", Call::CountTokens, "/x/v1/messages/count_tokens"),
+            ("/x", Call::CountTokens, "/x/v1/messages/count_tokens"),
+        ] {
+            let head = head(base, call, b"");
+            assert!(
+                head.starts_with(&format!("POST {path} HTTP/1.1\r\n")),
+                "{head}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_version_is_the_callers_or_the_default() {
+        let head_without = head("", Call::Chat, b"");
+        assert!(
+            head_without.contains("\r\nx-api-key: sk-ant-1\r\nanthropic-version: 2023-06-01\r\n")
+        );
+        let head_with = head("", Call::Chat, b"anthropic-version: 2030-01-01\r\n");
+        assert_eq!(head_with.matches("anthropic-version").count(), 1);
+    }
+}

@@ -1,0 +1,189 @@
+//! Claude on Vertex AI: Messages, with the model in the path and a version in the body where the model's
+//! name was (Anthropic's page on Vertex AI, and its SDK).
+
+use crate::error::Fault;
+use crate::protocols::anthropic::client::api;
+use crate::protocols::anthropic::provider::answer;
+use crate::protocols::anthropic::provider::request;
+use crate::protocols::anthropic::provider::stream;
+use crate::protocols::gemini::provider::api::write_model_path;
+use crate::protocols::json::document::Document;
+use crate::protocols::json::splice::{after_brace, apply};
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::provider_api::{Body, Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::signing::KeyHeader;
+use std::ops::Range;
+
+/// The version that Vertex AI wants, as a field.
+const VERSION: (&str, &str) = ("anthropic_version", "vertex-2023-10-16");
+
+/// What stands before a model's name in the path.
+const MODELS: &str = "/publishers/anthropic/models/";
+
+/// Where API keys stand.
+const KEY_HEADER: KeyHeader = KeyHeader {
+    name: "x-goog-api-key",
+    before: "",
+};
+
+/// The dialect; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
+pub(crate) struct Vertex;
+
+impl Provider for Vertex {
+    fn name(&self) -> &'static str {
+        "vertex-anthropic"
+    }
+
+    fn native(&self) -> &'static str {
+        api::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        matches!(call, Call::Chat | Call::CountTokens)
+    }
+
+    fn key_header(&self) -> KeyHeader {
+        KEY_HEADER
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let mut path = String::with_capacity(MODELS.len() + request.model.len() + 20);
+        let (model, action) = match (request.call, request.streams) {
+            // The model stays in the body of this one.
+            (Call::CountTokens, _) => ("count-tokens", ":rawPredict"),
+            (_, true) => (request.model, ":streamRawPredict"),
+            (_, false) => (request.model, ":rawPredict"),
+        };
+        write_model_path(MODELS, model, &mut path);
+        path.push_str(action);
+        let body = body(request);
+        let request = Outgoing {
+            body: Body::Written(&body),
+            ..*request
+        };
+        post(&request, &path, KEY_HEADER, b"", out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        _model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, VERSION, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Blocks::default())
+    }
+}
+
+/// The body with the version in the place of the model, or beside it where tokens are counted.
+fn body(request: &Outgoing<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(request.body.len(request.model) + 64);
+    let Body::Spliced {
+        bytes, model_range, ..
+    } = &request.body
+    else {
+        request.body.append(request.model, &mut out);
+        return out;
+    };
+    let (name, value) = VERSION;
+    let version = format!("\"{name}\":\"{value}\"");
+    if request.call == Call::CountTokens {
+        let mut plain = Vec::with_capacity(bytes.len() + 64);
+        request.body.append(request.model, &mut plain);
+        let at = after_brace(&plain).unwrap_or_default();
+        let version = version + ",";
+        apply(&plain, [(&(at..at), version.as_bytes())], &mut out);
+    } else {
+        let member = member_of(bytes, model_range);
+        apply(bytes, [(&member, version.as_bytes())], &mut out);
+    }
+    out
+}
+
+/// Where the field stands whose string value lies at `value`, key and quotes included.
+fn member_of(json: &[u8], value: &Range<usize>) -> Range<usize> {
+    let quote_before = |end: usize| {
+        let before = json.get(..end).unwrap_or_default();
+        memchr::memrchr(b'"', before).unwrap_or_default()
+    };
+    // Neither between key and value nor inside this key are other quotes.
+    let key_end = quote_before(value.start.saturating_sub(1));
+    quote_before(key_end)..(value.end + 1).min(json.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signing::Auth;
+
+    fn sent(json: &str, call: Call, streams: bool) -> (String, String) {
+        let start = json.find("claude").unwrap();
+        let mut out = Vec::new();
+        let request = Outgoing {
+            call,
+            streams,
+            body: Body::Spliced {
+                bytes: json.as_bytes(),
+                model_range: &(start..start + "claude".len()),
+                usage_edit: None,
+            },
+            model: "claude-x@1",
+            base_path: "/v1/projects/p/locations/l",
+            api_version: None,
+            authority: "h",
+            auth: Auth::Bearer("t"),
+            passed_headers: b"anthropic-beta: b\r\n",
+        };
+        Vertex.encode(&request, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let length = format!("content-length: {}", body.len());
+        assert!(head.contains(&length), "{head}");
+        (head.to_owned(), body.to_owned())
+    }
+
+    #[test]
+    fn the_model_moves_into_the_path_and_nothing_else_changes() {
+        for (json, body) in [
+            (
+                r#"{ "max_tokens" : 1.0, "model" : "claude" , "x":"\"model\":\"y\""}"#,
+                r#"{ "max_tokens" : 1.0, "anthropic_version":"vertex-2023-10-16" , "x":"\"model\":\"y\""}"#,
+            ),
+            (
+                r#"{"mod\u0065l":"claude"}"#,
+                r#"{"anthropic_version":"vertex-2023-10-16"}"#,
+            ),
+        ] {
+            let (head, told) = sent(json, Call::Chat, true);
+            assert_eq!(told, body);
+            let first = "POST /v1/projects/p/locations/l/publishers/anthropic/models/claude-x@1:streamRawPredict HTTP/1.1\r\n";
+            assert!(head.starts_with(first), "{head}");
+            assert!(head.contains("authorization: Bearer t"));
+            assert!(head.contains("anthropic-beta: b"));
+        }
+    }
+
+    #[test]
+    fn counting_names_the_model_in_the_body() {
+        let (head, body) = sent(r#"{"model":"claude"}"#, Call::CountTokens, false);
+        assert_eq!(
+            body,
+            r#"{"anthropic_version":"vertex-2023-10-16","model":"claude-x@1"}"#
+        );
+        assert!(head.contains("/publishers/anthropic/models/count-tokens:rawPredict HTTP/1.1"));
+    }
+}

@@ -1,0 +1,3 @@
+//! Azure OpenAI: OpenAI's wire format under other paths.
+
+pub(crate) mod provider;

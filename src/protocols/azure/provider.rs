@@ -1,0 +1,129 @@
+//! Azure OpenAI: OpenAI's dialect under other paths, with keys in another header.
+//!
+//! With `api_version` the classic paths, which name the deployment; without it the v1 API, whose `model` is
+//! the deployment's name. (learn.microsoft.com, "Azure OpenAI in Microsoft Foundry Models REST API
+//! reference" and "... API version lifecycle".)
+
+use crate::error::Fault;
+use crate::http::percent::push_escaped;
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::openai::client::api;
+use crate::protocols::openai::provider::api::OpenAi;
+use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::signing::KeyHeader;
+
+/// The dialect.
+pub(crate) struct Azure;
+
+const API_KEY: KeyHeader = KeyHeader {
+    name: "api-key",
+    before: "",
+};
+
+impl Provider for Azure {
+    fn name(&self) -> &'static str {
+        "azure"
+    }
+
+    fn native(&self) -> &'static str {
+        api::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        call != Call::Rerank && OpenAi.takes(call)
+    }
+
+    fn key_header(&self) -> KeyHeader {
+        API_KEY
+    }
+
+    fn path(
+        &self,
+        base_path: &str,
+        endpoint: &str,
+        model: Option<&str>,
+        api_version: Option<&str>,
+    ) -> String {
+        path(base_path, endpoint, model, api_version)
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let suffix = match request.call {
+            Call::Embeddings => "/embeddings",
+            Call::Passed(path) => path,
+            Call::Chat | Call::CountTokens | Call::Rerank => "/chat/completions",
+        };
+        let path = path(
+            request.base_path,
+            suffix,
+            Some(request.model),
+            request.api_version,
+        );
+        post(request, &path, API_KEY, b"", out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        OpenAi.write_request(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        OpenAi.read_answer(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        OpenAi.read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        OpenAi.decoder()
+    }
+}
+
+/// What follows `base_path`, which may name the resource alone or the v1 API too.
+fn path(
+    base_path: &str,
+    suffix: &str,
+    deployment: Option<&str>,
+    api_version: Option<&str>,
+) -> String {
+    let Some(version) = api_version else {
+        let is_given = base_path.ends_with("/openai/v1");
+        return [if is_given { "" } else { "/openai/v1" }, suffix].concat();
+    };
+    let mut path = String::from("/openai");
+    if let Some(deployment) = deployment {
+        path.push_str("/deployments/");
+        push_escaped(deployment, b"", &mut path);
+    }
+    path.push_str(suffix);
+    path.push_str("?api-version=");
+    push_escaped(version, b"", &mut path);
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_generations_of_paths() {
+        let chat = |base: &str, version| path(base, "/chat/completions", Some("gpt 4/o"), version);
+        assert_eq!(
+            chat("", Some("2024-10-21")),
+            "/openai/deployments/gpt%204%2Fo/chat/completions?api-version=2024-10-21"
+        );
+        assert_eq!(chat("", None), "/openai/v1/chat/completions");
+        assert_eq!(chat("/openai/v1", None), "/chat/completions");
+        let files = path("", "/files", None, Some("2024-10-21"));
+        assert_eq!(files, "/openai/files?api-version=2024-10-21");
+    }
+}

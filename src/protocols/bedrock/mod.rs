@@ -1,0 +1,3 @@
+//! AWS Bedrock's Converse.
+
+pub(crate) mod provider;

@@ -1,0 +1,167 @@
+//! AWS Bedrock's dialect: Converse and ConverseStream (API model of `bedrock-runtime`, 2023-09-30).
+//!
+//! The model's name stands in the path, and no application speaks this dialect: every request is
+//! translated. A stream comes as AWS's event stream.
+
+use crate::error::{Fault, Retry};
+use crate::http::percent::push_escaped;
+use crate::protocols::bedrock::provider::answer;
+use crate::protocols::bedrock::provider::request;
+use crate::protocols::bedrock::provider::stream;
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::provider_api::{
+    Call, Decoder, Outgoing, Provider, Unreadable, Verdict, judge_by_class, post_accepting,
+};
+use crate::signing::BEARER;
+
+/// The dialect's name; of no dialect that applications speak.
+const NAME: &str = "bedrock";
+
+/// Status of a model that failed (`ModelErrorException`).
+pub(crate) const MODEL_FAILED: u16 = 424;
+
+/// The dialect.
+pub(crate) struct Bedrock;
+
+impl Provider for Bedrock {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn native(&self) -> &'static str {
+        NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        call == Call::Chat
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let mut path = String::with_capacity(64);
+        path.push_str("/model/");
+        // Once; an ARN's slashes are part of the name.
+        push_escaped(request.model, b"", &mut path);
+        let accept = if request.streams {
+            path.push_str("/converse-stream");
+            "application/vnd.amazon.eventstream, application/json"
+        } else {
+            path.push_str("/converse");
+            "application/json"
+        };
+        post_accepting(request, &path, BEARER, b"", accept, out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Messages::default())
+    }
+
+    fn failure_mark(&self) -> &'static [u8] {
+        // A failure is told by a header of a message: all of them are looked at.
+        b""
+    }
+
+    fn judge(&self, status: u16) -> Verdict {
+        match status {
+            MODEL_FAILED => Verdict {
+                outcome: "server_error",
+                retry: Retry::OnNextTarget,
+            },
+            status => judge_by_class(status),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::provider_api::Body;
+    use crate::signing::Auth;
+    use crate::signing::sigv4::{AmzDate, AwsKeys, Scope};
+
+    fn head(model: &str, streams: bool, auth: Auth<'_>) -> String {
+        let mut out = Vec::new();
+        let request = Outgoing {
+            call: Call::Chat,
+            streams,
+            body: Body::Written(b"{}"),
+            model,
+            base_path: "",
+            api_version: None,
+            authority: "bedrock-runtime.eu-central-1.amazonaws.com",
+            auth,
+            passed_headers: b"",
+        };
+        Bedrock.encode(&request, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_models_name_is_escaped_once_and_stands_in_the_path() {
+        let auth = Auth::Key("bedrock-api-key-1");
+        for (model, streams, path) in [
+            (
+                "anthropic.claude-3-5-sonnet-20241022-v2:0",
+                false,
+                "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/converse",
+            ),
+            (
+                "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/ab1",
+                true,
+                "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Aapplication-inference-profile%2Fab1/converse-stream",
+            ),
+        ] {
+            let head = head(model, streams, auth);
+            assert!(
+                head.starts_with(&format!("POST {path} HTTP/1.1\r\n")),
+                "{head}"
+            );
+            assert!(head.contains("\r\nauthorization: Bearer bedrock-api-key-1\r\n"));
+            let stream = "accept: application/vnd.amazon.eventstream";
+            assert_eq!(head.contains(stream), streams);
+        }
+    }
+
+    #[test]
+    fn a_signature_stands_in_the_place_of_a_key() {
+        let keys = AwsKeys::new("AKIDEXAMPLE", "secret", Some("token"));
+        let auth = Auth::Aws {
+            keys: &keys,
+            scope: Scope {
+                region: "eu-central-1",
+                service: "bedrock",
+            },
+            at: AmzDate::from_unix(1_700_000_000),
+        };
+        let head = head("amazon.nova-lite-v1:0", false, auth);
+        assert!(head.contains("/20231114/eu-central-1/bedrock/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, Signature="), "{head}");
+        assert!(head.contains("\r\nx-amz-security-token: token\r\n"));
+    }
+
+    #[test]
+    fn a_model_that_failed_is_the_targets_fault() {
+        assert_eq!(Bedrock.judge(424).retry, Retry::OnNextTarget);
+        assert_eq!(Bedrock.judge(429).outcome, "rate_limited");
+        assert_eq!(Bedrock.judge(400).retry, Retry::Never);
+    }
+}

@@ -1,0 +1,267 @@
+//! A Converse request, written from the neutral form. The model's name is no part of it.
+
+use crate::error::Fault;
+use crate::protocols::anthropic::client::answer::is_object;
+use crate::protocols::bedrock::provider::content::{Writer, write_cache_point};
+use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::{Format, Part, Request, Role, Sampling, ToolChoice};
+
+/// Schema of a tool that takes nothing: this dialect demands one.
+const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
+
+/// Appends the body of a request for `model`, whose name says what it takes beside the common fields.
+///
+/// # Errors
+/// 400 naming a field that is lost.
+pub(crate) fn write(
+    request: &Request<'_>,
+    model: &str,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    out.push(b'{');
+    let messages = &request.messages;
+    let is_system = |role| matches!(role, Role::System | Role::Developer);
+    let leading = messages.iter().take_while(|one| is_system(one.role));
+    let (system, rest) = messages
+        .split_at_checked(leading.count())
+        .unwrap_or((&[], messages));
+    let mut writer = Writer::default();
+    writer.messages(rest, losses, out)?;
+    writer.system(system, losses, out)?;
+    write_inference(&request.sampling, losses, out)?;
+    write_tools(request, losses, out)?;
+    let more = more_of(request, model, losses)?;
+    write_output(request, &more, losses, out)?;
+    write_more(&more, out);
+    refuse(request, losses)?;
+    if request.user.is_some() {
+        losses.hint("user");
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_inference(
+    sampling: &Sampling<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let mark = out.len();
+    open_field(out, "inferenceConfig", b'{');
+    let empty = out.len();
+    if let Some(tokens) = sampling.max_tokens {
+        number(out, "maxTokens", tokens);
+    }
+    // Up to 1 here, up to 2 elsewhere.
+    let is_above_one = |raw: &&str| raw.parse::<f64>().is_ok_and(|number| number > 1.0);
+    match sampling.temperature.filter(is_above_one) {
+        Some(_) => losses.lose("temperature")?,
+        None => raw_if(out, "temperature", sampling.temperature),
+    }
+    raw_if(out, "topP", sampling.top_p);
+    texts_if(out, "stopSequences", &sampling.stop);
+    if out.len() == empty {
+        out.truncate(mark);
+    } else {
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) -> Result<(), Fault> {
+    if request.tools.is_empty() {
+        return Ok(());
+    }
+    request.lose_serial_tools(losses)?;
+    if request.tool_choice == Some(ToolChoice::None) {
+        // There is no word for it: tools that are not to be called are not offered, unless the conversation
+        // holds calls, which demands them.
+        let is_call =
+            |part: &Part<'_>| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
+        let mut parts = request.messages.iter().flat_map(|one| &one.parts);
+        if parts.any(is_call) {
+            losses.lose("tool_choice")?;
+        } else {
+            losses.hint("tools");
+            return Ok(());
+        }
+    }
+    open_field(out, "toolConfig", b'{');
+    open_field(out, "tools", b'[');
+    for tool in &request.tools {
+        open(out, b'{');
+        open_field(out, "toolSpec", b'{');
+        text(out, "name", tool.name);
+        if let Some(description) = tool.description.filter(|words| !words.is_empty()) {
+            text(out, "description", description);
+        }
+        let schema = tool.parameters.filter(|schema| is_object(schema));
+        if schema.is_none() && tool.parameters.is_some() {
+            losses.hint("tools.parameters");
+        }
+        let schema = schema.filter(|schema| *schema != "{}");
+        open_field(out, "inputSchema", b'{');
+        raw(out, "json", schema.unwrap_or(NO_PARAMETERS));
+        out.push(b'}');
+        if tool.strict == Some(true) {
+            raw(out, "strict", "true");
+        }
+        out.extend_from_slice(b"}}");
+        write_cache_point(tool.cache, out);
+    }
+    out.push(b']');
+    match request.tool_choice {
+        Some(ToolChoice::Auto) => raw(out, "toolChoice", "{\"auto\":{}}"),
+        Some(ToolChoice::Any) => raw(out, "toolChoice", "{\"any\":{}}"),
+        Some(ToolChoice::Tool(name)) => {
+            open_field(out, "toolChoice", b'{');
+            open_field(out, "tool", b'{');
+            text(out, "name", name);
+            out.extend_from_slice(b"}}");
+        }
+        Some(ToolChoice::None) | None => {}
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// What is said beside the common fields.
+#[derive(Default)]
+struct More<'r> {
+    /// How hard it is to think.
+    effort: Option<&'r str>,
+    /// Claude's own field, raw.
+    thinking: Option<String>,
+    /// Claude's and Mistral's field, raw.
+    top_k: Option<&'r str>,
+    /// Nova's, raw.
+    nova_top_k: Option<&'r str>,
+}
+
+/// Models differ in what they take beside the common fields ("Inference request parameters and response
+/// fields for foundation models", Bedrock's user guide); the vendor stands in the model's name.
+fn more_of<'r>(request: &Request<'r>, model: &str, losses: &mut Losses) -> Result<More<'r>, Fault> {
+    let mut more = More::default();
+    let is_of = |vendor: &str| model.contains(vendor);
+    let is_claude = is_of("anthropic.");
+    match request.sampling.top_k {
+        Some(raw) if is_claude || is_of("mistral.") => more.top_k = Some(raw),
+        Some(raw) if is_of("amazon.nova") => more.nova_top_k = Some(raw),
+        Some(_) => losses.lose("top_k")?,
+        None => {}
+    }
+    let effort = match request.reasoning.effort {
+        Some("minimal") => Some("low"),
+        effort => effort,
+    };
+    match (effort, request.reasoning.budget_tokens) {
+        (Some("none"), _) | (None, Some(0)) => {
+            if is_claude {
+                more.thinking = Some("{\"type\":\"disabled\"}".to_owned());
+            } else {
+                // Who does not think unless asked has nothing to be told; who always does cannot be.
+                losses.hint("reasoning_effort");
+            }
+        }
+        (effort, Some(budget)) if is_claude => {
+            let enabled = format!("{{\"type\":\"enabled\",\"budget_tokens\":{budget}}}");
+            more.thinking = Some(enabled);
+            more.effort = effort;
+        }
+        (effort, Some(_)) => {
+            losses.lose("thinking")?;
+            more.effort = effort;
+        }
+        (Some(effort), None) => {
+            if is_claude {
+                more.thinking = Some("{\"type\":\"adaptive\"}".to_owned());
+            }
+            more.effort = Some(effort);
+        }
+        (None, None) => {}
+    }
+    Ok(more)
+}
+
+/// The answer's form, and how hard it is thought about.
+fn write_output(
+    request: &Request<'_>,
+    more: &More<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    if request.format == Format::JsonObject {
+        losses.lose("response_format")?;
+    }
+    let mark = out.len();
+    open_field(out, "outputConfig", b'{');
+    let empty = out.len();
+    if let Format::JsonSchema {
+        name,
+        description,
+        schema,
+        ..
+    } = request.format
+    {
+        open_field(out, "textFormat", b'{');
+        text(out, "type", "json_schema");
+        open_field(out, "structure", b'{');
+        open_field(out, "jsonSchema", b'{');
+        // A schema is a string here.
+        text(out, "schema", schema);
+        if let Some(name) = name {
+            text(out, "name", name);
+        }
+        if let Some(description) = description {
+            text(out, "description", description);
+        }
+        out.extend_from_slice(b"}}}");
+    }
+    if let Some(effort) = more.effort {
+        text(out, "effort", effort);
+    }
+    if out.len() == empty {
+        out.truncate(mark);
+    } else {
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+fn write_more(more: &More<'_>, out: &mut Vec<u8>) {
+    if more.thinking.is_none() && more.top_k.is_none() && more.nova_top_k.is_none() {
+        return;
+    }
+    open_field(out, "additionalModelRequestFields", b'{');
+    raw_if(out, "thinking", more.thinking.as_deref());
+    raw_if(out, "top_k", more.top_k);
+    if let Some(top_k) = more.nova_top_k {
+        open_field(out, "inferenceConfig", b'{');
+        key(out, "topK");
+        out.extend_from_slice(top_k.as_bytes());
+        out.push(b'}');
+    }
+    out.push(b'}');
+}
+
+/// What has no place.
+fn refuse(request: &Request<'_>, losses: &mut Losses) -> Result<(), Fault> {
+    let sampling = &request.sampling;
+    let is_set = |raw: Option<&str>| raw.is_some_and(|raw| raw.parse::<f64>() != Ok(0.0));
+    for (name, is_lost) in [
+        ("frequency_penalty", is_set(sampling.frequency_penalty)),
+        ("presence_penalty", is_set(sampling.presence_penalty)),
+        ("seed", sampling.seed.is_some()),
+        ("n", sampling.n.is_some()),
+        ("logprobs", sampling.logprobs),
+        ("top_logprobs", sampling.top_logprobs.is_some()),
+        ("logit_bias", sampling.logit_bias.is_some()),
+    ] {
+        if is_lost {
+            losses.lose(name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Cohere's API v2.
+
+pub(crate) mod provider;

@@ -1,0 +1,71 @@
+//! Cohere's dialect: chat and rerank of its API v2. No application speaks the first here: every chat is
+//! translated. A rerank goes through as it came but for the model's name.
+
+use crate::error::Fault;
+use crate::protocols::cohere::provider::answer;
+use crate::protocols::cohere::provider::request;
+use crate::protocols::cohere::provider::stream;
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::signing::BEARER;
+
+/// The dialect's name; of no dialect that applications speak.
+const NAME: &str = "cohere";
+
+/// The dialect.
+pub(crate) struct Cohere;
+
+impl Provider for Cohere {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn native(&self) -> &'static str {
+        NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        matches!(call, Call::Chat | Call::Rerank)
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let has_v2 = request.base_path.ends_with("/v2");
+        let path = match (request.call, has_v2) {
+            (Call::Rerank, true) => "/rerank",
+            (Call::Rerank, false) => "/v2/rerank",
+            (_, true) => "/chat",
+            (_, false) => "/v2/chat",
+        };
+        post(request, path, BEARER, b"", out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Events::default())
+    }
+
+    fn failure_mark(&self) -> &'static [u8] {
+        // The reason for the end of what failed.
+        b"\"ERROR"
+    }
+}

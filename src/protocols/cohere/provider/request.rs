@@ -1,0 +1,325 @@
+//! A chat request of Cohere's API v2, written from the neutral form.
+
+use crate::error::Fault;
+use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text, texts_if};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::{
+    Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
+};
+use crate::protocols::openai::provider::request::write_calls;
+
+/// Schema of a tool that takes nothing: this dialect demands one.
+const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
+
+/// Appends the body of a request.
+///
+/// # Errors
+/// 400 naming a field that is lost.
+pub(crate) fn write(
+    request: &Request<'_>,
+    model: &str,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    out.push(b'{');
+    text(out, "model", model);
+    raw(out, "stream", if request.stream { "true" } else { "false" });
+    open_field(out, "messages", b'[');
+    for message in &request.messages {
+        write_message(message, losses, out)?;
+    }
+    out.push(b']');
+    write_tools(request, losses, out)?;
+    match request.format {
+        Format::Text => {}
+        Format::JsonObject => raw(out, "response_format", "{\"type\":\"json_object\"}"),
+        Format::JsonSchema {
+            schema,
+            description,
+            ..
+        } => {
+            if description.is_some() {
+                losses.hint("response_format.json_schema.description");
+            }
+            open_field(out, "response_format", b'{');
+            text(out, "type", "json_object");
+            raw(out, "schema", schema);
+            out.push(b'}');
+        }
+    }
+    write_sampling(&request.sampling, losses, out)?;
+    write_thinking(request.reasoning, losses, out)?;
+    if request.user.is_some() {
+        losses.hint("user");
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_message(
+    message: &Message<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let role = match message.role {
+        Role::System | Role::Developer => "system",
+        Role::User => "user",
+        Role::Assistant => return write_assistant(message, losses, out),
+    };
+    let mut others = 0;
+    for part in &message.parts {
+        let Part::ToolResult {
+            id,
+            is_error,
+            parts,
+            cache,
+        } = part
+        else {
+            others += 1;
+            continue;
+        };
+        if *is_error {
+            losses.hint("is_error");
+        }
+        losses.hint_marker(*cache);
+        open(out, b'{');
+        text(out, "role", "tool");
+        text(out, "tool_call_id", id);
+        open_field(out, "content", b'[');
+        for part in parts {
+            match part {
+                Part::Text { .. } => write_part(part, message.at, losses, out)?,
+                _ => losses.lose(&format!("messages[{}].content", message.at))?,
+            }
+        }
+        out.extend_from_slice(b"]}");
+    }
+    if others > 0 {
+        open(out, b'{');
+        text(out, "role", role);
+        let is_said = |part: &&Part<'_>| !matches!(part, Part::ToolResult { .. });
+        write_content(
+            message.parts.iter().filter(is_said),
+            message.at,
+            losses,
+            out,
+        )?;
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+/// Content: one text as a string, anything else as blocks.
+fn write_content<'p, 'a: 'p>(
+    parts: impl Iterator<Item = &'p Part<'a>> + Clone,
+    at: usize,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let mut first_two = parts.clone();
+    if let (
+        Some(Part::Text {
+            text: words, cache, ..
+        }),
+        None,
+    ) = (first_two.next(), first_two.next())
+    {
+        losses.hint_marker(*cache);
+        text(out, "content", words);
+        return Ok(());
+    }
+    open_field(out, "content", b'[');
+    for part in parts {
+        write_part(part, at, losses, out)?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+fn write_part(
+    part: &Part<'_>,
+    at: usize,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    match part {
+        Part::Text {
+            text: words, cache, ..
+        } => {
+            losses.hint_marker(*cache);
+            write_words(words, out);
+        }
+        Part::Image {
+            source: source @ (Source::Url(_) | Source::Base64 { .. }),
+            detail,
+            cache,
+        } => {
+            losses.hint_marker(*cache);
+            open(out, b'{');
+            text(out, "type", "image_url");
+            open_field(out, "image_url", b'{');
+            source.write_url("url", out);
+            if let Some(detail) = detail {
+                text(out, "detail", detail);
+            }
+            out.extend_from_slice(b"}}");
+        }
+        Part::Document {
+            source: Source::Text(words),
+            title,
+            cache,
+        } => {
+            losses.hint_marker(*cache);
+            if title.is_some() {
+                losses.hint("title");
+            }
+            write_words(words, out);
+        }
+        Part::Thinking { .. } | Part::Redacted { .. } => losses.hint("thinking"),
+        Part::Image { .. } => losses.lose(&format!("messages[{at}].content.image_url"))?,
+        Part::Document { .. } => losses.lose(&format!("messages[{at}].content.file"))?,
+        Part::Audio { .. } => losses.lose(&format!("messages[{at}].content.input_audio"))?,
+        Part::ToolCall { .. } | Part::ToolResult { .. } => {
+            losses.lose(&format!("messages[{at}].content"))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_words(words: &str, out: &mut Vec<u8>) {
+    open(out, b'{');
+    text(out, "type", "text");
+    text(out, "text", words);
+    out.push(b'}');
+}
+
+/// The model's own turn: words, then calls. Its thoughts are not sent back.
+fn write_assistant(
+    message: &Message<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let is_call = |part: &&Part<'_>| matches!(part, Part::ToolCall { .. });
+    let is_thought =
+        |part: &Part<'_>| matches!(part, Part::Thinking { .. } | Part::Redacted { .. });
+    if message.parts.iter().any(is_thought) {
+        losses.hint("thinking");
+    }
+    let is_said = |part: &&Part<'_>| !is_call(part) && !is_thought(part);
+    let (says, calls) = (
+        message.parts.iter().any(|part| is_said(&part)),
+        message.parts.iter().any(|part| is_call(&part)),
+    );
+    if !says && !calls {
+        return Ok(());
+    }
+    open(out, b'{');
+    text(out, "role", "assistant");
+    if says {
+        write_content(
+            message.parts.iter().filter(is_said),
+            message.at,
+            losses,
+            out,
+        )?;
+    }
+    if calls {
+        write_calls(&message.parts, losses, out);
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) -> Result<(), Fault> {
+    if request.tools.is_empty() {
+        return Ok(());
+    }
+    open_field(out, "tools", b'[');
+    for tool in &request.tools {
+        losses.hint_marker(tool.cache);
+        open(out, b'{');
+        text(out, "type", "function");
+        open_field(out, "function", b'{');
+        text(out, "name", tool.name);
+        if let Some(description) = tool.description {
+            text(out, "description", description);
+        }
+        let schema = tool.parameters.filter(|schema| *schema != "{}");
+        raw(out, "parameters", schema.unwrap_or(NO_PARAMETERS));
+        out.extend_from_slice(b"}}");
+    }
+    out.push(b']');
+    // Strictness is for all tools or none.
+    let strict = request
+        .tools
+        .iter()
+        .filter(|tool| tool.strict == Some(true));
+    match strict.count() {
+        0 => {}
+        count if count == request.tools.len() => raw(out, "strict_tools", "true"),
+        _ => losses.hint("strict"),
+    }
+    match request.tool_choice {
+        Some(ToolChoice::Any) => text(out, "tool_choice", "REQUIRED"),
+        Some(ToolChoice::None) => text(out, "tool_choice", "NONE"),
+        // The only one is the one that is required.
+        Some(ToolChoice::Tool(name)) => match request.tools.as_slice() {
+            [tool] if tool.name == name => text(out, "tool_choice", "REQUIRED"),
+            _ => losses.lose("tool_choice")?,
+        },
+        Some(ToolChoice::Auto) | None => {}
+    }
+    request.lose_serial_tools(losses)?;
+    Ok(())
+}
+
+fn write_sampling(
+    sampling: &Sampling<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    if let Some(tokens) = sampling.max_tokens {
+        number(out, "max_tokens", tokens);
+    }
+    raw_if(out, "temperature", sampling.temperature);
+    raw_if(out, "p", sampling.top_p);
+    raw_if(out, "k", sampling.top_k);
+    raw_if(out, "seed", sampling.seed);
+    raw_if(out, "frequency_penalty", sampling.frequency_penalty);
+    raw_if(out, "presence_penalty", sampling.presence_penalty);
+    texts_if(out, "stop_sequences", &sampling.stop);
+    for (name, is_lost) in [
+        ("n", sampling.n.is_some()),
+        ("logprobs", sampling.logprobs),
+        ("top_logprobs", sampling.top_logprobs.is_some()),
+        ("logit_bias", sampling.logit_bias.is_some()),
+    ] {
+        if is_lost {
+            losses.lose(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Thinking is on or off, up to a budget; less of it cannot be said in a word.
+fn write_thinking(
+    reasoning: Reasoning<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    match (reasoning.effort, reasoning.budget_tokens) {
+        (None, None) => {}
+        (Some("none"), _) | (None, Some(0)) => raw(out, "thinking", "{\"type\":\"disabled\"}"),
+        (_, Some(budget)) => {
+            open_field(out, "thinking", b'{');
+            text(out, "type", "enabled");
+            number(out, "token_budget", budget);
+            out.push(b'}');
+        }
+        (Some("high" | "xhigh" | "max"), None) => {
+            raw(out, "thinking", "{\"type\":\"enabled\"}");
+        }
+        (Some(_), None) => losses.lose("reasoning_effort")?,
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The public surface: path → operation, JSON → request, and the JSON Ringside writes itself.
+//!
+//! Pure functions over bytes; it must not know sockets, caches or providers.
+
+use crate::http::head::Method;
+use crate::protocols::anthropic::client::api;
+use crate::protocols::client_api;
+use crate::protocols::client_api::{Ask, FACES, Face};
+use crate::protocols::passthrough;
+use crate::protocols::passthrough::{Direct, Endpoint};
+use crate::protocols::responses::client::state;
+use crate::protocols::responses::client::state::KeptCall;
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation<'t> {
+    /// A chat in one of the dialects served: `POST /v1/chat/completions`, `POST /v1/messages`,
+    /// `POST /v1/responses`, `POST /v1beta/models/{model}:generateContent`
+    Chat(&'static dyn Face),
+    /// How many tokens such a chat has: `POST /v1/messages/count_tokens`
+    CountTokens(&'static dyn Face),
+    /// `POST /v1/embeddings`
+    Embeddings,
+    /// `POST /v1/feedback`
+    Feedback,
+    /// `POST /v1/rerank`, `POST /v2/rerank`
+    Rerank,
+    /// What is passed on by the model in its body: `POST /v1/images/generations` and others
+    Passed(Endpoint),
+    /// What goes to one provider as it is: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
+    Direct(Direct<'t>),
+    /// What is asked of an answer that a provider keeps: `/v1/responses/{id}` and below
+    Kept(KeptCall<'t>),
+    /// `GET /v1/models`, `GET /v1beta/models`
+    Models,
+    /// `GET /v1/models/{id}`, `GET /v1beta/models/{id}`
+    Model(&'t str),
+}
+
+impl Operation<'_> {
+    /// Name in metrics and logs (OpenTelemetry's `gen_ai.operation.name` where it has one).
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Chat(_) => "chat",
+            Self::CountTokens(_) => "count_tokens",
+            Self::Embeddings => "embeddings",
+            Self::Feedback => "feedback",
+            Self::Rerank => "rerank",
+            Self::Passed(endpoint) => endpoint.operation,
+            Self::Direct(direct) => direct.operation,
+            Self::Kept(_) => "responses",
+            Self::Models | Self::Model(_) => "models",
+        }
+    }
+}
+
+/// Why a path and method name no operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoOperation {
+    /// Unknown path.
+    NotFound,
+    /// Known path, other method; the methods it takes.
+    MethodNotAllowed(&'static str),
+}
+
+/// The paths served, for messages.
+pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, /v1/responses/{id}, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/completions, POST /v1/moderations, POST /v1/images/…, POST /v1/audio/…, /v1/files, /v1/batches, /providers/{name}/…, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
+
+/// The dialect that errors about a request to `target` are told in.
+#[must_use]
+pub fn face_of(target: &str) -> &'static dyn Face {
+    let path = target.split('?').next().unwrap_or(target);
+    let owner = FACES.iter().find(|face| face.owns(path));
+    *owner.unwrap_or(&client_api::DEFAULT)
+}
+
+/// The dialect that models are listed in under a path of `face`: OpenAI's and Anthropic's is the same, and
+/// a header tells them apart.
+#[must_use]
+pub fn face_of_models(face: &'static dyn Face, has_version_header: bool) -> &'static dyn Face {
+    match has_version_header && face == client_api::DEFAULT {
+        true => &api::Anthropic,
+        false => face,
+    }
+}
+
+/// The operation behind method and target.
+///
+/// # Errors
+/// [`NoOperation`].
+pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperation> {
+    if let Some(direct) = passthrough::direct(target) {
+        let is_passed = matches!(
+            method,
+            Method::Get | Method::Post | Method::Put | Method::Patch | Method::Delete
+        );
+        return match is_passed {
+            true => Ok(Operation::Direct(direct)),
+            false => Err(NoOperation::MethodNotAllowed(
+                "GET, POST, PUT, PATCH, DELETE",
+            )),
+        };
+    }
+    if let Some(kept) = state::kept(method, target) {
+        return kept
+            .map(Operation::Kept)
+            .map_err(NoOperation::MethodNotAllowed);
+    }
+    let path = target.split('?').next().unwrap_or(target);
+    let by_model =
+        passthrough::by_model(path).map(|endpoint| (Operation::Passed(endpoint), "POST"));
+    let of_face = FACES.iter().find_map(|face| {
+        Some(match face.ask(path)? {
+            Ask::Chat => (Operation::Chat(*face), "POST"),
+            Ask::CountTokens => (Operation::CountTokens(*face), "POST"),
+            Ask::Models => (Operation::Models, "GET, HEAD"),
+            Ask::Model => {
+                let id = path.split_once("/models/").map_or("", |(_, id)| id);
+                (Operation::Model(id), "GET, HEAD")
+            }
+        })
+    });
+    let (operation, allowed) = match (of_face.or(by_model), path) {
+        (Some(found), _) => found,
+        (None, "/v1/embeddings") => (Operation::Embeddings, "POST"),
+        (None, "/v1/feedback") => (Operation::Feedback, "POST"),
+        (None, "/v1/rerank" | "/v2/rerank") => (Operation::Rerank, "POST"),
+        (None, "/v1/models") => (Operation::Models, "GET, HEAD"),
+        (None, _) => match path.strip_prefix("/v1/models/") {
+            Some(id) if !id.is_empty() => (Operation::Model(id), "GET, HEAD"),
+            _ => return Err(NoOperation::NotFound),
+        },
+    };
+    let right = match method {
+        Method::Post => allowed == "POST",
+        Method::Get | Method::Head => allowed != "POST",
+        _ => false,
+    };
+    if right {
+        Ok(operation)
+    } else {
+        Err(NoOperation::MethodNotAllowed(allowed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_methods() {
+        assert_eq!(
+            operation(Method::Post, "/v1/chat/completions?x=1"),
+            Ok(Operation::Chat(
+                &crate::protocols::openai::client::api::OpenAi
+            ))
+        );
+        assert_eq!(
+            operation(Method::Post, "/v1/messages/count_tokens"),
+            Ok(Operation::CountTokens(
+                &crate::protocols::anthropic::client::api::Anthropic
+            ))
+        );
+        assert_eq!(operation(Method::Post, "/v2/rerank"), Ok(Operation::Rerank));
+        assert_eq!(operation(Method::Head, "/v1/models"), Ok(Operation::Models));
+        assert_eq!(
+            operation(Method::Get, "/v1/models/meta/llama"),
+            Ok(Operation::Model("meta/llama"))
+        );
+        assert_eq!(
+            operation(
+                Method::Post,
+                "/v1beta/models/m:streamGenerateContent?alt=sse"
+            ),
+            Ok(Operation::Chat(
+                &crate::protocols::gemini::client::api::Gemini
+            ))
+        );
+        assert_eq!(
+            operation(Method::Get, "/v1beta/models/m"),
+            Ok(Operation::Model("m"))
+        );
+        assert_eq!(
+            operation(Method::Get, "/v1/chat/completions"),
+            Err(NoOperation::MethodNotAllowed("POST"))
+        );
+        assert_eq!(
+            operation(Method::Post, "/v1/chat"),
+            Err(NoOperation::NotFound)
+        );
+    }
+}

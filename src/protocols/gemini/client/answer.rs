@@ -1,0 +1,148 @@
+//! A whole `GenerateContentResponse`, and errors, written from the neutral form.
+
+use crate::protocols::anthropic::client::answer::write_input;
+use crate::protocols::client_api::About;
+use crate::protocols::gemini::client::api::{
+    FINISH_REASONS, error_status, write_call_id, write_reason,
+};
+use crate::protocols::json::write::{key, number, open, open_field, raw, text};
+use crate::protocols::neutral::answer::{Answer, Failure, Stop, Usage, redacted};
+use crate::protocols::neutral::request::Part;
+
+/// Appends a whole answer.
+pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+    out.push(b'{');
+    open_field(out, "candidates", b'[');
+    for (index, choice) in answer.choices.iter().enumerate() {
+        open(out, b'{');
+        open_field(out, "content", b'{');
+        open_field(out, "parts", b'[');
+        for (nth, part) in choice.parts.iter().enumerate() {
+            write_part(part, nth, about, out);
+        }
+        out.push(b']');
+        text(out, "role", "model");
+        out.push(b'}');
+        text(out, "finishReason", finish_reason(choice.stop));
+        number(out, "index", index as u64);
+        out.push(b'}');
+    }
+    out.push(b']');
+    if let Some(usage) = answer.usage {
+        write_usage(usage, out);
+    }
+    write_frame(answer.id, answer.model, about, out);
+    out.push(b'}');
+}
+
+/// Appends what tells which answer this is.
+pub(crate) fn write_frame(id: &str, model: &str, about: &About, out: &mut Vec<u8>) {
+    text(out, "modelVersion", model);
+    text(
+        out,
+        "responseId",
+        if id.is_empty() { &about.request_id } else { id },
+    );
+}
+
+fn write_part(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
+    match part {
+        Part::Text { text: words, .. } => {
+            open(out, b'{');
+            text(out, "text", words);
+            out.push(b'}');
+        }
+        Part::Thinking {
+            text: thought,
+            signature,
+        } => write_thought(thought, *signature, out),
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+            ..
+        } => write_call((id, name), arguments, nth, about, out),
+        // Models answer in nothing else; what another provider alone can read has no place.
+        _ => {}
+    }
+}
+
+/// Appends a thought.
+pub(crate) fn write_thought(thought: &str, signature: Option<&str>, out: &mut Vec<u8>) {
+    open(out, b'{');
+    text(out, "text", thought);
+    raw(out, "thought", "true");
+    if let Some(signature) = signature {
+        text(out, "thoughtSignature", signature);
+    }
+    out.push(b'}');
+}
+
+/// Appends a call; arguments that are no object are wrapped in one.
+pub(crate) fn write_call(
+    (id, name): (&str, &str),
+    arguments: &str,
+    nth: usize,
+    about: &About,
+    out: &mut Vec<u8>,
+) {
+    open(out, b'{');
+    open_field(out, "functionCall", b'{');
+    key(out, "id");
+    write_call_id(id, nth, about, out);
+    text(out, "name", name);
+    key(out, "args");
+    write_input(
+        if arguments.trim().is_empty() {
+            "{}"
+        } else {
+            arguments
+        },
+        out,
+    );
+    out.extend_from_slice(b"}}");
+}
+
+/// The word for why an answer ended.
+#[must_use]
+pub(crate) fn finish_reason(stop: Stop) -> &'static str {
+    let mut named = FINISH_REASONS.iter().skip(1);
+    match stop {
+        Stop::Sequence | Stop::ToolCalls => "STOP",
+        Stop::WindowFull => "MAX_TOKENS",
+        stop => named
+            .find(|(_, meaning)| *meaning == stop)
+            .map_or("OTHER", |(name, _)| name),
+    }
+}
+
+/// Appends usage in Gemini's arithmetic: thinking stands beside the candidates' tokens.
+pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
+    open_field(out, "usageMetadata", b'{');
+    let thoughts = usage.reasoning.unwrap_or(0).min(usage.output);
+    number(out, "promptTokenCount", usage.input);
+    if usage.cached > 0 {
+        number(out, "cachedContentTokenCount", usage.cached);
+    }
+    number(out, "candidatesTokenCount", usage.output - thoughts);
+    if usage.reasoning.is_some() {
+        number(out, "thoughtsTokenCount", thoughts);
+    }
+    let total = usage.input.saturating_add(usage.output);
+    number(out, "totalTokenCount", total);
+    out.push(b'}');
+}
+
+/// Appends a provider's error in Google's envelope; what the provider itself called it is the reason.
+pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"error\":{");
+    number(out, "code", u64::from(failure.status));
+    text(out, "message", &redacted(&failure.message));
+    text(out, "status", error_status(failure.status));
+    let reason = match failure.window_exceeded {
+        true => "context_length_exceeded",
+        false => failure.kind.unwrap_or("provider_error"),
+    };
+    write_reason(reason, failure.param, out);
+    out.extend_from_slice(b"}}");
+}

@@ -1,0 +1,213 @@
+//! A stream of `GenerateContentResponse` events, written from neutral ones.
+//!
+//! Calls are whole in this dialect: their pieces are held until the answer ends. A heartbeat has no form
+//! that Google's SDKs would pass over, so there is none.
+
+use crate::http::limits::SSE_EVENT_BYTES_MAX;
+use crate::protocols::client_api::{About, Encoder};
+use crate::protocols::gemini::client::answer::{
+    finish_reason, write_call, write_failure, write_frame, write_thought, write_usage,
+};
+use crate::protocols::json::write::{number, open, open_field, text};
+use crate::protocols::neutral::answer::{Failure, Stop, Usage};
+use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+
+/// Writes the chunks of one stream.
+pub(crate) struct Chunks {
+    about: About,
+    id: String,
+    model: String,
+    parts: Vec<Option<Part>>,
+    /// Bytes of calls that are held.
+    held: usize,
+    stops: Vec<(u64, Stop)>,
+    usage: Option<Usage>,
+    failed: bool,
+}
+
+/// A part under way.
+enum Part {
+    Text(u64),
+    Thought(u64),
+    Call(Box<Call>),
+}
+
+/// A call, as far as it came.
+struct Call {
+    choice: u64,
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+/// Parts in one stream whose state is kept; what belongs to more is left out.
+const PARTS_MAX: usize = 4096;
+
+/// Answers in one stream; no provider gives more.
+const CHOICES_MAX: usize = 128;
+
+impl Chunks {
+    /// A writer at the start of a stream.
+    #[must_use]
+    pub(crate) fn new(about: About) -> Self {
+        Self {
+            about,
+            id: String::new(),
+            model: String::new(),
+            parts: Vec::new(),
+            held: 0,
+            stops: Vec::new(),
+            usage: None,
+            failed: false,
+        }
+    }
+
+    fn start(&mut self, start: &Start<'_>) {
+        start.id.clone_into(&mut self.id);
+        start.model.clone_into(&mut self.model);
+        self.usage = start.usage;
+    }
+
+    /// A chunk of one candidate.
+    fn chunk(
+        &self,
+        choice: u64,
+        write_parts: impl FnOnce(&mut Vec<u8>),
+        end: Option<(&str, Option<Usage>)>,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(b"data: {");
+        open_field(out, "candidates", b'[');
+        open(out, b'{');
+        open_field(out, "content", b'{');
+        open_field(out, "parts", b'[');
+        write_parts(out);
+        out.push(b']');
+        text(out, "role", "model");
+        out.push(b'}');
+        if let Some((reason, _)) = end {
+            text(out, "finishReason", reason);
+        }
+        number(out, "index", choice);
+        out.extend_from_slice(b"}]");
+        if let Some((_, Some(usage))) = end {
+            write_usage(usage, out);
+        }
+        write_frame(&self.id, &self.model, &self.about, out);
+        out.extend_from_slice(b"}\n\n");
+    }
+
+    fn part_start(&mut self, part: usize, choice: u64, kind: &Kind<'_>) {
+        let begun = match kind {
+            Kind::Text | Kind::Refusal => Some(Part::Text(choice)),
+            Kind::Thinking => Some(Part::Thought(choice)),
+            Kind::ToolCall { id, name } => Some(Part::Call(Box::new(Call {
+                choice,
+                id: (*id).to_owned(),
+                name: (*name).to_owned(),
+                arguments: String::new(),
+            }))),
+            // What another provider alone can read.
+            Kind::Redacted { .. } | Kind::Other => None,
+        };
+        if part < PARTS_MAX {
+            let length = self.parts.len().max(part + 1);
+            self.parts.resize_with(length, || None);
+            if let Some(slot) = self.parts.get_mut(part) {
+                *slot = begun;
+            }
+        }
+    }
+
+    fn delta(&mut self, part: usize, delta: &Delta<'_>, out: &mut Vec<u8>) {
+        match (self.parts.get_mut(part), delta) {
+            (Some(Some(Part::Call(call))), Delta::Arguments(more)) => {
+                call.arguments.push_str(more);
+                self.held += more.len();
+                if self.held > SSE_EVENT_BYTES_MAX {
+                    self.fail("the arguments of a call are too large", out);
+                }
+            }
+            (Some(Some(Part::Text(choice))), Delta::Text(more)) => {
+                let (choice, more) = (*choice, *more);
+                let words = |out: &mut Vec<u8>| {
+                    open(out, b'{');
+                    text(out, "text", more);
+                    out.push(b'}');
+                };
+                self.chunk(choice, words, None, out);
+            }
+            (Some(Some(Part::Thought(choice))), Delta::Text(more)) => {
+                let (choice, more) = (*choice, *more);
+                self.chunk(choice, |out| write_thought(more, None, out), None, out);
+            }
+            (Some(Some(Part::Thought(choice))), Delta::Signature(seal)) => {
+                let (choice, seal) = (*choice, *seal);
+                self.chunk(choice, |out| write_thought("", Some(seal), out), None, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, message: &'static str, out: &mut Vec<u8>) {
+        let failure = Failure {
+            status: 502,
+            message: message.into(),
+            kind: None,
+            param: None,
+            window_exceeded: false,
+        };
+        self.failed(&failure, out);
+    }
+
+    fn failed(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+        self.failed = true;
+        out.extend_from_slice(b"data: ");
+        write_failure(failure, out);
+        out.extend_from_slice(b"\n\n");
+    }
+
+    /// The last chunk of each answer: its calls, why it ended, what all of it cost.
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.stops.is_empty() {
+            self.stops.push((0, Stop::End));
+        }
+        for (choice, stop) in &self.stops {
+            let calls = |out: &mut Vec<u8>| {
+                for (nth, part) in self.parts.iter().enumerate() {
+                    if let Some(Part::Call(call)) = part
+                        && call.choice == *choice
+                    {
+                        let about = &self.about;
+                        write_call((&call.id, &call.name), &call.arguments, nth, about, out);
+                    }
+                }
+            };
+            let end = Some((finish_reason(*stop), self.usage));
+            self.chunk(*choice, calls, end, out);
+        }
+    }
+}
+
+impl Encoder for Chunks {
+    fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        if self.failed {
+            return;
+        }
+        match event {
+            Event::Start(start) => self.start(start),
+            Event::PartStart { part, choice, kind } => self.part_start(*part, *choice, kind),
+            Event::Delta { part, delta } => self.delta(*part, delta, out),
+            Event::Stop { choice, reason, .. } => {
+                let is_new = self.stops.iter().all(|(known, _)| known != choice);
+                if is_new && self.stops.len() < CHOICES_MAX {
+                    self.stops.push((*choice, *reason));
+                }
+            }
+            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Failed(failure) => self.failed(failure, out),
+            Event::End => self.finish(out),
+            Event::PartEnd { .. } | Event::Logprobs { .. } | Event::Heartbeat => {}
+        }
+    }
+}

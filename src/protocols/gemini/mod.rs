@@ -1,0 +1,4 @@
+//! Google's Gemini API.
+
+pub(crate) mod client;
+pub(crate) mod provider;

@@ -1,0 +1,190 @@
+//! Google's Gemini, as Google AI Studio and Vertex AI speak it. A body in this dialect goes through byte
+//! for byte: the model's name stands in the path.
+
+use crate::error::Fault;
+use crate::http::percent::push_escaped;
+use crate::protocols::gemini::client::api;
+use crate::protocols::gemini::provider::answer;
+use crate::protocols::gemini::provider::request;
+use crate::protocols::gemini::provider::stream;
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::provider_api::{
+    Call, Decoder, Outgoing, Provider, Refused, Unreadable, post,
+};
+use crate::signing::KeyHeader;
+
+/// Where API keys stand.
+const KEY_HEADER: KeyHeader = KeyHeader {
+    name: "x-goog-api-key",
+    before: "",
+};
+
+/// The dialect, at one of the two places where it is spoken.
+pub(crate) struct Gemini {
+    name: &'static str,
+    /// What stands before a model's name in the path.
+    models: &'static str,
+}
+
+/// At Google AI Studio; the base URL ends with the API's version.
+pub(crate) const AI_STUDIO: Gemini = Gemini {
+    name: "gemini",
+    models: "/models/",
+};
+
+/// At Vertex AI; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
+pub(crate) const VERTEX: Gemini = Gemini {
+    name: "vertex",
+    models: "/publishers/google/models/",
+};
+
+impl Provider for Gemini {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn native(&self) -> &'static str {
+        api::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        matches!(call, Call::Chat | Call::CountTokens)
+    }
+
+    fn key_header(&self) -> KeyHeader {
+        KEY_HEADER
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let mut path = String::with_capacity(self.models.len() + request.model.len() + 40);
+        write_model_path(self.models, request.model, &mut path);
+        path.push_str(match (request.call, request.streams) {
+            (Call::CountTokens, _) => ":countTokens",
+            // Without `alt=sse` it is an array, of which no element is whole before the next begins.
+            (_, true) => ":streamGenerateContent?alt=sse",
+            (_, false) => ":generateContent",
+        });
+        post(request, &path, KEY_HEADER, b"", out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Chunks::default())
+    }
+
+    fn refused(&self, status: u16, body: &[u8]) -> Refused {
+        answer::refused(status, body)
+    }
+}
+
+/// Appends the path of a model. One that names its kind (`tunedModels/…`, `publishers/meta/models/…`,
+/// `endpoints/…`) is taken as it is.
+pub(crate) fn write_model_path(models: &str, model: &str, out: &mut String) {
+    out.push_str(if model.contains('/') { "/" } else { models });
+    push_escaped(model, b"/@", out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::provider_api::Body;
+    use crate::signing::Auth;
+
+    fn head(dialect: &Gemini, call: Call, streams: bool, model: &str, auth: Auth<'_>) -> String {
+        let mut out = Vec::new();
+        let request = Outgoing {
+            call,
+            streams,
+            body: Body::Written(b"{}"),
+            model,
+            base_path: "/base",
+            api_version: None,
+            authority: "api.example",
+            auth,
+            passed_headers: b"",
+        };
+        dialect.encode(&request, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_model_stands_in_the_path() {
+        let key = Auth::Key("AIza-1");
+        for (dialect, call, streams, model, path) in [
+            (
+                &AI_STUDIO,
+                Call::Chat,
+                false,
+                "m-1",
+                "/models/m-1:generateContent",
+            ),
+            (
+                &AI_STUDIO,
+                Call::Chat,
+                true,
+                "m-1",
+                "/models/m-1:streamGenerateContent?alt=sse",
+            ),
+            (
+                &AI_STUDIO,
+                Call::CountTokens,
+                false,
+                "m",
+                "/models/m:countTokens",
+            ),
+            (
+                &AI_STUDIO,
+                Call::Chat,
+                false,
+                "tunedModels/a b?c",
+                "/tunedModels/a%20b%3Fc:generateContent",
+            ),
+            (
+                &VERTEX,
+                Call::Chat,
+                false,
+                "m@1",
+                "/publishers/google/models/m@1:generateContent",
+            ),
+            (
+                &VERTEX,
+                Call::Chat,
+                false,
+                "endpoints/7",
+                "/endpoints/7:generateContent",
+            ),
+        ] {
+            let head = head(dialect, call, streams, model, key);
+            let first = format!("POST /base{path} HTTP/1.1\r\n");
+            assert!(head.starts_with(&first), "{head}");
+            assert!(head.contains("\r\nx-goog-api-key: AIza-1\r\n"), "{head}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_a_bearers() {
+        let head = head(&VERTEX, Call::Chat, false, "m", Auth::Bearer("ya29.x"));
+        assert!(head.contains("\r\nauthorization: Bearer ya29.x\r\n"));
+        assert!(!head.contains("x-goog-api-key"));
+    }
+}

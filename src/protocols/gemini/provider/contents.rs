@@ -1,0 +1,342 @@
+//! The conversation of a `GenerateContentRequest`: system instruction and contents, written from the
+//! neutral form's messages.
+
+use crate::error::Fault;
+use crate::protocols::anthropic::client::answer::write_input;
+use crate::protocols::gemini::client::api::NO_SEAL;
+use crate::protocols::json::write::{key, open, open_field, raw, text};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::{Message, Part, Role, Source};
+
+/// Media types by the end of a URL's path, for what names none itself (IANA's registry).
+const MEDIA_TYPES: [(&str, &str); 9] = [
+    (".png", "image/png"),
+    (".jpg", "image/jpeg"),
+    (".jpeg", "image/jpeg"),
+    (".webp", "image/webp"),
+    (".gif", "image/gif"),
+    (".heic", "image/heic"),
+    (".pdf", "application/pdf"),
+    (".txt", "text/plain"),
+    (".mp4", "video/mp4"),
+];
+
+/// Appends `systemInstruction` and `contents`.
+///
+/// # Errors
+/// 400 naming what is lost.
+pub(crate) fn write(
+    messages: &[Message<'_>],
+    demands_seals: bool,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let leading = messages
+        .iter()
+        .take_while(|message| is_system(message.role))
+        .count();
+    let (system, rest) = messages
+        .split_at_checked(leading)
+        .unwrap_or((&[], messages));
+    let mut writer = Writer {
+        all: messages,
+        demands_seals,
+        losses,
+    };
+    writer.system(system, out)?;
+    writer.contents(rest, out)
+}
+
+fn is_system(role: Role) -> bool {
+    matches!(role, Role::System | Role::Developer)
+}
+
+struct Writer<'w, 'a> {
+    /// Calls, by whose ids results name their tool.
+    all: &'w [Message<'a>],
+    demands_seals: bool,
+    losses: &'w mut Losses,
+}
+
+impl Writer<'_, '_> {
+    fn system(&mut self, system: &[Message<'_>], out: &mut Vec<u8>) -> Result<(), Fault> {
+        let mark = out.len();
+        open_field(out, "systemInstruction", b'{');
+        open_field(out, "parts", b'[');
+        let empty = out.len();
+        for message in system {
+            for part in &message.parts {
+                self.part(part, message.at, None, out)?;
+            }
+        }
+        if out.len() == empty {
+            out.truncate(mark);
+        } else {
+            out.extend_from_slice(b"]}");
+        }
+        Ok(())
+    }
+
+    /// Neighbours of one role become one turn, and turns that say nothing are left out.
+    fn contents(&mut self, messages: &[Message<'_>], out: &mut Vec<u8>) -> Result<(), Fault> {
+        open_field(out, "contents", b'[');
+        let mut before = None;
+        for message in messages {
+            if is_system(message.role) {
+                // There is no such role within a conversation; where it is dropped, the words stay.
+                self.losses
+                    .lose(&format!("messages[{}].role", message.at))?;
+            }
+            let role = match message.role {
+                Role::Assistant => "model",
+                _ => "user",
+            };
+            let continues = before == Some(role);
+            let mark = out.len();
+            if continues {
+                out.truncate(mark - 2);
+            } else {
+                open(out, b'{');
+                text(out, "role", role);
+                open_field(out, "parts", b'[');
+            }
+            let empty = out.len();
+            self.turn(message, out)?;
+            if out.len() == empty && !continues {
+                out.truncate(mark);
+                continue;
+            }
+            out.extend_from_slice(b"]}");
+            before = Some(role);
+        }
+        out.push(b']');
+        Ok(())
+    }
+
+    /// The parts of one message. A seal goes on the call behind it, on the text behind it if no call
+    /// follows, else on a part of its own: as they came from the model.
+    fn turn(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let is_call = |part: &Part<'_>| matches!(part, Part::ToolCall { .. });
+        let calls = message.parts.iter().filter(|part| is_call(part)).count();
+        let (mut seal, mut calls_seen) = (None, 0);
+        for part in &message.parts {
+            let takes_seal = match part {
+                Part::Thinking {
+                    text: thought,
+                    signature: Some(signature),
+                } => {
+                    write_lone_seal(seal.replace(*signature), out);
+                    write_thought(thought, out);
+                    continue;
+                }
+                Part::Text { text, .. } => !text.is_empty() && calls_seen == calls,
+                Part::ToolCall { .. } => {
+                    calls_seen += 1;
+                    // Of several calls at once the first alone bears it.
+                    if self.demands_seals && calls_seen == 1 && seal.is_none() {
+                        seal = Some(NO_SEAL);
+                    }
+                    true
+                }
+                _ => false,
+            };
+            let own = if takes_seal { seal.take() } else { None };
+            self.part(part, message.at, own, out)?;
+        }
+        write_lone_seal(seal, out);
+        Ok(())
+    }
+
+    fn part(
+        &mut self,
+        part: &Part<'_>,
+        at: usize,
+        seal: Option<&str>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let mut marker = None;
+        match part {
+            // An empty text says nothing, and is refused by some models.
+            Part::Text { text: "", .. } => return Ok(()),
+            Part::Text {
+                text: words, cache, ..
+            } => {
+                open(out, b'{');
+                text(out, "text", words);
+                marker = *cache;
+            }
+            Part::Image { .. } | Part::Document { .. } => return self.file(part, at, out),
+            Part::Audio { data, format } => {
+                open(out, b'{');
+                write_inline(&format!("audio/{format}"), data, out);
+            }
+            Part::ToolCall {
+                id,
+                name,
+                arguments,
+                cache,
+            } => {
+                open(out, b'{');
+                open_field(out, "functionCall", b'{');
+                if !id.is_empty() {
+                    text(out, "id", id);
+                }
+                text(out, "name", name);
+                key(out, "args");
+                write_input(arguments, out);
+                out.push(b'}');
+                marker = *cache;
+            }
+            Part::ToolResult { .. } => return self.result(part, at, out),
+            // Without its seal no provider takes a thought back; another's seal it cannot read.
+            Part::Thinking { .. } | Part::Redacted { .. } => {
+                self.losses.hint("thinking");
+                return Ok(());
+            }
+        }
+        if let Some(seal) = seal {
+            text(out, "thoughtSignature", seal);
+        }
+        self.losses.hint_marker(marker);
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// An image or a document.
+    fn file(&mut self, part: &Part<'_>, at: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let (source, field, cache) = match part {
+            Part::Image {
+                source,
+                detail,
+                cache,
+            } => {
+                if detail.is_some_and(|detail| detail != "auto") {
+                    self.losses.hint("detail");
+                }
+                (source, "image_url", cache)
+            }
+            Part::Document {
+                source,
+                title,
+                cache,
+            } => {
+                if title.is_some() {
+                    self.losses.hint("title");
+                }
+                (source, "file", cache)
+            }
+            _ => return Ok(()),
+        };
+        self.losses.hint_marker(*cache);
+        match source {
+            Source::Base64 { media_type, data } => {
+                open(out, b'{');
+                write_inline(media_type, data, out);
+            }
+            Source::Text(words) => {
+                open(out, b'{');
+                text(out, "text", words);
+            }
+            // Files that were sent to Google have URIs; others are another provider's.
+            Source::File(uri) if !uri.contains("://") => {
+                return self.losses.lose(&format!("messages[{at}].content.{field}"));
+            }
+            Source::Url(uri) | Source::File(uri) => {
+                open(out, b'{');
+                open_field(out, "fileData", b'{');
+                if let Some(media_type) = media_type(uri) {
+                    text(out, "mimeType", media_type);
+                }
+                text(out, "fileUri", uri);
+                out.push(b'}');
+            }
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// A tool's result: its words under `output`, or `error`, and what else it gave as parts.
+    fn result(&mut self, part: &Part<'_>, at: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let Part::ToolResult {
+            id,
+            is_error,
+            parts,
+            cache,
+        } = part
+        else {
+            return Ok(());
+        };
+        let all = self.all.iter().flat_map(|message| &message.parts);
+        let mut tool = all.filter_map(|part| match part {
+            Part::ToolCall { id: call, name, .. } if call == id => Some(*name),
+            _ => None,
+        });
+        let Some(tool) = tool.next_back() else {
+            return self.losses.lose(&format!("messages[{at}].tool_call_id"));
+        };
+        self.losses.hint_marker(*cache);
+        open(out, b'{');
+        open_field(out, "functionResponse", b'{');
+        if !id.is_empty() {
+            text(out, "id", id);
+        }
+        text(out, "name", tool);
+        open_field(out, "response", b'{');
+        key(out, if *is_error { "error" } else { "output" });
+        out.push(b'"');
+        let is_text = |part: &&Part<'_>| matches!(part, Part::Text { .. });
+        for part in parts.iter().filter(is_text) {
+            if let Part::Text { text, .. } = part {
+                crate::protocols::json::document::write_escaped(out, text);
+            }
+        }
+        out.extend_from_slice(b"\"}");
+        if parts.iter().any(|part| !is_text(&part)) {
+            open_field(out, "parts", b'[');
+            for part in parts.iter().filter(|part| !is_text(part)) {
+                self.part(part, at, None, out)?;
+            }
+            out.push(b']');
+        }
+        out.extend_from_slice(b"}}");
+        Ok(())
+    }
+}
+
+fn write_thought(thought: &str, out: &mut Vec<u8>) {
+    if !thought.is_empty() {
+        open(out, b'{');
+        text(out, "text", thought);
+        raw(out, "thought", "true");
+        out.push(b'}');
+    }
+}
+
+fn write_lone_seal(seal: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(seal) = seal {
+        open(out, b'{');
+        text(out, "text", "");
+        text(out, "thoughtSignature", seal);
+        out.push(b'}');
+    }
+}
+
+/// The inside of a part that holds bytes.
+fn write_inline(media_type: &str, data: &str, out: &mut Vec<u8>) {
+    open_field(out, "inlineData", b'{');
+    text(out, "mimeType", media_type);
+    text(out, "data", data);
+    out.push(b'}');
+}
+
+fn media_type(uri: &str) -> Option<&'static str> {
+    let path = uri
+        .split(['?', '#'])
+        .next()
+        .unwrap_or(uri)
+        .to_ascii_lowercase();
+    let mut known = MEDIA_TYPES.iter();
+    known
+        .find(|(end, _)| path.ends_with(end))
+        .map(|(_, media_type)| *media_type)
+}

@@ -1,0 +1,374 @@
+//! JSON without trees: a reusable tape over a scratch copy, positions in the original, and strings out.
+
+use crate::protocols::json::splice;
+use simd_json::Buffers;
+use simd_json::tape::{Node, Tape};
+
+/// Deepest nesting accepted in a request.
+pub const DEPTH_MAX: usize = 64;
+
+/// Parser memory, one per core; grows to the largest body seen up to [`SCRATCH_BYTES_KEPT`].
+pub struct Scratch {
+    bytes: Vec<u8>,
+    buffers: Buffers,
+    tape: Tape<'static>,
+}
+
+/// Scratch memory kept between requests, in bytes.
+pub const SCRATCH_BYTES_KEPT: usize = 1024 * 1024;
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            buffers: Buffers::with_max_depth(4096, DEPTH_MAX),
+            tape: Tape(Vec::new()),
+        }
+    }
+}
+
+/// A parsed document: nodes whose strings lie in the scratch at the offset they have in the original.
+pub struct Document<'s> {
+    nodes: &'s [Node<'s>],
+    base: usize,
+    original: &'s [u8],
+}
+
+/// Why a document could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadJson {
+    /// What is wrong and where (line and column).
+    pub message: String,
+}
+
+impl Scratch {
+    /// Parses a copy of `json` and hands the document to `read`.
+    ///
+    /// # Errors
+    /// [`BadJson`], with the position.
+    pub fn with_document<R>(
+        &mut self,
+        json: &[u8],
+        read: impl FnOnce(&Document<'_>) -> R,
+    ) -> Result<R, BadJson> {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(json);
+        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
+        let base = self.bytes.as_ptr() as usize;
+        let outcome = match simd_json::fill_tape(&mut self.bytes, &mut self.buffers, &mut tape) {
+            Ok(()) => Ok(read(&Document {
+                nodes: &tape.0,
+                base,
+                original: json,
+            })),
+            Err(error) => Err(bad_json(json, &error)),
+        };
+        self.tape = tape.reset();
+        if self.bytes.capacity() > SCRATCH_BYTES_KEPT {
+            *self = Self::default();
+        }
+        outcome
+    }
+}
+
+/// The slow path: serde_json finds line and column.
+fn bad_json(json: &[u8], error: &simd_json::Error) -> BadJson {
+    let message = match serde_json::from_slice::<serde::de::IgnoredAny>(json) {
+        Err(error) => format!("the body is not valid JSON: {error}"),
+        Ok(_) => format!(
+            "the body is not JSON that can be read here (nesting deeper than {DEPTH_MAX}, or {error})"
+        ),
+    };
+    BadJson { message }
+}
+
+impl<'s> Document<'s> {
+    /// All nodes, root first.
+    #[must_use]
+    pub fn nodes(&self) -> &'s [Node<'s>] {
+        self.nodes
+    }
+
+    /// The root, if it is an object: its fields.
+    #[must_use]
+    pub fn root_fields(&self) -> Option<Fields<'s>> {
+        self.fields(0)
+    }
+
+    /// The fields of the object at node `at`; `None` if it is not an object.
+    #[must_use]
+    pub fn fields(&self, at: usize) -> Option<Fields<'s>> {
+        match self.nodes.get(at) {
+            Some(Node::Object { len, .. }) => Some(Fields {
+                nodes: self.nodes,
+                at: at + 1,
+                left: *len,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The elements of the array at node `at`; `None` if it is not an array.
+    #[must_use]
+    pub fn elements(&self, at: usize) -> Option<Elements<'s>> {
+        match self.nodes.get(at) {
+            Some(Node::Array { len, .. }) => Some(Elements {
+                nodes: self.nodes,
+                at: at + 1,
+                left: *len,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The string at node `at`.
+    #[must_use]
+    pub fn text(&self, at: usize) -> Option<&'s str> {
+        match self.nodes.get(at) {
+            Some(Node::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The field `name` of the object at `at`: its value's node.
+    #[must_use]
+    pub fn field(&self, at: usize, name: &str) -> Option<usize> {
+        self.fields(at)?
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The boolean at node `at`.
+    #[must_use]
+    pub fn boolean(&self, at: usize) -> Option<bool> {
+        match self.nodes.get(at) {
+            Some(Node::Static(simd_json::StaticNode::Bool(value))) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The non-negative whole number at node `at`.
+    #[must_use]
+    pub fn unsigned(&self, at: usize) -> Option<u64> {
+        match self.nodes.get(at) {
+            Some(Node::Static(simd_json::StaticNode::I64(value))) => u64::try_from(*value).ok(),
+            Some(Node::Static(simd_json::StaticNode::U64(value))) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// True if node `at` is `null`.
+    #[must_use]
+    pub fn is_null(&self, at: usize) -> bool {
+        matches!(
+            self.nodes.get(at),
+            Some(Node::Static(simd_json::StaticNode::Null))
+        )
+    }
+
+    /// Where `text`, a string of this document, begins in the original; `None` if it is not of it.
+    #[must_use]
+    pub fn offset_of(&self, text: &str) -> Option<usize> {
+        let offset = (text.as_ptr() as usize).checked_sub(self.base)?;
+        (offset < self.original.len()).then_some(offset)
+    }
+
+    /// The number at node `at`.
+    #[must_use]
+    pub fn number(&self, at: usize) -> Option<f64> {
+        match self.nodes.get(at) {
+            Some(Node::Static(simd_json::StaticNode::F64(value))) => Some(*value),
+            Some(Node::Static(simd_json::StaticNode::I64(value))) => Some(*value as f64),
+            Some(Node::Static(simd_json::StaticNode::U64(value))) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
+    /// The value of the field with this key, a string of this document, as it was written.
+    #[must_use]
+    pub fn raw(&self, key: &str) -> Option<&'s str> {
+        let start = splice::value_start(self.original, self.offset_of(key)?)?;
+        let end = splice::value_end(self.original, start)?;
+        std::str::from_utf8(self.original.get(start..end)?).ok()
+    }
+
+    /// The text of the field `name` of the object at `at`.
+    #[must_use]
+    pub fn text_of(&self, at: usize, name: &str) -> Option<&'s str> {
+        self.text(self.field(at, name)?)
+    }
+
+    /// The whole number in the field `name` of the object at `at`.
+    #[must_use]
+    pub fn unsigned_of(&self, at: usize, name: &str) -> Option<u64> {
+        self.unsigned(self.field(at, name)?)
+    }
+
+    /// The field `name` of the object at `at` as it was written; `None` if it is absent or `null`.
+    #[must_use]
+    pub fn raw_of(&self, at: usize, name: &str) -> Option<&'s str> {
+        let mut fields = self.fields(at)?;
+        let (key, value) = fields.find(|(key, _)| *key == name)?;
+        if self.is_null(value) {
+            return None;
+        }
+        self.raw(key)
+    }
+}
+
+/// Number of nodes that `node` and what is in it take.
+#[must_use]
+pub fn span(node: &Node<'_>) -> usize {
+    match node {
+        Node::Object { count, .. } | Node::Array { count, .. } => count + 1,
+        _ => 1,
+    }
+}
+
+/// Fields of an object: key and the node of the value.
+pub struct Fields<'s> {
+    nodes: &'s [Node<'s>],
+    at: usize,
+    left: usize,
+}
+
+impl<'s> Iterator for Fields<'s> {
+    type Item = (&'s str, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let Some(Node::String(key)) = self.nodes.get(self.at) else {
+            return None;
+        };
+        let value = self.at + 1;
+        self.at = value + self.nodes.get(value).map_or(1, span);
+        Some((key, value))
+    }
+}
+
+/// Elements of an array: the node of each.
+pub struct Elements<'s> {
+    nodes: &'s [Node<'s>],
+    at: usize,
+    left: usize,
+}
+
+impl Iterator for Elements<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let at = self.at;
+        self.at += self.nodes.get(at).map_or(1, span);
+        Some(at)
+    }
+}
+
+/// Appends `text` as a JSON string, quotes included.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    write_escaped(out, text);
+    out.push(b'"');
+}
+
+/// Bytes of a string looked at together: so many that the compiler compares them in a few instructions.
+const PIECE_BYTES: usize = 32;
+
+/// Appends `text` as the inside of a JSON string.
+pub fn write_escaped(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len());
+    let (pieces, rest) = text.as_bytes().as_chunks::<PIECE_BYTES>();
+    for piece in pieces {
+        // All of it, without a way out: this is what makes it fast.
+        let is_plain = piece
+            .iter()
+            .fold(true, |plain, byte| plain & !needs_escape(*byte));
+        if is_plain {
+            out.extend_from_slice(piece);
+        } else {
+            escape_bytes(out, piece);
+        }
+    }
+    escape_bytes(out, rest);
+}
+
+fn needs_escape(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+fn escape_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut from = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        let escape: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0x00..=0x1f => b"",
+            _ => continue,
+        };
+        out.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+        if escape.is_empty() {
+            out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+        } else {
+            out.extend_from_slice(escape);
+        }
+        from = at + 1;
+    }
+    out.extend_from_slice(bytes.get(from..).unwrap_or_default());
+}
+
+/// Appends a whole number.
+pub fn write_u64(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_lie_at_their_offset_in_the_original() {
+        let json = br#"{ "a\n" : "b\u0041c", "model":"gpt" }"#;
+        let mut scratch = Scratch::default();
+        let offset = scratch
+            .with_document(json, |doc| {
+                let at = doc.field(0, "model").unwrap();
+                doc.offset_of(doc.text(at).unwrap()).unwrap()
+            })
+            .unwrap();
+        assert_eq!(&json[offset..offset + 3], b"gpt");
+    }
+
+    #[test]
+    fn broken_json_names_the_position() {
+        let mut scratch = Scratch::default();
+        let bad = scratch
+            .with_document(b"{\"model\": \"x\",\n \"messages\": [}", |_| ())
+            .unwrap_err();
+        assert!(bad.message.contains("line 2 column 15"), "{}", bad.message);
+    }
+
+    #[test]
+    fn nesting_beyond_the_limit_is_refused() {
+        let mut scratch = Scratch::default();
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        let bad = scratch.with_document(deep.as_bytes(), |_| ()).unwrap_err();
+        assert!(bad.message.contains("nesting"), "{}", bad.message);
+        assert!(scratch.with_document(b"[[1]]", |_| ()).is_ok());
+    }
+
+    #[test]
+    fn written_strings_read_back() {
+        let short = ["", "plain", "q\"b\\n\n\t\u{1}é😀", "\u{7f}"].map(str::to_owned);
+        let every = |byte: u8| (0..70).map(move |at| format!("{:at$}{}é", "", char::from(byte)));
+        let places = [b'"', b'\\', b'\n', 0, 0x1f, b' ', b'!'].into_iter();
+        for text in short.into_iter().chain(places.flat_map(every)) {
+            let mut out = Vec::new();
+            write_string(&mut out, &text);
+            let back: String = serde_json::from_slice(&out).unwrap();
+            assert_eq!(back, text);
+        }
+    }
+}

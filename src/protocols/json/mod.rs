@@ -1,0 +1,6 @@
+//! JSON, multipart and byte edits, shared by all wire formats.
+
+pub mod document;
+pub(crate) mod multipart;
+pub(crate) mod splice;
+pub(crate) mod write;

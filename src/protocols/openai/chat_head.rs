@@ -1,0 +1,405 @@
+//! `POST /v1/chat/completions`: what the gateway must know of a request, read in one pass.
+
+use crate::error::Fault;
+use crate::protocols::canonical::{Canonical, canonical};
+use crate::protocols::json::document::{Document, Scratch};
+use crate::protocols::json::splice;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::openai::routing_fields;
+use crate::protocols::openai::routing_fields::Steering;
+use crate::protocols::responses::client::state::State;
+use crate::protocols::shape::Shape;
+use std::ops::Range;
+
+/// A chat request, read.
+#[derive(Debug, Clone)]
+pub struct ChatRequest {
+    /// What the application asks for.
+    pub model: String,
+    /// Where the model's name stands in the body, without its quotes.
+    pub model_range: Range<usize>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// Whether the client asked for the usage event of a stream.
+    pub wants_usage: bool,
+    /// Whether the provider is to keep the answer: the request has an effect beyond its answer.
+    pub stores: bool,
+    /// What it takes from answers that a provider keeps, if anything.
+    pub state: Option<Box<State>>,
+    /// The edit that asks the provider for usage; `None` when the body already does, or is no stream.
+    pub usage_edit: Option<Edit>,
+    /// How large it is and what it needs.
+    pub shape: Shape,
+    /// What the body says about routing, in OpenRouter's fields.
+    pub steering: Option<Box<Steering>>,
+    /// The canonical form, when the cache needs it.
+    pub canonical: Option<Canonical>,
+}
+
+impl ChatRequest {
+    /// Whether it does more than get an answer.
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        self.stores || self.state.is_some()
+    }
+}
+
+/// Reads a chat request.
+///
+/// # Errors
+/// 400 with the position or the field.
+pub fn read_chat(
+    body: &[u8],
+    scratch: &mut Scratch,
+    with_canonical: bool,
+) -> Result<ChatRequest, Fault> {
+    scratch
+        .with_document(body, |document| read(body, document, with_canonical))
+        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+}
+
+fn read(body: &[u8], document: &Document<'_>, with_canonical: bool) -> Result<ChatRequest, Fault> {
+    let (mut chat, stream_options) = read_parts(body, document)?;
+    if chat.stream {
+        (chat.wants_usage, chat.usage_edit) = usage_option(body, document, stream_options)?;
+    }
+    chat.canonical = with_canonical.then(|| canonical(document));
+    Ok(chat)
+}
+
+/// What all chat dialects have in common that carry model, messages and the wish for a stream in the
+/// body's top level: read, with nothing to be edited but the model's name.
+pub(crate) fn read_plain(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
+    let (mut chat, _) = read_parts(body, document)?;
+    chat.wants_usage = true;
+    Ok(chat)
+}
+
+/// The same of a request whose conversation is `input`, a text or items. Its answer is kept by the provider
+/// unless it says otherwise.
+pub(crate) fn read_responses(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
+    let top = read_top(body, document)?;
+    let input = document.field(0, "input");
+    let is_said = input.is_some_and(|at| {
+        let mut items = document.elements(at);
+        let has_items = items.as_mut().is_some_and(|all| all.next().is_some());
+        has_items || document.text(at).is_some()
+    });
+    if !is_said {
+        return Err(invalid(
+            "input",
+            "`input` is missing, or neither a string nor items",
+        ));
+    }
+    let stores = top.store.and_then(|at| document.boolean(at)) != Some(false);
+    let (mut chat, _) = of_top(document, top)?;
+    (chat.wants_usage, chat.stores) = (true, stores);
+    Ok(chat)
+}
+
+/// Key offset in the original and value node of `stream_options`.
+pub(crate) type StreamOptions = Option<(usize, usize)>;
+
+fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, StreamOptions), Fault> {
+    let top = read_top(body, document)?;
+    let messages = top
+        .messages
+        .ok_or_else(|| invalid("messages", "`messages` is missing"))?;
+    let mut elements = document
+        .elements(messages)
+        .ok_or_else(|| invalid("messages", "`messages` must be an array"))?;
+    if elements.next().is_none() {
+        return Err(invalid("messages", "`messages` must not be empty"));
+    }
+    of_top(document, top)
+}
+
+/// What the top level says, whatever holds the conversation.
+fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptions), Fault> {
+    let stream = match top.stream {
+        None => false,
+        Some(at) if document.is_null(at) => false,
+        Some(at) => document
+            .boolean(at)
+            .ok_or_else(|| invalid("stream", "`stream` must be true or false"))?,
+    };
+    let chat = ChatRequest {
+        model: top.model,
+        model_range: top.model_range,
+        stream,
+        wants_usage: false,
+        stores: top.store.and_then(|at| document.boolean(at)) == Some(true),
+        state: None,
+        usage_edit: None,
+        shape: Shape {
+            streams: stream,
+            ..top.shape
+        },
+        steering: top.steering,
+        canonical: None,
+    };
+    Ok((chat, top.stream_options))
+}
+
+/// The fields that both chat and embedding requests are routed by.
+pub(crate) struct Top {
+    pub model: String,
+    pub model_range: Range<usize>,
+    pub stream: Option<usize>,
+    messages: Option<usize>,
+    shape: Shape,
+    steering: Option<Box<Steering>>,
+    store: Option<usize>,
+    pub stream_options: StreamOptions,
+}
+
+/// Reads the top level. A field that occurs twice is refused: two parsers could choose differently,
+/// and a key could get a model that it is not allowed.
+pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Fault> {
+    let fields = document
+        .root_fields()
+        .ok_or_else(|| Fault::client(400, "invalid_json", "the body must be a JSON object"))?;
+    let mut shape = Shape::default();
+    let mut steering: Option<Box<Steering>> = None;
+    let mut seen: Vec<&str> = Vec::with_capacity(16);
+    let (mut model, mut stream, mut messages, mut store) = (None, None, None, None);
+    let mut stream_options = None;
+    for (key, value) in fields {
+        if seen.contains(&key) {
+            return Err(invalid(
+                key.to_owned(),
+                format!("`{key}` occurs twice in the body"),
+            ));
+        }
+        seen.push(key);
+        shape.field(document, key, value);
+        match key {
+            "model" => model = Some(value),
+            "stream" => stream = Some(value),
+            "messages" => messages = Some(value),
+            "store" => store = Some(value),
+            "stream_options" => {
+                stream_options = document.offset_of(key).map(|offset| (offset, value));
+            }
+            _ if routing_fields::is_steering(key) => {
+                let fields = steering.get_or_insert_default();
+                fields.field(document, key, value)?;
+            }
+            _ => {}
+        }
+    }
+    let name = model
+        .and_then(|at| document.text(at))
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| invalid("model", "`model` is missing or not a non-empty string"))?;
+    let range = document
+        .offset_of(name)
+        .and_then(|start| Some(start..splice::string_end(body, start)?))
+        .ok_or_else(|| Fault::gateway(500, "internal_error", "the model's place was not found"))?;
+    Ok(Top {
+        model: name.to_owned(),
+        model_range: range,
+        stream,
+        messages,
+        shape,
+        steering,
+        store,
+        stream_options,
+    })
+}
+
+/// What the client wants, and the edit that makes the provider send usage in any case.
+pub(crate) fn usage_option(
+    body: &[u8],
+    document: &Document<'_>,
+    options: StreamOptions,
+) -> Result<(bool, Option<Edit>), Fault> {
+    let Some((key, value)) = options else {
+        let at = splice::after_brace(body).unwrap_or_default();
+        let edit = Edit {
+            range: at..at,
+            with: b"\"stream_options\":{\"include_usage\":true},".to_vec(),
+        };
+        return Ok((false, Some(edit)));
+    };
+    let lost = || Fault::gateway(500, "internal_error", "`stream_options` was not found");
+    let start = splice::value_start(body, key).ok_or_else(lost)?;
+    if document.is_null(value) {
+        let edit = Edit {
+            range: start..start + 4,
+            with: b"{\"include_usage\":true}".to_vec(),
+        };
+        return Ok((false, Some(edit)));
+    }
+    let mut fields = document
+        .fields(value)
+        .ok_or_else(|| invalid("stream_options", "`stream_options` must be an object"))?
+        .peekable();
+    let empty = fields.peek().is_none();
+    let Some((name, asked)) = fields.find(|(name, _)| *name == "include_usage") else {
+        let with: &[u8] = if empty {
+            b"\"include_usage\":true"
+        } else {
+            b"\"include_usage\":true,"
+        };
+        let edit = Edit {
+            range: start + 1..start + 1,
+            with: with.to_vec(),
+        };
+        return Ok((false, Some(edit)));
+    };
+    if document.boolean(asked) == Some(true) {
+        return Ok((true, None));
+    }
+    let length = match document.boolean(asked) {
+        Some(_) => "false".len(),
+        None if document.is_null(asked) => "null".len(),
+        None => {
+            return Err(invalid(
+                "stream_options.include_usage",
+                "`stream_options.include_usage` must be true or false",
+            ));
+        }
+    };
+    let at = document
+        .offset_of(name)
+        .and_then(|offset| splice::value_start(body, offset))
+        .ok_or_else(lost)?;
+    let edit = Edit {
+        range: at..at + length,
+        with: b"true".to_vec(),
+    };
+    Ok((false, Some(edit)))
+}
+
+/// Appends the body for a target: the model's name replaced, usage asked for, all else untouched.
+pub fn write_body(
+    body: &[u8],
+    model_range: &Range<usize>,
+    usage_edit: Option<&Edit>,
+    model: &str,
+    out: &mut Vec<u8>,
+) {
+    let mut quoted = Vec::with_capacity(model.len() + 2);
+    crate::protocols::json::document::write_string(&mut quoted, model);
+    let name = quoted
+        .get(1..quoted.len().saturating_sub(1))
+        .unwrap_or_default();
+    let by_model = (model_range, name);
+    match usage_edit {
+        // The model's name is not in the body.
+        _ if model_range.is_empty() => out.extend_from_slice(body),
+        None => splice::apply(body, [by_model], out),
+        Some(edit) => {
+            let by_usage = (&edit.range, edit.with.as_slice());
+            if edit.range.start < model_range.start {
+                splice::apply(body, [by_usage, by_model], out);
+            } else {
+                splice::apply(body, [by_model, by_usage], out);
+            }
+        }
+    }
+}
+
+fn invalid(
+    param: impl Into<std::borrow::Cow<'static, str>>,
+    message: impl Into<std::borrow::Cow<'static, str>>,
+) -> Fault {
+    Fault::client(400, "invalid_request", message).on(param)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_it(json: &str) -> Result<ChatRequest, Fault> {
+        read_chat(json.as_bytes(), &mut Scratch::default(), true)
+    }
+
+    fn sent(json: &str) -> String {
+        let chat = read_it(json).unwrap();
+        let mut out = Vec::new();
+        write_body(
+            json.as_bytes(),
+            &chat.model_range,
+            chat.usage_edit.as_ref(),
+            "up",
+            &mut out,
+        );
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn only_the_model_changes_in_a_whole_request() {
+        assert_eq!(
+            sent(r#" { "messages" : [ {"x":1} ], "model":"a\u0041b" , "y": 1.50 }"#),
+            r#" { "messages" : [ {"x":1} ], "model":"up" , "y": 1.50 }"#
+        );
+    }
+
+    #[test]
+    fn usage_is_always_asked_for_in_a_stream() {
+        let m = r#""messages":[1],"model":"m""#;
+        for (options, expected, wants) in [
+            (
+                "",
+                r#"{"stream_options":{"include_usage":true},"stream":true"#,
+                false,
+            ),
+            (
+                r#","stream_options":null"#,
+                r#"{"stream":true,"stream_options":{"include_usage":true}"#,
+                false,
+            ),
+            (
+                r#","stream_options": {}"#,
+                r#"{"stream":true,"stream_options": {"include_usage":true}"#,
+                false,
+            ),
+            (
+                r#","stream_options":{"x":2}"#,
+                r#"{"stream":true,"stream_options":{"include_usage":true,"x":2}"#,
+                false,
+            ),
+            (
+                r#","stream_options":{"x":2,"include_usage" : false}"#,
+                r#"{"stream":true,"stream_options":{"x":2,"include_usage" : true}"#,
+                false,
+            ),
+            (
+                r#","stream_options":{"include_usage":true}"#,
+                r#"{"stream":true,"stream_options":{"include_usage":true}"#,
+                true,
+            ),
+        ] {
+            let json = format!(r#"{{"stream":true{options},{m}}}"#);
+            let out = sent(&json);
+            assert!(out.starts_with(expected), "{out}");
+            let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(value["stream_options"]["include_usage"], true);
+            assert_eq!(value["model"], "up");
+            assert_eq!(read_it(&json).unwrap().wants_usage, wants);
+        }
+    }
+
+    #[test]
+    fn bad_requests_name_the_field() {
+        for (json, param) in [
+            (r#"{"messages":[1]}"#, Some("model")),
+            (r#"{"model":7,"messages":[1]}"#, Some("model")),
+            (r#"{"model":"m"}"#, Some("messages")),
+            (r#"{"model":"m","messages":[]}"#, Some("messages")),
+            (r#"{"model":"m","messages":{}}"#, Some("messages")),
+            (
+                r#"{"model":"m","messages":[1],"stream":"yes"}"#,
+                Some("stream"),
+            ),
+            (r#"{"model":"a","messages":[1],"model":"b"}"#, Some("model")),
+            (r#"[1]"#, None),
+        ] {
+            let fault = read_it(json).unwrap_err();
+            assert_eq!(fault.status, 400, "{json}");
+            assert_eq!(fault.param.as_deref(), param, "{json}");
+        }
+    }
+}

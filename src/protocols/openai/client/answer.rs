@@ -1,0 +1,237 @@
+//! A whole `chat.completion`, and errors, written from the neutral form.
+//!
+//! Thoughts go under `reasoning_content` and `thinking_blocks`, citations under
+//! `provider_specific_fields`: OpenAI's dialect has no names for them, and these are the ones that
+//! clients of other gateways know.
+
+use crate::protocols::client_api::About;
+use crate::protocols::json::document::{write_escaped, write_string, write_u64};
+use crate::protocols::json::write::{key, number, open, open_field, raw, text};
+use crate::protocols::neutral::answer::{Answer, Choice, Failure, Usage, redacted};
+use crate::protocols::neutral::request::Part;
+use crate::protocols::openai::client::api::finish_reason;
+
+/// Appends a whole answer.
+pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+    out.push(b'{');
+    key(out, "id");
+    write_id(answer.id, about, out);
+    text(out, "object", "chat.completion");
+    number(out, "created", answer.created.unwrap_or(about.created));
+    text(out, "model", answer.model);
+    open_field(out, "choices", b'[');
+    for (index, choice) in answer.choices.iter().enumerate() {
+        write_choice(index as u64, choice, about, out);
+    }
+    out.push(b']');
+    if let Some(usage) = answer.usage {
+        key(out, "usage");
+        write_usage(usage, out);
+    }
+    out.push(b'}');
+}
+
+/// Appends the id of an answer.
+pub(crate) fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
+    if id.is_empty() {
+        write_string(out, &format!("chatcmpl-{}", about.request_id));
+    } else {
+        write_string(out, id);
+    }
+}
+
+/// Appends the id of the call with this number.
+pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
+    if id.is_empty() {
+        write_string(out, &format!("call_{}_{nth}", about.request_id));
+    } else {
+        write_string(out, id);
+    }
+}
+
+fn write_choice(index: u64, choice: &Choice<'_>, about: &About, out: &mut Vec<u8>) {
+    open(out, b'{');
+    number(out, "index", index);
+    open_field(out, "message", b'{');
+    text(out, "role", "assistant");
+    write_content(choice, out);
+    raw(out, "refusal", "null");
+    write_thoughts(choice, out);
+    write_calls(choice, about, out);
+    write_citations(choice, out);
+    out.push(b'}');
+    raw(out, "logprobs", choice.logprobs.unwrap_or("null"));
+    text(out, "finish_reason", finish_reason(choice.stop));
+    out.push(b'}');
+}
+
+fn write_content(choice: &Choice<'_>, out: &mut Vec<u8>) {
+    let texts = || {
+        choice.parts.iter().filter_map(|part| match part {
+            Part::Text { text, .. } => Some(*text),
+            _ => None,
+        })
+    };
+    key(out, "content");
+    if texts().next().is_none() {
+        out.extend_from_slice(b"null");
+        return;
+    }
+    out.push(b'"');
+    for text in texts() {
+        write_escaped(out, text);
+    }
+    out.push(b'"');
+}
+
+fn write_thoughts(choice: &Choice<'_>, out: &mut Vec<u8>) {
+    let thoughts = || {
+        choice.parts.iter().filter_map(|part| match part {
+            Part::Thinking { text, .. } => Some(*text),
+            _ => None,
+        })
+    };
+    if thoughts().next().is_some() {
+        key(out, "reasoning_content");
+        out.push(b'"');
+        for text in thoughts() {
+            write_escaped(out, text);
+        }
+        out.push(b'"');
+    }
+    let is_sealed = |part: &Part<'_>| match part {
+        Part::Thinking { signature, .. } => signature.is_some(),
+        part => matches!(part, Part::Redacted { .. }),
+    };
+    if !choice.parts.iter().any(is_sealed) {
+        return;
+    }
+    open_field(out, "thinking_blocks", b'[');
+    for part in choice.parts.iter().filter(|part| is_sealed(part)) {
+        open(out, b'{');
+        match part {
+            Part::Thinking {
+                text: thought,
+                signature,
+            } => {
+                text(out, "type", "thinking");
+                text(out, "thinking", thought);
+                text(out, "signature", signature.unwrap_or_default());
+            }
+            Part::Redacted { data } => {
+                text(out, "type", "redacted_thinking");
+                text(out, "data", data);
+            }
+            _ => {}
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+fn write_calls(choice: &Choice<'_>, about: &About, out: &mut Vec<u8>) {
+    let calls = choice.parts.iter().filter_map(|part| match part {
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+            ..
+        } => Some((*id, *name, *arguments)),
+        _ => None,
+    });
+    let mut any = false;
+    for (nth, (id, name, arguments)) in calls.enumerate() {
+        if nth == 0 {
+            open_field(out, "tool_calls", b'[');
+            any = true;
+        }
+        open(out, b'{');
+        key(out, "id");
+        write_call_id(id, nth, about, out);
+        text(out, "type", "function");
+        open_field(out, "function", b'{');
+        text(out, "name", name);
+        text(out, "arguments", arguments);
+        out.extend_from_slice(b"}}");
+    }
+    if any {
+        out.push(b']');
+    }
+}
+
+fn write_citations(choice: &Choice<'_>, out: &mut Vec<u8>) {
+    let citations = || {
+        choice.parts.iter().filter_map(|part| match part {
+            Part::Text { citations, .. } => *citations,
+            _ => None,
+        })
+    };
+    if citations().next().is_none() {
+        return;
+    }
+    open_field(out, "provider_specific_fields", b'{');
+    open_field(out, "citations", b'[');
+    for list in citations() {
+        crate::protocols::json::write::comma(out);
+        out.extend_from_slice(list.as_bytes());
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// Appends usage in OpenAI's arithmetic: `prompt_tokens` includes what was cached.
+pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
+    out.push(b'{');
+    number(out, "prompt_tokens", usage.input);
+    number(out, "completion_tokens", usage.output);
+    number(out, "total_tokens", usage.input + usage.output);
+    open_field(out, "prompt_tokens_details", b'{');
+    number(out, "cached_tokens", usage.cached);
+    if usage.cache_write > 0 {
+        number(out, "cache_write_tokens", usage.cache_write);
+    }
+    out.push(b'}');
+    if let Some(reasoning) = usage.reasoning {
+        open_field(out, "completion_tokens_details", b'{');
+        number(out, "reasoning_tokens", reasoning);
+        out.push(b'}');
+    }
+    out.push(b'}');
+}
+
+/// Appends a provider's error in OpenAI's envelope; what the provider itself called it is kept under
+/// `metadata`.
+pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"error\":{");
+    text(out, "message", &redacted(&failure.message));
+    text(out, "type", kind(failure.status));
+    match failure.param {
+        Some(param) => text(out, "param", param),
+        None => raw(out, "param", "null"),
+    }
+    if failure.window_exceeded {
+        text(out, "code", "context_length_exceeded");
+    } else {
+        match failure.kind {
+            Some(kind) => text(out, "code", kind),
+            None => raw(out, "code", "null"),
+        }
+    }
+    open_field(out, "metadata", b'{');
+    key(out, "provider_error");
+    match failure.kind {
+        Some(kind) => write_string(out, kind),
+        None => write_u64(out, u64::from(failure.status)),
+    }
+    out.extend_from_slice(b"}}}");
+}
+
+/// OpenAI's error type for a status.
+fn kind(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "upstream_error",
+    }
+}

@@ -1,0 +1,94 @@
+//! OpenAI's chat completions as applications speak them.
+
+use crate::error::Fault;
+use crate::http::sse::write_event;
+use crate::protocols::client_api::{About, Ask, Encoder, Face};
+use crate::protocols::json::document::{Document, Scratch};
+use crate::protocols::neutral::answer::{Answer, Failure, Stop};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::openai::chat_head::{ChatRequest, read_chat};
+use crate::protocols::openai::client::answer;
+use crate::protocols::openai::client::request;
+use crate::protocols::openai::client::stream;
+
+/// The dialect's name.
+pub(crate) const NAME: &str = "openai";
+
+/// The dialect.
+pub(crate) struct OpenAi;
+
+impl Face for OpenAi {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ask(&self, path: &str) -> Option<Ask> {
+        (path == "/v1/chat/completions").then_some(Ask::Chat)
+    }
+
+    fn passed_headers(&self) -> &'static [&'static str] {
+        &["openai-beta", "openai-organization", "openai-project"]
+    }
+
+    fn read_head(
+        &self,
+        _target: &str,
+        body: &[u8],
+        scratch: &mut Scratch,
+        with_canonical: bool,
+    ) -> Result<ChatRequest, Fault> {
+        read_chat(body, scratch, with_canonical)
+    }
+
+    fn read_request<'d>(
+        &self,
+        document: &Document<'d>,
+        losses: &mut Losses,
+    ) -> Result<Request<'d>, Fault> {
+        request::read(document, losses)
+    }
+
+    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+        answer::write(answer, about, out);
+    }
+
+    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+        answer::write_failure(failure, out);
+    }
+
+    fn envelope(&self, fault: &Fault) -> String {
+        fault.envelope()
+    }
+
+    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>) {
+        write_event(out, fault.envelope().as_bytes());
+    }
+
+    fn encoder(&self, about: About) -> Box<dyn Encoder> {
+        Box::new(stream::Chunks::new(about))
+    }
+}
+
+/// `finish_reason`s, each with what it means; the first of a meaning is the one written.
+pub(crate) const FINISH_REASONS: [(&str, Stop); 10] = [
+    ("stop", Stop::End),
+    ("stop", Stop::Sequence),
+    ("length", Stop::Length),
+    ("length", Stop::WindowFull),
+    ("tool_calls", Stop::ToolCalls),
+    ("function_call", Stop::ToolCalls),
+    ("content_filter", Stop::Refused),
+    ("stop", Stop::Paused),
+    // Mistral's (wire facts of its platform documentation).
+    ("model_length", Stop::WindowFull),
+    // DeepSeek's: it was interrupted for want of resources.
+    ("insufficient_system_resource", Stop::Length),
+];
+
+/// The `finish_reason` for why an answer ended.
+#[must_use]
+pub(crate) fn finish_reason(stop: Stop) -> &'static str {
+    let found = FINISH_REASONS.iter().find(|(_, meaning)| *meaning == stop);
+    found.map_or("stop", |(name, _)| *name)
+}

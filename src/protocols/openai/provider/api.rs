@@ -1,0 +1,115 @@
+//! OpenAI's dialect, spoken by OpenAI and every compatible server.
+//!
+//! A body in this dialect goes through byte for byte; only the model's name, and the wish for usage,
+//! are spliced in.
+
+use crate::protocols::openai::client::api;
+use crate::protocols::openai::provider::answer;
+use crate::protocols::openai::provider::request;
+use crate::protocols::openai::provider::stream;
+
+use crate::error::Fault;
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::signing::BEARER;
+
+/// The dialect.
+pub(crate) struct OpenAi;
+
+impl Provider for OpenAi {
+    fn name(&self) -> &'static str {
+        "openai"
+    }
+
+    fn native(&self) -> &'static str {
+        api::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        matches!(
+            call,
+            Call::Chat | Call::Embeddings | Call::Rerank | Call::Passed(_)
+        )
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        let path = match request.call {
+            Call::Embeddings => "/embeddings",
+            // Not OpenAI's, but of many of the servers that speak its dialect, as Jina has it.
+            Call::Rerank => "/rerank",
+            Call::Passed(path) => path,
+            Call::Chat | Call::CountTokens => "/chat/completions",
+        };
+        post(request, path, BEARER, b"", out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Chunks::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::json::document::Scratch;
+    use crate::protocols::openai::chat_head::read_chat;
+    use crate::protocols::provider_api::Body;
+    use crate::signing::Auth;
+
+    #[test]
+    fn the_request_is_one_message_with_its_exact_length() {
+        let body = br#"{"model":"a","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+        let chat = read_chat(body, &mut Scratch::default(), false).unwrap();
+        let mut out = Vec::new();
+        OpenAi.encode(
+            &Outgoing {
+                call: Call::Chat,
+                streams: true,
+                body: Body::Spliced {
+                    bytes: body,
+                    model_range: &chat.model_range,
+                    usage_edit: chat.usage_edit.as_ref(),
+                },
+                model: "a \"quoted\" model",
+                base_path: "/v1",
+                api_version: None,
+                authority: "api.example:1",
+                auth: Auth::Key("sk-1"),
+                passed_headers: b"x-a: b\r\n",
+            },
+            &mut out,
+        );
+        let text = String::from_utf8(out).unwrap();
+        let (head, sent) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1\r\nhost: api.example:1\r\nauthorization: Bearer sk-1\r\n"));
+        assert!(head.contains("\r\nx-a: b\r\n"));
+        let lower = head.to_ascii_lowercase();
+        assert!(
+            lower.ends_with(&format!("content-length: {}", sent.len())),
+            "{lower}"
+        );
+        let value: serde_json::Value = serde_json::from_str(sent).unwrap();
+        assert_eq!(value["model"], "a \"quoted\" model");
+    }
+}

@@ -1,0 +1,361 @@
+//! A chat completion request, written from the neutral form.
+
+use crate::error::Fault;
+use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text, texts_if};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::{
+    Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
+};
+
+/// Name of a schema that came without one: OpenAI's dialect demands one.
+const SCHEMA_NAME: &str = "response";
+
+/// Appends the body of a request.
+///
+/// # Errors
+/// 400 naming a field that is lost.
+pub(crate) fn write(
+    request: &Request<'_>,
+    model: &str,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    out.push(b'{');
+    text(out, "model", model);
+    open_field(out, "messages", b'[');
+    for message in &request.messages {
+        write_message(message, losses, out)?;
+    }
+    out.push(b']');
+    write_tools(request, losses, out);
+    write_format(&request.format, out);
+    write_sampling(&request.sampling, losses, out)?;
+    write_reasoning(request.reasoning, out);
+    if let Some(user) = request.user {
+        text(out, "user", user);
+    }
+    if request.stream {
+        raw(out, "stream", "true");
+        raw(out, "stream_options", "{\"include_usage\":true}");
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_message(
+    message: &Message<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let role = match message.role {
+        Role::System => "system",
+        Role::Developer => "developer",
+        Role::User => "user",
+        Role::Assistant => return write_assistant(message, losses, out),
+    };
+    let mut others = 0;
+    for part in &message.parts {
+        match part {
+            Part::ToolResult {
+                id,
+                is_error,
+                parts,
+                cache,
+            } => {
+                if *is_error {
+                    losses.hint("is_error");
+                }
+                losses.hint_marker(*cache);
+                open(out, b'{');
+                text(out, "role", "tool");
+                text(out, "tool_call_id", id);
+                write_content(parts.iter(), message.at, losses, out)?;
+                out.push(b'}');
+            }
+            _ => others += 1,
+        }
+    }
+    if others > 0 {
+        open(out, b'{');
+        text(out, "role", role);
+        let is_said = |part: &&Part<'_>| !matches!(part, Part::ToolResult { .. });
+        write_content(
+            message.parts.iter().filter(is_said),
+            message.at,
+            losses,
+            out,
+        )?;
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+/// Content: one text as a string, anything else as parts.
+fn write_content<'p, 'a: 'p>(
+    parts: impl Iterator<Item = &'p Part<'a>> + Clone,
+    at: usize,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let mut first_two = parts.clone();
+    match (first_two.next(), first_two.next()) {
+        (None, _) => text(out, "content", ""),
+        (
+            Some(Part::Text {
+                text: words, cache, ..
+            }),
+            None,
+        ) => {
+            losses.hint_marker(*cache);
+            text(out, "content", words);
+        }
+        _ => {
+            open_field(out, "content", b'[');
+            for part in parts {
+                write_part(part, at, losses, out)?;
+            }
+            out.push(b']');
+        }
+    }
+    Ok(())
+}
+
+fn write_part(
+    part: &Part<'_>,
+    at: usize,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    match part {
+        Part::Text {
+            text: words, cache, ..
+        } => {
+            losses.hint_marker(*cache);
+            write_text_part(words, out);
+        }
+        Part::Image {
+            source: source @ (Source::Url(_) | Source::Base64 { .. }),
+            detail,
+            cache,
+        } => {
+            losses.hint_marker(*cache);
+            open(out, b'{');
+            text(out, "type", "image_url");
+            open_field(out, "image_url", b'{');
+            source.write_url("url", out);
+            if let Some(detail) = detail {
+                text(out, "detail", detail);
+            }
+            out.extend_from_slice(b"}}");
+        }
+        Part::Document {
+            source: source @ Source::Base64 { .. },
+            title,
+            cache,
+        } => {
+            losses.hint_marker(*cache);
+            open(out, b'{');
+            text(out, "type", "file");
+            open_field(out, "file", b'{');
+            text(out, "filename", title.unwrap_or("document.pdf"));
+            source.write_url("file_data", out);
+            out.extend_from_slice(b"}}");
+        }
+        Part::Document {
+            source: Source::Text(words),
+            title,
+            cache,
+        } => {
+            losses.hint_marker(*cache);
+            if title.is_some() {
+                losses.hint("title");
+            }
+            write_text_part(words, out);
+        }
+        Part::Audio { data, format } => {
+            open(out, b'{');
+            text(out, "type", "input_audio");
+            open_field(out, "input_audio", b'{');
+            text(out, "data", data);
+            text(out, "format", format);
+            out.extend_from_slice(b"}}");
+        }
+        Part::Image { .. } => losses.lose(&format!("messages[{at}].content.image.source"))?,
+        Part::Document { .. } => losses.lose(&format!("messages[{at}].content.document.source"))?,
+        Part::Thinking { .. } | Part::Redacted { .. } => losses.hint("thinking"),
+        Part::ToolCall { .. } | Part::ToolResult { .. } => {
+            losses.lose(&format!("messages[{at}].content"))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_text_part(words: &str, out: &mut Vec<u8>) {
+    open(out, b'{');
+    text(out, "type", "text");
+    text(out, "text", words);
+    out.push(b'}');
+}
+
+/// The model's own turn: words, then calls. Its thoughts are sealed for the provider that had them.
+fn write_assistant(
+    message: &Message<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let is_call = |part: &&Part<'_>| matches!(part, Part::ToolCall { .. });
+    let is_thought =
+        |part: &Part<'_>| matches!(part, Part::Thinking { .. } | Part::Redacted { .. });
+    if message.parts.iter().any(is_thought) {
+        losses.hint("thinking");
+    }
+    let is_said = |part: &&Part<'_>| !is_call(part) && !is_thought(part);
+    let has_calls = message.parts.iter().any(|part| is_call(&part));
+    open(out, b'{');
+    text(out, "role", "assistant");
+    if has_calls && !message.parts.iter().any(|part| is_said(&part)) {
+        raw(out, "content", "null");
+    } else {
+        write_content(
+            message.parts.iter().filter(is_said),
+            message.at,
+            losses,
+            out,
+        )?;
+    }
+    if has_calls {
+        write_calls(&message.parts, losses, out);
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// The field `tool_calls` of an assistant's message.
+pub(crate) fn write_calls(parts: &[Part<'_>], losses: &mut Losses, out: &mut Vec<u8>) {
+    open_field(out, "tool_calls", b'[');
+    for part in parts {
+        let Part::ToolCall {
+            id,
+            name,
+            arguments,
+            cache,
+        } = part
+        else {
+            continue;
+        };
+        losses.hint_marker(*cache);
+        open(out, b'{');
+        text(out, "id", id);
+        text(out, "type", "function");
+        open_field(out, "function", b'{');
+        text(out, "name", name);
+        text(out, "arguments", arguments);
+        out.extend_from_slice(b"}}");
+    }
+    out.push(b']');
+}
+
+fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+    if request.tools.is_empty() {
+        return;
+    }
+    open_field(out, "tools", b'[');
+    for tool in &request.tools {
+        losses.hint_marker(tool.cache);
+        open(out, b'{');
+        text(out, "type", "function");
+        open_field(out, "function", b'{');
+        text(out, "name", tool.name);
+        if let Some(description) = tool.description {
+            text(out, "description", description);
+        }
+        raw_if(out, "parameters", tool.parameters);
+        if let Some(strict) = tool.strict {
+            raw(out, "strict", if strict { "true" } else { "false" });
+        }
+        out.extend_from_slice(b"}}");
+    }
+    out.push(b']');
+    match request.tool_choice {
+        Some(ToolChoice::Auto) => text(out, "tool_choice", "auto"),
+        Some(ToolChoice::Any) => text(out, "tool_choice", "required"),
+        Some(ToolChoice::None) => text(out, "tool_choice", "none"),
+        Some(ToolChoice::Tool(name)) => {
+            open_field(out, "tool_choice", b'{');
+            text(out, "type", "function");
+            open_field(out, "function", b'{');
+            text(out, "name", name);
+            out.extend_from_slice(b"}}");
+        }
+        None => {}
+    }
+    if let Some(parallel) = request.parallel_tools {
+        raw(
+            out,
+            "parallel_tool_calls",
+            if parallel { "true" } else { "false" },
+        );
+    }
+}
+
+fn write_format(format: &Format<'_>, out: &mut Vec<u8>) {
+    match format {
+        Format::Text => {}
+        Format::JsonObject => raw(out, "response_format", "{\"type\":\"json_object\"}"),
+        Format::JsonSchema {
+            name,
+            description,
+            schema,
+            strict,
+        } => {
+            open_field(out, "response_format", b'{');
+            text(out, "type", "json_schema");
+            open_field(out, "json_schema", b'{');
+            text(out, "name", name.unwrap_or(SCHEMA_NAME));
+            if let Some(description) = description {
+                text(out, "description", description);
+            }
+            raw(out, "schema", schema);
+            if let Some(strict) = strict {
+                raw(out, "strict", if *strict { "true" } else { "false" });
+            }
+            out.extend_from_slice(b"}}");
+        }
+    }
+}
+
+fn write_sampling(
+    sampling: &Sampling<'_>,
+    losses: &mut Losses,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    if let Some(tokens) = sampling.max_tokens {
+        number(out, "max_completion_tokens", tokens);
+    }
+    raw_if(out, "temperature", sampling.temperature);
+    raw_if(out, "top_p", sampling.top_p);
+    if sampling.top_k.is_some() {
+        losses.lose("top_k")?;
+    }
+    raw_if(out, "frequency_penalty", sampling.frequency_penalty);
+    raw_if(out, "presence_penalty", sampling.presence_penalty);
+    raw_if(out, "seed", sampling.seed);
+    texts_if(out, "stop", &sampling.stop);
+    if let Some(n) = sampling.n {
+        number(out, "n", n);
+    }
+    if sampling.logprobs {
+        raw(out, "logprobs", "true");
+    }
+    raw_if(out, "top_logprobs", sampling.top_logprobs);
+    raw_if(out, "logit_bias", sampling.logit_bias);
+    Ok(())
+}
+
+/// A budget becomes the nearest word. That no thinking is wanted goes unsaid: models that do not think
+/// refuse the field.
+fn write_reasoning(reasoning: Reasoning<'_>, out: &mut Vec<u8>) {
+    if let Some(effort) = reasoning.effort_or_nearest() {
+        text(out, "reasoning_effort", effort);
+    }
+}

@@ -1,0 +1,193 @@
+//! OpenRouter's fields of a chat request that steer routing: `models` and `provider`. They are read
+//! here, and cut out of the body byte for byte before it goes to a provider that would refuse them.
+
+use crate::error::Fault;
+use crate::protocols::json::document::{Document, Scratch};
+use crate::protocols::json::splice;
+
+/// The fields, as far as routing can follow them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Steering {
+    /// `models`: models to try behind the one asked for.
+    pub models: Vec<String>,
+    /// `provider.order`: providers to try first.
+    pub order: Vec<String>,
+    /// `provider.only`.
+    pub only: Vec<String>,
+    /// `provider.ignore`.
+    pub ignore: Vec<String>,
+    /// `provider.sort`: `price`, `throughput` or `latency`.
+    pub sort: Option<String>,
+    /// `provider.allow_fallbacks` is false: none but those of `order`.
+    pub forbids_fallbacks: bool,
+    /// `provider.data_collection` is `deny`.
+    pub denies_collection: bool,
+    /// A key of `provider` that routing cannot follow.
+    pub unsupported: Option<String>,
+}
+
+/// Top-level fields that are cut out.
+const FIELDS: [&str; 2] = ["models", "provider"];
+
+/// Names that one list may hold.
+const NAMES_MAX: usize = 32;
+
+/// Whether the top-level field `name` is one of them.
+#[must_use]
+pub(crate) fn is_steering(name: &str) -> bool {
+    FIELDS.contains(&name)
+}
+
+impl Steering {
+    /// Takes in one of the fields.
+    pub(crate) fn field(
+        &mut self,
+        document: &Document<'_>,
+        name: &str,
+        value: usize,
+    ) -> Result<(), Fault> {
+        if document.is_null(value) {
+            return Ok(());
+        }
+        if name == "models" {
+            self.models = names(document, "models", value)?;
+            return Ok(());
+        }
+        let fields = document
+            .fields(value)
+            .ok_or_else(|| invalid("provider", "an object"))?;
+        for (key, value) in fields.filter(|(_, value)| !document.is_null(*value)) {
+            match key {
+                "order" => self.order = names(document, "provider.order", value)?,
+                "only" => self.only = names(document, "provider.only", value)?,
+                "ignore" => self.ignore = names(document, "provider.ignore", value)?,
+                "sort" => {
+                    let text = document.text(value);
+                    let text = text.ok_or_else(|| invalid("provider.sort", "a string"))?;
+                    self.sort = Some(text.to_owned());
+                }
+                "allow_fallbacks" => {
+                    let allows = document.boolean(value);
+                    let allows = allows
+                        .ok_or_else(|| invalid("provider.allow_fallbacks", "true or false"))?;
+                    self.forbids_fallbacks = !allows;
+                }
+                "data_collection" => match document.text(value) {
+                    Some("deny") => self.denies_collection = true,
+                    Some("allow") => {}
+                    _ => return Err(invalid("provider.data_collection", "`allow` or `deny`")),
+                },
+                // Ignoring a wish about where data goes or what it costs would be worse than saying so.
+                other => self.unsupported = Some(other.to_owned()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names(document: &Document<'_>, field: &'static str, value: usize) -> Result<Vec<String>, Fault> {
+    let wrong = || invalid(field, "a list of at most 32 names");
+    let elements = document.elements(value).ok_or_else(wrong)?;
+    let names: Option<Vec<String>> = elements
+        .map(|at| document.text(at).map(str::to_owned))
+        .collect();
+    names
+        .filter(|names| names.len() <= NAMES_MAX)
+        .ok_or_else(wrong)
+}
+
+fn invalid(field: &'static str, wanted: &str) -> Fault {
+    let message = format!("`{field}` must be {wanted}");
+    Fault::client(400, "invalid_request", message).on(field)
+}
+
+/// The body without these fields; every other byte stays.
+///
+/// # Errors
+/// The body is not what it was when it was read.
+pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, Fault> {
+    let lost = || Fault::gateway(500, "internal_error", "a field's place was not found");
+    let mut body = body.to_vec();
+    // One at a time: what is cut beside a field depends on what is left.
+    for _ in FIELDS {
+        let key = scratch
+            .with_document(&body, |document| {
+                let mut fields = document.root_fields()?;
+                let (key, _) = fields.find(|(key, _)| is_steering(key))?;
+                document.offset_of(key)
+            })
+            .map_err(|_| lost())?;
+        let Some(key) = key else {
+            break;
+        };
+        let range = splice::field_range(&body, key).ok_or_else(lost)?;
+        body.drain(range);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::openai::chat_head::read_chat;
+
+    #[test]
+    fn every_other_byte_stays() {
+        let rest = r#""model" : "m" , "messages":[{"role":"user","content":"p\"{]"}]"#;
+        let models = r#""models": ["a", "b]\"" ]"#;
+        let provider = "\"provider\"\n: {\"order\":[\"x\"],\"only\":[\"}\"]}";
+        for (body, wanted) in [
+            (
+                format!("{{{models},{provider},{rest}}}"),
+                format!("{{{rest}}}"),
+            ),
+            (format!("{{{rest} , {provider}}}"), format!("{{{rest} }}")),
+            (
+                format!("{{{rest},{provider},{models}\n}}"),
+                format!("{{{rest}\n}}"),
+            ),
+            (
+                format!("{{{models},{rest},{provider}}}"),
+                format!("{{{rest}}}"),
+            ),
+            (format!("{{ {rest} }}"), format!("{{ {rest} }}")),
+        ] {
+            let mut scratch = Scratch::default();
+            let left = cut(body.as_bytes(), &mut scratch).unwrap();
+            assert_eq!(String::from_utf8(left.clone()).unwrap(), wanted);
+            let chat = read_chat(&left, &mut scratch, false).unwrap();
+            assert!(chat.steering.is_none());
+            assert_eq!(&left[chat.model_range], b"m");
+        }
+    }
+
+    #[test]
+    fn fields_are_read_and_what_cannot_be_followed_is_refused() {
+        let read = |provider: &str| {
+            let body = format!(
+                r#"{{"model":"m","messages":[{{"role":"user","content":"q"}}],"provider":{provider}}}"#
+            );
+            read_chat(body.as_bytes(), &mut Scratch::default(), false)
+        };
+        let steering = read(
+            r#"{"order":["a"],"sort":"price","allow_fallbacks":false,"data_collection":"deny","only":null}"#,
+        );
+        let steering = *steering.unwrap().steering.unwrap();
+        assert_eq!(steering.order, ["a"]);
+        assert_eq!(steering.sort.as_deref(), Some("price"));
+        assert!(steering.forbids_fallbacks && steering.denies_collection);
+        let unsupported = read(r#"{"max_price":{"prompt":1}}"#).unwrap().steering;
+        assert_eq!(
+            unsupported.unwrap().unsupported.as_deref(),
+            Some("max_price")
+        );
+        for wrong in [
+            "1",
+            r#"{"order":"a"}"#,
+            r#"{"only":[1]}"#,
+            r#"{"data_collection":"maybe"}"#,
+        ] {
+            assert_eq!(read(wrong).unwrap_err().status, 400, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! What is passed on without being understood: OpenAI's endpoints beside chats, and anything of a provider
+//! under `/providers/{name}/…`. Of the first the model is read, of the second the path; no more.
+//!
+//! Pure functions over bytes; it must not know which providers there are.
+
+use crate::error::Fault;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::json::multipart;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::openai::chat_head::{read_top, usage_option};
+use crate::protocols::usage::Usage;
+use std::ops::Range;
+
+/// An endpoint that is passed on to the provider of the model that the body names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Path behind a provider's base URL.
+    pub path: &'static str,
+    /// Operation in metrics and logs.
+    pub operation: &'static str,
+}
+
+const fn endpoint(path: &'static str, operation: &'static str) -> Endpoint {
+    Endpoint { path, operation }
+}
+
+/// Legacy completions, whose streams are read for their usage.
+pub(crate) const COMPLETIONS: Endpoint = endpoint("/completions", "text_completion");
+
+/// Every one of them (OpenAI's API reference).
+pub(crate) const ENDPOINTS: [Endpoint; 8] = [
+    COMPLETIONS,
+    endpoint("/moderations", "moderation"),
+    endpoint("/images/generations", "image"),
+    endpoint("/images/edits", "image"),
+    endpoint("/images/variations", "image"),
+    endpoint("/audio/speech", "speech"),
+    endpoint("/audio/transcriptions", "transcription"),
+    endpoint("/audio/translations", "transcription"),
+];
+
+/// What providers keep, and so belongs to one of them: the path's first word, and the operation.
+const KEPT: [(&str, &str); 2] = [("files", "files"), ("batches", "batches")];
+
+/// A path that goes to a provider as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Direct<'t> {
+    /// The provider named in the path; `None` when a header or the configuration says which.
+    pub provider: Option<&'t str>,
+    /// What comes behind the base URL, with its query.
+    pub rest: &'t str,
+    /// Operation in metrics and logs.
+    pub operation: &'static str,
+}
+
+/// The endpoint of `path`, which is passed on by model.
+#[must_use]
+pub(crate) fn by_model(path: &str) -> Option<Endpoint> {
+    let suffix = path.strip_prefix("/v1")?;
+    ENDPOINTS.into_iter().find(|one| one.path == suffix)
+}
+
+/// What `target` (path and query) asks of one provider directly.
+#[must_use]
+pub(crate) fn direct(target: &str) -> Option<Direct<'_>> {
+    if let Some(rest) = target.strip_prefix("/providers/") {
+        let at = rest.find(['/', '?'])?;
+        let (provider, rest) = rest.split_at_checked(at)?;
+        return Some(Direct {
+            provider: Some(provider),
+            rest,
+            operation: "passed",
+        });
+    }
+    let rest = target.strip_prefix("/v1")?;
+    let word = rest.strip_prefix('/')?.split(['/', '?']).next()?;
+    let kept = KEPT.iter().find(|(name, _)| *name == word)?;
+    Some(Direct {
+        provider: None,
+        rest,
+        operation: kept.1,
+    })
+}
+
+/// Times that a path is decoded, looking for what is hidden in it.
+const DECODINGS_MAX: usize = 4;
+
+/// Refuses a path that could mean another place than it says: a segment `.` or `..`, an empty one, a
+/// backslash, however encoded. What is encoded otherwise crosses as it is (`%2F` in a name).
+///
+/// # Errors
+/// 400 `invalid_path`.
+pub(crate) fn check_path(rest: &str) -> Result<(), Fault> {
+    let path = rest.split('?').next().unwrap_or_default();
+    let mut decoded = path.as_bytes().to_vec();
+    for _ in 0..DECODINGS_MAX {
+        if !is_plain(&decoded) {
+            break;
+        }
+        let next = percent_decoded(&decoded);
+        if next == decoded {
+            let is_whole = path.is_empty() || path.starts_with('/');
+            if is_whole && !path.contains("//") {
+                return Ok(());
+            }
+            break;
+        }
+        decoded = next;
+    }
+    Err(Fault::client(
+        400,
+        "invalid_path",
+        "the path holds an empty segment, `.`, `..`, a backslash or a control character, or is encoded too often",
+    ))
+}
+
+fn is_plain(path: &[u8]) -> bool {
+    let is_dots = |segment: &[u8]| {
+        // Some servers cut parameters off before they look.
+        let name = segment.split(|byte| *byte == b';').next();
+        matches!(name, Some(b"." | b".."))
+    };
+    !path
+        .iter()
+        .any(|byte| *byte == b'\\' || byte.is_ascii_control())
+        && !path.split(|byte| *byte == b'/').any(is_dots)
+}
+
+fn percent_decoded(path: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| path.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut out = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while let Some(byte) = path.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+/// A request that is passed on by model, read.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// What the application asks for.
+    pub model: String,
+    /// Where the model's name stands in the body.
+    pub model_range: Range<usize>,
+    /// A stream of events was asked for.
+    pub streams: bool,
+    /// The client asked for the usage event of a stream.
+    pub wants_usage: bool,
+    /// The edit that asks the provider for it.
+    pub usage_edit: Option<Edit>,
+}
+
+/// Reads the model of a JSON or multipart body.
+///
+/// # Errors
+/// 400 with the position or the field, 415 for a body of another kind.
+pub(crate) fn read(
+    endpoint: Endpoint,
+    content_type: Option<&str>,
+    body: &[u8],
+    scratch: &mut Scratch,
+) -> Result<Passed, Fault> {
+    if let Some(boundary) = content_type.and_then(multipart::boundary) {
+        let (model, model_range) = multipart::model(body, &boundary)?;
+        return Ok(Passed {
+            model,
+            model_range,
+            streams: false,
+            wants_usage: true,
+            usage_edit: None,
+        });
+    }
+    let kind = content_type.and_then(|value| value.split(';').next());
+    if kind.is_some_and(|kind| !kind.trim().eq_ignore_ascii_case("application/json")) {
+        return Err(Fault::client(
+            415,
+            "unsupported_media_type",
+            "this path takes application/json or multipart/form-data with a boundary",
+        ));
+    }
+    scratch
+        .with_document(body, |document| {
+            let top = read_top(body, document)?;
+            let streams = top.stream.and_then(|at| document.boolean(at)) == Some(true);
+            let (mut wants_usage, mut usage_edit) = (true, None);
+            if streams && endpoint == COMPLETIONS {
+                (wants_usage, usage_edit) = usage_option(body, document, top.stream_options)?;
+            }
+            Ok(Passed {
+                model: top.model,
+                model_range: top.model_range,
+                streams,
+                wants_usage,
+                usage_edit,
+            })
+        })
+        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+}
+
+/// Bytes of the end of an answer in which its usage is looked for.
+pub(crate) const TAIL_BYTES: usize = 64 * 1024;
+
+/// Usage in the end of an answer of any dialect, the last that is mentioned.
+#[must_use]
+pub(crate) fn usage_in(tail: &[u8]) -> Option<Usage> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Details {
+        cached_tokens: u64,
+        reasoning_tokens: u64,
+    }
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Raw {
+        #[serde(alias = "input_tokens", alias = "promptTokenCount")]
+        prompt_tokens: Option<u64>,
+        #[serde(alias = "output_tokens", alias = "candidatesTokenCount")]
+        completion_tokens: u64,
+        #[serde(alias = "input_tokens_details")]
+        prompt_tokens_details: Option<Details>,
+        #[serde(alias = "output_tokens_details")]
+        completion_tokens_details: Option<Details>,
+        /// Anthropic's, which are not among its `input_tokens`.
+        cache_read_input_tokens: Option<u64>,
+        cache_creation_input_tokens: Option<u64>,
+        #[serde(rename = "thoughtsTokenCount")]
+        thoughts: u64,
+    }
+    let key = |name: &[u8]| memchr::memmem::rfind(tail, name).map(|at| at + name.len());
+    let at = key(b"\"usage\"").max(key(b"\"usageMetadata\""))?;
+    let rest = tail.get(at..)?.trim_ascii_start().strip_prefix(b":")?;
+    let raw = serde_json::Deserializer::from_slice(rest)
+        .into_iter::<Raw>()
+        .next()?
+        .ok()?;
+    let cache_read = raw.cache_read_input_tokens.unwrap_or(0);
+    let cache_write = raw.cache_creation_input_tokens.unwrap_or(0);
+    let of_prompt = raw.prompt_tokens_details.unwrap_or_default();
+    let of_completion = raw.completion_tokens_details.unwrap_or_default();
+    let prompt = raw
+        .prompt_tokens?
+        .saturating_add(cache_read)
+        .saturating_add(cache_write);
+    let completion = raw.completion_tokens.saturating_add(raw.thoughts);
+    Some(Usage {
+        prompt,
+        completion,
+        cached: cache_read
+            .saturating_add(of_prompt.cached_tokens)
+            .min(prompt),
+        cache_write: cache_write.min(prompt),
+        reasoning: of_completion
+            .reasoning_tokens
+            .saturating_add(raw.thoughts)
+            .min(completion),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_mean_what_they_say() {
+        for good in [
+            "",
+            "/",
+            "/fine_tuning/jobs?after=../x",
+            "/a%2Fb",
+            "/model/arn%3Aaws%2Fx/converse",
+            "/a.b/..c/d..",
+            "/100%",
+        ] {
+            assert!(check_path(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "/../x",
+            "/a/..",
+            "/./a",
+            "/%2e%2e/x",
+            "/%2E./x",
+            "/a%2f..%2fb",
+            "/%252e%252e/x",
+            "/a\\b",
+            "/a%5c..",
+            "//evil.example/x",
+            "/a//b",
+            "/..;/x",
+            "/%25252525252e%2e",
+            "/a%00",
+        ] {
+            assert!(check_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_goes_where() {
+        assert_eq!(by_model("/v1/audio/speech").unwrap().operation, "speech");
+        assert_eq!(by_model("/v1/audio/other"), None);
+        let named = direct("/providers/openai/fine_tuning/jobs?limit=2").unwrap();
+        assert_eq!(
+            (named.provider, named.rest),
+            (Some("openai"), "/fine_tuning/jobs?limit=2")
+        );
+        let kept = direct("/v1/files/f-1/content").unwrap();
+        assert_eq!(
+            (kept.provider, kept.rest, kept.operation),
+            (None, "/files/f-1/content", "files")
+        );
+        for other in [
+            "/v1/filesystem",
+            "/providers/x",
+            "/providersx/a",
+            "/v1/models",
+        ] {
+            assert_eq!(direct(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn usage_of_every_dialect() {
+        let found = |text: &str| {
+            usage_in(text.as_bytes()).map(|one| (one.prompt, one.completion, one.cached))
+        };
+        assert_eq!(
+            found(r#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#),
+            Some((3, 4, 0))
+        );
+        assert_eq!(
+            found(r#"…"usage": {"input_tokens":3,"output_tokens":4,"cache_read_input_tokens":2}}"#),
+            Some((5, 4, 2))
+        );
+        assert_eq!(
+            found(
+                r#"{"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":4,"thoughtsTokenCount":1}}"#
+            ),
+            Some((3, 5, 0))
+        );
+        assert_eq!(found(r#"{"usage":null}"#), None);
+        assert_eq!(found("no"), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! `POST /v1/rerank` and `/v2/rerank`, as Cohere, Jina and servers like them have it: what the gateway must
+//! know of a request and of an answer.
+
+use crate::error::Fault;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::openai::chat_head::read_top;
+use serde::Deserialize;
+use std::ops::Range;
+
+/// A request, read.
+#[derive(Debug, Clone)]
+pub(crate) struct RerankRequest {
+    /// What the application asks for.
+    pub model: String,
+    /// Where the model's name stands in the body, without its quotes.
+    pub model_range: Range<usize>,
+}
+
+/// Reads what routing needs.
+///
+/// # Errors
+/// 400 with the position or the field.
+pub(crate) fn read_rerank(body: &[u8], scratch: &mut Scratch) -> Result<RerankRequest, Fault> {
+    scratch
+        .with_document(body, |document| {
+            let top = read_top(body, document)?;
+            for name in ["query", "documents"] {
+                if document.field(0, name).is_none() {
+                    let message = format!("`{name}` is missing");
+                    return Err(Fault::client(400, "invalid_request", message).on(name));
+                }
+            }
+            Ok(RerankRequest {
+                model: top.model,
+                model_range: top.model_range,
+            })
+        })
+        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+}
+
+/// The search units that an answer was charged with, where the provider says (Cohere:
+/// `meta.billed_units.search_units`).
+#[must_use]
+pub(crate) fn search_units(body: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Answer {
+        meta: Meta,
+    }
+    #[derive(Deserialize)]
+    struct Meta {
+        billed_units: Units,
+    }
+    #[derive(Deserialize)]
+    struct Units {
+        // Written as 1 and as 1.0.
+        search_units: f64,
+    }
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let units = answer.meta.billed_units.search_units;
+    (units >= 0.0).then_some(units.ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_model_query_and_documents() {
+        let read = |json: &str| read_rerank(json.as_bytes(), &mut Scratch::default());
+        let good = r#"{"query":"q","documents":["a"],"model":"m"}"#;
+        let asked = read(good).unwrap();
+        assert_eq!((&asked.model[..], &good[asked.model_range]), ("m", "m"));
+        for (json, param) in [
+            (r#"{"query":"q","documents":["a"]}"#, "model"),
+            (r#"{"model":"m","documents":["a"]}"#, "query"),
+            (r#"{"model":"m","query":"q"}"#, "documents"),
+        ] {
+            assert_eq!(read(json).unwrap_err().param.as_deref(), Some(param));
+        }
+    }
+
+    #[test]
+    fn search_units_are_found_where_they_are_told() {
+        let told = br#"{"results":[],"meta":{"billed_units":{"search_units":2.0}}}"#;
+        assert_eq!(search_units(told), Some(2));
+        assert_eq!(search_units(br#"{"usage":{"total_tokens":5}}"#), None);
+        assert_eq!(search_units(b"[]"), None);
+    }
+}

@@ -1,0 +1,289 @@
+//! A whole response, written from the neutral form: its items, its frame, its usage.
+//!
+//! Ids of items are made from the request's, for only this dialect has them.
+
+use crate::protocols::client_api::About;
+use crate::protocols::json::document::{Document, write_string};
+use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text};
+use crate::protocols::neutral::answer::{Answer, Stop, Usage};
+use crate::protocols::neutral::request::Part;
+use crate::protocols::responses::client::api::write_summary;
+
+/// Appends a whole answer: the first choice, for there is no more in this dialect.
+pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+    let choice = answer.choices.first();
+    let parts = choice.map_or(&[][..], |choice| &choice.parts);
+    let mut items = Vec::new();
+    let mut in_message = false;
+    for (nth, part) in parts.iter().enumerate() {
+        let is_text = matches!(part, Part::Text { .. });
+        if in_message && !is_text {
+            items.extend_from_slice(b"]}");
+        }
+        match part {
+            Part::Text { text: words, .. } => {
+                if !in_message {
+                    begin_message(&item_id("msg", about, nth), "completed", &mut items);
+                }
+                write_text(words, &mut items);
+            }
+            part => write_item(part, nth, about, &mut items),
+        }
+        in_message = is_text;
+    }
+    if in_message {
+        items.extend_from_slice(b"]}");
+    }
+    let frame = Frame {
+        about,
+        created: answer.created,
+        model: answer.model,
+        stop: Some(choice.map_or(Stop::End, |choice| choice.stop)),
+        usage: answer.usage,
+    };
+    frame.write(&items, out);
+}
+
+/// A response but for its items.
+pub(crate) struct Frame<'a> {
+    /// What writers are told.
+    pub about: &'a About,
+    /// The provider's time stamp.
+    pub created: Option<u64>,
+    /// Who answers.
+    pub model: &'a str,
+    /// Why it ended; `None` while it is under way.
+    pub stop: Option<Stop>,
+    /// What it cost, as far as it is known.
+    pub usage: Option<Usage>,
+}
+
+impl Frame<'_> {
+    /// What became of the response: its status, and why it is not complete.
+    #[must_use]
+    pub(crate) fn status(&self) -> (&'static str, Option<&'static str>) {
+        match self.stop {
+            None => ("in_progress", None),
+            Some(Stop::Length | Stop::WindowFull) => ("incomplete", Some("max_output_tokens")),
+            Some(Stop::Refused) => ("incomplete", Some("content_filter")),
+            Some(_) => ("completed", None),
+        }
+    }
+
+    /// Appends the response with these items, joined.
+    pub(crate) fn write(&self, items: &[u8], out: &mut Vec<u8>) {
+        out.push(b'{');
+        key(out, "id");
+        write_string(out, &format!("resp_{}", self.about.request_id));
+        text(out, "object", "response");
+        number(
+            out,
+            "created_at",
+            self.created.unwrap_or(self.about.created),
+        );
+        let (status, why) = self.status();
+        text(out, "status", status);
+        raw(out, "error", "null");
+        match why {
+            None => raw(out, "incomplete_details", "null"),
+            Some(why) => {
+                open_field(out, "incomplete_details", b'{');
+                text(out, "reason", why);
+                out.push(b'}');
+            }
+        }
+        text(out, "model", self.model);
+        open_field(out, "output", b'[');
+        out.extend_from_slice(items);
+        out.push(b']');
+        match self.about.repeated.as_slice() {
+            [] => write_repeated(|_| None, out),
+            repeated => out.extend_from_slice(repeated),
+        }
+        raw(out, "store", "false");
+        match self.usage {
+            Some(usage) => {
+                key(out, "usage");
+                write_usage(usage, out);
+            }
+            None => raw(out, "usage", "null"),
+        }
+        out.push(b'}');
+    }
+}
+
+/// Fields that the API repeats of a request, and what it says of a request without them, where it says
+/// something.
+const REPEATED: [(&str, Option<&str>); 12] = [
+    ("instructions", None),
+    ("max_output_tokens", None),
+    ("metadata", None),
+    ("parallel_tool_calls", Some("true")),
+    ("reasoning", None),
+    ("temperature", None),
+    ("text", None),
+    ("tool_choice", Some("\"auto\"")),
+    ("tools", Some("[]")),
+    ("top_p", None),
+    ("truncation", None),
+    ("user", None),
+];
+
+/// These fields of a request, each behind a comma.
+pub(crate) fn repeated(document: &Document<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write_repeated(|name| document.raw_of(0, name), &mut out);
+    out
+}
+
+fn write_repeated<'v>(value: impl Fn(&str) -> Option<&'v str>, out: &mut Vec<u8>) {
+    for (name, default) in REPEATED {
+        raw_if(out, name, value(name).or(default));
+    }
+}
+
+/// The id of the `nth` item.
+#[must_use]
+pub(crate) fn item_id(kind: &str, about: &About, nth: usize) -> String {
+    format!("{kind}_{}_{nth}", about.request_id)
+}
+
+/// Opens a message's item, up to its first part.
+pub(crate) fn begin_message(id: &str, status: &str, out: &mut Vec<u8>) {
+    if !out.is_empty() && out.last() != Some(&b':') {
+        out.push(b',');
+    }
+    out.extend_from_slice(b"{\"type\":\"message\"");
+    text(out, "id", id);
+    text(out, "status", status);
+    text(out, "role", "assistant");
+    open_field(out, "content", b'[');
+}
+
+/// Appends a part of text.
+pub(crate) fn write_text(words: &str, out: &mut Vec<u8>) {
+    open(out, b'{');
+    text(out, "type", "output_text");
+    text(out, "text", words);
+    raw(out, "annotations", "[]");
+    raw(out, "logprobs", "[]");
+    out.push(b'}');
+}
+
+/// Appends the item of a thought or a call.
+fn write_item(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
+    let (thought, seal) = match part {
+        Part::Thinking { text, signature } => (*text, *signature),
+        Part::Redacted { data } => ("", Some(*data)),
+        Part::ToolCall {
+            id,
+            name,
+            arguments,
+            ..
+        } => {
+            separate(out);
+            let call = Call {
+                item: &item_id("fc", about, nth),
+                id,
+                name,
+                arguments,
+                status: "completed",
+            };
+            call.write(nth, about, out);
+            return;
+        }
+        // Models answer in nothing else.
+        _ => return,
+    };
+    separate(out);
+    write_thought(&item_id("rs", about, nth), thought, seal, out);
+}
+
+fn separate(out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        out.push(b',');
+    }
+}
+
+/// Appends a reasoning item; the seal goes where this dialect keeps what only the provider can read.
+pub(crate) fn write_thought(id: &str, thought: &str, seal: Option<&str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"type\":\"reasoning\"");
+    text(out, "id", id);
+    write_summary(thought, out);
+    if let Some(seal) = seal {
+        text(out, "encrypted_content", seal);
+    }
+    out.push(b'}');
+}
+
+/// A call's item.
+pub(crate) struct Call<'c> {
+    /// The item's id.
+    pub item: &'c str,
+    /// The call's id; made if there is none.
+    pub id: &'c str,
+    /// The tool.
+    pub name: &'c str,
+    /// Its arguments.
+    pub arguments: &'c str,
+    /// How far it is.
+    pub status: &'c str,
+}
+
+impl Call<'_> {
+    /// Appends it.
+    pub(crate) fn write(&self, nth: usize, about: &About, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"function_call\"");
+        text(out, "id", self.item);
+        key(out, "call_id");
+        if self.id.is_empty() {
+            write_string(out, &item_id("call", about, nth));
+        } else {
+            write_string(out, self.id);
+        }
+        text(out, "name", self.name);
+        text(out, "arguments", self.arguments);
+        text(out, "status", self.status);
+        out.push(b'}');
+    }
+}
+
+/// Appends usage: `input_tokens` includes what was cached.
+fn write_usage(usage: Usage, out: &mut Vec<u8>) {
+    out.push(b'{');
+    number(out, "input_tokens", usage.input);
+    open_field(out, "input_tokens_details", b'{');
+    number(out, "cached_tokens", usage.cached);
+    number(out, "cache_write_tokens", usage.cache_write);
+    out.push(b'}');
+    number(out, "output_tokens", usage.output);
+    open_field(out, "output_tokens_details", b'{');
+    number(out, "reasoning_tokens", usage.reasoning.unwrap_or(0));
+    out.push(b'}');
+    number(
+        out,
+        "total_tokens",
+        usage.input.saturating_add(usage.output),
+    );
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::json::document::Scratch;
+
+    #[test]
+    fn what_was_asked_is_repeated() {
+        let of = |body: &str| {
+            let fields = Scratch::default().with_document(body.as_bytes(), repeated);
+            String::from_utf8(fields.unwrap()).unwrap()
+        };
+        assert_eq!(
+            of(
+                r#"{"model":"m","input":"hi","text": {"format":{"type":"text"}} ,"tools":null,"temperature":0.20}"#
+            ),
+            r#","parallel_tool_calls":true,"temperature":0.20,"text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[]"#
+        );
+    }
+}

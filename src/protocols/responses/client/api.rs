@@ -1,0 +1,118 @@
+//! OpenAI's Responses as applications speak them. A conversation stands in each request, or goes on from an
+//! answer that a provider keeps.
+
+use crate::error::Fault;
+use crate::protocols::client_api::{About, Ask, Encoder, Face};
+use crate::protocols::json::document::{Document, Scratch};
+use crate::protocols::json::write::{open_field, raw, text};
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::openai::chat_head::{ChatRequest, read_responses};
+use crate::protocols::openai::client::answer::write_failure;
+use crate::protocols::responses::client::answer;
+use crate::protocols::responses::client::request;
+use crate::protocols::responses::client::state;
+use crate::protocols::responses::client::state::State;
+use crate::protocols::responses::client::stream;
+
+/// The dialect's name.
+pub(crate) const NAME: &str = "responses";
+
+/// The dialect.
+pub(crate) struct Responses;
+
+impl Face for Responses {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn ask(&self, path: &str) -> Option<Ask> {
+        (path == "/v1/responses").then_some(Ask::Chat)
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        path.starts_with("/v1/responses")
+    }
+
+    fn passed_headers(&self) -> &'static [&'static str] {
+        &["openai-beta", "openai-organization", "openai-project"]
+    }
+
+    /// Answers are not looked up: a client may mean to go on from what it gets.
+    fn read_head(
+        &self,
+        _target: &str,
+        body: &[u8],
+        scratch: &mut Scratch,
+        _with_canonical: bool,
+    ) -> Result<ChatRequest, Fault> {
+        scratch
+            .with_document(body, |document| {
+                let mut chat = read_responses(body, document)?;
+                let state = state::read(body, document)?;
+                chat.state = (state != State::default()).then(|| Box::new(state));
+                Ok(chat)
+            })
+            .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+    }
+
+    fn read_request<'d>(
+        &self,
+        document: &Document<'d>,
+        losses: &mut Losses,
+    ) -> Result<Request<'d>, Fault> {
+        request::read(document, losses)
+    }
+
+    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+        answer::write(answer, about, out);
+    }
+
+    fn repeated(&self, body: &[u8], scratch: &mut Scratch) -> Vec<u8> {
+        let repeated = scratch.with_document(body, answer::repeated);
+        repeated.unwrap_or_default()
+    }
+
+    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+        write_failure(failure, out);
+    }
+
+    fn envelope(&self, fault: &Fault) -> String {
+        fault.envelope()
+    }
+
+    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>) {
+        write_error_event(fault.code, &fault.message, &fault.envelope(), out);
+    }
+
+    fn encoder(&self, about: About) -> Box<dyn Encoder> {
+        Box::new(stream::Items::new(about))
+    }
+}
+
+/// Appends the event `error`, which ends a stream that broke. OpenAI's SDKs raise an error only for one that
+/// has the field `error`, which `envelope` brings.
+pub(crate) fn write_error_event(code: &str, message: &str, envelope: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: error\ndata: {\"type\":\"error\"");
+    text(out, "code", code);
+    text(out, "message", message);
+    raw(out, "param", "null");
+    raw(out, "sequence_number", "0");
+    let inner = envelope
+        .strip_prefix("{\"error\":")
+        .and_then(|rest| rest.strip_suffix('}'));
+    raw(out, "error", inner.unwrap_or("{}"));
+    out.extend_from_slice(b"}\n\n");
+}
+
+/// Appends a reasoning item's summary.
+pub(crate) fn write_summary(thought: &str, out: &mut Vec<u8>) {
+    open_field(out, "summary", b'[');
+    if !thought.is_empty() {
+        out.extend_from_slice(b"{\"type\":\"summary_text\"");
+        text(out, "text", thought);
+        out.push(b'}');
+    }
+    out.push(b']');
+}

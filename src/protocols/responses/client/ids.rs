@@ -1,0 +1,119 @@
+//! Where the ids of answers stand in what a provider of Responses says. It must not know what becomes of
+//! them.
+
+use crate::protocols::json::document::Document;
+use arrayvec::ArrayVec;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
+
+/// Most places of one answer or event.
+const PLACES_MAX: usize = 3;
+
+/// An id, and where it ends in the JSON: before the closing quote.
+pub(crate) type Places<'d> = ArrayVec<(usize, &'d str), PLACES_MAX>;
+
+/// Keys of what holds an id in an event. Raw quotes cannot stand inside a JSON string, so these are keys,
+/// or whole strings.
+static MARKS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new("\"response\""), Finder::new("\"response_id\"")]);
+
+/// Whether an event can hold one. Those with a piece of text do not.
+#[must_use]
+pub(crate) fn may_hold(event: &[u8]) -> bool {
+    MARKS.iter().any(|mark| mark.find(event).is_some())
+}
+
+/// Ids in a whole answer: its own, and that of the one it goes on from.
+#[must_use]
+pub(crate) fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
+    let mut places = Places::new();
+    collect(
+        json,
+        document,
+        0,
+        &["id", "previous_response_id"],
+        &mut places,
+    );
+    places
+}
+
+/// Ids in the data of an event.
+#[must_use]
+pub(crate) fn in_event<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
+    let mut places = Places::new();
+    if let Some(at) = document.field(0, "response") {
+        collect(
+            json,
+            document,
+            at,
+            &["id", "previous_response_id"],
+            &mut places,
+        );
+    }
+    collect(json, document, 0, &["response_id"], &mut places);
+    places
+}
+
+/// Adds those of the object at `at`, in their order in the text. One that is written with escapes is none.
+fn collect<'d>(
+    json: &[u8],
+    document: &Document<'d>,
+    at: usize,
+    names: &[&str],
+    places: &mut Places<'d>,
+) {
+    for name in names {
+        let Some(id) = document.text_of(at, name) else {
+            continue;
+        };
+        let Some(start) = document.offset_of(id) else {
+            continue;
+        };
+        let end = start + id.len();
+        let is_plain = json.get(start..end) == Some(id.as_bytes()) && json.get(end) == Some(&b'"');
+        if is_plain {
+            let _ = places.try_push((end, id));
+        }
+    }
+    places.sort_unstable_by_key(|(end, _)| *end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::json::document::Scratch;
+
+    fn found(json: &str, is_event: bool) -> Vec<String> {
+        let read = |document: &Document<'_>| {
+            let places = match is_event {
+                true => in_event(json.as_bytes(), document),
+                false => in_answer(json.as_bytes(), document),
+            };
+            let upto = |(end, id): &(usize, &str)| {
+                assert_eq!(&json[end - id.len()..*end], *id);
+                (*id).to_owned()
+            };
+            places.iter().map(upto).collect()
+        };
+        let mut scratch = Scratch::default();
+        scratch.with_document(json.as_bytes(), read).unwrap()
+    }
+
+    #[test]
+    fn ids_are_found_where_they_stand_and_nowhere_else() {
+        let answer = r#"{"previous_response_id" : "resp_0","metadata":{"id":"resp_1"},"output":[{"id":"msg_1"}],"id":"resp_1"}"#;
+        assert_eq!(found(answer, false), ["resp_0", "resp_1"]);
+        assert_eq!(
+            found(r#"{"id":null,"previous_response_id":null}"#, false).len(),
+            0
+        );
+        assert_eq!(found(r#"{"id":"r\u0065sp_1"}"#, false).len(), 0);
+        assert_eq!(found(r#"[{"id":"resp_1"}]"#, false).len(), 0);
+        let event = r#"{"response_id":"resp_1","id":"x","response":{"id":"resp_1","previous_response_id":"resp_0"}}"#;
+        assert_eq!(found(event, true), ["resp_1", "resp_1", "resp_0"]);
+        assert!(may_hold(event.as_bytes()));
+        assert!(!may_hold(
+            br#"{"type":"response.output_text.delta","delta":"\"response\""}"#
+        ));
+    }
+}

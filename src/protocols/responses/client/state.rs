@@ -1,0 +1,342 @@
+//! What a request in Responses takes from answers that a provider keeps, and the paths of such answers. It
+//! must not know who keeps which.
+
+use crate::error::Fault;
+use crate::http::head::Method;
+use crate::protocols::json::document::Document;
+use std::ops::Range;
+
+/// Fields by which a request goes on from what is kept elsewhere than in answers.
+const NOT_SERVED: &str = "conversation";
+
+/// The field by which a client chooses the id of its answer, at vLLM and what is made of it (its "Responses
+/// API", "Extra parameters"). Who chooses another's would get that one's sealed.
+const OWN_ID: &str = "request_id";
+
+/// Code of a request that needs a kept answer where none is kept.
+pub(crate) const NO_STATE: &str = "no_state";
+
+/// The field without which an item with an id is but the name of one that the provider keeps, by type
+/// (OpenAI's API reference, "Create a model response", `input`).
+const WHOLE_BY: [(&str, &str); 22] = [
+    ("message", "content"),
+    ("function_call", "arguments"),
+    ("function_call_output", "output"),
+    ("custom_tool_call", "input"),
+    ("custom_tool_call_output", "output"),
+    ("reasoning", "encrypted_content"),
+    ("compaction", "encrypted_content"),
+    ("image_generation_call", "result"),
+    ("web_search_call", "action"),
+    ("file_search_call", "queries"),
+    ("code_interpreter_call", "code"),
+    ("computer_call", "action"),
+    ("computer_call_output", "output"),
+    ("local_shell_call", "action"),
+    ("local_shell_call_output", "output"),
+    ("shell_call", "action"),
+    ("shell_call_output", "output"),
+    ("apply_patch_call", "operation"),
+    ("apply_patch_call_output", "status"),
+    ("mcp_list_tools", "tools"),
+    ("mcp_call", "arguments"),
+    ("mcp_approval_request", "arguments"),
+];
+
+/// What a request takes from kept answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// The answer that it goes on from.
+    pub previous: Option<Previous>,
+    /// The answer is asked for later, by its id.
+    pub background: bool,
+    /// What names a kept thing by an id that proves nothing: an item of `input`, or [`OWN_ID`].
+    pub reference: Option<String>,
+}
+
+/// The answer that a request goes on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previous {
+    /// Its id, as the client has it.
+    pub id: String,
+    /// Where that stands in the body, without quotes.
+    pub range: Range<usize>,
+}
+
+impl State {
+    /// The field that needs a kept answer, if there is one.
+    #[must_use]
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self {
+                previous: Some(_), ..
+            } => Some("previous_response_id"),
+            Self {
+                background: true, ..
+            } => Some("background"),
+            _ => None,
+        }
+    }
+}
+
+/// 400 naming the field that needs a kept answer.
+#[must_use]
+pub(crate) fn refused(name: &'static str) -> Fault {
+    let message = format!(
+        "`{name}` needs answers that a provider keeps, which none that may be asked here does; \
+         send the whole conversation as `input`"
+    );
+    Fault::client(400, NO_STATE, message).on(name)
+}
+
+/// 400 naming what only its provider knows, or what would be another's.
+#[must_use]
+pub(crate) fn refused_reference(place: &str) -> Fault {
+    let message = match place {
+        OWN_ID => format!(
+            "`{OWN_ID}` chooses the id of an answer, which could be another's: leave it out"
+        ),
+        _ => format!(
+            "`{place}` names an item that a provider keeps, and whose it is cannot be told here; send the \
+             whole item (thoughts have their `encrypted_content` if `include` asks for it), or go on by \
+             `previous_response_id`"
+        ),
+    };
+    Fault::client(400, NO_STATE, message).on(place.to_owned())
+}
+
+/// Reads it.
+///
+/// # Errors
+/// 400 naming a field that is malformed, or that is not served.
+pub(crate) fn read(body: &[u8], document: &Document<'_>) -> Result<State, Fault> {
+    let given = |name| {
+        let at = document.field(0, name)?;
+        (!document.is_null(at)).then_some(at)
+    };
+    if given(NOT_SERVED).is_some() {
+        return Err(refused(NOT_SERVED));
+    }
+    let previous = match given("previous_response_id") {
+        None => None,
+        Some(at) => Some(previous(body, document, at)?),
+    };
+    let background = given("background").is_some_and(|at| document.boolean(at) != Some(false));
+    let items = document.field(0, "input");
+    let mut items = items.and_then(|at| document.elements(at));
+    Ok(State {
+        previous,
+        background,
+        reference: match given(OWN_ID) {
+            Some(_) => Some(OWN_ID.to_owned()),
+            None => items
+                .as_mut()
+                .and_then(|items| items.position(|item| is_reference(document, item)))
+                .map(|at| format!("input[{at}]")),
+        },
+    })
+}
+
+fn previous(body: &[u8], document: &Document<'_>, at: usize) -> Result<Previous, Fault> {
+    const NAME: &str = "previous_response_id";
+    let wrong = || Fault::client(400, "invalid_request", format!("`{NAME}` must be a string"));
+    let id = document.text(at).ok_or_else(|| wrong().on(NAME))?;
+    let start = document.offset_of(id);
+    let range = start
+        .and_then(|start| Some(start..crate::protocols::json::splice::string_end(body, start)?));
+    Ok(Previous {
+        id: id.to_owned(),
+        range: range.unwrap_or_default(),
+    })
+}
+
+/// Fields that say nothing when they are empty.
+const SAYS_MORE_THAN_NOTHING: [&str; 3] = ["id", "encrypted_content", "result"];
+
+/// Whether an item of `input` is but the name of one that the provider keeps. One with a field twice could
+/// be, to a parser that takes the other.
+fn is_reference(document: &Document<'_>, item: usize) -> bool {
+    let mut seen: Vec<&str> = Vec::with_capacity(8);
+    for (name, _) in document.fields(item).into_iter().flatten() {
+        if seen.contains(&name) {
+            return true;
+        }
+        seen.push(name);
+    }
+    let is_said = |name: &str| {
+        let value = document.field(item, name);
+        value.is_some_and(|at| {
+            let is_nothing =
+                document.text(at) == Some("") && SAYS_MORE_THAN_NOTHING.contains(&name);
+            !document.is_null(at) && !is_nothing
+        })
+    };
+    let kind = match document.text_of(item, "type") {
+        Some("item_reference") => return true,
+        Some(kind) => kind,
+        None if is_said("role") => "message",
+        None => "",
+    };
+    if !is_said("id") {
+        return false;
+    }
+    let whole_by = WHOLE_BY.iter().find(|(name, _)| *name == kind);
+    !whole_by.is_some_and(|(_, field)| is_said(field))
+}
+
+/// What is asked of a kept answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptCall<'t> {
+    /// Its id, as the client has it.
+    pub id: &'t str,
+    /// What follows in the path: nothing, or the name of what is asked.
+    pub rest: &'t str,
+    /// The query, with its `?`.
+    pub query: &'t str,
+}
+
+/// Paths behind `/v1/responses/` that name no answer.
+const NO_IDS: [&str; 2] = ["compact", "input_tokens"];
+
+/// What `target` asks of a kept answer; `None` if it names none.
+///
+/// # Errors
+/// The methods that its path takes.
+pub(crate) fn kept(method: Method, target: &str) -> Option<Result<KeptCall<'_>, &'static str>> {
+    let at = target.find('?').unwrap_or(target.len());
+    let (path, query) = target.split_at_checked(at)?;
+    let path = path.strip_prefix("/v1/responses/")?;
+    let (id, rest) = path.split_at_checked(path.find('/').unwrap_or(path.len()))?;
+    let is_right = match rest {
+        _ if id.is_empty() || NO_IDS.contains(&id) => return None,
+        "" => matches!(method, Method::Get | Method::Delete),
+        "/cancel" => method == Method::Post,
+        "/input_items" => method == Method::Get,
+        _ => return None,
+    };
+    Some(match (is_right, rest) {
+        (true, _) => Ok(KeptCall { id, rest, query }),
+        (_, "") => Err("GET, DELETE"),
+        (_, "/cancel") => Err("POST"),
+        _ => Err("GET"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocols::json::document::Scratch;
+    use serde_json::{Value, json};
+
+    fn state(body: &Value) -> Result<State, Fault> {
+        let body = body.to_string().into_bytes();
+        let mut scratch = Scratch::default();
+        scratch
+            .with_document(&body, |document| read(&body, document))
+            .unwrap()
+    }
+
+    #[test]
+    fn what_stands_for_nothing_is_no_state() {
+        for more in [
+            json!({"input": "x"}),
+            json!({"previous_response_id": null, "conversation": null, "background": false}),
+            json!({"input": [{"role": "user", "content": "x"}, {"type": "function_call_output", "call_id": "c", "output": ""}]}),
+        ] {
+            assert_eq!(state(&more).unwrap(), State::default());
+        }
+    }
+
+    #[test]
+    fn what_needs_a_kept_answer_is_found() {
+        let found = state(&json!({"background": true, "previous_response_id": "resp_1"})).unwrap();
+        assert_eq!(found.field(), Some("previous_response_id"));
+        let previous = found.previous.unwrap();
+        assert_eq!((previous.id.as_str(), previous.range.len()), ("resp_1", 6));
+        let fault = state(&json!({"conversation": {"id": "conv_1"}})).unwrap_err();
+        assert_eq!(
+            (fault.code, fault.param.as_deref()),
+            (NO_STATE, Some("conversation"))
+        );
+        let chosen = state(&json!({"request_id": "resp_1"})).unwrap();
+        assert_eq!(chosen.reference.as_deref(), Some("request_id"));
+        let fault = state(&json!({"previous_response_id": 7})).unwrap_err();
+        assert_eq!(fault.code, "invalid_request");
+    }
+
+    #[test]
+    fn items_that_only_name_others_are_found() {
+        for item in [
+            json!({"type": "item_reference", "id": "msg_1"}),
+            json!({"id": "msg_1"}),
+            json!({"type": null, "id": "msg_1"}),
+            json!({"type": "reasoning", "id": "rs_1", "summary": []}),
+            json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": ""}),
+            json!({"type": "image_generation_call", "id": "ig_1"}),
+            json!({"type": "of_tomorrow", "id": "x", "content": "y"}),
+        ] {
+            let found = state(&json!({"input": [{"role": "user", "content": "x"}, item]})).unwrap();
+            assert_eq!(found.reference.as_deref(), Some("input[1]"), "{item}");
+        }
+        for item in [
+            json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "e"}),
+            json!({"type": "reasoning", "summary": []}),
+            json!({"id": "msg_1", "role": "assistant", "content": [], "status": "completed"}),
+            json!({"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"}),
+            json!({"type": "of_tomorrow"}),
+        ] {
+            let found = state(&json!({"input": [item]})).unwrap();
+            assert_eq!(found.reference, None, "{item}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_reads_in_two_ways_is_a_reference() {
+        let body = br#"{"input":[{"type":"message","role":"user","content":"x","id":"m","type":"item_reference"}]}"#;
+        let mut scratch = Scratch::default();
+        let found = scratch
+            .with_document(body, |document| read(body, document))
+            .unwrap();
+        assert_eq!(found.unwrap().reference.as_deref(), Some("input[0]"));
+    }
+
+    #[test]
+    fn paths_of_kept_answers() {
+        let ask = |method, target| {
+            kept(method, target).map(|found| found.map(|one| (one.id, one.rest, one.query)))
+        };
+        assert_eq!(
+            ask(Method::Get, "/v1/responses/r-1?stream=true"),
+            Some(Ok(("r-1", "", "?stream=true")))
+        );
+        assert_eq!(
+            ask(Method::Delete, "/v1/responses/r"),
+            Some(Ok(("r", "", "")))
+        );
+        assert_eq!(
+            ask(Method::Post, "/v1/responses/r/cancel"),
+            Some(Ok(("r", "/cancel", "")))
+        );
+        assert_eq!(
+            ask(Method::Get, "/v1/responses/r/input_items?limit=1"),
+            Some(Ok(("r", "/input_items", "?limit=1")))
+        );
+        assert_eq!(
+            ask(Method::Post, "/v1/responses/r"),
+            Some(Err("GET, DELETE"))
+        );
+        assert_eq!(
+            ask(Method::Get, "/v1/responses/r/cancel"),
+            Some(Err("POST"))
+        );
+        for other in [
+            "/v1/responses",
+            "/v1/responses/",
+            "/v1/responses/compact",
+            "/v1/responses/r/x",
+            "/v1/responsesx/r",
+        ] {
+            assert_eq!(ask(Method::Get, other), None, "{other}");
+        }
+    }
+}

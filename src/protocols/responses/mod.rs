@@ -1,0 +1,4 @@
+//! OpenAI's Responses.
+
+pub(crate) mod client;
+pub(crate) mod provider;

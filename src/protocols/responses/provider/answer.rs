@@ -1,0 +1,123 @@
+//! A whole response, its usage, and errors, read into the neutral form.
+
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::protocols::neutral::request::Part;
+use crate::protocols::provider_api::{Unreadable, message_of};
+
+/// Reads a whole answer.
+///
+/// # Errors
+/// What it lacks.
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    let output = document
+        .field(0, "output")
+        .and_then(|at| document.elements(at))
+        .ok_or(Unreadable("no output"))?;
+    let mut parts = Vec::with_capacity(2);
+    for item in output {
+        read_item(document, item, &mut parts);
+    }
+    let text = |name| document.text_of(0, name).unwrap_or_default();
+    let calls = parts
+        .iter()
+        .any(|part| matches!(part, Part::ToolCall { .. }));
+    Ok(Answer {
+        id: text("id"),
+        model: text("model"),
+        created: document.unsigned_of(0, "created_at"),
+        choices: vec![Choice {
+            parts,
+            stop: stop(document, 0, calls),
+            stop_sequence: None,
+            logprobs: None,
+        }],
+        usage: usage(document, 0),
+    })
+}
+
+/// An item; one of another kind is the doing of a tool that the provider runs itself.
+fn read_item<'d>(document: &Document<'d>, item: usize, parts: &mut Vec<Part<'d>>) {
+    let text = |name| document.text_of(item, name);
+    match text("type").unwrap_or_default() {
+        "message" => {
+            let content = document.field(item, "content");
+            let content = content.and_then(|at| document.elements(at));
+            for part in content.into_iter().flatten() {
+                let words = document.text_of(part, "text");
+                let words = words.or_else(|| document.text_of(part, "refusal"));
+                parts.extend(words.map(Part::text));
+            }
+        }
+        "function_call" => parts.push(Part::ToolCall {
+            id: text("call_id").unwrap_or_default(),
+            name: text("name").unwrap_or_default(),
+            arguments: match text("arguments").unwrap_or_default() {
+                blank if blank.trim().is_empty() => "{}",
+                arguments => arguments,
+            },
+            cache: None,
+        }),
+        "reasoning" => parts.extend(thought(document, item)),
+        _ => {}
+    }
+}
+
+/// A thought: in words (sealed or not), or sealed alone; `None` if it is neither.
+fn thought<'d>(document: &Document<'d>, item: usize) -> Option<Part<'d>> {
+    let seal = document.text_of(item, "encrypted_content");
+    let seal = seal.filter(|seal| !seal.is_empty());
+    let texts = ["summary", "content"].into_iter().find_map(|name| {
+        let list = document.field(item, name)?;
+        let first = document.elements(list)?.next()?;
+        document.text_of(first, "text")
+    });
+    match (texts, seal) {
+        (Some(text), signature) => Some(Part::Thinking { text, signature }),
+        (None, Some(data)) => Some(Part::Redacted { data }),
+        (None, None) => None,
+    }
+}
+
+/// Why the response at `at` ended.
+#[must_use]
+pub(crate) fn stop(document: &Document<'_>, at: usize, has_calls: bool) -> Stop {
+    let why = document.field(at, "incomplete_details");
+    match why.and_then(|at| document.text_of(at, "reason")) {
+        Some("content_filter") => Stop::Refused,
+        Some(_) => Stop::Length,
+        None if has_calls => Stop::ToolCalls,
+        None => Stop::End,
+    }
+}
+
+/// Usage of the response at `at`; `input_tokens` includes what was cached.
+#[must_use]
+pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
+    let at = document.field(at, "usage")?;
+    let detail = |list, name| {
+        let details = document.field(at, list)?;
+        document.unsigned_of(details, name)
+    };
+    Some(Usage {
+        input: document.unsigned_of(at, "input_tokens")?,
+        cached: detail("input_tokens_details", "cached_tokens").unwrap_or(0),
+        cache_write: detail("input_tokens_details", "cache_write_tokens").unwrap_or(0),
+        output: document.unsigned_of(at, "output_tokens").unwrap_or(0),
+        reasoning: detail("output_tokens_details", "reasoning_tokens").filter(|count| *count > 0),
+    })
+}
+
+/// Reads an error body.
+#[must_use]
+pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+    let error = document.field(0, "error").unwrap_or(0);
+    let code = document.text_of(error, "code");
+    Failure {
+        status,
+        message: message_of(document),
+        kind: code.or_else(|| document.text_of(error, "type")),
+        param: document.text_of(error, "param"),
+        window_exceeded: false,
+    }
+}

@@ -1,0 +1,57 @@
+//! OpenAI's Responses, as OpenAI and some compatible servers answer them. A body in this dialect goes
+//! through byte for byte but for the model's name.
+
+use crate::error::Fault;
+use crate::protocols::json::document::Document;
+use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::request::Request;
+use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::protocols::responses::client::api;
+use crate::protocols::responses::provider::answer;
+use crate::protocols::responses::provider::request;
+use crate::protocols::responses::provider::stream;
+use crate::signing::BEARER;
+
+/// The dialect.
+pub(crate) struct Responses;
+
+impl Provider for Responses {
+    fn name(&self) -> &'static str {
+        api::NAME
+    }
+
+    fn native(&self) -> &'static str {
+        api::NAME
+    }
+
+    fn takes(&self, call: Call) -> bool {
+        call == Call::Chat
+    }
+
+    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+        post(request, "/responses", BEARER, b"", out);
+    }
+
+    fn write_request(
+        &self,
+        request: &Request<'_>,
+        model: &str,
+        losses: &mut Losses,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        request::write(request, model, losses, out)
+    }
+
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+        answer::read(document)
+    }
+
+    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
+        answer::read_failure(status, document)
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(stream::Items::default())
+    }
+}
