@@ -6,7 +6,7 @@
 use crate::config::model::auth::{Auth, AwsSource, EntraAuth, GoogleAuth};
 use crate::control::call::{Answer, Call};
 use crate::http::percent::push_escaped;
-use crate::routing::retry_after::date;
+use crate::http::retry_after::date;
 use crate::signing::sigv4::AwsKeys;
 use crate::upstream::credentials::Held;
 use base64::Engine;

@@ -10,5 +10,6 @@ pub mod framing;
 pub mod head;
 pub mod limits;
 pub mod percent;
+pub(crate) mod retry_after;
 pub(crate) mod scan;
 pub mod sse;

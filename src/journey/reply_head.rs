@@ -2,9 +2,9 @@
 
 use crate::http::encode;
 use crate::http::head::ResponseHead;
+use crate::http::retry_after::retry_after;
 use crate::journey::failure;
 use crate::journey::reply::PASSED_TO_CLIENT;
-use crate::routing::retry_after::retry_after;
 use crate::runtime::clock;
 use std::time::Duration;
 

@@ -27,7 +27,6 @@ mod overload_tests;
 pub(crate) mod places;
 pub(crate) mod priority;
 pub(crate) mod rate;
-pub(crate) mod retry_after;
 pub(crate) mod round_robin;
 #[cfg(test)]
 mod simulation;
