@@ -1,10 +1,10 @@
 //! What the benches and the instruction count run: pure pieces of a request's way, each as a closure.
 
-use ringside::cache::answer::Answer;
-use ringside::cache::answer::streamed::StreamReader;
 use ringside::cache::entry::HashSecret;
 use ringside::cache::entry::{Entry, Key};
-use ringside::cache::freshness::Freshness;
+use ringside::cache::freshness::classify::Freshness;
+use ringside::cache::response::cached_response::Answer;
+use ringside::cache::response::from_stream::StreamReader;
 use ringside::cache::store::Store;
 use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;

@@ -8,9 +8,9 @@
 //! whether it finds what is there).
 
 use ringside::base::names::Name;
-use ringside::cache::answer::Answer;
 use ringside::cache::entry::{Entry, Key};
 use ringside::cache::entry::{Graveyard, HashSecret, Storing};
+use ringside::cache::response::cached_response::Answer;
 use ringside::cache::semantic::Semantic;
 use ringside::cache::store::Store;
 use ringside::embedding::{DIMENSIONS, Settings, State, Vector, Workshop};

@@ -3,7 +3,7 @@
 //! Argument: a file of JSON lines with `query`, `dependent` (0 or 1) and `kind` (`temp`, `geo`). Lines with
 //! even numbers are those that the rules were made with, the others were never looked at.
 
-use ringside::cache::freshness::Freshness;
+use ringside::cache::freshness::classify::Freshness;
 use std::collections::BTreeMap;
 use std::time::Instant;
 

@@ -5,9 +5,9 @@
 //! tenant. A hit by meaning is wrong when the ids differ; wrong ones are counted where `strict` is true.
 //! Prints a table for several rates of wrong hits and, for comparison, plain cosine thresholds.
 
-use ringside::cache::verify::Asked;
 use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;
+use ringside::cache::verify::verify::Asked;
 use ringside::cache::verify::words::Words;
 use ringside::embedding::static_index::StaticIndex;
 use ringside::embedding::table::StaticTable;

@@ -4,7 +4,7 @@
 //! only when that form is equal, so a collision is a miss and never another request's answer.
 
 use crate::base::names::Name;
-use crate::cache::answer::Answer;
+use crate::cache::response::cached_response::Answer;
 use crate::cache::shard::SLOT_BYTES;
 use crate::embedding::codes::Code;
 use crate::embedding::static_index::STATIC_ENTRY_BYTES;

@@ -2,19 +2,16 @@
 //!
 //! It must not know sockets or HTTP. A look-up that cannot be decided in time is a miss.
 
-pub mod answer;
-pub(crate) mod collect;
+pub(crate) mod coalesce;
 pub(crate) mod controls;
 pub(crate) mod disk;
 pub mod entry;
-pub(crate) mod flight;
-pub(crate) mod flights;
+pub(crate) mod feedback;
 pub mod freshness;
-pub(crate) mod learning;
 pub(crate) mod quality;
-pub(crate) mod refuted;
-pub(crate) mod replay;
+pub mod response;
 pub mod semantic;
 pub(crate) mod shard;
 pub mod store;
 pub mod verify;
+pub(crate) mod wrong_answers;

@@ -6,12 +6,12 @@
 
 use crate::cache::disk::record::Embedding;
 use crate::cache::entry::{Entry, Graveyard, Key, VECTOR_BYTES};
-use crate::cache::quality::Quality;
+use crate::cache::quality::error_rate::Quality;
 use crate::cache::quality::log::ObservationLog;
-use crate::cache::refuted::Refuted;
 use crate::cache::store::Store;
 use crate::cache::verify::model::Verifier;
-use crate::cache::verify::{Asked, Bar, Verdict};
+use crate::cache::verify::verify::{Asked, Bar, Verdict};
+use crate::cache::wrong_answers::Refuted;
 use crate::embedding::codes::Code;
 use crate::embedding::index::{VectorIndex, push};
 use crate::embedding::static_index::{StaticCode, StaticIndex};

@@ -4,8 +4,8 @@
 //! used for long loses against what is (greedy dual, size and frequency). The least of a small sample
 //! is taken, so that an insertion costs the same however much is stored. Must not know: requests.
 
+use crate::cache::disk::disk_cache::{Deletion, Disk};
 use crate::cache::disk::record::Embedding;
-use crate::cache::disk::{Deletion, Disk};
 use crate::cache::entry::{Entry, Key};
 use crate::cache::shard::{Shard, Slot};
 use futures_channel::oneshot;

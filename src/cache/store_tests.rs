@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::base::names::Name;
-use crate::cache::answer::tests::answer;
 use crate::cache::entry::tests::key;
 use crate::cache::entry::{Graveyard, Storing};
+use crate::cache::response::cached_response::tests::answer;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
 

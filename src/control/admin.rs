@@ -1,6 +1,6 @@
 //! The admin side: health, metrics, facts, cache control. For operators; not for the open network.
 
-use crate::cache::disk::Deletion;
+use crate::cache::disk::disk_cache::Deletion;
 use crate::control::Plane;
 use crate::control::cache_admin;
 use crate::control::experiments;

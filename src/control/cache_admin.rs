@@ -1,7 +1,7 @@
 //! The cache on the admin side: what an operator says of an entry.
 
-use crate::cache::disk::Deletion;
-use crate::cache::quality::{ALPHA, Sample};
+use crate::cache::disk::disk_cache::Deletion;
+use crate::cache::quality::error_rate::{ALPHA, Sample};
 use crate::control::Plane;
 use crate::control::admin::{Answer, error, json_answer};
 use crate::control::log;

@@ -1,6 +1,6 @@
 //! What left the cache's memory and what is in its folder, in numbers. It must not know how.
 
-use crate::cache::disk::{Counts, Disk, QUEUE_MAX};
+use crate::cache::disk::disk_cache::{Counts, Disk, QUEUE_MAX};
 use crate::cache::store::Store;
 use crate::control::metrics_page::gauge;
 use crate::telemetry::prometheus::{Page, float};

@@ -1,7 +1,7 @@
 //! `/metrics`: the cores' numbers, and one gauge with its limit for each bounded thing.
 
-use crate::cache::flight::ALL_STREAM_BYTES_MAX;
-use crate::cache::flights::FLIGHTS_MAX;
+use crate::cache::coalesce::shared_call::ALL_STREAM_BYTES_MAX;
+use crate::cache::coalesce::shared_calls::FLIGHTS_MAX;
 use crate::control::Plane;
 use crate::control::disk_page;
 use crate::control::experiments;
@@ -277,7 +277,7 @@ fn refuted(semantic: &crate::cache::semantic::Semantic, page: &mut Page) {
         page,
         "ringside_cache_refuted_limit",
         "Refuted questions that may be remembered.",
-        crate::cache::refuted::REFUTED_MAX as u64,
+        crate::cache::wrong_answers::REFUTED_MAX as u64,
     );
 }
 

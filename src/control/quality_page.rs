@@ -1,8 +1,8 @@
 //! The part of `/metrics` that tells what was learned of hits by meaning.
 
-use crate::cache::quality::allowance::OPEN_MAX;
+use crate::cache::quality::error_rate::{Sample, View};
 use crate::cache::quality::log::LINES_MAX;
-use crate::cache::quality::{Sample, View};
+use crate::cache::quality::sample_budget::OPEN_MAX;
 use crate::cache::semantic::Semantic;
 use crate::control::Plane;
 use crate::control::metrics_page::gauge;

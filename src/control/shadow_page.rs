@@ -1,6 +1,6 @@
 //! The part of `/metrics` that tells what shadow traffic took and came to.
 
-use crate::cache::quality::allowance::OPEN_MAX;
+use crate::cache::quality::sample_budget::OPEN_MAX;
 use crate::control::Plane;
 use crate::control::metrics_page::gauge;
 use crate::journey::mirror::{LABELS, MirrorRoute, Outcome};

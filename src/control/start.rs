@@ -1,7 +1,7 @@
 //! Starting everything, in an order that lets the first request in as early as possible.
 
-use crate::cache::disk;
-use crate::cache::disk::Disk;
+use crate::cache::disk::disk_cache;
+use crate::cache::disk::disk_cache::Disk;
 use crate::cache::disk::folder::Folder;
 use crate::cache::entry::HashSecret;
 use crate::cache::semantic::Semantic;
@@ -105,7 +105,7 @@ fn raise_open_files_limit() {
 }
 
 fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
-    crate::cache::freshness::prepare();
+    crate::cache::freshness::classify::prepare();
     let config = &snapshot.config;
     let folder = match config.cache.path.as_ref().filter(|_| config.cache.enabled) {
         Some(path) => Some(Folder::open(path)?),
@@ -141,7 +141,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
     let secret = match folder {
         None => HashSecret::draw()?,
         Some(folder) => {
-            let into = disk::Into {
+            let into = disk_cache::Into {
                 store: Arc::clone(&store),
                 semantic: semantic.clone(),
                 graveyard: Arc::clone(&graveyard),

@@ -2,19 +2,19 @@
 
 use crate::auth::keys::Grant;
 use crate::base::names::Name;
-use crate::cache::answer::Answer;
-use crate::cache::answer::streamed::StreamReader;
-use crate::cache::collect::Collector;
+use crate::cache::coalesce::shared_calls::Call;
 use crate::cache::controls::Controls;
 use crate::cache::controls::{read_coalesce, read_controls};
 use crate::cache::entry::Storing;
 use crate::cache::entry::{Entry, Key};
-use crate::cache::flights::Call;
-use crate::cache::freshness::Freshness;
+use crate::cache::freshness::classify::Freshness;
 use crate::cache::freshness::terms::Terms;
+use crate::cache::response::cached_response::Answer;
+use crate::cache::response::from_events::Collector;
+use crate::cache::response::from_stream::StreamReader;
 use crate::cache::semantic::Outcome;
 use crate::cache::verify::model::Verifier;
-use crate::cache::verify::{Bar, SIMILARITY_FLOOR};
+use crate::cache::verify::verify::{Bar, SIMILARITY_FLOOR};
 use crate::config::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::Vector;
 use crate::error::Fault;

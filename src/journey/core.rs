@@ -1,7 +1,7 @@
 //! What one core holds, and what all cores share.
 
+use crate::cache::coalesce::shared_calls::Flights;
 use crate::cache::entry::{Graveyard, HashSecret};
-use crate::cache::flights::Flights;
 use crate::cache::semantic::Semantic;
 use crate::cache::store::Store;
 use crate::embedding::Workshop;

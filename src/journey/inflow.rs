@@ -3,9 +3,9 @@
 
 use crate::accounting::{Bill, Bought, settle};
 use crate::base::names::Name;
-use crate::cache::answer::streamed::StreamReader;
-use crate::cache::flight::{End, Flight, Head, Seat};
-use crate::cache::flights::Lead;
+use crate::cache::coalesce::shared_call::{End, Flight, Head, Seat};
+use crate::cache::coalesce::shared_calls::Lead;
+use crate::cache::response::from_stream::StreamReader;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::journey::attempt::StreamAnswer;

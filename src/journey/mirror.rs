@@ -6,12 +6,12 @@
 use crate::accounting::{Bill, Bought, settle};
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::cache::answer::Answer;
-use crate::cache::answer::streamed::StreamReader;
-use crate::cache::flight::Whole;
-use crate::cache::learning;
-use crate::cache::quality::allowance::Allowance;
+use crate::cache::coalesce::shared_call::Whole;
+use crate::cache::feedback;
 use crate::cache::quality::compare::{Label, is_same};
+use crate::cache::quality::sample_budget::Allowance;
+use crate::cache::response::cached_response::Answer;
+use crate::cache::response::from_stream::StreamReader;
 use crate::journey::core::{Core, InForce};
 use crate::journey::inflow::StreamEnd;
 use crate::journey::offpath;
@@ -262,7 +262,7 @@ fn compare(core: &Core, served: String, shadow: String, tally: Arc<Tally>) {
     };
     let told = Arc::clone(&tally);
     let tell = move |label| told.label(label);
-    if learning::compare(workshop, served, shadow, tell).is_err() {
+    if feedback::compare(workshop, served, shadow, tell).is_err() {
         tally.label(Label::Unknown);
     }
 }

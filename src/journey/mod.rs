@@ -45,7 +45,7 @@ pub(crate) mod watch;
 pub(crate) mod wording;
 
 use crate::auth::keys::Grant;
-use crate::cache::flights::Lead;
+use crate::cache::coalesce::shared_calls::Lead;
 use crate::error::Fault;
 use crate::http::head::{Method, RequestHead};
 use crate::http::percent;

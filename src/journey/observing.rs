@@ -3,9 +3,9 @@
 //! It must not delay the trip: the look-up may still be under way, and is waited for by a task of its own.
 
 use crate::base::names::Name;
-use crate::cache::answer::Answer;
-use crate::cache::learning::Lesson;
-use crate::cache::quality::Sample;
+use crate::cache::feedback::Lesson;
+use crate::cache::quality::error_rate::Sample;
+use crate::cache::response::cached_response::Answer;
 use crate::cache::semantic::Outcome;
 use crate::config::cache::Semantic as Config;
 use crate::journey::core::Core;

@@ -1,9 +1,9 @@
 //! A request asked once more, off the client's path: one attempt at one target, in a task of its own, whose
 //! answer is only compared. It must not know what is learned from it.
 
-use crate::cache::answer::Answer;
-use crate::cache::answer::streamed::StreamReader;
-use crate::cache::collect::Collector;
+use crate::cache::response::cached_response::Answer;
+use crate::cache::response::from_events::Collector;
+use crate::cache::response::from_stream::StreamReader;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
 use crate::journey::core::Core;

@@ -1,9 +1,9 @@
 //! Moving the answer to the client, settling it, and handing it to the cache.
 
 use crate::accounting::Bought;
-use crate::cache::answer::Answer;
-use crate::cache::flight::{End, Head, Seat, Whole};
-use crate::cache::flights::Lead;
+use crate::cache::coalesce::shared_call::{End, Head, Seat, Whole};
+use crate::cache::coalesce::shared_calls::Lead;
+use crate::cache::response::cached_response::Answer;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::journey::attempt::WholeAnswer;

@@ -1,7 +1,7 @@
 //! Serving an answer from the cache, in the client's dialect.
 
 use crate::accounting::Bought;
-use crate::cache::replay;
+use crate::cache::response::replay;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::journey::caching::Hit;

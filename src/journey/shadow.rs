@@ -6,9 +6,9 @@
 use crate::accounting::{Bill, Bought, settle};
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::cache::answer::Answer;
-use crate::cache::learning::Lesson;
-use crate::cache::quality::Sample;
+use crate::cache::feedback::Lesson;
+use crate::cache::quality::error_rate::Sample;
+use crate::cache::response::cached_response::Answer;
 use crate::cache::semantic::Semantic;
 use crate::cache::semantic::SemanticHit;
 use crate::config::cache::Cache as CacheConfig;

@@ -1,8 +1,8 @@
 //! One upstream call for identical requests in flight: who makes it, and what those do who follow.
 
 use crate::accounting::Bought;
-use crate::cache::flight::{End, Flight, Head, Heard, Outset, Seat, Whole};
-use crate::cache::flights::{Boarding, Lead};
+use crate::cache::coalesce::shared_call::{End, Flight, Head, Heard, Outset, Seat, Whole};
+use crate::cache::coalesce::shared_calls::{Boarding, Lead};
 use crate::error::Fault;
 use crate::journey::attempt::{Attempted, Plan};
 use crate::journey::caching::CacheTrip;

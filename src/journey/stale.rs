@@ -1,6 +1,6 @@
 //! When all else is down: an answer past its time in the place of a failure.
 
-use crate::cache::flight::End;
+use crate::cache::coalesce::shared_call::End;
 use crate::error::{Blame, Fault};
 use crate::journey::attempt::Attempted;
 use crate::journey::caching::CacheTrip;

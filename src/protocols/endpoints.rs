@@ -13,7 +13,7 @@ use crate::protocols::responses::client::state::KeptCall;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation<'t> {
+pub(crate) enum Operation<'t> {
     /// A chat in one of the dialects served: `POST /v1/chat/completions`, `POST /v1/messages`,
     /// `POST /v1/responses`, `POST /v1beta/models/{model}:generateContent`
     Chat(&'static dyn Face),
@@ -40,7 +40,7 @@ pub enum Operation<'t> {
 impl Operation<'_> {
     /// Name in metrics and logs (OpenTelemetry's `gen_ai.operation.name` where it has one).
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Chat(_) => "chat",
             Self::CountTokens(_) => "count_tokens",
@@ -57,7 +57,7 @@ impl Operation<'_> {
 
 /// Why a path and method name no operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoOperation {
+pub(crate) enum NoOperation {
     /// Unknown path.
     NotFound,
     /// Known path, other method; the methods it takes.
@@ -65,11 +65,11 @@ pub enum NoOperation {
 }
 
 /// The paths served, for messages.
-pub const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, /v1/responses/{id}, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/completions, POST /v1/moderations, POST /v1/images/…, POST /v1/audio/…, /v1/files, /v1/batches, /providers/{name}/…, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
+pub(crate) const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, /v1/responses/{id}, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/completions, POST /v1/moderations, POST /v1/images/…, POST /v1/audio/…, /v1/files, /v1/batches, /providers/{name}/…, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
 
 /// The dialect that errors about a request to `target` are told in.
 #[must_use]
-pub fn face_of(target: &str) -> &'static dyn Face {
+pub(crate) fn face_of(target: &str) -> &'static dyn Face {
     let path = target.split('?').next().unwrap_or(target);
     let owner = FACES.iter().find(|face| face.owns(path));
     *owner.unwrap_or(&client_api::DEFAULT)
@@ -78,7 +78,10 @@ pub fn face_of(target: &str) -> &'static dyn Face {
 /// The dialect that models are listed in under a path of `face`: OpenAI's and Anthropic's is the same, and
 /// a header tells them apart.
 #[must_use]
-pub fn face_of_models(face: &'static dyn Face, has_version_header: bool) -> &'static dyn Face {
+pub(crate) fn face_of_models(
+    face: &'static dyn Face,
+    has_version_header: bool,
+) -> &'static dyn Face {
     match has_version_header && face == client_api::DEFAULT {
         true => &api::Anthropic,
         false => face,
@@ -89,7 +92,7 @@ pub fn face_of_models(face: &'static dyn Face, has_version_header: bool) -> &'st
 ///
 /// # Errors
 /// [`NoOperation`].
-pub fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperation> {
+pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperation> {
     if let Some(direct) = passthrough::direct(target) {
         let is_passed = matches!(
             method,

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 /// An endpoint that is passed on to the provider of the model that the body names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// Path behind a provider's base URL.
     pub path: &'static str,
     /// Operation in metrics and logs.
@@ -44,7 +44,7 @@ const KEPT: [(&str, &str); 2] = [("files", "files"), ("batches", "batches")];
 
 /// A path that goes to a provider as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Direct<'t> {
+pub(crate) struct Direct<'t> {
     /// The provider named in the path; `None` when a header or the configuration says which.
     pub provider: Option<&'t str>,
     /// What comes behind the base URL, with its query.

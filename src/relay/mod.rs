@@ -15,7 +15,7 @@ use crate::relay::array::JsonArray;
 use crate::relay::neutral::NeutralRelay;
 use crate::relay::stream::StreamRelay;
 
-use crate::cache::collect::Collector;
+use crate::cache::response::from_events::Collector;
 use crate::protocols::client_api::Face;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::provider_api::{Provider, speaker};

@@ -1,7 +1,7 @@
 //! A stream that is read event by event: because it is written anew in another dialect, or because its
 //! own dialect says differently from OpenAI's what it cost and whether it ended.
 
-use crate::cache::collect::Collector;
+use crate::cache::response::from_events::Collector;
 use crate::protocols::client_api::Encoder;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::answer::{Failure, Stop, Usage};

@@ -254,7 +254,7 @@ fn is_error(data: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::answer::streamed::StreamReader;
+    use crate::cache::response::from_stream::StreamReader;
     use crate::protocols::json::document::Scratch;
     use crate::routing::mix;
 

@@ -1,7 +1,7 @@
 //! Request, whole answer and error from one dialect into another, by way of the neutral form.
 
-use crate::cache::answer::Answer;
-use crate::cache::collect::Collector;
+use crate::cache::response::cached_response::Answer;
+use crate::cache::response::from_events::Collector;
 use crate::error::Fault;
 use crate::protocols::client_api::{About, Face};
 use crate::protocols::json::document::Scratch;

@@ -1,6 +1,6 @@
 //! Labelled pairs: read from files, embedded, and judged as the gateway judges a candidate.
 
-use crate::cache::freshness::Freshness;
+use crate::cache::freshness::classify::Freshness;
 use crate::cache::verify::features::compare;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::words::Words;

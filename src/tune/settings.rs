@@ -1,8 +1,8 @@
 //! Hits and wrong hits at each setting, and which one keeps the wish.
 
 use crate::base::statistics::{lower, needed, upper};
-use crate::cache::verify::SIMILARITY_FLOOR;
 use crate::cache::verify::model::Verifier;
+use crate::cache::verify::verify::SIMILARITY_FLOOR;
 use crate::tune::pairs::{Candidate, Judged};
 
 /// Probability that a bound does not hold: 5 % on one side, as in the shipped calibration.

@@ -1,8 +1,8 @@
 //! Reads entries back, the newest first, while requests are served. Must not know who asks.
 
+use crate::cache::disk::disk_cache::{Deletion, Disk, Into};
 use crate::cache::disk::folder::Folder;
 use crate::cache::disk::record::{Embedding, Part, Record, SEGMENT_HEAD, parts, read};
-use crate::cache::disk::{Deletion, Disk, Into};
 use crate::cache::entry::Entry;
 use crate::runtime::clock;
 use std::collections::HashSet;

@@ -4,11 +4,11 @@
 //! that no text that a caller had stored can pass for a record, wherever reading begins.
 
 use crate::base::names::Name;
-use crate::cache::answer::Answer;
-use crate::cache::disk::Deletion;
 use crate::cache::disk::bytes::{Reader, put_text, put_u64};
+use crate::cache::disk::disk_cache::Deletion;
 use crate::cache::disk::folder::Secrets;
 use crate::cache::entry::{Entry, Graveyard, Key, Storing};
+use crate::cache::response::cached_response::Answer;
 use crate::embedding::codes::{CODE_BYTES, Code};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

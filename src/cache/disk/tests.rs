@@ -1,14 +1,21 @@
 //! What is read back: all that was whole, nothing torn, nothing deleted, nothing of another folder.
 
 use crate::base::names::Name;
-use crate::cache::answer::tests::answer;
+use crate::cache::disk::disk_cache::*;
+use crate::cache::disk::folder::Folder;
 use crate::cache::disk::record::{Part, SEGMENT_HEAD, parts, write_deletion, write_entry};
-use crate::cache::disk::*;
+use crate::cache::entry::Entry;
 use crate::cache::entry::{Key, Storing};
+use crate::cache::response::cached_response::tests::answer;
+use crate::cache::store::Store;
 use crate::runtime::clock;
+use futures_channel::oneshot;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
 /// What may be read back: question to content, of one tenant.
 type Expected = BTreeMap<String, String>;

@@ -1,9 +1,9 @@
 //! The thread that appends records, begins segments and removes the oldest. Must not know what for.
 
+use crate::cache::disk::disk_cache::{Counts, Deletion, Message, Pending, SEGMENTS};
 use crate::cache::disk::folder::Folder;
 use crate::cache::disk::record::Embedding;
 use crate::cache::disk::record::{SEGMENT_HEAD, write_deletion, write_entry};
-use crate::cache::disk::{Counts, Deletion, Message, Pending, SEGMENTS};
 use crate::cache::entry::Entry;
 use crate::cache::store::Store;
 use crate::runtime::clock;

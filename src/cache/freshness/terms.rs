@@ -1,6 +1,6 @@
 //! What a class of freshness is allowed: how long an answer is kept, and whether it is served by meaning.
 
-use crate::cache::freshness::Freshness;
+use crate::cache::freshness::classify::Freshness;
 use crate::config::cache::Freshness as Config;
 use std::time::Duration;
 

@@ -186,7 +186,7 @@ fn is_reference(document: &Document<'_>, item: usize) -> bool {
 
 /// What is asked of a kept answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeptCall<'t> {
+pub(crate) struct KeptCall<'t> {
     /// Its id, as the client has it.
     pub id: &'t str,
     /// What follows in the path: nothing, or the name of what is asked.

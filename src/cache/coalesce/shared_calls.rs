@@ -2,8 +2,8 @@
 //!
 //! It is asked once per request that both tiers missed, and once more when such a request has ended.
 
+use crate::cache::coalesce::shared_call::{End, Flight, FlightCounts, Head, Seat};
 use crate::cache::entry::Key;
-use crate::cache::flight::{End, Flight, FlightCounts, Head, Seat};
 use crate::runtime::clock;
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -204,10 +204,10 @@ impl Drop for Lead {
 mod tests {
     use super::*;
     use crate::base::names::Name;
-    use crate::cache::entry::tests::key;
-    use crate::cache::flight::{
+    use crate::cache::coalesce::shared_call::{
         ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, Heard, Outset, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
     };
+    use crate::cache::entry::tests::key;
     use crate::error::Fault;
     use crate::protocols::usage::Usage;
     use crate::runtime::clock;

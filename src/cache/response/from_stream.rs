@@ -1,6 +1,6 @@
 //! An answer read from a stream of OpenAI's. It must not know how the events came.
 
-use crate::cache::answer::{Answer, NotStored, TEXT_BYTES_EXPECTED, only};
+use crate::cache::response::cached_response::{Answer, NotStored, TEXT_BYTES_EXPECTED, only};
 use crate::http::sse::event_data;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::usage;

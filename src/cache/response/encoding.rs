@@ -1,7 +1,7 @@
 //! The stored form of an answer as bytes, and back. Must not know where the bytes are kept.
 
-use crate::cache::answer::Answer;
 use crate::cache::disk::bytes::{Reader, put_text, put_u32, put_u64};
+use crate::cache::response::cached_response::Answer;
 use crate::protocols::usage::Usage;
 
 /// Stands for no offset.

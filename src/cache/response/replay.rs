@@ -1,6 +1,6 @@
 //! A stored answer, written in the dialect of the caller.
 
-use crate::cache::answer::{Answer, pieces};
+use crate::cache::response::cached_response::{Answer, pieces};
 use crate::protocols::client_api::{About, Face};
 use crate::protocols::neutral::answer;
 use crate::protocols::neutral::answer::{Choice, Stop};

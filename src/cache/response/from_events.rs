@@ -1,6 +1,6 @@
 //! An answer for the store, read from neutral events, whatever dialect they came in.
 
-use crate::cache::answer::{Answer, NotStored, TEXT_BYTES_EXPECTED};
+use crate::cache::response::cached_response::{Answer, NotStored, TEXT_BYTES_EXPECTED};
 use crate::protocols::neutral::answer;
 use crate::protocols::neutral::answer::Stop;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};

@@ -2,9 +2,7 @@
 //!
 //! Only what this form can hold completely is stored: one choice, text only, finished by `stop`.
 
-pub(crate) mod stored;
-pub mod streamed;
-
+use crate::cache::response::encoding;
 use crate::http::sse::write_event;
 use crate::protocols::json::document::{Document, Scratch, write_string, write_u64};
 use crate::protocols::usage::Usage;
@@ -14,11 +12,11 @@ use crate::protocols::usage::Usage;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Provider's id, the model name it reported, `system_fingerprint`, content.
-    texts: String,
-    id_end: u32,
-    model_end: u32,
+    pub(crate) texts: String,
+    pub(crate) id_end: u32,
+    pub(crate) model_end: u32,
     /// Where the fingerprint ends; `None` when there is none.
-    fingerprint_end: Option<u32>,
+    pub(crate) fingerprint_end: Option<u32>,
     /// Provider's time stamp, in seconds since the Unix epoch.
     pub(crate) created: u64,
     /// Usage of the call that bought it.
@@ -60,7 +58,7 @@ impl Answer {
     }
 
     /// An answer with the texts around the content, and room for so many bytes of content.
-    fn frame(document: &Document<'_>, content_bytes: usize) -> Self {
+    pub(crate) fn frame(document: &Document<'_>, content_bytes: usize) -> Self {
         let text = |name| document.field(0, name).and_then(|at| document.text(at));
         let id = text("id").unwrap_or_default();
         let model = text("model").unwrap_or_default();
@@ -82,11 +80,11 @@ impl Answer {
         let framing = id.len() + model.len() + fingerprint.map_or(0, str::len);
         let mut texts = String::with_capacity(framing + content_bytes);
         texts.push_str(id);
-        let id_end = stored::offset(&texts);
+        let id_end = encoding::offset(&texts);
         texts.push_str(model);
-        let model_end = stored::offset(&texts);
+        let model_end = encoding::offset(&texts);
         texts.push_str(fingerprint.unwrap_or_default());
-        let fingerprint_end = fingerprint.map(|_| stored::offset(&texts));
+        let fingerprint_end = fingerprint.map(|_| encoding::offset(&texts));
         Self {
             texts,
             id_end,
@@ -122,7 +120,7 @@ impl Answer {
         self.texts.get(start as usize..).unwrap_or_default()
     }
 
-    fn take_chunk(
+    pub(crate) fn take_chunk(
         &mut self,
         document: &Document<'_>,
         finish: &mut Result<(), NotStored>,
@@ -317,7 +315,7 @@ pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn only(document: &Document<'_>, choices: usize) -> Result<usize, NotStored> {
+pub(crate) fn only(document: &Document<'_>, choices: usize) -> Result<usize, NotStored> {
     let mut choices = document.elements(choices).ok_or("not-an-answer")?;
     match (choices.next(), choices.next()) {
         (Some(choice), None) => Ok(choice),
@@ -356,7 +354,7 @@ fn write_usage(out: &mut Vec<u8>, usage: Usage) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::cache::answer::streamed::tests::from_stream;
+    use crate::cache::response::from_stream::tests::from_stream;
 
     pub(crate) fn answer(content: &str) -> Answer {
         let mut answer = Answer::with_frame("chatcmpl-1", "m", None, 7, content.len());

@@ -4,8 +4,8 @@
 
 use crate::base::names::Name;
 use crate::cache::entry::Entry;
-use crate::cache::quality::Observation;
 use crate::cache::quality::compare::{Label, by_cosine, by_words};
+use crate::cache::quality::error_rate::Observation;
 use crate::cache::quality::log::Line;
 use crate::cache::semantic::{Semantic, SemanticHit};
 use crate::embedding::codes::dot as cosine;
