@@ -13,7 +13,7 @@ use ringside::cache::entry::{Graveyard, HashSecret, Storing};
 use ringside::cache::response::cached_response::Answer;
 use ringside::cache::semantic::Semantic;
 use ringside::cache::store::Store;
-use ringside::embedding::{DIMENSIONS, Settings, State, Vector, Workshop};
+use ringside::embedding::pool::{DIMENSIONS, Settings, State, Vector, Workshop};
 use ringside::protocols::canonical::Canonical;
 use ringside::protocols::json::document::Scratch;
 use std::path::PathBuf;

@@ -6,8 +6,8 @@
 
 use ringside::cache::verify::features::{NAMES, compare};
 use ringside::cache::verify::words::Words;
+use ringside::embedding::pool::{Settings, State, Vector, Workshop};
 use ringside::embedding::table::StaticTable;
-use ringside::embedding::{Settings, State, Vector, Workshop};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let embed = |text: &str| -> mpsc::Receiver<Option<Vector>> {
         let (send, receive) = mpsc::sync_channel(1);
-        let then = move |outcome: Result<ringside::embedding::Embedded, _>| {
+        let then = move |outcome: Result<ringside::embedding::pool::Embedded, _>| {
             let _ = send.send(outcome.ok().map(|embedded| embedded.vector));
         };
         // A full queue drops the callback, which reads as no vector.

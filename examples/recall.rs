@@ -7,7 +7,7 @@
 
 use ringside::embedding::codes::{Code, dot};
 use ringside::embedding::index::VectorIndex;
-use ringside::embedding::{Settings, State, Vector, Workshop};
+use ringside::embedding::pool::{Settings, State, Vector, Workshop};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::mpsc;

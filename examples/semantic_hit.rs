@@ -6,7 +6,7 @@
 mod in_process;
 
 use in_process::{WHOLE, gateway, provider};
-use ringside::embedding::{Settings, Workshop};
+use ringside::embedding::pool::{Settings, Workshop};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use crate::cache::quality::error_rate::Observation;
 use crate::cache::quality::log::Line;
 use crate::cache::semantic::{Semantic, SemanticHit};
 use crate::embedding::codes::dot as cosine;
-use crate::embedding::{EmbedError, Embedded, Refused, Vector, Workshop};
+use crate::embedding::pool::{EmbedError, Embedded, Refused, Vector, Workshop};
 use std::sync::Arc;
 
 /// A hit that was, or would have been, and the answer that was given instead.

@@ -6,7 +6,7 @@ use crate::control::cache_admin;
 use crate::control::experiments;
 use crate::control::log;
 use crate::control::metrics_page;
-use crate::embedding::State;
+use crate::embedding::pool::State;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;

@@ -16,7 +16,7 @@ use crate::control::dns;
 use crate::control::log;
 use crate::control::reload::Reload;
 use crate::control::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY};
-use crate::embedding::{Settings, Workshop};
+use crate::embedding::pool::{Settings, Workshop};
 use crate::journey::core::{RECORDS_MAX, Shared};
 use crate::journey::snapshot::{Registry, Snapshot};
 use crate::runtime::clock;

@@ -2,7 +2,7 @@
 //!
 //! Must not know: how a model is run.
 
-use crate::embedding::{DIMENSIONS, WINDOW_TOKENS};
+use crate::embedding::pool::{DIMENSIONS, WINDOW_TOKENS};
 use std::path::Path;
 
 /// `model.json`, as far as the gateway needs it.

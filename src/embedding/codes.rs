@@ -7,7 +7,7 @@
 //!
 //! Must not know: ids, entries, or how vectors are searched.
 
-use crate::embedding::DIMENSIONS;
+use crate::embedding::pool::DIMENSIONS;
 
 /// Largest code.
 const CODE_MAX: f32 = 127.0;

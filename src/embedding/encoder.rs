@@ -3,7 +3,9 @@
 //! Must not know: queues, threads, deadlines.
 
 use crate::embedding::card::Files;
-use crate::embedding::{DIMENSIONS, EmbedError, Embedded, TEXT_BYTES_MAX, Vector, WINDOW_TOKENS};
+use crate::embedding::pool::{
+    DIMENSIONS, EmbedError, Embedded, TEXT_BYTES_MAX, Vector, WINDOW_TOKENS,
+};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;

@@ -7,9 +7,9 @@
 //!
 //! Must not know: when a graph is worth its memory.
 
-use crate::embedding::DIMENSIONS;
 use crate::embedding::codes;
 use crate::embedding::codes::{CODE_BYTES, Code};
+use crate::embedding::pool::DIMENSIONS;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 /// Neighbours per node (M): what usearch and hnswlib suggest for hundreds of dimensions.

@@ -5,9 +5,9 @@
 //!
 //! Must not know: what the ids stand for.
 
-use crate::embedding::DIMENSIONS;
 use crate::embedding::codes::{AskedVector, Code, with_wide_registers};
 use crate::embedding::graph::Graph;
+use crate::embedding::pool::DIMENSIONS;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 

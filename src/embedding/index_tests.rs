@@ -1,8 +1,8 @@
 //! The index against a brute-force oracle.
 
 use super::*;
-use crate::embedding::Vector;
 use crate::embedding::codes::dot;
+use crate::embedding::pool::Vector;
 use std::sync::Arc;
 
 /// Random numbers that are the same in every run (splitmix64).

@@ -1,10 +1,12 @@
 //! The workshop with the real model. Without ONNX Runtime these tests fail, and say how to get it.
 
 use crate::embedding::codes;
-use crate::embedding::*;
+use crate::embedding::pool::*;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
+use std::time::Instant;
 
 const SOON: Duration = Duration::from_secs(60);
 

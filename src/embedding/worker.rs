@@ -5,8 +5,8 @@
 use crate::embedding::card::Files;
 use crate::embedding::encoder::{Encoder, Words};
 use crate::embedding::library;
+use crate::embedding::pool::{EmbedError, Embedded, Settings, State};
 use crate::embedding::table::StaticTable;
-use crate::embedding::{EmbedError, Embedded, Settings, State};
 use crossbeam_channel::Receiver;
 use parking_lot::{Mutex, RwLock};
 use std::panic::{AssertUnwindSafe, catch_unwind};

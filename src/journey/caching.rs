@@ -16,7 +16,7 @@ use crate::cache::semantic::Outcome;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::verify::{Bar, SIMILARITY_FLOOR};
 use crate::config::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
-use crate::embedding::Vector;
+use crate::embedding::pool::Vector;
 use crate::error::Fault;
 use crate::http::encode;
 use crate::http::head::{Headers, RequestHead};

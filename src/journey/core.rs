@@ -4,7 +4,7 @@ use crate::cache::coalesce::shared_calls::Flights;
 use crate::cache::entry::{Graveyard, HashSecret};
 use crate::cache::semantic::Semantic;
 use crate::cache::store::Store;
-use crate::embedding::Workshop;
+use crate::embedding::pool::Workshop;
 use crate::journey::snapshot::Snapshot;
 use crate::protocols::json::document::Scratch;
 use crate::routing::fleet::Fleet;

@@ -2,7 +2,9 @@
 
 use crate::accounting::Bought;
 use crate::auth::keys::Grant;
-use crate::embedding::{DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop};
+use crate::embedding::pool::{
+    DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop,
+};
 use crate::error::Fault;
 use crate::journey::attempt;
 use crate::journey::attempt::{Attempted, Fallbacks, Plan};

@@ -5,7 +5,7 @@ use crate::cache::verify::features::compare;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::words::Words;
 use crate::embedding::codes::dot as cosine;
-use crate::embedding::{Settings, State, Vector, Workshop};
+use crate::embedding::pool::{Settings, State, Vector, Workshop};
 use crate::tune::told;
 use std::collections::BTreeMap;
 use std::io::BufRead;
