@@ -3,11 +3,11 @@
 
 use super::workloads::ten_members;
 use criterion::Criterion;
-use ringside::routing::asked::Asked;
-use ringside::routing::fleet::{Fleet, Member};
 use ringside::routing::health::Outcome;
-use ringside::routing::measure::Series;
-use ringside::routing::{POLICIES, RoutingPolicy, mix};
+use ringside::routing::measurements::Series;
+use ringside::routing::policy::{POLICIES, RoutingPolicy, mix};
+use ringside::routing::route_inputs::Asked;
+use ringside::routing::targets::{Fleet, Member};
 use std::hint::black_box;
 
 /// Every second of ten targets, as a filter leaves them out.

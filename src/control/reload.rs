@@ -33,7 +33,7 @@ pub fn known_names() -> (Vec<&'static str>, Vec<&'static str>) {
             .iter()
             .map(|one| one.name())
             .collect(),
-        crate::routing::POLICIES
+        crate::routing::policy::POLICIES
             .iter()
             .map(|one| one.name())
             .collect(),
@@ -73,7 +73,7 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
 /// Something in the configuration that only use can see, e.g. no trusted root certificates.
 pub fn explain_offline(config: Config, input: &[u8]) -> Result<serde_json::Value, String> {
     let snapshot = Snapshot::new(config, &mut Registry::default())?;
-    let fleet = crate::routing::fleet::Fleet::default();
+    let fleet = crate::routing::targets::Fleet::default();
     Ok(crate::journey::explain::explain(
         &snapshot, &fleet, 0, input,
     ))

@@ -3,7 +3,7 @@
 
 use crate::control::Plane;
 use crate::control::core_thread::CoreMessage;
-use crate::routing::view::View;
+use crate::routing::shared_health::View;
 use crate::runtime::clock;
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,8 +12,8 @@ use crate::journey::select::{Draw, Selection};
 use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::protocols::endpoints::face_of;
 use crate::protocols::json::document::Scratch;
-use crate::routing::fleet::Fleet;
-use crate::routing::measure::Series;
+use crate::routing::measurements::Series;
+use crate::routing::targets::Fleet;
 use serde_json::{Value, json};
 use std::fmt::Write;
 

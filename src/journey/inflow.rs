@@ -18,7 +18,7 @@ use crate::protocols::openai::chat_head::ChatRequest;
 use crate::protocols::usage::Usage;
 use crate::relay::Relay;
 use crate::routing::health::Outcome;
-use crate::routing::measure::Series;
+use crate::routing::measurements::Series;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption};

@@ -15,7 +15,7 @@ use crate::protocols::openai::chat_head::ChatRequest;
 use crate::protocols::openai::routing_fields;
 use crate::protocols::openai::routing_fields::Steering;
 use crate::protocols::responses::client::api;
-use crate::routing::policy;
+use crate::routing::policy::policy;
 use arrayvec::ArrayVec;
 use std::borrow::Cow;
 

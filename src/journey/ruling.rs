@@ -10,7 +10,7 @@ use crate::protocols::json::document::Scratch;
 use crate::routing::conditional::{Known, unmet};
 use crate::routing::demand::Exclusion;
 use crate::routing::experiment::bit;
-use crate::routing::{RoutingPolicy, policy};
+use crate::routing::policy::{RoutingPolicy, policy};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A rule, ready for use.

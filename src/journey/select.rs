@@ -13,11 +13,11 @@ use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::journey::trip::Trip;
 use crate::protocols::shape::Shape;
 use crate::protocols::usage::Usage;
-use crate::routing::asked::Asked;
 use crate::routing::demand::{Demand, Exclusion, exclusion};
-use crate::routing::fleet::{Fleet, Route};
-use crate::routing::measure::Series;
-use crate::routing::{RoutingPolicy, TARGETS_MAX};
+use crate::routing::measurements::Series;
+use crate::routing::policy::{RoutingPolicy, TARGETS_MAX};
+use crate::routing::route_inputs::Asked;
+use crate::routing::targets::{Fleet, Route};
 use arrayvec::ArrayVec;
 use std::fmt::Write;
 

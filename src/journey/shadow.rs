@@ -21,7 +21,7 @@ use crate::journey::snapshot::{ModelRoute, Site, Snapshot};
 use crate::journey::underway;
 use crate::protocols::client_api::Face;
 use crate::protocols::openai::chat_head::ChatRequest;
-use crate::routing::measure::Series;
+use crate::routing::measurements::Series;
 use crate::runtime::clock;
 use crate::runtime::spawn;
 use std::rc::Rc;

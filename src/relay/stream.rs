@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::cache::response::from_stream::StreamReader;
     use crate::protocols::json::document::Scratch;
-    use crate::routing::mix;
+    use crate::routing::policy::mix;
 
     const STREAM: &str = concat!(
         "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\":null\"}}],\"usage\":null}\n\n",

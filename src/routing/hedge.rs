@@ -3,8 +3,8 @@
 //!
 //! A core's own, like the fleet: what is learned here is learned by each core.
 
-use crate::routing::measure::Series;
-use crate::routing::tail::Tail;
+use crate::routing::measurements::Series;
+use crate::routing::tail_latency::Tail;
 use std::collections::HashMap;
 
 /// A request that has taken so many times the median is late, whatever the quantile says: where as many
@@ -114,7 +114,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::{fraction, mix};
+    use crate::routing::policy::{fraction, mix};
 
     const RULE: Rule = Rule {
         quantile: 0.95,

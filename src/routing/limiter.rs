@@ -6,7 +6,7 @@
 //! each with what is usual for requests of its size: a long answer is no queue. It must not know who
 //! waits for a place (`waiting.rs`).
 
-use crate::routing::measure::{SIZE_CLASSES, Series};
+use crate::routing::measurements::{SIZE_CLASSES, Series};
 
 /// Requests under way at first: few, so that what is usual is learned without a crowd. Doubled with each
 /// judgement until the first that finds it too high (TCP's slow start).
@@ -320,7 +320,7 @@ fn float(limit: u32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::{fraction, mix};
+    use crate::routing::policy::{fraction, mix};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
 

@@ -3,15 +3,15 @@
 
 use crate::config::admission::KeyPriority;
 use crate::config::admission::KeyPriority::{High, Low, Normal};
-use crate::routing::asked::Asked;
-use crate::routing::fleet::{Fleet, Member, Ticket};
 use crate::routing::health::Outcome;
 use crate::routing::limiter::{Bounds, LIMIT_FIRST, Work};
-use crate::routing::measure::Series;
+use crate::routing::measurements::Series;
+use crate::routing::policy::{fraction, mix, policy};
+use crate::routing::route_inputs::Asked;
+use crate::routing::shared_health::View;
 use crate::routing::simulation::{MS, SECOND};
-use crate::routing::view::View;
-use crate::routing::waiting::{Applicant, Call};
-use crate::routing::{fraction, mix, policy};
+use crate::routing::targets::{Fleet, Member, Ticket};
+use crate::routing::wait_queue::{Applicant, Call};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! A simulated fleet with a virtual clock, run through the very code that the journey uses.
 
-use crate::routing::asked::Asked;
-use crate::routing::fleet::{Change, Fleet, Member, Ticket};
 use crate::routing::health::{Outcome, Phase};
-use crate::routing::measure::Series;
-use crate::routing::{RoutingPolicy, fraction, mix};
+use crate::routing::measurements::Series;
+use crate::routing::policy::{RoutingPolicy, fraction, mix};
+use crate::routing::route_inputs::Asked;
+use crate::routing::targets::{Change, Fleet, Member, Ticket};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 

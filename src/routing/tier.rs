@@ -1,6 +1,6 @@
 //! Candidates that stand alike, put in order: by priority, then by the policy.
 
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX};
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX};
 use arrayvec::ArrayVec;
 
 /// Candidates of one standing, with their places among the members.

@@ -1,16 +1,16 @@
 //! What a core knows of one target, and where that puts it for a request. It must not know the other
 //! targets (`fleet.rs`).
 
-use crate::routing::Candidate;
-use crate::routing::asked::Asked;
-use crate::routing::fleet::Member;
 use crate::routing::health::{Health, Phase};
-use crate::routing::lanes::{Lanes, Pass};
+use crate::routing::key_cooldowns::{Lanes, Pass};
 use crate::routing::limiter::{Bounds, Limiter};
-use crate::routing::measure::{Latencies, STALE_AFTER_US, Series};
-use crate::routing::rate::Rates;
-use crate::routing::view;
-use crate::routing::view::{Known, TOLD};
+use crate::routing::measurements::{Latencies, STALE_AFTER_US, Series};
+use crate::routing::policy::Candidate;
+use crate::routing::route_inputs::Asked;
+use crate::routing::shared_health;
+use crate::routing::shared_health::{Known, TOLD};
+use crate::routing::targets::Member;
+use crate::routing::token_rate::Rates;
 
 /// What is known of a target.
 #[derive(Debug, Clone)]
@@ -98,7 +98,12 @@ impl Target {
     }
 
     pub(crate) fn expected_us(&self, series: Series) -> Option<u32> {
-        let told = || self.told_us.get(view::place(series)?).copied().flatten();
+        let told = || {
+            self.told_us
+                .get(shared_health::place(series)?)
+                .copied()
+                .flatten()
+        };
         self.latencies.quantile_us(series).or_else(told)
     }
 

@@ -1,6 +1,6 @@
 //! What a core's fleet is asked for one request.
 
-use crate::routing::measure::Series;
+use crate::routing::measurements::Series;
 
 /// What a route was chosen by.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! `least-outstanding`: the fewest requests under way per weight; equal ones in random order. A probe
 //! comes first.
 
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
 
 /// The policy.
 pub(crate) struct LeastOutstanding;
@@ -31,7 +31,7 @@ impl RoutingPolicy for LeastOutstanding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::tests::{PLAIN, facts, ordered};
+    use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     #[test]
     fn the_idlest_per_weight_first_and_a_probe_before_it() {

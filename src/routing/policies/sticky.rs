@@ -1,8 +1,8 @@
 //! `sticky`: who asks again comes to the same target, so that a provider's prompt cache is warm. By
 //! weighted rendezvous hashing (Thaler, Ravishankar 1998): when a target goes, only its askers move.
 
-use crate::routing::weighted::lot;
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
+use crate::routing::policies::weighted::lot;
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
 
 /// The policy.
 pub(crate) struct Sticky;
@@ -28,7 +28,7 @@ impl RoutingPolicy for Sticky {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::tests::{PLAIN, facts, ordered};
+    use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     fn first(candidates: &[Candidate], asker: u64, random: u64) -> u64 {
         let asked = Facts {

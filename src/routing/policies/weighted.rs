@@ -1,7 +1,7 @@
 //! `weighted`: drawn by weight, less for a target that gives errors; what was not drawn follows, drawn
 //! likewise.
 
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
 
 /// The policy.
 pub(crate) struct Weighted;
@@ -33,7 +33,7 @@ const SCORE_MIN: f32 = 0.05;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::tests::{PLAIN, facts, ordered};
+    use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     #[test]
     fn shares_are_as_weights_and_scores() {

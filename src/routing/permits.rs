@@ -3,9 +3,9 @@
 //! A target that has a place has nobody in line for it: whenever one becomes free, it is kept for the next
 //! one in line, who takes it when it runs. So who comes anew and finds a place passes nobody.
 
-use crate::routing::fleet::{Fleet, Member, Ticket};
 use crate::routing::limiter::Work;
-use crate::routing::waiting::{Applicant, Call};
+use crate::routing::targets::{Fleet, Member, Ticket};
+use crate::routing::wait_queue::{Applicant, Call};
 use std::task::Waker;
 
 impl Fleet {

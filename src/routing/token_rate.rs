@@ -1,7 +1,7 @@
 //! Tokens per second of a target: a moving average over its last answers. Streams are measured from
 //! their first token, whole answers from the request on, and the two are never mixed.
 
-use crate::routing::measure::Series;
+use crate::routing::measurements::Series;
 
 /// Share of the newest answer in the average: about the last eight answers count.
 const NEWEST_SHARE: f32 = 0.125;

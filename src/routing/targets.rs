@@ -3,18 +3,18 @@
 //! The journey and the simulation use it alike: [`Fleet::route`], then for each target
 //! [`Fleet::may_try`], [`Fleet::begin`], [`Fleet::end`].
 
-use crate::routing::asked::Asked;
 use crate::routing::budget::Budget;
 use crate::routing::health::{Outcome, Phase};
-use crate::routing::lanes::{Pass, Why};
+use crate::routing::key_cooldowns::{Pass, Why};
 use crate::routing::limiter::Bounds;
-use crate::routing::measure::Series;
-use crate::routing::target::{Standing, Target};
+use crate::routing::measurements::Series;
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
+use crate::routing::route_inputs::Asked;
+use crate::routing::shared_health;
+use crate::routing::shared_health::{Known, TOLD, View};
+use crate::routing::target_state::{Standing, Target};
 use crate::routing::tier::Tier;
-use crate::routing::view;
-use crate::routing::view::{Known, TOLD, View};
-use crate::routing::waiting::Waiting;
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
+use crate::routing::wait_queue::Waiting;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
@@ -347,7 +347,9 @@ impl Fleet {
             let target = target.as_ref()?;
             let mut expected_us = [None; TOLD];
             for (at, expected) in expected_us.iter_mut().enumerate() {
-                *expected = target.latencies.recent_us(view::series(at), now_us);
+                *expected = target
+                    .latencies
+                    .recent_us(shared_health::series(at), now_us);
             }
             let open_for_us = target.health.open_for_us(now_us);
             let limit = target.limiter.as_ref().and_then(|one| one.found());

@@ -2,8 +2,8 @@
 //! request is. Errors and requests under way count as slowness; as with `least-latency`, a target that
 //! was not chosen for a while is tried now and then.
 
-use crate::routing::least_latency::{OUTSTANDING_UNIT, explored, put_first};
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
+use crate::routing::policies::least_latency::{OUTSTANDING_UNIT, explored, put_first};
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
 
 /// The policy.
 pub(crate) struct Throughput;
@@ -39,7 +39,7 @@ impl RoutingPolicy for Throughput {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::tests::{PLAIN, facts, ordered};
+    use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     fn measured(tokens_per_s: f32) -> Candidate {
         Candidate {

@@ -1,10 +1,10 @@
 //! Who may be tried for a request, and what is counted.
 
-use crate::routing::asked::Asked;
-use crate::routing::fleet::*;
 use crate::routing::health::{Outcome, Phase};
-use crate::routing::measure::Series;
-use crate::routing::{mix, policy};
+use crate::routing::measurements::Series;
+use crate::routing::policy::{mix, policy};
+use crate::routing::route_inputs::Asked;
+use crate::routing::targets::*;
 
 const SECOND: u64 = 1_000_000;
 

@@ -1,6 +1,6 @@
 //! `round-robin`: each in turn, per core and model.
 
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy};
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy};
 
 /// The policy.
 pub(crate) struct RoundRobin;
@@ -22,7 +22,7 @@ impl RoutingPolicy for RoundRobin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::tests::{PLAIN, facts, ordered};
+    use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     #[test]
     fn each_comes_first_in_its_turn() {

@@ -2,7 +2,7 @@
 //! not met a target begins with what the others know. Durations only, since each core has a clock of its
 //! own.
 
-use crate::routing::measure::{SIZE_CLASSES, Series};
+use crate::routing::measurements::{SIZE_CLASSES, Series};
 use std::collections::HashMap;
 
 /// The series that are told: first token, and whole answers by class of prompt sizes.
@@ -109,10 +109,10 @@ fn together(slot: usize, known: &[&Known]) -> Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::asked::Asked;
-    use crate::routing::fleet::{Fleet, Member};
     use crate::routing::health::Outcome;
-    use crate::routing::policy;
+    use crate::routing::policy::policy;
+    use crate::routing::route_inputs::Asked;
+    use crate::routing::targets::{Fleet, Member};
     use std::sync::Arc;
 
     const SECOND: u64 = 1_000_000;

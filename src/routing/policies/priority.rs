@@ -1,6 +1,6 @@
 //! `priority`: by the number given, as with every policy, then in the order of the file.
 
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy};
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy};
 
 /// The policy.
 pub(crate) struct Priority;

@@ -2,7 +2,7 @@
 //! Mitzenmacher 2001), by the quantile measured for requests of this kind. Now and then a target that
 //! was not chosen for a while comes first, so that its getting faster is noticed.
 
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
 
 /// The policy.
 pub(crate) struct LeastLatency;
@@ -94,7 +94,7 @@ fn two(count: usize, random: u64) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::tests::{PLAIN, facts, ordered};
+    use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     fn measured(ms: u32) -> Candidate {
         Candidate {

@@ -1,7 +1,7 @@
 //! `cheapest`: the lowest price of this request at its estimated size; what has no known price comes
 //! last, for a price that nobody knows may be any.
 
-use crate::routing::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
+use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
 
 /// The policy.
 pub(crate) struct Cheapest;
@@ -28,7 +28,7 @@ impl RoutingPolicy for Cheapest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::tests::{PLAIN, facts, ordered};
+    use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     #[test]
     fn by_cost_then_as_in_the_file_and_the_unknown_last() {

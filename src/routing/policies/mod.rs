@@ -1,0 +1,10 @@
+//! One file per policy.
+
+pub(crate) mod cheapest;
+pub(crate) mod least_latency;
+pub(crate) mod least_outstanding;
+pub(crate) mod priority;
+pub(crate) mod round_robin;
+pub(crate) mod sticky;
+pub(crate) mod throughput;
+pub(crate) mod weighted;

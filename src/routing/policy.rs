@@ -1,0 +1,194 @@
+//! Which targets, in which order. A policy is one file here and one line in [`POLICIES`].
+//!
+//! Everything here is pure: no sockets, no clock, no randomness of its own. Time is microseconds
+//! since a core's start, random numbers are handed in, and so a test can run it by a virtual clock.
+//! `fleet.rs` holds a core's state of all targets; policies see plain values.
+
+use crate::routing::policies::cheapest;
+use crate::routing::policies::least_latency;
+use crate::routing::policies::least_outstanding;
+use crate::routing::policies::priority;
+use crate::routing::policies::round_robin;
+use crate::routing::policies::sticky;
+use crate::routing::policies::throughput;
+use crate::routing::policies::weighted;
+use arrayvec::ArrayVec;
+
+/// Most targets of one model; the configuration allows as many.
+pub const TARGETS_MAX: usize = 32;
+
+/// Indices of targets, the first to be tried first. It lives on the stack: routing allocates nothing.
+pub type Order = ArrayVec<usize, TARGETS_MAX>;
+
+/// What a policy knows of a target that may take the request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// Identity of the target, the same in every core and every process.
+    pub identity: u64,
+    /// Lower is tried first, whatever the policy.
+    pub priority: u32,
+    /// Relative share.
+    pub weight: u32,
+    /// Share of its recent answers that were good, 0 to 1.
+    pub score: f32,
+    /// It was open and may take one request as a probe.
+    pub is_probe: bool,
+    /// Requests under way at it from this core.
+    pub outstanding: u32,
+    /// Time that requests like this one take, in microseconds: of a stream to its first token, of a
+    /// whole answer in all, both as a quantile; `None` until one was measured.
+    pub expected_us: Option<u32>,
+    /// What this request is estimated to cost there, in nano-dollars; `None` when its price is unknown,
+    /// or no policy asked.
+    pub cost_nanousd: Option<u64>,
+    /// Tokens per second of answers of this kind; `None` until one was measured.
+    pub tokens_per_s: Option<f32>,
+    /// It was not chosen for a while, so what is known of its latency is old.
+    pub is_stale: bool,
+}
+
+/// What a policy knows of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// A number drawn for this request.
+    pub random: u64,
+    /// Requests of this core for this model before this one.
+    pub turn: u64,
+    /// Hash of who asks (session, or else virtual key); `None` when nothing tells.
+    pub asker: Option<u64>,
+}
+
+/// Orders the targets of a model.
+pub trait RoutingPolicy: Sync {
+    /// Name in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// Whether it goes by costs, which are worked out only then.
+    fn reads_costs(&self) -> bool {
+        false
+    }
+
+    /// Whether it goes by tokens per second, which are measured of whole answers only then.
+    fn reads_rates(&self) -> bool {
+        false
+    }
+
+    /// Appends indices into `candidates`, each once, the first to be tried first. All of the
+    /// candidates may take the request and have the same priority: those that may not are not shown,
+    /// and those of another priority are ordered apart.
+    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order);
+}
+
+/// Every policy there is.
+pub static POLICIES: &[&dyn RoutingPolicy] = &[
+    &priority::Priority,
+    &weighted::Weighted,
+    &round_robin::RoundRobin,
+    &least_outstanding::LeastOutstanding,
+    &least_latency::LeastLatency,
+    &sticky::Sticky,
+    &cheapest::Cheapest,
+    &throughput::Throughput,
+];
+
+/// The policy called `name`.
+#[must_use]
+pub fn policy(name: &str) -> Option<&'static dyn RoutingPolicy> {
+    POLICIES
+        .iter()
+        .copied()
+        .find(|policy| policy.name() == name)
+}
+
+/// A number that looks random and depends on both arguments alone: SplitMix64's output function
+/// (Steele, Lea, Flood 2014).
+#[must_use]
+pub fn mix(seed: u64, salt: u64) -> u64 {
+    let mut mixed = seed ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// `random` as a fraction in (0, 1].
+#[must_use]
+pub fn fraction(random: u64) -> f64 {
+    // 53 bits are exact in a double.
+    #[allow(clippy::cast_precision_loss)]
+    let wide = ((random >> 11) + 1) as f64;
+    wide / (1_u64 << 53) as f64
+}
+
+/// Appends every candidate's index, by `key`, the smallest first; equal ones stay in their order.
+pub(crate) fn push_sorted(order: &mut Order, count: usize, key: impl Fn(usize) -> f64) {
+    let mut keyed: ArrayVec<(f64, usize), TARGETS_MAX> = (0..count.min(TARGETS_MAX))
+        .map(|at| (key(at), at))
+        .collect();
+    keyed.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    for (_, at) in keyed {
+        let _ = order.try_push(at);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A healthy target that was never measured.
+    pub(crate) const PLAIN: Candidate = Candidate {
+        identity: 0,
+        priority: 1,
+        weight: 1,
+        score: 1.0,
+        is_probe: false,
+        outstanding: 0,
+        expected_us: None,
+        cost_nanousd: None,
+        tokens_per_s: None,
+        is_stale: false,
+    };
+
+    /// The order that `policy` gives `candidates`.
+    pub(crate) fn ordered(
+        policy: &dyn RoutingPolicy,
+        candidates: &[Candidate],
+        facts: &Facts,
+    ) -> Vec<usize> {
+        let mut order = Order::new();
+        policy.order(candidates, facts, &mut order);
+        order.to_vec()
+    }
+
+    /// Facts of a request with this random number.
+    pub(crate) fn facts(random: u64) -> Facts {
+        Facts {
+            random: mix(random, 1),
+            turn: random,
+            asker: None,
+        }
+    }
+
+    #[test]
+    fn every_policy_names_every_candidate_once() {
+        assert_eq!(TARGETS_MAX, crate::config::limits::TARGETS.max);
+        let candidates: Vec<Candidate> = (0..TARGETS_MAX as u64)
+            .map(|at| Candidate {
+                identity: mix(at, 7),
+                expected_us: (at % 3 > 0).then_some(1000 * at as u32),
+                is_probe: at % 5 == 0,
+                is_stale: at % 4 == 0,
+                ..PLAIN
+            })
+            .collect();
+        for policy in POLICIES {
+            for random in 0..50 {
+                for count in [0, 1, 2, 3, TARGETS_MAX] {
+                    let mut order = ordered(*policy, &candidates[..count], &facts(random));
+                    order.sort_unstable();
+                    let all: Vec<usize> = (0..count).collect();
+                    assert_eq!(order, all, "{}", policy.name());
+                }
+            }
+        }
+    }
+}
