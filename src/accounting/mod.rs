@@ -9,8 +9,8 @@ pub(crate) mod prices;
 use crate::accounting::cost::Cost;
 use crate::accounting::prices::PriceBook;
 use crate::base::names::Name;
+use crate::observability::metrics::core_metrics::{CoreMetrics, count};
 use crate::protocols::usage::Usage;
-use crate::telemetry::metrics::{CoreMetrics, count};
 
 /// How a request ended, for the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use crate::cache::disk::disk_cache::{Counts, Disk, QUEUE_MAX};
 use crate::cache::store::Store;
 use crate::control::metrics_page::gauge;
-use crate::telemetry::prometheus::{Page, float};
+use crate::observability::metrics::prometheus::{Page, float};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Adds these metrics.

@@ -6,11 +6,11 @@ use crate::control::admin::{Answer, error, json_answer};
 use crate::control::log;
 use crate::control::metrics_page::gauge;
 use crate::journey::experiment::ExperimentRoute;
+use crate::observability::metrics::arms::{ArmStats, Arms, Verdict, labelled};
+use crate::observability::metrics::histogram::Histogram;
+use crate::observability::metrics::prometheus::Page;
+use crate::observability::rateable_requests::RATEABLE_MAX;
 use crate::routing::canary::Count;
-use crate::telemetry::arms::{ArmStats, Arms, Verdict, labelled};
-use crate::telemetry::histogram::Histogram;
-use crate::telemetry::prometheus::Page;
-use crate::telemetry::ratings::RATEABLE_MAX;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use crate::control::disk_page;
 use crate::control::experiments;
 use crate::control::quality_page;
 use crate::control::shadow_page;
-use crate::telemetry::prometheus::{Page, float};
+use crate::observability::metrics::prometheus::{Page, float};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The page.

@@ -6,7 +6,7 @@ use crate::cache::quality::sample_budget::OPEN_MAX;
 use crate::cache::semantic::Semantic;
 use crate::control::Plane;
 use crate::control::metrics_page::gauge;
-use crate::telemetry::prometheus::{Page, float};
+use crate::observability::metrics::prometheus::{Page, float};
 
 /// Writes it.
 pub(crate) fn write(plane: &Plane, semantic: &Semantic, page: &mut Page) {

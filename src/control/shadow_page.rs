@@ -4,7 +4,7 @@ use crate::cache::quality::sample_budget::OPEN_MAX;
 use crate::control::Plane;
 use crate::control::metrics_page::gauge;
 use crate::journey::mirror::{LABELS, MirrorRoute, Outcome};
-use crate::telemetry::prometheus::{Page, float};
+use crate::observability::metrics::prometheus::{Page, float};
 
 /// Writes it; nothing where no model has shadows.
 pub(crate) fn write(plane: &Plane, page: &mut Page) {

@@ -13,10 +13,10 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::Snapshot;
 use crate::journey::trip::Trip;
+use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::provider_api::Call;
 use crate::server::client::Client;
 use crate::server::connection::Request;
-use crate::telemetry::metrics::Stage;
 
 /// Serves the request.
 ///

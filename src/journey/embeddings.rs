@@ -16,6 +16,7 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::{ModelRoute, Site, Snapshot};
 use crate::journey::trip::Trip;
+use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
 use crate::protocols::provider_api::Call;
 use crate::protocols::shape::Shape;
@@ -25,7 +26,6 @@ use crate::runtime::clock;
 use crate::runtime::io::before;
 use crate::server::client::Client;
 use crate::server::connection::Request;
-use crate::telemetry::metrics::Stage;
 use futures_channel::oneshot;
 use std::time::{Duration, Instant};
 

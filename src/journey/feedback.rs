@@ -5,10 +5,10 @@ use crate::error::Fault;
 use crate::journey::core::Core;
 use crate::journey::reply;
 use crate::journey::trip::Trip;
+use crate::observability::rateable_requests::Unrateable;
 use crate::protocols::feedback::read_feedback;
 use crate::server::client::Client;
 use crate::server::connection::Request;
-use crate::telemetry::ratings::Unrateable;
 use serde_json::json;
 
 /// Serves the request.

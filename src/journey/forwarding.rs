@@ -17,6 +17,7 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::Snapshot;
 use crate::journey::trip::Trip;
+use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{Endpoint, usage_in};
 use crate::protocols::provider_api::Call;
@@ -24,7 +25,6 @@ use crate::protocols::shape::Shape;
 use crate::routing::health::Outcome;
 use crate::server::client::Client;
 use crate::server::connection::Request;
-use crate::telemetry::metrics::Stage;
 
 /// Serves the request.
 ///

@@ -61,6 +61,7 @@ use crate::journey::shadow::Sampled;
 use crate::journey::sharing::Boarded;
 use crate::journey::snapshot::{ModelRoute, Snapshot};
 use crate::journey::trip::Trip;
+use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::anthropic::client::api;
 use crate::protocols::endpoints;
 use crate::protocols::endpoints::{NoOperation, Operation};
@@ -70,7 +71,6 @@ use crate::relay::array::JsonArray;
 use crate::runtime::heap::on_heap;
 use crate::server::client::Client;
 use crate::server::connection::{Request, Serve};
-use crate::telemetry::metrics::Stage;
 use std::rc::Rc;
 
 /// Serves requests on a core.

@@ -14,6 +14,7 @@ use crate::journey::reply;
 use crate::journey::select::Steer;
 use crate::journey::snapshot::Snapshot;
 use crate::journey::trip::Trip;
+use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::provider_api::Call;
 use crate::protocols::rerank::{read_rerank, search_units};
 use crate::protocols::shape::Shape;
@@ -21,7 +22,6 @@ use crate::protocols::usage;
 use crate::runtime::buffer;
 use crate::server::client::Client;
 use crate::server::connection::Request;
-use crate::telemetry::metrics::Stage;
 
 /// Serves the request.
 ///

@@ -8,15 +8,15 @@ use crate::journey::experiment;
 use crate::journey::experiment::TripArm;
 use crate::journey::mirror::Mirror;
 use crate::journey::shadow::Shadow;
+use crate::observability::access_log::{AccessRecord, RouteNote};
+use crate::observability::log_line::{LogLine, TargetNotice};
+use crate::observability::metrics::core_metrics::{Stage, count};
 use crate::protocols::client_api;
 use crate::protocols::client_api::{About, Face};
 use crate::protocols::usage::Usage;
 use crate::relay::array::JsonArray;
 use crate::runtime::clock;
 use crate::server::connection::Request;
-use crate::telemetry::access::{AccessRecord, RouteNote};
-use crate::telemetry::metrics::{Stage, count};
-use crate::telemetry::notice::{LogLine, TargetNotice};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 

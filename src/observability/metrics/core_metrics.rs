@@ -1,12 +1,14 @@
 //! The numbers of one core.
 
 use crate::base::names::Name;
+use crate::observability::metrics::admission::Admission;
+use crate::observability::metrics::arms::Arms;
+use crate::observability::metrics::cost::Money;
+use crate::observability::metrics::histogram::{
+    DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS,
+};
+use crate::observability::metrics::mirror::Shadows;
 use crate::protocols::usage::Usage;
-use crate::telemetry::admission::Admission;
-use crate::telemetry::arms::Arms;
-use crate::telemetry::histogram::{DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS};
-use crate::telemetry::money::Money;
-use crate::telemetry::shadows::Shadows;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;

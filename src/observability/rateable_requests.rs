@@ -6,7 +6,7 @@
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::base::request_ids::REQUEST_ID_BYTES_MAX;
-use crate::telemetry::arms::ArmId;
+use crate::observability::metrics::arms::ArmId;
 use arrayvec::ArrayVec;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};

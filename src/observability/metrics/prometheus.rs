@@ -1,8 +1,8 @@
 //! Prometheus text format (version 0.0.4) of the numbers.
 
 use crate::base::names::Name;
-use crate::telemetry::histogram::Histogram;
-use crate::telemetry::metrics::CoreMetrics;
+use crate::observability::metrics::core_metrics::CoreMetrics;
+use crate::observability::metrics::histogram::Histogram;
 use std::fmt::Write;
 
 /// A page of metrics being written.
@@ -437,7 +437,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::metrics::{Stage, count};
+    use crate::observability::metrics::core_metrics::{Stage, count};
     use std::time::Duration;
 
     #[test]

@@ -1,8 +1,8 @@
 //! Latency and cost of shadow traffic beside those of what was served, and their lines on the metrics page.
 
 use crate::base::names::Name;
-use crate::telemetry::histogram::{DURATION_SECONDS, Histogram};
-use crate::telemetry::prometheus::{Page, float};
+use crate::observability::metrics::histogram::{DURATION_SECONDS, Histogram};
+use crate::observability::metrics::prometheus::{Page, float};
 use std::collections::HashMap;
 use std::time::Duration;
 

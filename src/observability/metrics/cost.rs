@@ -1,7 +1,7 @@
 //! Money of one core, in nano-dollars, and its lines on the metrics page.
 
 use crate::base::names::Name;
-use crate::telemetry::prometheus::{Page, float};
+use crate::observability::metrics::prometheus::{Page, float};
 use std::collections::HashMap;
 use std::hash::Hash;
 

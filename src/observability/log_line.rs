@@ -1,7 +1,7 @@
 //! What a core has to say about a target, beside its access records: one JSON line each.
 
 use crate::base::names::Name;
-use crate::telemetry::access::AccessRecord;
+use crate::observability::access_log::AccessRecord;
 use std::time::Duration;
 
 /// A line on its way to the log.

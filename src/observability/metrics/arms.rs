@@ -1,9 +1,9 @@
 //! What is counted of the arms of experiments, and its lines on the metrics page.
 
 use crate::base::names::Name;
-use crate::telemetry::histogram::{DURATION_SECONDS, Histogram};
-use crate::telemetry::metrics::count;
-use crate::telemetry::prometheus::{Page, float};
+use crate::observability::metrics::core_metrics::count;
+use crate::observability::metrics::histogram::{DURATION_SECONDS, Histogram};
+use crate::observability::metrics::prometheus::{Page, float};
 use std::collections::HashMap;
 use std::time::Duration;
 
