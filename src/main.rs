@@ -1,6 +1,6 @@
 //! `ringside`: arguments, configuration, start. It only wires.
 
-use ringside::config::model::Config;
+use ringside::config::model::config::Config;
 use ringside::control::demo;
 use ringside::control::reload;
 use ringside::control::start;

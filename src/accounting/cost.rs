@@ -4,7 +4,7 @@
 //! (10⁻⁹ US dollars); the whole is the sum of the parts. So the parts always add up, and a whole is off
 //! by two nano-dollars at most.
 
-use crate::config::prices::{Price, Rates};
+use crate::config::sections::prices::{Price, Rates};
 use crate::protocols::usage::Usage;
 
 /// What one request cost, in nano-dollars.
@@ -73,7 +73,7 @@ fn nanousd(tokens: u64, rate: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::prices::{Seller, Tier};
+    use crate::config::sections::prices::{Seller, Tier};
 
     /// SplitMix64, as in `routing`, which accounting must not import.
     fn drawn(seed: u64) -> u64 {

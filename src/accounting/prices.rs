@@ -4,9 +4,9 @@
 
 use crate::accounting::cost::{Cost, cost};
 use crate::base::names::Name;
-use crate::config::model::Config;
-use crate::config::model::{Place, Provider, Target};
-use crate::config::prices::{Price, PriceFile, Seller, parse_price_file};
+use crate::config::model::config::Config;
+use crate::config::model::config::{Place, Provider, Target};
+use crate::config::sections::prices::{Price, PriceFile, Seller, parse_price_file};
 use crate::protocols::usage::Usage;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -185,7 +185,7 @@ fn undated(model: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{KnownNames, parse};
+    use crate::config::load::{KnownNames, parse};
 
     fn book(text: &str) -> PriceBook {
         let known = KnownNames {

@@ -1,9 +1,9 @@
 //! Virtual keys: found by the digest of what the caller presents; no secret is kept.
 
 use crate::base::names::Name;
-use crate::config::admission::KeyPriority;
-use crate::config::cache::TenantScope;
-use crate::config::model::Key;
+use crate::config::model::cache::TenantScope;
+use crate::config::model::config::Key;
+use crate::config::sections::admission::KeyPriority;
 use crate::error::Fault;
 use std::collections::{HashMap, HashSet};
 

@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use crate::config::KnownNames;
-use crate::config::model::Config;
+use crate::config::load::KnownNames;
+use crate::config::model::config::Config;
 use crate::config::problem::Problems;
 
 const CASES: &str = include_str!("bad_input_cases.txt");
@@ -28,7 +28,7 @@ fn read(text: &str, base_dir: &Path) -> Result<Config, Problems> {
         policies: &["priority", "weighted", "least-latency"],
         wrong_hit_rate_least: 0.005,
     };
-    crate::config::parse(text, "ringside.toml", base_dir, &known, &|name| {
+    crate::config::load::parse(text, "ringside.toml", base_dir, &known, &|name| {
         let value = match name {
             "A" => "hunter2",
             "EMPTY" => "",
@@ -79,7 +79,9 @@ fn missing_file_is_a_problem() {
         policies: &[],
         wrong_hit_rate_least: 0.005,
     };
-    let told = crate::config::load(path, &known).unwrap_err().to_string();
+    let told = crate::config::load::load(path, &known)
+        .unwrap_err()
+        .to_string();
     let expected = "/nonexistent/ringside.toml: cannot be read: No such file or directory \
                     (os error 2)\n  remedy: give the path of";
     assert!(told.starts_with(expected), "{told}");

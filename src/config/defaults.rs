@@ -6,10 +6,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::admission::KeyPriority;
-use crate::config::cache::{SemanticMode, TenantScope};
-use crate::config::experiment::Subject;
-use crate::config::model::Driver;
+use crate::config::model::cache::{SemanticMode, TenantScope};
+use crate::config::model::config::Driver;
+use crate::config::sections::admission::KeyPriority;
+use crate::config::sections::experiment::Subject;
 
 /// Loopback: without keys the gateway is open, so nothing else may reach it unasked.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::config::KnownNames;
-use crate::config::model::{Config, Place};
+use crate::config::load::KnownNames;
+use crate::config::model::config::{Config, Place};
 use crate::config::problem::Problems;
 
 const KNOWN: KnownNames<'static> = KnownNames {
@@ -46,7 +46,7 @@ fn uncommented() -> String {
 }
 
 fn read(text: &str, base_dir: &Path) -> Result<Config, Problems> {
-    crate::config::parse(text, "ringside.example.toml", base_dir, &KNOWN, &|name| {
+    crate::config::load::parse(text, "ringside.example.toml", base_dir, &KNOWN, &|name| {
         Some(format!("secret-of-{name}"))
     })
 }

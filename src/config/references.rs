@@ -7,8 +7,8 @@ use crate::config::limits;
 use std::io::Read;
 use std::path::Path;
 
-use crate::config::model::Secret;
 use crate::config::model::auth::Renewable;
+use crate::config::model::config::Secret;
 use crate::config::problem::Complaint;
 
 const HOW: &str = "write `env:NAME` to read the environment variable NAME, or `file:PATH` to read a \

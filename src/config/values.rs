@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::model::{BaseUrl, Listen};
+use crate::config::model::config::{BaseUrl, Listen};
 use crate::config::problem::Complaint;
 
 const SIZE_UNITS: [(&str, u64); 4] = [

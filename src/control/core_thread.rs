@@ -1,7 +1,7 @@
 //! The life of one data-plane thread.
 
 use crate::auth::keys::Peer;
-use crate::config::model::Server;
+use crate::config::model::config::Server;
 use crate::http::limits::HeadLimits;
 use crate::journey::Journey;
 use crate::journey::core::{Core, Shared};

@@ -1,7 +1,7 @@
 //! `ringside serve` without a configuration: the provider whose key is in the environment, or the
 //! bundled mock provider, so that the first request works at once.
 
-use crate::config::KnownNames;
+use crate::config::load::KnownNames;
 use crate::control::log;
 use crate::control::reload::known_names;
 use crate::control::start::{Options, serve as serve_options};
@@ -62,7 +62,7 @@ fn start(text: &str) -> Result<(), String> {
         wrong_hit_rate_least: crate::control::reload::wrong_hit_rate_least(),
     };
     let env = |name: &str| std::env::var(name).ok();
-    let mut config = crate::config::parse(text, "(built in)", Path::new(""), &known, &env)
+    let mut config = crate::config::load::parse(text, "(built in)", Path::new(""), &known, &env)
         .map_err(|problems| problems.to_string())?;
     if let Some(dir) = model_dir(&config.embedding.model_dir) {
         config.embedding.model_dir = dir;
@@ -101,8 +101,9 @@ fn mock_configuration(url: &str) -> String {
     )
 }
 
-fn print_tour(config: &crate::config::model::Config) {
-    let Some(crate::config::model::Listen::Tcp(address)) = config.server.listen.first() else {
+fn print_tour(config: &crate::config::model::config::Config) {
+    let Some(crate::config::model::config::Listen::Tcp(address)) = config.server.listen.first()
+    else {
         return;
     };
     let ask = |question: &str| {

@@ -2,9 +2,9 @@
 
 use crate::cache::disk::folder::Folder;
 use crate::cache::verify::model::Verifier;
-use crate::config::KnownNames;
-use crate::config::cache::SemanticMode;
-use crate::config::model::Config;
+use crate::config::load::KnownNames;
+use crate::config::model::cache::SemanticMode;
+use crate::config::model::config::Config;
 use crate::control::log;
 use crate::journey::core::Shared;
 use crate::journey::offpath;
@@ -59,7 +59,8 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
         policies: &policies,
         wrong_hit_rate_least: wrong_hit_rate_least(),
     };
-    let config = crate::config::load(path, &known).map_err(|problems| problems.to_string())?;
+    let config =
+        crate::config::load::load(path, &known).map_err(|problems| problems.to_string())?;
     if let Some(folder) = config.cache.path.as_ref().filter(|_| config.cache.enabled) {
         Folder::check(folder).map_err(|why| format!("{}: {why}\n", path.display()))?;
     }

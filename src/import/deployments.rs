@@ -1,6 +1,6 @@
 //! `model_list`: LiteLLM's deployments as providers and targets.
 
-use crate::config::family::{Kind, family};
+use crate::config::provider_family::{Kind, family};
 use crate::import::litellm::{Import, Model, Provider, Section, Target, is_name};
 use crate::import::toml::{duration, name, quoted};
 use crate::import::vendors;

@@ -6,7 +6,7 @@
 
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::config::admission::KeyPriority;
+use crate::config::sections::admission::KeyPriority;
 use crate::error::{Blame, Fault};
 use crate::http::head::Headers;
 use crate::journey::asking::Asking;

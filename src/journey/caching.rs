@@ -15,7 +15,7 @@ use crate::cache::response::from_stream::StreamReader;
 use crate::cache::semantic::Outcome;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::verify::{Bar, SIMILARITY_FLOOR};
-use crate::config::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
+use crate::config::model::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::pool::Vector;
 use crate::error::Fault;
 use crate::http::encode;

@@ -4,7 +4,7 @@
 use crate::accounting::Bill;
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::config::experiment::{Experiment, Subject};
+use crate::config::sections::experiment::{Experiment, Subject};
 use crate::http::head::Headers;
 use crate::journey::attempt;
 use crate::journey::core::Core;
@@ -152,7 +152,7 @@ impl ExperimentRoute {
             let places = targets.iter().filter_map(|at| u32::try_from(*at).ok());
             places.fold(0, |bits, at| bits | 1_u32.checked_shl(at).unwrap_or(0))
         };
-        let arm = |arm: &crate::config::experiment::Arm| {
+        let arm = |arm: &crate::config::sections::experiment::Arm| {
             let whole = format!("{model}\0{name}\0{}", arm.name);
             ArmRoute {
                 id: ArmId {

@@ -7,7 +7,7 @@ use crate::cache::feedback::Lesson;
 use crate::cache::quality::error_rate::Sample;
 use crate::cache::response::cached_response::Answer;
 use crate::cache::semantic::Outcome;
-use crate::config::cache::Semantic as Config;
+use crate::config::model::cache::Semantic as Config;
 use crate::journey::core::Core;
 use crate::runtime::spawn;
 use futures_channel::oneshot;

@@ -3,7 +3,7 @@
 
 use crate::auth::keys::Grant;
 use crate::base::names::Name;
-use crate::config::rules::{Rule, When};
+use crate::config::sections::rules::{Rule, When};
 use crate::http::head::Headers;
 use crate::journey::select::Steer;
 use crate::protocols::json::document::Scratch;

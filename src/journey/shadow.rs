@@ -11,7 +11,7 @@ use crate::cache::quality::error_rate::Sample;
 use crate::cache::response::cached_response::Answer;
 use crate::cache::semantic::Semantic;
 use crate::cache::semantic::SemanticHit;
-use crate::config::cache::Cache as CacheConfig;
+use crate::config::model::cache::Cache as CacheConfig;
 use crate::journey::caching::Hit;
 use crate::journey::core::{Core, InForce};
 use crate::journey::offpath::Again;

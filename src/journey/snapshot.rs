@@ -3,11 +3,11 @@
 use crate::accounting::prices::PriceBook;
 use crate::auth::keys::KeyTable;
 use crate::base::names::Name;
-use crate::config::experiment::Experiment;
-use crate::config::family::Kind;
-use crate::config::model::{
+use crate::config::model::config::{
     Config, Failover, Model, Place, Provider as ProviderConfig, Secret, Target,
 };
+use crate::config::provider_family::Kind;
+use crate::config::sections::experiment::Experiment;
 use crate::journey::experiment::{ExperimentRoute, Rollbacks};
 use crate::journey::mirror::{MirrorRoute, Tally};
 use crate::journey::ruling::RuleRoute;

@@ -1,7 +1,7 @@
 //! `conditional` rules of a model: the first whose conditions a request meets says which of the targets may
 //! be asked, which arm it is in, and by which policy. Pure; what a request is, is handed in.
 
-use crate::config::rules::When;
+use crate::config::sections::rules::When;
 
 /// What is known of a request.
 pub(crate) trait Known {

@@ -1,8 +1,8 @@
 //! A simulated server that collapses under a crowd, with a virtual clock, behind the fleet's limit and line,
 //! and without.
 
-use crate::config::admission::KeyPriority;
-use crate::config::admission::KeyPriority::{High, Low, Normal};
+use crate::config::sections::admission::KeyPriority;
+use crate::config::sections::admission::KeyPriority::{High, Low, Normal};
 use crate::routing::health::Outcome;
 use crate::routing::limiter::{Bounds, LIMIT_FIRST, Work};
 use crate::routing::measurements::Series;

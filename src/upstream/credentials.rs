@@ -149,7 +149,7 @@ fn not_yet() -> Current {
 mod tests {
     use super::*;
     use crate::config::model::auth::EntraAuth;
-    use crate::config::model::{BaseUrl, Secret};
+    use crate::config::model::config::{BaseUrl, Secret};
 
     #[test]
     fn a_failed_renewal_keeps_what_is_held_until_it_expires() {

@@ -1,6 +1,6 @@
 //! Where a provider is reached: addresses (kept up to date by the control plane), TLS, time limits.
 
-use crate::config::model::BaseUrl;
+use crate::config::model::config::BaseUrl;
 use crate::runtime::tls::ClientSettings;
 use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,7 @@
 //! The OpenAI-compatible family: every line of the table, against a provider that sees what it is sent.
 
 use crate::harness::*;
-use ringside::config::family::{Kind, family};
+use ringside::config::provider_family::{Kind, family};
 use serde_json::{Value, json};
 use std::io::Write;
 

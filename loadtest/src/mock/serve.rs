@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::state::{State, Turn};
 use super::{gemini, messages};
 use ringside::auth::keys::Peer;
-use ringside::config::model::Listen;
+use ringside::config::model::config::Listen;
 use ringside::error::Fault;
 use ringside::http::encode;
 use ringside::http::head::Headers;

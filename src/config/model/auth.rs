@@ -2,7 +2,7 @@
 //!
 //! It must not know how they are used (`signing/`, `control/`).
 
-use crate::config::model::{BaseUrl, Secret};
+use crate::config::model::config::{BaseUrl, Secret};
 use std::path::PathBuf;
 
 /// `[[providers]] auth`: credentials that are not one fixed header.

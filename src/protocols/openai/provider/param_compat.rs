@@ -3,7 +3,7 @@
 //!
 //! It must not know any provider: what is odd about one is a line of data (`config/family.rs`).
 
-use crate::config::family::Kind;
+use crate::config::provider_family::Kind;
 use crate::error::Fault;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::{Edit, after_brace, string_end, value_end, value_start};
@@ -186,7 +186,7 @@ fn copy(body: &[u8], range: &Range<usize>, edits: &[Edit], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::family::read_table;
+    use crate::config::provider_family::read_table;
 
     fn kind() -> Kind {
         let line = "x = { rename = { seed = \"random_seed\", max_completion_tokens = \"max_tokens\" }, \

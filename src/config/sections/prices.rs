@@ -77,7 +77,7 @@ pub(crate) fn parse_price_file(text: &str, name_of_file: &str) -> Result<PriceFi
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let at = error.span().map_or(0, |span| span.start);
-        report.add(at, "", crate::config::syntax(error.message()));
+        report.add(at, "", crate::config::load::syntax(error.message()));
     }
     let mut root = Section::root(root.get_ref(), &report);
     let mut fact = |key| {

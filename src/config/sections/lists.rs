@@ -2,28 +2,28 @@
 //!
 //! It must not know which dialects and policies there are: their names are passed in.
 
-use crate::config::admission;
 use crate::config::defaults;
-use crate::config::experiment;
-use crate::config::failover;
-use crate::config::family;
 use crate::config::limits;
-use crate::config::rules;
-use crate::config::shadow;
+use crate::config::provider_family;
+use crate::config::sections::admission;
+use crate::config::sections::experiment;
+use crate::config::sections::failover;
+use crate::config::sections::mirror;
+use crate::config::sections::rules;
 use crate::config::values;
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use ring::digest;
 
-use crate::config::KnownNames;
-use crate::config::failover::Named;
-use crate::config::model::{Abilities, Key, Model, Place, Provider, Target};
+use crate::config::load::KnownNames;
+use crate::config::model::config::{Abilities, Key, Model, Place, Provider, Target};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
 use crate::config::references::{Pem, References};
-use crate::config::rules::KeyNames;
-use crate::config::shadow::Comparable;
+use crate::config::sections::failover::Named;
+use crate::config::sections::mirror::Comparable;
+use crate::config::sections::rules::KeyNames;
 
 /// The provider name that means the embedding model in this process.
 const LOCAL: &str = "local";
@@ -107,14 +107,14 @@ fn provider<'a>(
         "name the provider, e.g. `name = \"openai\"`; targets refer to it",
         |item| provider_name(once, item),
     );
-    let kind = section.read("kind", family::kind);
+    let kind = section.read("kind", provider_family::kind);
     let dialect = section.read("dialect", |item| {
         known_name(item, "dialect", known.dialects)
     });
     let api_version = section.read("api_version", name);
-    let base_url = family::base_url(&mut section, kind);
-    let auth = crate::config::auth::read(section.section("auth"), references);
-    let api_keys = family::api_keys(&mut section, kind, auth.as_ref(), references);
+    let base_url = provider_family::base_url(&mut section, kind);
+    let auth = crate::config::sections::auth::read(section.section("auth"), references);
+    let api_keys = provider_family::api_keys(&mut section, kind, auth.as_ref(), references);
     let ca_pem = section.read("ca", |item| references.pem(item.text()?, Pem::Certificate));
     let mut duration = |key, default| section.duration(key, default, &TIMEOUT);
     let connect_timeout = duration("connect_timeout", defaults::CONNECT_TIMEOUT);
@@ -285,7 +285,7 @@ fn model<'a>(
     };
     let called = experiment::called(whole, providers);
     let experiment = experiment::read(section.section("experiment"), &called);
-    let shadow = shadow::read(section.section("shadow"), own_name, providers, comparable);
+    let shadow = mirror::read(section.section("shadow"), own_name, providers, comparable);
     let refers_to = rules::Known {
         called: &called,
         experiment: experiment.as_ref(),

@@ -2,12 +2,12 @@
 //!
 //! It must not know the rest of that section (`lists.rs`).
 
-use crate::config::admission;
 use crate::config::defaults;
 use crate::config::limits;
-use crate::config::model::{Failover, Fallback, Hedge};
+use crate::config::model::config::{Failover, Fallback, Hedge};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
+use crate::config::sections::admission;
 
 /// Names of fallback models as written, to be looked up once every model was read.
 pub(crate) type Named<'a> = Vec<(Item<'a>, String)>;

@@ -5,21 +5,21 @@
 
 use crate::config::defaults;
 use crate::config::limits;
-use crate::config::lists;
-use crate::config::prices;
+use crate::config::sections::lists;
+use crate::config::sections::prices;
 use crate::config::values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::KnownNames;
-use crate::config::cache::{Cache, Freshness, Semantic, SemanticMode, TenantScope};
-use crate::config::model::{
+use crate::config::load::KnownNames;
+use crate::config::model::cache::{Cache, Freshness, Semantic, SemanticMode, TenantScope};
+use crate::config::model::config::{
     Admin, Config, Drain, Driver, Embedding, Listen, Log, Server, ServerTls,
 };
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section};
 use crate::config::references::{Pem, References};
-use crate::config::shadow::Comparable;
+use crate::config::sections::mirror::Comparable;
 
 /// The whole file. What was wrong is in the report, and then the result means nothing.
 pub(crate) fn read(

@@ -5,7 +5,7 @@
 
 use crate::config::limits;
 use crate::config::model::auth::Auth;
-use crate::config::model::{BaseUrl, Secret};
+use crate::config::model::config::{BaseUrl, Secret};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
 use crate::config::references::References;
@@ -116,7 +116,7 @@ pub(crate) fn api_keys(
         references.secret(item.text()?)
     });
     if auth.is_some() && api_keys.as_ref().is_some_and(|keys| !keys.is_empty()) {
-        section.complain("auth", crate::config::auth::beside_keys());
+        section.complain("auth", crate::config::sections::auth::beside_keys());
     }
     api_keys
 }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_kind_fills_in_what_is_not_said() {
-        let known = crate::config::KnownNames {
+        let known = crate::config::load::KnownNames {
             dialects: &["openai"],
             comparable: &["openai"],
             policies: &["priority"],
@@ -167,7 +167,7 @@ mod tests {
                 "[[providers]]\nname = \"p\"\n{keys}\n[[models]]\nname = \"m\"\ntargets = [{{ provider = \"p\" }}]\n"
             );
             let env = |name: &str| (name == "GROQ_API_KEY").then(|| "gsk-1".to_owned());
-            crate::config::parse(&text, "x", std::path::Path::new(""), &known, &env)
+            crate::config::load::parse(&text, "x", std::path::Path::new(""), &known, &env)
         };
         let config = read("kind = \"groq\"").unwrap();
         let groq = config.providers.first().unwrap();

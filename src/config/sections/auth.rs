@@ -4,7 +4,7 @@
 
 use crate::config::defaults;
 use crate::config::model::auth::{Auth, AwsAuth, AwsSource, EntraAuth, GoogleAuth};
-use crate::config::model::{BaseUrl, Secret};
+use crate::config::model::config::{BaseUrl, Secret};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
 use crate::config::references::References;

@@ -2,10 +2,10 @@
 //!
 //! It must not know the rest of a model's section (`lists.rs`).
 
-use crate::config::KnownNames;
 use crate::config::defaults;
 use crate::config::limits;
-use crate::config::model::{Abilities, Place, Provider, Target};
+use crate::config::load::KnownNames;
+use crate::config::model::config::{Abilities, Place, Provider, Target};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Section, suggest};
 use crate::config::values;

@@ -2,10 +2,10 @@
 //!
 //! It must not know the rest of a model's section (`lists.rs`), nor what a rule does.
 
-use crate::config::experiment::{Called, Experiment, places};
 use crate::config::limits;
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
+use crate::config::sections::experiment::{Called, Experiment, places};
 use crate::config::values;
 
 /// A rule.

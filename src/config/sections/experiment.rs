@@ -4,7 +4,7 @@
 
 use crate::config::defaults;
 use crate::config::limits;
-use crate::config::model::{Place, Target};
+use crate::config::model::config::{Place, Target};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
 use crate::config::values;
