@@ -1,7 +1,7 @@
 //! The trip of a request that goes to one provider as it is: `/providers/{name}/…`, and what a provider
 //! keeps (`/v1/files`, `/v1/batches`). No routing, no failover: another provider does not have it.
 
-use crate::accounting::Bought;
+use crate::accounting::billing::Bought;
 use crate::auth::keys::Grant;
 use crate::base::request_ids;
 use crate::error::{Fault, Retry};

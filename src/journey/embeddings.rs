@@ -1,6 +1,6 @@
 //! The trip of an embedding request: to a provider, or to the model in this process.
 
-use crate::accounting::Bought;
+use crate::accounting::billing::Bought;
 use crate::auth::keys::Grant;
 use crate::embedding::pool::{
     DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop,

@@ -1,7 +1,7 @@
 //! A model's experiment on a request's way: which arm it belongs to, in which order its targets are tried
 //! then, and what is told of it. How arms are drawn is in `routing/experiment.rs`.
 
-use crate::accounting::Bill;
+use crate::accounting::billing::Bill;
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::config::sections::experiment::{Experiment, Subject};

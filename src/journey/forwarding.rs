@@ -1,7 +1,7 @@
 //! The trip of a request that is passed on by the model in its body: completions, moderations, images, audio.
 //! Routed and failed over as a chat is; no cache, no translation.
 
-use crate::accounting::Bought;
+use crate::accounting::billing::Bought;
 use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::attempt;

@@ -1,7 +1,7 @@
 //! A stream on its way in: what moves it on, settles it at its end, and lets it go on without the
 //! client that caused it when others wait for it too.
 
-use crate::accounting::{Bill, Bought, settle};
+use crate::accounting::billing::{Bill, Bought, settle};
 use crate::base::names::Name;
 use crate::cache::coalesce::shared_call::{End, Flight, Head, Seat};
 use crate::cache::coalesce::shared_calls::Lead;

@@ -3,7 +3,7 @@
 //!
 //! Never for what has an effect beyond its answer, nor where the request's data may not go.
 
-use crate::accounting::{Bill, Bought, settle};
+use crate::accounting::billing::{Bill, Bought, settle};
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::cache::coalesce::shared_call::Whole;

@@ -1,7 +1,7 @@
 //! A body on its way to the client as it came, piece by piece: nothing is held back but what is not written
 //! yet. It must not know which endpoint it belongs to.
 
-use crate::accounting::Bought;
+use crate::accounting::billing::Bought;
 use crate::auth::response_ids::Seal;
 use crate::error::Fault;
 use crate::http::encode;

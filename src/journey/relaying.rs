@@ -1,6 +1,6 @@
 //! Moving the answer to the client, settling it, and handing it to the cache.
 
-use crate::accounting::Bought;
+use crate::accounting::billing::Bought;
 use crate::cache::coalesce::shared_call::{End, Head, Seat, Whole};
 use crate::cache::coalesce::shared_calls::Lead;
 use crate::cache::response::cached_response::Answer;

@@ -1,7 +1,7 @@
 //! The trip of a rerank: documents put into order by how well they answer a query. Passed on as it came
 //! to a provider that has it, and its answer back.
 
-use crate::accounting::Bought;
+use crate::accounting::billing::Bought;
 use crate::auth::keys::Grant;
 use crate::error::Fault;
 use crate::journey::attempt;

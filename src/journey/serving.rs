@@ -1,6 +1,6 @@
 //! Serving an answer from the cache, in the client's dialect.
 
-use crate::accounting::Bought;
+use crate::accounting::billing::Bought;
 use crate::cache::response::replay;
 use crate::error::Fault;
 use crate::http::encode;

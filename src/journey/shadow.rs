@@ -3,7 +3,7 @@
 //!
 //! One attempt at one target, in a task of its own. It must not delay or change what the client gets.
 
-use crate::accounting::{Bill, Bought, settle};
+use crate::accounting::billing::{Bill, Bought, settle};
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::cache::feedback::Lesson;

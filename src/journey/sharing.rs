@@ -1,6 +1,6 @@
 //! One upstream call for identical requests in flight: who makes it, and what those do who follow.
 
-use crate::accounting::Bought;
+use crate::accounting::billing::Bought;
 use crate::cache::coalesce::shared_call::{End, Flight, Head, Heard, Outset, Seat, Whole};
 use crate::cache::coalesce::shared_calls::{Boarding, Lead};
 use crate::error::Fault;

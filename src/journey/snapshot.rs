@@ -18,7 +18,7 @@ use crate::routing::policy::{RoutingPolicy, policy};
 use crate::routing::targets::Member;
 use crate::runtime::clock;
 use crate::runtime::tls::{ClientSettings, client_settings};
-use crate::signing::Auth;
+use crate::signing::auth::Auth;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::credentials::Current;
 use crate::upstream::endpoint::Endpoint;

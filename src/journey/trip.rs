@@ -1,6 +1,6 @@
 //! The facts of one trip, gathered on the way: for the answer's headers, the metrics and the record.
 
-use crate::accounting::{Bill, Bought};
+use crate::accounting::billing::{Bill, Bought};
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::journey::core::Core;
@@ -240,7 +240,13 @@ impl Trip {
         metrics.stage(Stage::Total, overhead);
         if let Some(model) = self.model {
             metrics.request_duration(self.operation, model, duration);
-            crate::accounting::settle(&mut metrics, self.key, model, self.bought, &self.bill);
+            crate::accounting::billing::settle(
+                &mut metrics,
+                self.key,
+                model,
+                self.bought,
+                &self.bill,
+            );
         }
         if self.operation == "chat" && self.status != 0 {
             count(&mut metrics.cache_lookups, self.cache);

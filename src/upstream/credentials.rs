@@ -2,7 +2,7 @@
 
 use crate::config::model::auth::{Auth as Source, AwsSource};
 use crate::runtime::tls::ClientSettings;
-use crate::signing::Auth;
+use crate::signing::auth::Auth;
 use crate::signing::sigv4::{AmzDate, AwsKeys, Scope};
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;

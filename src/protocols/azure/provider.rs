@@ -13,7 +13,7 @@ use crate::protocols::neutral::request::Request;
 use crate::protocols::openai::client::api;
 use crate::protocols::openai::provider::api::OpenAi;
 use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
-use crate::signing::KeyHeader;
+use crate::signing::auth::KeyHeader;
 
 /// The dialect.
 pub(crate) struct Azure;

@@ -11,7 +11,7 @@ use crate::protocols::neutral::answer::{Answer, Failure};
 use crate::protocols::neutral::loss::Losses;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
-use crate::signing::KeyHeader;
+use crate::signing::auth::KeyHeader;
 use memchr::memmem;
 
 /// The API's version, for callers that name none (Anthropic's versioning page; the only one there is).
@@ -83,7 +83,7 @@ impl Provider for Anthropic {
 mod tests {
     use super::*;
     use crate::protocols::provider_api::Body;
-    use crate::signing::Auth;
+    use crate::signing::auth::Auth;
 
     fn head(base_path: &str, call: Call, passed_headers: &[u8]) -> String {
         let mut out = Vec::new();

@@ -13,7 +13,7 @@ use crate::protocols::neutral::answer::{Answer, Failure};
 use crate::protocols::neutral::loss::Losses;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::provider_api::{Body, Call, Decoder, Outgoing, Provider, Unreadable, post};
-use crate::signing::KeyHeader;
+use crate::signing::auth::KeyHeader;
 use std::ops::Range;
 
 /// The version that Vertex AI wants, as a field.
@@ -128,7 +128,7 @@ fn member_of(json: &[u8], value: &Range<usize>) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing::Auth;
+    use crate::signing::auth::Auth;
 
     fn sent(json: &str, call: Call, streams: bool) -> (String, String) {
         let start = json.find("claude").unwrap();

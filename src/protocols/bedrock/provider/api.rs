@@ -15,7 +15,7 @@ use crate::protocols::neutral::request::Request;
 use crate::protocols::provider_api::{
     Call, Decoder, Outgoing, Provider, Unreadable, Verdict, judge_by_class, post_accepting,
 };
-use crate::signing::BEARER;
+use crate::signing::auth::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.
 const NAME: &str = "bedrock";
@@ -96,7 +96,7 @@ impl Provider for Bedrock {
 mod tests {
     use super::*;
     use crate::protocols::provider_api::Body;
-    use crate::signing::Auth;
+    use crate::signing::auth::Auth;
     use crate::signing::sigv4::{AmzDate, AwsKeys, Scope};
 
     fn head(model: &str, streams: bool, auth: Auth<'_>) -> String {

@@ -10,7 +10,7 @@ use crate::protocols::neutral::answer::{Answer, Failure};
 use crate::protocols::neutral::loss::Losses;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
-use crate::signing::BEARER;
+use crate::signing::auth::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.
 const NAME: &str = "cohere";

@@ -14,7 +14,7 @@ use crate::protocols::neutral::request::Request;
 use crate::protocols::provider_api::{
     Call, Decoder, Outgoing, Provider, Refused, Unreadable, post,
 };
-use crate::signing::KeyHeader;
+use crate::signing::auth::KeyHeader;
 
 /// Where API keys stand.
 const KEY_HEADER: KeyHeader = KeyHeader {
@@ -108,7 +108,7 @@ pub(crate) fn write_model_path(models: &str, model: &str, out: &mut String) {
 mod tests {
     use super::*;
     use crate::protocols::provider_api::Body;
-    use crate::signing::Auth;
+    use crate::signing::auth::Auth;
 
     fn head(dialect: &Gemini, call: Call, streams: bool, model: &str, auth: Auth<'_>) -> String {
         let mut out = Vec::new();

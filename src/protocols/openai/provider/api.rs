@@ -14,7 +14,7 @@ use crate::protocols::neutral::answer::{Answer, Failure};
 use crate::protocols::neutral::loss::Losses;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
-use crate::signing::BEARER;
+use crate::signing::auth::BEARER;
 
 /// The dialect.
 pub(crate) struct OpenAi;
@@ -75,7 +75,7 @@ mod tests {
     use crate::protocols::json::document::Scratch;
     use crate::protocols::openai::chat_head::read_chat;
     use crate::protocols::provider_api::Body;
-    use crate::signing::Auth;
+    use crate::signing::auth::Auth;
 
     #[test]
     fn the_request_is_one_message_with_its_exact_length() {

@@ -11,7 +11,7 @@ use crate::protocols::responses::client::api;
 use crate::protocols::responses::provider::answer;
 use crate::protocols::responses::provider::request;
 use crate::protocols::responses::provider::stream;
-use crate::signing::BEARER;
+use crate::signing::auth::BEARER;
 
 /// The dialect.
 pub(crate) struct Responses;

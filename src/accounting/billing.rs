@@ -1,0 +1,176 @@
+//! Settling a request: which tokens were bought, which were saved, which are unknown, and what they cost.
+//!
+//! Tokens the provider did not report are counted as unknown, never as zero. A cost is exact, or marked
+//! as an estimate, or unknown.
+
+use crate::accounting::cost::Cost;
+use crate::accounting::prices::PriceBook;
+use crate::base::names::Name;
+use crate::observability::metrics::core_metrics::{CoreMetrics, count};
+use crate::protocols::usage::Usage;
+
+/// How a request ended, for the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bought {
+    /// The provider reported this usage.
+    Reported(Usage),
+    /// The provider did not report usage of a stream; this is what it may have been. Tokens stay
+    /// unknown, the cost is an estimate.
+    Estimated(Usage),
+    /// The provider reported so many search units, and no tokens; there are no prices for them.
+    Searches(u64),
+    /// The provider answered and did not report usage.
+    Unknown,
+    /// A cached answer was served; this is what it had cost, where known.
+    Saved(Option<Usage>),
+    /// Nothing was bought: refused, failed, or no model was called.
+    Nothing,
+}
+
+/// What a request cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bill {
+    /// Nothing was bought.
+    Nothing,
+    /// By reported tokens and a known price.
+    Known(Cost),
+    /// By estimated tokens and a known price.
+    Estimated(Cost),
+    /// A cached answer was served, which had cost this, where known.
+    Saved(Option<Cost>),
+    /// Something was bought, and nobody knows for how much: because of the `price` or the `usage`.
+    Unknown(&'static str),
+}
+
+impl Bill {
+    /// The bill for what was bought from `target`.
+    #[must_use]
+    pub fn of(bought: Bought, target: Option<Name>, prices: &PriceBook) -> Self {
+        let cost = |usage| target.and_then(|target| prices.cost(target, usage));
+        match bought {
+            Bought::Nothing => Self::Nothing,
+            Bought::Unknown => Self::Unknown("usage"),
+            Bought::Searches(_) => Self::Unknown("price"),
+            Bought::Saved(usage) => Self::Saved(usage.and_then(cost)),
+            Bought::Reported(usage) => cost(usage).map_or(Self::Unknown("price"), Self::Known),
+            Bought::Estimated(usage) => cost(usage).map_or(Self::Unknown("price"), Self::Estimated),
+        }
+    }
+
+    /// What was paid, in nano-dollars, estimates included; `None` when unknown or nothing was bought.
+    #[must_use]
+    pub fn paid_nanousd(&self) -> Option<u64> {
+        match self {
+            Self::Known(cost) | Self::Estimated(cost) => Some(cost.total()),
+            Self::Saved(_) => Some(0),
+            Self::Nothing | Self::Unknown(_) => None,
+        }
+    }
+
+    /// What a cached answer saved, in nano-dollars; `None` when unknown or none was served.
+    #[must_use]
+    pub fn saved_nanousd(&self) -> Option<u64> {
+        match self {
+            Self::Saved(cost) => cost.as_ref().map(Cost::total),
+            _ => None,
+        }
+    }
+}
+
+/// Books one request.
+pub(crate) fn settle(
+    metrics: &mut CoreMetrics,
+    key: Option<Name>,
+    model: Name,
+    bought: Bought,
+    bill: &Bill,
+) {
+    match bought {
+        Bought::Reported(usage) => metrics.spend(key, model, usage),
+        Bought::Unknown | Bought::Estimated(_) => count(&mut metrics.usage_missing, model),
+        Bought::Searches(units) => {
+            *metrics.search_units.entry((key, model)).or_default() += units;
+        }
+        Bought::Saved(Some(usage)) => {
+            *metrics.tokens_saved.entry(model).or_default() += usage.prompt + usage.completion;
+        }
+        Bought::Saved(None) | Bought::Nothing => {}
+    }
+    let money = &mut metrics.money;
+    match bill {
+        Bill::Known(cost) => money.spend(key, model, cost.parts(), false),
+        Bill::Estimated(cost) => money.spend(key, model, cost.parts(), true),
+        Bill::Saved(Some(cost)) => money.save(model, cost.total()),
+        Bill::Unknown(why) => money.unknown(model, why),
+        Bill::Saved(None) | Bill::Nothing => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounting::prices;
+
+    #[test]
+    fn unknown_is_not_zero_and_saved_is_not_spent() {
+        let mut metrics = CoreMetrics::default();
+        let model = Name::new("m");
+        let usage = Usage {
+            prompt: 3,
+            completion: 4,
+            cached: 1,
+            ..Usage::default()
+        };
+        let cost = Cost {
+            input: 5,
+            output: 6,
+            ..Cost::default()
+        };
+        let mut settle = |bought, bill| super::settle(&mut metrics, None, model, bought, &bill);
+        settle(Bought::Unknown, Bill::Unknown("usage"));
+        settle(Bought::Saved(Some(usage)), Bill::Saved(Some(cost)));
+        settle(Bought::Estimated(usage), Bill::Estimated(cost));
+        assert!(metrics.tokens.is_empty());
+        assert_eq!(metrics.usage_missing[&model], 2);
+        assert_eq!(metrics.tokens_saved[&model], 7);
+        let mut settle = |bought, bill| super::settle(&mut metrics, None, model, bought, &bill);
+        settle(Bought::Reported(usage), Bill::Known(cost));
+        settle(Bought::Reported(usage), Bill::Unknown("price"));
+        let input = &metrics.tokens[&(None, model, "input")];
+        assert_eq!((input.count(), input.sum()), (2, 6.0));
+        assert_eq!(metrics.cached_tokens[&(None, model)], 2);
+        let money = &metrics.money;
+        assert_eq!(money.spent[&(None, model, "output")], 12);
+        assert_eq!(money.estimated[&model], 11);
+        assert_eq!(money.saved[&model], 11);
+        assert_eq!(money.unknown[&(model, "price")], 1);
+        assert_eq!(money.unknown[&(model, "usage")], 1);
+    }
+
+    #[test]
+    fn a_bill_is_known_estimated_unknown_or_saved() {
+        let table = prices::shipped().unwrap();
+        let book = PriceBook::of_test("p/gpt-4o", &table.prices, "gpt-4o");
+        let (known, unknown) = (Some(Name::new("p/gpt-4o")), Some(Name::new("p/other")));
+        let usage = Usage {
+            prompt: 1000,
+            completion: 100,
+            ..Usage::default()
+        };
+        let of = |bought, target| Bill::of(bought, target, &book);
+        let cost = 2_500_000 + 1_000_000;
+        let reported = of(Bought::Reported(usage), known);
+        assert!(matches!(reported, Bill::Known(_)));
+        assert_eq!(reported.paid_nanousd(), Some(cost));
+        let estimated = of(Bought::Estimated(usage), known);
+        assert!(matches!(estimated, Bill::Estimated(_)));
+        let saved = of(Bought::Saved(Some(usage)), known);
+        assert_eq!(saved.paid_nanousd(), Some(0));
+        assert_eq!(saved.saved_nanousd(), Some(cost));
+        assert_eq!(of(Bought::Saved(None), known).saved_nanousd(), None);
+        for (bought, target) in [(Bought::Reported(usage), unknown), (Bought::Unknown, known)] {
+            assert_eq!(of(bought, target).paid_nanousd(), None);
+        }
+        assert_eq!(of(Bought::Nothing, known), Bill::Nothing);
+    }
+}
