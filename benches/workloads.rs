@@ -13,6 +13,10 @@ use ringside::embedding::codes::Code;
 use ringside::embedding::index::VectorIndex;
 use ringside::embedding::static_index::{StaticCode, StaticIndex};
 use ringside::embedding::table::StaticTable;
+use ringside::gateway::streaming::neutral_relay::NeutralRelay;
+use ringside::gateway::streaming::stream_relay::StreamRelay;
+use ringside::gateway::streaming::translate_body;
+use ringside::gateway::streaming::translate_body::Said;
 use ringside::http::chunked::ChunkDecoder;
 use ringside::http::head::parse_request_head;
 use ringside::http::limits::HeadLimits;
@@ -22,10 +26,6 @@ use ringside::protocols::json::document::Scratch;
 use ringside::protocols::neutral::loss::Losses;
 use ringside::protocols::openai::chat_head::read_chat;
 use ringside::protocols::provider_api::provider;
-use ringside::relay::neutral::NeutralRelay;
-use ringside::relay::stream::StreamRelay;
-use ringside::relay::translate;
-use ringside::relay::translate::Said;
 use ringside::routing::health::Outcome;
 use ringside::routing::measurements::Series;
 use ringside::routing::policy::{mix, policy};
@@ -139,11 +139,11 @@ fn translations() -> Vec<Workload> {
                 body: black_box(&body),
                 streams: false,
             };
-            translate::request(face, to, &said, "m", losses, scratch, out).unwrap();
+            translate_body::request(face, to, &said, "m", losses, scratch, out).unwrap();
         }),
         workload("translate/its answer", move || {
             let body = black_box(answer.as_bytes());
-            black_box(translate::whole(face, to, 200, body, &about(), &mut second).unwrap());
+            black_box(translate_body::whole(face, to, 200, body, &about(), &mut second).unwrap());
         }),
         workload("translate/100 events together", move || {
             arrived.clear();

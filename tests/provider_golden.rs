@@ -13,15 +13,15 @@
 //! A new dialect is one more folder. `GOLDEN=write cargo test --test provider_golden` writes what is
 //! missing or changed; read the difference before you keep it.
 
+use ringside::gateway::streaming::neutral_relay::NeutralRelay;
+use ringside::gateway::streaming::relay::Relay;
+use ringside::gateway::streaming::translate_body;
+use ringside::gateway::streaming::translate_body::Said;
 use ringside::http::event_stream::{Value, write_message};
 use ringside::protocols::client_api::{About, FACES, Face};
 use ringside::protocols::json::document::Scratch;
 use ringside::protocols::neutral::loss::Losses;
 use ringside::protocols::provider_api::{PROVIDERS, Provider, provider};
-use ringside::relay::Relay;
-use ringside::relay::neutral::NeutralRelay;
-use ringside::relay::translate;
-use ringside::relay::translate::Said;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +135,7 @@ fn translated(
 ) -> (String, String) {
     let (mut losses, mut out) = (Losses::new(drops), Vec::new());
     let mut scratch = Scratch::default();
-    let outcome = translate::request(
+    let outcome = translate_body::request(
         face,
         to,
         &said(body),
@@ -188,7 +188,7 @@ fn other_faces(provider: &dyn Provider) -> impl Iterator<Item = &'static dyn Fac
 
 fn whole(face: &dyn Face, provider: &dyn Provider, status: u16, body: &[u8]) -> (u16, String) {
     let mut scratch = Scratch::default();
-    match translate::whole(face, provider, status, body, &about(), &mut scratch) {
+    match translate_body::whole(face, provider, status, body, &about(), &mut scratch) {
         Ok((status, body)) => (status, exact(&body)),
         Err(fault) => (fault.status, exact(face.envelope(&fault).as_bytes())),
     }
@@ -379,7 +379,7 @@ fn there_and_back(name: &str, sent: &str) -> (serde_json::Value, Option<String>)
     let mut translated = |face: &dyn Face, to: &dyn Provider, body: &[u8]| {
         let (said, mut out) = (said(body), Vec::new());
         let outcome =
-            translate::request(face, to, &said, MODEL, &mut losses, &mut scratch, &mut out);
+            translate_body::request(face, to, &said, MODEL, &mut losses, &mut scratch, &mut out);
         outcome.unwrap();
         out
     };

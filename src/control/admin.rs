@@ -218,7 +218,7 @@ fn info(plane: &Plane) -> Value {
             "body_bytes_max": snapshot.config.server.body_bytes_max,
             "connections_per_core_max": snapshot.config.server.connections_per_core_max,
             "cache_bytes_max": plane.shared.store.bytes_max(),
-            "answer_bytes_max": crate::journey::attempt::ANSWER_BYTES_MAX,
+            "answer_bytes_max": crate::gateway::attempt::attempt_loop::ANSWER_BYTES_MAX,
         },
     })
 }

@@ -4,7 +4,7 @@
 use crate::control::core_thread::CoreMessage;
 use crate::control::log;
 use crate::control::{METRICS_WITHIN, Plane};
-use crate::journey::experiment::{ExperimentRoute, Rollback};
+use crate::gateway::experiments::arms::{ExperimentRoute, Rollback};
 use crate::observability::metrics::arms::{ArmId, ArmStats, Arms};
 use crate::observability::metrics::histogram::Histogram;
 use crate::routing::canary::{Count, Totals, Watch};

@@ -2,9 +2,9 @@
 
 use crate::auth::keys::Peer;
 use crate::config::model::config::Server;
+use crate::gateway::core::{Core, Shared};
+use crate::gateway::pipeline::Journey;
 use crate::http::limits::HeadLimits;
-use crate::journey::Journey;
-use crate::journey::core::{Core, Shared};
 use crate::observability::log_line::LogLine;
 use crate::observability::metrics::arms::Arms;
 use crate::observability::metrics::core_metrics::{CoreMetrics, count};

@@ -5,7 +5,7 @@ use crate::config::load::KnownNames;
 use crate::control::log;
 use crate::control::reload::known_names;
 use crate::control::start::{Options, serve as serve_options};
-use crate::journey::offpath;
+use crate::gateway::experiments::background;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -54,7 +54,7 @@ pub fn serve() -> Result<(), String> {
 
 fn start(text: &str) -> Result<(), String> {
     let (dialects, policies) = known_names();
-    let comparable = offpath::comparable();
+    let comparable = background::comparable();
     let known = KnownNames {
         dialects: &dialects,
         comparable: &comparable,

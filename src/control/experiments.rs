@@ -5,7 +5,7 @@ use crate::control::Plane;
 use crate::control::admin::{Answer, error, json_answer};
 use crate::control::log;
 use crate::control::metrics_page::gauge;
-use crate::journey::experiment::ExperimentRoute;
+use crate::gateway::experiments::arms::ExperimentRoute;
 use crate::observability::metrics::arms::{ArmStats, Arms, Verdict, labelled};
 use crate::observability::metrics::histogram::Histogram;
 use crate::observability::metrics::prometheus::Page;

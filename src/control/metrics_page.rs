@@ -133,7 +133,7 @@ fn bounded(plane: &Plane, page: &mut Page) {
         "Request log lines waiting for the control plane.",
         waiting as u64,
     );
-    let records_max = crate::journey::core::RECORDS_MAX * plane.cores.len();
+    let records_max = crate::gateway::core::RECORDS_MAX * plane.cores.len();
     gauge(
         page,
         "ringside_access_records_limit",

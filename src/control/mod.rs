@@ -26,8 +26,8 @@ use crate::runtime::clock;
 
 use crate::control::core_thread::CoreMessage;
 use crate::control::reload::Reload;
-use crate::journey::core::Shared;
-use crate::journey::explain::explain;
+use crate::gateway::core::Shared;
+use crate::gateway::explain::explain;
 use crate::observability::log_line::LogLine;
 use crate::observability::metrics::core_metrics::CoreMetrics;
 use crate::runtime::mailbox::Sender;

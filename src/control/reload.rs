@@ -6,9 +6,9 @@ use crate::config::load::KnownNames;
 use crate::config::model::cache::SemanticMode;
 use crate::config::model::config::Config;
 use crate::control::log;
-use crate::journey::core::Shared;
-use crate::journey::offpath;
-use crate::journey::snapshot::{Registry, Snapshot};
+use crate::gateway::core::Shared;
+use crate::gateway::experiments::background;
+use crate::gateway::snapshot::{Registry, Snapshot};
 use crate::upstream::credentials::Credentials;
 use crate::upstream::endpoint::Addresses;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub fn wrong_hit_rate_least() -> f64 {
 /// Every problem, with file, line, key and remedy.
 pub fn load(path: &std::path::Path) -> Result<Config, String> {
     let (dialects, policies) = known_names();
-    let comparable = offpath::comparable();
+    let comparable = background::comparable();
     let known = KnownNames {
         dialects: &dialects,
         comparable: &comparable,
@@ -75,7 +75,7 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
 pub fn explain_offline(config: Config, input: &[u8]) -> Result<serde_json::Value, String> {
     let snapshot = Snapshot::new(config, &mut Registry::default())?;
     let fleet = crate::routing::targets::Fleet::default();
-    Ok(crate::journey::explain::explain(
+    Ok(crate::gateway::explain::explain(
         &snapshot, &fleet, 0, input,
     ))
 }

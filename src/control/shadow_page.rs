@@ -3,7 +3,7 @@
 use crate::cache::quality::sample_budget::OPEN_MAX;
 use crate::control::Plane;
 use crate::control::metrics_page::gauge;
-use crate::journey::mirror::{LABELS, MirrorRoute, Outcome};
+use crate::gateway::experiments::mirroring::{LABELS, MirrorRoute, Outcome};
 use crate::observability::metrics::prometheus::{Page, float};
 
 /// Writes it; nothing where no model has shadows.

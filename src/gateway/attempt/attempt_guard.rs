@@ -1,0 +1,287 @@
+//! An attempt under way, as routing sees it: it is counted until it ends, however it ends, and what it
+//! changed is told to log and metrics.
+
+use crate::base::names::Name;
+use crate::base::request_ids;
+use crate::gateway::core::{Core, micros};
+use crate::gateway::plan::candidates::{Draw, Selection, Steer};
+use crate::gateway::snapshot::ModelRoute;
+use crate::observability::access_log::RouteNote;
+use crate::observability::log_line::{LogLine, TargetNotice};
+use crate::observability::metrics::core_metrics::count;
+use crate::routing::demand::Exclusion;
+use crate::routing::health::Outcome;
+use crate::routing::limiter::Work;
+use crate::routing::measurements::Series;
+use crate::routing::policy::TARGETS_MAX;
+use crate::routing::targets::{Change, Fleet, Member, Route, Ticket};
+use crate::runtime::clock;
+use arrayvec::ArrayVec;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The targets to try, as their places in the model, and those that are as busy as they may be, a bit
+/// each; `note` is filled once. Small: it is held as long as the request.
+pub(crate) fn order(
+    core: &Core,
+    route: &ModelRoute,
+    steer: &Steer<'_>,
+    draw: &Draw,
+    note: &mut Option<RouteNote>,
+) -> (ArrayVec<u8, TARGETS_MAX>, u32) {
+    core.hear();
+    let selection = steer.select(route);
+    let mut fleet = core.fleet.borrow_mut();
+    let routed = steer.order(route, &selection, draw, &mut fleet, core.now_us());
+    note.get_or_insert_with(|| noted(route, &selection, &routed));
+    let places = routed.order.iter();
+    let places = places.filter_map(|at| u8::try_from(*at).ok()).collect();
+    (places, routed.full)
+}
+
+/// What the log tells of it.
+fn noted(route: &ModelRoute, selection: &Selection, routed: &Route) -> RouteNote {
+    let label = |at: usize| route.targets.get(at).map(|target| target.label);
+    let mut tried = routed.order.iter().filter_map(|at| label(*at));
+    let left_out = selection.exclusions.iter().enumerate();
+    let mut left_out = left_out.filter_map(|(at, why)| {
+        let is_full = routed.full & (1 << at) != 0;
+        let why = why.map(Exclusion::name).or(is_full.then_some("full"));
+        Some((label(at)?, why?))
+    });
+    RouteNote {
+        policy: selection.policy.name(),
+        order: std::array::from_fn(|_| tried.next()),
+        excluded: std::array::from_fn(|_| left_out.next()),
+    }
+}
+
+/// How often a target may have been asked already by a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing was asked yet.
+    First,
+    /// Others were asked.
+    Next,
+    /// All were asked, this one too.
+    Again,
+}
+
+/// Whether an attempt may be made at a target; counts it if the retry budget forbids it.
+pub(crate) fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
+    let now_us = core.now_us();
+    let mut fleet = core.fleet.borrow_mut();
+    let may = match turn {
+        Turn::First => fleet.may_try(member, true, now_us),
+        Turn::Next => fleet.may_try(member, false, now_us),
+        Turn::Again => fleet.may_repeat(member, now_us),
+    };
+    core.metrics.borrow_mut().retries_refused += u64::from(!may);
+    may
+}
+
+/// Whether the target is as busy as it may be.
+pub(crate) fn is_full(core: &Core, member: &Member) -> bool {
+    member.bounds.is_some() && core.fleet.borrow_mut().is_full(member)
+}
+
+/// Whether a second request for one that is late may be sent to a target.
+pub(crate) fn may_hedge(core: &Core, member: &Member) -> bool {
+    core.fleet.borrow_mut().may_hedge(member, core.now_us())
+}
+
+/// Whether the target has another key to try.
+pub(crate) fn has_free_key(core: &Core, member: &Member) -> bool {
+    let now_us = core.now_us();
+    core.fleet.borrow_mut().has_free_key(member, now_us)
+}
+
+/// If every target is set aside by its provider's wish: for how long the first of them is.
+pub(crate) fn limited_for(
+    core: &Core,
+    models: &[&ModelRoute],
+    steer: &Steer<'_>,
+) -> Option<Duration> {
+    let now_us = core.now_us();
+    let mut fleet = core.fleet.borrow_mut();
+    let mut first_us = None;
+    for route in models {
+        let exclusions = steer.select(route).exclusions;
+        for (member, why) in route.members.iter().zip(exclusions) {
+            if why.is_none() {
+                let until_us = fleet.limited_until_us(member, now_us)?;
+                first_us = Some(first_us.map_or(until_us, |first: u64| first.min(until_us)));
+            }
+        }
+    }
+    Some(Duration::from_micros(first_us?.saturating_sub(now_us)))
+}
+
+/// An attempt. Dropped without an end, it says nothing about the target.
+pub(crate) struct Underway {
+    fleet: Rc<RefCell<Fleet>>,
+    target: Name,
+    has_keys: bool,
+    ticket: Option<Ticket>,
+    lane: usize,
+    /// When the request could be sent: connecting left out.
+    sent_at: Instant,
+    now_us: u64,
+}
+
+impl Underway {
+    /// Begins an attempt at a target, with the key of this lane if one is given.
+    #[must_use]
+    pub(crate) fn begin(core: &Core, target: Name, member: &Member, lane: Option<usize>) -> Self {
+        let now_us = core.now_us();
+        let ticket = core.fleet.borrow_mut().begin_by(member, lane, now_us);
+        Self {
+            fleet: Rc::clone(&core.fleet),
+            target,
+            has_keys: member.keys > 0,
+            ticket: Some(ticket),
+            lane: ticket.lane,
+            sent_at: clock::recent(),
+            now_us,
+        }
+    }
+
+    /// Which of the target's keys to use.
+    #[must_use]
+    pub(crate) fn lane(&self) -> usize {
+        self.lane
+    }
+
+    /// The request was sent: begun at `began_at`, after connecting for so long.
+    pub(crate) fn sent(&mut self, core: &Core, began_at: Instant, connect: Option<Duration>) {
+        self.sent_at = began_at + connect.unwrap_or_default();
+        if let (Some(connect), Some(ticket)) = (connect, &self.ticket) {
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.measure(ticket, Series::Connect, micros(connect), core.now_us());
+        }
+    }
+
+    /// Records the time since the request was sent.
+    pub(crate) fn measure(&mut self, core: &Core, series: Series) {
+        if let Some(ticket) = &self.ticket {
+            let latency = clock::recent().saturating_duration_since(self.sent_at);
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.measure(ticket, series, micros(latency), core.now_us());
+        }
+    }
+
+    /// Records that so many tokens came since `from`.
+    pub(crate) fn generated(&mut self, series: Series, tokens: u64, from: Instant) {
+        if let Some(ticket) = &self.ticket {
+            let time = clock::recent().saturating_duration_since(from);
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.generated(ticket, series, tokens, micros(time));
+        }
+    }
+
+    /// When the request could be sent.
+    #[must_use]
+    pub(crate) fn sent_at(&self) -> Instant {
+        self.sent_at
+    }
+
+    /// No answer came for so long that the wait was given up, by us or by the client: its latency is at
+    /// least that, which counts if it is more than usual.
+    pub(crate) fn waited(&mut self, core: &Core, series: Series) {
+        if let Some(ticket) = &self.ticket {
+            let waited = clock::recent().saturating_duration_since(self.sent_at);
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.measure_at_least(ticket, series, micros(waited), core.now_us());
+        }
+    }
+
+    /// Whether its target has a limit.
+    #[must_use]
+    pub(crate) fn is_limited(&self) -> bool {
+        let ticket = self.ticket.as_ref();
+        ticket.is_some_and(|ticket| self.fleet.borrow().is_limited(ticket))
+    }
+
+    /// A good answer, or the begin of one, came now: the limit of its target goes by how long that took.
+    pub(crate) fn worked(&mut self, core: &Core, work: Work) {
+        if let Some(ticket) = &self.ticket {
+            let latency = clock::recent().saturating_duration_since(self.sent_at);
+            let mut fleet = self.fleet.borrow_mut();
+            fleet.worked(ticket, work, micros(latency), core.now_us());
+        }
+    }
+
+    /// The target said that it is overloaded.
+    pub(crate) fn overloaded(&mut self, core: &Core) {
+        if let Some(ticket) = &self.ticket {
+            self.fleet.borrow_mut().overloaded(ticket, core.now_us());
+        }
+    }
+
+    /// The first bytes of a stream came, for a request with a body of so many bytes.
+    pub(crate) fn began(&mut self, core: &Core, body_bytes: usize) {
+        self.measure(core, Series::FirstToken);
+        self.worked(core, Work::first_token(body_bytes));
+        if let Some(ticket) = &mut self.ticket {
+            let now_us = core.now_us();
+            let change = self
+                .fleet
+                .borrow_mut()
+                .began(ticket, now_us, request_ids::random());
+            self.tell(core, change, now_us);
+        }
+    }
+
+    /// Ends it.
+    pub(crate) fn end(&mut self, core: &Core, outcome: Outcome) {
+        if let Some(ticket) = self.ticket.take() {
+            let now_us = core.now_us();
+            let change =
+                self.fleet
+                    .borrow_mut()
+                    .end(ticket, outcome, now_us, request_ids::random());
+            self.tell(core, change, now_us);
+        }
+    }
+
+    /// Books and logs a change.
+    fn tell(&self, core: &Core, change: Option<Change>, now_us: u64) {
+        let Some(change) = change else {
+            return;
+        };
+        let mut metrics = core.metrics.borrow_mut();
+        let (event, what, key, lasts) = match change {
+            Change::Phase(phase) => {
+                count(&mut metrics.target_changes, (self.target, phase.name()));
+                ("target_phase", phase.name(), None, None)
+            }
+            Change::Aside(why, until_us) => {
+                count(&mut metrics.keys_set_aside, (self.target, why.name()));
+                let key = self.has_keys.then_some(self.lane + 1);
+                let lasts = Duration::from_micros(until_us.saturating_sub(now_us));
+                ("key_set_aside", why.name(), key, Some(lasts))
+            }
+        };
+        let notice = TargetNotice {
+            at: clock::since_epoch(),
+            event,
+            target: self.target,
+            what,
+            key,
+            lasts,
+        };
+        if core.records.push(LogLine::Target(notice)).is_err() {
+            metrics.records_dropped += 1;
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        // Not while a panic unwinds through the fleet itself.
+        if let (Some(ticket), Ok(mut fleet)) = (self.ticket.take(), self.fleet.try_borrow_mut()) {
+            fleet.end(ticket, Outcome::Abandoned, self.now_us, 0);
+        }
+    }
+}

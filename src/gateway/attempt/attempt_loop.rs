@@ -1,0 +1,487 @@
+//! Route and exchange: targets in the policy's order, until one answers.
+//!
+//! Another key or target is tried only while nothing was relayed: on a failed connection, a deadline,
+//! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
+//! `asking.rs`.
+
+use crate::base::names::Name;
+use crate::base::request_ids;
+use crate::config::sections::admission::KeyPriority;
+use crate::error::{Blame, Fault};
+use crate::gateway::attempt::attempt_guard;
+use crate::gateway::attempt::attempt_guard::{Turn, Underway};
+use crate::gateway::attempt::classify;
+use crate::gateway::attempt::classify::Failed;
+use crate::gateway::attempt::hedge;
+use crate::gateway::attempt::hedge::{Entrant, Hedging};
+use crate::gateway::attempt::queue;
+use crate::gateway::attempt::queue::Queue;
+use crate::gateway::attempt::response_head::ReplyHead;
+use crate::gateway::attempt::target_call::Asking;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::Core;
+use crate::gateway::plan::candidates::{Draw, Steer};
+use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::forward_headers::PassedHeaders;
+use crate::gateway::snapshot::{ModelRoute, RemoteSite, Site};
+use crate::gateway::streaming::id_sealing::Sealing;
+use crate::gateway::streaming::neutral_relay::NeutralRelay;
+use crate::http::head::Headers;
+use crate::observability::metrics::core_metrics::Stage;
+use crate::protocols::client_api::Face;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::provider_api::Call;
+use crate::protocols::refusal::Refusal;
+use crate::routing::backoff;
+use crate::routing::hedge::Rule;
+use crate::routing::measurements::Series;
+use crate::routing::targets::Member;
+use crate::runtime::clock;
+use crate::runtime::heap::on_heap;
+use crate::runtime::io::{Interrupt, before};
+use crate::server::client::Client;
+use crate::upstream::exchange::Reply;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Largest whole answer, in bytes: it is held until it is complete, so that a provider that fails in
+/// the middle costs the client nothing.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest wait that OpenAI's SDKs take from `retry-after` (openai-python, `_calculate_retry_timeout`);
+/// told to wait longer they would come back too early, so then they are told not to.
+const SDK_WAITS_MAX: Duration = Duration::from_secs(60);
+
+/// What is to be asked.
+pub(crate) struct Plan<'p> {
+    /// Which call.
+    pub call: Call,
+    /// The dialect that the client speaks.
+    pub face: &'static dyn Face,
+    /// Body as the client sent it.
+    pub body: &'p [u8],
+    /// Where the model's name stands in it.
+    pub model_range: &'p Range<usize>,
+    /// The edit that asks for usage.
+    pub usage_edit: Option<&'p Edit>,
+    /// A stream was asked for.
+    pub streams: bool,
+    /// Headers that cross.
+    pub passed_headers: PassedHeaders,
+    /// Hash of who asks.
+    pub asker: Option<u64>,
+    /// How long it may take.
+    pub patience: Patience,
+    /// A second request for the same does no harm.
+    pub may_hedge: bool,
+    /// Models for what is refused for its content.
+    pub fallbacks: Fallbacks<'p>,
+    /// How targets are chosen.
+    pub steer: Steer<'p>,
+    /// Whose requests go first when targets are busy.
+    pub priority: KeyPriority,
+}
+
+/// The models to ask when a request is refused for its content.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fallbacks<'s> {
+    /// When it is longer than the context window.
+    pub context_length: Option<&'s ModelRoute>,
+    /// When the content policy forbids it.
+    pub content_policy: Option<&'s ModelRoute>,
+}
+
+impl<'s> Fallbacks<'s> {
+    fn of(&self, refusal: Refusal) -> Option<&'s ModelRoute> {
+        match refusal {
+            Refusal::ContextLength => self.context_length,
+            Refusal::ContentPolicy => self.content_policy,
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// How it is hedged at a model.
+    fn hedging(&self, route: &ModelRoute) -> Option<Hedging> {
+        let hedge = &route.failover.hedge;
+        (hedge.enabled && self.may_hedge && route.members.len() > 1).then(|| Hedging {
+            model: route.slot,
+            name: route.name,
+            rule: Rule {
+                quantile: hedge.quantile,
+                share_max: hedge.share_max,
+            },
+            input: hedge::estimated_input(self.body.len()),
+            series: self.series(),
+        })
+    }
+
+    /// What its latency is compared with.
+    pub(crate) fn series(&self) -> Series {
+        Series::of_request(self.streams, self.body.len())
+    }
+}
+
+/// A whole answer.
+pub(crate) struct WholeAnswer {
+    /// The target.
+    pub target: Name,
+    /// Status.
+    pub status: u16,
+    /// What was taken from its head.
+    pub head: ReplyHead,
+    /// The body, in the caller's dialect.
+    pub body: Vec<u8>,
+    /// The request was refused for its content.
+    pub refusal: Option<Refusal>,
+}
+
+/// A stream whose first bytes are there.
+pub(crate) struct StreamAnswer {
+    /// The target.
+    pub target: Name,
+    /// Provider and endpoint.
+    pub site: Arc<RemoteSite>,
+    /// The attempt, which ends with the stream.
+    pub underway: Underway,
+    /// The exchange.
+    pub reply: Reply<ReplyHead>,
+    /// The first bytes of the body.
+    pub first: Vec<u8>,
+    /// The body is complete already.
+    pub is_done: bool,
+    /// What puts the body into the caller's dialect, if the provider speaks another.
+    pub translation: Option<Box<NeutralRelay>>,
+    /// What seals the ids of what the provider keeps.
+    pub sealing: Option<Box<Sealing>>,
+}
+
+/// What an attempt ended with.
+pub(crate) enum Attempted {
+    /// A whole answer, of whatever status.
+    Whole(WholeAnswer),
+    /// A stream.
+    Stream(Box<StreamAnswer>),
+}
+
+/// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
+#[must_use]
+pub(crate) fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
+    let session = headers.get("x-ringside-session");
+    session
+        .map(xxh3_64)
+        .or_else(|| key.map(|key| xxh3_64(&key.number().to_le_bytes())))
+}
+
+/// Tries the targets of the first model, then of each further one; all of them again as often as is
+/// configured; and the fallback model of what is refused for its content.
+///
+/// # Errors
+/// The last target's fault.
+pub(crate) async fn run(
+    core: &Core,
+    models: &[&ModelRoute],
+    plan: &Plan<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<Attempted, Fault> {
+    if let Some(fault) = plan.steer.nothing_fits(models) {
+        return Err(fault);
+    }
+    let mut search = Search {
+        core,
+        plan,
+        client: RefCell::new(client),
+        last: None,
+        round: 0,
+        queue: Queue::default(),
+    };
+    let retries = models.first().map_or(0, |route| route.failover.retries);
+    loop {
+        for (nth, route) in models.iter().enumerate() {
+            // What is spent is booked on the model that is asked.
+            trip.model = Some(route.name);
+            trip.fell_back = nth > 0;
+            if let Some(attempted) = search.try_model(route, trip).await {
+                return Ok(search.unless_refused(attempted, trip).await);
+            }
+            if search.is_over() {
+                break;
+            }
+        }
+        if search.is_called(models, trip).await {
+            continue;
+        }
+        if search.round == retries || search.is_over() || !search.pause(models, trip).await {
+            break;
+        }
+        search.queue.restart();
+    }
+    conclude(core, models, plan, search.last, trip)
+}
+
+/// The search for a target that answers.
+struct Search<'a, 'c> {
+    core: &'a Core,
+    plan: &'a Plan<'a>,
+    client: RefCell<&'c mut Client>,
+    /// The failure that is told if none answers.
+    last: Option<Failed>,
+    /// Times that all targets were asked.
+    round: u32,
+    /// The wait for targets that are as busy as they may be.
+    queue: Queue,
+}
+
+impl Search<'_, '_> {
+    /// Tries the targets of a model.
+    async fn try_model(&mut self, route: &ModelRoute, trip: &mut Trip) -> Option<Attempted> {
+        let Self { core, plan, .. } = *self;
+        let draw = Draw {
+            random: request_ids::random(),
+            asker: plan.asker,
+            series: plan.series(),
+            is_new: self.round == 0 && !trip.fell_back && !self.queue.was_called(),
+        };
+        let (order, full) = attempt_guard::order(core, route, &plan.steer, &draw, &mut trip.route);
+        self.queue.note(route, full);
+        let hedging = plan.hedging(route);
+        if let Some(hedging) = hedging {
+            trip.hedge_earns = Some((hedging.model, hedging.input));
+        }
+        let mut asked = 0_u32;
+        for (nth, at) in order.iter().map(|at| usize::from(*at)).enumerate() {
+            if asked & (1 << at) != 0 {
+                continue;
+            }
+            let member = route.members.get(at);
+            let Some(member) = member.filter(|member| self.queue.admits(member)) else {
+                continue;
+            };
+            let Some(asking) = asking(core, plan, route, at) else {
+                self.last = route.targets.get(at).map(classify::not_a_chat_model);
+                continue;
+            };
+            let first = Entrant { asking, member };
+            // Once, and again as long as it has a key that is not set aside.
+            while self.has_room(route, at) && self.may_try(member, trip) {
+                if trip.attempts == 0 {
+                    trip.stage_done(core, Stage::Route);
+                }
+                trip.target = Some(first.asking.target.label);
+                let mut second_at = None;
+                let rest = order.get(nth + 1..).unwrap_or_default();
+                let second = || {
+                    let found = self.second(route, rest, asked)?;
+                    second_at = Some(found.0);
+                    Some(found.1)
+                };
+                let raced = hedge::ask(core, &self.client, &first, hedging, second, trip).await;
+                asked |= second_at
+                    .filter(|_| raced.second_asked)
+                    .map_or(0, |at| 1 << at);
+                if let Some(failed) = raced.second_failed {
+                    self.note(failed, trip);
+                }
+                let failed = match raced.outcome {
+                    Ok(attempted) => return Some(attempted),
+                    Err(failed) => failed,
+                };
+                let blames_key = failed.blames_key();
+                self.note(failed, trip);
+                if self.is_over() {
+                    return None;
+                }
+                let has_another =
+                    plan.steer.lane().is_none() && attempt_guard::has_free_key(core, member);
+                if !blames_key || !has_another {
+                    break;
+                }
+            }
+        }
+        None
+    }
+
+    /// The next target that a late request may be sent to as well: a healthy one.
+    fn second<'s>(
+        &'s self,
+        route: &'s ModelRoute,
+        rest: &[u8],
+        asked: u32,
+    ) -> Option<(usize, Entrant<'s>)> {
+        let places = rest.iter().map(|at| usize::from(*at));
+        places.filter(|at| asked & (1 << at) == 0).find_map(|at| {
+            let member = route.members.get(at)?;
+            let stays = self
+                .plan
+                .steer
+                .arm_of(route)
+                .is_none_or(|arm| arm.holds(at));
+            let is_fit =
+                stays && attempt_guard::may_hedge(self.core, member) && self.queue.admits(member);
+            let asking = asking(self.core, self.plan, route, at).filter(|_| is_fit)?;
+            Some((at, Entrant { asking, member }))
+        })
+    }
+
+    /// Whether the target has room for this request; if not, it may be waited for.
+    fn has_room(&mut self, route: &ModelRoute, at: usize) -> bool {
+        let member = route.members.get(at);
+        let is_full = member.is_some_and(|member| attempt_guard::is_full(self.core, member));
+        self.queue.note(route, u32::from(is_full) << at);
+        !is_full
+    }
+
+    /// Waits for a place if targets were left out for want of one; true when there is one.
+    async fn is_called(&mut self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
+        // A place that this request was called for and did not take is the next one's.
+        self.core.fleet.borrow_mut().settle();
+        if self.is_over() || self.queue.is_empty() {
+            return false;
+        }
+        let (core, client, queue) = (self.core, &self.client, &mut self.queue);
+        // On the heap: rare.
+        let ended = on_heap(|| queue::wait(core, queue, models, self.plan, client, trip));
+        match ended.await {
+            Ok(()) => true,
+            Err(failed) => {
+                // What a target said is more to the point than that the others were busy.
+                if failed.fault.code != queue::SHED || self.last.is_none() {
+                    self.note(failed, trip);
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether the target may be asked (again).
+    fn may_try(&self, member: &Member, trip: &mut Trip) -> bool {
+        let turn = match self.round {
+            _ if trip.attempts == 0 => Turn::First,
+            0 => Turn::Next,
+            _ => Turn::Again,
+        };
+        let may = attempt_guard::may_try(self.core, member, turn);
+        if !may && turn != Turn::First {
+            // What the budget forbids here, an SDK must not do instead.
+            trip.should_retry = Some(false);
+        }
+        may
+    }
+
+    /// Keeps a failure, to be told if nothing better comes.
+    fn note(&mut self, mut failed: Failed, trip: &mut Trip) {
+        trip.detail = Some(failed.detail.clone());
+        if let (true, Some(last)) = (
+            failed.is_final() && self.plan.patience.is_over(),
+            &self.last,
+        ) {
+            failed.fault = classify::out_of_time(&self.plan.patience, Some(&last.fault));
+        }
+        // That our key is refused is no news for the client if there is other news.
+        if self.last.is_none() || !failed.is_refusal() {
+            self.last = Some(failed);
+        }
+    }
+
+    /// Nothing else may be tried.
+    fn is_over(&self) -> bool {
+        self.last.as_ref().is_some_and(Failed::is_final)
+    }
+
+    /// Waits before all targets are asked again; false if that cannot help, or not in time.
+    async fn pause(&mut self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
+        let is_hopeless = |last: &Failed| last.is_refusal() || last.fault.blame == Blame::Client;
+        if self.last.as_ref().is_some_and(is_hopeless) {
+            return false;
+        }
+        self.round += 1;
+        let asked = attempt_guard::limited_for(self.core, models, &self.plan.steer);
+        let left = self.plan.patience.left();
+        let Some(pause) = backoff::pause(self.round, request_ids::random(), asked, left) else {
+            return false;
+        };
+        let began_at = clock::now();
+        let interrupted = before(
+            began_at + pause,
+            poll_fn(|cx| self.client.borrow_mut().poll_interrupt(cx)),
+        )
+        .await;
+        trip.waited += clock::now().saturating_duration_since(began_at);
+        if let Some(why) = interrupted {
+            self.note(classify::cut_short(why), trip);
+        }
+        interrupted.is_none()
+    }
+
+    /// The answer; or, if the request was refused for its content, that of the model for such cases.
+    async fn unless_refused(&mut self, attempted: Attempted, trip: &mut Trip) -> Attempted {
+        let Attempted::Whole(answer) = &attempted else {
+            return attempted;
+        };
+        let fallback = answer.refusal.and_then(|one| self.plan.fallbacks.of(one));
+        let Some(route) = fallback else {
+            return attempted;
+        };
+        let before = (trip.model, trip.fell_back, answer.target);
+        (trip.model, trip.fell_back) = (Some(route.name), true);
+        // It is asked if it has room; who was answered already does not wait again.
+        self.queue.restart();
+        match self.try_model(route, trip).await {
+            Some(Attempted::Whole(other)) if other.refusal.is_some() => {}
+            Some(better) => return better,
+            None => {}
+        }
+        // The first refusal says more about the request than how its fallback failed.
+        (trip.model, trip.fell_back) = (before.0, before.1);
+        trip.target = Some(before.2);
+        attempted
+    }
+}
+
+/// How the target in this place of a model is asked; `None` for the model in this process.
+fn asking<'s>(
+    core: &'s Core,
+    plan: &'s Plan<'s>,
+    route: &'s ModelRoute,
+    at: usize,
+) -> Option<Asking<'s>> {
+    let target = route.targets.get(at)?;
+    let Site::Remote(site) = &target.site else {
+        return None;
+    };
+    Some(Asking {
+        core,
+        target,
+        site,
+        plan,
+        hold: route.failover.stream_hold,
+        measures_rate: plan.steer.policy_of(route).reads_rates(),
+    })
+}
+
+/// What the client gets when no target answered.
+fn conclude(
+    core: &Core,
+    models: &[&ModelRoute],
+    plan: &Plan<'_>,
+    last: Option<Failed>,
+    trip: &mut Trip,
+) -> Result<Attempted, Fault> {
+    // A single target's own 429 says it best.
+    let targets: usize = models.iter().map(|route| route.members.len()).sum();
+    let is_own = targets == 1 && last.is_some();
+    if let Some(wait) = attempt_guard::limited_for(core, models, &plan.steer).filter(|_| !is_own) {
+        trip.should_retry = Some(wait <= SDK_WAITS_MAX);
+        return Err(classify::all_rate_limited(wait));
+    }
+    let failed = last.ok_or_else(classify::no_target)?;
+    match failed.answer {
+        Some(answer) => Ok(Attempted::Whole(answer)),
+        None => Err(failed.fault),
+    }
+}

@@ -1,0 +1,264 @@
+//! Asking one target; and a second one if the first is late. The first good answer is kept, the other
+//! attempt is interrupted and awaited, never dropped.
+
+use crate::base::names::Name;
+use crate::gateway::attempt::attempt_guard::Underway;
+use crate::gateway::attempt::attempt_loop::Attempted;
+use crate::gateway::attempt::classify::Failed;
+use crate::gateway::attempt::client_watch::Watch;
+use crate::gateway::attempt::target_call::{Asking, Spent};
+use crate::gateway::context::request_context::{Hedged, Trip};
+use crate::gateway::core::{Core, micros};
+use crate::observability::metrics::core_metrics::count;
+use crate::routing::hedge::Rule;
+use crate::routing::measurements::Series;
+use crate::routing::targets::Member;
+use crate::runtime::clock;
+use crate::runtime::heap::on_heap;
+use crate::runtime::io::before;
+use crate::server::client::Client;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Bytes of a request per token, about, to estimate what its input costs (OpenAI's rule of thumb for
+/// English text).
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// A token estimate for a request with a body of so many bytes.
+#[must_use]
+pub(crate) fn estimated_input(body_bytes: usize) -> u64 {
+    (body_bytes as u64).div_ceil(BYTES_PER_TOKEN)
+}
+
+/// How the requests of one model are hedged.
+#[derive(Clone, Copy)]
+pub(crate) struct Hedging {
+    /// The model's place.
+    pub model: usize,
+    /// Its name.
+    pub name: Name,
+    /// When, and for how much.
+    pub rule: Rule,
+    /// Estimate of the request's input, in tokens.
+    pub input: u64,
+    /// What its latency belongs to.
+    pub series: Series,
+}
+
+/// One target and what is known of it.
+pub(crate) struct Entrant<'a> {
+    /// How it is asked.
+    pub asking: Asking<'a>,
+    /// What routing knows of it.
+    pub member: &'a Member,
+}
+
+/// What came of one target, or of two.
+pub(crate) struct Raced {
+    /// What is used, or the failure of the first.
+    pub outcome: Result<Attempted, Failed>,
+    /// The second target was asked.
+    pub second_asked: bool,
+    /// The failure of the second.
+    pub second_failed: Option<Failed>,
+}
+
+type Ended = (Result<Attempted, Failed>, Spent);
+
+/// Asks `first`; if hedging is on and it is late, and there is a `second` and the means, both.
+pub(crate) async fn ask<'a>(
+    core: &'a Core,
+    client: &RefCell<&mut Client>,
+    first: &Entrant<'a>,
+    hedging: Option<Hedging>,
+    second: impl FnOnce() -> Option<Entrant<'a>>,
+    trip: &mut Trip,
+) -> Raced {
+    let began_at = clock::recent();
+    let outrun = Cell::new(false);
+    let mut attempt = pin!(attempt(core, client, first, hedging, &outrun));
+    let late_at = hedging.and_then(|hedging| late_at(core, first.member, &hedging, began_at));
+    let (Some(hedging), Some(late_at)) = (hedging, late_at) else {
+        return alone(attempt.await, trip);
+    };
+    if let Some(ended) = before(late_at, attempt.as_mut()).await {
+        return alone(ended, trip);
+    }
+    let paid = second().and_then(|second| Some((pay(core, &hedging)?, second)));
+    let Some((tokens, second)) = paid else {
+        return alone(attempt.await, trip);
+    };
+    trip.hedge_tokens += tokens;
+    // On the heap: rare.
+    let race = on_heap(|| race(core, client, attempt, &outrun, &second, hedging, trip));
+    let raced = race.await;
+    trip.waited += clock::now().saturating_duration_since(began_at);
+    raced
+}
+
+/// When an attempt that begins now is late.
+fn late_at(core: &Core, member: &Member, hedging: &Hedging, now: Instant) -> Option<Instant> {
+    let hedges = core.hedges.borrow();
+    let late_us = hedges.late_after_us(member.slot, hedging.series, &hedging.rule)?;
+    Some(now + Duration::from_micros(late_us))
+}
+
+/// Pays for a second request; says how many tokens that is, by estimate.
+fn pay(core: &Core, hedging: &Hedging) -> Option<u64> {
+    let Hedging {
+        model,
+        name,
+        rule,
+        input,
+        series,
+    } = hedging;
+    let now_us = core.now_us();
+    let mut hedges = core.hedges.borrow_mut();
+    let paid = hedges.spend(*model, *input, *series, rule, now_us);
+    let mut metrics = core.metrics.borrow_mut();
+    match paid {
+        Some(tokens) => *metrics.hedge_tokens.entry(*name).or_default() += tokens,
+        None => count(&mut metrics.hedges, (*name, "refused")),
+    }
+    paid
+}
+
+fn alone((outcome, spent): Ended, trip: &mut Trip) -> Raced {
+    trip.attempts += spent.attempts;
+    trip.waited += spent.waited;
+    trip.first_byte = spent.first_byte.or(trip.first_byte);
+    trip.dropped = spent.dropped;
+    Raced {
+        outcome,
+        second_asked: false,
+        second_failed: None,
+    }
+}
+
+/// One attempt, from its begin to its first good bytes or its failure.
+async fn attempt(
+    core: &Core,
+    client: &RefCell<&mut Client>,
+    entrant: &Entrant<'_>,
+    hedging: Option<Hedging>,
+    is_outrun: &Cell<bool>,
+) -> Ended {
+    let Entrant { asking, member } = entrant;
+    let began_at = clock::recent();
+    let lane = asking.plan.steer.lane();
+    let underway = Underway::begin(core, asking.target.label, member, lane);
+    let mut watch = Watch { client, is_outrun };
+    let mut spent = Spent::default();
+    let outcome = asking.attempt(underway, &mut watch, &mut spent).await;
+    // One that was outrun would have taken longer: left out, the slow ones would never be seen again.
+    if let (Some(hedging), true) = (hedging, is_good(&outcome) || is_outrun.get()) {
+        let took = clock::now().saturating_duration_since(began_at);
+        let mut hedges = core.hedges.borrow_mut();
+        hedges.measure(member.slot, hedging.series, micros(took), core.now_us());
+    }
+    (outcome, spent)
+}
+
+/// An answer that another one need not be waited for. A refusal may be this target's alone.
+fn is_good(outcome: &Result<Attempted, Failed>) -> bool {
+    match outcome {
+        Ok(Attempted::Stream(_)) => true,
+        Ok(Attempted::Whole(answer)) => answer.status < 400,
+        Err(_) => false,
+    }
+}
+
+/// Both until one has a good answer, or both have ended.
+async fn race(
+    core: &Core,
+    client: &RefCell<&mut Client>,
+    mut first: Pin<&mut impl Future<Output = Ended>>,
+    first_outrun: &Cell<bool>,
+    entrant: &Entrant<'_>,
+    hedging: Hedging,
+    trip: &mut Trip,
+) -> Raced {
+    let second_outrun = Cell::new(false);
+    let second = attempt(core, client, entrant, Some(hedging), &second_outrun);
+    let mut second = pin!(second);
+    let mut ended_first = None;
+    let mut ended_second = None;
+    poll_fn(|cx| {
+        if ended_first.is_none()
+            && let Poll::Ready(ended) = first.as_mut().poll(cx)
+        {
+            // The other one ends at its next poll, its read or write cancelled and awaited.
+            second_outrun.set(is_good(&ended.0));
+            ended_first = Some(ended);
+        }
+        if ended_second.is_none()
+            && let Poll::Ready(ended) = second.as_mut().poll(cx)
+        {
+            first_outrun.set(!second_outrun.get() && is_good(&ended.0));
+            ended_second = Some(ended);
+            if ended_first.is_none()
+                && first_outrun.get()
+                && let Poll::Ready(ended) = first.as_mut().poll(cx)
+            {
+                ended_first = Some(ended);
+            }
+        }
+        if ended_first.is_some() && ended_second.is_some() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    let (Some(first), Some(second)) = (ended_first, ended_second) else {
+        unreachable!("both have ended");
+    };
+    settle(
+        core,
+        first,
+        second,
+        first_outrun.get(),
+        entrant,
+        hedging,
+        trip,
+    )
+}
+
+/// Which of the two is used.
+fn settle(
+    core: &Core,
+    first: Ended,
+    second: Ended,
+    second_won: bool,
+    entrant: &Entrant<'_>,
+    hedging: Hedging,
+    trip: &mut Trip,
+) -> Raced {
+    trip.attempts += first.1.attempts + second.1.attempts;
+    // Also when the first failed and the second has anything to tell.
+    let takes_second = second_won || (first.0.is_err() && second.0.is_ok());
+    let (used, other) = if takes_second {
+        trip.target = Some(entrant.asking.target.label);
+        (second, first)
+    } else {
+        (first, second)
+    };
+    let hedged = if takes_second {
+        Hedged::Won
+    } else {
+        Hedged::Lost
+    };
+    trip.hedged = Some(hedged);
+    trip.first_byte = used.1.first_byte.or(trip.first_byte);
+    trip.dropped = used.1.dropped;
+    let mut metrics = core.metrics.borrow_mut();
+    count(&mut metrics.hedges, (hedging.name, hedged.name()));
+    Raced {
+        outcome: used.0,
+        second_asked: true,
+        second_failed: other.0.err().filter(|_| !takes_second),
+    }
+}

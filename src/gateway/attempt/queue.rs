@@ -1,0 +1,213 @@
+//! The wait for a place when every target that may be asked is as busy as it may be: in the line of this
+//! core and model, until it is called, hangs up, or its time there ends. It must not know how targets
+//! are asked (`attempt.rs`).
+
+use crate::error::{Fault, Retry};
+use crate::gateway::attempt::attempt_loop::Plan;
+use crate::gateway::attempt::classify;
+use crate::gateway::attempt::classify::Failed;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::{Core, micros};
+use crate::gateway::snapshot::ModelRoute;
+use crate::routing::targets::Member;
+use crate::routing::wait_queue::{Applicant, Call};
+use crate::runtime::clock;
+use crate::runtime::io::{Interrupt, Interruption, before};
+use crate::server::client::Client;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Longest that a client is told to wait before it comes again: what is busy now seldom is for longer,
+/// and SDKs ignore more than a minute.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// The targets that a request waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// Slots of those that were left out for want of a place.
+    full: Vec<usize>,
+    /// Slots of those that it was called for; `None` = it never waited.
+    called: Option<Vec<usize>>,
+    /// When its time in line ends, over all waits.
+    by: Option<Instant>,
+}
+
+impl Queue {
+    /// Notes the targets that have no place, by their place in the model, a bit each.
+    pub(crate) fn note(&mut self, route: &ModelRoute, full: u32) {
+        let mut left = full;
+        while left != 0 {
+            let at = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if let Some(member) = route.members.get(at)
+                && self.admits(member)
+                && !self.full.contains(&member.slot)
+            {
+                self.full.push(member.slot);
+            }
+        }
+    }
+
+    /// Nothing was left out for want of a place.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.full.is_empty()
+    }
+
+    /// It was called from the line.
+    #[must_use]
+    pub(crate) fn was_called(&self) -> bool {
+        self.called.is_some()
+    }
+
+    /// Whether the target may be asked: after a wait only those that were waited for, the others were
+    /// asked before.
+    #[must_use]
+    pub(crate) fn admits(&self, member: &Member) -> bool {
+        let called = self.called.as_ref();
+        called.is_none_or(|slots| slots.contains(&member.slot))
+    }
+
+    /// All targets may be asked again.
+    pub(crate) fn restart(&mut self) {
+        self.full.clear();
+        self.called = None;
+    }
+}
+
+/// Waits until there is a place at one of the targets that were left out.
+///
+/// # Errors
+/// There is none in time, the line is full, or the wait was interrupted.
+pub(crate) async fn wait(
+    core: &Core,
+    queue: &mut Queue,
+    models: &[&ModelRoute],
+    plan: &Plan<'_>,
+    client: &RefCell<&mut Client>,
+    trip: &mut Trip,
+) -> Result<(), Failed> {
+    let slots = std::mem::take(&mut queue.full);
+    let is_full = |route: &&&ModelRoute| {
+        let mut members = route.members.iter();
+        members.any(|one| one.bounds.is_some() && slots.contains(&one.slot))
+    };
+    let route = models.iter().find(is_full).ok_or_else(no_model)?;
+    let admission = &route.failover.admission;
+    let began_at = clock::now();
+    let by = *queue.by.get_or_insert(began_at + admission.queue_deadline);
+    let applicant = Applicant {
+        model: route.slot,
+        priority: plan.priority,
+        slots: &slots,
+    };
+    let line = InLine::enter(core, applicant, admission.queue_max);
+    let Some(line) = line else {
+        return Err(shed(core, route, "queue_full", trip));
+    };
+    let called = poll_fn(|cx| {
+        let call = core.fleet.borrow_mut().poll_line(line.id, cx.waker());
+        if let Some(call) = call {
+            return Poll::Ready(Ok(call));
+        }
+        client.borrow_mut().poll_interrupt(cx).map(Err)
+    });
+    let ended = before(by.min(plan.patience.by), called).await;
+    let waited = clock::now().saturating_duration_since(began_at);
+    trip.queued_for(waited);
+    match ended {
+        Some(Ok(Call::Place(_))) => {
+            core.metrics
+                .borrow_mut()
+                .admission
+                .waited(route.name, waited);
+            line.claim(route.slot, waited);
+            queue.called = Some(slots);
+            Ok(())
+        }
+        Some(Ok(Call::Displaced)) => Err(shed(core, route, "displaced", trip)),
+        Some(Err(why)) => {
+            let reason = match why {
+                Interruption::ClientGone => "client_gone",
+                Interruption::Drained | Interruption::Outrun => "drained",
+            };
+            core.metrics.borrow_mut().admission.shed(route.name, reason);
+            Err(classify::cut_short(why))
+        }
+        None if plan.patience.is_over() => {
+            let mut metrics = core.metrics.borrow_mut();
+            metrics.admission.shed(route.name, "deadline");
+            Err(failed(classify::out_of_time(&plan.patience, None)))
+        }
+        None => Err(shed(core, route, "queue_deadline", trip)),
+    }
+}
+
+/// A place in line, given back however the wait ends.
+struct InLine<'c> {
+    core: &'c Core,
+    id: u64,
+}
+
+impl<'c> InLine<'c> {
+    fn enter(core: &'c Core, one: Applicant<'_>, max: usize) -> Option<Self> {
+        let id = core.fleet.borrow_mut().enter_line(one, max)?;
+        Some(Self { core, id })
+    }
+
+    /// Takes the place that it was called for.
+    fn claim(self, model: usize, waited: Duration) {
+        let mut fleet = self.core.fleet.borrow_mut();
+        fleet.claim(self.id, model, micros(waited));
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        // Not while a panic unwinds through the fleet itself. Who took its place is no longer in line.
+        if let Ok(mut fleet) = self.core.fleet.try_borrow_mut() {
+            fleet.leave_line(self.id);
+        }
+    }
+}
+
+/// The failure of a request that is turned away for `reason`.
+fn shed(core: &Core, route: &ModelRoute, reason: &'static str, trip: &mut Trip) -> Failed {
+    core.metrics.borrow_mut().admission.shed(route.name, reason);
+    if trip.attempts == 0 {
+        trip.should_retry = Some(true);
+    }
+    let wait_us = core.fleet.borrow().usual_wait_us(route.slot);
+    let wait = Duration::from_micros(wait_us).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
+    let what = match reason {
+        "queue_full" => "no more requests can wait",
+        "displaced" => "a request of a higher priority took its place in line",
+        _ => "none became free in time",
+    };
+    let message = format!(
+        "every target of the model `{}` is as busy as it may be, and {what}",
+        route.name.text()
+    );
+    failed(Fault {
+        retry: Retry::Never,
+        retry_after: Some(classify::whole_seconds(wait).to_string()),
+        ..Fault::gateway(503, SHED, message)
+    })
+}
+
+/// Code of the fault of a request that was turned away because targets are busy.
+pub(crate) const SHED: &str = "targets_busy";
+
+fn failed(fault: Fault) -> Failed {
+    Failed {
+        detail: fault.message.to_string(),
+        fault,
+        answer: None,
+    }
+}
+
+fn no_model() -> Failed {
+    failed(classify::no_target())
+}

@@ -1,0 +1,189 @@
+//! A request's body in the words of the provider: as it is, with what is odd about the provider put right,
+//! or in another dialect. It must not know how the request is sent (`asking.rs`).
+
+use crate::error::Fault;
+use crate::gateway::attempt::classify;
+use crate::gateway::attempt::classify::Failed;
+use crate::gateway::attempt::target_call::{Asking, Spent};
+use crate::gateway::snapshot::RemoteSite;
+use crate::gateway::streaming::translate_body;
+use crate::gateway::streaming::translate_body::Said;
+use crate::protocols::client_api::Face;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::openai::client::api;
+use crate::protocols::openai::provider::param_compat;
+use crate::protocols::provider_api::{Body, Call, Provider};
+use crate::runtime::buffer;
+use std::ops::Range;
+
+/// A chat request with what is odd about the provider put right.
+pub(crate) struct Fitted {
+    /// Its body.
+    pub bytes: Vec<u8>,
+    /// The body, read again: places in it are other ones.
+    pub read: ChatRequest,
+}
+
+/// A request's body in the words of the provider.
+pub(crate) enum Worded {
+    /// As the client sent it.
+    AsItIs,
+    /// With what is odd about the provider put right, and read again.
+    Fitted(Box<Fitted>),
+    /// In another dialect.
+    Written(Vec<u8>),
+}
+
+impl Worded {
+    /// Bytes that it holds beside the client's own.
+    pub(crate) fn own_bytes(&self) -> usize {
+        match self {
+            Self::AsItIs => 0,
+            Self::Fitted(fitted) => fitted.bytes.len(),
+            Self::Written(bytes) => bytes.len(),
+        }
+    }
+
+    /// As `site` is sent it; `own` is the body that the client sent, with where the model's name stands in it
+    /// and the edit that asks for usage.
+    pub(crate) fn body<'b>(
+        &'b self,
+        site: &RemoteSite,
+        own: (&'b [u8], &'b Range<usize>, Option<&'b Edit>),
+    ) -> Body<'b> {
+        let (bytes, model_range, usage_edit) = match self {
+            Self::Written(bytes) => return Body::Written(bytes),
+            Self::AsItIs => own,
+            Self::Fitted(fitted) => {
+                let read = &fitted.read;
+                (&*fitted.bytes, &read.model_range, read.usage_edit.as_ref())
+            }
+        };
+        Body::Spliced {
+            bytes,
+            model_range,
+            usage_edit: usage_edit.filter(|_| param_compat::takes(site.kind, "stream_options")),
+        }
+    }
+}
+
+impl Asking<'_> {
+    /// The body in the words of the provider.
+    ///
+    /// # Errors
+    /// The failure of a target that has no place for a field.
+    pub(crate) fn worded(&self, spent: &mut Spent) -> Result<Worded, Box<Failed>> {
+        let (plan, site) = (self.plan, self.site);
+        let mut losses = Losses::new(site.drops_untranslatable);
+        let outcome = self.word(&mut losses);
+        spent.dropped = losses.header();
+        let worded =
+            outcome.map_err(|fault| Box::new(classify::untranslatable(self.target, fault)))?;
+        debug_assert!(plan.call == Call::Chat || matches!(worded, Worded::AsItIs));
+        Ok(worded)
+    }
+
+    fn word(&self, losses: &mut Losses) -> Result<Worded, Fault> {
+        let plan = self.plan;
+        if plan.call != Call::Chat {
+            return Ok(Worded::AsItIs);
+        }
+        let wish = Wish {
+            site: self.site,
+            dialect: self.dialect(),
+            face: plan.face,
+            body: plan.body,
+            streams: plan.streams,
+            model: &self.target.model,
+        };
+        word(&wish, losses, &mut self.core.scratch.borrow_mut())
+    }
+}
+
+/// A chat that is to be worded.
+pub(crate) struct Wish<'w> {
+    /// For whom.
+    pub site: &'w RemoteSite,
+    /// In which dialect.
+    pub dialect: &'static dyn Provider,
+    /// The client's dialect.
+    pub face: &'static dyn Face,
+    /// Its body.
+    pub body: &'w [u8],
+    /// A stream is asked for.
+    pub streams: bool,
+    /// The model's name there.
+    pub model: &'w str,
+}
+
+/// The body of a chat in the words of a provider.
+///
+/// # Errors
+/// 400 naming a field that would be lost.
+pub(crate) fn word(
+    wish: &Wish<'_>,
+    losses: &mut Losses,
+    scratch: &mut Scratch,
+) -> Result<Worded, Fault> {
+    let Wish {
+        site,
+        dialect,
+        face,
+        body,
+        streams,
+        model,
+    } = *wish;
+    // What is odd about a provider is odd about its chats in OpenAI's dialect, not about Responses.
+    let kind = (site.kind).filter(|_| dialect.native() == api::NAME);
+    if dialect.native() == face.name() {
+        if kind.is_none() {
+            return Ok(Worded::AsItIs);
+        }
+        let fitted = fitted(site, face, body, losses, scratch)?;
+        return Ok(match fitted {
+            None => Worded::AsItIs,
+            Some(fitted) => Worded::Fitted(Box::new(fitted)),
+        });
+    }
+    let mut written = buffer::take(body.len() + 1024);
+    let to = &mut written;
+    translate_body::request(
+        face,
+        dialect,
+        &Said { body, streams },
+        model,
+        losses,
+        scratch,
+        to,
+    )?;
+    let fitted = match kind {
+        Some(kind) => param_compat::fitted(kind, &written, losses, scratch)?,
+        None => None,
+    };
+    Ok(Worded::Written(fitted.unwrap_or(written)))
+}
+
+/// A chat request in the provider's own dialect, with what is odd about the provider put right, and read
+/// again; `None` if it is right as it is.
+///
+/// # Errors
+/// 400 naming a field that would be lost.
+fn fitted(
+    site: &RemoteSite,
+    face: &dyn Face,
+    body: &[u8],
+    losses: &mut Losses,
+    scratch: &mut Scratch,
+) -> Result<Option<Fitted>, Fault> {
+    let Some(kind) = site.kind else {
+        return Ok(None);
+    };
+    let Some(bytes) = param_compat::fitted(kind, body, losses, scratch)? else {
+        return Ok(None);
+    };
+    let read = face.read_head("", &bytes, scratch, false)?;
+    Ok(Some(Fitted { bytes, read }))
+}

@@ -1,0 +1,314 @@
+//! One upstream call for identical requests in flight: who makes it, and what those do who follow.
+
+use crate::accounting::billing::Bought;
+use crate::cache::coalesce::shared_call::{End, Flight, Head, Heard, Outset, Seat, Whole};
+use crate::cache::coalesce::shared_calls::{Boarding, Lead};
+use crate::error::Fault;
+use crate::gateway::attempt::attempt_loop::{Attempted, Plan};
+use crate::gateway::attempt::classify;
+use crate::gateway::caching::lookup::CacheTrip;
+use crate::gateway::caching::serve_hit;
+use crate::gateway::caching::stale;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::Core;
+use crate::gateway::plan::deadline::Patience;
+use crate::gateway::snapshot::ModelRoute;
+use crate::gateway::streaming::relay::Relay;
+use crate::gateway::streaming::relay_response;
+use crate::gateway::streaming::upstream_stream::{StreamEnd, append_events};
+use crate::protocols::client_api;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::usage::Usage;
+use crate::runtime::buffer;
+use crate::runtime::clock;
+use crate::runtime::heap::on_heap;
+use crate::runtime::io::{Interrupt, Interruption, IoFault, before};
+use crate::server::client::{Client, Company};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// What became of a write, and its buffer.
+pub(crate) type Written = (Result<(), IoFault>, Vec<u8>);
+
+impl Company for Flight {
+    fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_abandoned(cx)
+    }
+}
+
+/// What a request found.
+pub(crate) enum Boarded {
+    /// The answer of another's call, and it was served.
+    Served,
+    /// That it is to make the call, for those who follow too; `None`: for itself only.
+    Calls(Option<Lead>),
+}
+
+/// Joins the same request's call in flight, or takes on making it.
+///
+/// # Errors
+/// The fault of the call that was joined.
+pub(crate) async fn board(
+    core: &Core,
+    cache: &mut CacheTrip,
+    models: &[&ModelRoute],
+    plan: &Plan<'_>,
+    chat: &ChatRequest,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<Boarded, Fault> {
+    // Those who follow get events.
+    if trip.array.is_some() {
+        return Ok(Boarded::Calls(None));
+    }
+    let Some((call, key)) = cache.call(may_answer(models, plan), plan.streams) else {
+        return Ok(Boarded::Calls(None));
+    };
+    let flights = &core.shared.flights;
+    loop {
+        let lead = match flights.board(call, &key, trip.started_at) {
+            Boarding::Alone => return Ok(Boarded::Calls(None)),
+            Boarding::Lead(lead) => Some(lead),
+            Boarding::Follow(seat) => {
+                let patience = &plan.patience;
+                // On the heap: rare.
+                let following =
+                    on_heap(|| follow(core, &seat, cache, chat, patience, client, trip));
+                match following.await? {
+                    Followed::Served => return Ok(Boarded::Served),
+                    Followed::Stored => None,
+                    Followed::Leads => Some(flights.succeed(call, &seat)),
+                }
+            }
+        };
+        if lead.as_ref().is_none_or(Lead::may_be_stored)
+            && let Some(hit) = cache.exact(trip)
+        {
+            if let Some(lead) = lead {
+                lead.finish(End::Stored);
+            }
+            serve_hit::hit(core, &hit, chat, client, trip).await?;
+            return Ok(Boarded::Served);
+        }
+        if let Some(lead) = lead {
+            client.company = Some(Arc::clone(lead.flight()) as _);
+            return Ok(Boarded::Calls(Some(lead)));
+        }
+    }
+}
+
+/// What stands for the models that may answer beside the one asked for, which the key knows.
+fn may_answer(models: &[&ModelRoute], plan: &Plan<'_>) -> u64 {
+    let chain = models.iter().skip(1).map(|route| Some(*route));
+    let refused = [plan.fallbacks.context_length, plan.fallbacks.content_policy];
+    let others = chain.chain(refused);
+    // Each is hashed with those before it, so that their places count.
+    others.fold(0, |hash, route| {
+        let identity = route.map_or(0, |route| route.identity);
+        xxh3_64_with_seed(&identity.to_le_bytes(), hash)
+    })
+}
+
+/// Tells those who follow of a call that came to nothing.
+pub(crate) fn tell_fault(lead: Option<&Lead>, attempted: &Result<Attempted, Fault>, trip: &Trip) {
+    if let (Some(lead), Err(fault)) = (lead, attempted) {
+        let tried = trip.attempts > 1;
+        lead.finish(End::Failed {
+            fault: Arc::new(fault.clone()),
+            should_retry: trip.should_retry.or(tried.then_some(false)),
+        });
+    }
+}
+
+/// What became of a follower.
+enum Followed {
+    /// It was served.
+    Served,
+    /// The store has the answer.
+    Stored,
+    /// The call failed: it makes the next.
+    Leads,
+}
+
+/// Follows a call to its end.
+async fn follow(
+    core: &Core,
+    seat: &Seat,
+    cache: &CacheTrip,
+    chat: &ChatRequest,
+    patience: &Patience,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<Followed, Fault> {
+    let began_at = clock::recent();
+    let outset = unless_interrupted(client, |cx| seat.poll_outset(cx));
+    let outset = before(patience.by, outset).await;
+    trip.waited += clock::now().saturating_duration_since(began_at);
+    let Some(outset) = outset else {
+        note(trip);
+        return Err(classify::out_of_time(patience, None));
+    };
+    match outset.map_err(classify::interrupted)? {
+        Outset::Stream(head) => {
+            follow_stream(core, seat, &head, chat.wants_usage, client, trip).await;
+            Ok(Followed::Served)
+        }
+        Outset::Lead => Ok(Followed::Leads),
+        Outset::Over(End::Stored) => Ok(Followed::Stored),
+        Outset::Over(end) => {
+            let failure = stale::failure_of_call(&end);
+            if !stale::serve_instead(core, failure, cache, chat, client, trip).await? {
+                serve_end(core, end, client, trip).await?;
+            }
+            Ok(Followed::Served)
+        }
+    }
+}
+
+/// Serves what a call ended with.
+async fn serve_end(
+    core: &Core,
+    end: End,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    note(trip);
+    match end {
+        End::Whole(whole) => {
+            serve_whole(core, &whole, client, trip).await;
+            Ok(())
+        }
+        End::Failed {
+            fault,
+            should_retry,
+        } => {
+            trip.should_retry = should_retry;
+            Err(Fault::clone(&fault))
+        }
+        // A stream without a head there is not.
+        End::Complete(_) | End::Stored | End::Lost => Err(lost()),
+    }
+}
+
+async fn serve_whole(core: &Core, whole: &Whole, client: &mut Client, trip: &mut Trip) {
+    trip.target = Some(whole.head.target);
+    // It was asked for twice already.
+    trip.should_retry = whole.may_retry.then_some(false);
+    if (200..300).contains(&whole.head.status) {
+        trip.buy(core, Bought::Saved(whole.usage));
+    }
+    relay_response::send_whole(whole, client, trip).await;
+}
+
+async fn follow_stream(
+    core: &Core,
+    seat: &Seat,
+    head: &Head,
+    wants_usage: bool,
+    client: &mut Client,
+    trip: &mut Trip,
+) {
+    note(trip);
+    trip.target = Some(head.target);
+    let out = relay_response::begin_stream((head.status, &head.passed), client, trip);
+    let sent = client.write(out).await;
+    let relay = match trip.face == client_api::DEFAULT {
+        true => Relay::plain(wants_usage),
+        false => Relay::of(trip.face, None),
+    };
+    let (end, usage) = listen(core, seat, relay, sent, client).await;
+    if matches!(end, StreamEnd::Complete) {
+        trip.buy(core, Bought::Saved(usage));
+    }
+    relay_response::conclude(core, end, client, trip).await;
+}
+
+/// Relays what is heard of a shared stream, to its end; also the usage that was heard of.
+pub(crate) async fn listen(
+    core: &Core,
+    seat: &Seat,
+    mut relay: Relay,
+    sent: Written,
+    client: &mut Client,
+) -> (StreamEnd, Option<Usage>) {
+    let (mut sent, mut out) = sent;
+    let mut arrived = buffer::take(buffer::CLASS_BYTES[0]);
+    let end = loop {
+        if sent.is_err() {
+            break StreamEnd::Client;
+        }
+        if relay.is_done() {
+            break StreamEnd::Complete;
+        }
+        let heard = unless_interrupted(client, |cx| seat.poll_more(&mut arrived, cx)).await;
+        let is_last = match heard {
+            Err(Interruption::ClientGone) => break StreamEnd::Client,
+            Err(_) => break StreamEnd::Drained,
+            Ok(Heard::More) => false,
+            Ok(Heard::Over(End::Complete(_))) => true,
+            Ok(Heard::Over(End::Failed { fault, .. })) => {
+                break StreamEnd::Upstream(Fault::clone(&fault));
+            }
+            Ok(Heard::Over(_)) => break StreamEnd::Upstream(lost()),
+            Ok(Heard::Lagged) => break StreamEnd::TooSlow(too_slow()),
+        };
+        out.clear();
+        let chunked = !client.is_http10;
+        append_events(
+            core,
+            &mut relay,
+            |_, _| {},
+            &mut arrived,
+            is_last,
+            chunked,
+            &mut out,
+        );
+        if !out.is_empty() {
+            (sent, out) = client.write(out).await;
+        }
+        if is_last && sent.is_ok() {
+            break StreamEnd::Complete;
+        }
+    };
+    buffer::give(arrived);
+    buffer::give(out);
+    core.metrics.borrow_mut().events += relay.events();
+    (end, relay.usage())
+}
+
+/// What `poll` waits for, unless the client or a stop comes first.
+async fn unless_interrupted<T>(
+    client: &mut Client,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Result<T, Interruption> {
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = poll(cx) {
+            return Poll::Ready(Ok(value));
+        }
+        client.poll_interrupt(cx).map(Err)
+    })
+    .await
+}
+
+fn note(trip: &mut Trip) {
+    trip.cache = "coalesced";
+    trip.cache_why = Some("same request in flight".into());
+}
+
+fn lost() -> Fault {
+    Fault::gateway(
+        502,
+        "shared_call_lost",
+        "the request that called the provider for this one too ended without an answer",
+    )
+}
+
+fn too_slow() -> Fault {
+    Fault::gateway(
+        503,
+        "shared_stream_too_slow",
+        "this stream is shared and was read too slowly: what came next is no longer held",
+    )
+}

@@ -1,0 +1,200 @@
+//! A sample of the hits by meaning is asked upstream too, once the client has its answer, so that the cached
+//! answer can be compared with a fresh one.
+//!
+//! One attempt at one target, in a task of its own. It must not delay or change what the client gets.
+
+use crate::accounting::billing::{Bill, Bought, settle};
+use crate::base::names::Name;
+use crate::base::request_ids;
+use crate::cache::feedback::Lesson;
+use crate::cache::quality::error_rate::Sample;
+use crate::cache::response::cached_response::Answer;
+use crate::cache::semantic::Semantic;
+use crate::cache::semantic::SemanticHit;
+use crate::config::model::cache::Cache as CacheConfig;
+use crate::gateway::attempt::attempt_guard;
+use crate::gateway::caching::lookup::Hit;
+use crate::gateway::core::{Core, InForce};
+use crate::gateway::experiments::background::Again;
+use crate::gateway::plan::candidates::{Draw, Steer};
+use crate::gateway::plan::forward_headers::PassedHeaders;
+use crate::gateway::snapshot::{ModelRoute, Site, Snapshot};
+use crate::protocols::client_api::Face;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::routing::measurements::Series;
+use crate::runtime::clock;
+use crate::runtime::spawn;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Tokens that a sample is taken to cost when the cached answer does not say what it cost.
+const TOKENS_EXPECTED: u64 = 1000;
+
+/// The request that a hit answers.
+pub struct Sampled<'r> {
+    /// The model asked for.
+    pub route: &'r ModelRoute,
+    /// The request, read.
+    pub chat: &'r ChatRequest,
+    /// Its body, as providers may see it.
+    pub body: &'r [u8],
+    /// Which targets may see it.
+    pub steer: &'r Steer<'r>,
+    /// The client's dialect.
+    pub face: &'static dyn Face,
+    /// It has no effect beyond its answer.
+    pub may_repeat: bool,
+}
+
+/// A hit that was drawn for a sample.
+pub struct Shadow {
+    hit: SemanticHit,
+    question: String,
+    model: Name,
+    key: Option<Name>,
+    /// Place of the target among the model's.
+    at: usize,
+    again: Again,
+    tokens: u64,
+    place: Place,
+}
+
+/// A place among the samples under way; given back however the sample ends.
+struct Place(Arc<Semantic>);
+
+impl Place {
+    fn take(semantic: &Arc<Semantic>) -> Option<Self> {
+        let taken = semantic.quality().allowance.enter();
+        taken.then(|| Self(Arc::clone(semantic)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.quality().allowance.leave();
+    }
+}
+
+impl Shadow {
+    /// Draws: a share of the hits, within the budget of tokens.
+    #[must_use]
+    pub fn draw(
+        core: &Core,
+        config: &CacheConfig,
+        hit: &Hit,
+        question: &str,
+        key: Option<Name>,
+        request: &Sampled<'_>,
+    ) -> Option<Box<Self>> {
+        let semantic = core.shared.semantic.as_ref()?;
+        let (similarity, confidence, score) = hit.found?;
+        // 53 bits are what a float holds.
+        #[allow(clippy::cast_precision_loss)]
+        let drawn = (request_ids::random() >> 11) as f64 / (1_u64 << 53) as f64;
+        if drawn >= config.semantic.sample {
+            return None;
+        }
+        let at = target(core, request)?;
+        let place = Place::take(semantic)?;
+        let usage = hit.entry.answer.usage;
+        let tokens = usage.map_or(TOKENS_EXPECTED, |usage| usage.prompt + usage.completion);
+        let hour = clock::since_epoch().as_secs() / 3600;
+        let tokens_max = config.semantic.sample_tokens_max;
+        if !semantic.quality().may_sample(tokens, tokens_max, hour) {
+            return None;
+        }
+        Some(Box::new(Self {
+            hit: SemanticHit {
+                entry: Arc::clone(&hit.entry),
+                similarity,
+                confidence,
+                score,
+            },
+            question: question.to_owned(),
+            model: request.route.name,
+            key,
+            at,
+            again: Again {
+                body: request.body.to_vec(),
+                model_range: request.chat.model_range.clone(),
+                usage_edit: None,
+                streams: request.chat.stream,
+                face: request.face,
+            },
+            tokens,
+            place,
+        }))
+    }
+
+    /// Asks upstream, in a task of its own.
+    pub fn send(self: Box<Self>, core: &Rc<Core>, snapshot: InForce, passed: PassedHeaders) {
+        let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
+        let task = async move {
+            let answer = self.ask(&core, &snapshot, &passed).await;
+            self.learn(&core, &snapshot, answer);
+        };
+        spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
+    }
+
+    async fn ask(
+        &self,
+        core: &Core,
+        snapshot: &Snapshot,
+        passed: &PassedHeaders,
+    ) -> Option<Answer> {
+        let route = snapshot.models.get(&*self.model.text())?;
+        let (target, member) = (route.targets.get(self.at)?, route.members.get(self.at)?);
+        self.again.ask(core, target, member, passed).await
+    }
+
+    fn label(&self, snapshot: &Snapshot) -> Option<Name> {
+        let route = snapshot.models.get(&*self.model.text())?;
+        route.targets.get(self.at).map(|target| target.label)
+    }
+
+    fn learn(self, core: &Core, snapshot: &Snapshot, answer: Option<Answer>) {
+        let semantic = &self.place.0;
+        let quality = semantic.quality();
+        let Some(answer) = answer else {
+            return quality.sampled(Sample::Failed);
+        };
+        if let Some(usage) = answer.usage {
+            quality
+                .allowance
+                .settle(self.tokens, usage.prompt + usage.completion);
+            let bought = Bought::Reported(usage);
+            let bill = Bill::of(bought, self.label(snapshot), &snapshot.prices);
+            let mut metrics = core.metrics.borrow_mut();
+            settle(&mut metrics, self.key, self.model, bought, &bill);
+        }
+        let config = &snapshot.config.cache.semantic;
+        let learned = semantic.learn(Lesson {
+            model: self.model,
+            question: self.question,
+            hit: self.hit,
+            fresh: answer.content().to_owned(),
+            wish: config.wrong_hit_rate_max,
+            logs: config.log.is_some(),
+        });
+        quality.sampled(if learned.is_ok() {
+            Sample::Compared
+        } else {
+            Sample::Failed
+        });
+    }
+}
+
+/// The first target of those that may see the request, in the policy's order; `None` if it is in this process, or
+/// the request may not be repeated.
+fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
+    let draw = Draw {
+        random: request_ids::random(),
+        asker: None,
+        series: Series::of_request(request.chat.stream, request.body.len()),
+        is_new: false,
+    };
+    let (order, _) = attempt_guard::order(core, request.route, request.steer, &draw, &mut None);
+    let at = usize::from(*order.first()?);
+    let is_remote = matches!(&request.route.targets.get(at)?.site, Site::Remote(_));
+    (is_remote && request.may_repeat).then_some(at)
+}

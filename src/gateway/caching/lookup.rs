@@ -1,0 +1,502 @@
+//! The cache's part of a trip: what the caller wishes, both look-ups, storing an answer.
+
+use crate::auth::keys::Grant;
+use crate::base::names::Name;
+use crate::cache::coalesce::shared_calls::Call;
+use crate::cache::controls::Controls;
+use crate::cache::controls::{read_coalesce, read_controls};
+use crate::cache::entry::Storing;
+use crate::cache::entry::{Entry, Key};
+use crate::cache::freshness::classify::Freshness;
+use crate::cache::freshness::terms::Terms;
+use crate::cache::response::cached_response::Answer;
+use crate::cache::response::from_events::Collector;
+use crate::cache::response::from_stream::StreamReader;
+use crate::cache::semantic::Outcome;
+use crate::cache::verify::model::Verifier;
+use crate::cache::verify::verify::{Bar, SIMILARITY_FLOOR};
+use crate::config::model::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
+use crate::embedding::pool::Vector;
+use crate::error::Fault;
+use crate::gateway::caching::hit_sampling::{Sampled, Shadow};
+use crate::gateway::caching::observe;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::{Core, InForce};
+use crate::http::encode;
+use crate::http::head::{Headers, RequestHead};
+use crate::observability::metrics::core_metrics::count;
+use crate::protocols::canonical::{Canonical, NotSemantic};
+use crate::protocols::client_api;
+use crate::protocols::client_api::Face;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::runtime::clock;
+use crate::runtime::io::before;
+use futures_channel::oneshot;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// How long past its deadline a look-up's refusal is waited for: the workshop notices the deadline itself.
+const DEADLINE_SLACK: Duration = Duration::from_millis(2);
+
+/// The cache's configuration, for as long as the trip lasts.
+struct Held(InForce);
+
+impl Deref for Held {
+    type Target = CacheConfig;
+
+    fn deref(&self) -> &CacheConfig {
+        &self.0.config.cache
+    }
+}
+
+/// The cache's part of one trip. It may outlive the client, if others wait for the answer.
+pub(crate) struct CacheTrip {
+    core: Rc<Core>,
+    config: Held,
+    controls: Controls,
+    coalesces: bool,
+    /// Stands for what the query says of the answer's form.
+    form: u64,
+    /// Headers of the caller's dialect that steer the answer; none are known in OpenAI's.
+    steering: Vec<u8>,
+    key: Option<Key>,
+    /// The key, once others may share the call.
+    shared_key: Option<Arc<Key>>,
+    owner: Option<Name>,
+    model: Option<Name>,
+    /// How long past its time an answer may be when every target failed.
+    stale_for: Duration,
+    semantic: Result<(), NotSemantic>,
+    vector: Option<Arc<OnceLock<Vector>>>,
+    /// Class of the question, once it was needed: an exact hit needs none.
+    freshness: Option<Freshness>,
+    /// The look-up of mode `observe`.
+    observed: Option<oneshot::Receiver<Outcome>>,
+}
+
+/// An answer from the cache.
+pub struct Hit {
+    /// What is served.
+    pub entry: Arc<Entry>,
+    /// Of a hit by meaning: similarity, confidence, score.
+    pub found: Option<(f32, f32, f32)>,
+}
+
+impl CacheTrip {
+    /// Reads the caller's wishes.
+    ///
+    /// # Errors
+    /// 400 for a malformed wish.
+    pub(crate) fn new(
+        core: &Rc<Core>,
+        snapshot: &InForce,
+        head: &RequestHead<'_>,
+        face: &'static dyn Face,
+    ) -> Result<Self, Fault> {
+        let headers = &head.headers;
+        let controls = read_controls(
+            headers.get_str("cache-control"),
+            headers.get_str("x-ringside-cache-ttl"),
+            headers.get_str("x-ringside-similarity-min"),
+        )?;
+        let coalesces = read_coalesce(headers.get_str("x-ringside-coalesce"))?;
+        Ok(Self {
+            core: Rc::clone(core),
+            config: Held(Rc::clone(snapshot)),
+            controls,
+            coalesces,
+            form: form_of(head.target),
+            steering: steering(headers, face),
+            key: None,
+            shared_key: None,
+            owner: None,
+            model: None,
+            stale_for: Duration::ZERO,
+            semantic: Ok(()),
+            vector: None,
+            freshness: None,
+            observed: None,
+        })
+    }
+
+    /// Whether the canonical form is needed.
+    #[must_use]
+    pub(crate) fn is_on(&self) -> bool {
+        self.config.enabled && !(self.controls.no_lookup && self.controls.no_store)
+    }
+
+    /// Sets what the look-ups go by.
+    pub(crate) fn set_key(
+        &mut self,
+        grant: Grant<'_>,
+        model: Name,
+        identity: u64,
+        stale_for: Duration,
+        canonical: Option<Canonical>,
+    ) {
+        self.owner = grant.key;
+        self.model = Some(model);
+        self.stale_for = stale_for;
+        if let Some(mut canonical) = canonical {
+            canonical.extend_scope(&self.steering);
+            self.semantic = canonical.semantic;
+            let secret = &self.core.shared.secret;
+            self.key = Some(Key::new(secret, grant.tenant, identity, canonical));
+        }
+    }
+
+    /// The upstream call that this request may share, with its key: `models` stand for those that may
+    /// answer in the place of the one asked for. `None` if it wants its own, or if
+    /// the exact tier would not serve it.
+    pub(crate) fn call(&mut self, models: u64, streams: bool) -> Option<(Call, Arc<Key>)> {
+        let wants_own = self.controls.no_lookup || self.controls.no_store || !self.coalesces;
+        if wants_own || !self.config.coalesce {
+            return None;
+        }
+        self.shared_key = self.key.take().map(Arc::new);
+        let key = Arc::clone(self.shared_key.as_ref()?);
+        let call = Call {
+            exact: key.exact,
+            streams,
+            models: models ^ self.form,
+        };
+        Some((call, key))
+    }
+
+    fn key(&self) -> Option<&Key> {
+        self.key.as_ref().or(self.shared_key.as_deref())
+    }
+
+    /// Stores nothing: the answer is another model's than the key says.
+    pub(crate) fn store_nothing(&mut self) {
+        self.controls.no_store = true;
+    }
+
+    /// Looks for the same request.
+    pub(crate) fn exact(&self, trip: &mut Trip) -> Option<Hit> {
+        let asked = self.key().filter(|_| !self.controls.no_lookup);
+        let Some(key) = asked else {
+            trip.cache_why = Some(self.bypassed().into());
+            return None;
+        };
+        trip.cache = "miss";
+        // Asked again, just before a call is made, it knows nothing newer than the look-up by meaning.
+        trip.cache_why.get_or_insert("new-request".into());
+        let now = clock::recent();
+        let entry = self.core.shared.store.get(key, now)?;
+        trip.cache = "exact";
+        trip.cache_why = Some("same request".into());
+        trip.cache_entry = Some((entry.id, entry.age(now)));
+        Some(Hit { entry, found: None })
+    }
+
+    /// Why there is no look-up.
+    fn bypassed(&self) -> &'static str {
+        if !self.config.enabled {
+            "cache-off"
+        } else if self.controls.no_store {
+            "no-store"
+        } else if self.controls.no_lookup {
+            "no-cache"
+        } else {
+            // Its dialect lets a provider keep answers.
+            "responses"
+        }
+    }
+
+    /// Looks for the same question in other words; a miss when it cannot be decided in time.
+    pub(crate) async fn semantic(&mut self, trip: &mut Trip) -> Option<Hit> {
+        if self.config.semantic.mode == SemanticMode::Off {
+            return None;
+        }
+        match self.look_up(trip).await {
+            Ok(hit) => Some(hit),
+            Err("") => None,
+            Err(rule) => {
+                let mut metrics = self.core.metrics.borrow_mut();
+                count(&mut metrics.semantic_refusals, rule);
+                trip.cache_why = Some(rule.into());
+                None
+            }
+        }
+    }
+
+    /// The empty rule: nothing to say.
+    async fn look_up(&mut self, trip: &mut Trip) -> Result<Hit, &'static str> {
+        let key = self
+            .key
+            .as_ref()
+            .filter(|_| !self.controls.no_lookup)
+            .ok_or("")?;
+        self.semantic.map_err(NotSemantic::name)?;
+        let semantic = self.core.shared.semantic.as_ref().ok_or("")?;
+        let class = *self
+            .freshness
+            .get_or_insert_with(|| Freshness::of_question(key.question()));
+        if !self.terms(class).by_meaning {
+            return Err(class.name());
+        }
+        let config = &self.config.semantic;
+        let raised = self
+            .model
+            .and_then(|model| semantic.quality().raised(model));
+        let bar = bar(config, self.controls.similarity_min).raised_to(raised);
+        let by = clock::now() + config.deadline;
+        let observes = config.mode == SemanticMode::Observe;
+        let look_up = semantic.look_up(key, bar, by, observes)?;
+        self.vector = Some(look_up.vector);
+        if observes {
+            self.observed = Some(look_up.outcome);
+            return Err("observed");
+        }
+        let found = before(by + DEADLINE_SLACK, look_up.outcome)
+            .await
+            .ok_or("deadline")?
+            .map_err(|_| "model-failed")??;
+        let age = found.entry.age(clock::now());
+        trip.cache = "semantic";
+        trip.cache_why = Some(likeness(found.similarity, found.confidence).into());
+        trip.cache_entry = Some((found.entry.id, age));
+        let scores = (found.similarity, found.confidence, found.score);
+        Ok(Hit {
+            entry: found.entry,
+            found: Some(scores),
+        })
+    }
+
+    /// Draws a hit by meaning for a sample.
+    #[must_use]
+    pub(crate) fn shadow(&self, hit: &Hit, request: &Sampled<'_>) -> Option<Box<Shadow>> {
+        let question = self.key.as_ref()?.question();
+        Shadow::draw(&self.core, &self.config, hit, question, self.owner, request)
+    }
+
+    /// Whether an answer past its time may be served at all when every target failed: never in the turn
+    /// of an agent, which acts on it, and not what changes in minutes or is the asker's own.
+    fn may_be_stale(&self, chat: &ChatRequest, class: Freshness) -> bool {
+        let is_agents =
+            chat.shape.has_tools || self.semantic == Err(NotSemantic::LastMessageNotUser);
+        !self.stale_for.is_zero() && !self.controls.no_lookup && !is_agents && class.is_lasting()
+    }
+
+    /// Looks for an answer past its time, since every target failed with `why`: for the same request,
+    /// then by meaning.
+    pub(crate) async fn stale(
+        &self,
+        chat: &ChatRequest,
+        why: &str,
+        trip: &mut Trip,
+    ) -> Option<Hit> {
+        let key = self.key()?;
+        let class = self.class(key);
+        if !self.may_be_stale(chat, class) {
+            return None;
+        }
+        let store = &self.core.shared.store;
+        let (entry, how) = match store.get_stale(key, self.stale_for, clock::now()) {
+            Some(entry) => (entry, "same request".to_owned()),
+            None if self.terms(class).by_meaning => self.stale_by_meaning(key).await?,
+            None => return None,
+        };
+        trip.cache = "stale";
+        trip.cache_why = Some(format!("every target failed ({why}); {how}").into());
+        trip.cache_entry = Some((entry.id, entry.age(clock::now())));
+        Some(Hit { entry, found: None })
+    }
+
+    async fn stale_by_meaning(&self, key: &Key) -> Option<(Arc<Entry>, String)> {
+        let config = &self.config.semantic;
+        if config.mode != SemanticMode::Serve || self.semantic.is_err() {
+            return None;
+        }
+        let bar = Bar {
+            stale_for: self.stale_for,
+            ..bar(config, self.controls.similarity_min)
+        };
+        let by = clock::now() + config.deadline;
+        let semantic = self.core.shared.semantic.as_ref()?;
+        let look_up = semantic.look_up(key, bar, by, false).ok()?;
+        let outcome = before(by + DEADLINE_SLACK, look_up.outcome).await?;
+        let found = outcome.ok()?.ok()?;
+        Some((found.entry, likeness(found.similarity, found.confidence)))
+    }
+
+    /// The class of the question, where classes are in use.
+    fn class(&self, key: &Key) -> Freshness {
+        if !self.config.freshness.enabled {
+            return Freshness::Static;
+        }
+        let known = self.freshness;
+        known.unwrap_or_else(|| Freshness::of_question(key.question()))
+    }
+
+    fn terms(&self, class: Freshness) -> Terms {
+        class.terms(&self.config.freshness, self.config.ttl)
+    }
+
+    /// `only-if-cached`: 504 instead of going upstream (RFC 9111, 5.2.1.7).
+    ///
+    /// # Errors
+    /// That 504.
+    pub(crate) fn refuse_unless_upstream_allowed(&self) -> Result<(), Fault> {
+        if self.controls.only_if_cached {
+            return Err(Fault::client(
+                504,
+                "not_cached",
+                "the request said `only-if-cached` and no cached answer may be served for it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What reads the answer of a stream as it passes; `None` when it is not to be stored.
+    #[must_use]
+    pub(crate) fn stream_reader(&self) -> Option<StreamReader> {
+        let stores = self.key().is_some() && !self.controls.no_store;
+        stores.then(|| StreamReader::new(self.config.entry_bytes_max))
+    }
+
+    /// What collects the answer of a stream from neutral events; `None` when it is not to be stored.
+    #[must_use]
+    pub(crate) fn collector(&self) -> Option<Collector> {
+        let stores = self.key().is_some() && !self.controls.no_store;
+        stores.then(|| Collector::new(self.config.entry_bytes_max))
+    }
+
+    /// Stores an answer, if it may be stored.
+    pub(crate) fn store(
+        &mut self,
+        target: Name,
+        read: impl FnOnce(&Core) -> Result<Answer, &'static str>,
+    ) {
+        if self.controls.no_store {
+            return;
+        }
+        // The table of calls holds a shared one until the answer is stored.
+        let shared = self.shared_key.take().map(|key| Key::clone(&key));
+        let (Some(key), Some(model)) = (self.key.take().or(shared), self.model) else {
+            return;
+        };
+        if let Err(why) = self.try_store(key, model, target, read) {
+            let mut metrics = self.core.metrics.borrow_mut();
+            count(&mut metrics.cache_not_stored, why);
+        }
+    }
+
+    fn try_store(
+        &mut self,
+        key: Key,
+        model: Name,
+        target: Name,
+        read: impl FnOnce(&Core) -> Result<Answer, &'static str>,
+    ) -> Result<(), &'static str> {
+        let answer = read(&self.core)?;
+        if let Some(observed) = self.observed.take() {
+            let asked = (key.question(), model);
+            observe::compare(&self.core, &self.config.semantic, observed, asked, &answer);
+        }
+        if answer.bytes() > self.config.entry_bytes_max {
+            return Err("too-large");
+        }
+        let class = self.class(&key).max(Freshness::of_answer(answer.content()));
+        let terms = self.terms(class);
+        let is_lasting = class.is_lasting() || !self.config.freshness.enabled;
+        if terms.ttl.is_zero() {
+            return Err(class.name());
+        }
+        let wished = self.controls.ttl.unwrap_or(terms.ttl);
+        let shared = &self.core.shared;
+        let semantic = shared
+            .semantic
+            .as_ref()
+            .filter(|_| self.semantic.is_ok() && self.config.semantic.mode != SemanticMode::Off)
+            .filter(|_| terms.by_meaning);
+        let storing = Storing {
+            answer,
+            model,
+            key: self.owner,
+            target,
+            at: clock::recent(),
+            ttl: wished.min(terms.ttl),
+            // A caller that asks for a shorter life means it.
+            kept_for: match self.controls.ttl {
+                None if is_lasting => self.stale_for,
+                _ => Duration::ZERO,
+            },
+            indexed: semantic.is_some(),
+        };
+        let entry = Arc::new(Entry::new(key, storing, Arc::clone(&shared.graveyard)));
+        if !shared.store.insert(Arc::clone(&entry)) {
+            return Err("no-room");
+        }
+        let Some(semantic) = semantic else {
+            shared.store.keep(&entry, None);
+            return Ok(());
+        };
+        let vector = self.vector.as_ref().and_then(|slot| slot.get().cloned());
+        if let Err(why) = semantic.index(&entry, vector) {
+            shared.store.keep(&entry, None);
+            let mut metrics = self.core.metrics.borrow_mut();
+            count(&mut metrics.semantic_refusals, why);
+        }
+        Ok(())
+    }
+}
+
+/// How near the question of a hit by meaning is.
+fn likeness(similarity: f32, confidence: f32) -> String {
+    format!("similarity={similarity:.4} confidence={confidence:.4}")
+}
+
+/// What stands for the query, all but the caller's key; 0 where there is none.
+fn form_of(target: &str) -> u64 {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let said = pairs.filter(|pair| !pair.starts_with("key="));
+    said.fold(0, |hash, pair| xxh3_64_with_seed(pair.as_bytes(), hash))
+}
+
+/// The headers that cross to a provider of the caller's dialect, for the scope: length last, so that
+/// they are no other scope's end.
+fn steering(headers: &Headers<'_>, face: &'static dyn Face) -> Vec<u8> {
+    let mut lines = Vec::new();
+    if face == client_api::DEFAULT {
+        return lines;
+    }
+    for (name, value) in headers.iter() {
+        let own = face.passed_headers().iter();
+        if let Some(own) = own.copied().find(|own| name.eq_ignore_ascii_case(own)) {
+            encode::header(&mut lines, own, value);
+        }
+    }
+    let length = lines.len() as u64;
+    lines.extend_from_slice(&length.to_le_bytes());
+    lines
+}
+
+/// What a candidate must reach. A caller may tighten, never loosen.
+fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
+    let wished = wished.unwrap_or(0.0);
+    match config.similarity_min {
+        Some(least) => Bar {
+            stale_for: Duration::ZERO,
+            score_min: None,
+            similarity_min: least.max(wished),
+            static_floor: None,
+        },
+        None => {
+            let verifier = Verifier::shipped().ok();
+            let least = verifier.and_then(|one| one.score_for(config.wrong_hit_rate_max));
+            Bar {
+                stale_for: Duration::ZERO,
+                // A rate that no score was shown to keep serves nothing; the configuration refuses it.
+                score_min: Some(least.unwrap_or(f32::INFINITY)),
+                similarity_min: wished.max(SIMILARITY_FLOOR),
+                static_floor: verifier.map(|one| one.static_floor),
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! When all else is down: an answer past its time in the place of a failure.
+
+use crate::cache::coalesce::shared_call::End;
+use crate::error::{Blame, Fault};
+use crate::gateway::attempt::attempt_loop::Attempted;
+use crate::gateway::attempt::queue::SHED;
+use crate::gateway::caching::lookup::CacheTrip;
+use crate::gateway::caching::serve_hit;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::Core;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::server::client::Client;
+
+/// Serves an answer past its time if every target failed and there is one; true then.
+pub(crate) async fn serve_instead(
+    core: &Core,
+    failure: Option<String>,
+    cache: &CacheTrip,
+    chat: &ChatRequest,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<bool, Fault> {
+    let Some(why) = failure else {
+        return Ok(false);
+    };
+    let Some(hit) = cache.stale(chat, &why, trip).await else {
+        return Ok(false);
+    };
+    serve_hit::hit(core, &hit, chat, client, trip).await?;
+    Ok(true)
+}
+
+/// What every target failed with, in a word; `None` if they did not, or if the request is at fault.
+pub(crate) fn failure_of(attempted: &Result<Attempted, Fault>) -> Option<String> {
+    match attempted {
+        Ok(Attempted::Whole(answer)) => status_failure(answer.status),
+        Ok(Attempted::Stream(_)) => None,
+        Err(fault) => fault_failure(fault),
+    }
+}
+
+/// The same, of a call that was shared.
+pub(crate) fn failure_of_call(end: &End) -> Option<String> {
+    match end {
+        End::Whole(whole) => status_failure(whole.head.status),
+        End::Failed { fault, .. } => fault_failure(fault),
+        End::Complete(_) | End::Stored | End::Lost => None,
+    }
+}
+
+fn status_failure(status: u16) -> Option<String> {
+    let failed = matches!(status, 408 | 429 | 500..=599);
+    failed.then(|| format!("status {status}"))
+}
+
+fn fault_failure(fault: &Fault) -> Option<String> {
+    // The gateway's own: a deadline that passed while targets were silent, or all were busy.
+    let is_theirs = ["deadline_exceeded", SHED].contains(&fault.code);
+    let failed = fault.blame == Blame::Upstream || is_theirs;
+    failed.then(|| fault.code.to_owned())
+}

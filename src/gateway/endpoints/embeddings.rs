@@ -1,0 +1,177 @@
+//! The trip of an embedding request: to a provider, or to the model in this process.
+
+use crate::accounting::billing::Bought;
+use crate::auth::keys::Grant;
+use crate::embedding::pool::{
+    DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop,
+};
+use crate::error::Fault;
+use crate::gateway::attempt::attempt_loop;
+use crate::gateway::attempt::attempt_loop::{Attempted, Fallbacks, Plan};
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::Core;
+use crate::gateway::plan::candidates::Steer;
+use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::forward_headers;
+use crate::gateway::plan::request_plan::find_model;
+use crate::gateway::respond;
+use crate::gateway::snapshot::{ModelRoute, Site, Snapshot};
+use crate::observability::metrics::core_metrics::Stage;
+use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
+use crate::protocols::provider_api::Call;
+use crate::protocols::shape::Shape;
+use crate::protocols::usage;
+use crate::protocols::usage::Usage;
+use crate::runtime::clock;
+use crate::runtime::io::before;
+use crate::server::client::Client;
+use crate::server::connection::Request;
+use futures_channel::oneshot;
+use std::time::{Duration, Instant};
+
+/// Time allowed for a request to the local model.
+const LOCAL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Serves the request.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn serve(
+    core: &Core,
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let asked = read_embeddings(request.body, &mut core.scratch.borrow_mut())?;
+    let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
+    trip.stage_done(core, Stage::Read);
+    if is_local(route) {
+        return serve_locally(core, route, &asked.model, request.body, client, trip).await;
+    }
+    let plan = Plan {
+        call: Call::Embeddings,
+        face: trip.face,
+        body: request.body,
+        model_range: &asked.model_range,
+        usage_edit: None,
+        streams: false,
+        passed_headers: forward_headers::passed_headers(
+            &request.head.headers,
+            trip.face,
+            &trip.request_id,
+        ),
+        asker: attempt_loop::asker(&request.head.headers, trip.key),
+        patience: Patience::new(&request.head.headers, route, trip.started_at)?,
+        may_hedge: false,
+        priority: grant.priority,
+        // Vectors of another model cannot be compared with those of this one.
+        fallbacks: Fallbacks::default(),
+        steer: Steer::new(snapshot, grant, &request.head.headers, &Shape::default())?,
+    };
+    if let Attempted::Whole(answer) = attempt_loop::run(core, &[route], &plan, client, trip).await?
+    {
+        if (200..300).contains(&answer.status) {
+            let usage = usage::in_answer(&answer.body);
+            trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
+        }
+        respond::passed_on(client, trip, answer).await;
+    }
+    Ok(())
+}
+
+fn is_local(route: &ModelRoute) -> bool {
+    route
+        .targets
+        .first()
+        .is_some_and(|target| matches!(target.site, Site::Local))
+}
+
+async fn serve_locally(
+    core: &Core,
+    route: &ModelRoute,
+    model: &str,
+    body: &[u8],
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    trip.target = route.targets.first().map(|target| target.label);
+    let asked = read_local(body, &mut core.scratch.borrow_mut(), DIMENSIONS)?;
+    let workshop = core.shared.workshop.as_ref().ok_or_else(|| {
+        Fault::gateway(
+            503,
+            "model_not_loaded",
+            "the local model was configured by a reload; it is loaded at the next start",
+        )
+    })?;
+    let by = clock::now() + LOCAL_DEADLINE;
+    let mut vectors = Vec::with_capacity(asked.inputs.len());
+    let mut tokens = 0;
+    // One at a time: a request with many texts must not fill the queue that the cache needs.
+    for (at, text) in asked.inputs.into_iter().enumerate() {
+        let (vector, count) = embed(workshop, text, by)
+            .await
+            .map_err(|fault| fault.on(format!("input[{at}]")))?;
+        vectors.push(vector);
+        tokens += count as u64;
+    }
+    let answer = write_answer(model, &vectors, tokens, asked.base64);
+    let usage = Usage {
+        prompt: tokens,
+        ..Usage::default()
+    };
+    trip.buy(core, Bought::Reported(usage));
+    let _ = respond::whole(client, trip, 200, "application/json", &answer).await;
+    Ok(())
+}
+
+async fn embed(workshop: &Workshop, text: String, by: Instant) -> Result<(Vector, usize), Fault> {
+    let busy = |message: &'static str| Fault {
+        retry_after: Some("1".into()),
+        ..Fault::gateway(503, "model_busy", message)
+    };
+    let (reply, outcome) = oneshot::channel();
+    workshop
+        .embed_any(text, Some(by), move |embedded| {
+            let _ = reply.send(embedded);
+        })
+        .map_err(|refused| match refused {
+            Refused::QueueFull => busy("the local model's queue is full (embedding.queue_max)"),
+            Refused::NotReady => not_ready(workshop),
+        })?;
+    let embedded = before(by, outcome)
+        .await
+        .and_then(Result::ok)
+        .ok_or_else(|| busy("the local model did not answer in time"))?;
+    match embedded {
+        Ok(embedded) => Ok((embedded.vector, embedded.tokens)),
+        Err(EmbedError::Empty) => Err(Fault::client(
+            400,
+            "invalid_request",
+            "an input must not be empty",
+        )),
+        Err(EmbedError::OverWindow { tokens }) => Err(Fault::client(
+            400,
+            "context_length_exceeded",
+            format!("an input has {tokens} tokens; the local model's window is {WINDOW_TOKENS}"),
+        )),
+        Err(EmbedError::Deadline) => Err(busy("the local model did not answer in time")),
+        Err(error) => Err(Fault::gateway(
+            500,
+            "model_failed",
+            format!("the local model failed: {error:?}"),
+        )),
+    }
+}
+
+fn not_ready(workshop: &Workshop) -> Fault {
+    let message = match workshop.state() {
+        State::Failed(why) => format!("the local model could not be loaded: {why}"),
+        _ => "the local model is still loading; try again in a moment".to_owned(),
+    };
+    Fault {
+        retry_after: Some("1".into()),
+        ..Fault::gateway(503, "model_not_ready", message)
+    }
+}

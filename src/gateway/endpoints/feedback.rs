@@ -1,0 +1,54 @@
+//! The trip of a rating: it finds the arm of the request that it rates, and is counted there.
+
+use crate::auth::keys::Grant;
+use crate::error::Fault;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::Core;
+use crate::gateway::respond;
+use crate::observability::rateable_requests::Unrateable;
+use crate::protocols::feedback::read_feedback;
+use crate::server::client::Client;
+use crate::server::connection::Request;
+use serde_json::json;
+
+/// Serves the request.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn serve(
+    core: &Core,
+    request: &Request<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let feedback = read_feedback(request.body, &mut core.scratch.borrow_mut())?;
+    let taken = core.shared.ratings.take(grant.key, &feedback.request_id);
+    let rated = taken.map_err(|why| match why {
+        Unrateable::Unknown => Fault::client(
+            404,
+            "request_not_found",
+            "no recent request of this key that belongs to an experiment has this id",
+        ),
+        Unrateable::Rated => {
+            let message = "this request was rated before; the first rating counts";
+            Fault::client(409, "already_rated", message)
+        }
+    })?;
+    trip.model = Some(rated.arm.model);
+    if rated.is_fair {
+        core.metrics
+            .borrow_mut()
+            .arms
+            .rate(rated.arm, feedback.score);
+    }
+    let told = json!({
+        "object": "feedback",
+        "request_id": feedback.request_id,
+        "score": feedback.score,
+        "counted": rated.is_fair,
+    });
+    let body = told.to_string();
+    let _ = respond::whole(client, trip, 200, "application/json", body.as_bytes()).await;
+    Ok(())
+}

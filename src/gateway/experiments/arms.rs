@@ -1,0 +1,391 @@
+//! A model's experiment on a request's way: which arm it belongs to, in which order its targets are tried
+//! then, and what is told of it. How arms are drawn is in `routing/experiment.rs`.
+
+use crate::accounting::billing::Bill;
+use crate::base::names::Name;
+use crate::base::request_ids;
+use crate::config::sections::experiment::{Experiment, Subject};
+use crate::gateway::attempt::attempt_loop;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::Core;
+use crate::gateway::plan::candidates::{Draw, Selection};
+use crate::gateway::snapshot::{ModelRoute, TargetRoute};
+use crate::http::head::Headers;
+use crate::observability::metrics::arms::{ArmId, ArmRequest};
+use crate::observability::rateable_requests::Rateable;
+use crate::routing::canary::{Count, Why};
+use crate::routing::demand::Exclusion;
+use crate::routing::experiment::{Arm, bit, draw};
+use crate::routing::route_inputs::Asked;
+use crate::routing::targets::{Fleet, Route};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// An experiment, ready for use.
+pub struct ExperimentRoute {
+    /// Its name.
+    pub name: Name,
+    seed: u64,
+    /// Its arms.
+    pub arms: Vec<ArmRoute>,
+    /// The same, as far as drawing needs them.
+    pub shares: Vec<Arm>,
+    subject: Subject,
+    fails_over: bool,
+    shares_cache: bool,
+    /// Canaries that were rolled back.
+    pub rollbacks: Arc<Rollbacks>,
+}
+
+/// An arm, ready for use.
+pub struct ArmRoute {
+    /// Its name among all.
+    pub id: ArmId,
+    /// `experiment/arm`
+    pub label: Name,
+    /// It is rolled back when it does worse than the others.
+    pub is_canary: bool,
+    /// Its part of the cache's scope.
+    identity: u64,
+    /// Its targets, a bit each.
+    members: u32,
+    /// Places among the models a core takes turns for: of its targets, and of those behind them.
+    slots: [usize; 2],
+}
+
+/// Canaries that were rolled back. It outlives a configuration in which the experiment is the same.
+#[derive(Default)]
+pub struct Rollbacks {
+    /// Arms that are off, a bit each.
+    off: AtomicU32,
+    resets: AtomicU32,
+    told: Mutex<Vec<Rollback>>,
+}
+
+/// One roll-back.
+#[derive(Debug, Clone, Copy)]
+pub struct Rollback {
+    /// Place of the arm.
+    pub at: usize,
+    /// Why.
+    pub why: Why,
+    /// When, since the Unix epoch.
+    pub since: Duration,
+    /// What was seen of the others.
+    pub baseline: Count,
+    /// What was seen of the canary.
+    pub canary: Count,
+}
+
+impl Rollbacks {
+    /// Those of an experiment that comes in the place of another: what is known of that one is not held
+    /// against it.
+    #[must_use]
+    pub fn after(earlier: &Self) -> Self {
+        Self {
+            resets: AtomicU32::new(earlier.resets() + 1),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the arm in this place takes nobody.
+    #[must_use]
+    pub fn is_off(&self, at: usize) -> bool {
+        bit(self.off.load(Ordering::Relaxed), at)
+    }
+
+    /// How often all arms were taken back in.
+    #[must_use]
+    pub fn resets(&self) -> u32 {
+        self.resets.load(Ordering::Relaxed)
+    }
+
+    /// Takes an arm's share away; from the next request on.
+    pub fn roll_back(&self, rollback: Rollback) {
+        self.told.lock().push(rollback);
+        let place = u32::try_from(rollback.at).unwrap_or(u32::MAX);
+        let bit = 1_u32.checked_shl(place).unwrap_or(0);
+        self.off.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    /// Gives all arms their shares again; how many had lost theirs.
+    pub fn reset(&self) -> usize {
+        let told = std::mem::take(&mut *self.told.lock());
+        self.off.store(0, Ordering::Relaxed);
+        self.resets.fetch_add(1, Ordering::Relaxed);
+        told.len()
+    }
+
+    /// The roll-back of the arm in this place.
+    #[must_use]
+    pub fn of(&self, at: usize) -> Option<Rollback> {
+        let told = self.told.lock();
+        told.iter().find(|one| one.at == at).copied()
+    }
+}
+
+/// The arm that a request belongs to.
+#[derive(Clone, Copy)]
+pub struct Chosen<'s> {
+    /// Its experiment.
+    pub experiment: &'s ExperimentRoute,
+    /// The arm.
+    pub arm: &'s ArmRoute,
+    /// Every arm could have taken the request, and chance chose.
+    pub is_fair: bool,
+}
+
+impl ExperimentRoute {
+    /// Makes an experiment of `model` ready; `slot` gives a place to a name.
+    #[must_use]
+    pub fn new(
+        model: &str,
+        configured: &Experiment,
+        rollbacks: Arc<Rollbacks>,
+        mut slot: impl FnMut(&str) -> usize,
+    ) -> Self {
+        let name = &configured.name;
+        let members = |targets: &[usize]| {
+            let places = targets.iter().filter_map(|at| u32::try_from(*at).ok());
+            places.fold(0, |bits, at| bits | 1_u32.checked_shl(at).unwrap_or(0))
+        };
+        let arm = |arm: &crate::config::sections::experiment::Arm| {
+            let whole = format!("{model}\0{name}\0{}", arm.name);
+            ArmRoute {
+                id: ArmId {
+                    model: Name::new(model),
+                    experiment: Name::new(name),
+                    arm: Name::new(&arm.name),
+                },
+                label: Name::new(&format!("{name}/{}", arm.name)),
+                is_canary: arm.canary,
+                identity: xxh3_64(whole.as_bytes()),
+                members: members(&arm.targets),
+                slots: [slot(&whole), slot(&format!("{whole}\0others"))],
+            }
+        };
+        let arms: Vec<ArmRoute> = configured.arms.iter().map(arm).collect();
+        let shares = arms.iter().zip(&configured.arms);
+        let shares = shares.map(|(route, arm)| Arm {
+            identity: xxh3_64(arm.name.as_bytes()),
+            weight: arm.weight,
+            members: route.members,
+        });
+        Self {
+            name: Name::new(name),
+            seed: xxh3_64(name.as_bytes()),
+            shares: shares.collect(),
+            arms,
+            subject: configured.subject,
+            fails_over: configured.fails_over,
+            shares_cache: configured.shares_cache,
+            rollbacks,
+        }
+    }
+
+    /// The arm of a request that may not go to the targets `excluded`; `None` if no arm can take it.
+    #[must_use]
+    pub fn choose(
+        &self,
+        headers: &Headers<'_>,
+        key: Option<Name>,
+        excluded: u32,
+    ) -> Option<Chosen<'_>> {
+        let subject = match self.subject {
+            Subject::Asker => attempt_loop::asker(headers, key),
+            Subject::Session => attempt_loop::asker(headers, None),
+            Subject::Nobody => None,
+        };
+        let subject = subject.unwrap_or_else(request_ids::random);
+        let off = self.rollbacks.off.load(Ordering::Relaxed);
+        let drawn = draw(self.seed, &self.shares, off, excluded, subject)?;
+        Some(Chosen {
+            experiment: self,
+            arm: self.arms.get(drawn.at)?,
+            is_fair: drawn.is_fair,
+        })
+    }
+
+    /// The arm in this place, chosen by a rule; `None` if it takes nobody, or cannot take the request.
+    #[must_use]
+    pub fn arm(&self, at: usize, excluded: u32) -> Option<Chosen<'_>> {
+        let arm = self.arms.get(at)?;
+        let is_on = !self.rollbacks.is_off(at) && arm.members & !excluded != 0;
+        is_on.then_some(Chosen {
+            experiment: self,
+            arm,
+            is_fair: false,
+        })
+    }
+
+    /// Targets of arms that are off and of no other, a bit each.
+    fn benched(&self) -> u32 {
+        let off = self.rollbacks.off.load(Ordering::Relaxed);
+        if off == 0 {
+            return 0;
+        }
+        let members = |is_off: bool| {
+            let arms = self.shares.iter().enumerate();
+            let arms = arms.filter(move |(at, _)| bit(off, *at) == is_off);
+            arms.fold(0, |bits, (_, arm)| bits | arm.members)
+        };
+        members(true) & !members(false)
+    }
+
+    /// Leaves out targets of arms that were rolled back, unless nothing else may be asked; and those of
+    /// other arms, if the chosen one stays by itself.
+    pub fn exclude(&self, exclusions: &mut [Option<Exclusion>], chosen: Option<&Chosen<'_>>) {
+        let open = |one: &Option<Exclusion>| one.is_none();
+        if let Some(chosen) = chosen.filter(|_| !self.fails_over) {
+            let others = exclusions.iter_mut().enumerate();
+            let others = others.filter(|(at, one)| open(one) && !chosen.holds(*at));
+            others.for_each(|(_, one)| *one = Some(Exclusion::OtherArm));
+        }
+        let benched = self.benched();
+        let mut seen = exclusions.iter().enumerate();
+        if seen.any(|(at, one)| open(one) && !bit(benched, at)) {
+            let benched = exclusions
+                .iter_mut()
+                .enumerate()
+                .filter(|(at, _)| bit(benched, *at));
+            let benched = benched.filter(|(_, one)| open(one));
+            benched.for_each(|(_, one)| *one = Some(Exclusion::RolledBack));
+        }
+    }
+}
+
+impl Chosen<'_> {
+    /// Whether it is an arm of this model.
+    #[must_use]
+    pub fn is_of(&self, route: &ModelRoute) -> bool {
+        self.arm.id.model == route.name
+    }
+
+    /// Its part of the cache's scope; 0 if arms serve each other's answers.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        if self.experiment.shares_cache {
+            return 0;
+        }
+        self.arm.identity
+    }
+
+    /// Whether the target in place `at` is one of its own.
+    #[must_use]
+    pub fn holds(&self, at: usize) -> bool {
+        bit(self.arm.members, at)
+    }
+
+    /// The arm's targets, then the others, each by the policy. What is down in the arm does not come
+    /// before what is up outside.
+    pub fn order(
+        &self,
+        route: &ModelRoute,
+        selection: &Selection,
+        draw: &Draw,
+        fleet: &mut Fleet,
+        now_us: u64,
+    ) -> Route {
+        let asked = selection.asked(draw);
+        let (members, policy) = (&route.members, selection.policy);
+        let only = |bits: u32| Asked {
+            excluded: asked.excluded | !bits,
+            ..asked
+        };
+        let [own, others] = self.arm.slots;
+        let inside = only(self.arm.members);
+        let first = if draw.is_new {
+            fleet.route(own, members, policy, &inside, now_us)
+        } else {
+            fleet.route_again(own, members, policy, &inside, now_us)
+        };
+        if !self.experiment.fails_over {
+            return first;
+        }
+        let outside = only(!self.arm.members);
+        let second = fleet.route_again(others, members, policy, &outside, now_us);
+        join(first, second)
+    }
+
+    /// Remembers the request, so that it can be rated as soon as its answer is there.
+    pub fn remember(&self, core: &Core, trip: &mut Trip) {
+        let rateable = Rateable {
+            arm: self.arm.id,
+            is_fair: self.is_fair,
+        };
+        let ratings = &core.shared.ratings;
+        ratings.remember(trip.key, &trip.request_id, rateable);
+        trip.arm = Some(TripArm {
+            id: self.arm.id,
+            label: self.arm.label,
+            is_fair: self.is_fair,
+            has_left: false,
+        });
+    }
+
+    /// Whether `target` is none of the arm's.
+    #[must_use]
+    pub fn is_left(&self, targets: &[TargetRoute], target: Option<Name>) -> bool {
+        let mut own = targets.iter().enumerate().filter(|(at, _)| self.holds(*at));
+        !own.any(|(_, one)| Some(one.label) == target)
+    }
+}
+
+fn join(mut first: Route, second: Route) -> Route {
+    first.limited_until_us = match (first.limited_until_us, second.limited_until_us) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    let is_up = |route: &Route| !route.order.is_empty() && !route.is_last_resort;
+    match (is_up(&first), is_up(&second)) {
+        (true, false) => {}
+        (false, true) => {
+            first.order = second.order;
+            first.is_last_resort = false;
+        }
+        // Both up, or none.
+        _ => first.order.extend(second.order),
+    }
+    first
+}
+
+/// The arm of a trip.
+#[derive(Debug, Clone, Copy)]
+pub struct TripArm {
+    /// Its name among all.
+    pub id: ArmId,
+    /// `experiment/arm`
+    pub label: Name,
+    /// The arms may be compared by this request.
+    pub is_fair: bool,
+    /// Another arm's target answered.
+    pub has_left: bool,
+}
+
+/// How the request went, for the arm's numbers.
+#[must_use]
+pub(crate) fn request_of(trip: &Trip, arm: &TripArm, duration: Duration) -> ArmRequest {
+    // What fails because all targets are set aside is the arm's failure too.
+    let was_asked = trip.attempts > 0 || trip.fault == Some("upstream_rate_limited");
+    let outcome = match (trip.fault, trip.status) {
+        (Some(code), _) => code,
+        (None, 429) => "status_429",
+        (None, 400..=499) => "status_4xx",
+        (None, 500..) => "status_5xx",
+        _ if !was_asked => "cached",
+        _ if arm.has_left => "failover",
+        _ => "ok",
+    };
+    ArmRequest {
+        outcome,
+        was_asked,
+        is_stream: trip.stream,
+        first_byte: trip.first_byte,
+        duration,
+        cost_nanousd: trip.bill.paid_nanousd(),
+        is_cost_unknown: matches!(trip.bill, Bill::Unknown(_)),
+    }
+}

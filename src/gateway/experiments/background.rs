@@ -1,0 +1,231 @@
+//! A request asked once more, off the client's path: one attempt at one target, in a task of its own, whose
+//! answer is only compared. It must not know what is learned from it.
+
+use crate::cache::response::cached_response::Answer;
+use crate::cache::response::from_events::Collector;
+use crate::cache::response::from_stream::StreamReader;
+use crate::gateway::attempt::attempt_guard;
+use crate::gateway::attempt::attempt_guard::{Turn, Underway};
+use crate::gateway::attempt::classify;
+use crate::gateway::attempt::response_head::reply_head;
+use crate::gateway::attempt::translate;
+use crate::gateway::attempt::translate::Wish;
+use crate::gateway::core::Core;
+use crate::gateway::plan::forward_headers::PassedHeaders;
+use crate::gateway::snapshot::{RemoteSite, Site, TargetRoute};
+use crate::gateway::streaming::neutral_relay::NeutralRelay;
+use crate::gateway::streaming::translate_body;
+use crate::http::head::ResponseHead;
+use crate::http::sse::SseSplitter;
+use crate::observability::metrics::core_metrics::count;
+use crate::protocols::client_api::Face;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::neutral::loss::Losses;
+use crate::protocols::provider_api::{Call, Outgoing, PROVIDERS, Provider};
+use crate::protocols::usage;
+use crate::routing::health::Outcome;
+use crate::routing::targets::Member;
+use crate::runtime::buffer;
+use crate::runtime::clock;
+use crate::runtime::io::{Interrupt, Interruption};
+use crate::upstream::exchange::Piece;
+use crate::upstream::exchange::exchange;
+use std::ops::Range;
+use std::task::{Context, Poll};
+
+/// Largest answer that is read, in bytes; comparing more would say nothing.
+pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The dialect whose answers are read for a comparison.
+const READ: &str = "openai";
+
+/// The request, kept for as long as its answer takes.
+pub(crate) struct Again {
+    /// Its body, as providers may see it.
+    pub body: Vec<u8>,
+    /// Where the model's name stands in it.
+    pub model_range: Range<usize>,
+    /// The edit that asks for usage.
+    pub usage_edit: Option<Edit>,
+    /// A stream is asked for.
+    pub streams: bool,
+    /// The dialect that it is in.
+    pub face: &'static dyn Face,
+}
+
+/// Whether answers of a site to a caller of this dialect can be compared.
+#[must_use]
+pub(crate) fn is_read(face: &dyn Face, site: &RemoteSite) -> bool {
+    face.name() == READ && reads(site)
+}
+
+/// The dialects of providers whose answers can be compared at all.
+#[must_use]
+pub(crate) fn comparable() -> Vec<&'static str> {
+    let reads = PROVIDERS.iter().filter(|one| one.native() == READ);
+    reads.map(|one| one.name()).collect()
+}
+
+/// Whether answers of a site can be compared at all.
+fn reads(site: &RemoteSite) -> bool {
+    site.dialect.native() == READ
+}
+
+impl Again {
+    /// One attempt. `None` when it gave no answer that can be compared.
+    pub(crate) async fn ask(
+        &self,
+        core: &Core,
+        target: &TargetRoute,
+        member: &Member,
+        passed: &PassedHeaders,
+    ) -> Option<Answer> {
+        let Site::Remote(site) = &target.site else {
+            return None;
+        };
+        let is_full = attempt_guard::is_full(core, member);
+        if is_full || !attempt_guard::may_try(core, member, Turn::First) {
+            return None;
+        }
+        let mut underway = Underway::begin(core, target.label, member, None);
+        let request = self.request(core, target, site, (passed, underway.lane()))?;
+        let answered = exchanged(core, site, request).await;
+        let outcome = answered
+            .as_ref()
+            .map_or(Outcome::Abandoned, |(status, ..)| {
+                classify::outcome_of(*status, None)
+            });
+        underway.end(core, outcome);
+        let name = if answered.is_some() {
+            "shadow"
+        } else {
+            "shadow_failed"
+        };
+        count(
+            &mut core.metrics.borrow_mut().attempts,
+            (target.label, name),
+        );
+        let (status, is_stream, body) = answered?;
+        let answer = (status == 200).then(|| read(core, site.dialect, is_stream, &body))?;
+        answer.ok()
+    }
+
+    fn request(
+        &self,
+        core: &Core,
+        target: &TargetRoute,
+        site: &RemoteSite,
+        (passed, lane): (&PassedHeaders, usize),
+    ) -> Option<Vec<u8>> {
+        let mut losses = Losses::new(site.drops_untranslatable);
+        // As the request that was answered would have been asked.
+        let wish = Wish {
+            site,
+            dialect: site.dialect,
+            face: self.face,
+            body: &self.body,
+            streams: self.streams,
+            model: &target.model,
+        };
+        let worded = translate::word(&wish, &mut losses, &mut core.scratch.borrow_mut()).ok()?;
+        let is_native = site.dialect.native() == self.face.name();
+        let passed_headers = passed.lines(is_native);
+        let held = site.held();
+        let auth = site.auth(held.as_deref(), lane).ok()?;
+        let mut request = buffer::take(self.body.len() + passed_headers.len() + 1024);
+        site.dialect.encode(
+            &Outgoing {
+                call: Call::Chat,
+                streams: self.streams,
+                body: worded.body(
+                    site,
+                    (&self.body, &self.model_range, self.usage_edit.as_ref()),
+                ),
+                model: &target.model,
+                base_path: &site.endpoint.url.path,
+                api_version: site.api_version.as_deref(),
+                authority: &site.endpoint.url.authority,
+                auth,
+                passed_headers,
+            },
+            &mut request,
+        );
+        Some(request)
+    }
+}
+
+/// Status, whether it is a stream, and the whole body.
+async fn exchanged(
+    core: &Core,
+    site: &RemoteSite,
+    request: Vec<u8>,
+) -> Option<(u16, bool, Vec<u8>)> {
+    let (endpoint, watch) = (&site.endpoint, &mut Undisturbed);
+    let is_stream = |head: &ResponseHead<'_>| reply_head(head).is_event_stream;
+    let until = clock::now() + endpoint.limits.first_byte;
+    let (outcome, request, _) = exchange(
+        endpoint, &core.pool, request, false, until, watch, is_stream,
+    )
+    .await;
+    buffer::give(request);
+    let mut reply = outcome.ok()?;
+    let mut body = Vec::new();
+    loop {
+        let by = clock::now() + endpoint.limits.read;
+        match reply.read(&mut body, by, &mut Undisturbed).await.ok()? {
+            Piece::Done => break,
+            Piece::More if body.len() > BODY_BYTES_MAX => return None,
+            Piece::More => {}
+        }
+    }
+    let status = reply.status;
+    Some((status, reply.finish(endpoint, &core.pool), body))
+}
+
+/// The answer that `provider` gave.
+fn read(
+    core: &Core,
+    provider: &dyn Provider,
+    is_stream: bool,
+    body: &[u8],
+) -> Result<Answer, &'static str> {
+    let mut scratch = core.scratch.borrow_mut();
+    match (provider.native() == READ, is_stream) {
+        (true, false) => Answer::from_whole(body, usage::in_answer(body), &mut scratch),
+        (false, false) => translate_body::read(provider, 200, body, &mut scratch).stored,
+        (true, true) => read_events(body, &mut scratch),
+        (false, true) => {
+            let collector = Collector::new(BODY_BYTES_MAX);
+            let mut relay = NeutralRelay::new(provider.decoder(), None, Some(collector));
+            let mut passed = Vec::with_capacity(body.len());
+            let fed = relay.feed(&mut body.to_vec(), &mut passed, &mut scratch);
+            relay.end(&mut passed, &mut scratch);
+            fed.map_err(|_| "too-large")?;
+            relay.take_collector().ok_or("not-an-answer")?.finish()
+        }
+    }
+}
+
+/// A stream in OpenAI's dialect.
+fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<Answer, &'static str> {
+    let (mut splitter, mut reader) = (SseSplitter::new(), StreamReader::new(BODY_BYTES_MAX));
+    let mut rest = body;
+    while let Ok(Some(end)) = splitter.next_event(rest) {
+        let Some((event, after)) = rest.split_at_checked(end) else {
+            break;
+        };
+        reader.event(event, scratch);
+        rest = after;
+    }
+    reader.finish()
+}
+
+/// Nobody waits, so nobody cuts it short; its deadlines end it.
+struct Undisturbed;
+
+impl Interrupt for Undisturbed {
+    fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<Interruption> {
+        Poll::Pending
+    }
+}

@@ -1,0 +1,288 @@
+//! Shadow traffic: a share of a model's requests is also sent to a target that is being considered, once the
+//! client has its answer, and both answers are compared. What comes back is served to nobody.
+//!
+//! Never for what has an effect beyond its answer, nor where the request's data may not go.
+
+use crate::accounting::billing::{Bill, Bought, settle};
+use crate::base::names::Name;
+use crate::base::request_ids;
+use crate::cache::coalesce::shared_call::Whole;
+use crate::cache::feedback;
+use crate::cache::quality::compare::{Label, is_same};
+use crate::cache::quality::sample_budget::Allowance;
+use crate::cache::response::cached_response::Answer;
+use crate::cache::response::from_stream::StreamReader;
+use crate::gateway::caching::hit_sampling::Sampled;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::{Core, InForce};
+use crate::gateway::experiments::background;
+use crate::gateway::experiments::background::Again;
+use crate::gateway::plan::forward_headers::PassedHeaders;
+use crate::gateway::plan::rules::RuleRoute;
+use crate::gateway::snapshot::{Site, TargetRoute};
+use crate::gateway::streaming::upstream_stream::StreamEnd;
+use crate::observability::metrics::mirror::Shadowed;
+use crate::routing::demand::{Traits, exclusion};
+use crate::routing::policy::fraction;
+use crate::routing::targets::Member;
+use crate::runtime::clock;
+use crate::runtime::spawn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Where the shadows of a model go.
+pub struct MirrorRoute {
+    /// The target.
+    pub target: TargetRoute,
+    /// What routing knows of it.
+    pub member: Member,
+    /// What is known of it beside that.
+    pub traits: Traits,
+    /// Share of the requests.
+    pub share: f64,
+    /// Tokens that they may take in an hour.
+    pub tokens_max: u64,
+    /// What they took, and came to.
+    pub tally: Arc<Tally>,
+}
+
+/// What became of requests that were drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered by both.
+    Answered,
+    /// The target gave no answer that can be compared.
+    Failed,
+    /// The client's own answer cannot be compared: a failure, tools, no end.
+    NotComparable,
+    /// The budget of the hour is spent.
+    OverBudget,
+    /// Too many are under way.
+    Busy,
+}
+
+impl Outcome {
+    /// All, with their label values.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Answered, "answered"),
+        (Self::Failed, "failed"),
+        (Self::NotComparable, "not-comparable"),
+        (Self::OverBudget, "over-budget"),
+        (Self::Busy, "busy"),
+    ];
+}
+
+/// Labels of compared answers, with their label values.
+pub(crate) const LABELS: [(Label, &str); 3] = [
+    (Label::Right, "same"),
+    (Label::Wrong, "other"),
+    (Label::Unknown, "unknown"),
+];
+
+/// What the shadows of a model took, and came to; shared by all cores. It outlives a configuration.
+#[derive(Default)]
+pub struct Tally {
+    /// Places and tokens.
+    pub allowance: Allowance,
+    outcomes: [AtomicU64; 5],
+    labels: [AtomicU64; 3],
+}
+
+impl Tally {
+    fn count(&self, outcome: Outcome) {
+        if let Some(count) = self.outcomes.get(outcome as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn label(&self, label: Label) {
+        let at = LABELS.iter().position(|(one, _)| *one == label);
+        if let Some(count) = at.and_then(|at| self.labels.get(at)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Requests of one outcome.
+    #[must_use]
+    pub fn outcomes(&self, outcome: Outcome) -> u64 {
+        let count = self.outcomes.get(outcome as usize);
+        count.map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// Labels, in the order of [`LABELS`].
+    #[must_use]
+    pub fn labels(&self) -> [u64; 3] {
+        self.labels.each_ref().map(|count| count.load(Relaxed))
+    }
+}
+
+/// A place among the shadows under way; given back however it ends.
+struct Place(Arc<Tally>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.allowance.leave();
+    }
+}
+
+/// A request that was drawn.
+pub struct Mirror {
+    model: Name,
+    again: Again,
+    /// Tokens that it was taken to cost.
+    tokens: u64,
+    place: Place,
+    /// What the client got, and how long it took.
+    served: Option<(String, Duration)>,
+    reader: Option<StreamReader>,
+}
+
+impl Mirror {
+    /// Draws: a share of the requests, within the budget, and only where the target may see the request.
+    #[must_use]
+    pub fn draw(asked: &Sampled<'_>) -> Option<Box<Self>> {
+        let route = asked.route.mirror.as_ref()?;
+        if fraction(request_ids::random()) > route.share || !may_see(route, asked) {
+            return None;
+        }
+        let tally = &route.tally;
+        if !tally.allowance.enter() {
+            tally.count(Outcome::Busy);
+            return None;
+        }
+        let place = Place(Arc::clone(tally));
+        let expected = &asked.steer.expected;
+        let tokens = expected.prompt + expected.completion;
+        let hour = clock::since_epoch().as_secs() / 3600;
+        if !tally.allowance.spend(tokens, route.tokens_max, hour) {
+            tally.count(Outcome::OverBudget);
+            return None;
+        }
+        let chat = asked.chat;
+        Some(Box::new(Self {
+            model: asked.route.name,
+            again: Again {
+                body: asked.body.to_vec(),
+                model_range: chat.model_range.clone(),
+                usage_edit: chat.usage_edit.clone(),
+                streams: chat.stream,
+                face: asked.face,
+            },
+            tokens,
+            place,
+            served: None,
+            reader: chat
+                .stream
+                .then(|| StreamReader::new(background::BODY_BYTES_MAX)),
+        }))
+    }
+
+    /// What reads the stream that the client gets.
+    pub fn take_reader(&mut self) -> Option<StreamReader> {
+        self.reader.take()
+    }
+
+    /// The client has this answer.
+    pub fn served(&mut self, answer: Result<Answer, &'static str>, took: Duration) {
+        let answer = answer.ok();
+        self.served = answer.map(|answer| (answer.content().to_owned(), took));
+    }
+
+    /// Asks the target, in a task of its own.
+    pub fn send(self: Box<Self>, core: &Rc<Core>, snapshot: InForce, passed: PassedHeaders) {
+        let tally = Arc::clone(&self.place.0);
+        if self.served.is_none() {
+            tally.allowance.settle(self.tokens, 0);
+            return tally.count(Outcome::NotComparable);
+        }
+        let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
+        let task = async move { self.go(&core, &snapshot, &passed).await };
+        spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
+    }
+
+    async fn go(mut self: Box<Self>, core: &Core, snapshot: &InForce, passed: &PassedHeaders) {
+        let tally = Arc::clone(&self.place.0);
+        let model = snapshot.models.get(&*self.model.text());
+        let (Some(route), Some((served, took))) = (
+            model.and_then(|one| one.mirror.as_ref()),
+            self.served.take(),
+        ) else {
+            return;
+        };
+        let began_at = clock::now();
+        let target = route.target.label;
+        let asking = self.again.ask(core, &route.target, &route.member, passed);
+        let Some(answer) = asking.await else {
+            return tally.count(Outcome::Failed);
+        };
+        let shadow_took = clock::now().saturating_duration_since(began_at);
+        tally.count(Outcome::Answered);
+        if let Some(usage) = answer.usage {
+            tally
+                .allowance
+                .settle(self.tokens, usage.prompt + usage.completion);
+        }
+        let bought = answer.usage.map_or(Bought::Unknown, Bought::Reported);
+        let bill = Bill::of(bought, Some(target), &snapshot.prices);
+        {
+            let mut metrics = core.metrics.borrow_mut();
+            // No key asked for it, so none pays.
+            settle(&mut metrics, None, self.model, bought, &bill);
+            let seen = Shadowed {
+                served: took,
+                shadow: shadow_took,
+                cost_nanousd: bill.paid_nanousd(),
+            };
+            metrics.shadows.record((self.model, target), &seen);
+        }
+        compare(core, served, answer.content().to_owned(), tally);
+    }
+}
+
+/// Whether the target may see the request and its answer can be compared.
+fn may_see(route: &MirrorRoute, asked: &Sampled<'_>) -> bool {
+    let Site::Remote(site) = &route.target.site else {
+        return false;
+    };
+    let fits = exclusion(&route.traits, &asked.steer.demand).is_none();
+    // A rule may be there to keep data where it is.
+    let is_ruled_out = asked.steer.rule.is_some_and(RuleRoute::names_targets);
+    asked.may_repeat && fits && !is_ruled_out && background::is_read(asked.face, site)
+}
+
+/// Where there is no workshop, or it has no room, only what is the same is known to be.
+fn compare(core: &Core, served: String, shadow: String, tally: Arc<Tally>) {
+    if is_same(&served, &shadow) {
+        return tally.label(Label::Right);
+    }
+    let Some(workshop) = &core.shared.workshop else {
+        return tally.label(Label::Unknown);
+    };
+    let told = Arc::clone(&tally);
+    let tell = move |label| told.label(label);
+    if feedback::compare(workshop, served, shadow, tell).is_err() {
+        tally.label(Label::Unknown);
+    }
+}
+
+/// A whole answer has gone to the client.
+pub(crate) fn served_whole(core: &Core, answer: &Whole, trip: &mut Trip) {
+    let took = clock::now().saturating_duration_since(trip.started_at);
+    if let Some(mirror) = trip.mirror.as_mut().filter(|_| answer.head.status == 200) {
+        let mut scratch = core.scratch.borrow_mut();
+        mirror.served(
+            Answer::from_whole(&answer.body, answer.usage, &mut scratch),
+            took,
+        );
+    }
+}
+
+/// A stream has gone to the client, or ended before.
+pub(crate) fn served_stream(reader: Option<StreamReader>, end: &StreamEnd, trip: &mut Trip) {
+    let took = clock::now().saturating_duration_since(trip.started_at);
+    if let (Some(mirror), Some(reader), StreamEnd::Complete) = (&mut trip.mirror, reader, end) {
+        mirror.served(reader.finish(), took);
+    }
+}

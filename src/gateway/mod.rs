@@ -1,0 +1,14 @@
+//! One request, start to end. Start with [`pipeline`].
+
+pub(crate) mod attempt;
+pub(crate) mod caching;
+pub(crate) mod context;
+pub(crate) mod core;
+pub(crate) mod endpoints;
+pub(crate) mod experiments;
+pub mod explain;
+pub(crate) mod pipeline;
+pub(crate) mod plan;
+pub(crate) mod respond;
+pub(crate) mod snapshot;
+pub mod streaming;

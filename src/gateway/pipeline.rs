@@ -1,0 +1,368 @@
+//! ONE request, start to end, calling the stations in order. The only file that knows them all.
+//!
+//! read → admit → exact cache → semantic cache → route → exchange → relay → settle → record
+//!
+//! What a station needs is handed to it as plain values; stations never call each other.
+
+use crate::auth::keys::Grant;
+use crate::cache::coalesce::shared_calls::Lead;
+use crate::error::Fault;
+use crate::gateway::attempt::attempt_loop;
+use crate::gateway::attempt::attempt_loop::{Attempted, Fallbacks, Plan};
+use crate::gateway::attempt::classify;
+use crate::gateway::caching::coalesce;
+use crate::gateway::caching::coalesce::Boarded;
+use crate::gateway::caching::hit_sampling::Sampled;
+use crate::gateway::caching::lookup::{CacheTrip, Hit};
+use crate::gateway::caching::serve_hit;
+use crate::gateway::caching::stale;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::{Core, InForce};
+use crate::gateway::endpoints::count_tokens;
+use crate::gateway::endpoints::embeddings;
+use crate::gateway::endpoints::feedback;
+use crate::gateway::endpoints::passthrough;
+use crate::gateway::endpoints::provider_proxy;
+use crate::gateway::endpoints::rerank;
+use crate::gateway::endpoints::stored_responses;
+use crate::gateway::experiments::mirroring::Mirror;
+use crate::gateway::plan::candidates::Steer;
+use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::forward_headers;
+use crate::gateway::plan::request_plan::{Source, find_model};
+use crate::gateway::respond;
+use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::gateway::streaming::json_array::JsonArray;
+use crate::gateway::streaming::relay_response;
+use crate::gateway::streaming::upstream_stream::Inflow;
+use crate::http::head::{Method, RequestHead};
+use crate::http::percent;
+use crate::observability::metrics::core_metrics::Stage;
+use crate::protocols::anthropic::client::api;
+use crate::protocols::endpoints;
+use crate::protocols::endpoints::{NoOperation, Operation};
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::provider_api::Call;
+use crate::runtime::heap::on_heap;
+use crate::server::client::Client;
+use crate::server::connection::{Request, Serve};
+use std::rc::Rc;
+
+/// Serves requests on a core.
+pub struct Journey {
+    /// The core.
+    pub core: Rc<Core>,
+}
+
+impl Serve for Journey {
+    async fn serve(&self, request: &Request<'_>, client: &mut Client) {
+        let core = &self.core;
+        let snapshot = core.snapshot();
+        let mut trip = Trip::begin(request);
+        if let Err(fault) = travel(core, &snapshot, request, client, &mut trip).await {
+            respond::fault(client, &mut trip, &fault).await;
+        }
+        client.company = None;
+        if let Some(shadow) = trip.shadow.take() {
+            let passed =
+                forward_headers::passed_headers(&request.head.headers, trip.face, &trip.request_id);
+            shadow.send(&self.core, Rc::clone(&snapshot), passed);
+        }
+        if let Some(mirror) = trip.mirror.take() {
+            let passed =
+                forward_headers::passed_headers(&request.head.headers, trip.face, &trip.request_id);
+            mirror.send(&self.core, Rc::clone(&snapshot), passed);
+        }
+        trip.end(core, snapshot.config.log.requests);
+    }
+
+    fn wants_pieces(&self, head: &RequestHead<'_>) -> bool {
+        let operation = endpoints::operation(head.method, head.target);
+        matches!(operation, Ok(Operation::Direct(_)))
+    }
+
+    async fn reject(&self, fault: &Fault, client: &mut Client) {
+        let mut trip = Trip::rejected();
+        respond::fault(client, &mut trip, fault).await;
+        trip.end(&self.core, self.core.snapshot().config.log.requests);
+    }
+}
+
+/// The trip of any request: which operation, who calls, and on.
+async fn travel(
+    core: &Rc<Core>,
+    snapshot: &InForce,
+    request: &Request<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let headers = &request.head.headers;
+    trip.face = endpoints::face_of(request.head.target);
+    let is_array = trip.face.streams_array(request.head.target);
+    trip.array = is_array.then(JsonArray::default);
+    let operation = find_operation(request.head.method, request.head.target)?;
+    trip.operation = operation.name();
+    if let Operation::Models | Operation::Model(_) = operation {
+        trip.face =
+            endpoints::face_of_models(trip.face, headers.get(api::VERSION_HEADER).is_some());
+    }
+    let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
+    let api_key = key_headers.iter().find_map(|name| headers.get(name));
+    let in_query = match api_key {
+        Some(_) => None,
+        None => trip.face.key_in_query(request.head.target)?,
+    };
+    let api_key = api_key.or(in_query.as_deref().map(str::as_bytes));
+    let grant = snapshot
+        .keys
+        .admit(headers.get("authorization"), api_key, request.peer)?;
+    trip.key = grant.key;
+    trip.team = grant.team;
+    // On the heap but for chat, which needs no room for the others.
+    match operation {
+        Operation::Chat(_) => chat(core, snapshot, request, grant, client, trip).await,
+        Operation::CountTokens(_) => {
+            on_heap(|| count_tokens::serve(core, snapshot, request, grant, client, trip)).await
+        }
+        Operation::Embeddings => {
+            on_heap(|| embeddings::serve(core, snapshot, request, grant, client, trip)).await
+        }
+        Operation::Feedback => feedback::serve(core, request, grant, client, trip).await,
+        Operation::Rerank => {
+            on_heap(|| rerank::serve(core, snapshot, request, grant, client, trip)).await
+        }
+        Operation::Passed(endpoint) => {
+            let request = (request, endpoint);
+            on_heap(|| passthrough::serve(core, snapshot, request, grant, client, trip)).await
+        }
+        Operation::Direct(to) => {
+            let request = (request, to);
+            on_heap(|| provider_proxy::serve(core, snapshot, request, grant, client, trip)).await
+        }
+        Operation::Kept(call) => {
+            let request = (request, call);
+            on_heap(|| stored_responses::serve(core, snapshot, request, grant, client, trip)).await
+        }
+        Operation::Models | Operation::Model(_) => {
+            list_models(core, snapshot, operation, grant, client, trip).await
+        }
+    }
+}
+
+/// The trip of a chat completion.
+async fn chat(
+    core: &Rc<Core>,
+    snapshot: &InForce,
+    request: &Request<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    // Read and admit.
+    let (headers, face) = (&request.head.headers, trip.face);
+    let mut cache = CacheTrip::new(core, snapshot, request.head, face)?;
+    let source = Source {
+        snapshot,
+        grant,
+        face,
+        head: request.head,
+        body: request.body,
+        with_canonical: cache.is_on(),
+    };
+    let intent = source.read(&mut core.scratch.borrow_mut(), &mut trip.model)?;
+    let (mut chat, body, models, steer) = intent.into_parts();
+    trip.stream = chat.stream;
+    let route = *models.first().ok_or_else(classify::no_target)?;
+    note_choice(core, &steer, trip);
+    let identity = route.identity ^ steer.identity();
+    let stale_for = route.failover.stale_if_error;
+    cache.set_key(
+        grant,
+        route.name,
+        identity,
+        stale_for,
+        chat.canonical.take(),
+    );
+    trip.stage_done(core, Stage::Read);
+
+    // What has an effect beyond its answer is not asked for twice.
+    let may_repeat = !chat.has_effect() && headers.get("idempotency-key").is_none();
+    // Exact cache, then semantic cache.
+    let asked = Sampled {
+        route,
+        chat: &chat,
+        body: &body,
+        steer: &steer,
+        face,
+        may_repeat,
+    };
+    if let Some(hit) = look_up(core, &mut cache, &asked, trip).await {
+        return serve_hit::hit(core, &hit, &chat, client, trip).await;
+    }
+    cache.refuse_unless_upstream_allowed()?;
+    trip.mirror = Mirror::draw(&asked);
+
+    let plan = Plan {
+        call: Call::Chat,
+        face,
+        body: &body,
+        model_range: &chat.model_range,
+        usage_edit: chat.usage_edit.as_ref(),
+        streams: chat.stream,
+        passed_headers: forward_headers::passed_headers(headers, face, &trip.request_id),
+        asker: attempt_loop::asker(headers, trip.key),
+        patience: Patience::new(headers, route, trip.started_at)?,
+        may_hedge: may_repeat,
+        fallbacks: find_fallbacks(snapshot, &steer, route, grant),
+        steer,
+        priority: grant.priority,
+    };
+    go_upstream(core, &models, &plan, &chat, cache, client, trip).await
+}
+
+/// Notes the rule that applies and the arm, so that they are told and the answer can be rated.
+fn note_choice(core: &Core, steer: &Steer<'_>, trip: &mut Trip) {
+    trip.rule = steer.rule.map(|rule| rule.name);
+    if let Some(chosen) = &steer.arm {
+        chosen.remember(core, trip);
+    }
+}
+
+/// Shares the same request's call in flight, or routes, exchanges and relays.
+async fn go_upstream(
+    core: &Rc<Core>,
+    models: &[&ModelRoute],
+    plan: &Plan<'_>,
+    chat: &ChatRequest,
+    mut cache: CacheTrip,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let boarded = coalesce::board(core, &mut cache, models, plan, chat, client, trip).await?;
+    let Boarded::Calls(lead) = boarded else {
+        return Ok(());
+    };
+    let attempted = attempt_loop::run(core, models, plan, client, trip).await;
+    coalesce::tell_fault(lead.as_ref(), &attempted, trip);
+    let failure = stale::failure_of(&attempted);
+    if stale::serve_instead(core, failure, &cache, chat, client, trip).await? {
+        return Ok(());
+    }
+    let attempted = attempted?;
+    if plan.steer.has_left_arm(models, trip) || trip.fell_back {
+        cache.store_nothing();
+    }
+    relay(core, attempted, chat, (cache, lead), client, trip).await;
+    Ok(())
+}
+
+/// An answer from the cache. A share of the hits by meaning is to be asked upstream too, afterwards.
+async fn look_up(
+    core: &Core,
+    cache: &mut CacheTrip,
+    asked: &Sampled<'_>,
+    trip: &mut Trip,
+) -> Option<Hit> {
+    if let Some(hit) = cache.exact(trip) {
+        return Some(hit);
+    }
+    trip.stage_done(core, Stage::Exact);
+    if let Some(hit) = cache.semantic(trip).await {
+        trip.shadow = cache.shadow(&hit, asked);
+        return Some(hit);
+    }
+    trip.stage_done(core, Stage::Semantic);
+    None
+}
+
+/// Moves an answer on to the client and into the cache.
+async fn relay(
+    core: &Rc<Core>,
+    attempted: Attempted,
+    chat: &ChatRequest,
+    (cache, lead): (CacheTrip, Option<Lead>),
+    client: &mut Client,
+    trip: &mut Trip,
+) {
+    match attempted {
+        Attempted::Whole(answer) => {
+            relay_response::whole(core, answer, cache, lead, client, trip).await
+        }
+        Attempted::Stream(stream) => {
+            let mut inflow = Inflow::new(core, stream, trip.face, chat, cache, lead);
+            if trip.array.is_some() {
+                inflow.relay.set_array();
+            }
+            relay_response::stream(core, inflow, client, trip).await;
+        }
+    }
+}
+
+async fn list_models(
+    core: &Core,
+    snapshot: &Snapshot,
+    operation: Operation<'_>,
+    grant: Grant<'_>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<(), Fault> {
+    let created = core.shared.started_at;
+    let body = match operation {
+        Operation::Model(id) => {
+            let name = percent::unescaped(id).unwrap_or(id.into());
+            find_model(snapshot, &name, grant, &mut trip.model)?;
+            trip.face.write_model(&name, created)
+        }
+        _ => {
+            let names = snapshot.model_names.iter().map(String::as_str);
+            let mut names = names.filter(|name| grant.allows(name));
+            trip.face.write_models(&mut names, created)
+        }
+    };
+    let _ = respond::whole(client, trip, 200, "application/json", &body).await;
+    Ok(())
+}
+
+fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> {
+    endpoints::operation(method, target).map_err(|none| match none {
+        NoOperation::NotFound => Fault::client(
+            404,
+            "unknown_path",
+            format!(
+                "no such path: `{}`; served are {}",
+                target.split('?').next().unwrap_or_default(),
+                endpoints::PATHS
+            ),
+        ),
+        NoOperation::MethodNotAllowed(allow) => Fault {
+            allow: Some(allow),
+            ..Fault::client(
+                405,
+                "method_not_allowed",
+                format!("this path takes {allow} only"),
+            )
+        },
+    })
+}
+
+/// The models to ask when this one's targets refuse a request for its content, as far as the key may; none
+/// for one that goes on from an answer, which they do not have.
+fn find_fallbacks<'s>(
+    snapshot: &'s Snapshot,
+    steer: &Steer<'_>,
+    route: &ModelRoute,
+    grant: Grant<'_>,
+) -> Fallbacks<'s> {
+    if steer.lane().is_some() {
+        return Fallbacks::default();
+    }
+    let find = |name: &Option<String>| {
+        let name = name.as_ref().filter(|name| grant.allows(name))?;
+        snapshot.models.get(name)
+    };
+    let names = &route.failover.fallback;
+    Fallbacks {
+        context_length: find(&names.context_length),
+        content_policy: find(&names.content_policy),
+    }
+}

@@ -1,0 +1,303 @@
+//! Which targets a request may go to, and in which order they are tried. `explain` and the journey take
+//! the same way through here.
+
+use crate::accounting::prices::PriceBook;
+use crate::auth::keys::Grant;
+use crate::base::names::Name;
+use crate::error::Fault;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::endpoints::stored_responses::Kept;
+use crate::gateway::experiments::arms::Chosen;
+use crate::gateway::plan::rules::{Looked, RuleRoute};
+use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::http::head::Headers;
+use crate::protocols::shape::Shape;
+use crate::protocols::usage::Usage;
+use crate::routing::demand::{Demand, Exclusion, exclusion};
+use crate::routing::measurements::Series;
+use crate::routing::policy::{RoutingPolicy, TARGETS_MAX};
+use crate::routing::route_inputs::Asked;
+use crate::routing::targets::{Fleet, Route};
+use arrayvec::ArrayVec;
+use std::fmt::Write;
+
+/// Tokens that an answer is taken to have when its request does not limit them: for comparing prices.
+pub(crate) const COMPLETION_TOKENS_EXPECTED: u64 = 500;
+
+/// How the targets of a request are chosen.
+pub struct Steer<'s> {
+    /// The policy the caller asks for, instead of the model's.
+    pub policy: Option<&'static dyn RoutingPolicy>,
+    /// What targets must be.
+    pub demand: Demand<'s>,
+    /// What is bought, by estimate.
+    pub expected: Usage,
+    /// At what prices.
+    pub prices: &'s PriceBook,
+    /// The arm of the first model's experiment that the request belongs to.
+    pub arm: Option<Chosen<'s>>,
+    /// The rule of the first model that applies.
+    pub rule: Option<&'s RuleRoute>,
+    /// The rules that were looked at.
+    pub looked: Vec<Looked>,
+    /// The first model; rules are its own.
+    pub ruled: Option<Name>,
+    /// What providers keep of this and earlier answers.
+    pub kept: Option<Kept<'s>>,
+}
+
+/// What a request is ordered by.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    /// The number drawn for it.
+    pub random: u64,
+    /// Hash of who asks.
+    pub asker: Option<u64>,
+    /// The series that its latency belongs to.
+    pub series: Series,
+    /// It was not routed before.
+    pub is_new: bool,
+}
+
+/// Which targets of a model may be asked.
+pub struct Selection {
+    /// Why each target is left out, in the order of the model's targets.
+    pub exclusions: ArrayVec<Option<Exclusion>, TARGETS_MAX>,
+    /// The same as bits.
+    pub excluded: u32,
+    /// Estimated costs, if the policy reads them.
+    pub costs_nanousd: ArrayVec<Option<u64>, TARGETS_MAX>,
+    /// The policy.
+    pub policy: &'static dyn RoutingPolicy,
+}
+
+impl Selection {
+    /// What the fleet is asked.
+    #[must_use]
+    pub fn asked(&self, draw: &Draw) -> Asked<'_> {
+        Asked {
+            random: draw.random,
+            asker: draw.asker,
+            series: draw.series,
+            excluded: self.excluded,
+            costs_nanousd: &self.costs_nanousd,
+        }
+    }
+}
+
+impl<'s> Steer<'s> {
+    /// What headers, key and shape demand.
+    ///
+    /// # Errors
+    /// A malformed header.
+    pub fn new(
+        snapshot: &'s Snapshot,
+        grant: Grant<'s>,
+        headers: &Headers<'_>,
+        shape: &Shape,
+    ) -> Result<Self, Fault> {
+        const REGION: &str = "x-ringside-region";
+        let mut regions = Vec::new();
+        if let Some(value) = headers.get(REGION) {
+            let text = std::str::from_utf8(value).unwrap_or_default();
+            let names = text.split(',').map(str::trim);
+            regions.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
+            if regions.is_empty() {
+                let message = format!("`{REGION}` names no region");
+                return Err(Fault::client(400, "invalid_header", message).on(REGION));
+            }
+        }
+        Ok(Self {
+            policy: None,
+            demand: Demand {
+                tokens: shape.text_tokens(),
+                tools: shape.has_tools,
+                images: shape.has_images,
+                schema: shape.wants_schema,
+                streams: shape.streams,
+                key_regions: grant.regions,
+                regions,
+                key_tags: grant.tags,
+                ..Demand::default()
+            },
+            expected: Usage {
+                prompt: shape.text_tokens(),
+                completion: shape.completion_max.unwrap_or(COMPLETION_TOKENS_EXPECTED),
+                ..Usage::default()
+            },
+            prices: &snapshot.prices,
+            arm: None,
+            rule: None,
+            looked: Vec::new(),
+            ruled: None,
+            kept: None,
+        })
+    }
+
+    /// Which targets of a model may be asked.
+    #[must_use]
+    pub fn select(&self, route: &ModelRoute) -> Selection {
+        let mut exclusions: ArrayVec<_, TARGETS_MAX> = route
+            .traits
+            .iter()
+            .take(TARGETS_MAX)
+            .map(|traits| exclusion(traits, &self.demand))
+            .collect();
+        // Lengths are estimates: where they alone leave nothing, the provider decides.
+        let is_out = |one: &Option<Exclusion>| !matches!(one, None | Some(Exclusion::Context));
+        if exclusions.iter().all(Option::is_some) && !exclusions.iter().all(is_out) {
+            for one in &mut exclusions {
+                *one = one.filter(|why| *why != Exclusion::Context);
+            }
+        }
+        if let Some(rule) = self.rule_of(route) {
+            rule.exclude(&mut exclusions);
+        }
+        if let Some(experiment) = &route.experiment
+            && !self.names_targets()
+        {
+            experiment.exclude(&mut exclusions, self.arm_of(route));
+        }
+        let bits = exclusions.iter().enumerate();
+        let excluded = bits.fold(0, |bits, (at, one)| bits | u32::from(one.is_some()) << at);
+        let policy = self.policy_of(route);
+        let mut costs_nanousd = ArrayVec::new();
+        if policy.reads_costs() {
+            let targets = route.targets.iter().take(TARGETS_MAX);
+            costs_nanousd.extend(targets.map(|target| {
+                let cost = self.prices.cost(target.label, self.expected);
+                cost.map(|cost| cost.total())
+            }));
+        }
+        Selection {
+            exclusions,
+            excluded,
+            costs_nanousd,
+            policy,
+        }
+    }
+
+    /// The order of a model's targets, those named by the caller first.
+    pub fn order(
+        &self,
+        route: &ModelRoute,
+        selection: &Selection,
+        draw: &Draw,
+        fleet: &mut Fleet,
+        now_us: u64,
+    ) -> Route {
+        if let Some(chosen) = self.arm_of(route) {
+            return chosen.order(route, selection, draw, fleet, now_us);
+        }
+        let asked = selection.asked(draw);
+        let (slot, members) = (route.slot, &route.members);
+        let mut routed = if draw.is_new {
+            fleet.route(slot, members, selection.policy, &asked, now_us)
+        } else {
+            fleet.route_again(slot, members, selection.policy, &asked, now_us)
+        };
+        if !self.demand.first.is_empty() {
+            let rank = |at: usize| {
+                let traits = route.traits.get(at);
+                let is_it = |name: &String| traits.is_some_and(|one| one.is_called(name));
+                let place = self.demand.first.iter().position(is_it);
+                place.unwrap_or(usize::MAX)
+            };
+            routed.order.sort_by_key(|at| rank(*at));
+        }
+        routed
+    }
+
+    /// Why no target of any of `models` may be asked; `None` if one may.
+    #[must_use]
+    pub fn nothing_fits(&self, models: &[&ModelRoute]) -> Option<Fault> {
+        let mut reasons = String::new();
+        for route in models {
+            let selection = self.select(route);
+            for (traits, why) in route.traits.iter().zip(&selection.exclusions) {
+                let why = (*why)?;
+                let _ = write!(
+                    reasons,
+                    "{}{} ({})",
+                    separator(&reasons),
+                    traits.label,
+                    why.name()
+                );
+            }
+        }
+        let message = format!("no target may be asked for this request: {reasons}");
+        Some(Fault::client(400, "no_target_fits", message))
+    }
+
+    /// The caller names targets, or goes on from what one of them keeps: it is no part of an experiment
+    /// then.
+    #[must_use]
+    pub fn names_targets(&self) -> bool {
+        !self.demand.only.is_empty() || !self.demand.first.is_empty() || self.lane().is_some()
+    }
+
+    /// The only API key that may be used, by its place among those of its provider.
+    #[must_use]
+    pub fn lane(&self) -> Option<usize> {
+        self.kept.as_ref()?.previous.as_ref().map(|one| one.lane)
+    }
+
+    /// The rule, if it is one of this model.
+    #[must_use]
+    pub fn rule_of(&self, route: &ModelRoute) -> Option<&'s RuleRoute> {
+        self.rule.filter(|_| self.ruled == Some(route.name))
+    }
+
+    /// The policy for a model's targets: the caller's, the rule's, or the model's.
+    #[must_use]
+    pub fn policy_of(&self, route: &ModelRoute) -> &'static dyn RoutingPolicy {
+        let rules = || self.rule_of(route)?.policy;
+        self.policy.or_else(rules).unwrap_or(route.policy)
+    }
+
+    /// The arm, if it is one of this model.
+    #[must_use]
+    pub fn arm_of(&self, route: &ModelRoute) -> Option<&Chosen<'s>> {
+        self.arm.as_ref().filter(|chosen| chosen.is_of(route))
+    }
+
+    /// Whether a target that is none of the arm's answered; noted on the trip.
+    pub fn has_left_arm(&self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
+        let (Some(chosen), Some(route)) = (&self.arm, models.first()) else {
+            return false;
+        };
+        let has_left = trip.fell_back || chosen.is_left(&route.targets, trip.target);
+        if let Some(arm) = &mut trip.arm {
+            arm.has_left = has_left;
+        }
+        has_left
+    }
+
+    /// The part of a model's identity that the limits of caller and key change: which answers they
+    /// accept, the rule and the arm. Zero when they accept any.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        let rule = self.rule.map_or(0, |rule| rule.identity);
+        let arm = rule ^ self.arm.as_ref().map_or(0, Chosen::identity);
+        let demand = &self.demand;
+        // A key's own limits count too: keys of a team may share answers.
+        let lists: [&[String]; 6] = [
+            &demand.only,
+            &demand.ignored,
+            &demand.first,
+            &demand.regions,
+            demand.key_regions,
+            demand.key_tags,
+        ];
+        if lists.iter().all(|list| list.is_empty()) && !demand.no_collection {
+            return arm;
+        }
+        // Debug writes strings quoted, so that two lists never read alike.
+        let form = format!("{lists:?}{}", demand.no_collection);
+        xxhash_rust::xxh3::xxh3_64(form.as_bytes()) ^ arm
+    }
+}
+
+fn separator(before: &str) -> &'static str {
+    if before.is_empty() { "" } else { ", " }
+}

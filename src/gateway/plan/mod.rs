@@ -1,0 +1,7 @@
+//! What a request asks for: models, targets, rules, constraints, deadline, forwarded headers.
+
+pub(crate) mod candidates;
+pub(crate) mod deadline;
+pub(crate) mod forward_headers;
+pub(crate) mod request_plan;
+pub(crate) mod rules;

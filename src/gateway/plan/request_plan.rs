@@ -1,0 +1,273 @@
+//! What a chat request asks for: which models in which order, by which policy, and what their targets
+//! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
+
+use crate::auth::keys::Grant;
+use crate::base::names::Name;
+use crate::error::Fault;
+use crate::gateway::endpoints::stored_responses;
+use crate::gateway::plan::candidates::Steer;
+use crate::gateway::plan::rules::Asking;
+use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::http::head::RequestHead;
+use crate::protocols::client_api::Face;
+use crate::protocols::json::document::Scratch;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::openai::routing_fields;
+use crate::protocols::openai::routing_fields::Steering;
+use crate::protocols::responses::client::api;
+use crate::routing::policy::policy;
+use arrayvec::ArrayVec;
+use std::borrow::Cow;
+
+/// Models that one `x-ringside-models`, or the field `models`, may name.
+const CHAIN_MAX: usize = 8;
+
+/// The models to try, each once.
+pub(crate) type Chain<'s> = ArrayVec<&'s ModelRoute, { CHAIN_MAX + 1 }>;
+
+/// What a request asks for.
+pub(crate) struct Intent<'s, 'b> {
+    /// The request, read.
+    pub chat: ChatRequest,
+    /// The body as providers may see it: without the fields that only routing reads.
+    pub body: Cow<'b, [u8]>,
+    /// The model asked for, and those behind it.
+    pub models: Chain<'s>,
+    /// How their targets are chosen.
+    pub steer: Steer<'s>,
+}
+
+impl<'s, 'b> Intent<'s, 'b> {
+    /// Its fields, in their order.
+    pub(crate) fn into_parts(self) -> (ChatRequest, Cow<'b, [u8]>, Chain<'s>, Steer<'s>) {
+        (self.chat, self.body, self.models, self.steer)
+    }
+}
+
+/// Where an intent is read from.
+pub(crate) struct Source<'s, 'b> {
+    /// The configuration.
+    pub snapshot: &'s Snapshot,
+    /// The caller.
+    pub grant: Grant<'s>,
+    /// The dialect it speaks.
+    pub face: &'static dyn Face,
+    /// The head of its request.
+    pub head: &'b RequestHead<'b>,
+    /// Its body.
+    pub body: &'b [u8],
+    /// The cache needs the canonical form.
+    pub with_canonical: bool,
+}
+
+/// Model suffixes that stand for a policy, as OpenRouter has them.
+const SUFFIXES: [(&str, &str); 2] = [(":nitro", "throughput"), (":floor", "cheapest")];
+
+/// `provider.sort`, as OpenRouter has it, and the policy that does so.
+const SORTS: [(&str, &str); 3] = [
+    ("price", "cheapest"),
+    ("throughput", "throughput"),
+    ("latency", "least-latency"),
+];
+
+impl<'s, 'b> Source<'s, 'b> {
+    /// Reads it; `seen` gets the model's name as soon as it is known.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(crate) fn read(
+        &self,
+        scratch: &mut Scratch,
+        seen: &mut Option<Name>,
+    ) -> Result<Intent<'s, 'b>, Fault> {
+        let mut chat = self.read_body(self.body, scratch)?;
+        let (name, suffix) = self.without_suffix(&chat.model);
+        let route = find_model(self.snapshot, name, self.grant, seen)?;
+        let mut steer = Steer::new(self.snapshot, self.grant, &self.head.headers, &chat.shape)?;
+        steer.policy = suffix.and_then(policy);
+        let mut models = Chain::new();
+        models.push(route);
+        const HEADER: &str = "x-ringside-models";
+        let wished = self.head.headers.get_str(HEADER).unwrap_or_default();
+        let wished = wished.split(',').map(str::trim);
+        self.extend(&mut models, HEADER, wished.filter(|name| !name.is_empty()))?;
+        let mut body = Cow::Borrowed(self.body);
+        // To OpenRouter alone its fields go as they are: it knows what they mean.
+        let is_theirs = models.iter().all(|route| route.is_openrouter);
+        if let Some(steering) = chat.steering.take().filter(|_| !is_theirs) {
+            let names = steering.models.iter().map(String::as_str);
+            self.extend(&mut models, "models", names)?;
+            take_in(*steering, &mut steer)?;
+            let cut = routing_fields::cut(self.body, scratch)?;
+            chat = self.read_body(&cut, scratch)?;
+            body = Cow::Owned(cut);
+        }
+        self.follow_header(&models, &mut steer)?;
+        if self.face.name() == api::NAME {
+            let asked = (&mut chat, &mut body);
+            stored_responses::settle(self.snapshot, self.grant, asked, &models, &mut steer)?;
+        }
+        if !route.rules.is_empty() {
+            self.rule(route, &mut steer, scratch);
+        }
+        if let Some(experiment) = &route.experiment
+            && !steer.names_targets()
+        {
+            let excluded = steer.select(route).excluded;
+            let ruled = steer.rule.and_then(|rule| rule.arm);
+            let ruled = ruled.and_then(|at| experiment.arm(at, excluded));
+            let drawn = || experiment.choose(&self.head.headers, self.grant.key, excluded);
+            steer.arm = ruled.or_else(drawn);
+        }
+        *seen = Some(route.name);
+        Ok(Intent {
+            chat,
+            body,
+            models,
+            steer,
+        })
+    }
+
+    /// Finds the rule that applies.
+    fn rule(&self, route: &'s ModelRoute, steer: &mut Steer<'s>, scratch: &mut Scratch) {
+        let (rules, headers) = (&route.rules, &self.head.headers);
+        let asking = Asking::new(rules, headers, self.grant, steer, self.body, scratch);
+        let (at, looked) = asking.first_of(rules);
+        steer.rule = at.and_then(|at| rules.get(at));
+        (steer.looked, steer.ruled) = (looked, Some(route.name));
+    }
+
+    fn read_body(&self, body: &[u8], scratch: &mut Scratch) -> Result<ChatRequest, Fault> {
+        let (target, form) = (self.head.target, self.with_canonical);
+        self.face.read_head(target, body, scratch, form)
+    }
+
+    /// The configured name, and the policy that a suffix behind it stands for.
+    fn without_suffix<'n>(&self, name: &'n str) -> (&'n str, Option<&'static str>) {
+        if self.snapshot.models.contains_key(name) {
+            return (name, None);
+        }
+        let mut cut = SUFFIXES.iter().filter_map(|(suffix, policy)| {
+            let base = name.strip_suffix(suffix)?;
+            let is_known = self.snapshot.models.contains_key(base);
+            is_known.then_some((base, Some(*policy)))
+        });
+        cut.next().unwrap_or((name, None))
+    }
+
+    fn extend<'n>(
+        &self,
+        models: &mut Chain<'s>,
+        place: &'static str,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<(), Fault> {
+        for name in names {
+            let found = find_model(self.snapshot, name, self.grant, &mut None);
+            let found = found.map_err(|fault| fault.on(place))?;
+            let is_new = models.iter().all(|one| one.slot != found.slot);
+            if is_new && models.try_push(found).is_err() {
+                let message = format!("`{place}` names more than {CHAIN_MAX} models");
+                return Err(Fault::client(400, "invalid_header", message).on(place));
+            }
+        }
+        Ok(())
+    }
+
+    /// `x-ringside-route`: a policy, targets in the order to be asked, `*` for all others behind them.
+    fn follow_header(&self, models: &Chain<'s>, steer: &mut Steer<'s>) -> Result<(), Fault> {
+        const HEADER: &str = "x-ringside-route";
+        let Some(value) = self.head.headers.get_str(HEADER) else {
+            return Ok(());
+        };
+        let (mut names, mut admits_others) = (Vec::new(), false);
+        for word in value.split(',').map(str::trim) {
+            let mut traits = models.iter().flat_map(|route| &route.traits);
+            if word == "*" {
+                admits_others = true;
+            } else if let Some(policy) = policy(word) {
+                steer.policy = Some(policy);
+            } else if traits.any(|target| target.is_called(word)) {
+                names.push(word.to_owned());
+            } else {
+                let message = format!(
+                    "`{HEADER}`: `{word}` is no policy and no target of this model; give a policy, a \
+                     provider, `provider/model`, or `*` for all others"
+                );
+                return Err(Fault::client(400, "invalid_header", message).on(HEADER));
+            }
+        }
+        if !names.is_empty() {
+            if !admits_others {
+                steer.demand.only.clone_from(&names);
+            }
+            steer.demand.first = names;
+        }
+        Ok(())
+    }
+}
+
+/// What the body's fields demand.
+fn take_in(steering: Steering, steer: &mut Steer<'_>) -> Result<(), Fault> {
+    if let Some(field) = steering.unsupported {
+        let message = format!("`provider.{field}` is not supported here");
+        return Err(Fault::client(400, "invalid_request", message).on("provider"));
+    }
+    if let Some(sort) = steering.sort {
+        let known = SORTS.iter().find(|(name, _)| *name == sort);
+        let (_, name) = known.ok_or_else(|| {
+            let message = "`provider.sort` must be `price`, `throughput` or `latency`";
+            Fault::client(400, "invalid_request", message).on("provider.sort")
+        })?;
+        steer.policy = policy(name);
+    }
+    let demand = &mut steer.demand;
+    demand.only = steering.only;
+    if steering.forbids_fallbacks && !steering.order.is_empty() {
+        // Both lists hold: what is in one alone may not be asked.
+        let in_both = |name: &String| demand.only.is_empty() || demand.only.contains(name);
+        demand.only = steering
+            .order
+            .iter()
+            .filter(|name| in_both(name))
+            .cloned()
+            .collect();
+        if demand.only.is_empty() {
+            let message = "`provider.order` and `provider.only` have no provider in common";
+            return Err(Fault::client(400, "invalid_request", message).on("provider"));
+        }
+    }
+    demand.first = steering.order;
+    demand.ignored = steering.ignore;
+    demand.no_collection = steering.denies_collection;
+    Ok(())
+}
+
+/// The model's route, if it is configured and the caller may use it. The message names only models
+/// that the caller may use.
+pub(crate) fn find_model<'s>(
+    snapshot: &'s Snapshot,
+    name: &str,
+    grant: Grant<'_>,
+    seen: &mut Option<Name>,
+) -> Result<&'s ModelRoute, Fault> {
+    let Some(route) = snapshot.models.get(name) else {
+        let known: Vec<&str> = snapshot
+            .model_names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| grant.allows(name))
+            .collect();
+        return Err(Fault::client(
+            404,
+            "model_not_found",
+            format!(
+                "the model `{name}` is not configured; known models: {}",
+                known.join(", ")
+            ),
+        )
+        .on("model"));
+    };
+    *seen = Some(route.name);
+    grant.check_model(name)?;
+    Ok(route)
+}

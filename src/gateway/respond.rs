@@ -1,0 +1,171 @@
+//! Writing answers: heads with Ringside's headers, whole bodies, faults.
+
+use crate::error::Fault;
+use crate::gateway::attempt::attempt_loop::WholeAnswer;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::streaming::json_array::JsonArray;
+use crate::http::encode;
+use crate::protocols::client_api;
+use crate::runtime::buffer;
+use crate::runtime::io::IoFault;
+use crate::server::client::Client;
+use std::fmt::Write;
+
+/// Upstream headers that cross to the client, beside the framing that is made anew. Rate-limit
+/// headers do not: they tell of the provider's key, which others use too.
+pub(crate) const PASSED_TO_CLIENT: [&str; 5] = [
+    "content-type",
+    "content-encoding",
+    "retry-after",
+    "retry-after-ms",
+    "openai-processing-ms",
+];
+
+/// Why the cache was not asked: the request was answered before it came to that.
+const NOT_REACHED: &str = "not-reached";
+
+/// The head of an answer, up to but without its framing.
+pub(crate) fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Client) {
+    trip.status = status;
+    encode::status_line(out, status);
+    encode::header(out, "x-request-id", trip.request_id.as_bytes());
+    if trip.operation == "chat" {
+        encode::header(out, "x-ringside-cache", trip.cache.as_bytes());
+        let why = trip.cache_why.as_deref().unwrap_or(NOT_REACHED);
+        encode::header(out, "x-ringside-cache-why", why.as_bytes());
+        if let Some((id, age)) = trip.cache_entry {
+            // Room at once: leading zeros are written one by one.
+            let mut text = String::with_capacity(32);
+            let _ = write!(text, "{id:032x}");
+            encode::header(out, "x-ringside-cache-entry", text.as_bytes());
+            encode::header_u64(out, "age", age.as_secs());
+        }
+    }
+    if trip.face != client_api::DEFAULT {
+        // As Anthropic's SDKs look for it.
+        encode::header(out, "request-id", trip.request_id.as_bytes());
+    }
+    if let Some(dropped) = &trip.dropped {
+        encode::header(out, "x-ringside-dropped", dropped.as_bytes());
+    }
+    if let Some(target) = trip.target {
+        encode::header(out, "x-ringside-target", target.text().as_bytes());
+    }
+    if trip.arm.is_some() || trip.rule.is_some() {
+        let rule = trip.rule.map(|rule| format!("rule={}", rule.text()));
+        let arm = trip.arm.map(|arm| format!("arm={}", arm.label.text()));
+        let parts: Vec<String> = rule.into_iter().chain(arm).collect();
+        encode::header(out, "x-ringside-route", parts.join("; ").as_bytes());
+    }
+    encode::header_u64(out, "x-ringside-attempts", u64::from(trip.attempts));
+    if let Some(nanousd) = trip.bill.paid_nanousd() {
+        encode::header_u64(out, "x-ringside-cost-nanousd", nanousd);
+    }
+    if let Some(hedged) = trip.hedged {
+        encode::header(out, "x-ringside-hedged", hedged.name().as_bytes());
+    }
+    let overhead_us = u64::try_from(trip.overhead().as_micros()).unwrap_or(u64::MAX);
+    encode::header_u64(out, "x-ringside-overhead-us", overhead_us);
+    if client.says_close() {
+        encode::header(out, "connection", b"close");
+    } else if client.is_http10 {
+        encode::header(out, "connection", b"keep-alive");
+    }
+}
+
+/// Appends a provider's header lines, with the type of what the client gets.
+pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &Trip) {
+    if trip.array.is_none() {
+        return out.extend_from_slice(passed);
+    }
+    for line in passed.split_inclusive(|byte| *byte == b'\n') {
+        if !line.starts_with(b"content-type:") {
+            out.extend_from_slice(line);
+        }
+    }
+    encode::header(out, "content-type", JsonArray::TYPE);
+}
+
+/// Sends a whole answer of Ringside's own.
+///
+/// # Errors
+/// The client is gone.
+pub(crate) async fn whole(
+    client: &mut Client,
+    trip: &mut Trip,
+    status: u16,
+    content_type: &str,
+    body: &[u8],
+) -> Result<(), IoFault> {
+    let mut out = buffer::take(512 + body.len());
+    begin_head(&mut out, status, trip, client);
+    encode::header(&mut out, "content-type", content_type.as_bytes());
+    finish_whole(client, out, body).await
+}
+
+/// Ends a head with its length, appends the body, sends both.
+///
+/// # Errors
+/// The client is gone.
+pub(crate) async fn finish_whole(
+    client: &mut Client,
+    mut out: Vec<u8>,
+    body: &[u8],
+) -> Result<(), IoFault> {
+    encode::content_length(&mut out, body.len() as u64);
+    encode::end_head(&mut out);
+    if !client.is_head {
+        out.extend_from_slice(body);
+    }
+    if client.says_close() {
+        client.keep_alive = false;
+    }
+    let (sent, out) = client.write(out).await;
+    buffer::give(out);
+    sent
+}
+
+/// Sends a provider's whole answer as it is.
+pub(crate) async fn passed_on(client: &mut Client, trip: &mut Trip, answer: WholeAnswer) {
+    let mut out = buffer::take(512 + answer.body.len());
+    begin_head(&mut out, answer.status, trip, client);
+    out.extend_from_slice(&answer.head.passed);
+    if answer.status >= 400 {
+        advise(&mut out, trip);
+    }
+    // A client that is gone changes nothing: the answer is complete, and booked.
+    let _ = finish_whole(client, out, &answer.body).await;
+    buffer::give(answer.body);
+}
+
+/// Sends a fault in the envelope of the API that was called.
+pub(crate) async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
+    trip.fault = Some(fault.code);
+    let mut body = trip.face.envelope(fault).into_bytes();
+    if trip.array.is_some() {
+        body = JsonArray::of_one(&body);
+    }
+    let mut out = buffer::take(1024 + body.len());
+    begin_head(&mut out, fault.status, trip, client);
+    encode::header(&mut out, "content-type", b"application/json");
+    if let Some(after) = &fault.retry_after {
+        encode::header(&mut out, "retry-after", after.as_bytes());
+    }
+    if let Some(allow) = fault.allow {
+        encode::header(&mut out, "allow", allow.as_bytes());
+    }
+    advise(&mut out, trip);
+    // A client that is gone needs no answer.
+    let _ = finish_whole(client, out, &body).await;
+}
+
+/// What an SDK should do about an error (openai-python, `_should_retry`): where it is not said, the SDK
+/// goes by the status and `retry-after`.
+pub(crate) fn advise(out: &mut Vec<u8>, trip: &Trip) {
+    match trip.should_retry {
+        Some(true) => encode::header(out, "x-should-retry", b"true"),
+        None if trip.attempts <= 1 => {}
+        // The targets were tried here already: an SDK's own retries would multiply them.
+        _ => encode::header(out, "x-should-retry", b"false"),
+    }
+}

@@ -1,0 +1,185 @@
+//! Ids of kept answers on their way to the client: each gets its seal, and nothing else is touched. It must
+//! not know who asks, nor which provider answers.
+
+use crate::auth::response_ids::Seal;
+use crate::gateway::streaming::stream_relay::EventTooLarge;
+use crate::http::sse::{SseSplitter, data_place, event_data};
+use crate::protocols::json::document::Scratch;
+use crate::protocols::responses::client::ids;
+use crate::protocols::responses::client::ids::Places;
+
+/// Seals the ids in a whole answer. What is no JSON stays as it is.
+pub(crate) fn seal_answer(seal: &Seal, body: &mut Vec<u8>, scratch: &mut Scratch) {
+    let sealed = scratch.with_document(body, |document| {
+        let places = ids::in_answer(body, document);
+        (!places.is_empty()).then(|| {
+            let mut out = Vec::with_capacity(body.len() + 128);
+            append(seal, body, &places, Some, &mut out);
+            out
+        })
+    });
+    if let Ok(Some(sealed)) = sealed {
+        *body = sealed;
+    }
+}
+
+/// Appends `bytes` with a seal behind each id; `place` says where in them a place is.
+fn append(
+    seal: &Seal,
+    bytes: &[u8],
+    places: &Places<'_>,
+    place: impl Fn(usize) -> Option<usize>,
+    out: &mut Vec<u8>,
+) {
+    let mut from = 0;
+    for (end, id) in places {
+        let Some(end) = place(*end).filter(|_| Seal::fits(id)) else {
+            continue;
+        };
+        out.extend_from_slice(bytes.get(from..end).unwrap_or_default());
+        out.extend_from_slice(&seal.of(id));
+        from = end;
+    }
+    out.extend_from_slice(bytes.get(from..).unwrap_or_default());
+}
+
+/// Seals the ids in a stream of events.
+pub(crate) struct Sealing {
+    seal: Seal,
+    splitter: SseSplitter,
+    /// Bytes of an event that is not complete yet.
+    pending: Vec<u8>,
+}
+
+impl Sealing {
+    /// By this seal.
+    #[must_use]
+    pub(crate) fn new(seal: Seal) -> Self {
+        Self {
+            seal,
+            splitter: SseSplitter::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Puts what may go on in the place of what arrived: every event that is complete, and at the end of
+    /// the body all that is left.
+    ///
+    /// # Errors
+    /// One event exceeds the limit.
+    pub(crate) fn feed(
+        &mut self,
+        arrived: &mut Vec<u8>,
+        is_last: bool,
+        scratch: &mut Scratch,
+    ) -> Result<(), EventTooLarge> {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.append(arrived);
+        let mut from = 0;
+        let outcome = loop {
+            let rest = pending.get(from..).unwrap_or_default();
+            match self.splitter.next_event(rest) {
+                Ok(Some(length)) => {
+                    let event = rest.get(..length).unwrap_or_default();
+                    self.event(event, arrived, scratch);
+                    from += length;
+                }
+                Ok(None) => break Ok(()),
+                Err(_) => break Err(EventTooLarge),
+            }
+        };
+        pending.drain(..from);
+        if is_last {
+            self.event(&pending, arrived, scratch);
+            pending.clear();
+        }
+        self.pending = pending;
+        outcome
+    }
+
+    fn event(&self, event: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) {
+        let data = Some(event).filter(|event| ids::may_hold(event));
+        let Some(data) = data.and_then(event_data) else {
+            out.extend_from_slice(event);
+            return;
+        };
+        let place = |at| data_place(event, at);
+        let sealed = scratch.with_document(&data, |document| {
+            let places = ids::in_event(&data, document);
+            append(&self.seal, event, &places, place, out);
+        });
+        if sealed.is_err() {
+            out.extend_from_slice(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal() -> Seal {
+        Seal::new("sk", "p", "key:a")
+    }
+
+    fn mark(text: &str) -> String {
+        let mut text = text.to_owned();
+        for id in ["resp_0", "resp_1"] {
+            let sealed = format!("{id}{}\"", String::from_utf8_lossy(&seal().of(id)));
+            text = text.replace(&format!("{id}\""), &sealed);
+        }
+        text
+    }
+
+    #[test]
+    fn nothing_but_the_ids_is_touched() {
+        let answer = "{ \"id\" : \"resp_1\",\"x\":[1.50, \"caf\\u00e9 resp_1 \"],\"previous_response_id\":\"resp_0\"}\n";
+        let mut body = answer.as_bytes().to_vec();
+        seal_answer(&seal(), &mut body, &mut Scratch::default());
+        assert_eq!(String::from_utf8(body).unwrap(), mark(answer));
+        for other in ["{\"id\":\"a/b\"}", "not JSON", ""] {
+            let mut body = other.as_bytes().to_vec();
+            seal_answer(&seal(), &mut body, &mut Scratch::default());
+            assert_eq!(body, other.as_bytes());
+        }
+    }
+
+    #[test]
+    fn streams_are_sealed_at_any_split_and_not_held_back() {
+        let stream = concat!(
+            ": ping\n\n",
+            "event: response.created\r\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"previous_response_id\":\"resp_0\"}}\r\n\r\n",
+            "data: {\"type\":\"response.output_text.delta\",\"delta\":\"\\\"response\\\" caf\u{e9}\"}\n\n",
+            "id: 7\ndata: {\"response\":\ndata: {\"id\":\"resp_1\"\ndata: }}\n\n",
+            "data: {\"response\": not JSON \n\n",
+            "data: {\"response_id\":\"resp_1\",\"text\":\"resp_1 \"}\n\n",
+            "data: {\"response\":{\"id\":\"resp_1\"}}",
+        );
+        let bytes = stream.as_bytes();
+        let whole = mark(stream);
+        for split in 0..=bytes.len() {
+            let (mut sealing, mut out) = (Sealing::new(seal()), Vec::new());
+            let mut scratch = Scratch::default();
+            for (part, is_last) in [(&bytes[..split], false), (&bytes[split..], true)] {
+                let mut part = part.to_vec();
+                sealing.feed(&mut part, is_last, &mut scratch).unwrap();
+                out.append(&mut part);
+                let seen = if is_last { bytes } else { &bytes[..split] };
+                let ends = seen.windows(2).rposition(|two| two == b"\n\n");
+                let upto = mark(&String::from_utf8_lossy(
+                    &seen[..ends.map_or(0, |at| at + 2)],
+                ));
+                assert!(out.starts_with(upto.as_bytes()), "held back at {split}");
+            }
+            assert_eq!(String::from_utf8(out).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn one_event_is_bounded() {
+        let mut sealing = Sealing::new(seal());
+        let mut part = vec![b'x'; crate::http::limits::SSE_EVENT_BYTES_MAX + 1];
+        let fed = sealing.feed(&mut part, false, &mut Scratch::default());
+        assert_eq!(fed, Err(EventTooLarge));
+    }
+}

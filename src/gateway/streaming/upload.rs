@@ -1,0 +1,95 @@
+//! A body that goes to one provider while it arrives. It must not know where it goes (`direct.rs`).
+
+use crate::error::Fault;
+use crate::gateway::attempt::classify;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::Core;
+use crate::gateway::endpoints::provider_proxy::{Passed, read_head};
+use crate::gateway::snapshot::RemoteSite;
+use crate::observability::metrics::core_metrics::count;
+use crate::runtime::clock;
+use crate::runtime::io::{Interruption, IoFault};
+use crate::server::client::Client;
+use crate::server::connection::Request;
+use crate::upstream::exchange::Reply;
+use crate::upstream::upload::{UploadFault, upload};
+use std::borrow::Cow;
+
+/// A request's body, as it is to be sent.
+pub(crate) enum Sent<'r> {
+    /// It is all there.
+    Whole(Cow<'r, [u8]>),
+    /// So many bytes are on their way.
+    Pieces(u64),
+}
+
+/// The body: one that is on its way is waited for if the provider's signature covers it.
+///
+/// # Errors
+/// It did not come.
+pub(crate) async fn body<'r>(
+    site: &RemoteSite,
+    request: &Request<'r>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<Sent<'r>, Fault> {
+    let Some(length) = client.upload.as_ref().map(|one| one.length()) else {
+        return Ok(Sent::Whole(request.body.into()));
+    };
+    let held = site.held();
+    let signs = site.auth(held.as_deref(), 0).is_ok_and(|one| one.signs());
+    if !signs {
+        return Ok(Sent::Pieces(length));
+    }
+    let began_at = clock::recent();
+    let whole = client.whole_upload().await;
+    trip.waited += clock::now().saturating_duration_since(began_at);
+    whole
+        .map(|bytes| Sent::Whole(bytes.into()))
+        .map_err(|fault| match fault {
+            IoFault::Deadline => late(),
+            _ => classify::interrupted(Interruption::ClientGone),
+        })
+}
+
+fn late() -> Fault {
+    let message = "the request body did not arrive in time (server.body_timeout)";
+    Fault::client(408, "request_timeout", message)
+}
+
+/// Sends `head`, then the body as it comes, and waits for the head of the answer. Once, over a fresh connection.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) async fn ask(
+    core: &Core,
+    site: &RemoteSite,
+    head: Vec<u8>,
+    client: &mut Client,
+    trip: &mut Trip,
+) -> Result<Reply<Passed>, Fault> {
+    trip.attempts += 1;
+    let sent_at = clock::recent();
+    let (outcome, used) = upload(&site.endpoint, head, client, read_head).await;
+    trip.waited += clock::now().saturating_duration_since(sent_at);
+    let mut metrics = core.metrics.borrow_mut();
+    metrics.upstream_connects += u64::from(used.connect.is_some());
+    let told = match &outcome {
+        Ok(reply) => site.dialect.judge(reply.status).outcome,
+        Err(UploadFault::Upstream(fault)) => fault.outcome(),
+        Err(UploadFault::Late) => "request_timeout",
+    };
+    count(&mut metrics.attempts, (site.any_model, told));
+    match outcome {
+        Ok(reply) => {
+            trip.first_byte = Some(reply.first_byte_at.saturating_duration_since(sent_at));
+            Ok(reply)
+        }
+        Err(UploadFault::Late) => Err(late()),
+        Err(UploadFault::Upstream(fault)) => {
+            let failed = classify::failed(site, &fault);
+            trip.detail = Some(failed.detail);
+            Err(failed.fault)
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! A stream on its way in: what moves it on, settles it at its end, and lets it go on without the
+//! client that caused it when others wait for it too.
+
+use crate::accounting::billing::{Bill, Bought, settle};
+use crate::base::names::Name;
+use crate::cache::coalesce::shared_call::{End, Flight, Head, Seat};
+use crate::cache::coalesce::shared_calls::Lead;
+use crate::cache::response::from_stream::StreamReader;
+use crate::error::Fault;
+use crate::gateway::attempt::attempt_loop::StreamAnswer;
+use crate::gateway::caching::lookup::CacheTrip;
+use crate::gateway::context::request_context::Trip;
+use crate::gateway::core::Core;
+use crate::gateway::streaming::relay::Relay;
+use crate::http::encode;
+use crate::protocols::client_api;
+use crate::protocols::client_api::Face;
+use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::usage::Usage;
+use crate::routing::health::Outcome;
+use crate::routing::measurements::Series;
+use crate::runtime::buffer;
+use crate::runtime::clock;
+use crate::runtime::io::{Interrupt, Interruption};
+use crate::runtime::spawn;
+use crate::server::drain::Place;
+use crate::upstream::exchange::{BodyFault, Piece};
+use std::future::poll_fn;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long the end of a body is waited for once `[DONE]` was relayed, so that the connection can be reused.
+const TAIL: Duration = Duration::from_millis(200);
+
+/// How a stream ended for one client.
+pub(crate) enum StreamEnd {
+    /// All of it was relayed.
+    Complete,
+    /// The client is gone.
+    Client,
+    /// The client read too slowly for a shared stream; what it is told.
+    TooSlow(Fault),
+    /// The provider broke off; what the client is told.
+    Upstream(Fault),
+    /// The process stops.
+    Drained,
+}
+
+/// The fault when a stream ends with the process.
+pub(crate) fn stopping() -> Fault {
+    Fault::gateway(
+        503,
+        "shutting_down",
+        "the gateway is stopping; the stream is not complete",
+    )
+}
+
+/// The stream.
+pub(crate) struct Inflow {
+    core: Rc<Core>,
+    answer: Box<StreamAnswer>,
+    /// What the client that caused it is relayed.
+    pub relay: Relay,
+    /// Estimated tokens of the prompt, where it is but text.
+    prompt_tokens: Option<u64>,
+    reader: Option<StreamReader>,
+    /// Reads the answer that a shadow's is compared with.
+    pub mirrored: Option<StreamReader>,
+    cache: CacheTrip,
+    /// `None` when the call is not shared.
+    lead: Option<Lead>,
+    /// Events on their way to the followers.
+    events: Vec<u8>,
+    arrived: Vec<u8>,
+    is_done: bool,
+    has_large_event: bool,
+}
+
+impl Inflow {
+    /// Begins it.
+    pub(crate) fn new(
+        core: &Rc<Core>,
+        mut answer: Box<StreamAnswer>,
+        face: &'static dyn Face,
+        chat: &ChatRequest,
+        cache: CacheTrip,
+        lead: Option<Lead>,
+    ) -> Self {
+        if let Some(lead) = &lead {
+            lead.begin(Head {
+                target: answer.target,
+                status: answer.reply.status,
+                passed: answer.reply.head.passed.clone(),
+            });
+        }
+        let (relay, reader) = match face == client_api::DEFAULT {
+            true => (Relay::plain(chat.wants_usage), cache.stream_reader()),
+            false => (Relay::of(face, cache.collector()), None),
+        };
+        Self {
+            core: Rc::clone(core),
+            relay,
+            prompt_tokens: chat.shape.prompt_tokens(),
+            reader,
+            mirrored: None,
+            cache,
+            lead,
+            events: buffer::take(buffer::CLASS_BYTES[0]),
+            arrived: std::mem::take(&mut answer.first),
+            is_done: answer.is_done,
+            has_large_event: false,
+            answer,
+        }
+    }
+
+    /// The target that answers.
+    pub(crate) fn target(&self) -> Name {
+        self.answer.target
+    }
+
+    /// Status, and encoded header lines that cross to the client.
+    pub(crate) fn head(&self) -> (u16, &[u8]) {
+        (self.answer.reply.status, &self.answer.reply.head.passed)
+    }
+
+    /// Ready when somebody follows.
+    pub(crate) fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let lead = self.lead.as_ref();
+        lead.map_or(Poll::Pending, |lead| lead.poll_company(cx))
+    }
+
+    /// True when nobody follows: from then on nobody may.
+    pub(crate) fn close_if_alone(&self) -> bool {
+        self.lead.as_ref().is_none_or(Lead::close_if_alone)
+    }
+
+    /// Takes in what arrived: hands it to the followers, and appends what the client is to get.
+    pub(crate) fn take_in(&mut self, chunked: bool, out: &mut Vec<u8>) {
+        let is_readable = self.translate();
+        let (reader, mirrored) = (&mut self.reader, &mut self.mirrored);
+        let (events, core) = (&mut self.events, &self.core);
+        let is_shared = self.lead.is_some();
+        let watch = |event: &[u8], text: Option<Range<usize>>| {
+            for reader in [&mut *reader, &mut *mirrored].into_iter().flatten() {
+                let scratch = &mut core.scratch.borrow_mut();
+                match &text {
+                    Some(text) => reader.like_last(event, text.clone(), scratch),
+                    None => reader.event(event, scratch),
+                }
+            }
+            if is_shared {
+                events.extend_from_slice(event);
+            }
+        };
+        let (relay, arrived) = (&mut self.relay, &mut self.arrived);
+        let fed = append_events(core, relay, watch, arrived, self.is_done, chunked, out);
+        self.has_large_event = !(fed && is_readable);
+        if let Some(lead) = &self.lead {
+            lead.append(&self.events);
+            self.events.clear();
+        }
+    }
+
+    /// Puts what arrived into the caller's dialect, if it is in another, or seals its ids. False when an
+    /// event is too large.
+    fn translate(&mut self) -> bool {
+        if let Some(sealing) = &mut self.answer.sealing {
+            let mut scratch = self.core.scratch.borrow_mut();
+            let fed = sealing.feed(&mut self.arrived, self.is_done, &mut scratch);
+            return fed.is_ok();
+        }
+        let Some(translation) = &mut self.answer.translation else {
+            return true;
+        };
+        let mut scratch = self.core.scratch.borrow_mut();
+        let mut written = buffer::take(buffer::CLASS_BYTES[0]);
+        let fed = translation.feed(&mut self.arrived, &mut written, &mut scratch);
+        if self.is_done {
+            translation.end(&mut written, &mut scratch);
+        }
+        buffer::give(std::mem::replace(&mut self.arrived, written));
+        fed.is_ok()
+    }
+
+    /// How it ended, if what was taken in is the last.
+    pub(crate) fn ended(&self) -> Option<StreamEnd> {
+        if self.has_large_event {
+            return Some(StreamEnd::Upstream(Fault::upstream(
+                502,
+                "upstream_event_too_large",
+                "the provider sent an event larger than the limit; the stream is not complete",
+            )));
+        }
+        if !self.is_done && !self.relay.is_done() {
+            return None;
+        }
+        if self.relay.is_complete() || self.relay.has_failed() {
+            return Some(StreamEnd::Complete);
+        }
+        Some(StreamEnd::Upstream(Fault::upstream(
+            502,
+            "upstream_truncated",
+            "the provider ended the stream without finishing its answer",
+        )))
+    }
+
+    /// Waits for what comes next.
+    pub(crate) async fn read(&mut self, client: &mut impl Interrupt) -> Result<(), StreamEnd> {
+        let by = clock::recent() + self.answer.site.endpoint.limits.read;
+        match self.answer.reply.read(&mut self.arrived, by, client).await {
+            Ok(piece) => {
+                self.is_done = piece == Piece::Done;
+                Ok(())
+            }
+            Err(BodyFault::Interrupted(Interruption::ClientGone)) => Err(StreamEnd::Client),
+            Err(BodyFault::Interrupted(_)) => Err(StreamEnd::Drained),
+            Err(fault @ (BodyFault::Broken(_) | BodyFault::Stalled)) => {
+                let why = fault.why();
+                Err(StreamEnd::Upstream(Fault::upstream(
+                    502,
+                    "upstream_broke_off",
+                    format!("the provider broke off in the middle of the stream ({why})"),
+                )))
+            }
+        }
+    }
+
+    /// What was bought until now. Without a report of the provider (it broke off, or the client went
+    /// first) it is estimated, if the size of the prompt is known.
+    pub(crate) fn bought(&self) -> Bought {
+        if let Some(usage) = self.relay.usage() {
+            return Bought::Reported(usage);
+        }
+        self.prompt_tokens.map_or(Bought::Unknown, |prompt| {
+            Bought::Estimated(Usage {
+                prompt,
+                completion: self.relay.tokens_estimated(),
+                ..Usage::default()
+            })
+        })
+    }
+
+    /// Ends it: tells routing, stores the answer, tells the followers. True when nobody else books what
+    /// it cost.
+    pub(crate) async fn finish(mut self, end: &StreamEnd, client: &mut impl Interrupt) -> bool {
+        let core = Rc::clone(&self.core);
+        let lesson = match end {
+            StreamEnd::Complete if self.relay.has_failed() => Outcome::StreamBroke,
+            StreamEnd::Complete => Outcome::Good,
+            StreamEnd::Upstream(_) => Outcome::StreamBroke,
+            StreamEnd::Client | StreamEnd::TooSlow(_) | StreamEnd::Drained => Outcome::Abandoned,
+        };
+        if let Some(usage) = self.relay.usage() {
+            let from = self.answer.reply.first_byte_at;
+            let underway = &mut self.answer.underway;
+            underway.generated(Series::FirstToken, usage.completion, from);
+        }
+        self.answer.underway.end(&core, lesson);
+        let is_complete = matches!(end, StreamEnd::Complete);
+        if let Some(reader) = self.reader.take().filter(|_| is_complete) {
+            self.cache.store(self.answer.target, |_| reader.finish());
+        }
+        if let Some(collector) = self.relay.take_collector().filter(|_| is_complete) {
+            self.cache.store(self.answer.target, |_| collector.finish());
+        }
+        let pays = self.lead.take().is_none_or(|lead| {
+            let failed = |fault| End::Failed {
+                fault: Arc::new(fault),
+                should_retry: None,
+            };
+            lead.finish(match end {
+                StreamEnd::Complete => End::Complete(self.relay.usage()),
+                StreamEnd::Upstream(fault) | StreamEnd::TooSlow(fault) => failed(fault.clone()),
+                StreamEnd::Drained => failed(stopping()),
+                StreamEnd::Client => End::Lost,
+            })
+        });
+        buffer::give(self.arrived);
+        buffer::give(self.events);
+        if is_complete {
+            finish_upstream(&core, *self.answer, client).await;
+        }
+        pays
+    }
+
+    /// Goes on without the client that caused it, which follows from here on like the others: its place,
+    /// and what relays to it.
+    ///
+    /// # Errors
+    /// Itself, when the call is not shared.
+    // Moved twice at most in the life of a stream.
+    #[allow(clippy::result_large_err)]
+    pub(crate) fn detach(self, trip: &Trip) -> Result<(Seat, Relay), Self> {
+        let (Some(lead), Some(twin)) = (&self.lead, self.relay.twin()) else {
+            return Err(self);
+        };
+        let follower = (lead.leaders_seat(), twin);
+        let core = Rc::clone(&self.core);
+        core.unattended.set(core.unattended.get() + 1);
+        let unattended = Unattended {
+            flight: Arc::clone(lead.flight()),
+            place: core.drain.enter(),
+            core: Rc::clone(&core),
+        };
+        let task = go_on(self, unattended, trip.key, trip.model);
+        spawn::spawn(task, move |message| {
+            core.metrics.borrow_mut().panics += 1;
+            eprintln!("ringside: a shared stream ended by a panic: {message}");
+        });
+        Ok(follower)
+    }
+}
+
+/// Moves a stream on for its followers, as long as there are any.
+async fn go_on(
+    mut inflow: Inflow,
+    mut unattended: Unattended,
+    key: Option<Name>,
+    model: Option<Name>,
+) {
+    let mut unused = Vec::new();
+    let end = loop {
+        if let Some(end) = inflow.ended() {
+            break end;
+        }
+        poll_fn(|cx| unattended.flight.poll_wanted(cx)).await;
+        if let Err(end) = inflow.read(&mut unattended).await {
+            break end;
+        }
+        inflow.take_in(false, &mut unused);
+        unused.clear();
+    };
+    let (core, bought) = (Rc::clone(&unattended.core), inflow.bought());
+    let bill = Bill::of(bought, Some(inflow.target()), &core.snapshot().prices);
+    let pays = inflow.finish(&end, &mut unattended.place).await;
+    if let Some(model) = model.filter(|_| pays) {
+        settle(&mut core.metrics.borrow_mut(), key, model, bought, &bill);
+    }
+}
+
+/// Whether a stream without its client is to go on.
+struct Unattended {
+    flight: Arc<Flight>,
+    place: Place,
+    core: Rc<Core>,
+}
+
+impl Interrupt for Unattended {
+    fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
+        if self.flight.poll_alone(cx).is_ready() {
+            return Poll::Ready(Interruption::ClientGone);
+        }
+        self.place.poll_interrupt(cx)
+    }
+}
+
+impl Drop for Unattended {
+    fn drop(&mut self) {
+        let unattended = &self.core.unattended;
+        unattended.set(unattended.get().saturating_sub(1));
+    }
+}
+
+/// Appends what arrived as one chunk, and the end of the body when the stream is over. False when an
+/// event is too large.
+pub(crate) fn append_events(
+    core: &Core,
+    relay: &mut Relay,
+    mut watch: impl FnMut(&[u8], Option<Range<usize>>),
+    arrived: &mut Vec<u8>,
+    is_last: bool,
+    chunked: bool,
+    out: &mut Vec<u8>,
+) -> bool {
+    let mark = chunked.then(|| encode::begin_chunk(out));
+    let fed = relay.feed(arrived, out, &core.scratch, &mut watch).is_ok();
+    if is_last {
+        relay.end(out, &core.scratch, &mut watch);
+    }
+    let is_over = relay.is_done() || (is_last && (relay.is_complete() || relay.has_failed()));
+    if fed && is_over {
+        relay.close(out);
+    }
+    if let Some(mark) = mark {
+        encode::finish_chunk(out, mark);
+    }
+    if chunked && fed && is_over {
+        encode::last_chunk(out);
+    }
+    fed
+}
+
+/// Reads the little that may follow `[DONE]`, so that the connection can be reused.
+async fn finish_upstream(core: &Core, mut answer: StreamAnswer, client: &mut impl Interrupt) {
+    if !answer.is_done {
+        let mut rest = Vec::new();
+        let by = clock::now() + TAIL;
+        let _ = answer.reply.read(&mut rest, by, client).await;
+    }
+    answer.reply.finish(&answer.site.endpoint, &core.pool);
+}
