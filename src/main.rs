@@ -1,13 +1,13 @@
 //! `ringside`: arguments, configuration, start. It only wires.
 
+use ringside::app;
+use ringside::app::Options;
+use ringside::cli::demo;
+use ringside::cli::import::litellm;
+use ringside::cli::tune::tune;
 use ringside::config::model::config::Config;
-use ringside::control::demo;
 use ringside::control::reload;
-use ringside::control::start;
-use ringside::control::start::Options;
 use ringside::gateway::explain::readable;
-use ringside::import::litellm;
-use ringside::tune;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -141,7 +141,7 @@ fn serve(path: Option<PathBuf>, wants_demo: bool) -> ExitCode {
         return run(demo::serve());
     };
     match reload::load(&path) {
-        Ok(config) => run(start::serve(Options {
+        Ok(config) => run(app::serve(Options {
             config,
             path: Some(path),
         })),

@@ -1,6 +1,6 @@
 //! `ringside import`: golden files in `tests/import`, and what comes out is a configuration that is valid.
 
-use ringside::import::litellm::import;
+use ringside::cli::import::litellm::import;
 use std::path::Path;
 use std::process::{Command, Output};
 

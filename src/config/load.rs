@@ -20,7 +20,7 @@ use crate::config::references::References;
 /// Names that the configuration may use and that other folders define; passed in, so that this
 /// folder need not import them.
 #[derive(Debug, Clone, Copy)]
-pub struct KnownNames<'a> {
+pub(crate) struct KnownNames<'a> {
     /// Wire dialects a provider may speak.
     pub dialects: &'a [&'a str],
     /// Those of them whose answers can be compared with others'.
@@ -37,7 +37,7 @@ pub struct KnownNames<'a> {
 /// # Errors
 ///
 /// Everything found wrong, in the order of the file; an unreadable file is one such problem.
-pub fn load(path: &Path, known: &KnownNames<'_>) -> Result<Config, Problems> {
+pub(crate) fn load(path: &Path, known: &KnownNames<'_>) -> Result<Config, Problems> {
     let file = path.display().to_string();
     let text = read_text(path).map_err(|complaint| Problems::of_file(&file, complaint))?;
     let base_dir = path.parent().unwrap_or(Path::new(""));
@@ -53,7 +53,7 @@ pub fn load(path: &Path, known: &KnownNames<'_>) -> Result<Config, Problems> {
 ///
 /// Everything found wrong, in the order of the file. Broken TOML syntax hides what comes after it,
 /// so then only the syntax errors are told.
-pub fn parse(
+pub(crate) fn parse(
     text: &str,
     name_of_file: &str,
     base_dir: &Path,

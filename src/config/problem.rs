@@ -6,7 +6,7 @@ use std::fmt;
 
 /// One thing wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The configuration file, as it was named by the caller.
     pub file: String,
     /// Line, from 1; 0 when the problem is the file itself.
@@ -36,7 +36,7 @@ impl fmt::Display for Problem {
 
 /// Everything wrong with the configuration, in the order of the file; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub(crate) struct Problems(pub Vec<Problem>);
 
 impl Problems {
     /// The one problem of a file that has no text.

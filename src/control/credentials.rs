@@ -2,9 +2,9 @@
 //! with it until it expires, whether or not a renewal succeeds.
 
 use crate::config::model::auth::{Auth, AwsSource, Renewable};
-use crate::control::Plane;
-use crate::control::call::call;
+use crate::control::http_call::call;
 use crate::control::log;
+use crate::control::plane::Plane;
 use crate::control::token;
 use crate::runtime::clock;
 use crate::upstream::credentials::Credentials;

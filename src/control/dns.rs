@@ -1,6 +1,6 @@
 //! Names to addresses. Only here: the data plane sees nothing but addresses.
 
-use crate::control::Plane;
+use crate::control::plane::Plane;
 use crate::upstream::endpoint::Addresses;
 use std::sync::Arc;
 use std::time::Duration;

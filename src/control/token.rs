@@ -4,7 +4,7 @@
 //! credentials flow" (RFC 6749, 4.4). AWS: "Container credential provider".
 
 use crate::config::model::auth::{Auth, AwsSource, EntraAuth, GoogleAuth};
-use crate::control::call::{Answer, Call};
+use crate::control::http_call::{Answer, Call};
 use crate::http::percent::push_escaped;
 use crate::http::retry_after::date;
 use crate::signing::sigv4::AwsKeys;

@@ -49,7 +49,7 @@ use crate::server::connection::{Request, Serve};
 use std::rc::Rc;
 
 /// Serves requests on a core.
-pub struct Journey {
+pub(crate) struct Journey {
     /// The core.
     pub core: Rc<Core>,
 }

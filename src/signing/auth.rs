@@ -16,7 +16,7 @@ pub struct KeyHeader {
 }
 
 /// `authorization: Bearer …`, in which every token is carried too.
-pub const BEARER: KeyHeader = KeyHeader {
+pub(crate) const BEARER: KeyHeader = KeyHeader {
     name: "authorization",
     before: "Bearer ",
 };

@@ -2,9 +2,9 @@
 //! per request.
 #![allow(dead_code)] // Each who includes it takes a part.
 
+use ringside::app;
+use ringside::app::Options;
 use ringside::control::reload;
-use ringside::control::start;
-use ringside::control::start::Options;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -88,7 +88,7 @@ pub(crate) fn gateway(
     let path = folder.join(format!("{}.toml", listen.port()));
     std::fs::write(&path, text).unwrap();
     let config = reload::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    std::thread::spawn(|| start::serve(Options { config, path: None }));
+    std::thread::spawn(|| app::serve(Options { config, path: None }));
     listen
 }
 

@@ -1,11 +1,11 @@
 //! The admin side: health, metrics, facts, cache control. For operators; not for the open network.
 
+use crate::admin::cache_page;
+use crate::admin::experiments_page;
+use crate::admin::metrics_page::page;
 use crate::cache::disk::disk_cache::Deletion;
-use crate::control::Plane;
-use crate::control::cache_admin;
-use crate::control::experiments;
 use crate::control::log;
-use crate::control::metrics_page;
+use crate::control::plane::Plane;
 use crate::embedding::pool::State;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -70,21 +70,21 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
         }
         (&Method::GET, "/readyz", _) => text(StatusCode::OK, "ready\n"),
         (&Method::GET, "/metrics", _) => {
-            let mut page = text(StatusCode::OK, &metrics_page::page(plane).await);
+            let mut page = text(StatusCode::OK, &page::page(plane).await);
             let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4");
             page.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
             page
         }
-        (&Method::GET, "/cache/quality", _) => cache_admin::quality(plane),
-        (&Method::GET, "/experiments", _) => experiments::tell(plane).await,
+        (&Method::GET, "/cache/quality", _) => cache_page::quality(plane),
+        (&Method::GET, "/experiments", _) => experiments_page::tell(plane).await,
         (&Method::POST, "/experiments/reset", _) => {
-            experiments::reset(plane, request.uri().query())
+            experiments_page::reset(plane, request.uri().query())
         }
         (&Method::GET, "/info", _) => json_answer(StatusCode::OK, &info(plane)),
         (&Method::DELETE, "/cache", _) => delete_entries(plane, request.uri().query()).await,
         (&Method::DELETE, _, Some(id)) => delete_entry(plane, id).await,
         (&Method::POST, _, Some(rest)) if rest.ends_with("/wrong") => {
-            cache_admin::wrong(plane, rest.trim_end_matches("/wrong")).await
+            cache_page::wrong(plane, rest.trim_end_matches("/wrong")).await
         }
         (
             _,
@@ -152,7 +152,7 @@ async fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
         model: model.clone(),
         key: key.clone(),
     };
-    let (removed, is_on_disk) = cache_admin::delete(plane, deletion).await;
+    let (removed, is_on_disk) = cache_page::delete(plane, deletion).await;
     if let Some(semantic) = &plane.shared.semantic
         && model.is_none()
         && key.is_none()
@@ -164,22 +164,22 @@ async fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
         &json!({ "model": model, "key": key, "entries": removed }),
     );
     if !is_on_disk {
-        return cache_admin::not_on_disk();
+        return cache_page::not_on_disk();
     }
     json_answer(StatusCode::OK, &json!({ "removed": removed }))
 }
 
 async fn delete_entry(plane: &Plane, id: &str) -> Answer {
-    let id = match cache_admin::entry_id(id) {
+    let id = match cache_page::entry_id(id) {
         Ok(id) => id,
         Err(answer) => return *answer,
     };
-    let (removed, is_on_disk) = cache_admin::delete(plane, Deletion::Entry(id)).await;
+    let (removed, is_on_disk) = cache_page::delete(plane, Deletion::Entry(id)).await;
     if !is_on_disk {
-        return cache_admin::not_on_disk();
+        return cache_page::not_on_disk();
     }
     if removed == 0 {
-        return cache_admin::no_such_entry();
+        return cache_page::no_such_entry();
     }
     json_answer(StatusCode::OK, &json!({ "removed": 1 }))
 }

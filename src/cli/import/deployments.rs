@@ -1,11 +1,11 @@
 //! `model_list`: LiteLLM's deployments as providers and targets.
 
+use crate::cli::import::litellm::{Import, Model, Provider, Section, Target, is_name};
+use crate::cli::import::toml_values::{duration, name, quoted};
+use crate::cli::import::vendors;
+use crate::cli::import::vendors::Vendor;
+use crate::cli::import::yaml::Node;
 use crate::config::provider_family::{Kind, family};
-use crate::import::litellm::{Import, Model, Provider, Section, Target, is_name};
-use crate::import::toml::{duration, name, quoted};
-use crate::import::vendors;
-use crate::import::vendors::Vendor;
-use crate::import::yaml::Node;
 use std::fmt::Write;
 
 impl Import<'_> {

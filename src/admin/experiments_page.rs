@@ -1,10 +1,10 @@
 //! Experiments on the admin side: what each arm did, which canary was rolled back, and giving it its share
 //! again.
 
-use crate::control::Plane;
-use crate::control::admin::{Answer, error, json_answer};
+use crate::admin::metrics_page::page::gauge;
+use crate::admin::routes::{Answer, error, json_answer};
 use crate::control::log;
-use crate::control::metrics_page::gauge;
+use crate::control::plane::Plane;
 use crate::gateway::experiments::arms::ExperimentRoute;
 use crate::observability::metrics::arms::{ArmStats, Arms, Verdict, labelled};
 use crate::observability::metrics::histogram::Histogram;

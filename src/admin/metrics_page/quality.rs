@@ -1,11 +1,11 @@
 //! The part of `/metrics` that tells what was learned of hits by meaning.
 
+use crate::admin::metrics_page::page::gauge;
 use crate::cache::quality::error_rate::{Sample, View};
 use crate::cache::quality::log::LINES_MAX;
 use crate::cache::quality::sample_budget::OPEN_MAX;
 use crate::cache::semantic::Semantic;
-use crate::control::Plane;
-use crate::control::metrics_page::gauge;
+use crate::control::plane::Plane;
 use crate::observability::metrics::prometheus::{Page, float};
 
 /// Writes it.

@@ -3,7 +3,7 @@
 use crate::base::statistics::{lower, needed, upper};
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::verify::SIMILARITY_FLOOR;
-use crate::tune::pairs::{Candidate, Judged};
+use crate::cli::tune::pairs::{Candidate, Judged};
 
 /// Probability that a bound does not hold: 5 % on one side, as in the shipped calibration.
 pub(crate) const ALPHA: f64 = 0.05;

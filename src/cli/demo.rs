@@ -1,10 +1,10 @@
 //! `ringside serve` without a configuration: the provider whose key is in the environment, or the
 //! bundled mock provider, so that the first request works at once.
 
+use crate::app::{Options, serve as serve_options};
 use crate::config::load::KnownNames;
 use crate::control::log;
 use crate::control::reload::known_names;
-use crate::control::start::{Options, serve as serve_options};
 use crate::gateway::experiments::background;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! The cache on the admin side: what an operator says of an entry.
 
+use crate::admin::routes::{Answer, error, json_answer};
 use crate::cache::disk::disk_cache::Deletion;
 use crate::cache::quality::error_rate::{ALPHA, Sample};
-use crate::control::Plane;
-use crate::control::admin::{Answer, error, json_answer};
 use crate::control::log;
+use crate::control::plane::Plane;
 use futures_channel::oneshot;
 use hyper::StatusCode;
 use serde_json::json;

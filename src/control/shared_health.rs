@@ -1,8 +1,8 @@
 //! What the cores know of targets, gathered and given back to all of them, so that a core which has not met
 //! a target begins with what the others know.
 
-use crate::control::Plane;
 use crate::control::core_thread::CoreMessage;
+use crate::control::plane::Plane;
 use crate::routing::shared_health::View;
 use crate::runtime::clock;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The findings as one page that needs nothing else: curves, tables, advice.
 
-use crate::tune::pairs::Judged;
-use crate::tune::settings::{Findings, Point, Setting};
-use crate::tune::table::{advice, pairs, percent, value};
+use crate::cli::tune::pairs::Judged;
+use crate::cli::tune::settings::{Findings, Point, Setting};
+use crate::cli::tune::table::{advice, pairs, percent, value};
 use std::fmt::Write;
 
 /// Size of the plot and the room beside it, in its own units.

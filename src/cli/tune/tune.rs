@@ -2,12 +2,10 @@
 //!
 //! Judges pairs exactly as the gateway does. It must not know requests, stores or the network.
 
-pub(crate) mod page;
-pub(crate) mod pairs;
-pub(crate) mod settings;
-pub(crate) mod table;
-
-use crate::tune::settings::Findings;
+use crate::cli::tune::page;
+use crate::cli::tune::pairs;
+use crate::cli::tune::settings::Findings;
+use crate::cli::tune::table;
 use std::path::{Path, PathBuf};
 
 /// What was asked for.
@@ -54,6 +52,6 @@ fn names(files: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-fn told(path: &Path, error: &std::io::Error) -> String {
+pub(crate) fn told(path: &Path, error: &std::io::Error) -> String {
     format!("{}: {error}", path.display())
 }

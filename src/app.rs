@@ -1,5 +1,6 @@
 //! Starting everything, in an order that lets the first request in as early as possible.
 
+use crate::admin::routes;
 use crate::cache::disk::disk_cache;
 use crate::cache::disk::disk_cache::Disk;
 use crate::cache::disk::folder::Folder;
@@ -8,14 +9,13 @@ use crate::cache::semantic::Semantic;
 use crate::cache::store::Store;
 use crate::config::model::cache::SemanticMode;
 use crate::config::model::config::{Config, Driver, Place};
-use crate::control::admin;
-use crate::control::canaries;
+use crate::control::canary_monitor;
 use crate::control::core_thread::{CoreStart, connection_limits, run_core};
 use crate::control::credentials;
 use crate::control::dns;
 use crate::control::log;
+use crate::control::plane::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY};
 use crate::control::reload::Reload;
-use crate::control::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY};
 use crate::embedding::pool::{Settings, Workshop};
 use crate::gateway::core::{RECORDS_MAX, Shared};
 use crate::gateway::snapshot::{Registry, Snapshot};
@@ -311,15 +311,15 @@ async fn run_plane(
     admin_listener.set_nonblocking(true).map_err(failed)?;
     let admin_address = admin_listener.local_addr().map_err(failed)?;
     let listener = tokio::net::TcpListener::from_std(admin_listener).map_err(failed)?;
-    tokio::task::spawn_local(admin::serve(Arc::clone(&plane), listener));
+    tokio::task::spawn_local(routes::serve(Arc::clone(&plane), listener));
     tokio::task::spawn_local(dns::keep_resolving(Arc::clone(&plane)));
     tokio::task::spawn_local(credentials::keep_renewing(Arc::clone(&plane), schedule));
     announce(&plane, admin_address);
     let mut records = tokio::time::interval(RECORDS_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
-    let mut share = tokio::time::interval(crate::control::share::EVERY);
-    let mut watch = tokio::time::interval(canaries::EVERY);
-    let watchers = canaries::Watchers::default();
+    let mut share = tokio::time::interval(crate::control::shared_health::EVERY);
+    let mut watch = tokio::time::interval(canary_monitor::EVERY);
+    let watchers = canary_monitor::Watchers::default();
     let announce_stop = loop {
         tokio::select! {
             _ = records.tick() => {
@@ -327,9 +327,9 @@ async fn run_plane(
                 plane.write_observations();
             }
             _ = sweep.tick() => sweep_cache(&plane),
-            _ = share.tick() => drop(tokio::task::spawn_local(crate::control::share::share(Arc::clone(&plane)))),
+            _ = share.tick() => drop(tokio::task::spawn_local(crate::control::shared_health::share(Arc::clone(&plane)))),
             _ = watch.tick() => {
-                let looking = canaries::look(Arc::clone(&plane), watchers.clone());
+                let looking = canary_monitor::look(Arc::clone(&plane), watchers.clone());
                 drop(tokio::task::spawn_local(looking));
             }
             _ = hang_up.recv() => {

@@ -1,8 +1,8 @@
 //! The part of `/metrics` that tells what shadow traffic took and came to.
 
+use crate::admin::metrics_page::page::gauge;
 use crate::cache::quality::sample_budget::OPEN_MAX;
-use crate::control::Plane;
-use crate::control::metrics_page::gauge;
+use crate::control::plane::Plane;
 use crate::gateway::experiments::mirroring::{LABELS, MirrorRoute, Outcome};
 use crate::observability::metrics::prometheus::{Page, float};
 

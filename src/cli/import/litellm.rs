@@ -2,10 +2,10 @@
 //!
 //! Each key that is read is taken out of its section; what is left has no equal and is listed.
 
-use crate::import::toml::{duration, quoted};
-use crate::import::yaml;
-use crate::import::yaml::Node;
-use crate::import::{Imported, Note};
+use crate::cli::import::imported::{Imported, Note};
+use crate::cli::import::toml_values::{duration, quoted};
+use crate::cli::import::yaml;
+use crate::cli::import::yaml::Node;
 use std::fmt::Write;
 
 /// Most repeats a model may have in Ringside.

@@ -1,8 +1,8 @@
 //! What left the cache's memory and what is in its folder, in numbers. It must not know how.
 
+use crate::admin::metrics_page::page::gauge;
 use crate::cache::disk::disk_cache::{Counts, Disk, QUEUE_MAX};
 use crate::cache::store::Store;
-use crate::control::metrics_page::gauge;
 use crate::observability::metrics::prometheus::{Page, float};
 use std::sync::atomic::{AtomicU64, Ordering};
 

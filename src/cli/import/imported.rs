@@ -1,12 +1,6 @@
 //! `ringside import`: another gateway's configuration becomes a `ringside.toml`, and a list of what has no
 //! equal. It must not guess: what is not known to mean the same is listed.
 
-pub(crate) mod deployments;
-pub mod litellm;
-pub(crate) mod toml;
-pub(crate) mod vendors;
-pub(crate) mod yaml;
-
 /// What an import gives.
 #[derive(Debug)]
 pub struct Imported {

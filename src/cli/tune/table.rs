@@ -1,7 +1,7 @@
 //! The findings as text for a terminal.
 
-use crate::tune::pairs::Judged;
-use crate::tune::settings::{Findings, Setting};
+use crate::cli::tune::pairs::Judged;
+use crate::cli::tune::settings::{Findings, Setting};
 use std::fmt::Write;
 
 const HEAD: &str = "\

@@ -3,7 +3,7 @@
 
 use crate::control::core_thread::CoreMessage;
 use crate::control::log;
-use crate::control::{METRICS_WITHIN, Plane};
+use crate::control::plane::{METRICS_WITHIN, Plane};
 use crate::gateway::experiments::arms::{ExperimentRoute, Rollback};
 use crate::observability::metrics::arms::{ArmId, ArmStats, Arms};
 use crate::observability::metrics::histogram::Histogram;

@@ -1,12 +1,12 @@
 //! `/metrics`: the cores' numbers, and one gauge with its limit for each bounded thing.
 
+use crate::admin::experiments_page;
+use crate::admin::metrics_page::disk;
+use crate::admin::metrics_page::mirror;
+use crate::admin::metrics_page::quality;
 use crate::cache::coalesce::shared_call::ALL_STREAM_BYTES_MAX;
 use crate::cache::coalesce::shared_calls::FLIGHTS_MAX;
-use crate::control::Plane;
-use crate::control::disk_page;
-use crate::control::experiments;
-use crate::control::quality_page;
-use crate::control::shadow_page;
+use crate::control::plane::Plane;
 use crate::observability::metrics::prometheus::{Page, float};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -48,8 +48,8 @@ pub(crate) async fn page(plane: &Plane) -> String {
     page.core_metrics(&core);
     credentials(plane, &mut page);
     bounded(plane, &mut page);
-    experiments::write(plane, &mut page);
-    shadow_page::write(plane, &mut page);
+    experiments_page::write(plane, &mut page);
+    mirror::write(plane, &mut page);
     page.into_text()
 }
 
@@ -125,7 +125,7 @@ fn bounded(plane: &Plane, page: &mut Page) {
         shared.store.bytes_max(),
     );
     flights(plane, page);
-    disk_page::add(&shared.store, page);
+    disk::add(&shared.store, page);
     let waiting: usize = plane.cores.iter().map(|core| core.records.len()).sum();
     gauge(
         page,
@@ -218,7 +218,7 @@ fn model(plane: &Plane, page: &mut Page) {
             vectors as u64,
         );
         refuted(semantic, page);
-        quality_page::write(plane, semantic, page);
+        quality::write(plane, semantic, page);
         let (hits, misses) = semantic.observed();
         page.metric(
             "ringside_cache_observed_total",
