@@ -169,6 +169,24 @@ mod tests {
     }
 
     #[test]
+    fn a_function_may_have_its_modules_name() {
+        let found = uses(&[
+            ("src/lib.rs", "mod a; mod b;"),
+            ("src/a/mod.rs", "mod d;\npub use d::d;"),
+            ("src/a/d.rs", "pub fn d() {}"),
+            ("src/b.rs", "use crate::a::d;"),
+        ]);
+        assert_eq!(
+            found,
+            [
+                "src/a/mod.rs:2 src/a/d.rs",
+                "src/b.rs:1 src/a/d.rs",
+                "src/b.rs:1 src/a/mod.rs"
+            ]
+        );
+    }
+
+    #[test]
     fn names_of_globs_and_macros_are_resolved() {
         let found = uses(&[
             ("src/lib.rs", "#[macro_use] mod a; mod b; mod c;"),

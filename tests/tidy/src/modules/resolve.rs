@@ -113,9 +113,8 @@ impl Modules {
         walk: &mut Walk,
     ) -> Vec<Target> {
         let key = (module, name.to_owned());
-        if walk.under_way.contains(&key) {
-            return Vec::new();
-        }
+        // An import that leads back to its own name: only what is defined here can be meant.
+        let is_round = walk.under_way.contains(&key);
         walk.under_way.push(key);
         let home = &self.all[module];
         let mut found = Vec::new();
@@ -126,7 +125,8 @@ impl Modules {
         for definition in definitions {
             match definition {
                 // Of a function and a module of one name, a longer path means the module.
-                Definition::Item if is_prefix && has_module => {}
+                Definition::Item | Definition::Import(_) if is_prefix && has_module => {}
+                Definition::Import(_) if is_round => {}
                 Definition::Item => found.push(Target::Item(home.file.clone())),
                 Definition::Module(id) => found.push(Target::Module(*id)),
                 Definition::Import(path) => {
@@ -136,7 +136,7 @@ impl Modules {
                 }
             }
         }
-        if found.is_empty() {
+        if found.is_empty() && !is_round {
             for path in &home.globs {
                 for target in self.follow(module, path, walk) {
                     if let Target::Module(id) = target {

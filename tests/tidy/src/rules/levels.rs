@@ -9,7 +9,7 @@ const FILE: &str = "tests/tidy/levels.txt";
 /// Files that only declare modules.
 const NO_MODULE: [&str; 1] = ["src/lib.rs"];
 
-/// Uses of equal or higher levels, and modules without a level. Code for tests may reach up.
+/// Uses of equal or higher levels, code for tests included, and modules without a level.
 pub fn check(repository: &Repository) -> Vec<Finding> {
     let mut levels: BTreeMap<&str, usize> = BTreeMap::new();
     let mut findings = Vec::new();
@@ -38,7 +38,7 @@ pub fn check(repository: &Repository) -> Vec<Finding> {
     }
     let mut reported = BTreeSet::new();
     for edge in edges(repository) {
-        let Some(to) = edge.to.as_deref().filter(|_| !edge.is_test) else {
+        let Some(to) = edge.to.as_deref() else {
             continue;
         };
         let (Some(from), Some(to)) = (module_of(&edge.from), module_of(to)) else {
@@ -76,7 +76,10 @@ mod tests {
             &[
                 LIB,
                 (FILE, "# lowest first\nlow\nhigh\n"),
-                ("src/low.rs", "pub fn f() {}\nfn g() { super::high::h() }"),
+                (
+                    "src/low.rs",
+                    "pub fn f() {}\n#[cfg(test)] fn g() { super::high::h() }",
+                ),
                 ("src/high.rs", "use crate::low::f; pub fn h() { f() }"),
             ],
         );

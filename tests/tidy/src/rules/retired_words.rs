@@ -131,14 +131,24 @@ fn words_of(path: &str, text: &str) -> FileWords {
                 if kind == Kind::Code {
                     words.code.add(piece.text, piece.line, true);
                 } else {
-                    words.docs.add(piece.text, piece.line, false);
-                    words.config.add(piece.text, piece.line, false);
+                    let text = without_escapes(piece.text);
+                    words.docs.add(&text, piece.line, false);
+                    words.config.add(&text, piece.line, false);
                 }
             }
         }
     }
     words.docs.add(&comment, comment_line, false);
     words
+}
+
+/// A string's text without the letters of `\n`, `\r` and `\t`, which are no parts of words.
+fn without_escapes(text: &str) -> String {
+    let mut text = text.to_owned();
+    for escape in ["\\n", "\\r", "\\t"] {
+        text = text.replace(escape, "\\ ");
+    }
+    text
 }
 
 impl FileWords {
@@ -195,6 +205,8 @@ mod tests {
             "struct PutAway;",
             "let a = \"was put away\";",
             "#[doc = \"put-away\"]",
+            "let a = \"b\\nput away\";",
+            "let a = \"put \\\n   away\";",
         ] {
             assert_eq!(lines(entry, "src/a.rs", bad), 1, "{bad}");
         }

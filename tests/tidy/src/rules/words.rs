@@ -1,25 +1,26 @@
 //! Cuts text into lower-case words, so that `SetAside`, `set_aside` and "set aside" are the same two.
 
+use std::collections::BTreeMap;
+
 /// One word.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Word {
+#[derive(Debug)]
+struct Word {
     /// In lower case.
-    pub text: String,
+    text: String,
     /// Line from 1.
-    pub line: usize,
-    /// Whether only blanks, line ends, comment marks, `_` or `-` stand between it and the word before.
-    pub follows: bool,
-    /// The whole identifier that it is a part of, as written.
-    pub identifier: usize,
+    line: usize,
+    /// Whether only blanks, one line end, comment marks, `_` or `-` stand between it and the word before.
+    follows: bool,
 }
 
-/// The words of a text, and the identifiers that they are parts of.
+/// The words of a text, and where each stands.
 #[derive(Debug, Default)]
 pub struct Words {
-    /// Words in order.
-    pub words: Vec<Word>,
-    /// Identifiers in order.
-    pub identifiers: Vec<(String, usize)>,
+    words: Vec<Word>,
+    /// Places in `words` of each text.
+    places: BTreeMap<String, Vec<usize>>,
+    /// Lines of each identifier, as written.
+    identifiers: BTreeMap<String, Vec<usize>>,
 }
 
 impl Words {
@@ -39,8 +40,8 @@ impl Words {
                 rest = &rest[c.len_utf8()..];
                 continue;
             }
-            let joins = |c: char| c.is_whitespace() || "-/!*>#".contains(c);
-            let follows = !is_code && gap.chars().all(joins);
+            let joins = |c: char| c.is_whitespace() || "-/!*>#\\".contains(c);
+            let follows = !is_code && gap.chars().all(joins) && !gap.contains("\n\n");
             self.add_identifier(&rest[..length], line, follows);
             gap.clear();
             rest = &rest[length..];
@@ -48,13 +49,15 @@ impl Words {
     }
 
     fn add_identifier(&mut self, identifier: &str, line: usize, mut follows: bool) {
-        self.identifiers.push((identifier.to_owned(), line));
-        for part in parts(identifier) {
+        let lines = self.identifiers.entry(identifier.to_owned()).or_default();
+        lines.push(line);
+        for text in parts(identifier) {
+            let places = self.places.entry(text.clone()).or_default();
+            places.push(self.words.len());
             self.words.push(Word {
-                text: part,
+                text,
                 line,
                 follows,
-                identifier: self.identifiers.len() - 1,
             });
             follows = true;
         }
@@ -66,16 +69,17 @@ impl Words {
         let Some((last, before)) = wanted.split_last() else {
             return lines;
         };
-        for window in self.words.windows(wanted.len()) {
-            let is_joined = window.iter().skip(1).all(|word| word.follows);
-            let (end, start) = (&window[before.len()].text, &window[..before.len()]);
-            let is_start = start
-                .iter()
-                .zip(before)
-                .all(|(word, wanted)| word.text == *wanted);
-            let plural = end.strip_prefix(last.as_str());
-            if is_joined && is_start && plural.is_some_and(|rest| ["", "s", "es"].contains(&rest)) {
-                lines.push(window[0].line);
+        for ending in ["", "s", "es"] {
+            let places = self.places.get(&format!("{last}{ending}"));
+            for end in places.into_iter().flatten() {
+                let Some(start) = end.checked_sub(before.len()) else {
+                    continue;
+                };
+                let is_joined = self.words[start..=*end].iter().skip(1).all(|w| w.follows);
+                let words = self.words[start..*end].iter();
+                if is_joined && words.zip(before).all(|(word, wanted)| word.text == *wanted) {
+                    lines.push(self.words[start].line);
+                }
             }
         }
         lines
@@ -83,8 +87,7 @@ impl Words {
 
     /// Lines on which exactly this identifier stands.
     pub fn lines_with_identifier(&self, wanted: &str) -> Vec<usize> {
-        let same = self.identifiers.iter().filter(|(name, _)| name == wanted);
-        same.map(|(_, line)| *line).collect()
+        self.identifiers.get(wanted).cloned().unwrap_or_default()
     }
 }
 
@@ -132,6 +135,7 @@ mod tests {
         };
         assert_eq!(lines("/// it is set\n/// aside", false), [1]);
         assert_eq!(lines("a set. Aside", false), [0_usize; 0]);
+        assert_eq!(lines("the set\n\naside", false), [0_usize; 0]);
         assert_eq!(lines("set(aside)", true), [0_usize; 0]);
         assert_eq!(lines("set aside", true), [0_usize; 0]);
         assert_eq!(lines("\nTargetSetAsides", true), [2]);
