@@ -56,7 +56,7 @@ fn check_record(repository: &Repository, path: &str, text: &str, findings: &mut 
     }
     let is_template = path.starts_with(&format!("{FOLDER}/{TEMPLATE}-"));
     let date = field("Date:").map(str::trim);
-    if !date.is_some_and(is_date) && !(is_template && date.is_some()) {
+    if !date.is_some_and(|date| is_template || is_date(date)) {
         let message = "there is no line `Date: YYYY-MM-DD`";
         findings.push(Finding::new(RULE, path, 0, message));
     }
