@@ -6,8 +6,8 @@ use criterion::Criterion;
 use ringside::routing::health::Outcome;
 use ringside::routing::measurements::Series;
 use ringside::routing::policy::{POLICIES, RoutingPolicy, mix};
-use ringside::routing::route_inputs::Asked;
-use ringside::routing::targets::{Fleet, Member};
+use ringside::routing::route_inputs::RouteInputs;
+use ringside::routing::targets::{TargetRef, TargetTable};
 use std::hint::black_box;
 
 /// Every second of ten targets, as a filter leaves them out.
@@ -33,8 +33,8 @@ struct Turns {
     policy: &'static dyn RoutingPolicy,
     excluded: u32,
     is_whole: bool,
-    fleet: Fleet,
-    members: Vec<Member>,
+    fleet: TargetTable,
+    members: Vec<TargetRef>,
     round: u64,
 }
 
@@ -44,7 +44,7 @@ impl Turns {
             policy,
             excluded,
             is_whole,
-            fleet: Fleet::default(),
+            fleet: TargetTable::default(),
             members: ten_members(),
             round: 0,
         }
@@ -53,7 +53,7 @@ impl Turns {
     fn next(&mut self) {
         self.round += 1;
         let (round, now_us) = (self.round, self.round * 100);
-        let asked = Asked {
+        let asked = RouteInputs {
             random: mix(round, 1),
             asker: Some(round),
             series: Series::FirstToken,

@@ -3,7 +3,7 @@
 use ringside::cache::entry::HashSecret;
 use ringside::cache::entry::{Entry, Key};
 use ringside::cache::freshness::classify::Freshness;
-use ringside::cache::response::cached_response::Answer;
+use ringside::cache::response::cached_response::CachedResponse;
 use ringside::cache::response::from_stream::StreamReader;
 use ringside::cache::store::Store;
 use ringside::cache::verify::features::compare;
@@ -21,16 +21,16 @@ use ringside::http::chunked::ChunkDecoder;
 use ringside::http::head::parse_request_head;
 use ringside::http::limits::HeadLimits;
 use ringside::observability::metrics::histogram::{Histogram, OVERHEAD_SECONDS};
-use ringside::protocols::client_api::{About, DEFAULT};
+use ringside::protocols::client_api::{DEFAULT, ResponseContext};
 use ringside::protocols::json::document::Scratch;
-use ringside::protocols::neutral::loss::Losses;
+use ringside::protocols::neutral::loss::UnsupportedFields;
 use ringside::protocols::openai::chat_head::read_chat;
 use ringside::protocols::provider_api::provider;
 use ringside::routing::health::Outcome;
 use ringside::routing::measurements::Series;
 use ringside::routing::policy::{mix, policy};
-use ringside::routing::route_inputs::Asked;
-use ringside::routing::targets::{Fleet, Member};
+use ringside::routing::route_inputs::RouteInputs;
+use ringside::routing::targets::{TargetRef, TargetTable};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -103,12 +103,12 @@ fn api() -> Vec<Workload> {
     all
 }
 
-fn about() -> About {
-    About {
+fn about() -> ResponseContext {
+    ResponseContext {
         request_id: "r".into(),
         created: 1,
         wants_usage: true,
-        ..About::default()
+        ..ResponseContext::default()
     }
 }
 
@@ -133,7 +133,7 @@ fn translations() -> Vec<Workload> {
     vec![
         workload("translate/a chat of 2 KB", move || {
             written.clear();
-            let mut losses = Losses::new(false);
+            let mut losses = UnsupportedFields::new(false);
             let (losses, scratch, out) = (&mut losses, &mut first, &mut written);
             let said = Said {
                 body: black_box(&body),
@@ -181,7 +181,7 @@ fn cache() -> Vec<Workload> {
             black_box(store.get(black_box(&wanted), now).unwrap());
         }),
         workload("cache/read an answer", move || {
-            black_box(Answer::from_whole(black_box(ANSWER), None, &mut scratch).unwrap());
+            black_box(CachedResponse::from_whole(black_box(ANSWER), None, &mut scratch).unwrap());
         }),
         workload("cache/class of a question of 27 words", || {
             const QUESTION: &str = "Our card was declined at the shop today although there was enough money in the account: what should we do now, and whom could we call about it?";
@@ -205,7 +205,7 @@ fn cache() -> Vec<Workload> {
 fn filled(secret: &HashSecret) -> Store {
     let store = Store::new(64 << 20, 1.0);
     for bytes in 100..1100 {
-        let answer = Answer::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
+        let answer = CachedResponse::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
         let storing = ringside::cache::entry::Storing {
             answer,
             model: ringside::base::names::Name::new("m"),
@@ -223,9 +223,9 @@ fn filled(secret: &HashSecret) -> Store {
 }
 
 /// Ten targets that differ in nothing but who they are.
-pub(crate) fn ten_members() -> Vec<Member> {
+pub(crate) fn ten_members() -> Vec<TargetRef> {
     (0..10)
-        .map(|at| Member {
+        .map(|at| TargetRef {
             slot: at,
             identity: mix(at as u64, 7),
             priority: 1,
@@ -239,7 +239,7 @@ pub(crate) fn ten_members() -> Vec<Member> {
 fn routing() -> Vec<Workload> {
     let members = ten_members();
     let policy = policy("least-latency").unwrap();
-    let (mut fleet, mut round) = (Fleet::default(), 0);
+    let (mut fleet, mut round) = (TargetTable::default(), 0);
     let mut histogram = Histogram::new(OVERHEAD_SECONDS);
     vec![
         workload(
@@ -247,7 +247,7 @@ fn routing() -> Vec<Workload> {
             move || {
                 round += 1;
                 let now_us = round * 100;
-                let asked = Asked {
+                let asked = RouteInputs {
                     random: mix(round, 1),
                     asker: Some(round),
                     series: Series::FirstToken,

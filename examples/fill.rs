@@ -9,11 +9,11 @@
 
 use ringside::base::names::Name;
 use ringside::cache::entry::{Entry, Key};
-use ringside::cache::entry::{Graveyard, HashSecret, Storing};
-use ringside::cache::response::cached_response::Answer;
+use ringside::cache::entry::{HashSecret, PendingRemovals, Storing};
+use ringside::cache::response::cached_response::CachedResponse;
 use ringside::cache::semantic::Semantic;
 use ringside::cache::store::Store;
-use ringside::embedding::pool::{DIMENSIONS, Settings, State, Vector, Workshop};
+use ringside::embedding::pool::{DIMENSIONS, EmbeddingPool, Settings, State, Vector};
 use ringside::protocols::canonical::Canonical;
 use ringside::protocols::json::document::Scratch;
 use std::path::PathBuf;
@@ -67,8 +67,8 @@ struct Filling {
     secret: HashSecret,
     scopes: u64,
     first_percent: u64,
-    graveyard: Arc<Graveyard>,
-    answer: Answer,
+    graveyard: Arc<PendingRemovals>,
+    answer: CachedResponse,
 }
 
 impl Filling {
@@ -114,7 +114,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(folder), [entries, scopes, memory, rest @ ..]) = (folder, numbers.as_slice()) else {
         return Err("usage: fill MODEL_DIR ENTRIES SCOPES MEMORY_MIB [FIRST_PERCENT]".into());
     };
-    let workshop = Workshop::start(Settings {
+    let workshop = EmbeddingPool::start(Settings {
         model_dir: PathBuf::from(folder),
         threads: 1,
         queue_max: 1024,
@@ -137,7 +137,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         scopes: (*scopes).max(1),
         first_percent: rest.first().copied().unwrap_or(0),
         graveyard: Arc::default(),
-        answer: Answer::from_whole(body, usage, &mut Scratch::default())?,
+        answer: CachedResponse::from_whole(body, usage, &mut Scratch::default())?,
     };
     let store = Arc::new(Store::new(memory << 20, 1.0));
     let graveyard = Arc::clone(&filling.graveyard);

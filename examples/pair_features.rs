@@ -6,7 +6,7 @@
 
 use ringside::cache::verify::features::{NAMES, compare};
 use ringside::cache::verify::words::Words;
-use ringside::embedding::pool::{Settings, State, Vector, Workshop};
+use ringside::embedding::pool::{EmbeddingPool, Settings, State, Vector};
 use ringside::embedding::table::StaticTable;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &std::fs::read(folder.join("static.bin"))?,
         &std::fs::read(folder.join("tokenizer.json"))?,
     )?;
-    let workshop = Workshop::start(Settings {
+    let workshop = EmbeddingPool::start(Settings {
         model_dir: folder,
         threads: 2,
         queue_max: 1024,

@@ -7,7 +7,7 @@
 
 use ringside::embedding::codes::{Code, dot};
 use ringside::embedding::index::VectorIndex;
-use ringside::embedding::pool::{Settings, State, Vector, Workshop};
+use ringside::embedding::pool::{EmbeddingPool, Settings, State, Vector};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -96,7 +96,7 @@ fn measure(vectors: &[Vector], stored: usize) {
 }
 
 fn embed(texts: &[String], model_dir: PathBuf) -> Result<Vec<Vector>, Box<dyn std::error::Error>> {
-    let workshop = Workshop::start(Settings {
+    let workshop = EmbeddingPool::start(Settings {
         model_dir,
         threads: 2,
         queue_max: 256,

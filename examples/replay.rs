@@ -7,9 +7,9 @@
 
 use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;
-use ringside::cache::verify::verify::Asked;
+use ringside::cache::verify::verify::Query;
 use ringside::cache::verify::words::Words;
-use ringside::embedding::pool::{Settings, State, Vector, Workshop};
+use ringside::embedding::pool::{EmbeddingPool, Settings, State, Vector};
 use ringside::embedding::static_index::StaticIndex;
 use ringside::embedding::table::StaticTable;
 use std::collections::{BTreeMap, HashSet};
@@ -122,7 +122,7 @@ fn certain_misses(
     floor: f32,
 ) -> Result<(), Box<dyn std::error::Error>> {
     const STORED: usize = 10_000;
-    let code = |request: &Request| Asked::read(&request.query, table)?.code();
+    let code = |request: &Request| Query::read(&request.query, table)?.code();
     let mut index = StaticIndex::default();
     let mut stored = 0;
     for request in requests.iter().take(STORED) {
@@ -205,7 +205,7 @@ fn embed(
     requests: &[Request],
     model_dir: PathBuf,
 ) -> Result<Vec<Option<Vector>>, Box<dyn std::error::Error>> {
-    let workshop = Workshop::start(Settings {
+    let workshop = EmbeddingPool::start(Settings {
         model_dir,
         threads: 2,
         queue_max: 256,

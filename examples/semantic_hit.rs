@@ -6,7 +6,7 @@
 mod in_process;
 
 use in_process::{WHOLE, gateway, provider};
-use ringside::embedding::pool::{Settings, Workshop};
+use ringside::embedding::pool::{EmbeddingPool, Settings};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::canonicalize(&model_dir)?
     );
     let address = gateway(folder.path(), "auto", provider(WHOLE), &cache);
-    let workshop = Workshop::start(Settings {
+    let workshop = EmbeddingPool::start(Settings {
         model_dir: model_dir.into(),
         threads: 1,
         queue_max: 64,
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn run_model(workshop: &Workshop) {
+fn run_model(workshop: &EmbeddingPool) {
     let (send, receive) = std::sync::mpsc::channel();
     for _ in 0..RUNS {
         let send = send.clone();

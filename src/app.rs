@@ -8,7 +8,7 @@ use crate::cache::entry::HashSecret;
 use crate::cache::semantic::Semantic;
 use crate::cache::store::Store;
 use crate::config::model::cache::SemanticMode;
-use crate::config::model::config::{Config, Driver, Place};
+use crate::config::model::config::{Config, Driver, TargetLocation};
 use crate::control::canary_monitor;
 use crate::control::core_thread::{CoreStart, connection_limits, run_core};
 use crate::control::credentials;
@@ -16,10 +16,10 @@ use crate::control::dns;
 use crate::control::log;
 use crate::control::plane::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY};
 use crate::control::reload::Reload;
-use crate::embedding::pool::{Settings, Workshop};
+use crate::embedding::pool::{EmbeddingPool, Settings};
 use crate::gateway::core::{RECORDS_MAX, Shared};
 use crate::gateway::snapshot::{Registry, Snapshot};
-use crate::observability::rateable_requests::Ratings;
+use crate::observability::rateable_requests::RateableRequests;
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse};
 use crate::runtime::mailbox::mailbox;
@@ -121,10 +121,10 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         .models
         .iter()
         .flat_map(|model| &model.targets)
-        .any(|target| target.place == Place::Local);
+        .any(|target| target.place == TargetLocation::Local);
     let has_shadows = config.models.iter().any(|model| model.shadow.is_some());
     let workshop = (is_semantic || has_local || has_shadows).then(|| {
-        Workshop::start(Settings {
+        EmbeddingPool::start(Settings {
             model_dir: config.embedding.model_dir.clone(),
             threads: config.embedding.threads,
             queue_max: config.embedding.queue_max,
@@ -159,7 +159,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         graveyard,
         secret,
         view: Arc::default(),
-        ratings: Ratings::default(),
+        ratings: RateableRequests::default(),
         started_at: clock::since_epoch().as_secs(),
     }))
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blame {
+pub enum ErrorSource {
     /// The request cannot be served as it is.
     Client,
     /// Ringside itself.
@@ -28,7 +28,7 @@ pub enum Retry {
 
 /// An error on its way to the client.
 #[derive(Debug, Clone)]
-pub struct Fault {
+pub struct GatewayError {
     /// HTTP status.
     pub status: u16,
     /// Machine-readable code, as in the envelope's `code`.
@@ -38,7 +38,7 @@ pub struct Fault {
     /// The request field at fault, when there is one.
     pub param: Option<Cow<'static, str>>,
     /// Whose fault it is.
-    pub blame: Blame,
+    pub blame: ErrorSource,
     /// Whether trying again can help.
     pub retry: Retry,
     /// Value for the `retry-after` header.
@@ -47,15 +47,21 @@ pub struct Fault {
     pub allow: Option<&'static str>,
 }
 
-impl Fault {
+impl GatewayError {
     /// A fault of the client's request.
     pub fn client(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(status, code, message, Blame::Client, Retry::Never)
+        Self::new(status, code, message, ErrorSource::Client, Retry::Never)
     }
 
     /// A fault of Ringside.
     pub fn gateway(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(status, code, message, Blame::Gateway, Retry::OnNextTarget)
+        Self::new(
+            status,
+            code,
+            message,
+            ErrorSource::Gateway,
+            Retry::OnNextTarget,
+        )
     }
 
     /// A fault of the provider.
@@ -64,14 +70,20 @@ impl Fault {
         code: &'static str,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self::new(status, code, message, Blame::Upstream, Retry::OnNextTarget)
+        Self::new(
+            status,
+            code,
+            message,
+            ErrorSource::Upstream,
+            Retry::OnNextTarget,
+        )
     }
 
     fn new(
         status: u16,
         code: &'static str,
         message: impl Into<Cow<'static, str>>,
-        blame: Blame,
+        blame: ErrorSource,
         retry: Retry,
     ) -> Self {
         Self {
@@ -101,7 +113,7 @@ impl Fault {
             403 => "permission_error",
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
-            _ if self.blame == Blame::Upstream => "upstream_error",
+            _ if self.blame == ErrorSource::Upstream => "upstream_error",
             _ => "server_error",
         }
     }
@@ -121,7 +133,7 @@ impl Fault {
     }
 }
 
-impl std::fmt::Display for Fault {
+impl std::fmt::Display for GatewayError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}: {}", self.status, self.code, self.message)
     }

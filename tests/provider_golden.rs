@@ -18,22 +18,22 @@ use ringside::gateway::streaming::relay::Relay;
 use ringside::gateway::streaming::translate_body;
 use ringside::gateway::streaming::translate_body::Said;
 use ringside::http::event_stream::{Value, write_message};
-use ringside::protocols::client_api::{About, FACES, Face};
+use ringside::protocols::client_api::{CLIENT_APIS, ClientApi, ResponseContext};
 use ringside::protocols::json::document::Scratch;
-use ringside::protocols::neutral::loss::Losses;
-use ringside::protocols::provider_api::{PROVIDERS, Provider, provider};
+use ringside::protocols::neutral::loss::UnsupportedFields;
+use ringside::protocols::provider_api::{PROVIDERS, ProviderApi, provider};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 const MODEL: &str = "upstream-model";
 
-fn about() -> About {
-    About {
+fn about() -> ResponseContext {
+    ResponseContext {
         request_id: "req-1".into(),
         created: 1_700_000_000,
         wants_usage: true,
         model: "upstream-model".into(),
-        ..About::default()
+        ..ResponseContext::default()
     }
 }
 
@@ -41,8 +41,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/provider_golden")
 }
 
-fn face(name: &str) -> &'static dyn Face {
-    *FACES.iter().find(|face| face.name() == name).unwrap()
+fn face(name: &str) -> &'static dyn ClientApi {
+    *CLIENT_APIS.iter().find(|face| face.name() == name).unwrap()
 }
 
 fn folders(path: &Path) -> Vec<PathBuf> {
@@ -55,7 +55,7 @@ fn folders(path: &Path) -> Vec<PathBuf> {
 }
 
 /// The cases of a kind: provider, folder.
-fn cases(kind: &str) -> Vec<(&'static dyn Provider, PathBuf)> {
+fn cases(kind: &str) -> Vec<(&'static dyn ProviderApi, PathBuf)> {
     let mut found = Vec::new();
     for one in PROVIDERS {
         for case in folders(&root().join(one.name()).join(kind)) {
@@ -127,13 +127,13 @@ fn stream_of(case: &Path) -> Vec<u8> {
 }
 
 fn translated(
-    face: &dyn Face,
-    to: &dyn Provider,
+    face: &dyn ClientApi,
+    to: &dyn ProviderApi,
     model: &str,
     body: &[u8],
     drops: bool,
 ) -> (String, String) {
-    let (mut losses, mut out) = (Losses::new(drops), Vec::new());
+    let (mut losses, mut out) = (UnsupportedFields::new(drops), Vec::new());
     let mut scratch = Scratch::default();
     let outcome = translate_body::request(
         face,
@@ -178,15 +178,20 @@ fn requests() {
     }
 }
 
-fn other_faces(provider: &dyn Provider) -> impl Iterator<Item = &'static dyn Face> {
+fn other_faces(provider: &dyn ProviderApi) -> impl Iterator<Item = &'static dyn ClientApi> {
     let native = provider.native();
-    FACES
+    CLIENT_APIS
         .iter()
         .copied()
         .filter(move |face| face.name() != native)
 }
 
-fn whole(face: &dyn Face, provider: &dyn Provider, status: u16, body: &[u8]) -> (u16, String) {
+fn whole(
+    face: &dyn ClientApi,
+    provider: &dyn ProviderApi,
+    status: u16,
+    body: &[u8],
+) -> (u16, String) {
     let mut scratch = Scratch::default();
     match translate_body::whole(face, provider, status, body, &about(), &mut scratch) {
         Ok((status, body)) => (status, exact(&body)),
@@ -227,7 +232,11 @@ fn errors() {
 }
 
 /// The stream in the dialect of `face`, from pieces, and what it cost.
-fn streamed(face: &dyn Face, provider: &dyn Provider, pieces: &[&[u8]]) -> (String, String) {
+fn streamed(
+    face: &dyn ClientApi,
+    provider: &dyn ProviderApi,
+    pieces: &[&[u8]],
+) -> (String, String) {
     let encoder = (provider.native() != face.name()).then(|| face.encoder(about()));
     let relay = NeutralRelay::new(provider.decoder(), encoder, None);
     let mut relay = relay.naming(MODEL.to_owned());
@@ -245,7 +254,7 @@ fn streamed(face: &dyn Face, provider: &dyn Provider, pieces: &[&[u8]]) -> (Stri
 }
 
 /// What was written is understood by the relay of its dialect.
-fn check_in_own_dialect(face: &dyn Face, stream: &[u8], complete: bool, failed: bool) {
+fn check_in_own_dialect(face: &dyn ClientApi, stream: &[u8], complete: bool, failed: bool) {
     let scratch = RefCell::new(Scratch::default());
     let (mut relay, mut out) = (Relay::of(face, None), Vec::new());
     let fed = relay.feed(&mut stream.to_vec(), &mut out, &scratch, |_, _| {});
@@ -264,7 +273,7 @@ fn streams_at_any_split() {
     assert!(!all.is_empty());
     for (provider, case) in all {
         let stream = stream_of(&case);
-        for face in FACES.iter().copied() {
+        for face in CLIENT_APIS.iter().copied() {
             let (whole, facts) = streamed(face, provider, &[&stream]);
             if face.name() == provider.native() {
                 assert!(facts.contains("usage"), "{facts}");
@@ -290,7 +299,9 @@ fn streams_at_any_split() {
 fn a_stream_in_the_clients_own_dialect_is_untouched() {
     for (provider, case) in cases("streams") {
         let stream = stream_of(&case);
-        let own = FACES.iter().find(|face| face.name() == provider.native());
+        let own = CLIENT_APIS
+            .iter()
+            .find(|face| face.name() == provider.native());
         let Some(own) = own else {
             continue;
         };
@@ -375,8 +386,8 @@ fn conversation(drawn: &mut Drawn) -> serde_json::Value {
 fn there_and_back(name: &str, sent: &str) -> (serde_json::Value, Option<String>) {
     let (openai, other) = (face("openai"), face(name));
     let (to, back) = (provider(name).unwrap(), provider("openai").unwrap());
-    let (mut scratch, mut losses) = (Scratch::default(), Losses::new(false));
-    let mut translated = |face: &dyn Face, to: &dyn Provider, body: &[u8]| {
+    let (mut scratch, mut losses) = (Scratch::default(), UnsupportedFields::new(false));
+    let mut translated = |face: &dyn ClientApi, to: &dyn ProviderApi, body: &[u8]| {
         let (said, mut out) = (said(body), Vec::new());
         let outcome =
             translate_body::request(face, to, &said, MODEL, &mut losses, &mut scratch, &mut out);

@@ -11,7 +11,7 @@ use crate::protocols::usage::Usage;
 
 /// How a request ended, for the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bought {
+pub enum BilledUsage {
     /// The provider reported this usage.
     Reported(Usage),
     /// The provider did not report usage of a stream; this is what it may have been. Tokens stay
@@ -29,7 +29,7 @@ pub enum Bought {
 
 /// What a request cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bill {
+pub enum Charge {
     /// Nothing was bought.
     Nothing,
     /// By reported tokens and a known price.
@@ -42,18 +42,20 @@ pub enum Bill {
     Unknown(&'static str),
 }
 
-impl Bill {
+impl Charge {
     /// The bill for what was bought from `target`.
     #[must_use]
-    pub fn of(bought: Bought, target: Option<Name>, prices: &PriceBook) -> Self {
+    pub fn of(bought: BilledUsage, target: Option<Name>, prices: &PriceBook) -> Self {
         let cost = |usage| target.and_then(|target| prices.cost(target, usage));
         match bought {
-            Bought::Nothing => Self::Nothing,
-            Bought::Unknown => Self::Unknown("usage"),
-            Bought::Searches(_) => Self::Unknown("price"),
-            Bought::Saved(usage) => Self::Saved(usage.and_then(cost)),
-            Bought::Reported(usage) => cost(usage).map_or(Self::Unknown("price"), Self::Known),
-            Bought::Estimated(usage) => cost(usage).map_or(Self::Unknown("price"), Self::Estimated),
+            BilledUsage::Nothing => Self::Nothing,
+            BilledUsage::Unknown => Self::Unknown("usage"),
+            BilledUsage::Searches(_) => Self::Unknown("price"),
+            BilledUsage::Saved(usage) => Self::Saved(usage.and_then(cost)),
+            BilledUsage::Reported(usage) => cost(usage).map_or(Self::Unknown("price"), Self::Known),
+            BilledUsage::Estimated(usage) => {
+                cost(usage).map_or(Self::Unknown("price"), Self::Estimated)
+            }
         }
     }
 
@@ -78,31 +80,33 @@ impl Bill {
 }
 
 /// Books one request.
-pub(crate) fn settle(
+pub(crate) fn record_usage(
     metrics: &mut CoreMetrics,
     key: Option<Name>,
     model: Name,
-    bought: Bought,
-    bill: &Bill,
+    bought: BilledUsage,
+    bill: &Charge,
 ) {
     match bought {
-        Bought::Reported(usage) => metrics.spend(key, model, usage),
-        Bought::Unknown | Bought::Estimated(_) => count(&mut metrics.usage_missing, model),
-        Bought::Searches(units) => {
+        BilledUsage::Reported(usage) => metrics.spend(key, model, usage),
+        BilledUsage::Unknown | BilledUsage::Estimated(_) => {
+            count(&mut metrics.usage_missing, model)
+        }
+        BilledUsage::Searches(units) => {
             *metrics.search_units.entry((key, model)).or_default() += units;
         }
-        Bought::Saved(Some(usage)) => {
+        BilledUsage::Saved(Some(usage)) => {
             *metrics.tokens_saved.entry(model).or_default() += usage.prompt + usage.completion;
         }
-        Bought::Saved(None) | Bought::Nothing => {}
+        BilledUsage::Saved(None) | BilledUsage::Nothing => {}
     }
     let money = &mut metrics.money;
     match bill {
-        Bill::Known(cost) => money.spend(key, model, cost.parts(), false),
-        Bill::Estimated(cost) => money.spend(key, model, cost.parts(), true),
-        Bill::Saved(Some(cost)) => money.save(model, cost.total()),
-        Bill::Unknown(why) => money.unknown(model, why),
-        Bill::Saved(None) | Bill::Nothing => {}
+        Charge::Known(cost) => money.spend(key, model, cost.parts(), false),
+        Charge::Estimated(cost) => money.spend(key, model, cost.parts(), true),
+        Charge::Saved(Some(cost)) => money.save(model, cost.total()),
+        Charge::Unknown(why) => money.unknown(model, why),
+        Charge::Saved(None) | Charge::Nothing => {}
     }
 }
 
@@ -126,16 +130,18 @@ mod tests {
             output: 6,
             ..Cost::default()
         };
-        let mut settle = |bought, bill| super::settle(&mut metrics, None, model, bought, &bill);
-        settle(Bought::Unknown, Bill::Unknown("usage"));
-        settle(Bought::Saved(Some(usage)), Bill::Saved(Some(cost)));
-        settle(Bought::Estimated(usage), Bill::Estimated(cost));
+        let mut record_usage =
+            |bought, bill| super::record_usage(&mut metrics, None, model, bought, &bill);
+        record_usage(BilledUsage::Unknown, Charge::Unknown("usage"));
+        record_usage(BilledUsage::Saved(Some(usage)), Charge::Saved(Some(cost)));
+        record_usage(BilledUsage::Estimated(usage), Charge::Estimated(cost));
         assert!(metrics.tokens.is_empty());
         assert_eq!(metrics.usage_missing[&model], 2);
         assert_eq!(metrics.tokens_saved[&model], 7);
-        let mut settle = |bought, bill| super::settle(&mut metrics, None, model, bought, &bill);
-        settle(Bought::Reported(usage), Bill::Known(cost));
-        settle(Bought::Reported(usage), Bill::Unknown("price"));
+        let mut record_usage =
+            |bought, bill| super::record_usage(&mut metrics, None, model, bought, &bill);
+        record_usage(BilledUsage::Reported(usage), Charge::Known(cost));
+        record_usage(BilledUsage::Reported(usage), Charge::Unknown("price"));
         let input = &metrics.tokens[&(None, model, "input")];
         assert_eq!((input.count(), input.sum()), (2, 6.0));
         assert_eq!(metrics.cached_tokens[&(None, model)], 2);
@@ -157,20 +163,23 @@ mod tests {
             completion: 100,
             ..Usage::default()
         };
-        let of = |bought, target| Bill::of(bought, target, &book);
+        let of = |bought, target| Charge::of(bought, target, &book);
         let cost = 2_500_000 + 1_000_000;
-        let reported = of(Bought::Reported(usage), known);
-        assert!(matches!(reported, Bill::Known(_)));
+        let reported = of(BilledUsage::Reported(usage), known);
+        assert!(matches!(reported, Charge::Known(_)));
         assert_eq!(reported.paid_nanousd(), Some(cost));
-        let estimated = of(Bought::Estimated(usage), known);
-        assert!(matches!(estimated, Bill::Estimated(_)));
-        let saved = of(Bought::Saved(Some(usage)), known);
+        let estimated = of(BilledUsage::Estimated(usage), known);
+        assert!(matches!(estimated, Charge::Estimated(_)));
+        let saved = of(BilledUsage::Saved(Some(usage)), known);
         assert_eq!(saved.paid_nanousd(), Some(0));
         assert_eq!(saved.saved_nanousd(), Some(cost));
-        assert_eq!(of(Bought::Saved(None), known).saved_nanousd(), None);
-        for (bought, target) in [(Bought::Reported(usage), unknown), (Bought::Unknown, known)] {
+        assert_eq!(of(BilledUsage::Saved(None), known).saved_nanousd(), None);
+        for (bought, target) in [
+            (BilledUsage::Reported(usage), unknown),
+            (BilledUsage::Unknown, known),
+        ] {
             assert_eq!(of(bought, target).paid_nanousd(), None);
         }
-        assert_eq!(of(Bought::Nothing, known), Bill::Nothing);
+        assert_eq!(of(BilledUsage::Nothing, known), Charge::Nothing);
     }
 }

@@ -5,7 +5,7 @@
 use crate::accounting::cost::{Cost, cost};
 use crate::base::names::Name;
 use crate::config::model::config::Config;
-use crate::config::model::config::{Place, Provider, Target};
+use crate::config::model::config::{Provider, Target, TargetLocation};
 use crate::config::sections::prices::{Price, PriceFile, Seller, parse_price_file};
 use crate::protocols::usage::Usage;
 use std::collections::HashMap;
@@ -122,7 +122,7 @@ impl PriceBook {
 }
 
 fn price_of(target: &Target, config: &Config, table: &PriceFile) -> Option<Price> {
-    let Place::Provider(at) = target.place else {
+    let TargetLocation::Provider(at) = target.place else {
         // The model in this process is nobody's to charge for.
         return Some(Price {
             seller: Seller::Family("local".into()),

@@ -1,6 +1,6 @@
 //! The cache on the admin side: what an operator says of an entry.
 
-use crate::admin::routes::{Answer, error, json_answer};
+use crate::admin::routes::{AdminResponse, error, json_answer};
 use crate::cache::disk::disk_cache::Deletion;
 use crate::cache::quality::error_rate::{ALPHA, Sample};
 use crate::control::log;
@@ -11,7 +11,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// The id in a path; else what is wrong with it.
-pub(crate) fn entry_id(text: &str) -> Result<u128, Box<Answer>> {
+pub(crate) fn entry_id(text: &str) -> Result<u128, Box<AdminResponse>> {
     match (text.len(), u128::from_str_radix(text, 16)) {
         (32, Ok(id)) => Ok(id),
         _ => Err(Box::new(error(
@@ -23,7 +23,7 @@ pub(crate) fn entry_id(text: &str) -> Result<u128, Box<Answer>> {
 }
 
 /// That no entry has this id.
-pub(crate) fn no_such_entry() -> Answer {
+pub(crate) fn no_such_entry() -> AdminResponse {
     error(
         StatusCode::NOT_FOUND,
         "no_such_entry",
@@ -54,7 +54,7 @@ async fn finish(
 }
 
 /// That entries may come back.
-pub(crate) fn not_on_disk() -> Answer {
+pub(crate) fn not_on_disk() -> AdminResponse {
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "deletion_not_on_disk",
@@ -65,7 +65,7 @@ pub(crate) fn not_on_disk() -> Answer {
 
 /// `POST /cache/entries/{id}/wrong`: the entry and its aliases go, and near its question a hit by meaning
 /// needs a higher score.
-pub(crate) async fn wrong(plane: &Plane, id: &str) -> Answer {
+pub(crate) async fn wrong(plane: &Plane, id: &str) -> AdminResponse {
     let id = match entry_id(id) {
         Ok(id) => id,
         Err(answer) => return *answer,
@@ -101,7 +101,7 @@ pub(crate) async fn wrong(plane: &Plane, id: &str) -> Answer {
 }
 
 /// `GET /cache/quality`: how often hits by meaning are wrong, as far as it was learned, by model.
-pub(crate) fn quality(plane: &Plane) -> Answer {
+pub(crate) fn quality(plane: &Plane) -> AdminResponse {
     let Some(semantic) = &plane.shared.semantic else {
         return json_answer(StatusCode::OK, &json!({ "mode": "off", "models": [] }));
     };

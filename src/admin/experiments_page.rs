@@ -2,11 +2,11 @@
 //! again.
 
 use crate::admin::metrics_page::page::gauge;
-use crate::admin::routes::{Answer, error, json_answer};
+use crate::admin::routes::{AdminResponse, error, json_answer};
 use crate::control::log;
 use crate::control::plane::Plane;
 use crate::gateway::experiments::arms::ExperimentRoute;
-use crate::observability::metrics::arms::{ArmStats, Arms, Verdict, labelled};
+use crate::observability::metrics::arms::{ArmOutcome, ArmStats, Arms, labelled};
 use crate::observability::metrics::histogram::Histogram;
 use crate::observability::metrics::prometheus::Page;
 use crate::observability::rateable_requests::RATEABLE_MAX;
@@ -15,7 +15,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 /// `GET /experiments`
-pub(crate) async fn tell(plane: &Plane) -> Answer {
+pub(crate) async fn tell(plane: &Plane) -> AdminResponse {
     let (core, _) = plane.core_metrics().await;
     let snapshot = plane.shared.snapshot.load();
     let models = snapshot.model_names.iter();
@@ -33,7 +33,7 @@ pub(crate) async fn tell(plane: &Plane) -> Answer {
 }
 
 /// `POST /experiments/reset`: of all models, or `?model=NAME`.
-pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> Answer {
+pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> AdminResponse {
     let named = match query.unwrap_or_default() {
         "" => None,
         query => match query
@@ -88,7 +88,7 @@ fn arm(experiment: &ExperimentRoute, at: usize, arms: &Arms) -> Value {
             "canary": count(one.canary),
         })
     });
-    let ratings = Verdict::ALL.iter().zip(stats.ratings);
+    let ratings = ArmOutcome::ALL.iter().zip(stats.ratings);
     let ratings = ratings.map(|((_, name), count)| ((*name).to_owned(), count.into()));
     json!({
         "arm": arm.id.arm.text().to_string(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type AdminResponse = Response<Full<Bytes>>;
 
 /// Admin connections served at once; further ones wait.
 const CONNECTIONS_MAX: usize = 64;
@@ -57,7 +57,7 @@ pub(crate) async fn serve(plane: Arc<Plane>, listener: TcpListener) {
     }
 }
 
-async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
+async fn answer(plane: &Plane, request: Request<Incoming>) -> AdminResponse {
     if (request.method(), request.uri().path()) == (&Method::POST, "/explain") {
         return explain(plane, request).await;
     }
@@ -106,7 +106,7 @@ async fn answer(plane: &Plane, request: Request<Incoming>) -> Answer {
 }
 
 /// `POST /explain`: what each core would do with the request in the body.
-async fn explain(plane: &Plane, request: Request<Incoming>) -> Answer {
+async fn explain(plane: &Plane, request: Request<Incoming>) -> AdminResponse {
     let body = Limited::new(request.into_body(), EXPLAIN_BYTES_MAX);
     let read = tokio::time::timeout(BODY_WITHIN, body.collect()).await;
     let Ok(Ok(body)) = read else {
@@ -121,7 +121,7 @@ async fn explain(plane: &Plane, request: Request<Incoming>) -> Answer {
 }
 
 /// `DELETE /cache`: all, or `?model=NAME`, or `?key=NAME`, or both.
-async fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
+async fn delete_entries(plane: &Plane, query: Option<&str>) -> AdminResponse {
     let (mut model, mut key) = (None, None);
     for pair in query
         .unwrap_or_default()
@@ -169,7 +169,7 @@ async fn delete_entries(plane: &Plane, query: Option<&str>) -> Answer {
     json_answer(StatusCode::OK, &json!({ "removed": removed }))
 }
 
-async fn delete_entry(plane: &Plane, id: &str) -> Answer {
+async fn delete_entry(plane: &Plane, id: &str) -> AdminResponse {
     let id = match cache_page::entry_id(id) {
         Ok(id) => id,
         Err(answer) => return *answer,
@@ -223,13 +223,13 @@ fn info(plane: &Plane) -> Value {
     })
 }
 
-fn text(status: StatusCode, body: &str) -> Answer {
+fn text(status: StatusCode, body: &str) -> AdminResponse {
     let mut answer = Response::new(Full::new(Bytes::from(body.to_owned())));
     *answer.status_mut() = status;
     answer
 }
 
-pub(crate) fn json_answer(status: StatusCode, body: &Value) -> Answer {
+pub(crate) fn json_answer(status: StatusCode, body: &Value) -> AdminResponse {
     let mut answer = text(status, &format!("{body}\n"));
     let kind = hyper::header::HeaderValue::from_static("application/json");
     answer
@@ -238,7 +238,7 @@ pub(crate) fn json_answer(status: StatusCode, body: &Value) -> Answer {
     answer
 }
 
-pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> AdminResponse {
     let body = json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": code } });
     json_answer(status, &body)
 }

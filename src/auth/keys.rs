@@ -4,7 +4,7 @@ use crate::base::names::Name;
 use crate::config::model::cache::TenantScope;
 use crate::config::model::config::Key;
 use crate::config::sections::admission::KeyPriority;
-use crate::error::Fault;
+use crate::error::GatewayError;
 use std::collections::{HashMap, HashSet};
 
 /// Where a connection comes from.
@@ -39,7 +39,7 @@ struct Entry {
 
 /// Leave to make one request.
 #[derive(Debug, Clone, Copy)]
-pub struct Grant<'t> {
+pub struct Caller<'t> {
     /// The key's name; `None` when no keys are configured.
     pub key: Option<Name>,
     /// The key's team.
@@ -101,10 +101,10 @@ impl KeyTable {
         authorization: Option<&[u8]>,
         api_key: Option<&[u8]>,
         peer: Peer,
-    ) -> Result<Grant<'_>, Fault> {
+    ) -> Result<Caller<'_>, GatewayError> {
         if self.keys.is_empty() {
             return match peer {
-                Peer::Local => Ok(Grant {
+                Peer::Local => Ok(Caller {
                     key: None,
                     team: None,
                     tenant: ANONYMOUS,
@@ -115,7 +115,7 @@ impl KeyTable {
                     models: None,
                     providers: None,
                 }),
-                Peer::Remote => Err(Fault::client(
+                Peer::Remote => Err(GatewayError::client(
                     403,
                     "keys_required",
                     "no keys are configured, so only callers on this machine (loopback or Unix socket) are served; add [[keys]] to the configuration to serve others",
@@ -124,14 +124,14 @@ impl KeyTable {
         }
         let presented = match authorization {
             Some(value) => bearer(value).ok_or_else(|| {
-                Fault::client(
+                GatewayError::client(
                     401,
                     "invalid_api_key",
                     "the authorization header must be `Bearer <key>`",
                 )
             })?,
             None => api_key.ok_or_else(|| {
-                Fault::client(
+                GatewayError::client(
                     401,
                     "missing_api_key",
                     "no API key was sent; send a Ringside key as `authorization: Bearer <key>`",
@@ -144,7 +144,7 @@ impl KeyTable {
             .and_then(|digest| self.by_digest.get(&digest))
             .and_then(|at| self.keys.get(*at))
             .ok_or_else(|| {
-                Fault::client(
+                GatewayError::client(
                     401,
                     "invalid_api_key",
                     "this API key is not one of the configured keys",
@@ -155,7 +155,7 @@ impl KeyTable {
 
     /// The grant of the key called `name`, for `explain`; without keys, that of any caller.
     #[must_use]
-    pub fn grant_of(&self, name: Option<&str>) -> Option<Grant<'_>> {
+    pub fn grant_of(&self, name: Option<&str>) -> Option<Caller<'_>> {
         let Some(name) = name else {
             return self.admit(None, None, Peer::Local).ok();
         };
@@ -164,8 +164,8 @@ impl KeyTable {
             .map(|entry| self.grant(entry))
     }
 
-    fn grant<'t>(&self, entry: &'t Entry) -> Grant<'t> {
-        Grant {
+    fn grant<'t>(&self, entry: &'t Entry) -> Caller<'t> {
+        Caller {
             key: Some(entry.name),
             team: entry.team,
             tenant: &entry.tenant,
@@ -187,7 +187,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
         .filter(|key| !key.is_empty())
 }
 
-impl Grant<'_> {
+impl Caller<'_> {
     /// Whether this caller may use `model`.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
@@ -205,11 +205,11 @@ impl Grant<'_> {
     ///
     /// # Errors
     /// 403 naming the model.
-    pub fn check_model(&self, model: &str) -> Result<(), Fault> {
+    pub fn check_model(&self, model: &str) -> Result<(), GatewayError> {
         if self.allows(model) {
             return Ok(());
         }
-        Err(Fault::client(
+        Err(GatewayError::client(
             403,
             "model_not_allowed",
             format!("this key may not use the model `{model}`"),

@@ -14,9 +14,9 @@ const LABEL: &[u8] = b"ringside response id, 1";
 
 /// What seals the answers that one API key of one provider gave one tenant.
 #[derive(Clone)]
-pub struct Seal(hmac::Context);
+pub struct ResponseIdSeal(hmac::Context);
 
-impl Seal {
+impl ResponseIdSeal {
     /// The seal of a provider's API key (`secret`) for a tenant. All replicas have the same, and so has the
     /// process after a restart.
     #[must_use]
@@ -75,23 +75,23 @@ impl Seal {
 mod tests {
     use super::*;
 
-    fn sealed(seal: &Seal, id: &str) -> String {
+    fn sealed(seal: &ResponseIdSeal, id: &str) -> String {
         format!("{id}{}", String::from_utf8_lossy(&seal.of(id)))
     }
 
     #[test]
     fn only_who_it_was_sealed_for_opens_it() {
-        let seal = Seal::new("sk-1", "openai", "key:a");
+        let seal = ResponseIdSeal::new("sk-1", "openai", "key:a");
         let id = sealed(&seal, "resp_0a1B-2");
         assert_eq!(id.len(), "resp_0a1B-2".len() + SEAL_CHARS);
-        assert!(Seal::fits(&id));
+        assert!(ResponseIdSeal::fits(&id));
         assert_eq!(seal.open(&id), Some("resp_0a1B-2"));
         for other in [
-            Seal::new("sk-2", "openai", "key:a"),
-            Seal::new("sk-1", "openai2", "key:a"),
-            Seal::new("sk-1", "openai", "key:b"),
-            Seal::new("sk-1", "open", "aikey:a"),
-            Seal::new("", "openai", "key:a"),
+            ResponseIdSeal::new("sk-2", "openai", "key:a"),
+            ResponseIdSeal::new("sk-1", "openai2", "key:a"),
+            ResponseIdSeal::new("sk-1", "openai", "key:b"),
+            ResponseIdSeal::new("sk-1", "open", "aikey:a"),
+            ResponseIdSeal::new("", "openai", "key:a"),
         ] {
             assert_eq!(other.open(&id), None);
         }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_changed_id_is_not_opened() {
-        let seal = Seal::new("sk-1", "openai", "key:a");
+        let seal = ResponseIdSeal::new("sk-1", "openai", "key:a");
         let id = sealed(&seal, "resp_1");
         for at in 0..id.len() {
             let mut bytes = id.clone().into_bytes();

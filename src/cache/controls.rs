@@ -1,6 +1,6 @@
 //! What a caller may say about caching, by header. A caller may only be stricter than the configuration.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use std::time::Duration;
 
 /// A request's wishes.
@@ -26,7 +26,7 @@ pub(crate) fn read_controls(
     cache_control: Option<&str>,
     ttl: Option<&str>,
     similarity_min: Option<&str>,
-) -> Result<Controls, Fault> {
+) -> Result<Controls, GatewayError> {
     let mut controls = Controls::default();
     for directive in cache_control.into_iter().flat_map(|value| value.split(',')) {
         match directive.trim().to_ascii_lowercase().as_str() {
@@ -41,7 +41,7 @@ pub(crate) fn read_controls(
     }
     if let Some(text) = ttl {
         let ttl = seconds(text).ok_or_else(|| {
-            Fault::client(
+            GatewayError::client(
                 400,
                 "invalid_header",
                 "`x-ringside-cache-ttl` must be a duration such as 30s, 5m, 1h, or whole seconds",
@@ -54,7 +54,7 @@ pub(crate) fn read_controls(
         let value = value
             .filter(|value| (0.0..=1.0).contains(value))
             .ok_or_else(|| {
-                Fault::client(
+                GatewayError::client(
                     400,
                     "invalid_header",
                     "`x-ringside-similarity-min` must be a number from 0 to 1",
@@ -69,14 +69,14 @@ pub(crate) fn read_controls(
 ///
 /// # Errors
 /// 400 naming the header.
-pub(crate) fn read_coalesce(value: Option<&str>) -> Result<bool, Fault> {
+pub(crate) fn read_coalesce(value: Option<&str>) -> Result<bool, GatewayError> {
     match value
         .map(|text| text.trim().to_ascii_lowercase())
         .as_deref()
     {
         None | Some("on") => Ok(true),
         Some("off") => Ok(false),
-        Some(_) => Err(Fault::client(
+        Some(_) => Err(GatewayError::client(
             400,
             "invalid_header",
             "`x-ringside-coalesce` must be `on` or `off`",

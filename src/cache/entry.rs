@@ -4,7 +4,7 @@
 //! only when that form is equal, so a collision is a miss and never another request's answer.
 
 use crate::base::names::Name;
-use crate::cache::response::cached_response::Answer;
+use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::shard::SLOT_BYTES;
 use crate::embedding::codes::Code;
 use crate::embedding::static_index::STATIC_ENTRY_BYTES;
@@ -146,7 +146,7 @@ pub struct Entry {
     pub scope: u128,
     form: Form,
     /// The answer.
-    pub answer: Answer,
+    pub answer: CachedResponse,
     /// Model asked for.
     pub model: Name,
     /// Virtual key that caused it; `None` without keys.
@@ -164,15 +164,15 @@ pub struct Entry {
     uses: AtomicU32,
     /// Its vector in the scope's index; 0 = none.
     vector: AtomicU64,
-    graveyard: Arc<Graveyard>,
+    graveyard: Arc<PendingRemovals>,
 }
 
 /// Vectors whose entries are gone (evicted, replaced, deleted, expired), to be taken out of their
 /// indexes by whoever next works on those. Filled by `Drop`, so that no way to lose an entry is missed.
 #[derive(Default)]
-pub struct Graveyard(parking_lot::Mutex<Vec<(u128, u64)>>);
+pub struct PendingRemovals(parking_lot::Mutex<Vec<(u128, u64)>>);
 
-impl Graveyard {
+impl PendingRemovals {
     /// Takes all: scope and vector of each.
     pub fn take(&self) -> Vec<(u128, u64)> {
         std::mem::take(&mut self.0.lock())
@@ -191,7 +191,7 @@ impl Drop for Entry {
 /// What an entry is stored with.
 pub struct Storing {
     /// The answer.
-    pub answer: Answer,
+    pub answer: CachedResponse,
     /// Model asked for.
     pub model: Name,
     /// Virtual key that caused it; `None` without keys.
@@ -235,7 +235,7 @@ fn tenant_of(form: &[u8]) -> Option<&str> {
 impl Entry {
     /// An entry for `key`.
     #[must_use]
-    pub fn new(key: Key, storing: Storing, graveyard: Arc<Graveyard>) -> Self {
+    pub fn new(key: Key, storing: Storing, graveyard: Arc<PendingRemovals>) -> Self {
         // The allocator rounds up, by an eighth on average.
         let texts = (FORM_COUNTS_BYTES + key.form.bytes.len() + storing.answer.bytes()) * 9 / 8;
         let vector = if storing.indexed { VECTOR_BYTES } else { 0 };

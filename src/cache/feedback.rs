@@ -9,11 +9,11 @@ use crate::cache::quality::error_rate::Observation;
 use crate::cache::quality::log::Line;
 use crate::cache::semantic::{Semantic, SemanticHit};
 use crate::embedding::codes::dot as cosine;
-use crate::embedding::pool::{EmbedError, Embedded, Refused, Vector, Workshop};
+use crate::embedding::pool::{EmbedError, EmbedRejection, Embedded, EmbeddingPool, Vector};
 use std::sync::Arc;
 
 /// A hit that was, or would have been, and the answer that was given instead.
-pub struct Lesson {
+pub struct HitComparison {
     /// The model asked for.
     pub model: Name,
     /// The question asked.
@@ -34,7 +34,7 @@ pub struct Lesson {
 /// # Errors
 /// The workshop has no room.
 pub(crate) fn compare(
-    workshop: &Workshop,
+    workshop: &EmbeddingPool,
     one: String,
     other: String,
     tell: impl FnOnce(Label) + Send + 'static,
@@ -59,7 +59,7 @@ pub(crate) fn compare(
             });
         });
     };
-    workshop.run(work).map_err(Refused::rule)
+    workshop.run(work).map_err(EmbedRejection::rule)
 }
 
 impl Semantic {
@@ -67,7 +67,7 @@ impl Semantic {
     ///
     /// # Errors
     /// The workshop has no room.
-    pub fn learn(self: &Arc<Self>, lesson: Lesson) -> Result<(), &'static str> {
+    pub fn learn(self: &Arc<Self>, lesson: HitComparison) -> Result<(), &'static str> {
         let this = Arc::clone(self);
         let cached = lesson.hit.entry.answer.content().to_owned();
         let fresh = lesson.fresh.clone();
@@ -76,7 +76,7 @@ impl Semantic {
         })
     }
 
-    fn label(self: &Arc<Self>, lesson: &Lesson, label: Label) {
+    fn label(self: &Arc<Self>, lesson: &HitComparison, label: Label) {
         let (hit, model) = (&lesson.hit, lesson.model);
         let usage = hit.entry.answer.usage;
         self.quality.add(&Observation {

@@ -5,16 +5,16 @@
 //! and a process has one embedding model, so vectors of two models never meet.
 
 use crate::cache::disk::record::Embedding;
-use crate::cache::entry::{Entry, Graveyard, Key, VECTOR_BYTES};
+use crate::cache::entry::{Entry, Key, PendingRemovals, VECTOR_BYTES};
 use crate::cache::quality::error_rate::Quality;
 use crate::cache::quality::log::ObservationLog;
 use crate::cache::store::Store;
 use crate::cache::verify::model::Verifier;
-use crate::cache::verify::verify::{Asked, Bar, Verdict};
-use crate::cache::wrong_answers::Refuted;
+use crate::cache::verify::verify::{MatchVerdict, Query, Thresholds};
+use crate::cache::wrong_answers::WrongAnswers;
 use crate::embedding::codes::Code;
 use crate::embedding::index::{VectorIndex, push};
-use crate::embedding::pool::{EmbedError, Embedded, Refused, State, Vector, Workshop};
+use crate::embedding::pool::{EmbedError, EmbedRejection, Embedded, EmbeddingPool, State, Vector};
 use crate::embedding::static_index::{StaticCode, StaticIndex};
 use futures_channel::oneshot;
 use parking_lot::{Mutex, RwLock};
@@ -34,11 +34,11 @@ const SCOPE_BYTES: u64 = (size_of::<Scope>() + 16 + 2 * size_of::<(u128, Arc<Sco
 
 /// The tier.
 pub struct Semantic {
-    pub(crate) workshop: Workshop,
+    pub(crate) workshop: EmbeddingPool,
     pub(crate) store: Arc<Store>,
     scopes: RwLock<HashMap<u128, Arc<Scope>, foldhash::fast::RandomState>>,
-    graveyard: Arc<Graveyard>,
-    refuted: Refuted,
+    graveyard: Arc<PendingRemovals>,
+    refuted: WrongAnswers,
     pub(crate) quality: Quality,
     pub(crate) observations: ObservationLog,
     next_vector: AtomicU64,
@@ -78,12 +78,12 @@ pub struct SemanticHit {
 }
 
 /// What a look-up found: a hit, or the rule that refused.
-pub type Outcome = Result<SemanticHit, &'static str>;
+pub type LookupOutcome = Result<SemanticHit, &'static str>;
 
 /// A look-up under way in the workshop.
-pub struct LookUp {
+pub struct Lookup {
     /// The outcome, once there.
-    pub outcome: oneshot::Receiver<Outcome>,
+    pub outcome: oneshot::Receiver<LookupOutcome>,
     /// The question's vector, once there; reused when the answer is stored.
     pub vector: Arc<OnceLock<Vector>>,
 }
@@ -91,13 +91,17 @@ pub struct LookUp {
 impl Semantic {
     /// An empty tier over `store`.
     #[must_use]
-    pub fn new(workshop: Workshop, store: Arc<Store>, graveyard: Arc<Graveyard>) -> Self {
+    pub fn new(
+        workshop: EmbeddingPool,
+        store: Arc<Store>,
+        graveyard: Arc<PendingRemovals>,
+    ) -> Self {
         Self {
             workshop,
             store,
             scopes: RwLock::default(),
             graveyard,
-            refuted: Refuted::default(),
+            refuted: WrongAnswers::default(),
             quality: Quality::default(),
             observations: ObservationLog::default(),
             next_vector: AtomicU64::new(1),
@@ -113,10 +117,10 @@ impl Semantic {
     pub fn look_up(
         self: &Arc<Self>,
         key: &Key,
-        bar: Bar,
+        bar: Thresholds,
         by: Instant,
         observe: bool,
-    ) -> Result<LookUp, &'static str> {
+    ) -> Result<Lookup, &'static str> {
         if key.question().len() > QUESTION_BYTES_MAX {
             return Err("over-window");
         }
@@ -126,7 +130,7 @@ impl Semantic {
         let table = self.workshop.table().ok_or("model-not-ready")?;
         let scope = self.scopes.read().get(&key.scope).cloned();
         let scope = scope.ok_or("scope-empty")?;
-        let asked = Asked::read(key.question(), table).ok_or("too-many-words")?;
+        let asked = Query::read(key.question(), table).ok_or("too-many-words")?;
         if let Some(floor) = bar.static_floor
             && let Some(code) = asked.code()
             && !scope.near.read().reaches(&code, floor)
@@ -161,7 +165,7 @@ impl Semantic {
             .workshop
             .embed(key.question().to_owned(), Some(by), then)
         {
-            Ok(()) => Ok(LookUp {
+            Ok(()) => Ok(Lookup {
                 outcome,
                 vector: slot,
             }),
@@ -169,7 +173,7 @@ impl Semantic {
         }
     }
 
-    fn search(&self, key: &Key, asked: &Asked, vector: &Vector, bar: &Bar) -> Outcome {
+    fn search(&self, key: &Key, asked: &Query, vector: &Vector, bar: &Thresholds) -> LookupOutcome {
         let mut candidates = self.nearest(key.scope, vector);
         let now = Instant::now();
         let mut refused = None;
@@ -180,7 +184,7 @@ impl Semantic {
             .retain(|(entry, _)| entry.is_within(bar.stale_for, now) && entry.shares_scope(key));
         for (entry, similarity) in candidates.into_iter().take(NEIGHBOURS) {
             match asked.judge(&entry, similarity, bar) {
-                Verdict::Serve { confidence, score } => {
+                MatchVerdict::Serve { confidence, score } => {
                     self.store.used(&entry);
                     return Ok(SemanticHit {
                         entry,
@@ -190,10 +194,10 @@ impl Semantic {
                     });
                 }
                 // What is told is why the nearest was refused.
-                Verdict::Refuse("confidence") if raised.is_some() => {
+                MatchVerdict::Refuse("confidence") if raised.is_some() => {
                     refused = refused.or(Some("refuted"));
                 }
-                Verdict::Refuse(rule) => refused = refused.or(Some(rule)),
+                MatchVerdict::Refuse(rule) => refused = refused.or(Some(rule)),
             }
         }
         Err(refused.unwrap_or("scope-empty"))
@@ -221,7 +225,7 @@ impl Semantic {
             }
         };
         let queued = self.workshop.embed(question, None, then);
-        queued.map_err(Refused::rule)
+        queued.map_err(EmbedRejection::rule)
     }
 
     /// How often hits are wrong, as far as it was learned.
@@ -238,7 +242,7 @@ impl Semantic {
 
     /// What was refuted.
     #[must_use]
-    pub fn refuted(&self) -> &Refuted {
+    pub fn refuted(&self) -> &WrongAnswers {
         &self.refuted
     }
 
@@ -278,7 +282,7 @@ impl Semantic {
                     }
                 }),
         };
-        queued.map_err(Refused::rule)
+        queued.map_err(EmbedRejection::rule)
     }
 
     /// Indexes an entry with a vector that was made earlier, if this model made it.
@@ -303,7 +307,7 @@ impl Semantic {
         let asked = self
             .workshop
             .table()
-            .and_then(|table| Asked::read(entry.question(), table));
+            .and_then(|table| Query::read(entry.question(), table));
         // What cannot be read cannot be judged, and would never be served.
         let Some(code) = asked.and_then(|asked| asked.code()) else {
             return;

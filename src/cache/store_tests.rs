@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::names::Name;
 use crate::cache::entry::tests::key;
-use crate::cache::entry::{Graveyard, Storing};
+use crate::cache::entry::{PendingRemovals, Storing};
 use crate::cache::response::cached_response::tests::answer;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
@@ -16,7 +16,7 @@ struct Making<'t> {
     tokens: u64,
 }
 
-fn make(making: &Making<'_>, graveyard: &Arc<Graveyard>) -> Arc<Entry> {
+fn make(making: &Making<'_>, graveyard: &Arc<PendingRemovals>) -> Arc<Entry> {
     let mut answer = answer(&"x".repeat(making.bytes));
     answer.usage = Some(Usage {
         completion: making.tokens,
@@ -36,7 +36,7 @@ fn make(making: &Making<'_>, graveyard: &Arc<Graveyard>) -> Arc<Entry> {
     Arc::new(Entry::new(key, storing, Arc::clone(graveyard)))
 }
 
-fn entry(question: &str, bytes: usize, graveyard: &Arc<Graveyard>) -> Arc<Entry> {
+fn entry(question: &str, bytes: usize, graveyard: &Arc<PendingRemovals>) -> Arc<Entry> {
     let making = Making {
         tenant: "t",
         question: question.into(),
@@ -62,7 +62,10 @@ fn live_entries_are_found_and_expired_ones_are_gone() {
 
 #[test]
 fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
-    let (store, graveyard) = (Store::new(256 * 1024, 1.0), Arc::<Graveyard>::default());
+    let (store, graveyard) = (
+        Store::new(256 * 1024, 1.0),
+        Arc::<PendingRemovals>::default(),
+    );
     let mut random = 1;
     for at in 0..5000 {
         random = splitmix(random);
@@ -94,7 +97,10 @@ fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
 
 #[test]
 fn cores_that_store_at_once_keep_the_bound_and_the_sums() {
-    let (store, graveyard) = (Store::new(256 * 1024, 0.5), Arc::<Graveyard>::default());
+    let (store, graveyard) = (
+        Store::new(256 * 1024, 0.5),
+        Arc::<PendingRemovals>::default(),
+    );
     std::thread::scope(|scope| {
         for tenant in ["a", "b", "c"] {
             let (store, graveyard) = (&store, &graveyard);
@@ -211,7 +217,10 @@ fn a_colliding_hash_is_a_miss() {
 
 #[test]
 fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
-    let (store, graveyard) = (Store::new(256 * 1024, 1.0), Arc::<Graveyard>::default());
+    let (store, graveyard) = (
+        Store::new(256 * 1024, 1.0),
+        Arc::<PendingRemovals>::default(),
+    );
     let keep = |question: &str, bytes, ttl| {
         let mut entry = Arc::into_inner(entry(question, bytes, &graveyard)).unwrap();
         (entry.ttl, entry.kept_for) = (Duration::from_secs(ttl), Duration::from_secs(60));

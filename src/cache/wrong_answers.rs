@@ -23,13 +23,13 @@ const TIMES_MAX: u32 = 2;
 
 /// The refuted questions of all scopes.
 #[derive(Default)]
-pub struct Refuted {
+pub struct WrongAnswers {
     /// Read before the lock is taken: there is mostly none.
     count: AtomicUsize,
-    held: Mutex<VecDeque<Refutation>>,
+    held: Mutex<VecDeque<WrongAnswer>>,
 }
 
-struct Refutation {
+struct WrongAnswer {
     scope: u128,
     vector: Vector,
     times: u32,
@@ -37,7 +37,7 @@ struct Refutation {
     score_min: f32,
 }
 
-impl Refuted {
+impl WrongAnswers {
     /// The least score that a hit for this question needs because of what was refuted near it; infinite
     /// where nothing is to be served. `None` when nothing near was refuted.
     #[must_use]
@@ -76,7 +76,7 @@ impl Refuted {
         if held.len() >= REFUTED_MAX {
             held.pop_front();
         }
-        held.push_back(Refutation {
+        held.push_back(WrongAnswer {
             scope,
             vector: Vector::clone(vector),
             times,
@@ -105,7 +105,7 @@ impl Refuted {
     }
 }
 
-impl Refutation {
+impl WrongAnswer {
     fn is_near(&self, scope: u128, asked: &Vector) -> bool {
         self.scope == scope && cosine(&self.vector, asked) >= NEAR
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn near_a_refuted_question_more_is_needed_and_after_two_nothing_serves() {
-        let refuted = Refuted::default();
+        let refuted = WrongAnswers::default();
         assert_eq!(refuted.score_min(1, &at(0.0, 0)), None);
         refuted.add(1, &at(0.0, 0), None, 1.1);
         assert_eq!(refuted.score_min(1, &at(0.5, 0)), Some(1.1));
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_bounded_per_scope_and_in_all() {
-        let refuted = Refuted::default();
+        let refuted = WrongAnswers::default();
         for plane in 0..2 * PER_SCOPE_MAX {
             refuted.add(1, &at(0.0, plane), None, 1.0);
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::load::KnownNames;
-use crate::config::model::config::{Config, Place};
+use crate::config::model::config::{Config, TargetLocation};
 use crate::config::problem::Problems;
 
 const KNOWN: KnownNames<'static> = KnownNames {
@@ -66,7 +66,7 @@ fn example_states_the_defaults() {
 fn local_target_has_the_embedding_model() {
     let config = read_alone(MINIMAL);
     let target = &config.models[1].targets[0];
-    assert_eq!(target.place, Place::Local);
+    assert_eq!(target.place, TargetLocation::Local);
     assert_eq!(target.model, "all-MiniLM-L6-v2");
 }
 

@@ -7,7 +7,7 @@ use crate::control::plane::{METRICS_WITHIN, Plane};
 use crate::gateway::experiments::arms::{ExperimentRoute, Rollback};
 use crate::observability::metrics::arms::{ArmId, ArmStats, Arms};
 use crate::observability::metrics::histogram::Histogram;
-use crate::routing::canary::{Count, Totals, Watch};
+use crate::routing::canary::{CanaryTest, Count, Totals};
 use crate::runtime::clock;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,11 +19,11 @@ use std::time::Duration;
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
 /// What is watched: an arm, as often as its experiment was reset.
-type Watches = HashMap<(ArmId, u32), Watch>;
+type CanaryMonitors = HashMap<(ArmId, u32), CanaryTest>;
 
 /// The watch's memory; on the control plane's thread only.
 #[derive(Clone, Default)]
-pub(crate) struct Watchers(Rc<RefCell<Watches>>);
+pub(crate) struct Watchers(Rc<RefCell<CanaryMonitors>>);
 
 /// Looks at all canaries once.
 pub(crate) async fn look(plane: Arc<Plane>, watchers: Watchers) {
@@ -60,7 +60,7 @@ pub(crate) async fn look(plane: Arc<Plane>, watchers: Watchers) {
 }
 
 /// Rolls a canary back if that is shown.
-fn judge(experiment: &ExperimentRoute, at: usize, id: ArmId, watch: &mut Watch, arms: &Arms) {
+fn judge(experiment: &ExperimentRoute, at: usize, id: ArmId, watch: &mut CanaryTest, arms: &Arms) {
     let mut baseline = ArmStats::default();
     for other in experiment.arms.iter().filter(|arm| !arm.is_canary) {
         if let Some(stats) = arms.get(other.id) {

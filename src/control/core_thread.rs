@@ -3,13 +3,13 @@
 use crate::auth::keys::Peer;
 use crate::config::model::config::Server;
 use crate::gateway::core::{Core, Shared};
-use crate::gateway::pipeline::Journey;
+use crate::gateway::pipeline::Pipeline;
 use crate::http::limits::HeadLimits;
 use crate::observability::log_line::LogLine;
 use crate::observability::metrics::arms::Arms;
 use crate::observability::metrics::core_metrics::{CoreMetrics, count};
-use crate::routing::shared_health::Known;
-use crate::routing::targets::Fleet;
+use crate::routing::shared_health::PeerObservation;
+use crate::routing::targets::TargetTable;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
@@ -37,9 +37,9 @@ pub(crate) enum CoreMessage {
     /// Hand over a copy of the arms' numbers.
     Arms(oneshot::Sender<Arms>),
     /// Hand over a copy of what was learned of targets, and the core's time, in microseconds.
-    Learned(oneshot::Sender<(Box<Fleet>, u64)>),
+    Learned(oneshot::Sender<(Box<TargetTable>, u64)>),
     /// Tell what it knows of targets.
-    Known(oneshot::Sender<Vec<Known>>),
+    Known(oneshot::Sender<Vec<PeerObservation>>),
     /// Stop gracefully until `by`, then at once.
     Drain {
         /// When busy connections are ended.
@@ -127,7 +127,7 @@ async fn serve_mailbox(start: CoreStart) {
     let cores = u32::try_from(loads.len()).unwrap_or(u32::MAX);
     core.fleet.borrow_mut().share_with(cores);
     let serving = Rc::new(Serving {
-        journey: Journey {
+        journey: Pipeline {
             core: Rc::clone(&core),
         },
         index,
@@ -166,7 +166,7 @@ async fn serve_mailbox(start: CoreStart) {
 }
 
 struct Serving {
-    journey: Journey,
+    journey: Pipeline,
     index: usize,
     loads: Arc<[CoreLoad]>,
     tls: Option<ServerSettings>,

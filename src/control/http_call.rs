@@ -18,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// A request.
-pub(crate) struct Call {
+pub(crate) struct HttpCall {
     /// Where to.
     pub url: BaseUrl,
     /// `None`: a GET; else a POST of this form.
@@ -28,7 +28,7 @@ pub(crate) struct Call {
 }
 
 /// An answer.
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     /// Status.
     pub status: u16,
     /// Body.
@@ -39,7 +39,10 @@ pub(crate) struct Answer {
 ///
 /// # Errors
 /// What failed, without anything that was sent.
-pub(crate) async fn call(call: Call, trust: Option<ClientSettings>) -> Result<Answer, String> {
+pub(crate) async fn call(
+    call: HttpCall,
+    trust: Option<ClientSettings>,
+) -> Result<HttpResponse, String> {
     let by = clock::now() + WITHIN;
     let look_up = tokio::net::lookup_host((call.url.host.as_str(), call.url.port));
     let addresses: Vec<SocketAddr> = match tokio::time::timeout_at(by.into(), look_up).await {
@@ -66,11 +69,11 @@ pub(crate) async fn call(call: Call, trust: Option<ClientSettings>) -> Result<An
 }
 
 fn exchange(
-    call: &Call,
+    call: &HttpCall,
     trust: Option<&ClientSettings>,
     addresses: &[SocketAddr],
     by: Instant,
-) -> Result<Answer, String> {
+) -> Result<HttpResponse, String> {
     let failed = |error: std::io::Error| error.to_string();
     let tls = trust.map(|settings| (settings, call.url.host.as_str()));
     let mut wire = blocking::connect(addresses, tls, by).map_err(failed)?;
@@ -93,7 +96,7 @@ fn exchange(
         }
     };
     received.drain(..consumed);
-    let mut answer = Answer {
+    let mut answer = HttpResponse {
         status,
         body: Vec::new(),
     };
@@ -113,7 +116,7 @@ fn exchange(
     }
 }
 
-fn encoded(call: &Call) -> Vec<u8> {
+fn encoded(call: &HttpCall) -> Vec<u8> {
     let mut out = Vec::new();
     let method = if call.form.is_some() { "POST " } else { "GET " };
     let path = if call.url.path.is_empty() {
@@ -192,10 +195,10 @@ mod tests {
         (port, cert, served)
     }
 
-    fn ask(port: u16, trust: ClientSettings) -> Result<Answer, String> {
+    fn ask(port: u16, trust: ClientSettings) -> Result<HttpResponse, String> {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
-        let request = Call {
+        let request = HttpCall {
             url: url(port),
             form: Some("a=b".into()),
             authorization: None,

@@ -3,7 +3,7 @@
 
 use crate::control::core_thread::CoreMessage;
 use crate::control::plane::Plane;
-use crate::routing::shared_health::View;
+use crate::routing::shared_health::SharedHealth;
 use crate::runtime::clock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,5 +35,8 @@ pub(crate) async fn share(plane: Arc<Plane>) {
         }
     }
     let number = plane.shared.view.load().number + 1;
-    plane.shared.view.store(Arc::new(View::of(number, &told)));
+    plane
+        .shared
+        .view
+        .store(Arc::new(SharedHealth::of(number, &told)));
 }

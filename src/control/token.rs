@@ -4,7 +4,7 @@
 //! credentials flow" (RFC 6749, 4.4). AWS: "Container credential provider".
 
 use crate::config::model::auth::{Auth, AwsSource, EntraAuth, GoogleAuth};
-use crate::control::http_call::{Answer, Call};
+use crate::control::http_call::{HttpCall, HttpResponse};
 use crate::http::percent::push_escaped;
 use crate::http::retry_after::date;
 use crate::signing::sigv4::AwsKeys;
@@ -27,13 +27,13 @@ pub(crate) fn request(
     source: &Auth,
     now: u64,
     authorization: Option<String>,
-) -> Result<Option<Call>, String> {
+) -> Result<Option<HttpCall>, String> {
     let form = match source {
         Auth::Google(google) => Some(google_form(google, now)?),
         Auth::Entra(entra) => Some(entra_form(entra)),
         Auth::Aws(_) => None,
     };
-    Ok(source.token_url().map(|url| Call {
+    Ok(source.token_url().map(|url| HttpCall {
         url: url.clone(),
         form,
         authorization,
@@ -97,7 +97,7 @@ fn form(fields: &[(&str, &str)]) -> String {
 ///
 /// # Errors
 /// What is wrong with it; of its text only the error's code is told.
-pub(crate) fn read(source: &Auth, answer: &Answer, now: u64) -> Result<(Held, u64), String> {
+pub(crate) fn read(source: &Auth, answer: &HttpResponse, now: u64) -> Result<(Held, u64), String> {
     let document: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.status != 200 {
         let code = document["error"].as_str().or(document["code"].as_str());

@@ -33,13 +33,13 @@ pub struct Code {
 }
 
 /// A vector to compare with codes: whole numbers, the two halves apart as the codes have them.
-pub struct AskedCode<const N: usize> {
+pub struct QueryCode<const N: usize> {
     low: [i16; N],
     high: [i16; N],
 }
 
 /// A vector to compare with [`Code`]s.
-pub type AskedVector = AskedCode<PAIRS>;
+pub type QueryVector = QueryCode<PAIRS>;
 
 impl Code {
     /// The code of a vector; components beyond [`DIMENSIONS`] are ignored.
@@ -71,7 +71,7 @@ impl Code {
     /// Cosine to a question.
     #[must_use]
     #[inline(always)]
-    pub fn cosine(&self, asked: &AskedVector) -> f32 {
+    pub fn cosine(&self, asked: &QueryVector) -> f32 {
         // Rounding may carry a vector's cosine to itself past one.
         (asked.dot(&self.pairs) * self.scale).min(1.0)
     }
@@ -119,7 +119,7 @@ pub fn bytes<const B: usize>(vector: &[f32]) -> [i8; B] {
     bytes
 }
 
-impl<const N: usize> AskedCode<N> {
+impl<const N: usize> QueryCode<N> {
     /// Of the first 2 `N` components of a vector of length `length`.
     #[must_use]
     pub fn new(vector: &[f32], length: f32) -> Self {
@@ -194,10 +194,10 @@ mod tests {
             let length = dot(&mixed, &mixed).sqrt();
             let code = Code::new(&a);
             assert_eq!(Code::from_bytes(&code.to_bytes()), code);
-            let cosine = code.cosine(&AskedVector::new(&mixed, length));
+            let cosine = code.cosine(&QueryVector::new(&mixed, length));
             let exact = dot(&a, &mixed) / length;
             assert!((cosine - exact).abs() < 0.002, "{cosine} {exact}");
-            assert!(code.cosine(&AskedVector::new(&a, 1.0)) > 0.9995);
+            assert!(code.cosine(&QueryVector::new(&a, 1.0)) > 0.9995);
         }
     }
 
@@ -206,10 +206,10 @@ mod tests {
         let flat = vec![(DIMENSIONS as f32).sqrt().recip(); DIMENSIONS];
         for sign in [1.0, -1.0] {
             let signed: Vec<f32> = flat.iter().map(|x| x * sign).collect();
-            let cosine = Code::new(&signed).cosine(&AskedVector::new(&flat, 1.0));
+            let cosine = Code::new(&signed).cosine(&QueryVector::new(&flat, 1.0));
             assert!((cosine - sign).abs() < 0.02, "{cosine}");
         }
         let none = Code::new(&[0.0; DIMENSIONS]);
-        assert_eq!(none.cosine(&AskedVector::new(&flat, 1.0)), 0.0);
+        assert_eq!(none.cosine(&QueryVector::new(&flat, 1.0)), 0.0);
     }
 }

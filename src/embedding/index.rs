@@ -5,7 +5,7 @@
 //!
 //! Must not know: what the ids stand for.
 
-use crate::embedding::codes::{AskedVector, Code, with_wide_registers};
+use crate::embedding::codes::{Code, QueryVector, with_wide_registers};
 use crate::embedding::graph::Graph;
 use crate::embedding::pool::DIMENSIONS;
 use std::cmp::Ordering;
@@ -116,7 +116,7 @@ impl VectorIndex {
             return Vec::new();
         }
         let length = query.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let asked = AskedVector::new(query, length);
+        let asked = QueryVector::new(query, length);
         let mut found: Vec<(u64, f32)> = match &self.graph {
             Some(graph) if self.outside.is_empty() => {
                 let ids = graph.candidates(query, RESCORED_MIN.max(k.saturating_mul(4)));

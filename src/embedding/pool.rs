@@ -110,14 +110,14 @@ impl std::error::Error for EmbedError {}
 
 /// Why a job was not taken. Its callback is dropped without being called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub enum EmbedRejection {
     /// As many jobs wait as may.
     QueueFull,
     /// The model is not loaded: yet, or at all.
     NotReady,
 }
 
-impl Refused {
+impl EmbedRejection {
     /// In a word, for headers and labels.
     #[must_use]
     pub fn rule(self) -> &'static str {
@@ -154,7 +154,7 @@ pub struct Gauges {
 /// A handle on the workshop: cheap to clone. The threads end when the last handle is gone and the
 /// queue is empty.
 #[derive(Clone)]
-pub struct Workshop {
+pub struct EmbeddingPool {
     inner: Arc<Inner>,
 }
 
@@ -164,7 +164,7 @@ struct Inner {
     status: Arc<worker::Status>,
 }
 
-impl Workshop {
+impl EmbeddingPool {
     /// Starts the workshop and returns at once; the model is loaded on a thread of its own.
     #[must_use]
     pub fn start(settings: Settings) -> Self {
@@ -224,7 +224,7 @@ impl Workshop {
         text: String,
         by: Option<Instant>,
         then: impl FnOnce(Result<Embedded, EmbedError>) + Send + 'static,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), EmbedRejection> {
         self.push(worker::Job::embed(text, by, false, then))
     }
 
@@ -238,7 +238,7 @@ impl Workshop {
         text: String,
         by: Option<Instant>,
         then: impl FnOnce(Result<Embedded, EmbedError>) + Send + 'static,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), EmbedRejection> {
         self.push(worker::Job::embed(text, by, true, then))
     }
 
@@ -246,7 +246,7 @@ impl Workshop {
     ///
     /// # Errors
     /// The queue is full or the model is not ready; `work` is dropped.
-    pub fn run(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+    pub fn run(&self, work: impl FnOnce() + Send + 'static) -> Result<(), EmbedRejection> {
         self.push(worker::Job::Run(Box::new(work)))
     }
 
@@ -270,14 +270,14 @@ impl Workshop {
         }
     }
 
-    fn push(&self, job: worker::Job) -> Result<(), Refused> {
+    fn push(&self, job: worker::Job) -> Result<(), EmbedRejection> {
         if !self.is_ready() {
-            return Err(Refused::NotReady);
+            return Err(EmbedRejection::NotReady);
         }
         let status = &self.inner.status;
         if self.inner.sender.try_send(job).is_err() {
             status.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Refused::QueueFull);
+            return Err(EmbedRejection::QueueFull);
         }
         let queued = self.inner.sender.len();
         status

@@ -3,7 +3,7 @@
 //! A few microseconds on the data core instead of a run of the model. Must not know what near means to
 //! whom: the floor is handed in.
 
-use crate::embedding::codes::{AskedCode, Pairs, bytes, pair, scale, with_wide_registers};
+use crate::embedding::codes::{Pairs, QueryCode, bytes, pair, scale, with_wide_registers};
 use crate::embedding::index::push;
 use crate::embedding::table::{STATIC_DIMENSIONS, StaticVector};
 
@@ -22,8 +22,8 @@ pub const SCANNED_MAX: usize = 16_384;
 /// A static vector, as it is stored and as it asks.
 pub struct StaticCode {
     stored: (Head, Pairs<TAIL_PAIRS>),
-    head: AskedCode<HEAD_PAIRS>,
-    tail: AskedCode<TAIL_PAIRS>,
+    head: QueryCode<HEAD_PAIRS>,
+    tail: QueryCode<TAIL_PAIRS>,
     tail_length: f32,
 }
 
@@ -59,8 +59,8 @@ impl StaticCode {
         };
         Some(Self {
             stored: (stored, pair::<TAIL, TAIL_PAIRS>(tail.try_into().ok()?)),
-            head: AskedCode::new(first, length),
-            tail: AskedCode::new(rest, length),
+            head: QueryCode::new(first, length),
+            tail: QueryCode::new(rest, length),
             tail_length: self::length(rest) / length,
         })
     }

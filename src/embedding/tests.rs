@@ -19,8 +19,8 @@ fn settings() -> Settings {
     }
 }
 
-fn outcome(settings: Settings) -> (Workshop, State) {
-    let workshop = Workshop::start(settings);
+fn outcome(settings: Settings) -> (EmbeddingPool, State) {
+    let workshop = EmbeddingPool::start(settings);
     let start = Instant::now();
     while workshop.state() == State::Loading && start.elapsed() < SOON {
         std::thread::sleep(Duration::from_millis(2));
@@ -29,7 +29,7 @@ fn outcome(settings: Settings) -> (Workshop, State) {
     (workshop, state)
 }
 
-fn ready(settings: Settings) -> Workshop {
+fn ready(settings: Settings) -> EmbeddingPool {
     let (workshop, state) = outcome(settings);
     assert!(
         matches!(state, State::Ready { .. }),
@@ -39,23 +39,23 @@ fn ready(settings: Settings) -> Workshop {
     workshop
 }
 
-fn embed(workshop: &Workshop, text: &str) -> Result<Embedded, EmbedError> {
+fn embed(workshop: &EmbeddingPool, text: &str) -> Result<Embedded, EmbedError> {
     let (reply, outcome) = mpsc::channel();
     let then = move |result| reply.send(result).unwrap();
     workshop.embed(text.to_owned(), None, then).unwrap();
     outcome.recv_timeout(SOON).unwrap()
 }
 
-fn vector(workshop: &Workshop, text: &str) -> Vector {
+fn vector(workshop: &EmbeddingPool, text: &str) -> Vector {
     embed(workshop, text).unwrap().vector
 }
 
-fn cosine(workshop: &Workshop, a: &str, b: &str) -> f32 {
+fn cosine(workshop: &EmbeddingPool, a: &str, b: &str) -> f32 {
     codes::dot(&vector(workshop, a), &vector(workshop, b))
 }
 
 /// Occupies the only worker until the sender is dropped.
-fn block(workshop: &Workshop) -> mpsc::Sender<()> {
+fn block(workshop: &EmbeddingPool) -> mpsc::Sender<()> {
     let (release, released) = mpsc::channel::<()>();
     let (started, starts) = mpsc::channel();
     let work = move || {
@@ -186,7 +186,7 @@ fn a_late_job_is_answered_without_the_model_and_a_full_queue_refuses() {
     let refused = workshop.embed("one too many".to_owned(), None, |_| {
         panic!("it was refused")
     });
-    assert_eq!(refused, Err(Refused::QueueFull));
+    assert_eq!(refused, Err(EmbedRejection::QueueFull));
     let gauges = workshop.gauges();
     assert_eq!((gauges.queued, gauges.queue_max, gauges.workers), (2, 2, 1));
     drop(release);
@@ -219,7 +219,7 @@ fn what_cannot_be_loaded_is_named_with_its_remedy() {
         (workshop, State::Failed(why)) => {
             assert_eq!(workshop.embedder_id(), 0);
             let refused = workshop.embed("hello".to_owned(), None, |_| ());
-            assert_eq!(refused, Err(Refused::NotReady));
+            assert_eq!(refused, Err(EmbedRejection::NotReady));
             why
         }
         (_, state) => panic!("{state:?}"),

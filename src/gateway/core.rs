@@ -1,21 +1,21 @@
 //! What one core holds, and what all cores share.
 
-use crate::cache::coalesce::shared_calls::Flights;
-use crate::cache::entry::{Graveyard, HashSecret};
+use crate::cache::coalesce::shared_calls::SharedCalls;
+use crate::cache::entry::{HashSecret, PendingRemovals};
 use crate::cache::semantic::Semantic;
 use crate::cache::store::Store;
-use crate::embedding::pool::Workshop;
+use crate::embedding::pool::EmbeddingPool;
 use crate::gateway::snapshot::Snapshot;
 use crate::observability::log_line::LogLine;
 use crate::observability::metrics::core_metrics::CoreMetrics;
-use crate::observability::rateable_requests::Ratings;
+use crate::observability::rateable_requests::RateableRequests;
 use crate::protocols::json::document::Scratch;
 use crate::routing::hedge::Hedges;
-use crate::routing::shared_health::View;
-use crate::routing::targets::Fleet;
+use crate::routing::shared_health::SharedHealth;
+use crate::routing::targets::TargetTable;
 use crate::runtime::clock;
 use crate::server::drain::Drain;
-use crate::upstream::pool::Pool;
+use crate::upstream::pool::ConnectionPool;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 use std::cell::{Cell, RefCell};
@@ -34,19 +34,19 @@ pub struct Shared {
     /// The cache's store.
     pub store: Arc<Store>,
     /// Calls in flight that identical requests share.
-    pub flights: Arc<Flights>,
+    pub flights: Arc<SharedCalls>,
     /// The semantic tier; `None` when it is off.
     pub semantic: Option<Arc<Semantic>>,
     /// The embedding workshop; `None` when nothing needs it.
-    pub workshop: Option<Workshop>,
+    pub workshop: Option<EmbeddingPool>,
     /// Vectors of lost entries.
-    pub graveyard: Arc<Graveyard>,
+    pub graveyard: Arc<PendingRemovals>,
     /// Secret of the cache's hashes.
     pub secret: HashSecret,
     /// What the cores know of targets together, as the control plane put it together last.
-    pub view: Arc<ArcSwap<View>>,
+    pub view: Arc<ArcSwap<SharedHealth>>,
     /// Requests that may be rated.
-    pub ratings: Ratings,
+    pub ratings: RateableRequests,
     /// Start, in seconds since the Unix epoch.
     pub started_at: u64,
 }
@@ -56,7 +56,7 @@ pub struct Core {
     /// What all share.
     pub shared: Arc<Shared>,
     /// Idle upstream connections.
-    pub pool: RefCell<Pool>,
+    pub pool: RefCell<ConnectionPool>,
     /// JSON parser memory.
     pub scratch: RefCell<Scratch>,
     /// Numbers.
@@ -66,25 +66,25 @@ pub struct Core {
     /// Graceful stop.
     pub drain: Rc<Drain>,
     /// Health and latencies of targets, as this core sees them.
-    pub fleet: Rc<RefCell<Fleet>>,
+    pub fleet: Rc<RefCell<TargetTable>>,
     /// Streams that go on without the connection that began them.
     pub unattended: Cell<usize>,
     /// Tails of the targets of models that are hedged, and what may be spent.
     pub hedges: RefCell<Hedges>,
-    view: RefCell<arc_swap::Cache<Arc<ArcSwap<View>>, Arc<View>>>,
+    view: RefCell<arc_swap::Cache<Arc<ArcSwap<SharedHealth>>, Arc<SharedHealth>>>,
     born_at: Instant,
     snapshot: RefCell<HeldSnapshot>,
 }
 
 /// A configuration, held for the time of a request.
 #[allow(clippy::redundant_allocation)]
-pub(crate) type InForce = Rc<Arc<Snapshot>>;
+pub(crate) type CurrentSnapshot = Rc<Arc<Snapshot>>;
 
 /// The configuration a core holds. The outer count is the core's own: requests that come and go do
 /// not write the count that all cores share.
 struct HeldSnapshot {
     source: arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
-    current: InForce,
+    current: CurrentSnapshot,
 }
 
 impl Core {
@@ -113,7 +113,7 @@ impl Core {
     /// The configuration in force, without writing shared memory: one core's requests share one
     /// reference to it.
     #[must_use]
-    pub fn snapshot(&self) -> InForce {
+    pub fn snapshot(&self) -> CurrentSnapshot {
         let mut held = self.snapshot.borrow_mut();
         let HeldSnapshot { source, current } = &mut *held;
         let newest = source.load();

@@ -2,26 +2,26 @@
 //! anything and on a copy of what a core has learned.
 
 use crate::base::request_ids;
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::plan::candidates::{Draw, Selection};
-use crate::gateway::plan::request_plan::{Intent, Source};
+use crate::gateway::plan::candidates::{RouteDraw, Selection};
+use crate::gateway::plan::request_plan::{RequestParser, RequestPlan};
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
 use crate::http::encode;
 use crate::http::head::{Parsed, parse_request_head};
 use crate::http::limits::HeadLimits;
-use crate::protocols::endpoints::face_of;
+use crate::protocols::endpoints::client_api_for;
 use crate::protocols::json::document::Scratch;
 use crate::routing::measurements::Series;
-use crate::routing::targets::Fleet;
+use crate::routing::targets::TargetTable;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Explains `input`: a chat request's body, or `{"key": NAME, "headers": {…}, "body": {…}}` around it.
 /// `fleet` is what a core knows at `now_us`.
 #[must_use]
-pub fn explain(snapshot: &Snapshot, fleet: &Fleet, now_us: u64, input: &[u8]) -> Value {
-    let told = Question::read(input)
+pub fn explain(snapshot: &Snapshot, fleet: &TargetTable, now_us: u64, input: &[u8]) -> Value {
+    let told = ExplainRequest::read(input)
         .and_then(|question| question.answer(snapshot, &mut fleet.clone(), now_us));
     told.unwrap_or_else(|fault| {
         json!({
@@ -30,15 +30,15 @@ pub fn explain(snapshot: &Snapshot, fleet: &Fleet, now_us: u64, input: &[u8]) ->
     })
 }
 
-struct Question {
+struct ExplainRequest {
     key: Option<String>,
     head: Vec<u8>,
     body: Vec<u8>,
 }
 
-impl Question {
-    fn read(input: &[u8]) -> Result<Self, Fault> {
-        let wrong = |message: String| Fault::client(400, "invalid_json", message);
+impl ExplainRequest {
+    fn read(input: &[u8]) -> Result<Self, GatewayError> {
+        let wrong = |message: String| GatewayError::client(400, "invalid_json", message);
         let value: Value = serde_json::from_slice(input)
             .map_err(|error| wrong(format!("the request is not JSON: {error}")))?;
         let mut head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: explain\r\n".to_vec();
@@ -64,11 +64,16 @@ impl Question {
         })
     }
 
-    fn answer(&self, snapshot: &Snapshot, fleet: &mut Fleet, now_us: u64) -> Result<Value, Fault> {
+    fn answer(
+        &self,
+        snapshot: &Snapshot,
+        fleet: &mut TargetTable,
+        now_us: u64,
+    ) -> Result<Value, GatewayError> {
         let limits = HeadLimits::default();
         let wrong = |why: String| {
             let message = format!("the headers cannot be sent: {why}");
-            Fault::client(400, "invalid_header", message)
+            GatewayError::client(400, "invalid_header", message)
         };
         let parsed = parse_request_head(&self.head, &limits);
         let Parsed::Complete { value: head, .. } = parsed.map_err(|why| wrong(why.to_string()))?
@@ -77,18 +82,18 @@ impl Question {
         };
         let grant = snapshot.keys.grant_of(self.key.as_deref()).ok_or_else(|| {
             let message = "keys are configured: name one of them as `key` beside `body`";
-            Fault::client(401, "missing_api_key", message)
+            GatewayError::client(401, "missing_api_key", message)
         })?;
-        let source = Source {
+        let source = RequestParser {
             snapshot,
             grant,
-            face: face_of(head.target),
+            face: client_api_for(head.target),
             head: &head,
             body: &self.body,
             with_canonical: false,
         };
         let intent = source.read(&mut Scratch::default(), &mut None)?;
-        let draw = Draw {
+        let draw = RouteDraw {
             random: request_ids::random(),
             asker: attempt_loop::asker(&head.headers, grant.key),
             series: Series::of_request(intent.chat.stream, intent.body.len()),
@@ -125,10 +130,10 @@ impl Question {
 
 /// One model of the chain: its candidates, and the order they would be tried in.
 fn model(
-    intent: &Intent<'_, '_>,
+    intent: &RequestPlan<'_, '_>,
     route: &ModelRoute,
-    draw: &Draw,
-    fleet: &mut Fleet,
+    draw: &RouteDraw,
+    fleet: &mut TargetTable,
     now_us: u64,
 ) -> Value {
     let steer = &intent.steer;
@@ -167,8 +172,8 @@ fn model(
 fn candidates(
     route: &ModelRoute,
     selection: &Selection,
-    draw: &Draw,
-    fleet: &mut Fleet,
+    draw: &RouteDraw,
+    fleet: &mut TargetTable,
     now_us: u64,
 ) -> Vec<Value> {
     let asked = selection.asked(draw);

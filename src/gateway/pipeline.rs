@@ -4,20 +4,20 @@
 //!
 //! What a station needs is handed to it as plain values; stations never call each other.
 
-use crate::auth::keys::Grant;
-use crate::cache::coalesce::shared_calls::Lead;
-use crate::error::Fault;
+use crate::auth::keys::Caller;
+use crate::cache::coalesce::shared_calls::Leader;
+use crate::error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{Attempted, Fallbacks, Plan};
+use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
 use crate::gateway::attempt::classify;
 use crate::gateway::caching::coalesce;
-use crate::gateway::caching::coalesce::Boarded;
-use crate::gateway::caching::hit_sampling::Sampled;
-use crate::gateway::caching::lookup::{CacheTrip, Hit};
+use crate::gateway::caching::coalesce::CoalesceOutcome;
+use crate::gateway::caching::hit_sampling::SampleInput;
+use crate::gateway::caching::lookup::{CacheSession, Hit};
 use crate::gateway::caching::serve_hit;
 use crate::gateway::caching::stale;
-use crate::gateway::context::request_context::Trip;
-use crate::gateway::core::{Core, InForce};
+use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::gateway::endpoints::count_tokens;
 use crate::gateway::endpoints::embeddings;
 use crate::gateway::endpoints::feedback;
@@ -26,15 +26,15 @@ use crate::gateway::endpoints::provider_proxy;
 use crate::gateway::endpoints::rerank;
 use crate::gateway::endpoints::stored_responses;
 use crate::gateway::experiments::mirroring::Mirror;
-use crate::gateway::plan::candidates::Steer;
-use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::candidates::RouteConstraints;
+use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
-use crate::gateway::plan::request_plan::{Source, find_model};
+use crate::gateway::plan::request_plan::{RequestParser, find_model};
 use crate::gateway::respond;
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::gateway::streaming::relay_response;
-use crate::gateway::streaming::upstream_stream::Inflow;
+use crate::gateway::streaming::upstream_stream::UpstreamStream;
 use crate::http::head::{Method, RequestHead};
 use crate::http::percent;
 use crate::observability::metrics::core_metrics::Stage;
@@ -42,23 +42,23 @@ use crate::protocols::anthropic::client::api;
 use crate::protocols::endpoints;
 use crate::protocols::endpoints::{NoOperation, Operation};
 use crate::protocols::openai::chat_head::ChatRequest;
-use crate::protocols::provider_api::Call;
+use crate::protocols::provider_api::UpstreamOperation;
 use crate::runtime::heap::on_heap;
 use crate::server::client::Client;
 use crate::server::connection::{Request, Serve};
 use std::rc::Rc;
 
 /// Serves requests on a core.
-pub(crate) struct Journey {
+pub(crate) struct Pipeline {
     /// The core.
     pub core: Rc<Core>,
 }
 
-impl Serve for Journey {
+impl Serve for Pipeline {
     async fn serve(&self, request: &Request<'_>, client: &mut Client) {
         let core = &self.core;
         let snapshot = core.snapshot();
-        let mut trip = Trip::begin(request);
+        let mut trip = RequestContext::begin(request);
         if let Err(fault) = travel(core, &snapshot, request, client, &mut trip).await {
             respond::fault(client, &mut trip, &fault).await;
         }
@@ -81,8 +81,8 @@ impl Serve for Journey {
         matches!(operation, Ok(Operation::Direct(_)))
     }
 
-    async fn reject(&self, fault: &Fault, client: &mut Client) {
-        let mut trip = Trip::rejected();
+    async fn reject(&self, fault: &GatewayError, client: &mut Client) {
+        let mut trip = RequestContext::rejected();
         respond::fault(client, &mut trip, fault).await;
         trip.end(&self.core, self.core.snapshot().config.log.requests);
     }
@@ -91,20 +91,20 @@ impl Serve for Journey {
 /// The trip of any request: which operation, who calls, and on.
 async fn travel(
     core: &Rc<Core>,
-    snapshot: &InForce,
+    snapshot: &CurrentSnapshot,
     request: &Request<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
-    trip.face = endpoints::face_of(request.head.target);
+    trip.face = endpoints::client_api_for(request.head.target);
     let is_array = trip.face.streams_array(request.head.target);
     trip.array = is_array.then(JsonArray::default);
     let operation = find_operation(request.head.method, request.head.target)?;
     trip.operation = operation.name();
     if let Operation::Models | Operation::Model(_) = operation {
         trip.face =
-            endpoints::face_of_models(trip.face, headers.get(api::VERSION_HEADER).is_some());
+            endpoints::client_api_for_models(trip.face, headers.get(api::VERSION_HEADER).is_some());
     }
     let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
     let api_key = key_headers.iter().find_map(|name| headers.get(name));
@@ -152,16 +152,16 @@ async fn travel(
 /// The trip of a chat completion.
 async fn chat(
     core: &Rc<Core>,
-    snapshot: &InForce,
+    snapshot: &CurrentSnapshot,
     request: &Request<'_>,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     // Read and admit.
     let (headers, face) = (&request.head.headers, trip.face);
-    let mut cache = CacheTrip::new(core, snapshot, request.head, face)?;
-    let source = Source {
+    let mut cache = CacheSession::new(core, snapshot, request.head, face)?;
+    let source = RequestParser {
         snapshot,
         grant,
         face,
@@ -188,7 +188,7 @@ async fn chat(
     // What has an effect beyond its answer is not asked for twice.
     let may_repeat = !chat.has_effect() && headers.get("idempotency-key").is_none();
     // Exact cache, then semantic cache.
-    let asked = Sampled {
+    let asked = SampleInput {
         route,
         chat: &chat,
         body: &body,
@@ -202,8 +202,8 @@ async fn chat(
     cache.refuse_unless_upstream_allowed()?;
     trip.mirror = Mirror::draw(&asked);
 
-    let plan = Plan {
-        call: Call::Chat,
+    let plan = AttemptPlan {
+        call: UpstreamOperation::Chat,
         face,
         body: &body,
         model_range: &chat.model_range,
@@ -211,7 +211,7 @@ async fn chat(
         streams: chat.stream,
         passed_headers: forward_headers::passed_headers(headers, face, &trip.request_id),
         asker: attempt_loop::asker(headers, trip.key),
-        patience: Patience::new(headers, route, trip.started_at)?,
+        patience: RequestDeadline::new(headers, route, trip.started_at)?,
         may_hedge: may_repeat,
         fallbacks: find_fallbacks(snapshot, &steer, route, grant),
         steer,
@@ -221,7 +221,7 @@ async fn chat(
 }
 
 /// Notes the rule that applies and the arm, so that they are told and the answer can be rated.
-fn note_choice(core: &Core, steer: &Steer<'_>, trip: &mut Trip) {
+fn note_choice(core: &Core, steer: &RouteConstraints<'_>, trip: &mut RequestContext) {
     trip.rule = steer.rule.map(|rule| rule.name);
     if let Some(chosen) = &steer.arm {
         chosen.remember(core, trip);
@@ -232,14 +232,14 @@ fn note_choice(core: &Core, steer: &Steer<'_>, trip: &mut Trip) {
 async fn go_upstream(
     core: &Rc<Core>,
     models: &[&ModelRoute],
-    plan: &Plan<'_>,
+    plan: &AttemptPlan<'_>,
     chat: &ChatRequest,
-    mut cache: CacheTrip,
+    mut cache: CacheSession,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let boarded = coalesce::board(core, &mut cache, models, plan, chat, client, trip).await?;
-    let Boarded::Calls(lead) = boarded else {
+    let CoalesceOutcome::Calls(lead) = boarded else {
         return Ok(());
     };
     let attempted = attempt_loop::run(core, models, plan, client, trip).await;
@@ -259,9 +259,9 @@ async fn go_upstream(
 /// An answer from the cache. A share of the hits by meaning is to be asked upstream too, afterwards.
 async fn look_up(
     core: &Core,
-    cache: &mut CacheTrip,
-    asked: &Sampled<'_>,
-    trip: &mut Trip,
+    cache: &mut CacheSession,
+    asked: &SampleInput<'_>,
+    trip: &mut RequestContext,
 ) -> Option<Hit> {
     if let Some(hit) = cache.exact(trip) {
         return Some(hit);
@@ -278,18 +278,18 @@ async fn look_up(
 /// Moves an answer on to the client and into the cache.
 async fn relay(
     core: &Rc<Core>,
-    attempted: Attempted,
+    attempted: AttemptResult,
     chat: &ChatRequest,
-    (cache, lead): (CacheTrip, Option<Lead>),
+    (cache, lead): (CacheSession, Option<Leader>),
     client: &mut Client,
-    trip: &mut Trip,
+    trip: &mut RequestContext,
 ) {
     match attempted {
-        Attempted::Whole(answer) => {
+        AttemptResult::Whole(answer) => {
             relay_response::whole(core, answer, cache, lead, client, trip).await
         }
-        Attempted::Stream(stream) => {
-            let mut inflow = Inflow::new(core, stream, trip.face, chat, cache, lead);
+        AttemptResult::Stream(stream) => {
+            let mut inflow = UpstreamStream::new(core, stream, trip.face, chat, cache, lead);
             if trip.array.is_some() {
                 inflow.relay.set_array();
             }
@@ -302,10 +302,10 @@ async fn list_models(
     core: &Core,
     snapshot: &Snapshot,
     operation: Operation<'_>,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let created = core.shared.started_at;
     let body = match operation {
         Operation::Model(id) => {
@@ -323,9 +323,9 @@ async fn list_models(
     Ok(())
 }
 
-fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> {
+fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, GatewayError> {
     endpoints::operation(method, target).map_err(|none| match none {
-        NoOperation::NotFound => Fault::client(
+        NoOperation::NotFound => GatewayError::client(
             404,
             "unknown_path",
             format!(
@@ -334,9 +334,9 @@ fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> 
                 endpoints::PATHS
             ),
         ),
-        NoOperation::MethodNotAllowed(allow) => Fault {
+        NoOperation::MethodNotAllowed(allow) => GatewayError {
             allow: Some(allow),
-            ..Fault::client(
+            ..GatewayError::client(
                 405,
                 "method_not_allowed",
                 format!("this path takes {allow} only"),
@@ -349,9 +349,9 @@ fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Fault> 
 /// for one that goes on from an answer, which they do not have.
 fn find_fallbacks<'s>(
     snapshot: &'s Snapshot,
-    steer: &Steer<'_>,
+    steer: &RouteConstraints<'_>,
     route: &ModelRoute,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
 ) -> Fallbacks<'s> {
     if steer.lane().is_some() {
         return Fallbacks::default();

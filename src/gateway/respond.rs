@@ -1,13 +1,13 @@
 //! Writing answers: heads with Ringside's headers, whole bodies, faults.
 
-use crate::error::Fault;
-use crate::gateway::attempt::attempt_loop::WholeAnswer;
-use crate::gateway::context::request_context::Trip;
+use crate::error::GatewayError;
+use crate::gateway::attempt::attempt_loop::BufferedResponse;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::http::encode;
 use crate::protocols::client_api;
 use crate::runtime::buffer;
-use crate::runtime::io::IoFault;
+use crate::runtime::io::SocketError;
 use crate::server::client::Client;
 use std::fmt::Write;
 
@@ -25,7 +25,12 @@ pub(crate) const PASSED_TO_CLIENT: [&str; 5] = [
 const NOT_REACHED: &str = "not-reached";
 
 /// The head of an answer, up to but without its framing.
-pub(crate) fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client: &Client) {
+pub(crate) fn begin_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    trip: &mut RequestContext,
+    client: &Client,
+) {
     trip.status = status;
     encode::status_line(out, status);
     encode::header(out, "x-request-id", trip.request_id.as_bytes());
@@ -74,7 +79,7 @@ pub(crate) fn begin_head(out: &mut Vec<u8>, status: u16, trip: &mut Trip, client
 }
 
 /// Appends a provider's header lines, with the type of what the client gets.
-pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &Trip) {
+pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &RequestContext) {
     if trip.array.is_none() {
         return out.extend_from_slice(passed);
     }
@@ -92,11 +97,11 @@ pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &Trip) {
 /// The client is gone.
 pub(crate) async fn whole(
     client: &mut Client,
-    trip: &mut Trip,
+    trip: &mut RequestContext,
     status: u16,
     content_type: &str,
     body: &[u8],
-) -> Result<(), IoFault> {
+) -> Result<(), SocketError> {
     let mut out = buffer::take(512 + body.len());
     begin_head(&mut out, status, trip, client);
     encode::header(&mut out, "content-type", content_type.as_bytes());
@@ -111,7 +116,7 @@ pub(crate) async fn finish_whole(
     client: &mut Client,
     mut out: Vec<u8>,
     body: &[u8],
-) -> Result<(), IoFault> {
+) -> Result<(), SocketError> {
     encode::content_length(&mut out, body.len() as u64);
     encode::end_head(&mut out);
     if !client.is_head {
@@ -126,7 +131,11 @@ pub(crate) async fn finish_whole(
 }
 
 /// Sends a provider's whole answer as it is.
-pub(crate) async fn passed_on(client: &mut Client, trip: &mut Trip, answer: WholeAnswer) {
+pub(crate) async fn passed_on(
+    client: &mut Client,
+    trip: &mut RequestContext,
+    answer: BufferedResponse,
+) {
     let mut out = buffer::take(512 + answer.body.len());
     begin_head(&mut out, answer.status, trip, client);
     out.extend_from_slice(&answer.head.passed);
@@ -139,7 +148,7 @@ pub(crate) async fn passed_on(client: &mut Client, trip: &mut Trip, answer: Whol
 }
 
 /// Sends a fault in the envelope of the API that was called.
-pub(crate) async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
+pub(crate) async fn fault(client: &mut Client, trip: &mut RequestContext, fault: &GatewayError) {
     trip.fault = Some(fault.code);
     let mut body = trip.face.envelope(fault).into_bytes();
     if trip.array.is_some() {
@@ -161,7 +170,7 @@ pub(crate) async fn fault(client: &mut Client, trip: &mut Trip, fault: &Fault) {
 
 /// What an SDK should do about an error (openai-python, `_should_retry`): where it is not said, the SDK
 /// goes by the status and `retry-after`.
-pub(crate) fn advise(out: &mut Vec<u8>, trip: &Trip) {
+pub(crate) fn advise(out: &mut Vec<u8>, trip: &RequestContext) {
     match trip.should_retry {
         Some(true) => encode::header(out, "x-should-retry", b"true"),
         None if trip.attempts <= 1 => {}

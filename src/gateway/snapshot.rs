@@ -4,18 +4,18 @@ use crate::accounting::prices::PriceBook;
 use crate::auth::keys::KeyTable;
 use crate::base::names::Name;
 use crate::config::model::config::{
-    Config, Failover, Model, Place, Provider as ProviderConfig, Secret, Target,
+    Config, Failover, Model, Provider as ProviderConfig, Secret, Target, TargetLocation,
 };
 use crate::config::provider_family::Kind;
 use crate::config::sections::experiment::Experiment;
 use crate::gateway::experiments::arms::{ExperimentRoute, Rollbacks};
-use crate::gateway::experiments::mirroring::{MirrorRoute, Tally};
+use crate::gateway::experiments::mirroring::{MirrorStats, MirrorTarget};
 use crate::gateway::plan::rules::RuleRoute;
-use crate::protocols::provider_api::{Provider, provider, speaker};
+use crate::protocols::provider_api::{ProviderApi, native_api, provider};
 use crate::routing::demand::{Abilities, Traits};
 use crate::routing::limiter::Bounds;
 use crate::routing::policy::{RoutingPolicy, policy};
-use crate::routing::targets::Member;
+use crate::routing::targets::TargetRef;
 use crate::runtime::clock;
 use crate::runtime::tls::{ClientSettings, client_settings};
 use crate::signing::auth::Auth;
@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// Virtual keys.
     pub keys: KeyTable,
     /// Providers in the order of the file.
-    pub sites: Vec<Arc<RemoteSite>>,
+    pub sites: Vec<Arc<Provider>>,
     /// Models by name.
     pub models: HashMap<String, ModelRoute, foldhash::fast::RandomState>,
     /// What its targets charge.
@@ -57,7 +57,7 @@ pub struct ModelRoute {
     /// Its place among the models a core takes turns for.
     pub slot: usize,
     /// What routing knows of its targets.
-    pub members: Vec<Member>,
+    pub members: Vec<TargetRef>,
     /// What is known of them beside that, in the same order.
     pub traits: Vec<Traits>,
     /// All of them are at OpenRouter.
@@ -71,7 +71,7 @@ pub struct ModelRoute {
     /// Which of them go where; the first that applies.
     pub rules: Vec<RuleRoute>,
     /// Another target that a share of them is sent to as well.
-    pub mirror: Option<MirrorRoute>,
+    pub mirror: Option<MirrorTarget>,
 }
 
 /// One target.
@@ -81,25 +81,25 @@ pub struct TargetRoute {
     /// Model name at the target.
     pub model: String,
     /// Where it is.
-    pub site: Site,
+    pub site: Backend,
 }
 
 /// Where a target is.
-pub enum Site {
+pub enum Backend {
     /// At a provider.
-    Remote(Arc<RemoteSite>),
+    Remote(Arc<Provider>),
     /// The embedding model in this process.
     Local,
 }
 
 /// A provider, ready to be called.
-pub struct RemoteSite {
+pub struct Provider {
     /// Its name.
     pub provider: String,
     /// Its dialect.
-    pub dialect: &'static dyn Provider,
+    pub dialect: &'static dyn ProviderApi,
     /// The dialect in which it takes requests in Responses as they are, if it does.
-    pub responses: Option<&'static dyn Provider>,
+    pub responses: Option<&'static dyn ProviderApi>,
     /// What is odd about it, if it is one of the compatible ones in the table.
     pub kind: Option<&'static Kind>,
     /// Version of its API, where paths name one.
@@ -120,7 +120,7 @@ pub struct RemoteSite {
     pub credentials: Option<Arc<Credentials>>,
 }
 
-impl RemoteSite {
+impl Provider {
     /// The credentials that are published now, to be held for the time of one encoding.
     #[must_use]
     pub fn held(&self) -> Option<Guard<Arc<Current>>> {
@@ -167,7 +167,7 @@ pub struct Registry {
     /// By model, with the experiment that they are of.
     rollbacks: HashMap<String, (Experiment, Arc<Rollbacks>)>,
     /// Of shadows, by model.
-    tallies: HashMap<String, Arc<Tally>>,
+    tallies: HashMap<String, Arc<MirrorStats>>,
     trust: HashMap<Option<Vec<u8>>, ClientSettings>,
     /// As long as a configuration uses them.
     credentials: Vec<Weak<Credentials>>,
@@ -213,7 +213,7 @@ impl Registry {
 
     /// The place of a target in each core's fleet. With other keys it is another target, so that what
     /// was learned of a refused key is forgotten when it is replaced.
-    fn target(&mut self, place: &str, site: Option<&RemoteSite>) -> usize {
+    fn target(&mut self, place: &str, site: Option<&Provider>) -> usize {
         let api_keys = site.map_or(&[][..], |site| &site.api_keys);
         let keys = api_keys.iter().map(|key| xxh3_64(key.0.as_bytes()));
         let credentials = site.and_then(|site| site.credentials.as_ref());
@@ -291,11 +291,11 @@ impl Snapshot {
     pub fn new(config: Config, registry: &mut Registry) -> Result<Self, String> {
         let mut sites = Vec::new();
         for one in &config.providers {
-            sites.push(Arc::new(RemoteSite {
+            sites.push(Arc::new(Provider {
                 provider: one.name.clone(),
                 dialect: provider(&one.dialect)
                     .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
-                responses: speaker(crate::protocols::responses::client::api::NAME)
+                responses: native_api(crate::protocols::responses::client::api::NAME)
                     .filter(|_| passes_responses(one)),
                 kind: one.kind,
                 api_version: one.api_version.clone(),
@@ -339,7 +339,7 @@ fn passes_responses(one: &ProviderConfig) -> bool {
 fn model_route(
     model: &Model,
     config: &Config,
-    sites: &[Arc<RemoteSite>],
+    sites: &[Arc<Provider>],
     registry: &mut Registry,
 ) -> Result<ModelRoute, String> {
     let epoch = config.cache.epoch.as_deref().unwrap_or_default();
@@ -387,16 +387,16 @@ fn model_route(
 fn served(
     target: &Target,
     config: &Config,
-    sites: &[Arc<RemoteSite>],
+    sites: &[Arc<Provider>],
     registry: &mut Registry,
     bounds: Option<Bounds>,
     identity: &mut String,
-) -> Result<(Member, TargetRoute), String> {
+) -> Result<(TargetRef, TargetRoute), String> {
     let mut place = String::new();
     let mut remote = None;
     let site = match target.place {
-        Place::Local => Site::Local,
-        Place::Provider(at) => {
+        TargetLocation::Local => Backend::Local,
+        TargetLocation::Provider(at) => {
             let site = sites.get(at).ok_or("a target names no provider")?;
             let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
             place = format!("{url:?}\0");
@@ -410,19 +410,19 @@ fn served(
             identity.push_str(site.dialect.name());
             identity.push('\0');
             remote = Some(site.as_ref());
-            Site::Remote(Arc::clone(site))
+            Backend::Remote(Arc::clone(site))
         }
     };
     let label = config.label_of(target);
     identity.push_str(&label);
     identity.push('\0');
     place.push_str(&label);
-    let member = Member {
+    let member = TargetRef {
         slot: registry.target(&place, remote),
         identity: xxh3_64(place.as_bytes()),
         priority: target.priority,
         weight: target.weight,
-        keys: remote.map_or(0, RemoteSite::keys),
+        keys: remote.map_or(0, Provider::keys),
         bounds,
     };
     let route = TargetRoute {
@@ -437,15 +437,15 @@ fn served(
 fn mirror_route(
     model: &Model,
     config: &Config,
-    sites: &[Arc<RemoteSite>],
+    sites: &[Arc<Provider>],
     registry: &mut Registry,
-) -> Result<Option<MirrorRoute>, String> {
+) -> Result<Option<MirrorTarget>, String> {
     let Some(shadow) = &model.shadow else {
         return Ok(None);
     };
     let target = &shadow.target;
     let (member, route) = served(target, config, sites, registry, None, &mut String::new())?;
-    Ok(Some(MirrorRoute {
+    Ok(Some(MirrorTarget {
         target: route,
         member,
         traits: traits_of(target, config),
@@ -458,8 +458,8 @@ fn mirror_route(
 /// What routing knows of a target by its configuration.
 fn traits_of(target: &Target, config: &Config) -> Traits {
     let provider = match target.place {
-        Place::Local => None,
-        Place::Provider(at) => config.providers.get(at),
+        TargetLocation::Local => None,
+        TargetLocation::Provider(at) => config.providers.get(at),
     };
     let said = &target.abilities;
     Traits {
@@ -479,7 +479,7 @@ fn traits_of(target: &Target, config: &Config) -> Traits {
 
 fn is_at_openrouter(target: &TargetRoute) -> bool {
     match &target.site {
-        Site::Remote(site) => site.endpoint.url.host.eq_ignore_ascii_case("openrouter.ai"),
-        Site::Local => false,
+        Backend::Remote(site) => site.endpoint.url.host.eq_ignore_ascii_case("openrouter.ai"),
+        Backend::Local => false,
     }
 }

@@ -42,12 +42,12 @@ struct Shard {
 }
 
 /// The recent requests.
-pub struct Ratings {
+pub struct RateableRequests {
     shards: [Mutex<Shard>; SHARDS],
     seed: u64,
 }
 
-impl Default for Ratings {
+impl Default for RateableRequests {
     fn default() -> Self {
         Self {
             shards: Default::default(),
@@ -57,7 +57,7 @@ impl Default for Ratings {
     }
 }
 
-impl Ratings {
+impl RateableRequests {
     /// Remembers a request; one with the same id of the same key is forgotten.
     pub fn remember(&self, key: Option<Name>, request_id: &str, rateable: Rateable) {
         let id = self.id(key, request_id);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_request_is_rated_once_and_by_its_own_key() {
-        let ratings = Ratings::default();
+        let ratings = RateableRequests::default();
         let (mine, other) = (Name::new("ratings-mine"), Name::new("ratings-other"));
         ratings.remember(Some(mine), "a", rateable());
         assert_eq!(ratings.take(Some(other), "a"), Err(Unrateable::Unknown));
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten() {
-        let ratings = Ratings::default();
+        let ratings = RateableRequests::default();
         for at in 0..2 * RATEABLE_MAX {
             ratings.remember(None, &at.to_string(), rateable());
         }

@@ -1,12 +1,12 @@
-//! The dialects that applications speak. A face is one folder here and one line in [`FACES`].
+//! The dialects that applications speak. A face is one folder here and one line in [`CLIENT_APIS`].
 //!
-//! Pure: bytes in, bytes out. What a writer cannot know from an answer is handed to it in [`About`].
+//! Pure: bytes in, bytes out. What a writer cannot know from an answer is handed to it in [`ResponseContext`].
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::answer::{Failure, Response};
 use crate::protocols::neutral::event::Event;
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::openai::chat_head::ChatRequest;
 use crate::protocols::openai::models;
@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 /// What a writer of answers is told beside the answer.
 #[derive(Debug, Clone, Default)]
-pub struct About {
+pub struct ResponseContext {
     /// For ids that the provider did not give.
     pub request_id: String,
     /// For a time stamp that the provider did not give, in seconds since the Unix epoch.
@@ -30,12 +30,12 @@ pub struct About {
 }
 
 /// A dialect that applications speak.
-pub trait Face: Sync {
+pub trait ClientApi: Sync {
     /// Its name: providers that speak it natively name it too.
     fn name(&self) -> &'static str;
 
     /// What `path` asks for; `None` if it is none of this dialect's.
-    fn ask(&self, path: &str) -> Option<Ask>;
+    fn ask(&self, path: &str) -> Option<ClientRoute>;
 
     /// Whether errors about `path` are told in this dialect, known or not.
     fn owns(&self, path: &str) -> bool {
@@ -46,7 +46,7 @@ pub trait Face: Sync {
     ///
     /// # Errors
     /// 400 if it cannot be read.
-    fn key_in_query<'t>(&self, _target: &'t str) -> Result<Option<Cow<'t, str>>, Fault> {
+    fn key_in_query<'t>(&self, _target: &'t str) -> Result<Option<Cow<'t, str>>, GatewayError> {
         Ok(None)
     }
 
@@ -69,7 +69,7 @@ pub trait Face: Sync {
         body: &[u8],
         scratch: &mut Scratch,
         with_canonical: bool,
-    ) -> Result<ChatRequest, Fault>;
+    ) -> Result<ChatRequest, GatewayError>;
 
     /// The body with what [`Face::read_request`] needs and this dialect leaves out; `None` if it lacks
     /// nothing.
@@ -84,11 +84,11 @@ pub trait Face: Sync {
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut Losses,
-    ) -> Result<Request<'d>, Fault>;
+        losses: &mut UnsupportedFields,
+    ) -> Result<Request<'d>, GatewayError>;
 
     /// Appends a whole answer.
-    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>);
+    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>);
 
     /// The fields of a request with this body that its answers repeat, as they are written there.
     fn repeated(&self, _body: &[u8], _scratch: &mut Scratch) -> Vec<u8> {
@@ -99,13 +99,13 @@ pub trait Face: Sync {
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>);
 
     /// The body of an error of the gateway's own.
-    fn envelope(&self, fault: &Fault) -> String;
+    fn envelope(&self, fault: &GatewayError) -> String;
 
     /// Appends the event that tells a client that its stream broke.
-    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>);
+    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>);
 
     /// What writes the events of one stream.
-    fn encoder(&self, about: About) -> Box<dyn Encoder>;
+    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder>;
 
     /// The list of models; `created` is the gateway's start, in seconds since the Unix epoch.
     fn write_models(&self, names: &mut dyn Iterator<Item = &str>, created: u64) -> Vec<u8> {
@@ -122,7 +122,7 @@ pub trait Face: Sync {
 
 /// What a path asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum ClientRoute {
     /// A chat.
     Chat,
     /// How many tokens a chat has.
@@ -133,15 +133,15 @@ pub enum Ask {
     Model,
 }
 
-impl PartialEq for dyn Face {
+impl PartialEq for dyn ClientApi {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
     }
 }
 
-impl Eq for dyn Face {}
+impl Eq for dyn ClientApi {}
 
-impl std::fmt::Debug for dyn Face {
+impl std::fmt::Debug for dyn ClientApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
@@ -154,10 +154,10 @@ pub trait Encoder {
 }
 
 /// The dialect that errors are told in when the path belongs to none.
-pub static DEFAULT: &dyn Face = &crate::protocols::openai::client::api::OpenAi;
+pub static DEFAULT: &dyn ClientApi = &crate::protocols::openai::client::api::OpenAi;
 
 /// Every dialect served.
-pub static FACES: &[&dyn Face] = &[
+pub static CLIENT_APIS: &[&dyn ClientApi] = &[
     &crate::protocols::openai::client::api::OpenAi,
     &crate::protocols::anthropic::client::api::Anthropic,
     &crate::protocols::responses::client::api::Responses,

@@ -5,20 +5,20 @@
 use crate::http::head::Method;
 use crate::protocols::anthropic::client::api;
 use crate::protocols::client_api;
-use crate::protocols::client_api::{Ask, FACES, Face};
+use crate::protocols::client_api::{CLIENT_APIS, ClientApi, ClientRoute};
 use crate::protocols::passthrough;
-use crate::protocols::passthrough::{Direct, Endpoint};
+use crate::protocols::passthrough::{Endpoint, ProviderProxy};
 use crate::protocols::responses::client::state;
-use crate::protocols::responses::client::state::KeptCall;
+use crate::protocols::responses::client::state::StoredResponseCall;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation<'t> {
     /// A chat in one of the dialects served: `POST /v1/chat/completions`, `POST /v1/messages`,
     /// `POST /v1/responses`, `POST /v1beta/models/{model}:generateContent`
-    Chat(&'static dyn Face),
+    Chat(&'static dyn ClientApi),
     /// How many tokens such a chat has: `POST /v1/messages/count_tokens`
-    CountTokens(&'static dyn Face),
+    CountTokens(&'static dyn ClientApi),
     /// `POST /v1/embeddings`
     Embeddings,
     /// `POST /v1/feedback`
@@ -28,9 +28,9 @@ pub(crate) enum Operation<'t> {
     /// What is passed on by the model in its body: `POST /v1/images/generations` and others
     Passed(Endpoint),
     /// What goes to one provider as it is: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
-    Direct(Direct<'t>),
+    Direct(ProviderProxy<'t>),
     /// What is asked of an answer that a provider keeps: `/v1/responses/{id}` and below
-    Kept(KeptCall<'t>),
+    Kept(StoredResponseCall<'t>),
     /// `GET /v1/models`, `GET /v1beta/models`
     Models,
     /// `GET /v1/models/{id}`, `GET /v1beta/models/{id}`
@@ -69,19 +69,19 @@ pub(crate) const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, PO
 
 /// The dialect that errors about a request to `target` are told in.
 #[must_use]
-pub(crate) fn face_of(target: &str) -> &'static dyn Face {
+pub(crate) fn client_api_for(target: &str) -> &'static dyn ClientApi {
     let path = target.split('?').next().unwrap_or(target);
-    let owner = FACES.iter().find(|face| face.owns(path));
+    let owner = CLIENT_APIS.iter().find(|face| face.owns(path));
     *owner.unwrap_or(&client_api::DEFAULT)
 }
 
 /// The dialect that models are listed in under a path of `face`: OpenAI's and Anthropic's is the same, and
 /// a header tells them apart.
 #[must_use]
-pub(crate) fn face_of_models(
-    face: &'static dyn Face,
+pub(crate) fn client_api_for_models(
+    face: &'static dyn ClientApi,
     has_version_header: bool,
-) -> &'static dyn Face {
+) -> &'static dyn ClientApi {
     match has_version_header && face == client_api::DEFAULT {
         true => &api::Anthropic,
         false => face,
@@ -113,12 +113,12 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
     let path = target.split('?').next().unwrap_or(target);
     let by_model =
         passthrough::by_model(path).map(|endpoint| (Operation::Passed(endpoint), "POST"));
-    let of_face = FACES.iter().find_map(|face| {
+    let of_face = CLIENT_APIS.iter().find_map(|face| {
         Some(match face.ask(path)? {
-            Ask::Chat => (Operation::Chat(*face), "POST"),
-            Ask::CountTokens => (Operation::CountTokens(*face), "POST"),
-            Ask::Models => (Operation::Models, "GET, HEAD"),
-            Ask::Model => {
+            ClientRoute::Chat => (Operation::Chat(*face), "POST"),
+            ClientRoute::CountTokens => (Operation::CountTokens(*face), "POST"),
+            ClientRoute::Models => (Operation::Models, "GET, HEAD"),
+            ClientRoute::Model => {
                 let id = path.split_once("/models/").map_or("", |(_, id)| id);
                 (Operation::Model(id), "GET, HEAD")
             }

@@ -3,7 +3,7 @@
 //!
 //! Pure functions over bytes; it must not know which providers there are.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::multipart;
 use crate::protocols::json::splice::Edit;
@@ -44,7 +44,7 @@ const KEPT: [(&str, &str); 2] = [("files", "files"), ("batches", "batches")];
 
 /// A path that goes to a provider as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Direct<'t> {
+pub(crate) struct ProviderProxy<'t> {
     /// The provider named in the path; `None` when a header or the configuration says which.
     pub provider: Option<&'t str>,
     /// What comes behind the base URL, with its query.
@@ -62,11 +62,11 @@ pub(crate) fn by_model(path: &str) -> Option<Endpoint> {
 
 /// What `target` (path and query) asks of one provider directly.
 #[must_use]
-pub(crate) fn direct(target: &str) -> Option<Direct<'_>> {
+pub(crate) fn direct(target: &str) -> Option<ProviderProxy<'_>> {
     if let Some(rest) = target.strip_prefix("/providers/") {
         let at = rest.find(['/', '?'])?;
         let (provider, rest) = rest.split_at_checked(at)?;
-        return Some(Direct {
+        return Some(ProviderProxy {
             provider: Some(provider),
             rest,
             operation: "passed",
@@ -75,7 +75,7 @@ pub(crate) fn direct(target: &str) -> Option<Direct<'_>> {
     let rest = target.strip_prefix("/v1")?;
     let word = rest.strip_prefix('/')?.split(['/', '?']).next()?;
     let kept = KEPT.iter().find(|(name, _)| *name == word)?;
-    Some(Direct {
+    Some(ProviderProxy {
         provider: None,
         rest,
         operation: kept.1,
@@ -90,7 +90,7 @@ const DECODINGS_MAX: usize = 4;
 ///
 /// # Errors
 /// 400 `invalid_path`.
-pub(crate) fn check_path(rest: &str) -> Result<(), Fault> {
+pub(crate) fn check_path(rest: &str) -> Result<(), GatewayError> {
     let path = rest.split('?').next().unwrap_or_default();
     let mut decoded = path.as_bytes().to_vec();
     for _ in 0..DECODINGS_MAX {
@@ -107,7 +107,7 @@ pub(crate) fn check_path(rest: &str) -> Result<(), Fault> {
         }
         decoded = next;
     }
-    Err(Fault::client(
+    Err(GatewayError::client(
         400,
         "invalid_path",
         "the path holds an empty segment, `.`, `..`, a backslash or a control character, or is encoded too often",
@@ -147,7 +147,7 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
 
 /// A request that is passed on by model, read.
 #[derive(Debug)]
-pub(crate) struct Passed {
+pub(crate) struct Passthrough {
     /// What the application asks for.
     pub model: String,
     /// Where the model's name stands in the body.
@@ -169,10 +169,10 @@ pub(crate) fn read(
     content_type: Option<&str>,
     body: &[u8],
     scratch: &mut Scratch,
-) -> Result<Passed, Fault> {
+) -> Result<Passthrough, GatewayError> {
     if let Some(boundary) = content_type.and_then(multipart::boundary) {
         let (model, model_range) = multipart::model(body, &boundary)?;
-        return Ok(Passed {
+        return Ok(Passthrough {
             model,
             model_range,
             streams: false,
@@ -182,7 +182,7 @@ pub(crate) fn read(
     }
     let kind = content_type.and_then(|value| value.split(';').next());
     if kind.is_some_and(|kind| !kind.trim().eq_ignore_ascii_case("application/json")) {
-        return Err(Fault::client(
+        return Err(GatewayError::client(
             415,
             "unsupported_media_type",
             "this path takes application/json or multipart/form-data with a boundary",
@@ -196,7 +196,7 @@ pub(crate) fn read(
             if streams && endpoint == COMPLETIONS {
                 (wants_usage, usage_edit) = usage_option(body, document, top.stream_options)?;
             }
-            Ok(Passed {
+            Ok(Passthrough {
                 model: top.model,
                 model_range: top.model_range,
                 streams,
@@ -204,7 +204,7 @@ pub(crate) fn read(
                 usage_edit,
             })
         })
-        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
 /// Bytes of the end of an answer in which its usage is looked for.

@@ -4,16 +4,16 @@
 //! No sockets, no clock, no randomness: bytes in, bytes out. A request in the provider's own dialect
 //! crosses byte for byte; one in another dialect comes in the neutral form.
 
-use crate::error::{Fault, Retry};
+use crate::error::{GatewayError, Retry};
 use crate::http::encode;
 use crate::http::sse::{EventTooLong, event_data};
 use crate::protocols::anthropic::provider::vertex;
 use crate::protocols::json::document;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::Edit;
-use crate::protocols::neutral::answer::{Answer, Failure};
+use crate::protocols::neutral::answer::{Failure, Response};
 use crate::protocols::neutral::event::Event;
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::openai::chat_head;
 use crate::signing::auth::{Auth, BEARER, KeyHeader};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// What is asked of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
+pub enum UpstreamOperation {
     /// A chat completion.
     Chat,
     /// Embeddings.
@@ -38,9 +38,9 @@ pub enum Call {
 }
 
 /// A request to encode.
-pub struct Outgoing<'r> {
+pub struct OutgoingRequest<'r> {
     /// What is asked.
-    pub call: Call,
+    pub call: UpstreamOperation,
     /// A stream was asked for.
     pub streams: bool,
     /// The body.
@@ -114,7 +114,7 @@ impl Body<'_> {
 
 /// What a status from the provider means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct StatusClass {
     /// Outcome in metrics.
     pub outcome: &'static str,
     /// Whether another attempt may help.
@@ -123,7 +123,7 @@ pub struct Verdict {
 
 /// What the body of a refusal says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusalDetail {
     /// The status that it means.
     pub status: u16,
     /// How long to wait, where no header says so.
@@ -132,10 +132,10 @@ pub struct Refused {
 
 /// Why an answer of a provider could not be read; for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unreadable(pub &'static str);
+pub struct UnreadableBody(pub &'static str);
 
 /// A vendor's dialect.
-pub trait Provider: Sync {
+pub trait ProviderApi: Sync {
     /// Name in the configuration's `dialect`.
     fn name(&self) -> &'static str;
 
@@ -143,7 +143,7 @@ pub trait Provider: Sync {
     fn native(&self) -> &'static str;
 
     /// Whether it has this operation, in the native dialect for all but chats.
-    fn takes(&self, call: Call) -> bool;
+    fn takes(&self, call: UpstreamOperation) -> bool;
 
     /// The header in which it carries API keys.
     fn key_header(&self) -> KeyHeader {
@@ -162,7 +162,7 @@ pub trait Provider: Sync {
     }
 
     /// Appends a whole HTTP/1.1 request, head and body, to `out`.
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>);
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>);
 
     /// Appends the body of a chat request for the model that the provider calls `model`.
     ///
@@ -172,15 +172,15 @@ pub trait Provider: Sync {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault>;
+    ) -> Result<(), GatewayError>;
 
     /// Reads a whole answer.
     ///
     /// # Errors
     /// What it lacks.
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable>;
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody>;
 
     /// Reads an error body.
     fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d>;
@@ -195,13 +195,13 @@ pub trait Provider: Sync {
     }
 
     /// What `status` means.
-    fn judge(&self, status: u16) -> Verdict {
+    fn judge(&self, status: u16) -> StatusClass {
         judge_by_class(status)
     }
 
     /// What the body of an answer with `status`, which is an error's, says beyond it.
-    fn refused(&self, status: u16, _body: &[u8]) -> Refused {
-        Refused { status, wait: None }
+    fn refused(&self, status: u16, _body: &[u8]) -> RefusalDetail {
+        RefusalDetail { status, wait: None }
     }
 }
 
@@ -224,7 +224,7 @@ pub trait Decoder {
 }
 
 /// Every dialect there is.
-pub static PROVIDERS: &[&dyn Provider] = &[
+pub static PROVIDERS: &[&dyn ProviderApi] = &[
     &crate::protocols::openai::provider::api::OpenAi,
     &crate::protocols::anthropic::provider::api::Anthropic,
     &crate::protocols::azure::provider::Azure,
@@ -238,7 +238,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
 
 /// The dialect called `name`.
 #[must_use]
-pub fn provider(name: &str) -> Option<&'static dyn Provider> {
+pub fn provider(name: &str) -> Option<&'static dyn ProviderApi> {
     PROVIDERS
         .iter()
         .copied()
@@ -247,7 +247,7 @@ pub fn provider(name: &str) -> Option<&'static dyn Provider> {
 
 /// A dialect that takes chats as the client dialect `face` says them.
 #[must_use]
-pub fn speaker(face: &str) -> Option<&'static dyn Provider> {
+pub fn native_api(face: &str) -> Option<&'static dyn ProviderApi> {
     PROVIDERS
         .iter()
         .copied()
@@ -258,7 +258,7 @@ pub fn speaker(face: &str) -> Option<&'static dyn Provider> {
 const JSON: &str = "application/json";
 
 /// The headers that prove who sends. What a signature covers is put together first, and aside.
-fn write_auth(request: &Outgoing<'_>, path: &str, key_header: KeyHeader, out: &mut Vec<u8>) {
+fn write_auth(request: &OutgoingRequest<'_>, path: &str, key_header: KeyHeader, out: &mut Vec<u8>) {
     let (mut whole_path, mut body) = (String::new(), Vec::new());
     if request.auth.signs() {
         whole_path = [request.base_path, path].concat();
@@ -267,7 +267,7 @@ fn write_auth(request: &Outgoing<'_>, path: &str, key_header: KeyHeader, out: &m
     let (path, query) = whole_path.split_once('?').unwrap_or((&whole_path, ""));
     let kind = match request.call {
         // A form, say: the line that crosses.
-        Call::Passed(_) => line_of(request.passed_headers, "content-type"),
+        UpstreamOperation::Passed(_) => line_of(request.passed_headers, "content-type"),
         _ => Some(JSON),
     };
     let headers = [
@@ -296,7 +296,7 @@ fn line_of<'l>(lines: &'l [u8], name: &str) -> Option<&'l str> {
 }
 
 /// Verdicts by the class of a status.
-pub(crate) fn judge_by_class(status: u16) -> Verdict {
+pub(crate) fn judge_by_class(status: u16) -> StatusClass {
     let (outcome, retry) = match status {
         200..=299 => ("ok", Retry::Never),
         408 => ("timeout", Retry::OnNextTarget),
@@ -306,13 +306,13 @@ pub(crate) fn judge_by_class(status: u16) -> Verdict {
         401 | 403 => ("unauthorized", Retry::OnNextTarget),
         _ => ("client_error", Retry::Never),
     };
-    Verdict { outcome, retry }
+    StatusClass { outcome, retry }
 }
 
 /// Appends a POST with a JSON body. `key_header` carries an API key, `headers` are encoded lines of the
 /// provider's own. Nothing that frames a message crosses the gateway: this head is built from nothing.
 pub(crate) fn post(
-    request: &Outgoing<'_>,
+    request: &OutgoingRequest<'_>,
     path: &str,
     key_header: KeyHeader,
     headers: &[u8],
@@ -324,7 +324,7 @@ pub(crate) fn post(
 
 /// The same, for an answer of the types `accept`.
 pub(crate) fn post_accepting(
-    request: &Outgoing<'_>,
+    request: &OutgoingRequest<'_>,
     path: &str,
     key_header: KeyHeader,
     headers: &[u8],
@@ -339,7 +339,7 @@ pub(crate) fn post_accepting(
     write_auth(request, path, key_header, out);
     out.extend_from_slice(headers);
     // The content type of what is passed on is among the headers that cross.
-    let is_passed = matches!(request.call, Call::Passed(_));
+    let is_passed = matches!(request.call, UpstreamOperation::Passed(_));
     if !is_passed {
         encode::header(out, "content-type", JSON.as_bytes());
     }

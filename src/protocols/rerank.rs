@@ -1,7 +1,7 @@
 //! `POST /v1/rerank` and `/v2/rerank`, as Cohere, Jina and servers like them have it: what the gateway must
 //! know of a request and of an answer.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::openai::chat_head::read_top;
 use serde::Deserialize;
@@ -20,14 +20,17 @@ pub(crate) struct RerankRequest {
 ///
 /// # Errors
 /// 400 with the position or the field.
-pub(crate) fn read_rerank(body: &[u8], scratch: &mut Scratch) -> Result<RerankRequest, Fault> {
+pub(crate) fn read_rerank(
+    body: &[u8],
+    scratch: &mut Scratch,
+) -> Result<RerankRequest, GatewayError> {
     scratch
         .with_document(body, |document| {
             let top = read_top(body, document)?;
             for name in ["query", "documents"] {
                 if document.field(0, name).is_none() {
                     let message = format!("`{name}` is missing");
-                    return Err(Fault::client(400, "invalid_request", message).on(name));
+                    return Err(GatewayError::client(400, "invalid_request", message).on(name));
                 }
             }
             Ok(RerankRequest {
@@ -35,7 +38,7 @@ pub(crate) fn read_rerank(body: &[u8], scratch: &mut Scratch) -> Result<RerankRe
                 model_range: top.model_range,
             })
         })
-        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
 /// The search units that an answer was charged with, where the provider says (Cohere:

@@ -134,7 +134,7 @@ impl Why {
 
 /// The watch over one canary.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Watch {
+pub(crate) struct CanaryTest {
     /// Totals of baseline and canary when last looked at.
     before: Option<(Totals, Totals)>,
     errors: Test,
@@ -142,7 +142,7 @@ pub(crate) struct Watch {
     whole: Test,
 }
 
-impl Watch {
+impl CanaryTest {
     /// Looks at new totals; says why the canary is to be rolled back, if it is.
     pub(crate) fn look(&mut self, baseline: Totals, canary: Totals) -> Option<Why> {
         if let Some((b, c)) = &self.before {
@@ -284,7 +284,7 @@ mod tests {
         blocks: u64,
     ) -> Option<(u64, Why)> {
         let (mut one, mut other) = (Run::new(seed), Run::new(!seed));
-        let mut watch = Watch::default();
+        let mut watch = CanaryTest::default();
         watch.look(one.totals.clone(), other.totals.clone());
         (0..blocks).find_map(|_| {
             let why = watch.look(one.block(&baseline), other.block(&canary))?;
@@ -384,7 +384,7 @@ mod tests {
         }
         assert!(!test.is_worse());
         assert_eq!(
-            Watch::default().look(Totals::default(), Totals::default()),
+            CanaryTest::default().look(Totals::default(), Totals::default()),
             None
         );
     }

@@ -4,7 +4,7 @@
 //! A core's own, like the fleet: what is learned here is learned by each core.
 
 use crate::routing::measurements::Series;
-use crate::routing::tail_latency::Tail;
+use crate::routing::tail_latency::TailLatency;
 use std::collections::HashMap;
 
 /// A request that has taken so many times the median is late, whatever the quantile says: where as many
@@ -30,7 +30,7 @@ pub struct Rule {
 /// What a core knows for hedging.
 #[derive(Debug, Default)]
 pub struct Hedges {
-    tails: HashMap<(usize, Series), Box<Tail>, foldhash::fast::RandomState>,
+    tails: HashMap<(usize, Series), Box<TailLatency>, foldhash::fast::RandomState>,
     budgets: HashMap<usize, Budget, foldhash::fast::RandomState>,
 }
 

@@ -39,12 +39,12 @@ impl Why {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Lane {
+struct KeyState {
     aside: Option<(Why, u64)>,
     unsaid: u32,
 }
 
-impl Lane {
+impl KeyState {
     fn aside(&self, now_us: u64) -> Option<(Why, u64)> {
         self.aside.filter(|(_, until_us)| now_us < *until_us)
     }
@@ -52,7 +52,7 @@ impl Lane {
 
 /// What the lanes let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pass {
+pub(crate) enum KeyPermit {
     /// At least one lane is free.
     Free,
     /// None is free; one may be tried if no other target can be.
@@ -69,29 +69,29 @@ pub(crate) enum Pass {
 
 /// The lanes of one target.
 #[derive(Debug, Clone)]
-pub(crate) struct Lanes {
-    lanes: Vec<Lane>,
+pub(crate) struct KeyCooldowns {
+    lanes: Vec<KeyState>,
     turn: usize,
 }
 
-impl Lanes {
+impl KeyCooldowns {
     /// Lanes for `keys` keys; one if there are none.
     #[must_use]
     pub(crate) fn new(keys: usize) -> Self {
         Self {
-            lanes: vec![Lane::default(); keys.clamp(1, LANES_MAX)],
+            lanes: vec![KeyState::default(); keys.clamp(1, LANES_MAX)],
             turn: 0,
         }
     }
 
     /// What they let through now.
     #[must_use]
-    pub(crate) fn pass(&self, now_us: u64) -> Pass {
+    pub(crate) fn pass(&self, now_us: u64) -> KeyPermit {
         let mut until_us = u64::MAX;
         let mut is_limited = false;
         for lane in &self.lanes {
             let Some((why, until)) = lane.aside(now_us) else {
-                return Pass::Free;
+                return KeyPermit::Free;
             };
             // A refused key does not come back by waiting as long as a limit lasts.
             if why == Why::RateLimited && !is_limited {
@@ -101,9 +101,9 @@ impl Lanes {
             }
         }
         if is_limited {
-            Pass::RateLimited { until_us }
+            KeyPermit::RateLimited { until_us }
         } else {
-            Pass::LastResort { until_us }
+            KeyPermit::LastResort { until_us }
         }
     }
 
@@ -120,7 +120,7 @@ impl Lanes {
             self.turn = free + 1;
             return free;
         }
-        let until = |lane: &Lane| lane.aside.map_or(0, |(_, until_us)| until_us);
+        let until = |lane: &KeyState| lane.aside.map_or(0, |(_, until_us)| until_us);
         let soonest = self
             .lanes
             .iter()
@@ -132,7 +132,7 @@ impl Lanes {
     /// A good answer came by this lane.
     pub(crate) fn good(&mut self, lane: usize) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            *lane = Lane::default();
+            *lane = KeyState::default();
         }
     }
 
@@ -177,33 +177,36 @@ mod tests {
     #[test]
     fn keys_take_turns_and_those_aside_are_left_out() {
         assert_eq!(LANES_MAX, crate::config::limits::API_KEYS.max);
-        let mut lanes = Lanes::new(3);
+        let mut lanes = KeyCooldowns::new(3);
         assert_eq!([0; 4].map(|_| lanes.pick(0)), [0, 1, 2, 0]);
         lanes.refused(1, 0);
         assert_eq!([0; 4].map(|_| lanes.pick(1)), [2, 0, 2, 0]);
-        assert_eq!(lanes.pass(1), Pass::Free);
+        assert_eq!(lanes.pass(1), KeyPermit::Free);
         assert_eq!([0; 3].map(|_| lanes.pick(REFUSED_US)), [1, 2, 0]);
     }
 
     #[test]
     fn a_limit_holds_for_exactly_as_long_as_it_said() {
-        let mut lanes = Lanes::new(0);
+        let mut lanes = KeyCooldowns::new(0);
         lanes.limited(0, Some(7 * SECOND), SECOND);
         let until_us = 8 * SECOND;
-        assert_eq!(lanes.pass(until_us - 1), Pass::RateLimited { until_us });
-        assert_eq!(lanes.pass(until_us), Pass::Free);
+        assert_eq!(
+            lanes.pass(until_us - 1),
+            KeyPermit::RateLimited { until_us }
+        );
+        assert_eq!(lanes.pass(until_us), KeyPermit::Free);
         lanes.limited(0, Some(u64::MAX), until_us);
-        assert_eq!(lanes.pass(until_us + ASIDE_MAX_US), Pass::Free);
+        assert_eq!(lanes.pass(until_us + ASIDE_MAX_US), KeyPermit::Free);
     }
 
     #[test]
     fn what_was_not_said_grows_and_is_a_last_resort() {
-        let mut lanes = Lanes::new(1);
+        let mut lanes = KeyCooldowns::new(1);
         let waits = [0; 8].map(|_| lanes.limited(0, None, 0).1 / SECOND);
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
         assert_eq!(
             lanes.pass(1),
-            Pass::LastResort {
+            KeyPermit::LastResort {
                 until_us: 32 * SECOND
             }
         );
@@ -213,12 +216,15 @@ mod tests {
 
     #[test]
     fn a_refused_key_beside_a_limited_one_waits_for_the_limit() {
-        let mut lanes = Lanes::new(2);
+        let mut lanes = KeyCooldowns::new(2);
         lanes.refused(0, 0);
         lanes.limited(1, Some(SECOND), 0);
-        assert_eq!(lanes.pass(1), Pass::RateLimited { until_us: SECOND });
+        assert_eq!(lanes.pass(1), KeyPermit::RateLimited { until_us: SECOND });
         assert_eq!(lanes.pick(SECOND), 1);
         lanes.refused(1, SECOND);
-        assert!(matches!(lanes.pass(2 * SECOND), Pass::LastResort { .. }));
+        assert!(matches!(
+            lanes.pass(2 * SECOND),
+            KeyPermit::LastResort { .. }
+        ));
     }
 }

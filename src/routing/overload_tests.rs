@@ -7,11 +7,11 @@ use crate::routing::health::Outcome;
 use crate::routing::limiter::{Bounds, LIMIT_FIRST, Work};
 use crate::routing::measurements::Series;
 use crate::routing::policy::{fraction, mix, policy};
-use crate::routing::route_inputs::Asked;
-use crate::routing::shared_health::View;
+use crate::routing::route_inputs::RouteInputs;
+use crate::routing::shared_health::SharedHealth;
 use crate::routing::simulation::{MS, SECOND};
-use crate::routing::targets::{Fleet, Member, Ticket};
-use crate::routing::wait_queue::{Applicant, Call};
+use crate::routing::targets::{TargetRef, TargetTable, Ticket};
+use crate::routing::wait_queue::{QueueEntry, Wakeup};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -61,8 +61,8 @@ impl Story {
 }
 
 struct World {
-    fleet: Fleet,
-    member: Member,
+    fleet: TargetTable,
+    member: TargetRef,
     seed: u64,
     drawn: u64,
     /// End, ticket, arrival, priority, begin.
@@ -80,7 +80,7 @@ impl World {
     }
 
     fn has_room(&mut self, now_us: u64) -> bool {
-        let asked = Asked {
+        let asked = RouteInputs {
             random: self.seed ^ now_us,
             asker: None,
             series: Series::FirstToken,
@@ -97,7 +97,7 @@ impl World {
         if self.has_room(now_us) {
             return self.begin(now_us, priority, now_us);
         }
-        let applicant = Applicant {
+        let applicant = QueueEntry {
             model: 0,
             priority,
             slots: &[0],
@@ -137,12 +137,12 @@ impl World {
     fn call(&mut self, now_us: u64) {
         for (id, arrived_us, priority) in std::mem::take(&mut self.in_line) {
             match self.fleet.poll_line(id, Waker::noop()) {
-                Some(Call::Place(_)) => {
+                Some(Wakeup::Place(_)) => {
                     self.fleet.claim(id, 0, now_us - arrived_us);
                     assert!(self.has_room(now_us), "called without a place");
                     self.begin(arrived_us, priority, now_us);
                 }
-                Some(Call::Displaced) => {
+                Some(Wakeup::Displaced) => {
                     self.fleet.leave_line(id);
                     self.story.shed.push((now_us, priority));
                 }
@@ -165,8 +165,8 @@ fn run(
     priority: impl Fn(f64) -> KeyPriority,
 ) -> Story {
     let mut world = World {
-        fleet: Fleet::default(),
-        member: Member {
+        fleet: TargetTable::default(),
+        member: TargetRef {
             slot: 0,
             identity: 1,
             priority: 1,
@@ -246,7 +246,7 @@ fn after_a_peak_nobody_is_turned_away_and_the_limit_was_found() {
 
 #[test]
 fn a_cold_core_begins_with_the_limit_that_another_found() {
-    let member = Member {
+    let member = TargetRef {
         slot: 3,
         identity: 1,
         priority: 1,
@@ -254,13 +254,13 @@ fn a_cold_core_begins_with_the_limit_that_another_found() {
         keys: 1,
         bounds: WIDE,
     };
-    let (mut warm, mut cold) = (Fleet::default(), Fleet::default());
+    let (mut warm, mut cold) = (TargetTable::default(), TargetTable::default());
     assert!(!warm.is_full(&member));
     let ticket = warm.begin(&member, 1);
     warm.overloaded(&ticket, 2);
     warm.end(ticket, Outcome::ServerError, 2, 0);
     assert_eq!(warm.limit(3), Some(LIMIT_FIRST / 2));
-    cold.adopt(&Arc::new(View::of(1, &[warm.known(3)])), 9);
+    cold.adopt(&Arc::new(SharedHealth::of(1, &[warm.known(3)])), 9);
     assert!(!cold.is_full(&member));
     assert_eq!(cold.limit(3), Some(LIMIT_FIRST / 2));
     // Bounds are divided by the cores, and what is not limited has no limit.

@@ -4,18 +4,18 @@
 //! one in line, who takes it when it runs. So who comes anew and finds a place passes nobody.
 
 use crate::routing::limiter::Work;
-use crate::routing::targets::{Fleet, Member, Ticket};
-use crate::routing::wait_queue::{Applicant, Call};
+use crate::routing::targets::{TargetRef, TargetTable, Ticket};
+use crate::routing::wait_queue::{QueueEntry, Wakeup};
 use std::task::Waker;
 
-impl Fleet {
+impl TargetTable {
     /// Shares the limits of targets with so many cores, itself included.
     pub fn share_with(&mut self, cores: u32) {
         self.cores = cores;
     }
 
     /// Whether as many requests are under way at the target as may be.
-    pub fn is_full(&mut self, member: &Member) -> bool {
+    pub fn is_full(&mut self, member: &TargetRef) -> bool {
         member.bounds.is_some() && {
             let cores = self.cores;
             let target = self.target(member);
@@ -52,21 +52,21 @@ impl Fleet {
     }
 
     /// Takes a place in line; `None` when the line is full.
-    pub fn enter_line(&mut self, one: Applicant<'_>, max: usize) -> Option<u64> {
+    pub fn enter_line(&mut self, one: QueueEntry<'_>, max: usize) -> Option<u64> {
         self.settle();
         self.waiting.enter(one, max)
     }
 
     /// What this one in line was called for; else `waker` is woken when it is.
-    pub fn poll_line(&mut self, id: u64, waker: &Waker) -> Option<Call> {
+    pub fn poll_line(&mut self, id: u64, waker: &Waker) -> Option<Wakeup> {
         self.waiting.poll(id, waker)
     }
 
-    /// Leaves the line to take the place that is kept: it must be taken, or [`Fleet::settle`]d, before
+    /// Leaves the line to take the place that is kept: it must be taken, or [`Fleet::record_usage`]d, before
     /// anything else runs on this core.
     pub fn claim(&mut self, id: u64, model: usize, waited_us: u64) {
         self.settle();
-        if let Some(Call::Place(slot)) = self.waiting.leave(id) {
+        if let Some(Wakeup::Place(slot)) = self.waiting.leave(id) {
             self.waiting.waited(model, waited_us);
             self.release(slot);
             self.claimed = Some(slot);
@@ -75,7 +75,7 @@ impl Fleet {
 
     /// Leaves the line: a place that is kept goes to the next.
     pub fn leave_line(&mut self, id: u64) {
-        if let Some(Call::Place(slot)) = self.waiting.leave(id) {
+        if let Some(Wakeup::Place(slot)) = self.waiting.leave(id) {
             self.release(slot);
             self.call_next(slot);
         }

@@ -49,7 +49,7 @@ pub struct Candidate {
 
 /// What a policy knows of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub struct RequestFacts {
     /// A number drawn for this request.
     pub random: u64,
     /// Requests of this core for this model before this one.
@@ -76,7 +76,7 @@ pub trait RoutingPolicy: Sync {
     /// Appends indices into `candidates`, each once, the first to be tried first. All of the
     /// candidates may take the request and have the same priority: those that may not are not shown,
     /// and those of another priority are ordered apart.
-    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order);
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order);
 }
 
 /// Every policy there is.
@@ -152,7 +152,7 @@ pub(crate) mod tests {
     pub(crate) fn ordered(
         policy: &dyn RoutingPolicy,
         candidates: &[Candidate],
-        facts: &Facts,
+        facts: &RequestFacts,
     ) -> Vec<usize> {
         let mut order = Order::new();
         policy.order(candidates, facts, &mut order);
@@ -160,8 +160,8 @@ pub(crate) mod tests {
     }
 
     /// Facts of a request with this random number.
-    pub(crate) fn facts(random: u64) -> Facts {
-        Facts {
+    pub(crate) fn facts(random: u64) -> RequestFacts {
+        RequestFacts {
             random: mix(random, 1),
             turn: random,
             asker: None,

@@ -4,7 +4,7 @@ use crate::routing::measurements::Series;
 
 /// What a route was chosen by.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'c> {
+pub struct RouteInputs<'c> {
     /// The number drawn for the request.
     pub random: u64,
     /// Hash of who asks.
@@ -17,7 +17,7 @@ pub struct Asked<'c> {
     pub costs_nanousd: &'c [Option<u64>],
 }
 
-impl Asked<'_> {
+impl RouteInputs<'_> {
     /// Whether the member in place `at` may be asked.
     #[must_use]
     pub fn admits(&self, at: usize) -> bool {

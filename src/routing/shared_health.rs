@@ -29,7 +29,7 @@ pub(crate) fn place(series: Series) -> Option<usize> {
 
 /// What is known of one target, by own attempts within the last seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
+pub struct PeerObservation {
     /// Its place in the fleet, the same in every core.
     pub slot: usize,
     /// For how many microseconds it stays open; `None` if it is not.
@@ -42,18 +42,18 @@ pub struct Known {
 
 /// What all cores know together.
 #[derive(Debug, Clone, Default)]
-pub struct View {
+pub struct SharedHealth {
     /// Grows with each view.
     pub number: u64,
-    targets: HashMap<usize, Known>,
+    targets: HashMap<usize, PeerObservation>,
 }
 
-impl View {
+impl SharedHealth {
     /// The view of what the cores told. A target is open if most of the cores that know it say so: one
     /// bad core must not shut a target for all. Latencies and limits are the median over the cores.
     #[must_use]
-    pub fn of(number: u64, told: &[Vec<Known>]) -> Self {
-        let mut by_slot: HashMap<usize, Vec<&Known>> = HashMap::new();
+    pub fn of(number: u64, told: &[Vec<PeerObservation>]) -> Self {
+        let mut by_slot: HashMap<usize, Vec<&PeerObservation>> = HashMap::new();
         for known in told.iter().flatten() {
             by_slot.entry(known.slot).or_default().push(known);
         }
@@ -80,12 +80,12 @@ impl View {
 
     /// What is known of the target in this place.
     #[must_use]
-    pub fn get(&self, slot: usize) -> Option<&Known> {
+    pub fn get(&self, slot: usize) -> Option<&PeerObservation> {
         self.targets.get(&slot)
     }
 }
 
-fn together(slot: usize, known: &[&Known]) -> Known {
+fn together(slot: usize, known: &[&PeerObservation]) -> PeerObservation {
     let mut open: Vec<u64> = known.iter().filter_map(|one| one.open_for_us).collect();
     open.sort_unstable();
     let most_say_so = 2 * open.len() > known.len();
@@ -97,7 +97,7 @@ fn together(slot: usize, known: &[&Known]) -> Known {
     }
     let mut limits: Vec<u32> = known.iter().filter_map(|one| one.limit).collect();
     limits.sort_unstable();
-    Known {
+    PeerObservation {
         slot,
         limit: limits.get(limits.len() / 2).copied(),
         // The first core that may probe it does.
@@ -111,14 +111,14 @@ mod tests {
     use super::*;
     use crate::routing::health::Outcome;
     use crate::routing::policy::policy;
-    use crate::routing::route_inputs::Asked;
-    use crate::routing::targets::{Fleet, Member};
+    use crate::routing::route_inputs::RouteInputs;
+    use crate::routing::targets::{TargetRef, TargetTable};
     use std::sync::Arc;
 
     const SECOND: u64 = 1_000_000;
 
-    fn member(slot: usize) -> Member {
-        Member {
+    fn member(slot: usize) -> TargetRef {
+        TargetRef {
             slot,
             identity: slot as u64,
             priority: 1,
@@ -128,7 +128,13 @@ mod tests {
         }
     }
 
-    fn attempt(fleet: &mut Fleet, slot: usize, outcome: Outcome, latency_us: u64, now_us: u64) {
+    fn attempt(
+        fleet: &mut TargetTable,
+        slot: usize,
+        outcome: Outcome,
+        latency_us: u64,
+        now_us: u64,
+    ) {
         let ticket = fleet.begin(&member(slot), now_us);
         if outcome == Outcome::Good {
             fleet.measure(&ticket, Series::FirstToken, latency_us, now_us);
@@ -136,8 +142,8 @@ mod tests {
         fleet.end(ticket, outcome, now_us, 0);
     }
 
-    fn first(fleet: &mut Fleet, random: u64, now_us: u64) -> usize {
-        let asked = Asked {
+    fn first(fleet: &mut TargetTable, random: u64, now_us: u64) -> usize {
+        let asked = RouteInputs {
             random,
             asker: None,
             series: Series::FirstToken,
@@ -158,14 +164,14 @@ mod tests {
 
     #[test]
     fn a_cold_core_begins_with_what_the_others_know() {
-        let (mut warm, mut cold) = (Fleet::default(), Fleet::default());
+        let (mut warm, mut cold) = (TargetTable::default(), TargetTable::default());
         for _ in 0..20 {
             attempt(&mut warm, 0, Outcome::Good, 900_000, SECOND);
             attempt(&mut warm, 1, Outcome::Good, 10_000, SECOND);
         }
-        assert_eq!(first(&mut Fleet::default(), 1, 0), 0);
+        assert_eq!(first(&mut TargetTable::default(), 1, 0), 0);
         // Another clock, another time.
-        let view = View::of(1, &[warm.known(SECOND), cold.known(0)]);
+        let view = SharedHealth::of(1, &[warm.known(SECOND), cold.known(0)]);
         cold.adopt(&Arc::new(view), 77 * SECOND);
         for random in 0..50 {
             assert_eq!(first(&mut cold, random, 77 * SECOND), 1);
@@ -177,11 +183,11 @@ mod tests {
 
     #[test]
     fn an_open_target_is_open_for_a_core_that_has_not_met_it_and_is_not_told_on() {
-        let (mut warm, mut cold) = (Fleet::default(), Fleet::default());
+        let (mut warm, mut cold) = (TargetTable::default(), TargetTable::default());
         for _ in 0..5 {
             attempt(&mut warm, 0, Outcome::NotConnected, 0, SECOND);
         }
-        let view = View::of(1, &[warm.known(SECOND), cold.known(0)]);
+        let view = SharedHealth::of(1, &[warm.known(SECOND), cold.known(0)]);
         let open_for_us = view.get(0).unwrap().open_for_us.unwrap();
         cold.adopt(&Arc::new(view), 0);
         for random in 0..50 {
@@ -201,18 +207,19 @@ mod tests {
 
     #[test]
     fn one_bad_core_shuts_no_target_for_those_that_know_it() {
-        let mut fleets: Vec<Fleet> = (0..4).map(|_| Fleet::default()).collect();
+        let mut fleets: Vec<TargetTable> = (0..4).map(|_| TargetTable::default()).collect();
         for fleet in &mut fleets[1..] {
             attempt(fleet, 0, Outcome::Good, 1000, SECOND);
         }
         for _ in 0..5 {
             attempt(&mut fleets[0], 0, Outcome::NotConnected, 0, SECOND);
         }
-        let told: Vec<Vec<Known>> = fleets.iter_mut().map(|fleet| fleet.known(SECOND)).collect();
-        let view = View::of(1, &told);
+        let told: Vec<Vec<PeerObservation>> =
+            fleets.iter_mut().map(|fleet| fleet.known(SECOND)).collect();
+        let view = SharedHealth::of(1, &told);
         assert_eq!(view.get(0).unwrap().open_for_us, None);
         // Nor does the word of others change what a core has met itself.
-        let open = View::of(2, &told[..1]);
+        let open = SharedHealth::of(2, &told[..1]);
         assert!(open.get(0).unwrap().open_for_us.is_some());
         fleets[1].adopt(&Arc::new(open), SECOND);
         assert_eq!(fleets[1].look(0, SECOND).unwrap().0.name(), "healthy");

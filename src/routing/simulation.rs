@@ -3,8 +3,8 @@
 use crate::routing::health::{Outcome, Phase};
 use crate::routing::measurements::Series;
 use crate::routing::policy::{RoutingPolicy, fraction, mix};
-use crate::routing::route_inputs::Asked;
-use crate::routing::targets::{Change, Fleet, Member, Ticket};
+use crate::routing::route_inputs::RouteInputs;
+use crate::routing::targets::{Change, TargetRef, TargetTable, Ticket};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -93,8 +93,8 @@ struct Request {
 }
 
 struct World<'w> {
-    fleet: Fleet,
-    members: Vec<Member>,
+    fleet: TargetTable,
+    members: Vec<TargetRef>,
     behaviour: &'w dyn Fn(usize, u64) -> Behaviour,
     seed: u64,
     drawn: u64,
@@ -169,9 +169,9 @@ impl World<'_> {
 }
 
 /// A target; under the policy `priority` the first in the file is the first.
-fn member(at: usize, policy: &dyn RoutingPolicy) -> Member {
+fn member(at: usize, policy: &dyn RoutingPolicy) -> TargetRef {
     let is_ranked = policy.name() == "priority";
-    Member {
+    TargetRef {
         slot: at,
         identity: mix(at as u64, 77),
         priority: if is_ranked { at as u32 } else { 1 },
@@ -191,7 +191,7 @@ pub(crate) fn run(
     behaviour: &dyn Fn(usize, u64) -> Behaviour,
 ) -> Story {
     let mut world = World {
-        fleet: Fleet::default(),
+        fleet: TargetTable::default(),
         members: (0..targets).map(|at| member(at, policy)).collect(),
         behaviour,
         seed,
@@ -214,7 +214,7 @@ pub(crate) fn run(
         if arrives_us >= seconds * SECOND {
             break;
         }
-        let asked = Asked {
+        let asked = RouteInputs {
             random: world.draw(),
             asker: Some(world.draw()),
             series: Series::FirstToken,

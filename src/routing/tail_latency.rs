@@ -12,14 +12,14 @@ const BUCKETS: usize = STEPS + (32 - KEPT_BITS as usize) * STEPS;
 
 /// Latencies in buckets that grow with their value.
 #[derive(Debug, Clone)]
-pub(crate) struct Tail {
+pub(crate) struct TailLatency {
     halves: [[u32; BUCKETS]; 2],
     counts: [u32; 2],
     /// Number of the half that is being filled, since the start of time.
     newest: u64,
 }
 
-impl Default for Tail {
+impl Default for TailLatency {
     fn default() -> Self {
         Self {
             halves: [[0; BUCKETS]; 2],
@@ -29,7 +29,7 @@ impl Default for Tail {
     }
 }
 
-impl Tail {
+impl TailLatency {
     /// Records a latency.
     pub(crate) fn record(&mut self, latency_us: u64, now_us: u64) {
         let half = self.turn_to(now_us / HALF_US);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_the_last_minutes() {
-        let mut tail = Tail::default();
+        let mut tail = TailLatency::default();
         assert_eq!(tail.quantile_us(0.5), None);
         for at in 0..1000 {
             tail.record(if at % 20 == 0 { 1_000_000 } else { 50_000 }, at);

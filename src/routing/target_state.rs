@@ -2,21 +2,21 @@
 //! targets (`fleet.rs`).
 
 use crate::routing::health::{Health, Phase};
-use crate::routing::key_cooldowns::{Lanes, Pass};
+use crate::routing::key_cooldowns::{KeyCooldowns, KeyPermit};
 use crate::routing::limiter::{Bounds, Limiter};
 use crate::routing::measurements::{Latencies, STALE_AFTER_US, Series};
 use crate::routing::policy::Candidate;
-use crate::routing::route_inputs::Asked;
+use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health;
-use crate::routing::shared_health::{Known, TOLD};
-use crate::routing::targets::Member;
+use crate::routing::shared_health::{PeerObservation, TOLD};
+use crate::routing::targets::TargetRef;
 use crate::routing::token_rate::Rates;
 
 /// What is known of a target.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) health: Health,
-    pub(crate) lanes: Lanes,
+    pub(crate) lanes: KeyCooldowns,
     pub(crate) latencies: Latencies,
     pub(crate) rates: Rates,
     pub(crate) outstanding: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Target {
 }
 
 /// Where a candidate stands.
-pub(crate) enum Standing {
+pub(crate) enum Availability {
     Ready,
     /// Kept back in its slow start; better than an open one.
     Held,
@@ -50,7 +50,7 @@ impl Target {
     pub(crate) fn new(keys: usize) -> Self {
         Self {
             health: Health::default(),
-            lanes: Lanes::new(keys),
+            lanes: KeyCooldowns::new(keys),
             latencies: Latencies::default(),
             rates: Rates::default(),
             outstanding: 0,
@@ -62,7 +62,7 @@ impl Target {
         }
     }
 
-    pub(crate) fn adopt(&mut self, known: &Known, now_us: u64) {
+    pub(crate) fn adopt(&mut self, known: &PeerObservation, now_us: u64) {
         self.told_us = known.expected_us;
         self.told_limit = known.limit;
         if let (Some(limiter), Some(limit)) = (&mut self.limiter, known.limit) {
@@ -110,8 +110,8 @@ impl Target {
     pub(crate) fn candidate(
         &self,
         at: usize,
-        member: &Member,
-        asked: &Asked<'_>,
+        member: &TargetRef,
+        asked: &RouteInputs<'_>,
         now_us: u64,
     ) -> Candidate {
         Candidate {
@@ -128,13 +128,13 @@ impl Target {
         }
     }
 
-    pub(crate) fn standing(&self, member: &Member, random: u64, now_us: u64) -> Standing {
+    pub(crate) fn standing(&self, member: &TargetRef, random: u64, now_us: u64) -> Availability {
         let until_us = match self.lanes.pass(now_us) {
-            Pass::RateLimited { until_us } => return Standing::Limited { until_us },
-            Pass::LastResort { until_us } => until_us,
-            Pass::Free => 0,
+            KeyPermit::RateLimited { until_us } => return Availability::Limited { until_us },
+            KeyPermit::LastResort { until_us } => until_us,
+            KeyPermit::Free => 0,
         };
-        let shut = Standing::Shut {
+        let shut = Availability::Shut {
             until_us: until_us.max(self.health.opens_at_us()),
         };
         if until_us > 0 {
@@ -143,11 +143,11 @@ impl Target {
         match self.health.phase(now_us) {
             Phase::Open => shut,
             Phase::HalfOpen if !self.health.may_probe(now_us) => shut,
-            _ if member.bounds.is_some() && self.is_full() => Standing::Full,
-            Phase::Healthy | Phase::Degraded => Standing::Ready,
-            Phase::SlowStart if self.health.admits(now_us, random) => Standing::Ready,
-            Phase::SlowStart => Standing::Held,
-            Phase::HalfOpen => Standing::Ready,
+            _ if member.bounds.is_some() && self.is_full() => Availability::Full,
+            Phase::Healthy | Phase::Degraded => Availability::Ready,
+            Phase::SlowStart if self.health.admits(now_us, random) => Availability::Ready,
+            Phase::SlowStart => Availability::Held,
+            Phase::HalfOpen => Availability::Ready,
         }
     }
 }

@@ -5,22 +5,22 @@
 
 use crate::routing::budget::Budget;
 use crate::routing::health::{Outcome, Phase};
-use crate::routing::key_cooldowns::{Pass, Why};
+use crate::routing::key_cooldowns::{KeyPermit, Why};
 use crate::routing::limiter::Bounds;
 use crate::routing::measurements::Series;
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX, mix};
-use crate::routing::route_inputs::Asked;
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, TARGETS_MAX, mix};
+use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health;
-use crate::routing::shared_health::{Known, TOLD, View};
-use crate::routing::target_state::{Standing, Target};
+use crate::routing::shared_health::{PeerObservation, SharedHealth, TOLD};
+use crate::routing::target_state::{Availability, Target};
 use crate::routing::tier::Tier;
-use crate::routing::wait_queue::Waiting;
+use crate::routing::wait_queue::WaitQueue;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
 /// A target of a model, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member {
+pub struct TargetRef {
     /// Its place in the fleet.
     pub slot: usize,
     /// Its identity in all cores and processes.
@@ -70,7 +70,7 @@ pub enum Change {
 }
 
 /// A target, looked at closely.
-pub struct Seen {
+pub struct TargetReport {
     /// What a policy is shown of it.
     pub candidate: Candidate,
     /// Its phase.
@@ -83,15 +83,15 @@ pub struct Seen {
 
 /// All targets of a core.
 #[derive(Debug, Clone, Default)]
-pub struct Fleet {
+pub struct TargetTable {
     pub(crate) targets: Vec<Option<Box<Target>>>,
     turns: Vec<u64>,
     budget: Budget,
     /// What the other cores know, and when this one was told, in microseconds.
-    told: Option<(Arc<View>, u64)>,
+    told: Option<(Arc<SharedHealth>, u64)>,
     /// Cores that share the limits of targets.
     pub(crate) cores: u32,
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: WaitQueue,
     /// The slot of a place that was kept for the request which is served now.
     pub(crate) claimed: Option<usize>,
 }
@@ -99,14 +99,14 @@ pub struct Fleet {
 /// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
 const GIVEN_UP_MIN_US: u64 = 1_000_000;
 
-impl Fleet {
+impl TargetTable {
     /// Orders the targets of the model in place `model` for a request that came.
     pub fn route(
         &mut self,
         model: usize,
-        members: &[Member],
+        members: &[TargetRef],
         policy: &dyn RoutingPolicy,
-        asked: &Asked<'_>,
+        asked: &RouteInputs<'_>,
         now_us: u64,
     ) -> Route {
         self.budget.earn();
@@ -117,12 +117,12 @@ impl Fleet {
     pub fn route_again(
         &mut self,
         model: usize,
-        members: &[Member],
+        members: &[TargetRef],
         policy: &dyn RoutingPolicy,
-        asked: &Asked<'_>,
+        asked: &RouteInputs<'_>,
         now_us: u64,
     ) -> Route {
-        let facts = Facts {
+        let facts = RequestFacts {
             random: asked.random,
             turn: self.next_turn(model),
             asker: asked.asker,
@@ -139,14 +139,14 @@ impl Fleet {
             target.bound(member.bounds, cores);
             let candidate = target.candidate(at, member, asked, now_us);
             match target.standing(member, mix(asked.random, member.identity), now_us) {
-                Standing::Ready => ready.push(at, candidate),
-                Standing::Held => held.push(at, candidate),
-                Standing::Shut { until_us } => shut.push((until_us, at)),
-                Standing::Limited { until_us } => {
+                Availability::Ready => ready.push(at, candidate),
+                Availability::Held => held.push(at, candidate),
+                Availability::Shut { until_us } => shut.push((until_us, at)),
+                Availability::Limited { until_us } => {
                     let first = route.limited_until_us.unwrap_or(until_us);
                     route.limited_until_us = Some(first.min(until_us));
                 }
-                Standing::Full => route.full |= 1 << at,
+                Availability::Full => route.full |= 1 << at,
             }
         }
         for tier in [&mut ready, &mut held] {
@@ -162,20 +162,26 @@ impl Fleet {
     }
 
     /// The member in place `at` as [`Fleet::route`] sees it.
-    pub fn inspect(&mut self, at: usize, member: &Member, asked: &Asked<'_>, now_us: u64) -> Seen {
+    pub fn inspect(
+        &mut self,
+        at: usize,
+        member: &TargetRef,
+        asked: &RouteInputs<'_>,
+        now_us: u64,
+    ) -> TargetReport {
         let cores = self.cores;
         let target = self.target(member);
         target.bound(member.bounds, cores);
         let standing = target.standing(member, mix(asked.random, member.identity), now_us);
-        Seen {
+        TargetReport {
             candidate: target.candidate(at, member, asked, now_us),
             phase: target.health.phase(now_us),
             standing: match standing {
-                Standing::Ready => "ready",
-                Standing::Held => "held",
-                Standing::Shut { .. } => "shut",
-                Standing::Limited { .. } => "rate_limited",
-                Standing::Full => "full",
+                Availability::Ready => "ready",
+                Availability::Held => "held",
+                Availability::Shut { .. } => "shut",
+                Availability::Limited { .. } => "rate_limited",
+                Availability::Full => "full",
             },
             limit: target.limit(),
         }
@@ -183,7 +189,7 @@ impl Fleet {
 
     /// Whether an attempt may be made at this target. The first is free, and so is one at a healthy
     /// target; every other repeat is paid for from the budget.
-    pub fn may_try(&mut self, member: &Member, is_first: bool, now_us: u64) -> bool {
+    pub fn may_try(&mut self, member: &TargetRef, is_first: bool, now_us: u64) -> bool {
         let health = &self.target(member).health;
         let phase = health.phase(now_us);
         if is_first || phase == Phase::Healthy {
@@ -196,40 +202,40 @@ impl Fleet {
     }
 
     /// Whether a second request for one that is late may be sent there.
-    pub fn may_hedge(&mut self, member: &Member, now_us: u64) -> bool {
+    pub fn may_hedge(&mut self, member: &TargetRef, now_us: u64) -> bool {
         let target = self.target(member);
         let is_full = member.bounds.is_some() && target.is_full();
-        let is_free = target.lanes.pass(now_us) == Pass::Free && !is_full;
+        let is_free = target.lanes.pass(now_us) == KeyPermit::Free && !is_full;
         is_free && target.health.phase(now_us) == Phase::Healthy
     }
 
     /// Whether an attempt may be made at a target that this request was sent to before: always paid for.
-    pub fn may_repeat(&mut self, member: &Member, now_us: u64) -> bool {
+    pub fn may_repeat(&mut self, member: &TargetRef, now_us: u64) -> bool {
         let health = &self.target(member).health;
         let is_full = health.phase(now_us) == Phase::HalfOpen && !health.may_probe(now_us);
         !is_full && self.budget.spend()
     }
 
     /// Whether the target has a key that may be used, so that another of its keys can be tried.
-    pub fn has_free_key(&mut self, member: &Member, now_us: u64) -> bool {
-        self.target(member).lanes.pass(now_us) == Pass::Free
+    pub fn has_free_key(&mut self, member: &TargetRef, now_us: u64) -> bool {
+        self.target(member).lanes.pass(now_us) == KeyPermit::Free
     }
 
     /// If the target's provider asked for nothing to be sent: until when, in microseconds.
-    pub fn limited_until_us(&mut self, member: &Member, now_us: u64) -> Option<u64> {
+    pub fn limited_until_us(&mut self, member: &TargetRef, now_us: u64) -> Option<u64> {
         match self.target(member).lanes.pass(now_us) {
-            Pass::RateLimited { until_us } => Some(until_us),
+            KeyPermit::RateLimited { until_us } => Some(until_us),
             _ => None,
         }
     }
 
     /// Begins an attempt.
-    pub fn begin(&mut self, member: &Member, now_us: u64) -> Ticket {
+    pub fn begin(&mut self, member: &TargetRef, now_us: u64) -> Ticket {
         self.begin_by(member, None, now_us)
     }
 
     /// The same with the key of this lane, if one is given.
-    pub fn begin_by(&mut self, member: &Member, lane: Option<usize>, now_us: u64) -> Ticket {
+    pub fn begin_by(&mut self, member: &TargetRef, lane: Option<usize>, now_us: u64) -> Ticket {
         let target = self.target(member);
         target.outstanding += 1;
         target.chosen_us = now_us;
@@ -341,7 +347,7 @@ impl Fleet {
 
     /// What this core knows by its own attempts of late, for the others.
     #[must_use]
-    pub fn known(&self, now_us: u64) -> Vec<Known> {
+    pub fn known(&self, now_us: u64) -> Vec<PeerObservation> {
         let targets = self.targets.iter().enumerate();
         let known = targets.filter_map(|(slot, target)| {
             let target = target.as_ref()?;
@@ -355,7 +361,7 @@ impl Fleet {
             let limit = target.limiter.as_ref().and_then(|one| one.found());
             let is_measured = expected_us.iter().any(Option::is_some);
             let is_known = is_measured || open_for_us.is_some() || limit.is_some();
-            is_known.then_some(Known {
+            is_known.then_some(PeerObservation {
                 slot,
                 open_for_us,
                 expected_us,
@@ -366,7 +372,7 @@ impl Fleet {
     }
 
     /// Takes in what the other cores know, for targets that this one does not know better.
-    pub fn adopt(&mut self, view: &Arc<View>, now_us: u64) {
+    pub fn adopt(&mut self, view: &Arc<SharedHealth>, now_us: u64) {
         for (slot, target) in self.targets.iter_mut().enumerate() {
             if let (Some(target), Some(known)) = (target, view.get(slot)) {
                 target.adopt(known, now_us);
@@ -384,7 +390,7 @@ impl Fleet {
         self.told.as_ref().map_or(0, |(view, _)| view.number)
     }
 
-    pub(crate) fn target(&mut self, member: &Member) -> &mut Target {
+    pub(crate) fn target(&mut self, member: &TargetRef) -> &mut Target {
         if self.targets.len() <= member.slot {
             self.targets.resize_with(member.slot + 1, || None);
         }

@@ -3,13 +3,13 @@
 use crate::routing::health::{Outcome, Phase};
 use crate::routing::measurements::Series;
 use crate::routing::policy::{mix, policy};
-use crate::routing::route_inputs::Asked;
+use crate::routing::route_inputs::RouteInputs;
 use crate::routing::targets::*;
 
 const SECOND: u64 = 1_000_000;
 
-fn members(priorities: &[u32]) -> Vec<Member> {
-    let member = |(slot, priority): (usize, &u32)| Member {
+fn members(priorities: &[u32]) -> Vec<TargetRef> {
+    let member = |(slot, priority): (usize, &u32)| TargetRef {
         slot,
         identity: slot as u64,
         priority: *priority,
@@ -20,8 +20,14 @@ fn members(priorities: &[u32]) -> Vec<Member> {
     priorities.iter().enumerate().map(member).collect()
 }
 
-fn order(fleet: &mut Fleet, name: &str, members: &[Member], random: u64, now_us: u64) -> Route {
-    let asked = Asked {
+fn order(
+    fleet: &mut TargetTable,
+    name: &str,
+    members: &[TargetRef],
+    random: u64,
+    now_us: u64,
+) -> Route {
+    let asked = RouteInputs {
         random: mix(random, 3),
         asker: None,
         series: Series::FirstToken,
@@ -31,7 +37,7 @@ fn order(fleet: &mut Fleet, name: &str, members: &[Member], random: u64, now_us:
     fleet.route(0, members, policy(name).unwrap(), &asked, now_us)
 }
 
-fn fail(fleet: &mut Fleet, member: &Member, outcome: Outcome, times: usize) {
+fn fail(fleet: &mut TargetTable, member: &TargetRef, outcome: Outcome, times: usize) {
     for _ in 0..times {
         let ticket = fleet.begin(member, 0);
         fleet.end(ticket, outcome, 0, 0);
@@ -40,7 +46,7 @@ fn fail(fleet: &mut Fleet, member: &Member, outcome: Outcome, times: usize) {
 
 #[test]
 fn lower_numbers_first_then_the_order_of_the_file_or_of_the_policy() {
-    let (mut fleet, members) = (Fleet::default(), members(&[2, 1, 2, 1]));
+    let (mut fleet, members) = (TargetTable::default(), members(&[2, 1, 2, 1]));
     let route = order(&mut fleet, "priority", &members, 0, 0);
     assert_eq!(route.order[..], [1, 3, 0, 2]);
     let orders: Vec<Vec<usize>> = (0..50)
@@ -58,7 +64,7 @@ fn lower_numbers_first_then_the_order_of_the_file_or_of_the_policy() {
 
 #[test]
 fn open_targets_are_left_out_unless_all_are() {
-    let (mut fleet, members) = (Fleet::default(), members(&[1, 1]));
+    let (mut fleet, members) = (TargetTable::default(), members(&[1, 1]));
     fail(&mut fleet, &members[0], Outcome::TimedOut, 5);
     let route = order(&mut fleet, "priority", &members, 0, 1);
     assert_eq!((&route.order[..], route.is_last_resort), (&[1][..], false));
@@ -73,7 +79,7 @@ fn open_targets_are_left_out_unless_all_are() {
 
 #[test]
 fn a_limited_target_is_left_out_even_if_it_is_the_only_one() {
-    let (mut fleet, members) = (Fleet::default(), members(&[1]));
+    let (mut fleet, members) = (TargetTable::default(), members(&[1]));
     fail(
         &mut fleet,
         &members[0],
@@ -91,7 +97,7 @@ fn a_limited_target_is_left_out_even_if_it_is_the_only_one() {
 
 #[test]
 fn what_is_under_way_is_counted_until_it_ends() {
-    let (mut fleet, members) = (Fleet::default(), members(&[1]));
+    let (mut fleet, members) = (TargetTable::default(), members(&[1]));
     let mut stream = fleet.begin(&members[0], 0);
     let whole = fleet.begin(&members[0], 0);
     fleet.began(&mut stream, 1, 0);

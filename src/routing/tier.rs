@@ -1,6 +1,6 @@
 //! Candidates that stand alike, put in order: by priority, then by the policy.
 
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, TARGETS_MAX};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, TARGETS_MAX};
 use arrayvec::ArrayVec;
 
 /// Candidates of one standing, with their places among the members.
@@ -20,7 +20,7 @@ impl Tier {
     pub(crate) fn append_to(
         &mut self,
         policy: &dyn RoutingPolicy,
-        facts: &Facts,
+        facts: &RequestFacts,
         order: &mut Order,
     ) {
         if !self.candidates.is_sorted_by_key(|one| one.priority) {

@@ -15,7 +15,7 @@ pub(crate) const OLDEST_EVERY: u64 = 8;
 
 /// What somebody who waits was called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
+pub enum Wakeup {
     /// A place at the target in this slot is kept for it.
     Place(usize),
     /// One of a higher priority came, and the line was full.
@@ -24,7 +24,7 @@ pub enum Call {
 
 /// Who wants to wait.
 #[derive(Debug, Clone, Copy)]
-pub struct Applicant<'a> {
+pub struct QueueEntry<'a> {
     /// The place of the model it asks for.
     pub model: usize,
     /// Its priority.
@@ -43,10 +43,10 @@ struct Waiter {
 
 /// All who wait on a core.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitQueue {
     /// By priority, the lowest first; each by id, which grows.
     lines: [VecDeque<Waiter>; KeyPriority::COUNT],
-    called: Vec<(u64, Call)>,
+    called: Vec<(u64, Wakeup)>,
     lengths: HashMap<usize, usize>,
     /// How long those who were called of late had waited, by model, in microseconds.
     waits_us: HashMap<usize, u64>,
@@ -55,7 +55,7 @@ pub(crate) struct Waiting {
 }
 
 /// A copy knows how many wait, but nobody waits in it.
-impl Clone for Waiting {
+impl Clone for WaitQueue {
     fn clone(&self) -> Self {
         Self {
             lengths: self.lengths.clone(),
@@ -64,7 +64,7 @@ impl Clone for Waiting {
     }
 }
 
-impl Waiting {
+impl WaitQueue {
     /// How many wait for a model.
     #[must_use]
     pub(crate) fn len(&self, model: usize) -> usize {
@@ -91,7 +91,7 @@ impl Waiting {
     }
 
     /// Takes a place in the line of a model, where at most `max` wait; `None` when there is none.
-    pub(crate) fn enter(&mut self, one: Applicant<'_>, max: usize) -> Option<u64> {
+    pub(crate) fn enter(&mut self, one: QueueEntry<'_>, max: usize) -> Option<u64> {
         let level = one.priority as usize;
         if self.len(one.model) >= max && !self.displace(one.model, level, max) {
             return None;
@@ -108,7 +108,7 @@ impl Waiting {
     }
 
     /// What this one was called for; else `waker` is woken when it is.
-    pub(crate) fn poll(&mut self, id: u64, waker: &Waker) -> Option<Call> {
+    pub(crate) fn poll(&mut self, id: u64, waker: &Waker) -> Option<Wakeup> {
         if let Some((_, call)) = self.called.iter().find(|(called, _)| *called == id) {
             return Some(*call);
         }
@@ -124,11 +124,11 @@ impl Waiting {
             Some(())
         });
         // Who is not in line will never be called.
-        found.is_none().then_some(Call::Displaced)
+        found.is_none().then_some(Wakeup::Displaced)
     }
 
     /// Leaves: what it was called for, if it was.
-    pub(crate) fn leave(&mut self, id: u64) -> Option<Call> {
+    pub(crate) fn leave(&mut self, id: u64) -> Option<Wakeup> {
         if let Some(at) = self.called.iter().position(|(called, _)| *called == id) {
             return Some(self.called.swap_remove(at).1);
         }
@@ -155,7 +155,7 @@ impl Waiting {
             return false;
         };
         self.places += 1;
-        self.wake(line, at, Call::Place(slot));
+        self.wake(line, at, Wakeup::Place(slot));
         true
     }
 
@@ -173,11 +173,11 @@ impl Waiting {
         let Some((line, at)) = last else {
             return false;
         };
-        self.wake(line, at, Call::Displaced);
+        self.wake(line, at, Wakeup::Displaced);
         true
     }
 
-    fn wake(&mut self, line: usize, at: usize, call: Call) {
+    fn wake(&mut self, line: usize, at: usize, call: Wakeup) {
         if let Some(waiter) = self.take(line, at) {
             self.called.push((waiter.id, call));
             if let Some(waker) = waiter.waker {
@@ -209,8 +209,8 @@ mod tests {
     use super::*;
     use KeyPriority::{High, Low, Normal};
 
-    fn enter(waiting: &mut Waiting, priority: KeyPriority, slots: &[usize]) -> Option<u64> {
-        let one = Applicant {
+    fn enter(waiting: &mut WaitQueue, priority: KeyPriority, slots: &[usize]) -> Option<u64> {
+        let one = QueueEntry {
             model: 0,
             priority,
             slots,
@@ -218,13 +218,13 @@ mod tests {
         waiting.enter(one, 16)
     }
 
-    fn called(waiting: &mut Waiting, id: u64) -> Option<Call> {
+    fn called(waiting: &mut WaitQueue, id: u64) -> Option<Wakeup> {
         waiting.poll(id, Waker::noop())
     }
 
     #[test]
     fn the_highest_comes_first_and_within_the_first() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitQueue::default();
         let order = [Low, High, Normal, High, Low];
         let ids: Vec<u64> = order
             .iter()
@@ -235,8 +235,8 @@ mod tests {
             assert!(!waiting.call(6));
             assert!(waiting.call(7));
             let id = ids[expected];
-            assert_eq!(called(&mut waiting, id), Some(Call::Place(7)));
-            assert_eq!(waiting.leave(id), Some(Call::Place(7)));
+            assert_eq!(called(&mut waiting, id), Some(Wakeup::Place(7)));
+            assert_eq!(waiting.leave(id), Some(Wakeup::Place(7)));
             assert!(
                 ids.iter()
                     .all(|one| *one == id || waiting.leave_nothing(*one))
@@ -245,7 +245,7 @@ mod tests {
         assert!(waiting.is_empty() && !waiting.call(7) && waiting.len(0) == 0);
     }
 
-    impl Waiting {
+    impl WaitQueue {
         /// Whether nobody else was called.
         fn leave_nothing(&self, id: u64) -> bool {
             self.called.iter().all(|(called, _)| *called != id)
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn one_place_in_eight_goes_to_who_has_waited_longest() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitQueue::default();
         let low = enter(&mut waiting, Low, &[0]).unwrap();
         let mut places = 0;
         while called(&mut waiting, low).is_none() {
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_full_line_takes_a_higher_one_for_the_last_of_the_lowest_but_leaves_them_a_share() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitQueue::default();
         let lows: Vec<u64> = (0..16)
             .map(|_| enter(&mut waiting, Low, &[0]).unwrap())
             .collect();
@@ -276,11 +276,11 @@ mod tests {
         assert_eq!(highs.count(), 14);
         assert_eq!(waiting.len(0), 16);
         for (nth, low) in lows.iter().enumerate() {
-            let expected = (nth >= 2).then_some(Call::Displaced);
+            let expected = (nth >= 2).then_some(Wakeup::Displaced);
             assert_eq!(called(&mut waiting, *low), expected);
         }
         // The line of another model is another.
-        let other = Applicant {
+        let other = QueueEntry {
             model: 1,
             priority: Low,
             slots: &[0],
@@ -290,14 +290,14 @@ mod tests {
 
     #[test]
     fn who_leaves_is_not_called_and_gives_back_what_it_was_called_for() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitQueue::default();
         let first = enter(&mut waiting, Normal, &[0, 1]).unwrap();
         let second = enter(&mut waiting, Normal, &[1]).unwrap();
         assert!(!waiting.call(2));
         assert_eq!(waiting.leave(first), None);
         assert!(waiting.call(1) && !waiting.call(1));
-        assert_eq!(waiting.leave(second), Some(Call::Place(1)));
-        assert_eq!(called(&mut waiting, second), Some(Call::Displaced));
+        assert_eq!(waiting.leave(second), Some(Wakeup::Place(1)));
+        assert_eq!(called(&mut waiting, second), Some(Wakeup::Displaced));
         assert_eq!(waiting.leave(second), None);
     }
 }

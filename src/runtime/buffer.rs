@@ -13,7 +13,7 @@ pub(crate) const POOLED_BYTES_PER_CLASS_MAX: usize = 4 * 1024 * 1024;
 const LARGE_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Default)]
-struct Pool {
+struct BufferPool {
     classes: [Vec<Vec<u8>>; CLASS_BYTES.len()],
     /// Fewest buffers that lay in each class since the last look.
     unused: [usize; CLASS_BYTES.len()],
@@ -21,7 +21,7 @@ struct Pool {
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = RefCell::default();
+    static POOL: RefCell<BufferPool> = RefCell::default();
 }
 
 /// An empty buffer with at least `bytes_min` of capacity.
@@ -72,7 +72,7 @@ pub(crate) fn give(mut buffer: Vec<u8>) {
     });
 }
 
-impl Pool {
+impl BufferPool {
     fn bytes(&self) -> usize {
         self.classes
             .iter()

@@ -28,7 +28,7 @@ pub const UNREAD_BYTES_MAX: usize = 256 * 1024;
 
 /// What can go wrong on a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IoFault {
+pub enum SocketError {
     /// The deadline passed.
     Deadline,
     /// The peer closed the connection.
@@ -41,7 +41,7 @@ pub enum IoFault {
     Interrupted(Interruption),
 }
 
-impl std::fmt::Display for IoFault {
+impl std::fmt::Display for SocketError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Deadline => f.write_str("deadline passed"),
@@ -69,7 +69,7 @@ enum Writer {
 #[derive(Default)]
 struct Inbound {
     ready: Vec<u8>,
-    end: Option<Result<(), IoFault>>,
+    end: Option<Result<(), SocketError>>,
     dropped: bool,
     waiting: Option<Waker>,
     paused: Option<Waker>,
@@ -79,12 +79,12 @@ struct Inbound {
 ///
 /// # Errors
 /// [`IoFault::Deadline`] or the kernel's error.
-pub async fn connect(addr: SocketAddr, by: Instant) -> Result<Socket, IoFault> {
+pub async fn connect(addr: SocketAddr, by: Instant) -> Result<Socket, SocketError> {
     // A connect may be dropped in flight: monoio closes the socket with the operation.
     let stream = before(by, TcpStream::connect_addr(addr))
         .await
-        .ok_or(IoFault::Deadline)?
-        .map_err(|error| IoFault::Kernel(error.kind()))?;
+        .ok_or(SocketError::Deadline)?
+        .map_err(|error| SocketError::Kernel(error.kind()))?;
     Socket::from_monoio(stream)
 }
 
@@ -113,12 +113,12 @@ impl Socket {
     ///
     /// # Errors
     /// The kernel's error.
-    pub fn from_tcp(stream: std::net::TcpStream) -> Result<Self, IoFault> {
+    pub fn from_tcp(stream: std::net::TcpStream) -> Result<Self, SocketError> {
         // The ring must have a blocking socket, epoll a non-blocking one.
         stream
             .set_nonblocking(monoio::utils::is_legacy())
             .and_then(|()| TcpStream::from_std(stream))
-            .map_err(|error| IoFault::Kernel(error.kind()))
+            .map_err(|error| SocketError::Kernel(error.kind()))
             .and_then(Self::from_monoio)
     }
 
@@ -126,19 +126,19 @@ impl Socket {
     ///
     /// # Errors
     /// The kernel's error.
-    pub fn from_unix(stream: std::os::unix::net::UnixStream) -> Result<Self, IoFault> {
+    pub fn from_unix(stream: std::os::unix::net::UnixStream) -> Result<Self, SocketError> {
         let stream = stream
             .set_nonblocking(monoio::utils::is_legacy())
             .and_then(|()| UnixStream::from_std(stream))
-            .map_err(|error| IoFault::Kernel(error.kind()))?;
+            .map_err(|error| SocketError::Kernel(error.kind()))?;
         let (reader, writer) = stream.into_split();
         Ok(Self::start(reader, Writer::Unix(writer)))
     }
 
-    fn from_monoio(stream: TcpStream) -> Result<Self, IoFault> {
+    fn from_monoio(stream: TcpStream) -> Result<Self, SocketError> {
         stream
             .set_nodelay(true)
-            .map_err(|error| IoFault::Kernel(error.kind()))?;
+            .map_err(|error| SocketError::Kernel(error.kind()))?;
         let (reader, writer) = stream.into_split();
         Ok(Self::start(reader, Writer::Tcp(writer)))
     }
@@ -152,7 +152,7 @@ impl Socket {
         spawn::spawn(read_into(reader, shared, handle), move |_| {
             shared_on_panic
                 .borrow_mut()
-                .finish(Err(IoFault::Kernel(io::ErrorKind::Other)));
+                .finish(Err(SocketError::Kernel(io::ErrorKind::Other)));
         });
         Self {
             inbound,
@@ -165,10 +165,10 @@ impl Socket {
     ///
     /// # Errors
     /// [`IoFault::Deadline`] with nothing lost, or the kernel's error.
-    pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, IoFault> {
+    pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, SocketError> {
         before(by, poll_fn(|cx| self.poll_fill(into, cx)))
             .await
-            .unwrap_or(Err(IoFault::Deadline))
+            .unwrap_or(Err(SocketError::Deadline))
     }
 
     /// As [`Socket::fill`], unless an interruption comes first; nothing is lost then.
@@ -180,15 +180,17 @@ impl Socket {
         into: &mut Vec<u8>,
         by: Instant,
         interrupt: &mut impl Interrupt,
-    ) -> Result<usize, IoFault> {
+    ) -> Result<usize, SocketError> {
         let filled = poll_fn(|cx| {
             if let Poll::Ready(filled) = self.poll_fill(into, cx) {
                 return Poll::Ready(filled);
             }
             let why = std::task::ready!(interrupt.poll_interrupt(cx));
-            Poll::Ready(Err(IoFault::Interrupted(why)))
+            Poll::Ready(Err(SocketError::Interrupted(why)))
         });
-        before(by, filled).await.unwrap_or(Err(IoFault::Deadline))
+        before(by, filled)
+            .await
+            .unwrap_or(Err(SocketError::Deadline))
     }
 
     /// As [`Socket::fill`], for one poll.
@@ -196,7 +198,7 @@ impl Socket {
         &mut self,
         into: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<usize, IoFault>> {
+    ) -> Poll<Result<usize, SocketError>> {
         let mut inbound = self.inbound.borrow_mut();
         let count = inbound.ready.len();
         if count > 0 {
@@ -254,7 +256,7 @@ impl Socket {
         &mut self,
         bytes: Vec<u8>,
         by: Instant,
-    ) -> (Result<(), IoFault>, Vec<u8>) {
+    ) -> (Result<(), SocketError>, Vec<u8>) {
         self.write_all_unless(bytes, by, &mut Never).await
     }
 
@@ -267,7 +269,7 @@ impl Socket {
         bytes: Vec<u8>,
         by: Instant,
         interrupt: &mut impl Interrupt,
-    ) -> (Result<(), IoFault>, Vec<u8>) {
+    ) -> (Result<(), SocketError>, Vec<u8>) {
         let mut bytes = bytes;
         let mut sent = 0;
         while sent < bytes.len() {
@@ -279,13 +281,13 @@ impl Socket {
             };
             bytes = slice.into_inner();
             if let Some(why) = interrupted {
-                return (Err(IoFault::Interrupted(why)), bytes);
+                return (Err(SocketError::Interrupted(why)), bytes);
             }
             match outcome {
-                Ok(0) => return (Err(IoFault::Closed), bytes),
+                Ok(0) => return (Err(SocketError::Closed), bytes),
                 Ok(count) => sent += count,
-                Err(_) if clock::now() >= by => return (Err(IoFault::Deadline), bytes),
-                Err(error) => return (Err(IoFault::Kernel(error.kind())), bytes),
+                Err(_) if clock::now() >= by => return (Err(SocketError::Deadline), bytes),
+                Err(error) => return (Err(SocketError::Kernel(error.kind())), bytes),
             }
         }
         (Ok(()), bytes)
@@ -331,7 +333,7 @@ impl Inbound {
         }
     }
 
-    fn finish(&mut self, end: Result<(), IoFault>) {
+    fn finish(&mut self, end: Result<(), SocketError>) {
         self.end = Some(end);
         self.wake();
     }
@@ -379,7 +381,7 @@ async fn read_into(
                 buffer::give(arrived);
                 let end = ended
                     .map(|_| ())
-                    .map_err(|error| IoFault::Kernel(error.kind()));
+                    .map_err(|error| SocketError::Kernel(error.kind()));
                 inbound.borrow_mut().finish(end);
                 return;
             }

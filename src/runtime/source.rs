@@ -1,6 +1,6 @@
 //! Bytes that come piece by piece from another connection. It must not know what they are.
 
-use crate::runtime::io::{Interrupt, IoFault};
+use crate::runtime::io::{Interrupt, SocketError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ pub(crate) trait Source: Interrupt {
     ///
     /// # Errors
     /// It is gone.
-    fn begin(&mut self) -> impl Future<Output = Result<(), IoFault>>;
+    fn begin(&mut self) -> impl Future<Output = Result<(), SocketError>>;
 
     /// Appends what has come to `into`: at least one byte, or the end.
     ///
@@ -29,7 +29,7 @@ pub(crate) trait Source: Interrupt {
         &mut self,
         into: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Next, IoFault>>;
+    ) -> Poll<Result<Next, SocketError>>;
 
     /// When all of it must have come.
     fn due(&self) -> Instant;

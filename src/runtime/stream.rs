@@ -1,7 +1,7 @@
 //! A connection as the stations see it: plain or TLS, bytes in, bytes out.
 
 use crate::runtime::buffer;
-use crate::runtime::io::{Interrupt, IoFault, Never, Socket};
+use crate::runtime::io::{Interrupt, Never, Socket, SocketError};
 use crate::runtime::tls::Session;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -27,7 +27,11 @@ impl Stream {
     ///
     /// # Errors
     /// [`IoFault::Deadline`], [`IoFault::Tls`] (the reason is in the log of the caller), or the kernel's error.
-    pub async fn handshake(socket: Socket, session: Session, by: Instant) -> Result<Self, IoFault> {
+    pub async fn handshake(
+        socket: Socket,
+        session: Session,
+        by: Instant,
+    ) -> Result<Self, SocketError> {
         Self::handshake_unless(socket, session, by, &mut Never).await
     }
 
@@ -40,7 +44,7 @@ impl Stream {
         session: Session,
         by: Instant,
         interrupt: &mut impl Interrupt,
-    ) -> Result<Self, IoFault> {
+    ) -> Result<Self, SocketError> {
         let mut stream = Self {
             socket,
             session: Some(Box::new(session)),
@@ -59,7 +63,7 @@ impl Stream {
                 .fill_unless(&mut cipher, by, interrupt)
                 .await?;
             if filled == 0 {
-                return Err(IoFault::Closed);
+                return Err(SocketError::Closed);
             }
             let took = session.take_in(&cipher);
             buffer::give(cipher);
@@ -76,13 +80,13 @@ impl Stream {
     /// # Errors
     /// [`IoFault::Deadline`] with nothing lost, [`IoFault::Tls`] (also for a stream that ended
     /// without the closing alert, that is, may be truncated), or the kernel's error.
-    pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, IoFault> {
+    pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, SocketError> {
         if self.session.is_none() {
             return self.socket.fill(into, by).await;
         }
         crate::runtime::io::before(by, poll_fn(|cx| self.poll_fill(into, cx)))
             .await
-            .unwrap_or(Err(IoFault::Deadline))
+            .unwrap_or(Err(SocketError::Deadline))
     }
 
     /// As [`Stream::fill`], for one poll.
@@ -90,7 +94,7 @@ impl Stream {
         &mut self,
         into: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<usize, IoFault>> {
+    ) -> Poll<Result<usize, SocketError>> {
         let Some(session) = &mut self.session else {
             return self.socket.poll_fill(into, cx);
         };
@@ -105,7 +109,7 @@ impl Stream {
             let mut cipher = Vec::new();
             match self.socket.poll_fill(&mut cipher, cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(IoFault::Tls)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(SocketError::Tls)),
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
                 Poll::Ready(Ok(_)) => {
                     let took = session.take_in(&cipher);
@@ -168,7 +172,7 @@ impl Stream {
         &mut self,
         bytes: Vec<u8>,
         by: Instant,
-    ) -> (Result<(), IoFault>, Vec<u8>) {
+    ) -> (Result<(), SocketError>, Vec<u8>) {
         self.write_all_unless(bytes, by, &mut Never).await
     }
 
@@ -181,7 +185,7 @@ impl Stream {
         bytes: Vec<u8>,
         by: Instant,
         interrupt: &mut impl Interrupt,
-    ) -> (Result<(), IoFault>, Vec<u8>) {
+    ) -> (Result<(), SocketError>, Vec<u8>) {
         let Some(session) = &mut self.session else {
             return self.socket.write_all_unless(bytes, by, interrupt).await;
         };
@@ -208,7 +212,7 @@ impl Stream {
         &mut self,
         by: Instant,
         interrupt: &mut impl Interrupt,
-    ) -> Result<(), IoFault> {
+    ) -> Result<(), SocketError> {
         let Some(session) = &mut self.session else {
             return Ok(());
         };

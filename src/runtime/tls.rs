@@ -3,7 +3,7 @@
 //! No socket here. Configurations are shared by all cores, so that a session ticket taken on one
 //! core resumes on any other.
 
-use crate::runtime::io::IoFault;
+use crate::runtime::io::SocketError;
 use rustls::client::Resumption;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
@@ -95,10 +95,10 @@ impl Session {
     ///
     /// # Errors
     /// `host` is not a name or address TLS can verify.
-    pub fn client(settings: &ClientSettings, host: &str) -> Result<Self, IoFault> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| IoFault::Tls)?;
-        let connection =
-            rustls::ClientConnection::new(Arc::clone(settings), name).map_err(|_| IoFault::Tls)?;
+    pub fn client(settings: &ClientSettings, host: &str) -> Result<Self, SocketError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| SocketError::Tls)?;
+        let connection = rustls::ClientConnection::new(Arc::clone(settings), name)
+            .map_err(|_| SocketError::Tls)?;
         Ok(Self::from(Connection::Client(connection)))
     }
 
@@ -106,9 +106,9 @@ impl Session {
     ///
     /// # Errors
     /// rustls refused the settings.
-    pub fn server(settings: &ServerSettings) -> Result<Self, IoFault> {
+    pub fn server(settings: &ServerSettings) -> Result<Self, SocketError> {
         let connection =
-            rustls::ServerConnection::new(Arc::clone(settings)).map_err(|_| IoFault::Tls)?;
+            rustls::ServerConnection::new(Arc::clone(settings)).map_err(|_| SocketError::Tls)?;
         Ok(Self::from(Connection::Server(connection)))
     }
 
@@ -131,16 +131,16 @@ impl Session {
     }
 
     /// Takes in cipher text.
-    pub(crate) fn take_in(&mut self, mut cipher: &[u8]) -> Result<(), IoFault> {
+    pub(crate) fn take_in(&mut self, mut cipher: &[u8]) -> Result<(), SocketError> {
         while !cipher.is_empty() {
             let read = self
                 .connection
                 .read_tls(&mut cipher)
-                .map_err(|_| IoFault::Tls)?;
+                .map_err(|_| SocketError::Tls)?;
             let state = self
                 .connection
                 .process_new_packets()
-                .map_err(|_| IoFault::Tls)?;
+                .map_err(|_| SocketError::Tls)?;
             self.closed_by_peer |= state.peer_has_closed();
             // `WouldBlock` only says that nothing more is there.
             let _ = self.connection.reader().read_to_end(&mut self.plain);
@@ -168,11 +168,11 @@ impl Session {
     }
 
     /// Encrypts plain text.
-    pub(crate) fn put_in(&mut self, plain: &[u8]) -> Result<(), IoFault> {
+    pub(crate) fn put_in(&mut self, plain: &[u8]) -> Result<(), SocketError> {
         self.connection
             .writer()
             .write_all(plain)
-            .map_err(|_| IoFault::Tls)
+            .map_err(|_| SocketError::Tls)
     }
 
     /// Appends cipher text to send.

@@ -1,16 +1,16 @@
 //! The client's side of a connection, as the journey sees it: where answers go, and whether it is still there.
 
 use crate::runtime::clock;
-use crate::runtime::io::{Interrupt, Interruption, IoFault};
+use crate::runtime::io::{Interrupt, Interruption, SocketError};
 use crate::runtime::stream::Stream;
-use crate::server::drain::Place;
+use crate::server::drain::ConnectionGuard;
 use crate::server::request_body::Upload;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Others who wait for the answer to this client's request.
-pub trait Company {
+pub trait Followers {
     /// Ready when there is nobody, or nobody any more.
     fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
@@ -18,7 +18,7 @@ pub trait Company {
 /// A connected client.
 pub struct Client {
     pub(crate) stream: Stream,
-    pub(crate) place: Place,
+    pub(crate) place: ConnectionGuard,
     pub(crate) write_timeout: Duration,
     /// The connection may serve another request after this one.
     pub keep_alive: bool,
@@ -29,7 +29,7 @@ pub struct Client {
     /// The request's body, where it comes in pieces.
     pub upload: Option<Upload>,
     /// Who else waits for the answer: while somebody does, this client's hang-up interrupts nothing.
-    pub company: Option<Arc<dyn Company>>,
+    pub company: Option<Arc<dyn Followers>>,
 }
 
 impl Client {
@@ -37,7 +37,7 @@ impl Client {
     ///
     /// # Errors
     /// The client is gone or does not read (`server.write_timeout`); the connection is closed then.
-    pub async fn write(&mut self, bytes: Vec<u8>) -> (Result<(), IoFault>, Vec<u8>) {
+    pub async fn write(&mut self, bytes: Vec<u8>) -> (Result<(), SocketError>, Vec<u8>) {
         let by = clock::recent() + self.write_timeout;
         let (outcome, bytes) = self.stream.write_all(bytes, by).await;
         if outcome.is_err() {

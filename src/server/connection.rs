@@ -1,7 +1,7 @@
 //! One client connection: read a request, serve it, and again.
 
 use crate::auth::keys::Peer;
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::http::encode;
 use crate::http::framing::{
     BodyLength, BodyReader, expects_continue, request_body, request_keep_alive,
@@ -11,10 +11,10 @@ use crate::http::limits::HeadLimits;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
-use crate::runtime::io::{IoFault, before};
+use crate::runtime::io::{SocketError, before};
 use crate::runtime::stream::Stream;
 use crate::server::client::Client;
-use crate::server::drain::Place;
+use crate::server::drain::ConnectionGuard;
 use crate::server::request_body::{PIECES_FROM_BYTES, Upload};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -60,7 +60,7 @@ pub trait Serve {
     }
 
     /// Answers what is no proper request; the connection closes after it.
-    fn reject(&self, fault: &Fault, client: &mut Client) -> impl Future<Output = ()>;
+    fn reject(&self, fault: &GatewayError, client: &mut Client) -> impl Future<Output = ()>;
 }
 
 /// How long a closing connection is read on, so that the client gets to see the answer: closing with
@@ -72,7 +72,7 @@ const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Serves a connection to its end.
 pub async fn run(
     stream: Stream,
-    place: Place,
+    place: ConnectionGuard,
     peer: Peer,
     limits: &ConnectionLimits,
     service: &impl Serve,
@@ -113,7 +113,7 @@ enum End {
     /// The client closed, stalled while idle, or the process stops.
     Closed,
     /// The client sent what cannot be served.
-    Rejected(Fault),
+    Rejected(GatewayError),
 }
 
 async fn serve_one(
@@ -270,8 +270,8 @@ async fn read_head(
         let filled = fill_unless_draining(client, input, by, limits).await;
         match filled {
             Some(Ok(count)) if count > 0 => {}
-            Some(Err(IoFault::Deadline)) if by.is_some() => {
-                return Err(End::Rejected(Fault::client(
+            Some(Err(SocketError::Deadline)) if by.is_some() => {
+                return Err(End::Rejected(GatewayError::client(
                     408,
                     "request_timeout",
                     format!(
@@ -299,7 +299,7 @@ async fn fill_unless_draining(
     input: &mut Vec<u8>,
     by: Option<Instant>,
     limits: &ConnectionLimits,
-) -> Option<Result<usize, IoFault>> {
+) -> Option<Result<usize, SocketError>> {
     let is_idle = by.is_none();
     let by = by.unwrap_or_else(|| clock::recent() + limits.idle_timeout);
     let wait = poll_fn(|cx| {
@@ -313,7 +313,7 @@ async fn fill_unless_draining(
     });
     before(by, wait)
         .await
-        .unwrap_or(Some(Err(IoFault::Deadline)))
+        .unwrap_or(Some(Err(SocketError::Deadline)))
 }
 
 async fn read_body(
@@ -325,7 +325,7 @@ async fn read_body(
     limits: &ConnectionLimits,
 ) -> Result<(), End> {
     let too_large = || {
-        End::Rejected(Fault::client(
+        End::Rejected(GatewayError::client(
             413,
             "body_too_large",
             format!(
@@ -349,7 +349,11 @@ async fn read_body(
     let by = clock::recent() + limits.body_timeout;
     loop {
         let consumed = reader.read(input, body).map_err(|bad| {
-            End::Rejected(Fault::client(400, "invalid_body_framing", bad.to_string()))
+            End::Rejected(GatewayError::client(
+                400,
+                "invalid_body_framing",
+                bad.to_string(),
+            ))
         })?;
         if consumed == input.len() {
             input.clear();
@@ -364,8 +368,8 @@ async fn read_body(
         }
         match client.stream.fill(input, by).await {
             Ok(count) if count > 0 => {}
-            Err(IoFault::Deadline) => {
-                return Err(End::Rejected(Fault::client(
+            Err(SocketError::Deadline) => {
+                return Err(End::Rejected(GatewayError::client(
                     408,
                     "request_timeout",
                     format!(
@@ -388,7 +392,11 @@ fn rejected(reject: &crate::http::head::Reject) -> End {
         505 => "http_version_not_supported",
         _ => "malformed_request",
     };
-    End::Rejected(Fault::client(reject.status(), code, reject.to_string()))
+    End::Rejected(GatewayError::client(
+        reject.status(),
+        code,
+        reject.to_string(),
+    ))
 }
 
 async fn linger(client: &mut Client) {

@@ -16,7 +16,7 @@ pub struct Drain {
 }
 
 /// One connection's place in the register; leaves it when dropped.
-pub struct Place {
+pub struct ConnectionGuard {
     drain: Rc<Drain>,
     id: u64,
 }
@@ -24,11 +24,11 @@ pub struct Place {
 impl Drain {
     /// Registers a connection.
     #[must_use]
-    pub fn enter(self: &Rc<Self>) -> Place {
+    pub fn enter(self: &Rc<Self>) -> ConnectionGuard {
         let id = self.next.get();
         self.next.set(id + 1);
         self.waiting.borrow_mut().insert(id, None);
-        Place {
+        ConnectionGuard {
             drain: Rc::clone(self),
             id,
         }
@@ -68,7 +68,7 @@ impl Drain {
     }
 }
 
-impl Place {
+impl ConnectionGuard {
     /// Whether the stop has begun; the task is woken when it does.
     pub fn poll_begun(&self, cx: &mut Context<'_>) -> bool {
         self.wait(cx);
@@ -97,7 +97,7 @@ impl Place {
     }
 }
 
-impl Interrupt for Place {
+impl Interrupt for ConnectionGuard {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
         if self.poll_expired(cx) {
             return Poll::Ready(Interruption::Drained);
@@ -106,7 +106,7 @@ impl Interrupt for Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.drain.waiting.borrow_mut().remove(&self.id);
     }

@@ -5,7 +5,7 @@ use crate::http::encode;
 use crate::http::framing::{BodyLength, BodyReader};
 use crate::runtime::buffer;
 use crate::runtime::clock;
-use crate::runtime::io::{IoFault, before};
+use crate::runtime::io::{SocketError, before};
 use crate::runtime::source::{Next, Source};
 use crate::server::client::Client;
 use std::future::poll_fn;
@@ -62,7 +62,7 @@ impl Client {
     ///
     /// # Errors
     /// [`IoFault::Deadline`], or the client is gone.
-    pub async fn whole_upload(&mut self) -> Result<Vec<u8>, IoFault> {
+    pub async fn whole_upload(&mut self) -> Result<Vec<u8>, SocketError> {
         let length = self.upload.as_ref().map_or(0, Upload::length);
         // As much as is there, not as much as is said to come.
         let most = buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1];
@@ -71,7 +71,7 @@ impl Client {
         let due = self.due();
         loop {
             let next = before(due, poll_fn(|cx| self.poll_next(&mut body, cx))).await;
-            match next.unwrap_or(Err(IoFault::Deadline))? {
+            match next.unwrap_or(Err(SocketError::Deadline))? {
                 Next::More => {}
                 Next::Last => return Ok(body),
             }
@@ -80,7 +80,7 @@ impl Client {
 }
 
 impl Source for Client {
-    async fn begin(&mut self) -> Result<(), IoFault> {
+    async fn begin(&mut self) -> Result<(), SocketError> {
         let waits = self.upload.as_mut().map(|one| &mut one.waits_for_continue);
         if waits.is_none_or(|waits| !std::mem::take(waits)) {
             return Ok(());
@@ -92,7 +92,7 @@ impl Source for Client {
         &mut self,
         into: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Next, IoFault>> {
+    ) -> Poll<Result<Next, SocketError>> {
         let Some(upload) = &mut self.upload else {
             return Poll::Ready(Ok(Next::Last));
         };
@@ -100,7 +100,7 @@ impl Source for Client {
         loop {
             let consumed = upload.reader.read(&upload.input, into);
             // Only chunks can be malformed.
-            let consumed = consumed.map_err(|_| IoFault::Closed)?;
+            let consumed = consumed.map_err(|_| SocketError::Closed)?;
             if consumed == upload.input.len() {
                 upload.input.clear();
             } else {
@@ -113,7 +113,7 @@ impl Source for Client {
                 return Poll::Ready(Ok(Next::More));
             }
             if ready!(self.stream.poll_fill(&mut upload.input, cx))? == 0 {
-                return Poll::Ready(Err(IoFault::Closed));
+                return Poll::Ready(Err(SocketError::Closed));
             }
         }
     }

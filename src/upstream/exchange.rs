@@ -7,11 +7,11 @@ use crate::http::limits::HeadLimits;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
-use crate::runtime::io::{Interrupt, Interruption, IoFault, before, connect};
+use crate::runtime::io::{Interrupt, Interruption, SocketError, before, connect};
 use crate::runtime::stream::Stream;
 use crate::runtime::tls::Session;
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::pool::Pool;
+use crate::upstream::pool::ConnectionPool;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// What went wrong with an upstream attempt before its answer could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum UpstreamFault {
+pub(crate) enum UpstreamError {
     /// The host's name has no address.
     NoAddress(String),
     /// There is nothing to prove with who asks.
@@ -41,7 +41,7 @@ pub(crate) enum UpstreamFault {
     Interrupted(Interruption),
 }
 
-impl UpstreamFault {
+impl UpstreamError {
     /// Outcome in metrics.
     #[must_use]
     pub(crate) fn outcome(&self) -> &'static str {
@@ -70,7 +70,7 @@ impl UpstreamFault {
     }
 }
 
-impl std::fmt::Display for UpstreamFault {
+impl std::fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoAddress(why) => write!(f, "name not resolved ({why})"),
@@ -86,7 +86,7 @@ impl std::fmt::Display for UpstreamFault {
 }
 
 /// An answer whose head has arrived; `H` is what the caller took from the head.
-pub(crate) struct Reply<H> {
+pub(crate) struct UpstreamResponse<H> {
     /// Status.
     pub status: u16,
     /// What the caller took from the head.
@@ -110,7 +110,7 @@ pub(crate) enum Piece {
 
 /// Why a body could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BodyFault {
+pub(crate) enum UpstreamBodyError {
     /// It ended or broke in the middle.
     Broken(String),
     /// Nothing came in time; what comes later can still be read.
@@ -119,7 +119,7 @@ pub(crate) enum BodyFault {
     Interrupted(Interruption),
 }
 
-impl BodyFault {
+impl UpstreamBodyError {
     /// Why, for the operator.
     #[must_use]
     pub(crate) fn why(&self) -> &str {
@@ -146,16 +146,16 @@ pub(crate) struct Used {
 /// `read_head` takes what is needed from the answer's head while it is parsed.
 ///
 /// # Errors
-/// [`UpstreamFault`]; no byte of an answer has been used then.
+/// [`UpstreamError`]; no byte of an answer has been used then.
 pub(crate) async fn exchange<H>(
     endpoint: &Endpoint,
-    pool: &RefCell<Pool>,
+    pool: &RefCell<ConnectionPool>,
     request: Vec<u8>,
     fresh: bool,
     until: Instant,
     client: &mut impl Interrupt,
     read_head: impl Fn(&ResponseHead<'_>) -> H,
-) -> (Result<Reply<H>, UpstreamFault>, Vec<u8>, Used) {
+) -> (Result<UpstreamResponse<H>, UpstreamError>, Vec<u8>, Used) {
     let pooled = if fresh {
         None
     } else {
@@ -182,9 +182,9 @@ pub(crate) async fn exchange<H>(
     let (sent, request) = stream.write_all_unless(request, by, client).await;
     if let Err(fault) = sent {
         let fault = match fault {
-            IoFault::Deadline => UpstreamFault::FirstByte,
-            IoFault::Interrupted(why) => UpstreamFault::Interrupted(why),
-            _ => UpstreamFault::Died {
+            SocketError::Deadline => UpstreamError::FirstByte,
+            SocketError::Interrupted(why) => UpstreamError::Interrupted(why),
+            _ => UpstreamError::Died {
                 reused: used.reused,
             },
         };
@@ -198,26 +198,26 @@ pub(crate) async fn dial(
     endpoint: &Endpoint,
     until: Instant,
     client: &mut impl Interrupt,
-) -> Result<Stream, UpstreamFault> {
+) -> Result<Stream, UpstreamError> {
     let address = endpoint
         .addresses()
         .pick()
-        .map_err(UpstreamFault::NoAddress)?;
+        .map_err(UpstreamError::NoAddress)?;
     let by = until.min(clock::now() + endpoint.limits.connect);
     let socket = unless_interrupted(client, connect(address, by))
         .await?
-        .map_err(|fault| UpstreamFault::Connect(format!("{address}: {fault}")))?;
+        .map_err(|fault| UpstreamError::Connect(format!("{address}: {fault}")))?;
     let Some(settings) = &endpoint.tls else {
         return Ok(Stream::plain(socket));
     };
     let session = Session::client(settings, &endpoint.url.host)
-        .map_err(|_| UpstreamFault::Tls("the host is not a valid TLS name".into()))?;
+        .map_err(|_| UpstreamError::Tls("the host is not a valid TLS name".into()))?;
     let by = until.min(clock::now() + endpoint.limits.tls);
     Stream::handshake_unless(socket, session, by, client)
         .await
         .map_err(|fault| match fault {
-            IoFault::Interrupted(why) => UpstreamFault::Interrupted(why),
-            fault => UpstreamFault::Tls(format!("{address}: {fault}")),
+            SocketError::Interrupted(why) => UpstreamError::Interrupted(why),
+            fault => UpstreamError::Tls(format!("{address}: {fault}")),
         })
 }
 
@@ -225,7 +225,7 @@ pub(crate) async fn dial(
 async fn unless_interrupted<F: Future>(
     client: &mut impl Interrupt,
     operation: F,
-) -> Result<F::Output, UpstreamFault> {
+) -> Result<F::Output, UpstreamError> {
     let mut operation = std::pin::pin!(operation);
     poll_fn(|cx| {
         if let Poll::Ready(output) = operation.as_mut().poll(cx) {
@@ -233,7 +233,7 @@ async fn unless_interrupted<F: Future>(
         }
         client
             .poll_interrupt(cx)
-            .map(|why| Err(UpstreamFault::Interrupted(why)))
+            .map(|why| Err(UpstreamError::Interrupted(why)))
     })
     .await
 }
@@ -246,7 +246,7 @@ pub(crate) async fn receive_head<H>(
     reused: bool,
     client: &mut impl Interrupt,
     read_head: impl Fn(&ResponseHead<'_>) -> H,
-) -> Result<Reply<H>, UpstreamFault> {
+) -> Result<UpstreamResponse<H>, UpstreamError> {
     let limits = HeadLimits::default();
     let mut scanned = 0;
     let mut first_byte_at = None;
@@ -257,15 +257,15 @@ pub(crate) async fn receive_head<H>(
             false => fill_or_interrupted(&mut stream, &mut received, by, client).await,
         };
         let count = count.map_err(|stop| match stop {
-            Stop::Interrupted(why) => UpstreamFault::Interrupted(why),
-            Stop::Io(IoFault::Deadline) if first_byte_at.is_none() => UpstreamFault::FirstByte,
-            Stop::Io(_) if first_byte_at.is_none() => UpstreamFault::Died { reused },
-            Stop::Io(fault) => UpstreamFault::Malformed(format!("head cut off: {fault}")),
+            Stop::Interrupted(why) => UpstreamError::Interrupted(why),
+            Stop::Io(SocketError::Deadline) if first_byte_at.is_none() => UpstreamError::FirstByte,
+            Stop::Io(_) if first_byte_at.is_none() => UpstreamError::Died { reused },
+            Stop::Io(fault) => UpstreamError::Malformed(format!("head cut off: {fault}")),
         })?;
         if count == 0 {
             return Err(match first_byte_at {
-                None => UpstreamFault::Died { reused },
-                Some(_) => UpstreamFault::Malformed("head cut off".into()),
+                None => UpstreamError::Died { reused },
+                Some(_) => UpstreamError::Malformed("head cut off".into()),
             });
         }
         let first_byte_at = *first_byte_at.get_or_insert_with(clock::now);
@@ -281,10 +281,10 @@ pub(crate) async fn receive_head<H>(
             }
             // A server that closes idle connections may say 408 first: that is no answer to ours.
             if reused && framing.status == 408 {
-                return Err(UpstreamFault::Died { reused });
+                return Err(UpstreamError::Died { reused });
             }
             received.drain(..framing.consumed);
-            return Ok(Reply {
+            return Ok(UpstreamResponse {
                 status: framing.status,
                 head: framing.head,
                 first_byte_at,
@@ -295,7 +295,7 @@ pub(crate) async fn receive_head<H>(
             });
         }
         if received.len() > limits.head_bytes_max {
-            return Err(UpstreamFault::Malformed(format!(
+            return Err(UpstreamError::Malformed(format!(
                 "head larger than {} bytes",
                 limits.head_bytes_max
             )));
@@ -306,7 +306,7 @@ pub(crate) async fn receive_head<H>(
 
 /// Whether what came of an answer while its request was still being sent refuses the request. Interim answers are
 /// taken out of it.
-pub(crate) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamFault> {
+pub(crate) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamError> {
     let limits = HeadLimits::default();
     while head_end(received, 0).is_some() {
         let Some(framing) = framing(received, &limits, &|_: &ResponseHead<'_>| ())? else {
@@ -335,8 +335,8 @@ fn framing<H>(
     received: &[u8],
     limits: &HeadLimits,
     read_head: &impl Fn(&ResponseHead<'_>) -> H,
-) -> Result<Option<Framing<H>>, UpstreamFault> {
-    let malformed = |bad: &dyn std::fmt::Display| UpstreamFault::Malformed(bad.to_string());
+) -> Result<Option<Framing<H>>, UpstreamError> {
+    let malformed = |bad: &dyn std::fmt::Display| UpstreamError::Malformed(bad.to_string());
     let parsed = parse_response_head(received, limits).map_err(|bad| malformed(&bad))?;
     let Parsed::Complete {
         value: head,
@@ -362,7 +362,7 @@ fn framing<H>(
 }
 
 enum Stop {
-    Io(IoFault),
+    Io(SocketError),
     Interrupted(Interruption),
 }
 
@@ -382,10 +382,10 @@ async fn fill_or_interrupted(
     };
     before(by, poll_fn(poll))
         .await
-        .unwrap_or(Err(Stop::Io(IoFault::Deadline)))
+        .unwrap_or(Err(Stop::Io(SocketError::Deadline)))
 }
 
-impl<H> Reply<H> {
+impl<H> UpstreamResponse<H> {
     /// An answer whose connection must not be used again.
     pub(crate) fn last(mut self) -> Self {
         self.keep_alive = false;
@@ -395,19 +395,19 @@ impl<H> Reply<H> {
     /// Appends what comes next of the decoded body to `into`: at least one byte, or the end.
     ///
     /// # Errors
-    /// [`BodyFault`]; the connection must not be used again.
+    /// [`UpstreamBodyError`]; the connection must not be used again.
     pub(crate) async fn read(
         &mut self,
         into: &mut Vec<u8>,
         by: Instant,
         client: &mut impl Interrupt,
-    ) -> Result<Piece, BodyFault> {
+    ) -> Result<Piece, UpstreamBodyError> {
         let before = into.len();
         loop {
             let consumed = self
                 .body
                 .read(&self.received, into)
-                .map_err(|bad| BodyFault::Broken(bad.to_string()))?;
+                .map_err(|bad| UpstreamBodyError::Broken(bad.to_string()))?;
             if consumed == self.received.len() {
                 self.received.clear();
             } else {
@@ -425,19 +425,19 @@ impl<H> Reply<H> {
                         .body
                         .end_of_input()
                         .map(|()| Piece::Done)
-                        .map_err(|bad| BodyFault::Broken(bad.to_string()));
+                        .map_err(|bad| UpstreamBodyError::Broken(bad.to_string()));
                 }
                 Ok(_) => {}
-                Err(Stop::Interrupted(why)) => return Err(BodyFault::Interrupted(why)),
-                Err(Stop::Io(IoFault::Deadline)) => return Err(BodyFault::Stalled),
-                Err(Stop::Io(fault)) => return Err(BodyFault::Broken(fault.to_string())),
+                Err(Stop::Interrupted(why)) => return Err(UpstreamBodyError::Interrupted(why)),
+                Err(Stop::Io(SocketError::Deadline)) => return Err(UpstreamBodyError::Stalled),
+                Err(Stop::Io(fault)) => return Err(UpstreamBodyError::Broken(fault.to_string())),
             }
         }
     }
 
     /// Ends the exchange: the connection goes back to the pool if the whole answer was consumed and
     /// nothing follows it, else it is closed. Hands over what was taken from the head.
-    pub(crate) fn finish(self, endpoint: &Endpoint, pool: &RefCell<Pool>) -> H {
+    pub(crate) fn finish(self, endpoint: &Endpoint, pool: &RefCell<ConnectionPool>) -> H {
         if self.body.is_done() && self.keep_alive && self.received.is_empty() {
             pool.borrow_mut()
                 .give(endpoint, self.stream, clock::recent());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The pool.
 #[derive(Default)]
-pub struct Pool {
+pub struct ConnectionPool {
     idle: HashMap<u32, Vec<Idle>, foldhash::fast::RandomState>,
 }
 
@@ -17,7 +17,7 @@ struct Idle {
     keep: Duration,
 }
 
-impl Pool {
+impl ConnectionPool {
     /// An idle connection that nobody closed and that holds no unread byte.
     pub fn take(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Stream> {
         let idle = self.idle.get_mut(&endpoint.id)?;

@@ -4,26 +4,26 @@ use crate::http::head::ResponseHead;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
-use crate::runtime::io::{Interruption, IoFault, UNREAD_BYTES_MAX, before};
+use crate::runtime::io::{Interruption, SocketError, UNREAD_BYTES_MAX, before};
 use crate::runtime::source::{Next, Source};
 use crate::runtime::stream::Stream;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::exchange;
-use crate::upstream::exchange::{Reply, UpstreamFault, Used};
+use crate::upstream::exchange::{UpstreamError, UpstreamResponse, Used};
 use std::future::poll_fn;
 use std::task::Poll;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum UploadFault {
+pub(crate) enum UploadError {
     /// The provider's side.
-    Upstream(UpstreamFault),
+    Upstream(UpstreamError),
     /// The body did not come in time.
     Late,
 }
 
-impl From<UpstreamFault> for UploadFault {
-    fn from(fault: UpstreamFault) -> Self {
+impl From<UpstreamError> for UploadError {
+    fn from(fault: UpstreamError) -> Self {
         Self::Upstream(fault)
     }
 }
@@ -33,14 +33,14 @@ impl From<UpstreamFault> for UploadFault {
 /// is read once the body is sent.
 ///
 /// # Errors
-/// [`UploadFault`]; nothing was sent if no connection was made. A connection whose request was not sent to its end
+/// [`UploadError`]; nothing was sent if no connection was made. A connection whose request was not sent to its end
 /// is closed.
 pub(crate) async fn upload<H>(
     endpoint: &Endpoint,
     head: Vec<u8>,
     source: &mut impl Source,
     read_head: impl Fn(&ResponseHead<'_>) -> H,
-) -> (Result<Reply<H>, UploadFault>, Used) {
+) -> (Result<UpstreamResponse<H>, UploadError>, Used) {
     let mut used = Used::default();
     let began_at = clock::recent();
     let until = began_at + endpoint.limits.connect + endpoint.limits.tls;
@@ -69,14 +69,14 @@ pub(crate) async fn upload<H>(
     } = sending;
     let reply = exchange::receive_head(stream, received, by, false, source, read_head).await;
     let reply = reply.map(|reply| if is_whole { reply } else { reply.last() });
-    (reply.map_err(UploadFault::from), used)
+    (reply.map_err(UploadError::from), used)
 }
 
-fn is_of_the_provider(fault: &UploadFault) -> bool {
-    use UpstreamFault::Interrupted;
+fn is_of_the_provider(fault: &UploadError) -> bool {
+    use UpstreamError::Interrupted;
     !matches!(
         fault,
-        UploadFault::Late | UploadFault::Upstream(Interrupted(_))
+        UploadError::Late | UploadError::Upstream(Interrupted(_))
     )
 }
 
@@ -91,8 +91,8 @@ struct Sending {
 
 /// What happened first.
 enum Turn {
-    Body(Result<Next, IoFault>),
-    Answer(Result<usize, IoFault>),
+    Body(Result<Next, SocketError>),
+    Answer(Result<usize, SocketError>),
     Interrupted(Interruption),
 }
 
@@ -103,16 +103,16 @@ impl Sending {
         endpoint: &Endpoint,
         head: Vec<u8>,
         source: &mut impl Source,
-    ) -> Result<(), UploadFault> {
-        const GONE: UpstreamFault = UpstreamFault::Interrupted(Interruption::ClientGone);
-        const DIED: UpstreamFault = UpstreamFault::Died { reused: false };
+    ) -> Result<(), UploadError> {
+        const GONE: UpstreamError = UpstreamError::Interrupted(Interruption::ClientGone);
+        const DIED: UpstreamError = UpstreamError::Died { reused: false };
         let mut piece = head;
         self.write(endpoint, &mut piece, source).await?;
         source.begin().await.map_err(|_| GONE)?;
         loop {
             match self.turn(&mut piece, source).await {
-                None => return Err(UploadFault::Late),
-                Some(Turn::Interrupted(why)) => return Err(UpstreamFault::Interrupted(why).into()),
+                None => return Err(UploadError::Late),
+                Some(Turn::Interrupted(why)) => return Err(UpstreamError::Interrupted(why).into()),
                 Some(Turn::Answer(Ok(count))) if count > 0 => {
                     if exchange::refuses(&mut self.received)? {
                         buffer::give(piece);
@@ -157,7 +157,7 @@ impl Sending {
         endpoint: &Endpoint,
         piece: &mut Vec<u8>,
         source: &mut impl Source,
-    ) -> Result<(), UploadFault> {
+    ) -> Result<(), UploadError> {
         let began_at = clock::recent();
         let by = began_at + endpoint.limits.first_byte;
         let bytes = std::mem::take(piece);
@@ -170,10 +170,10 @@ impl Sending {
         };
         // It may have said why before it closed.
         let _ = poll_fn(|cx| Poll::Ready(self.stream.poll_fill(&mut self.received, cx))).await;
-        Err(UploadFault::Upstream(match fault {
-            IoFault::Deadline => UpstreamFault::FirstByte,
-            IoFault::Interrupted(why) => UpstreamFault::Interrupted(why),
-            _ => UpstreamFault::Died { reused: false },
+        Err(UploadError::Upstream(match fault {
+            SocketError::Deadline => UpstreamError::FirstByte,
+            SocketError::Interrupted(why) => UpstreamError::Interrupted(why),
+            _ => UpstreamError::Died { reused: false },
         }))
     }
 }

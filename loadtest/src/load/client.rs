@@ -8,7 +8,7 @@ use ringside::http::head::{Method, Parsed, head_end, parse_response_head};
 use ringside::http::limits::HeadLimits;
 use ringside::http::sse::{SseSplitter, event_data};
 use ringside::runtime::clock;
-use ringside::runtime::io::{IoFault, connect};
+use ringside::runtime::io::{SocketError, connect};
 use ringside::runtime::stream::Stream;
 use ringside::runtime::tls::Session;
 use std::time::{Duration, Instant};
@@ -167,9 +167,9 @@ impl<'t> Connection<'t> {
     }
 }
 
-fn kind(doing: &str, fault: IoFault) -> String {
+fn kind(doing: &str, fault: SocketError) -> String {
     match fault {
-        IoFault::Deadline => "timeout".into(),
+        SocketError::Deadline => "timeout".into(),
         other => format!("{doing}: {other}"),
     }
 }

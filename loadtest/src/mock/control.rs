@@ -1,7 +1,7 @@
 //! The mock's own endpoints: what was seen, and how it behaves from now on.
 
 use super::state::{State, Stats};
-use ringside::error::Fault;
+use ringside::error::GatewayError;
 use ringside::http::head::Method;
 use ringside::runtime::clock;
 use ringside::server::connection::Request;
@@ -24,9 +24,9 @@ pub(super) fn stats(stats: &Stats, connections: impl serde::Serialize) -> String
 
 /// `GET`, `POST` (names and values as JSON, `reset` first) or `DELETE` (reset) `/mock/behaviour`.
 /// Answers with the behaviour there is then.
-pub(super) fn behaviour(request: &Request<'_>, state: &mut State) -> Result<String, Fault> {
+pub(super) fn behaviour(request: &Request<'_>, state: &mut State) -> Result<String, GatewayError> {
     let now = clock::now();
-    let bad = |why: String| Fault::client(400, "invalid_behaviour", why);
+    let bad = |why: String| GatewayError::client(400, "invalid_behaviour", why);
     match request.head.method {
         Method::Get => {}
         Method::Delete => state.change(true, &BTreeMap::new(), now).map_err(bad)?,
@@ -34,7 +34,7 @@ pub(super) fn behaviour(request: &Request<'_>, state: &mut State) -> Result<Stri
             let (reset, changes) = read(request.body).map_err(bad)?;
             state.change(reset, &changes, now).map_err(bad)?;
         }
-        _ => return Err(Fault::client(405, "method", "GET, POST or DELETE")),
+        _ => return Err(GatewayError::client(405, "method", "GET, POST or DELETE")),
     }
     Ok(state.settings(now).describe().to_string())
 }

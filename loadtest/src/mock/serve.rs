@@ -10,7 +10,7 @@ use super::state::{State, Turn};
 use super::{gemini, messages};
 use ringside::auth::keys::Peer;
 use ringside::config::model::config::Listen;
-use ringside::error::Fault;
+use ringside::error::GatewayError;
 use ringside::http::encode;
 use ringside::http::head::Headers;
 use ringside::http::limits::HeadLimits;
@@ -157,13 +157,14 @@ impl Serve for Server {
                 }
             }
             _ => {
-                let fault = Fault::client(404, "unknown_path", format!("no such path: {path}"));
+                let fault =
+                    GatewayError::client(404, "unknown_path", format!("no such path: {path}"));
                 self.reject(&fault, client).await;
             }
         }
     }
 
-    async fn reject(&self, fault: &Fault, client: &mut Client) {
+    async fn reject(&self, fault: &GatewayError, client: &mut Client) {
         let body = fault.envelope();
         send(
             client,
@@ -189,7 +190,7 @@ impl Server {
     }
 
     /// Counts a request; what is to become of it.
-    fn note(&self, request: &Request<'_>) -> Result<Turn, Fault> {
+    fn note(&self, request: &Request<'_>) -> Result<Turn, GatewayError> {
         let authorization = request.head.headers.get_str("authorization");
         let bearer = authorization.and_then(|text| text.strip_prefix("Bearer "));
         let key = bearer.or_else(|| request.head.headers.get_str("x-api-key"));
@@ -202,7 +203,11 @@ impl Server {
         stats.last_body.extend_from_slice(request.body);
         let known = key.is_some_and(|key| self.api_keys.iter().any(|known| known == key));
         if !self.api_keys.is_empty() && !known {
-            return Err(Fault::client(401, "invalid_api_key", "incorrect API key"));
+            return Err(GatewayError::client(
+                401,
+                "invalid_api_key",
+                "incorrect API key",
+            ));
         }
         Ok(state.turn(key.unwrap_or_default(), clock::now()))
     }
@@ -213,8 +218,8 @@ impl Server {
         turn: &Turn,
         read: &Read,
         headers: &Headers<'_>,
-    ) -> Result<(Behaviour, Duration), Fault> {
-        let bad = |why| Fault::client(400, "invalid_directive", why);
+    ) -> Result<(Behaviour, Duration), GatewayError> {
+        let bad = |why| GatewayError::client(400, "invalid_directive", why);
         let mut state = self.state.borrow_mut();
         let settings = state.settings(clock::recent());
         let mut behaviour = settings
@@ -243,7 +248,7 @@ impl Server {
             let mut scratch = self.scratch.borrow_mut();
             let read = scratch
                 .with_document(request.body, |document| read(request.head.target, document))
-                .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?;
+                .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?;
             let (behaviour, waits) = self.plan(&turn, &read, &request.head.headers)?;
             Ok((read, behaviour, waits, turn))
         });
@@ -281,7 +286,7 @@ impl Server {
             let mut scratch = self.scratch.borrow_mut();
             let read =
                 scratch.with_document(request.body, |document| read(request.head.target, document));
-            read.map_err(|bad| Fault::client(400, "invalid_json", bad.message))
+            read.map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))
         });
         match outcome {
             Ok(read) => {
@@ -416,7 +421,7 @@ async fn fail(client: &mut Client, behaviour: &Behaviour, dialect: Dialect) {
     } else {
         "mock_error"
     };
-    let fault = Fault::upstream(behaviour.status, code, "the mock was told to fail");
+    let fault = GatewayError::upstream(behaviour.status, code, "the mock was told to fail");
     let wait = behaviour.retry_after.map(|wait| wait.as_secs_f64());
     let body = match dialect {
         Dialect::Chat => fault.envelope(),

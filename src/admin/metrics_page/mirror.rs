@@ -3,7 +3,7 @@
 use crate::admin::metrics_page::page::gauge;
 use crate::cache::quality::sample_budget::OPEN_MAX;
 use crate::control::plane::Plane;
-use crate::gateway::experiments::mirroring::{LABELS, MirrorRoute, Outcome};
+use crate::gateway::experiments::mirroring::{LABELS, MirrorOutcome, MirrorTarget};
 use crate::observability::metrics::prometheus::{Page, float};
 
 /// Writes it; nothing where no model has shadows.
@@ -11,7 +11,7 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
     let snapshot = plane.shared.snapshot.load();
     let names = snapshot.model_names.iter();
     let routes = names.filter_map(|name| Some((name, snapshot.models.get(name)?.mirror.as_ref()?)));
-    let routes: Vec<(&String, &MirrorRoute)> = routes.collect();
+    let routes: Vec<(&String, &MirrorTarget)> = routes.collect();
     if routes.is_empty() {
         return;
     }
@@ -20,7 +20,7 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
     let help = "Requests drawn for shadow traffic, by what became of them.";
     page.metric(name, "counter", help);
     for (model, route) in &routes {
-        for (outcome, value) in Outcome::ALL {
+        for (outcome, value) in MirrorOutcome::ALL {
             let labels = [(MODEL, model.as_str()), ("outcome", value)];
             page.sample(name, &labels, float(route.tally.outcomes(outcome)));
         }
@@ -34,7 +34,7 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
             page.sample(name, &labels, float(count));
         }
     }
-    type Value = fn(&MirrorRoute) -> u64;
+    type Value = fn(&MirrorTarget) -> u64;
     let gauges: [(&str, &str, Value); 3] = [
         ("ringside_shadows_open", "Shadows under way.", |route| {
             route.tally.allowance.open()

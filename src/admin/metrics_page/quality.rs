@@ -1,7 +1,7 @@
 //! The part of `/metrics` that tells what was learned of hits by meaning.
 
 use crate::admin::metrics_page::page::gauge;
-use crate::cache::quality::error_rate::{Sample, View};
+use crate::cache::quality::error_rate::{QualityReport, Sample};
 use crate::cache::quality::log::LINES_MAX;
 use crate::cache::quality::sample_budget::OPEN_MAX;
 use crate::cache::semantic::Semantic;
@@ -16,7 +16,7 @@ pub(crate) fn write(plane: &Plane, semantic: &Semantic, page: &mut Page) {
     samples(plane, semantic, page);
 }
 
-fn labels(views: &[View], page: &mut Page) {
+fn labels(views: &[QualityReport], page: &mut Page) {
     let name = "ringside_cache_labels_total";
     page.metric(
         name,
@@ -36,7 +36,7 @@ fn labels(views: &[View], page: &mut Page) {
     }
 }
 
-fn rates(views: &[View], page: &mut Page) {
+fn rates(views: &[QualityReport], page: &mut Page) {
     let name = "ringside_cache_wrong_hit_rate";
     page.metric(
         name,

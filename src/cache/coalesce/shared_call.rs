@@ -5,7 +5,7 @@
 
 use crate::base::names::Name;
 use crate::cache::entry::Key;
-use crate::error::{Blame, Fault};
+use crate::error::{ErrorSource, GatewayError};
 use crate::protocols::usage::Usage;
 use crate::runtime::buffer;
 use parking_lot::Mutex;
@@ -31,7 +31,7 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 
 /// Numbers of all flights.
 #[derive(Debug, Default)]
-pub struct FlightCounts {
+pub struct SharedCallCounts {
     /// Flights that exist (gauge).
     pub flights: AtomicUsize,
     /// Bytes kept of streams (gauge).
@@ -57,7 +57,7 @@ pub struct Head {
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Whole {
+pub struct SharedResponse {
     /// Its head.
     pub head: Head,
     /// Its body.
@@ -74,11 +74,11 @@ pub enum End {
     /// The stream came to its end; what it cost, where known.
     Complete(Option<Usage>),
     /// With a whole answer.
-    Whole(Arc<Whole>),
+    Whole(Arc<SharedResponse>),
     /// With a fault, before or in the middle of the answer.
     Failed {
         /// What the leader's client is told.
-        fault: Arc<Fault>,
+        fault: Arc<GatewayError>,
         /// What its SDK is told about trying again.
         should_retry: Option<bool>,
     },
@@ -95,7 +95,7 @@ impl End {
         match self {
             Self::Complete(_) | Self::Stored => true,
             Self::Whole(whole) => !whole.may_retry,
-            Self::Failed { fault, .. } => fault.blame == Blame::Client,
+            Self::Failed { fault, .. } => fault.blame == ErrorSource::Client,
             Self::Lost => false,
         }
     }
@@ -103,7 +103,7 @@ impl End {
 
 /// What a follower waits for first.
 #[derive(Debug)]
-pub enum Outset {
+pub enum StreamStart {
     /// A stream has begun.
     Stream(Arc<Head>),
     /// The call failed, and this follower is to make the next, for the others too.
@@ -114,7 +114,7 @@ pub enum Outset {
 
 /// What a follower of a stream hears next.
 #[derive(Debug)]
-pub enum Heard {
+pub enum FollowerRead {
     /// Bytes were appended.
     More,
     /// Everything was heard, and the call has ended.
@@ -124,9 +124,9 @@ pub enum Heard {
 }
 
 /// The call.
-pub struct Flight {
+pub struct SharedCall {
     key: Arc<Key>,
-    counts: Arc<FlightCounts>,
+    counts: Arc<SharedCallCounts>,
     state: Mutex<State>,
 }
 
@@ -163,8 +163,8 @@ struct Reader {
     waker: Option<Waker>,
 }
 
-impl Flight {
-    pub(crate) fn new(key: Arc<Key>, counts: Arc<FlightCounts>) -> Self {
+impl SharedCall {
+    pub(crate) fn new(key: Arc<Key>, counts: Arc<SharedCallCounts>) -> Self {
         counts.flights.fetch_add(1, Ordering::Relaxed);
         let state = State {
             is_open: true,
@@ -183,13 +183,13 @@ impl Flight {
     }
 
     /// A place among its followers; `None` if it takes none any more.
-    pub(crate) fn join(self: &Arc<Self>) -> Option<Seat> {
+    pub(crate) fn join(self: &Arc<Self>) -> Option<Follower> {
         let mut state = self.state.lock();
         if !state.is_open || state.reading >= FOLLOWERS_MAX {
             return None;
         }
         let owner = state.owner.take();
-        let seat = Seat::new(self, &mut state, 0, false);
+        let seat = Follower::new(self, &mut state, 0, false);
         drop(state);
         self.counts.followers.fetch_add(1, Ordering::Relaxed);
         wake(owner);
@@ -197,11 +197,11 @@ impl Flight {
     }
 
     /// A place for the client that caused the call, behind all that came until now.
-    pub(crate) fn leaders_seat(self: &Arc<Self>) -> Seat {
+    pub(crate) fn leaders_seat(self: &Arc<Self>) -> Follower {
         let mut state = self.state.lock();
         state.payer_reads = true;
         let at = state.end_at();
-        Seat::new(self, &mut state, at, true)
+        Follower::new(self, &mut state, at, true)
     }
 
     /// Ready when nobody follows: from then on nobody may.
@@ -326,7 +326,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for SharedCall {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         let counted = state.counted;
@@ -374,14 +374,14 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 }
 
 /// A follower's place. Left when dropped.
-pub struct Seat {
-    flight: Arc<Flight>,
+pub struct Follower {
+    flight: Arc<SharedCall>,
     slot: usize,
     pays: bool,
 }
 
-impl Seat {
-    fn new(flight: &Arc<Flight>, state: &mut State, at: u64, pays: bool) -> Self {
+impl Follower {
+    fn new(flight: &Arc<SharedCall>, state: &mut State, at: u64, pays: bool) -> Self {
         let reader = Some(Reader { at, waker: None });
         let free = state.readers.iter().position(Option::is_none);
         let slot = free.unwrap_or(state.readers.len());
@@ -397,36 +397,36 @@ impl Seat {
         }
     }
 
-    pub(crate) fn flight(&self) -> &Arc<Flight> {
+    pub(crate) fn flight(&self) -> &Arc<SharedCall> {
         &self.flight
     }
 
     /// Waits for the head of a stream, or for the end of the call.
-    pub fn poll_outset(&self, cx: &mut Context<'_>) -> Poll<Outset> {
+    pub fn poll_outset(&self, cx: &mut Context<'_>) -> Poll<StreamStart> {
         let mut state = self.flight.state.lock();
         if let Some(head) = &state.head {
-            return Poll::Ready(Outset::Stream(Arc::clone(head)));
+            return Poll::Ready(StreamStart::Stream(Arc::clone(head)));
         }
         if let Some(end) = &state.end {
-            return Poll::Ready(Outset::Over(end.clone()));
+            return Poll::Ready(StreamStart::Over(end.clone()));
         }
         if std::mem::take(&mut state.is_vacant) {
-            return Poll::Ready(Outset::Lead);
+            return Poll::Ready(StreamStart::Lead);
         }
         self.wait(&mut state, cx);
         Poll::Pending
     }
 
     /// Appends what comes next of a stream to `into`.
-    pub fn poll_more(&self, into: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Heard> {
+    pub fn poll_more(&self, into: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<FollowerRead> {
         let mut guard = self.flight.state.lock();
         let state = &mut *guard;
         let Some(Some(reader)) = state.readers.get_mut(self.slot) else {
-            return Poll::Ready(Heard::Lagged);
+            return Poll::Ready(FollowerRead::Lagged);
         };
         let Some(skip) = reader.at.checked_sub(state.gone) else {
             self.flight.counts.lagged.fetch_add(1, Ordering::Relaxed);
-            return Poll::Ready(Heard::Lagged);
+            return Poll::Ready(FollowerRead::Lagged);
         };
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         let count = state.kept.len().saturating_sub(skip).min(READ_BYTES_MAX);
@@ -436,10 +436,10 @@ impl Seat {
             let paused = state.paused.take();
             drop(guard);
             wake(paused);
-            return Poll::Ready(Heard::More);
+            return Poll::Ready(FollowerRead::More);
         }
         if let Some(end) = &state.end {
-            return Poll::Ready(Heard::Over(end.clone()));
+            return Poll::Ready(FollowerRead::Over(end.clone()));
         }
         self.wait(state, cx);
         Poll::Pending
@@ -474,7 +474,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Follower {
     fn drop(&mut self) {
         let mut state = self.flight.state.lock();
         if let Some(place) = state.readers.get_mut(self.slot) {

@@ -2,7 +2,7 @@
 //!
 //! It is asked once per request that both tiers missed, and once more when such a request has ended.
 
-use crate::cache::coalesce::shared_call::{End, Flight, FlightCounts, Head, Seat};
+use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedCall, SharedCallCounts};
 use crate::cache::entry::Key;
 use crate::runtime::clock;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ pub(crate) const FLIGHTS_MAX: usize = SHARDS * FLIGHTS_PER_SHARD_MAX;
 
 /// Which call: requests share one if all of this is equal, and their forms are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Call {
+pub struct CoalesceKey {
     /// Hash of scope and question.
     pub exact: u128,
     /// A stream was asked for.
@@ -32,29 +32,29 @@ pub struct Call {
 }
 
 /// The table.
-pub struct Flights {
+pub struct SharedCalls {
     shards: Box<[Mutex<Shard>]>,
-    counts: Arc<FlightCounts>,
+    counts: Arc<SharedCallCounts>,
 }
 
 #[derive(Default)]
 struct Shard {
-    calls: HashMap<Call, Arc<Flight>, foldhash::fast::RandomState>,
+    calls: HashMap<CoalesceKey, Arc<SharedCall>, foldhash::fast::RandomState>,
     /// When one last ended.
     ended_at: Option<Instant>,
 }
 
 /// What a request is to do.
-pub enum Boarding {
+pub enum JoinResult {
     /// Make the call, for itself and those who follow.
-    Lead(Lead),
+    Lead(Leader),
     /// Wait for the one who makes it.
-    Follow(Seat),
+    Follow(Follower),
     /// Make a call that is not shared: the table is full.
     Alone,
 }
 
-impl Default for Flights {
+impl Default for SharedCalls {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -63,37 +63,47 @@ impl Default for Flights {
     }
 }
 
-impl Flights {
+impl SharedCalls {
     /// Joins the call for `key`, or begins one. `since` is before the caller looked into the store.
-    pub fn board(self: &Arc<Self>, call: Call, key: &Arc<Key>, since: Instant) -> Boarding {
+    pub fn board(
+        self: &Arc<Self>,
+        call: CoalesceKey,
+        key: &Arc<Key>,
+        since: Instant,
+    ) -> JoinResult {
         let mut shard = self.shard(call).lock();
         match shard.calls.get(&call) {
             // Another request with the same hash.
-            Some(flight) if !flight.is_for(key) => return Boarding::Alone,
+            Some(flight) if !flight.is_for(key) => return JoinResult::Alone,
             Some(flight) => {
                 if let Some(seat) = flight.join() {
-                    return Boarding::Follow(seat);
+                    return JoinResult::Follow(seat);
                 }
             }
-            None if shard.calls.len() >= FLIGHTS_PER_SHARD_MAX => return Boarding::Alone,
+            None if shard.calls.len() >= FLIGHTS_PER_SHARD_MAX => return JoinResult::Alone,
             None => {}
         }
-        let flight = Arc::new(Flight::new(Arc::clone(key), Arc::clone(&self.counts)));
+        let flight = Arc::new(SharedCall::new(Arc::clone(key), Arc::clone(&self.counts)));
         // In the place of one that takes no followers any more.
         shard.calls.insert(call, Arc::clone(&flight));
         let may_be_stored = shard.ended_at.is_some_and(|at| at >= since);
         drop(shard);
-        Boarding::Lead(self.lead(flight, call, may_be_stored))
+        JoinResult::Lead(self.lead(flight, call, may_be_stored))
     }
 
     /// The right to make the second call, for the follower that was told to.
     #[must_use]
-    pub fn succeed(self: &Arc<Self>, call: Call, seat: &Seat) -> Lead {
+    pub fn succeed(self: &Arc<Self>, call: CoalesceKey, seat: &Follower) -> Leader {
         self.lead(Arc::clone(seat.flight()), call, true)
     }
 
-    fn lead(self: &Arc<Self>, flight: Arc<Flight>, call: Call, may_be_stored: bool) -> Lead {
-        Lead {
+    fn lead(
+        self: &Arc<Self>,
+        flight: Arc<SharedCall>,
+        call: CoalesceKey,
+        may_be_stored: bool,
+    ) -> Leader {
+        Leader {
             flights: Arc::clone(self),
             flight,
             call,
@@ -104,7 +114,7 @@ impl Flights {
 
     /// Numbers of all flights.
     #[must_use]
-    pub fn counts(&self) -> &FlightCounts {
+    pub fn counts(&self) -> &SharedCallCounts {
         &self.counts
     }
 
@@ -120,13 +130,13 @@ impl Flights {
         self.len() == 0
     }
 
-    fn shard(&self, call: Call) -> &Mutex<Shard> {
+    fn shard(&self, call: CoalesceKey) -> &Mutex<Shard> {
         // The exact key is a keyed hash already.
         let at = (call.exact as usize) % SHARDS;
         &self.shards[at]
     }
 
-    fn remove(&self, call: Call, flight: &Arc<Flight>) {
+    fn remove(&self, call: CoalesceKey, flight: &Arc<SharedCall>) {
         let mut shard = self.shard(call).lock();
         shard.ended_at = Some(clock::now());
         let held = shard.calls.get(&call);
@@ -137,15 +147,15 @@ impl Flights {
 }
 
 /// The right and the duty to make a call. Dropped without an end, it releases those who follow.
-pub struct Lead {
-    flights: Arc<Flights>,
-    flight: Arc<Flight>,
-    call: Call,
+pub struct Leader {
+    flights: Arc<SharedCalls>,
+    flight: Arc<SharedCall>,
+    call: CoalesceKey,
     may_be_stored: bool,
     has_finished: Cell<bool>,
 }
 
-impl Lead {
+impl Leader {
     /// Whether the same call may have ended, and its answer been stored, since the store was asked.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
@@ -154,7 +164,7 @@ impl Lead {
 
     /// The flight, to be asked whether anybody follows.
     #[must_use]
-    pub fn flight(&self) -> &Arc<Flight> {
+    pub fn flight(&self) -> &Arc<SharedCall> {
         &self.flight
     }
 
@@ -182,7 +192,7 @@ impl Lead {
     /// A place for the client that caused the call, behind what came until now: it follows like the
     /// others, and books what the call cost if it stays to the end.
     #[must_use]
-    pub fn leaders_seat(&self) -> Seat {
+    pub fn leaders_seat(&self) -> Follower {
         self.flight.leaders_seat()
     }
 
@@ -193,7 +203,7 @@ impl Lead {
     }
 }
 
-impl Drop for Lead {
+impl Drop for Leader {
     fn drop(&mut self) {
         self.finish(End::Lost);
         self.flights.remove(self.call, &self.flight);
@@ -205,10 +215,11 @@ mod tests {
     use super::*;
     use crate::base::names::Name;
     use crate::cache::coalesce::shared_call::{
-        ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, Heard, Outset, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
+        ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, FollowerRead, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
+        StreamStart,
     };
     use crate::cache::entry::tests::key;
-    use crate::error::Fault;
+    use crate::error::GatewayError;
     use crate::protocols::usage::Usage;
     use crate::runtime::clock;
     use std::task::Waker;
@@ -221,9 +232,9 @@ mod tests {
         reasoning: 0,
     });
 
-    fn board(flights: &Arc<Flights>, tenant: &str, question: &str) -> Boarding {
+    fn board(flights: &Arc<SharedCalls>, tenant: &str, question: &str) -> JoinResult {
         let key = Arc::new(key(tenant, question));
-        let call = Call {
+        let call = CoalesceKey {
             exact: key.exact,
             streams: true,
             models: 0,
@@ -231,21 +242,21 @@ mod tests {
         flights.board(call, &key, clock::now())
     }
 
-    fn lead(flights: &Arc<Flights>) -> Lead {
+    fn lead(flights: &Arc<SharedCalls>) -> Leader {
         match board(flights, "t", "q") {
-            Boarding::Lead(lead) => lead,
+            JoinResult::Lead(lead) => lead,
             _ => panic!("somebody leads"),
         }
     }
 
-    fn follow(flights: &Arc<Flights>) -> Seat {
+    fn follow(flights: &Arc<SharedCalls>) -> Follower {
         match board(flights, "t", "q") {
-            Boarding::Follow(seat) => seat,
+            JoinResult::Follow(seat) => seat,
             _ => panic!("nobody leads"),
         }
     }
 
-    fn begin(lead: &Lead) {
+    fn begin(lead: &Leader) {
         lead.begin(Head {
             target: Name::new("p/m"),
             status: 200,
@@ -253,16 +264,16 @@ mod tests {
         });
     }
 
-    fn outset(seat: &Seat) -> Poll<Outset> {
+    fn outset(seat: &Follower) -> Poll<StreamStart> {
         seat.poll_outset(&mut Context::from_waker(Waker::noop()))
     }
 
     /// All that is there for it, and what ends it.
-    fn read(seat: &Seat) -> (Vec<u8>, Option<Heard>) {
+    fn read(seat: &Follower) -> (Vec<u8>, Option<FollowerRead>) {
         let mut into = Vec::new();
         loop {
             match seat.poll_more(&mut into, &mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Heard::More) => {}
+                Poll::Ready(FollowerRead::More) => {}
                 Poll::Ready(heard) => return (into, Some(heard)),
                 Poll::Pending => return (into, None),
             }
@@ -271,24 +282,24 @@ mod tests {
 
     fn failed() -> End {
         End::Failed {
-            fault: Arc::new(Fault::upstream(502, "x", "it failed")),
+            fault: Arc::new(GatewayError::upstream(502, "x", "it failed")),
             should_retry: None,
         }
     }
 
     #[test]
     fn others_do_not_join_and_the_next_leads_again() {
-        let flights = Arc::<Flights>::default();
+        let flights = Arc::<SharedCalls>::default();
         let first = lead(&flights);
         assert!(!first.may_be_stored());
-        assert!(matches!(board(&flights, "u", "q"), Boarding::Lead(_)));
-        assert!(matches!(board(&flights, "t", "r"), Boarding::Lead(_)));
+        assert!(matches!(board(&flights, "u", "q"), JoinResult::Lead(_)));
+        assert!(matches!(board(&flights, "t", "r"), JoinResult::Lead(_)));
         drop(follow(&flights));
         drop(first);
         assert!(flights.is_empty());
         // A hash that collides is another request.
         let (ours, other) = (Arc::new(key("t", "q")), Arc::new(key("t", "other")));
-        let call = Call {
+        let call = CoalesceKey {
             exact: 1,
             streams: false,
             models: 0,
@@ -297,11 +308,11 @@ mod tests {
         let first = flights.board(call, &ours, since);
         assert!(matches!(
             flights.board(call, &other, since),
-            Boarding::Alone
+            JoinResult::Alone
         ));
         drop(first);
         // The answer may have been stored since.
-        let Boarding::Lead(lead) = flights.board(call, &ours, since) else {
+        let JoinResult::Lead(lead) = flights.board(call, &ours, since) else {
             panic!("nobody leads");
         };
         assert!(lead.may_be_stored());
@@ -309,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_leader_leaves_the_call_to_one_of_those_who_follow() {
-        let flights = Arc::<Flights>::default();
+        let flights = Arc::<SharedCalls>::default();
         let first = lead(&flights);
         let (a, b) = (follow(&flights), follow(&flights));
         assert!(outset(&a).is_pending() && outset(&b).is_pending());
@@ -318,9 +329,9 @@ mod tests {
             panic!("as a connection may");
         });
         assert!(std::panic::catch_unwind(panics).is_err());
-        assert!(matches!(outset(&b), Poll::Ready(Outset::Lead)));
+        assert!(matches!(outset(&b), Poll::Ready(StreamStart::Lead)));
         assert!(outset(&a).is_pending());
-        let call = Call {
+        let call = CoalesceKey {
             exact: 0,
             streams: true,
             models: 0,
@@ -329,29 +340,35 @@ mod tests {
         drop(b);
         // There is no third.
         drop(second);
-        assert!(matches!(outset(&a), Poll::Ready(Outset::Over(End::Lost))));
+        assert!(matches!(
+            outset(&a),
+            Poll::Ready(StreamStart::Over(End::Lost))
+        ));
         drop(a);
         assert!(flights.is_empty());
     }
 
     #[test]
     fn a_failure_in_the_middle_is_for_all() {
-        let flights = Arc::<Flights>::default();
+        let flights = Arc::<SharedCalls>::default();
         let (first, seat) = (lead(&flights), follow(&flights));
         begin(&first);
         first.append(b"one");
         first.finish(failed());
-        assert!(matches!(outset(&seat), Poll::Ready(Outset::Stream(_))));
+        assert!(matches!(outset(&seat), Poll::Ready(StreamStart::Stream(_))));
         let (bytes, heard) = read(&seat);
         assert_eq!(bytes, b"one");
-        assert!(matches!(heard, Some(Heard::Over(End::Failed { .. }))));
+        assert!(matches!(
+            heard,
+            Some(FollowerRead::Over(End::Failed { .. }))
+        ));
         // Nobody joins what failed.
-        assert!(matches!(board(&flights, "t", "q"), Boarding::Lead(_)));
+        assert!(matches!(board(&flights, "t", "q"), JoinResult::Lead(_)));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_who_keeps_up_loses_nothing() {
-        let flights = Arc::<Flights>::default();
+        let flights = Arc::<SharedCalls>::default();
         let first = lead(&flights);
         let (quick, slow) = (follow(&flights), follow(&flights));
         begin(&first);
@@ -365,8 +382,8 @@ mod tests {
         }
         assert_eq!(heard, 500 * piece.len());
         // Closed: who comes now leads.
-        assert!(matches!(board(&flights, "t", "q"), Boarding::Lead(_)));
-        assert!(matches!(read(&slow).1, Some(Heard::Lagged)));
+        assert!(matches!(board(&flights, "t", "q"), JoinResult::Lead(_)));
+        assert!(matches!(read(&slow).1, Some(FollowerRead::Lagged)));
         drop(slow);
         // One piece, however large, is no lag.
         first.append(&vec![7; 2 * STREAM_BYTES_MAX]);
@@ -380,7 +397,7 @@ mod tests {
             second.append(&piece);
             assert_eq!(read(&quick_too).0.len(), piece.len());
         }
-        assert!(matches!(read(&slow).1, Some(Heard::Lagged)));
+        assert!(matches!(read(&slow).1, Some(FollowerRead::Lagged)));
         let own = bytes.load(Ordering::Relaxed) - ALL_STREAM_BYTES_MAX;
         assert!(own < 5 * STREAM_BYTES_MAX + 4 * STREAM_BYTES_TIGHT, "{own}");
         bytes.fetch_sub(ALL_STREAM_BYTES_MAX, Ordering::Relaxed);
@@ -391,9 +408,9 @@ mod tests {
 
     #[test]
     fn a_flight_takes_so_many_followers_and_the_next_leads_another() {
-        let flights = Arc::<Flights>::default();
+        let flights = Arc::<SharedCalls>::default();
         let _first = lead(&flights);
-        let seats: Vec<Seat> = (0..FOLLOWERS_MAX).map(|_| follow(&flights)).collect();
+        let seats: Vec<Follower> = (0..FOLLOWERS_MAX).map(|_| follow(&flights)).collect();
         let _second = lead(&flights);
         drop(follow(&flights));
         assert_eq!(flights.len(), 2);
@@ -402,7 +419,7 @@ mod tests {
 
     #[test]
     fn what_a_call_cost_is_booked_once() {
-        let flights = Arc::<Flights>::default();
+        let flights = Arc::<SharedCalls>::default();
         // How the leader's client left, and whether the call had ended then.
         for (heard, ended_first) in [(USAGE, false), (USAGE, true), (None, false), (None, true)] {
             let first = lead(&flights);
@@ -425,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_stream_without_its_client_waits_for_its_quickest_reader() {
-        let flights = Arc::<Flights>::default();
+        let flights = Arc::<SharedCalls>::default();
         let first = lead(&flights);
         let (quick, _slow) = (follow(&flights), follow(&flights));
         let wanted = || {

@@ -9,7 +9,7 @@ use crate::cache::disk::loader;
 use crate::cache::disk::record::Embedding;
 use crate::cache::disk::writer;
 
-use crate::cache::entry::{Entry, Graveyard, HashSecret};
+use crate::cache::entry::{Entry, HashSecret, PendingRemovals};
 use crate::cache::semantic::Semantic;
 use crate::cache::store::Store;
 use crossbeam_channel::{Sender, TrySendError};
@@ -127,7 +127,7 @@ pub struct Into {
     /// Where their vectors go.
     pub semantic: Option<Arc<Semantic>>,
     /// What new entries tell their end to.
-    pub graveyard: Arc<Graveyard>,
+    pub graveyard: Arc<PendingRemovals>,
 }
 
 impl Disk {

@@ -7,8 +7,8 @@ use crate::base::names::Name;
 use crate::cache::disk::bytes::{Reader, put_text, put_u64};
 use crate::cache::disk::disk_cache::Deletion;
 use crate::cache::disk::folder::Secrets;
-use crate::cache::entry::{Entry, Graveyard, Key, Storing};
-use crate::cache::response::cached_response::Answer;
+use crate::cache::entry::{Entry, Key, PendingRemovals, Storing};
+use crate::cache::response::cached_response::CachedResponse;
 use crate::embedding::codes::{CODE_BYTES, Code};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -172,7 +172,7 @@ pub(crate) struct Stored {
     model: String,
     owner: Option<String>,
     target: String,
-    answer: Answer,
+    answer: CachedResponse,
     /// Its vector, if it had one.
     pub embedding: Option<Embedding>,
 }
@@ -198,7 +198,7 @@ fn read_entry(reader: &mut Reader<'_>, secrets: &Secrets) -> Option<Stored> {
     let has_owner = reader.u8()? == 1;
     let owner = Some(reader.string()?).filter(|_| has_owner);
     let target = reader.string()?;
-    let answer = Answer::read(reader)?;
+    let answer = CachedResponse::read(reader)?;
     let embedding = match reader.u64()? {
         0 => None,
         embedder => {
@@ -254,7 +254,7 @@ impl Stored {
         self,
         (now, wall): (Instant, Duration),
         indexed: bool,
-        graveyard: &Arc<Graveyard>,
+        graveyard: &Arc<PendingRemovals>,
     ) -> Option<Entry> {
         let age = wall.saturating_sub(self.stored);
         if age >= self.ttl.saturating_add(self.kept_for) || self.stored > wall + AHEAD_MAX {

@@ -7,7 +7,7 @@
 use crate::base::confidence_sequence::Sequence;
 use crate::base::names::Name;
 use crate::cache::quality::compare::Label;
-use crate::cache::quality::sample_budget::Allowance;
+use crate::cache::quality::sample_budget::SampleBudget;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -26,11 +26,11 @@ pub(crate) const ALPHA: f64 = 0.05;
 /// What is known of the tier's quality.
 #[derive(Default)]
 pub struct Quality {
-    pools: Mutex<Map<Name, Pool>>,
+    pools: Mutex<Map<Name, ModelCounts>>,
     /// Least score by model, where labels have raised it.
     raised: ArcSwap<Map<Name, f32>>,
     /// Places and tokens of samples, in all.
-    pub allowance: Allowance,
+    pub allowance: SampleBudget,
     samples: [AtomicU64; 3],
 }
 
@@ -56,7 +56,7 @@ impl Sample {
 
 /// Labels of one model.
 #[derive(Clone, Default)]
-struct Pool {
+struct ModelCounts {
     right: u64,
     wrong: u64,
     unknown: u64,
@@ -68,7 +68,7 @@ struct Pool {
 }
 
 /// A model's pool, for the admin side.
-pub struct View {
+pub struct QualityReport {
     /// The model.
     pub model: Name,
     /// Labels.
@@ -177,9 +177,9 @@ impl Quality {
 
     /// All pools, by the models' names.
     #[must_use]
-    pub fn views(&self) -> Vec<View> {
+    pub fn views(&self) -> Vec<QualityReport> {
         let pools = self.pools.lock();
-        let mut views: Vec<View> = pools
+        let mut views: Vec<QualityReport> = pools
             .iter()
             .map(|(model, pool)| pool.view(*model))
             .collect();
@@ -188,7 +188,7 @@ impl Quality {
     }
 }
 
-impl Pool {
+impl ModelCounts {
     /// The least score of the grid that is not shown to exceed the wish; `None` when that is the first.
     fn raised(&self) -> Option<f32> {
         #[allow(clippy::cast_precision_loss)]
@@ -202,14 +202,14 @@ impl Pool {
         })
     }
 
-    fn view(&self, model: Name) -> View {
+    fn view(&self, model: Name) -> QualityReport {
         let raised = self.raised();
         let served = self.grid.iter().enumerate();
         let mut served =
             served.skip_while(|(at, _)| raised.is_some_and(|least| grid_score(*at) < least));
         let sequence = served.next().map(|(_, sequence)| *sequence);
         let sequence = sequence.unwrap_or_default();
-        View {
+        QualityReport {
             model,
             right: self.right,
             wrong: self.wrong,

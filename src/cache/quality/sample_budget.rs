@@ -9,13 +9,13 @@ pub(crate) const OPEN_MAX: u64 = 64;
 
 /// What is taken of it.
 #[derive(Default)]
-pub struct Allowance {
+pub struct SampleBudget {
     hour: AtomicU64,
     tokens: AtomicU64,
     open: AtomicU64,
 }
 
-impl Allowance {
+impl SampleBudget {
     /// Whether a call of about so many tokens is within the budget of this hour; takes it if it is.
     pub fn spend(&self, tokens: u64, tokens_max: u64, hour: u64) -> bool {
         if self.hour.swap(hour, Relaxed) != hour {

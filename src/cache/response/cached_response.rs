@@ -10,7 +10,7 @@ use crate::protocols::usage::Usage;
 /// A complete text answer. Its texts lie one behind the other in one allocation, the content last:
 /// a store holds a great many answers, and each allocation is memory to be found, filled and freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct CachedResponse {
     /// Provider's id, the model name it reported, `system_fingerprint`, content.
     pub(crate) texts: String,
     pub(crate) id_end: u32,
@@ -26,7 +26,7 @@ pub struct Answer {
 /// Why an answer is not stored; the text is the metric's label.
 pub type NotStored = &'static str;
 
-impl Answer {
+impl CachedResponse {
     /// Reads a whole `chat.completion`, whose usage was found already.
     ///
     /// # Errors
@@ -356,8 +356,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::cache::response::from_stream::tests::from_stream;
 
-    pub(crate) fn answer(content: &str) -> Answer {
-        let mut answer = Answer::with_frame("chatcmpl-1", "m", None, 7, content.len());
+    pub(crate) fn answer(content: &str) -> CachedResponse {
+        let mut answer = CachedResponse::with_frame("chatcmpl-1", "m", None, 7, content.len());
         answer.texts.push_str(content);
         answer.usage = Some(Usage {
             prompt: 5,
@@ -374,11 +374,11 @@ pub(crate) mod tests {
         for content in ["short", long.as_str()] {
             let answer = answer(content);
             assert_eq!(
-                Answer::from_whole(&answer.render_whole(), answer.usage, &mut scratch),
+                CachedResponse::from_whole(&answer.render_whole(), answer.usage, &mut scratch),
                 Ok(answer.clone())
             );
             assert_eq!(from_stream(&answer.render_stream(true)), Ok(answer.clone()));
-            let without = Answer {
+            let without = CachedResponse {
                 usage: None,
                 ..answer.clone()
             };
@@ -416,7 +416,7 @@ pub(crate) mod tests {
             ("<html>".into(), "unparsable"),
         ] {
             assert_eq!(
-                Answer::from_whole(body.as_bytes(), None, &mut scratch),
+                CachedResponse::from_whole(body.as_bytes(), None, &mut scratch),
                 Err(why),
                 "{body}"
             );

@@ -1,13 +1,13 @@
 //! The stored form of an answer as bytes, and back. Must not know where the bytes are kept.
 
 use crate::cache::disk::bytes::{Reader, put_text, put_u32, put_u64};
-use crate::cache::response::cached_response::Answer;
+use crate::cache::response::cached_response::CachedResponse;
 use crate::protocols::usage::Usage;
 
 /// Stands for no offset.
 const NONE: u32 = u32::MAX;
 
-impl Answer {
+impl CachedResponse {
     /// Appends it.
     pub fn write(&self, out: &mut Vec<u8>) {
         put_text(out, self.texts.as_bytes());

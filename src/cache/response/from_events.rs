@@ -1,20 +1,20 @@
 //! An answer for the store, read from neutral events, whatever dialect they came in.
 
-use crate::cache::response::cached_response::{Answer, NotStored, TEXT_BYTES_EXPECTED};
+use crate::cache::response::cached_response::{CachedResponse, NotStored, TEXT_BYTES_EXPECTED};
 use crate::protocols::neutral::answer;
 use crate::protocols::neutral::answer::Stop;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::request::Part;
 
 /// Collects an answer from the events of a stream as they pass.
-pub struct Collector {
-    answer: Option<Answer>,
+pub struct ResponseCollector {
+    answer: Option<CachedResponse>,
     finish: Result<(), NotStored>,
     refused: Option<NotStored>,
     text_bytes_max: usize,
 }
 
-impl Collector {
+impl ResponseCollector {
     /// A collector of answers of up to `text_bytes_max` bytes.
     #[must_use]
     pub fn new(text_bytes_max: usize) -> Self {
@@ -75,7 +75,7 @@ impl Collector {
     ///
     /// # Errors
     /// Why it is not stored.
-    pub fn finish(self) -> Result<Answer, NotStored> {
+    pub fn finish(self) -> Result<CachedResponse, NotStored> {
         self.refused.map_or(Ok(()), Err)?;
         self.finish?;
         self.answer.ok_or("not-an-answer")?.checked()
@@ -85,7 +85,7 @@ impl Collector {
     ///
     /// # Errors
     /// Why it is not stored.
-    pub fn answer(answer: &answer::Answer<'_>) -> Result<Answer, NotStored> {
+    pub fn answer(answer: &answer::Response<'_>) -> Result<CachedResponse, NotStored> {
         let [choice] = answer.choices.as_slice() else {
             return Err("several-choices");
         };
@@ -115,9 +115,9 @@ impl Collector {
     }
 }
 
-fn framed(start: &Start<'_>) -> Answer {
+fn framed(start: &Start<'_>) -> CachedResponse {
     let created = start.created.unwrap_or(0);
-    Answer::with_frame(start.id, start.model, None, created, TEXT_BYTES_EXPECTED)
+    CachedResponse::with_frame(start.id, start.model, None, created, TEXT_BYTES_EXPECTED)
 }
 
 fn fits(kind: Kind<'_>) -> Result<(), NotStored> {
@@ -143,8 +143,8 @@ fn finished(stop: Stop) -> Result<(), NotStored> {
 mod tests {
     use super::*;
 
-    fn collected(events: &[Event<'_>]) -> Result<Answer, NotStored> {
-        let mut collector = Collector::new(100);
+    fn collected(events: &[Event<'_>]) -> Result<CachedResponse, NotStored> {
+        let mut collector = ResponseCollector::new(100);
         for event in events {
             collector.event(event);
         }

@@ -1,6 +1,8 @@
 //! An answer read from a stream of OpenAI's. It must not know how the events came.
 
-use crate::cache::response::cached_response::{Answer, NotStored, TEXT_BYTES_EXPECTED, only};
+use crate::cache::response::cached_response::{
+    CachedResponse, NotStored, TEXT_BYTES_EXPECTED, only,
+};
 use crate::http::sse::event_data;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::usage;
@@ -10,7 +12,7 @@ use std::ops::Range;
 
 /// Reads an answer from the events of a stream as they pass, so that nothing but its text is held.
 pub struct StreamReader {
-    answer: Option<Answer>,
+    answer: Option<CachedResponse>,
     finish: Result<(), NotStored>,
     refused: Option<NotStored>,
     text_bytes_max: usize,
@@ -71,7 +73,7 @@ impl StreamReader {
             .with_document(&data, |document| {
                 let answer = self
                     .answer
-                    .get_or_insert_with(|| Answer::frame(document, TEXT_BYTES_EXPECTED));
+                    .get_or_insert_with(|| CachedResponse::frame(document, TEXT_BYTES_EXPECTED));
                 if let Some(Mention::Object(usage)) = usage::find(&data) {
                     answer.usage = Some(usage);
                 }
@@ -95,7 +97,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// Why it is not stored.
-    pub fn finish(self) -> Result<Answer, NotStored> {
+    pub fn finish(self) -> Result<CachedResponse, NotStored> {
         self.refused.map_or(Ok(()), Err)?;
         self.finish?;
         self.answer.ok_or("not-an-answer")?.checked()
@@ -114,7 +116,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::http::sse::SseSplitter;
 
-    pub(crate) fn from_stream(events: &[u8]) -> Result<Answer, NotStored> {
+    pub(crate) fn from_stream(events: &[u8]) -> Result<CachedResponse, NotStored> {
         let (mut splitter, mut scratch) = (SseSplitter::new(), Scratch::default());
         let mut reader = StreamReader::new(10_000);
         let mut rest = events;

@@ -1,7 +1,7 @@
 //! A stored answer, written in the dialect of the caller.
 
-use crate::cache::response::cached_response::{Answer, pieces};
-use crate::protocols::client_api::{About, Face};
+use crate::cache::response::cached_response::{CachedResponse, pieces};
+use crate::protocols::client_api::{ClientApi, ResponseContext};
 use crate::protocols::neutral::answer;
 use crate::protocols::neutral::answer::{Choice, Stop};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
@@ -9,8 +9,12 @@ use crate::protocols::neutral::request::Part;
 
 /// As a whole answer.
 #[must_use]
-pub(crate) fn whole(answer: &Answer, face: &dyn Face, about: &About) -> Vec<u8> {
-    let neutral = answer::Answer {
+pub(crate) fn whole(
+    answer: &CachedResponse,
+    face: &dyn ClientApi,
+    about: &ResponseContext,
+) -> Vec<u8> {
+    let neutral = answer::Response {
         id: answer.id(),
         model: answer.model(),
         created: Some(answer.created),
@@ -29,7 +33,11 @@ pub(crate) fn whole(answer: &Answer, face: &dyn Face, about: &About) -> Vec<u8> 
 
 /// As a stream.
 #[must_use]
-pub(crate) fn stream(answer: &Answer, face: &dyn Face, about: About) -> Vec<u8> {
+pub(crate) fn stream(
+    answer: &CachedResponse,
+    face: &dyn ClientApi,
+    about: ResponseContext,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(answer.content().len() * 8 + 1024);
     let mut encoder = face.encoder(about);
     let usage = answer.usage.map(answer::Usage::from);

@@ -7,7 +7,7 @@ use crate::cache::verify::alignment::{Alignment, align, edits, misspelled, spell
 use crate::cache::verify::lists::Traits;
 use crate::cache::verify::rules;
 use crate::cache::verify::rules::object;
-use crate::cache::verify::words::{Asks, Word, Words};
+use crate::cache::verify::words::{QuestionKind, Word, Words};
 use crate::embedding::table::{StaticTable, StaticVector, static_cosine};
 
 /// Names of the features, in order.
@@ -298,15 +298,15 @@ fn modal(a: &Words, b: &Words) -> f32 {
 }
 
 /// 0: the same, 1: one is not clear, or they are near, 2: different.
-fn asks(a: Asks, b: Asks) -> f32 {
+fn asks(a: QuestionKind, b: QuestionKind) -> f32 {
     if a == b {
         return 0.0;
     }
     match (a, b) {
-        (Asks::Unclear, _)
-        | (_, Asks::Unclear)
-        | (Asks::What, Asks::How)
-        | (Asks::How, Asks::What) => 1.0,
+        (QuestionKind::Unclear, _)
+        | (_, QuestionKind::Unclear)
+        | (QuestionKind::What, QuestionKind::How)
+        | (QuestionKind::How, QuestionKind::What) => 1.0,
         _ => 2.0,
     }
 }

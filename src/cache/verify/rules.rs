@@ -4,7 +4,7 @@
 
 use crate::cache::verify::alignment::{Alignment, unmatched};
 use crate::cache::verify::lists;
-use crate::cache::verify::words::{Asks, Word, Words};
+use crate::cache::verify::words::{QuestionKind, Word, Words};
 
 /// Whether one side has a number that the other has not.
 fn numbers_differ(a: &Words, b: &Words) -> bool {
@@ -47,7 +47,7 @@ fn is_turned(a: &Words, b: &Words) -> bool {
 
 /// Whether the question asks for a number.
 fn counts(words: &Words) -> bool {
-    words.asks == Asks::HowMany || words.any(|word| word.quantity)
+    words.asks == QuestionKind::HowMany || words.any(|word| word.quantity)
 }
 
 /// Whether it has a narrowing word that the other lacks.

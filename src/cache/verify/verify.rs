@@ -17,14 +17,14 @@ use std::time::Duration;
 pub const SIMILARITY_FLOOR: f32 = 0.6;
 
 /// A question asked now, read for comparing.
-pub struct Asked {
+pub struct Query {
     words: Words,
     table: Arc<StaticTable>,
 }
 
 /// What a candidate must reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bar {
+pub struct Thresholds {
     /// How long past its time its answer may be; zero = not at all.
     pub stale_for: Duration,
     /// Least score; `None` when plain similarity decides.
@@ -35,7 +35,7 @@ pub struct Bar {
     pub static_floor: Option<f32>,
 }
 
-impl Bar {
+impl Thresholds {
     /// The same, with at least this score.
     #[must_use]
     pub fn raised_to(mut self, score_min: Option<f32>) -> Self {
@@ -49,7 +49,7 @@ impl Bar {
 
 /// The verdict on a candidate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Verdict {
+pub enum MatchVerdict {
     /// Serve it.
     Serve {
         /// Probability that the answer is right, by the shipped calibration.
@@ -61,7 +61,7 @@ pub enum Verdict {
     Refuse(&'static str),
 }
 
-impl Asked {
+impl Query {
     /// Reads `question`. `None` when it has no word, or too many.
     #[must_use]
     pub fn read(question: &str, table: &Arc<StaticTable>) -> Option<Self> {
@@ -79,25 +79,25 @@ impl Asked {
 
     /// Judges `entry`, whose question has this cosine similarity to the one asked.
     #[must_use]
-    pub fn judge(&self, entry: &Entry, similarity: f32, bar: &Bar) -> Verdict {
+    pub fn judge(&self, entry: &Entry, similarity: f32, bar: &Thresholds) -> MatchVerdict {
         if similarity < bar.similarity_min {
-            return Verdict::Refuse("similarity");
+            return MatchVerdict::Refuse("similarity");
         }
         let Ok(verifier) = Verifier::shipped() else {
-            return Verdict::Refuse("verifier-missing");
+            return MatchVerdict::Refuse("verifier-missing");
         };
         let Some(stored) = Words::read(entry.question(), &self.table) else {
-            return Verdict::Refuse("too-many-words");
+            return MatchVerdict::Refuse("too-many-words");
         };
         let features = match compare(&self.words, &stored, similarity, &self.table) {
             Ok(features) => features,
-            Err(rule) => return Verdict::Refuse(rule),
+            Err(rule) => return MatchVerdict::Refuse(rule),
         };
         let score = verifier.score(&features);
         if bar.score_min.is_some_and(|least| score < least) {
-            return Verdict::Refuse("confidence");
+            return MatchVerdict::Refuse("confidence");
         }
-        Verdict::Serve {
+        MatchVerdict::Serve {
             confidence: verifier.confidence(score),
             score,
         }

@@ -44,7 +44,7 @@ impl Word {
 
 /// What a question asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asks {
+pub enum QuestionKind {
     /// Not clear.
     Unclear,
     /// For yes or no.
@@ -73,7 +73,7 @@ pub struct Words {
     /// Its words in order.
     pub words: Vec<Word>,
     /// What it asks for.
-    pub asks: Asks,
+    pub asks: QuestionKind,
     /// Words that negate, counted.
     pub negations: usize,
     /// A form of *be* with a participle and *by*.
@@ -367,36 +367,36 @@ pub fn stem(word: &str) -> &str {
     }
 }
 
-fn asks(words: &[Word]) -> Asks {
+fn asks(words: &[Word]) -> QuestionKind {
     let texts = || words.iter().map(|word| word.text.as_str());
     let yes_no = [
         "is", "are", "am", "was", "were", "do", "does", "did", "can", "could", "should", "would",
         "will", "has", "have", "had", "may", "must",
     ];
     if texts().next().is_some_and(|first| yes_no.contains(&first)) {
-        return Asks::YesNo;
+        return QuestionKind::YesNo;
     }
     for (at, text) in texts().enumerate() {
         let next = words.get(at + 1).map_or("", |word| word.text.as_str());
         return match (text, next) {
-            ("how", "many" | "much") => Asks::HowMany,
+            ("how", "many" | "much") => QuestionKind::HowMany,
             ("how", "long" | "old" | "far" | "often" | "tall" | "big" | "fast" | "high") => {
-                Asks::HowLong
+                QuestionKind::HowLong
             }
-            ("how", "come") | ("why", _) => Asks::Why,
-            ("how", _) => Asks::How,
-            ("who" | "whom" | "whose", _) => Asks::Who,
+            ("how", "come") | ("why", _) => QuestionKind::Why,
+            ("how", _) => QuestionKind::How,
+            ("who" | "whom" | "whose", _) => QuestionKind::Who,
             ("when", _) | ("what" | "which", "time" | "year" | "date" | "day" | "month") => {
-                Asks::When
+                QuestionKind::When
             }
             ("where", _) | ("what" | "which", "city" | "country" | "place" | "state" | "town") => {
-                Asks::Where
+                QuestionKind::Where
             }
-            ("what" | "which", _) => Asks::What,
+            ("what" | "which", _) => QuestionKind::What,
             _ => continue,
         };
     }
-    Asks::Unclear
+    QuestionKind::Unclear
 }
 
 /// *is … loved by*: a form of *be*, later a participle, right before *by*.

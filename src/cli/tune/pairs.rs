@@ -6,7 +6,7 @@ use crate::cache::verify::model::Verifier;
 use crate::cache::verify::words::Words;
 use crate::cli::tune::tune::told;
 use crate::embedding::codes::dot as cosine;
-use crate::embedding::pool::{Settings, State, Vector, Workshop};
+use crate::embedding::pool::{EmbeddingPool, Settings, State, Vector};
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -167,9 +167,9 @@ fn moves(pair: &Pair) -> Option<Freshness> {
     (class != Freshness::Static).then_some(class)
 }
 
-fn start(model_dir: &Path) -> Result<Workshop, String> {
+fn start(model_dir: &Path) -> Result<EmbeddingPool, String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let workshop = Workshop::start(Settings {
+    let workshop = EmbeddingPool::start(Settings {
         model_dir: model_dir.to_owned(),
         threads: threads.min(8),
         queue_max: 2 * BATCH,
@@ -184,7 +184,7 @@ fn start(model_dir: &Path) -> Result<Workshop, String> {
     }
 }
 
-fn embed(workshop: &Workshop, text: &str) -> mpsc::Receiver<Option<Vector>> {
+fn embed(workshop: &EmbeddingPool, text: &str) -> mpsc::Receiver<Option<Vector>> {
     let (send, receive) = mpsc::sync_channel(1);
     // A refused job drops the sender, which reads as no vector.
     let _ = workshop.embed(text.to_owned(), None, move |outcome| {

@@ -7,7 +7,7 @@ use crate::config::model::cache::Cache;
 use crate::config::provider_family::Kind;
 use crate::config::sections::admission::{Admission, KeyPriority};
 use crate::config::sections::experiment::Experiment;
-use crate::config::sections::mirror::Shadow;
+use crate::config::sections::mirror::Mirror;
 use crate::config::sections::prices::{Price, PriceFile};
 use crate::config::sections::rules::Rule;
 use std::net::SocketAddr;
@@ -199,7 +199,7 @@ pub struct Model {
     /// Arms that share its requests.
     pub experiment: Option<Experiment>,
     /// Another target that a share of its requests is sent to as well.
-    pub shadow: Option<Shadow>,
+    pub shadow: Option<Mirror>,
     /// Which requests go where.
     pub rules: Vec<Rule>,
 }
@@ -247,7 +247,7 @@ pub struct Fallback {
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Where the target is served.
-    pub place: Place,
+    pub place: TargetLocation,
     /// Model name sent upstream.
     pub model: String,
     /// Relative share (used by weighted policies), 1 by default.
@@ -275,7 +275,7 @@ pub struct Abilities {
 
 /// Where a target is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum TargetLocation {
     /// By the provider with this index in `Config::providers`.
     Provider(usize),
     /// By the embedding model in this process (`provider = "local"`).
@@ -287,8 +287,10 @@ impl Config {
     #[must_use]
     pub fn label_of(&self, target: &Target) -> String {
         let provider = match target.place {
-            Place::Local => "local",
-            Place::Provider(at) => self.providers.get(at).map_or("", |one| one.name.as_str()),
+            TargetLocation::Local => "local",
+            TargetLocation::Provider(at) => {
+                self.providers.get(at).map_or("", |one| one.name.as_str())
+            }
         };
         format!("{provider}/{}", target.model)
     }

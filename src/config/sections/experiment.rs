@@ -4,7 +4,7 @@
 
 use crate::config::defaults;
 use crate::config::limits;
-use crate::config::model::config::{Place, Target};
+use crate::config::model::config::{Target, TargetLocation};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
 use crate::config::values;
@@ -49,13 +49,13 @@ pub enum Subject {
 }
 
 /// The names by which targets are called: provider, and `provider/model`.
-pub(crate) type Called = Vec<(String, String)>;
+pub(crate) type TargetNames = Vec<(String, String)>;
 
 /// The names of `targets`; `providers` in the order of the file.
-pub(crate) fn called(targets: &[Target], providers: &[String]) -> Called {
+pub(crate) fn called(targets: &[Target], providers: &[String]) -> TargetNames {
     let name = |target: &Target| match target.place {
-        Place::Local => "local".to_owned(),
-        Place::Provider(at) => providers.get(at).cloned().unwrap_or_default(),
+        TargetLocation::Local => "local".to_owned(),
+        TargetLocation::Provider(at) => providers.get(at).cloned().unwrap_or_default(),
     };
     let names = targets.iter().map(|target| {
         let provider = name(target);
@@ -66,7 +66,7 @@ pub(crate) fn called(targets: &[Target], providers: &[String]) -> Called {
 }
 
 /// Places of the targets that `item` names.
-pub(crate) fn places(item: &Item<'_>, called: &Called) -> Result<Vec<usize>, Complaint> {
+pub(crate) fn places(item: &Item<'_>, called: &TargetNames) -> Result<Vec<usize>, Complaint> {
     let text = item.text()?;
     let named = called.iter().enumerate();
     let found = named.filter(|(_, (provider, label))| provider == text || label == text);
@@ -82,7 +82,7 @@ pub(crate) fn places(item: &Item<'_>, called: &Called) -> Result<Vec<usize>, Com
 }
 
 /// The section, if there is one; `called` is empty where a target of the model is wrong.
-pub(crate) fn read(mut section: Section<'_>, called: &Called) -> Option<Experiment> {
+pub(crate) fn read(mut section: Section<'_>, called: &TargetNames) -> Option<Experiment> {
     if !section.is_present() {
         return None;
     }
@@ -132,7 +132,7 @@ pub(crate) fn read(mut section: Section<'_>, called: &Called) -> Option<Experime
     })
 }
 
-fn arm(mut section: Section<'_>, before: &[Arm], called: &Called) -> Option<Arm> {
+fn arm(mut section: Section<'_>, before: &[Arm], called: &TargetNames) -> Option<Arm> {
     let name = section.require(
         "name",
         "name the arm; metrics, log and `x-ringside-route` show it",

@@ -17,7 +17,7 @@ use std::hash::Hash;
 use ring::digest;
 
 use crate::config::load::KnownNames;
-use crate::config::model::config::{Abilities, Key, Model, Place, Provider, Target};
+use crate::config::model::config::{Abilities, Key, Model, Provider, Target, TargetLocation};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
 use crate::config::references::{Pem, References};
@@ -217,7 +217,7 @@ pub(crate) fn models(
             model
                 .targets
                 .iter()
-                .any(|target| target.place == Place::Local)
+                .any(|target| target.place == TargetLocation::Local)
         });
         models.push(ModelEntry { name, model });
     }
@@ -286,7 +286,7 @@ fn model<'a>(
     let called = experiment::called(whole, providers);
     let experiment = experiment::read(section.section("experiment"), &called);
     let shadow = mirror::read(section.section("shadow"), own_name, providers, comparable);
-    let refers_to = rules::Known {
+    let refers_to = rules::KnownTargets {
         called: &called,
         experiment: experiment.as_ref(),
         policies: known.policies,
@@ -327,8 +327,8 @@ fn target(mut section: Section<'_>, own_name: &str, providers: &[String]) -> Opt
     section.finish();
     let place = place?;
     let default = match place {
-        Place::Local => defaults::LOCAL_MODEL,
-        Place::Provider(_) => own_name,
+        TargetLocation::Local => defaults::LOCAL_MODEL,
+        TargetLocation::Provider(_) => own_name,
     };
     Some(Target {
         place,
@@ -339,12 +339,12 @@ fn target(mut section: Section<'_>, own_name: &str, providers: &[String]) -> Opt
     })
 }
 
-fn place(name: &str, providers: &[String]) -> Result<Place, Complaint> {
+fn place(name: &str, providers: &[String]) -> Result<TargetLocation, Complaint> {
     if name == LOCAL {
-        return Ok(Place::Local);
+        return Ok(TargetLocation::Local);
     }
     let index = providers.iter().position(|provider| provider == name);
-    index.map(Place::Provider).ok_or_else(|| {
+    index.map(TargetLocation::Provider).ok_or_else(|| {
         let names = || {
             let named = providers.iter().map(String::as_str);
             named.filter(|name| !name.is_empty()).chain([LOCAL])

@@ -5,14 +5,14 @@
 use crate::config::defaults;
 use crate::config::limits;
 use crate::config::load::KnownNames;
-use crate::config::model::config::{Abilities, Place, Provider, Target};
+use crate::config::model::config::{Abilities, Provider, Target, TargetLocation};
 use crate::config::problem::Complaint;
 use crate::config::reader::{Section, suggest};
 use crate::config::values;
 
 /// Shadow traffic.
 #[derive(Debug, Clone)]
-pub struct Shadow {
+pub struct Mirror {
     /// Where it goes.
     pub target: Target,
     /// Share of the requests.
@@ -54,7 +54,7 @@ pub(crate) fn read(
     own_name: &str,
     providers: &[String],
     comparable: Comparable<'_>,
-) -> Option<Shadow> {
+) -> Option<Mirror> {
     if !section.is_present() {
         return None;
     }
@@ -69,7 +69,7 @@ pub(crate) fn read(
             let text = item.text()?;
             let index = providers.iter().position(|provider| provider == text);
             comparable.check(text)?;
-            index.map(Place::Provider).ok_or_else(|| {
+            index.map(TargetLocation::Provider).ok_or_else(|| {
                 let what = format!("there is no provider `{text}`");
                 Complaint::new(what, suggest(text, names))
             })
@@ -92,7 +92,7 @@ pub(crate) fn read(
         &limits::SAMPLE_TOKENS,
     );
     section.finish();
-    Some(Shadow {
+    Some(Mirror {
         target: Target {
             place: place?,
             model: model.unwrap_or_else(|| own_name.to_owned()),

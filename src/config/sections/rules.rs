@@ -5,7 +5,7 @@
 use crate::config::limits;
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section, suggest};
-use crate::config::sections::experiment::{Called, Experiment, places};
+use crate::config::sections::experiment::{Experiment, TargetNames, places};
 use crate::config::values;
 
 /// A rule.
@@ -51,9 +51,9 @@ pub struct When {
 }
 
 /// What rules may refer to.
-pub(crate) struct Known<'k> {
+pub(crate) struct KnownTargets<'k> {
     /// The model's targets, as they are called.
-    pub called: &'k Called,
+    pub called: &'k TargetNames,
     /// Its experiment.
     pub experiment: Option<&'k Experiment>,
     /// Policies.
@@ -86,7 +86,7 @@ impl KeyNames {
 }
 
 /// The rules of a model, in the order of the file.
-pub(crate) fn read(section: &mut Section<'_>, known: &Known<'_>) -> Vec<Rule> {
+pub(crate) fn read(section: &mut Section<'_>, known: &KnownTargets<'_>) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for part in section.sections("rules", &limits::RULES) {
         let rule = rule(part, &rules, known);
@@ -95,7 +95,7 @@ pub(crate) fn read(section: &mut Section<'_>, known: &Known<'_>) -> Vec<Rule> {
     rules
 }
 
-fn rule(mut section: Section<'_>, before: &[Rule], known: &Known<'_>) -> Option<Rule> {
+fn rule(mut section: Section<'_>, before: &[Rule], known: &KnownTargets<'_>) -> Option<Rule> {
     let name = section.require(
         "name",
         "name the rule; log, `explain` and `x-ringside-route` show it",

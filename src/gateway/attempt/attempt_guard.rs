@@ -4,7 +4,7 @@
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::gateway::core::{Core, micros};
-use crate::gateway::plan::candidates::{Draw, Selection, Steer};
+use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw, Selection};
 use crate::gateway::snapshot::ModelRoute;
 use crate::observability::access_log::RouteNote;
 use crate::observability::log_line::{LogLine, TargetNotice};
@@ -14,7 +14,7 @@ use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;
 use crate::routing::measurements::Series;
 use crate::routing::policy::TARGETS_MAX;
-use crate::routing::targets::{Change, Fleet, Member, Route, Ticket};
+use crate::routing::targets::{Change, Route, TargetRef, TargetTable, Ticket};
 use crate::runtime::clock;
 use arrayvec::ArrayVec;
 use std::cell::RefCell;
@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 pub(crate) fn order(
     core: &Core,
     route: &ModelRoute,
-    steer: &Steer<'_>,
-    draw: &Draw,
+    steer: &RouteConstraints<'_>,
+    draw: &RouteDraw,
     note: &mut Option<RouteNote>,
 ) -> (ArrayVec<u8, TARGETS_MAX>, u32) {
     core.hear();
@@ -69,7 +69,7 @@ pub(crate) enum Turn {
 }
 
 /// Whether an attempt may be made at a target; counts it if the retry budget forbids it.
-pub(crate) fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
+pub(crate) fn may_try(core: &Core, member: &TargetRef, turn: Turn) -> bool {
     let now_us = core.now_us();
     let mut fleet = core.fleet.borrow_mut();
     let may = match turn {
@@ -82,17 +82,17 @@ pub(crate) fn may_try(core: &Core, member: &Member, turn: Turn) -> bool {
 }
 
 /// Whether the target is as busy as it may be.
-pub(crate) fn is_full(core: &Core, member: &Member) -> bool {
+pub(crate) fn is_full(core: &Core, member: &TargetRef) -> bool {
     member.bounds.is_some() && core.fleet.borrow_mut().is_full(member)
 }
 
 /// Whether a second request for one that is late may be sent to a target.
-pub(crate) fn may_hedge(core: &Core, member: &Member) -> bool {
+pub(crate) fn may_hedge(core: &Core, member: &TargetRef) -> bool {
     core.fleet.borrow_mut().may_hedge(member, core.now_us())
 }
 
 /// Whether the target has another key to try.
-pub(crate) fn has_free_key(core: &Core, member: &Member) -> bool {
+pub(crate) fn has_free_key(core: &Core, member: &TargetRef) -> bool {
     let now_us = core.now_us();
     core.fleet.borrow_mut().has_free_key(member, now_us)
 }
@@ -101,7 +101,7 @@ pub(crate) fn has_free_key(core: &Core, member: &Member) -> bool {
 pub(crate) fn limited_for(
     core: &Core,
     models: &[&ModelRoute],
-    steer: &Steer<'_>,
+    steer: &RouteConstraints<'_>,
 ) -> Option<Duration> {
     let now_us = core.now_us();
     let mut fleet = core.fleet.borrow_mut();
@@ -119,8 +119,8 @@ pub(crate) fn limited_for(
 }
 
 /// An attempt. Dropped without an end, it says nothing about the target.
-pub(crate) struct Underway {
-    fleet: Rc<RefCell<Fleet>>,
+pub(crate) struct AttemptGuard {
+    fleet: Rc<RefCell<TargetTable>>,
     target: Name,
     has_keys: bool,
     ticket: Option<Ticket>,
@@ -130,10 +130,15 @@ pub(crate) struct Underway {
     now_us: u64,
 }
 
-impl Underway {
+impl AttemptGuard {
     /// Begins an attempt at a target, with the key of this lane if one is given.
     #[must_use]
-    pub(crate) fn begin(core: &Core, target: Name, member: &Member, lane: Option<usize>) -> Self {
+    pub(crate) fn begin(
+        core: &Core,
+        target: Name,
+        member: &TargetRef,
+        lane: Option<usize>,
+    ) -> Self {
         let now_us = core.now_us();
         let ticket = core.fleet.borrow_mut().begin_by(member, lane, now_us);
         Self {
@@ -277,7 +282,7 @@ impl Underway {
     }
 }
 
-impl Drop for Underway {
+impl Drop for AttemptGuard {
     fn drop(&mut self) {
         // Not while a panic unwinds through the fleet itself.
         if let (Some(ticket), Ok(mut fleet)) = (self.ticket.take(), self.fleet.try_borrow_mut()) {

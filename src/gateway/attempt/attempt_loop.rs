@@ -7,40 +7,40 @@
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::config::sections::admission::KeyPriority;
-use crate::error::{Blame, Fault};
+use crate::error::{ErrorSource, GatewayError};
 use crate::gateway::attempt::attempt_guard;
-use crate::gateway::attempt::attempt_guard::{Turn, Underway};
+use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};
 use crate::gateway::attempt::classify;
-use crate::gateway::attempt::classify::Failed;
+use crate::gateway::attempt::classify::AttemptError;
 use crate::gateway::attempt::hedge;
-use crate::gateway::attempt::hedge::{Entrant, Hedging};
+use crate::gateway::attempt::hedge::{HedgeAttempt, Hedging};
 use crate::gateway::attempt::queue;
 use crate::gateway::attempt::queue::Queue;
-use crate::gateway::attempt::response_head::ReplyHead;
-use crate::gateway::attempt::target_call::Asking;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::attempt::response_head::UpstreamHead;
+use crate::gateway::attempt::target_call::TargetCall;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::{Draw, Steer};
-use crate::gateway::plan::deadline::Patience;
-use crate::gateway::plan::forward_headers::PassedHeaders;
-use crate::gateway::snapshot::{ModelRoute, RemoteSite, Site};
+use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw};
+use crate::gateway::plan::deadline::RequestDeadline;
+use crate::gateway::plan::forward_headers::ForwardedHeaders;
+use crate::gateway::snapshot::{Backend, ModelRoute, Provider};
 use crate::gateway::streaming::id_sealing::Sealing;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::http::head::Headers;
 use crate::observability::metrics::core_metrics::Stage;
-use crate::protocols::client_api::Face;
+use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::splice::Edit;
-use crate::protocols::provider_api::Call;
+use crate::protocols::provider_api::UpstreamOperation;
 use crate::protocols::refusal::Refusal;
 use crate::routing::backoff;
 use crate::routing::hedge::Rule;
 use crate::routing::measurements::Series;
-use crate::routing::targets::Member;
+use crate::routing::targets::TargetRef;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, before};
 use crate::server::client::Client;
-use crate::upstream::exchange::Reply;
+use crate::upstream::exchange::UpstreamResponse;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::Range;
@@ -57,11 +57,11 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 const SDK_WAITS_MAX: Duration = Duration::from_secs(60);
 
 /// What is to be asked.
-pub(crate) struct Plan<'p> {
+pub(crate) struct AttemptPlan<'p> {
     /// Which call.
-    pub call: Call,
+    pub call: UpstreamOperation,
     /// The dialect that the client speaks.
-    pub face: &'static dyn Face,
+    pub face: &'static dyn ClientApi,
     /// Body as the client sent it.
     pub body: &'p [u8],
     /// Where the model's name stands in it.
@@ -71,17 +71,17 @@ pub(crate) struct Plan<'p> {
     /// A stream was asked for.
     pub streams: bool,
     /// Headers that cross.
-    pub passed_headers: PassedHeaders,
+    pub passed_headers: ForwardedHeaders,
     /// Hash of who asks.
     pub asker: Option<u64>,
     /// How long it may take.
-    pub patience: Patience,
+    pub patience: RequestDeadline,
     /// A second request for the same does no harm.
     pub may_hedge: bool,
     /// Models for what is refused for its content.
     pub fallbacks: Fallbacks<'p>,
     /// How targets are chosen.
-    pub steer: Steer<'p>,
+    pub steer: RouteConstraints<'p>,
     /// Whose requests go first when targets are busy.
     pub priority: KeyPriority,
 }
@@ -104,7 +104,7 @@ impl<'s> Fallbacks<'s> {
     }
 }
 
-impl Plan<'_> {
+impl AttemptPlan<'_> {
     /// How it is hedged at a model.
     fn hedging(&self, route: &ModelRoute) -> Option<Hedging> {
         let hedge = &route.failover.hedge;
@@ -127,13 +127,13 @@ impl Plan<'_> {
 }
 
 /// A whole answer.
-pub(crate) struct WholeAnswer {
+pub(crate) struct BufferedResponse {
     /// The target.
     pub target: Name,
     /// Status.
     pub status: u16,
     /// What was taken from its head.
-    pub head: ReplyHead,
+    pub head: UpstreamHead,
     /// The body, in the caller's dialect.
     pub body: Vec<u8>,
     /// The request was refused for its content.
@@ -141,15 +141,15 @@ pub(crate) struct WholeAnswer {
 }
 
 /// A stream whose first bytes are there.
-pub(crate) struct StreamAnswer {
+pub(crate) struct StreamingResponse {
     /// The target.
     pub target: Name,
     /// Provider and endpoint.
-    pub site: Arc<RemoteSite>,
+    pub site: Arc<Provider>,
     /// The attempt, which ends with the stream.
-    pub underway: Underway,
+    pub underway: AttemptGuard,
     /// The exchange.
-    pub reply: Reply<ReplyHead>,
+    pub reply: UpstreamResponse<UpstreamHead>,
     /// The first bytes of the body.
     pub first: Vec<u8>,
     /// The body is complete already.
@@ -161,11 +161,11 @@ pub(crate) struct StreamAnswer {
 }
 
 /// What an attempt ended with.
-pub(crate) enum Attempted {
+pub(crate) enum AttemptResult {
     /// A whole answer, of whatever status.
-    Whole(WholeAnswer),
+    Whole(BufferedResponse),
     /// A stream.
-    Stream(Box<StreamAnswer>),
+    Stream(Box<StreamingResponse>),
 }
 
 /// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
@@ -185,14 +185,14 @@ pub(crate) fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
 pub(crate) async fn run(
     core: &Core,
     models: &[&ModelRoute],
-    plan: &Plan<'_>,
+    plan: &AttemptPlan<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<Attempted, Fault> {
+    trip: &mut RequestContext,
+) -> Result<AttemptResult, GatewayError> {
     if let Some(fault) = plan.steer.nothing_fits(models) {
         return Err(fault);
     }
-    let mut search = Search {
+    let mut search = AttemptLoop {
         core,
         plan,
         client: RefCell::new(client),
@@ -225,23 +225,27 @@ pub(crate) async fn run(
 }
 
 /// The search for a target that answers.
-struct Search<'a, 'c> {
+struct AttemptLoop<'a, 'c> {
     core: &'a Core,
-    plan: &'a Plan<'a>,
+    plan: &'a AttemptPlan<'a>,
     client: RefCell<&'c mut Client>,
     /// The failure that is told if none answers.
-    last: Option<Failed>,
+    last: Option<AttemptError>,
     /// Times that all targets were asked.
     round: u32,
     /// The wait for targets that are as busy as they may be.
     queue: Queue,
 }
 
-impl Search<'_, '_> {
+impl AttemptLoop<'_, '_> {
     /// Tries the targets of a model.
-    async fn try_model(&mut self, route: &ModelRoute, trip: &mut Trip) -> Option<Attempted> {
+    async fn try_model(
+        &mut self,
+        route: &ModelRoute,
+        trip: &mut RequestContext,
+    ) -> Option<AttemptResult> {
         let Self { core, plan, .. } = *self;
-        let draw = Draw {
+        let draw = RouteDraw {
             random: request_ids::random(),
             asker: plan.asker,
             series: plan.series(),
@@ -266,7 +270,7 @@ impl Search<'_, '_> {
                 self.last = route.targets.get(at).map(classify::not_a_chat_model);
                 continue;
             };
-            let first = Entrant { asking, member };
+            let first = HedgeAttempt { asking, member };
             // Once, and again as long as it has a key that is not set aside.
             while self.has_room(route, at) && self.may_try(member, trip) {
                 if trip.attempts == 0 {
@@ -312,7 +316,7 @@ impl Search<'_, '_> {
         route: &'s ModelRoute,
         rest: &[u8],
         asked: u32,
-    ) -> Option<(usize, Entrant<'s>)> {
+    ) -> Option<(usize, HedgeAttempt<'s>)> {
         let places = rest.iter().map(|at| usize::from(*at));
         places.filter(|at| asked & (1 << at) == 0).find_map(|at| {
             let member = route.members.get(at)?;
@@ -324,7 +328,7 @@ impl Search<'_, '_> {
             let is_fit =
                 stays && attempt_guard::may_hedge(self.core, member) && self.queue.admits(member);
             let asking = asking(self.core, self.plan, route, at).filter(|_| is_fit)?;
-            Some((at, Entrant { asking, member }))
+            Some((at, HedgeAttempt { asking, member }))
         })
     }
 
@@ -337,7 +341,7 @@ impl Search<'_, '_> {
     }
 
     /// Waits for a place if targets were left out for want of one; true when there is one.
-    async fn is_called(&mut self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
+    async fn is_called(&mut self, models: &[&ModelRoute], trip: &mut RequestContext) -> bool {
         // A place that this request was called for and did not take is the next one's.
         self.core.fleet.borrow_mut().settle();
         if self.is_over() || self.queue.is_empty() {
@@ -359,7 +363,7 @@ impl Search<'_, '_> {
     }
 
     /// Whether the target may be asked (again).
-    fn may_try(&self, member: &Member, trip: &mut Trip) -> bool {
+    fn may_try(&self, member: &TargetRef, trip: &mut RequestContext) -> bool {
         let turn = match self.round {
             _ if trip.attempts == 0 => Turn::First,
             0 => Turn::Next,
@@ -374,7 +378,7 @@ impl Search<'_, '_> {
     }
 
     /// Keeps a failure, to be told if nothing better comes.
-    fn note(&mut self, mut failed: Failed, trip: &mut Trip) {
+    fn note(&mut self, mut failed: AttemptError, trip: &mut RequestContext) {
         trip.detail = Some(failed.detail.clone());
         if let (true, Some(last)) = (
             failed.is_final() && self.plan.patience.is_over(),
@@ -390,12 +394,13 @@ impl Search<'_, '_> {
 
     /// Nothing else may be tried.
     fn is_over(&self) -> bool {
-        self.last.as_ref().is_some_and(Failed::is_final)
+        self.last.as_ref().is_some_and(AttemptError::is_final)
     }
 
     /// Waits before all targets are asked again; false if that cannot help, or not in time.
-    async fn pause(&mut self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
-        let is_hopeless = |last: &Failed| last.is_refusal() || last.fault.blame == Blame::Client;
+    async fn pause(&mut self, models: &[&ModelRoute], trip: &mut RequestContext) -> bool {
+        let is_hopeless =
+            |last: &AttemptError| last.is_refusal() || last.fault.blame == ErrorSource::Client;
         if self.last.as_ref().is_some_and(is_hopeless) {
             return false;
         }
@@ -419,8 +424,12 @@ impl Search<'_, '_> {
     }
 
     /// The answer; or, if the request was refused for its content, that of the model for such cases.
-    async fn unless_refused(&mut self, attempted: Attempted, trip: &mut Trip) -> Attempted {
-        let Attempted::Whole(answer) = &attempted else {
+    async fn unless_refused(
+        &mut self,
+        attempted: AttemptResult,
+        trip: &mut RequestContext,
+    ) -> AttemptResult {
+        let AttemptResult::Whole(answer) = &attempted else {
             return attempted;
         };
         let fallback = answer.refusal.and_then(|one| self.plan.fallbacks.of(one));
@@ -432,7 +441,7 @@ impl Search<'_, '_> {
         // It is asked if it has room; who was answered already does not wait again.
         self.queue.restart();
         match self.try_model(route, trip).await {
-            Some(Attempted::Whole(other)) if other.refusal.is_some() => {}
+            Some(AttemptResult::Whole(other)) if other.refusal.is_some() => {}
             Some(better) => return better,
             None => {}
         }
@@ -446,15 +455,15 @@ impl Search<'_, '_> {
 /// How the target in this place of a model is asked; `None` for the model in this process.
 fn asking<'s>(
     core: &'s Core,
-    plan: &'s Plan<'s>,
+    plan: &'s AttemptPlan<'s>,
     route: &'s ModelRoute,
     at: usize,
-) -> Option<Asking<'s>> {
+) -> Option<TargetCall<'s>> {
     let target = route.targets.get(at)?;
-    let Site::Remote(site) = &target.site else {
+    let Backend::Remote(site) = &target.site else {
         return None;
     };
-    Some(Asking {
+    Some(TargetCall {
         core,
         target,
         site,
@@ -468,10 +477,10 @@ fn asking<'s>(
 fn conclude(
     core: &Core,
     models: &[&ModelRoute],
-    plan: &Plan<'_>,
-    last: Option<Failed>,
-    trip: &mut Trip,
-) -> Result<Attempted, Fault> {
+    plan: &AttemptPlan<'_>,
+    last: Option<AttemptError>,
+    trip: &mut RequestContext,
+) -> Result<AttemptResult, GatewayError> {
     // A single target's own 429 says it best.
     let targets: usize = models.iter().map(|route| route.members.len()).sum();
     let is_own = targets == 1 && last.is_some();
@@ -481,7 +490,7 @@ fn conclude(
     }
     let failed = last.ok_or_else(classify::no_target)?;
     match failed.answer {
-        Some(answer) => Ok(Attempted::Whole(answer)),
+        Some(answer) => Ok(AttemptResult::Whole(answer)),
         None => Err(failed.fault),
     }
 }

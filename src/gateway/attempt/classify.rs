@@ -1,28 +1,28 @@
 //! Why an attempt gave nothing to relay: what the client is told of it, what the operator, and what
 //! routing learns.
 
-use crate::error::{Fault, Retry};
-use crate::gateway::attempt::attempt_loop::{ANSWER_BYTES_MAX, WholeAnswer};
-use crate::gateway::plan::deadline::Patience;
-use crate::gateway::snapshot::{RemoteSite, TargetRoute};
-use crate::protocols::provider_api::Call;
+use crate::error::{GatewayError, Retry};
+use crate::gateway::attempt::attempt_loop::{ANSWER_BYTES_MAX, BufferedResponse};
+use crate::gateway::plan::deadline::RequestDeadline;
+use crate::gateway::snapshot::{Provider, TargetRoute};
+use crate::protocols::provider_api::UpstreamOperation;
 use crate::routing::health::Outcome;
 use crate::runtime::io::Interruption;
-use crate::upstream::exchange::BodyFault;
-use crate::upstream::exchange::UpstreamFault;
+use crate::upstream::exchange::UpstreamBodyError;
+use crate::upstream::exchange::UpstreamError;
 use std::time::Duration;
 
 /// Why an attempt gave nothing to relay.
-pub(crate) struct Failed {
+pub(crate) struct AttemptError {
     /// What the client is told.
-    pub fault: Fault,
+    pub fault: GatewayError,
     /// What the operator is told.
     pub detail: String,
     /// An answer that is passed on if no other target has a better one.
-    pub answer: Option<WholeAnswer>,
+    pub answer: Option<BufferedResponse>,
 }
 
-impl Failed {
+impl AttemptError {
     fn status(&self) -> Option<u16> {
         self.answer.as_ref().map(|answer| answer.status)
     }
@@ -44,10 +44,10 @@ impl Failed {
 }
 
 /// The fault when every target asked for nothing to be sent for a while, the first for `wait`.
-pub(crate) fn all_rate_limited(wait: Duration) -> Fault {
-    Fault {
+pub(crate) fn all_rate_limited(wait: Duration) -> GatewayError {
+    GatewayError {
         retry_after: Some(whole_seconds(wait).to_string()),
-        ..Fault::upstream(
+        ..GatewayError::upstream(
             429,
             "upstream_rate_limited",
             "every target of this model is rate-limited by its provider; retry after the time given",
@@ -72,22 +72,22 @@ pub(crate) fn outcome_of(status: u16, wait: Option<Duration>) -> Outcome {
 }
 
 /// What routing learns from a fault before the answer.
-pub(crate) fn outcome_of_fault(fault: &UpstreamFault) -> Outcome {
+pub(crate) fn outcome_of_fault(fault: &UpstreamError) -> Outcome {
     match fault {
-        UpstreamFault::NoAddress(_)
-        | UpstreamFault::NoCredentials(_)
-        | UpstreamFault::Connect(_)
-        | UpstreamFault::Tls(_) => Outcome::NotConnected,
-        UpstreamFault::FirstByte => Outcome::TimedOut,
-        UpstreamFault::Died { .. } | UpstreamFault::Malformed(_) => Outcome::Unusable,
-        UpstreamFault::Interrupted(_) => Outcome::Abandoned,
+        UpstreamError::NoAddress(_)
+        | UpstreamError::NoCredentials(_)
+        | UpstreamError::Connect(_)
+        | UpstreamError::Tls(_) => Outcome::NotConnected,
+        UpstreamError::FirstByte => Outcome::TimedOut,
+        UpstreamError::Died { .. } | UpstreamError::Malformed(_) => Outcome::Unusable,
+        UpstreamError::Interrupted(_) => Outcome::Abandoned,
     }
 }
 
 /// The failure of a target that answers no chats.
-pub(crate) fn not_a_chat_model(target: &TargetRoute) -> Failed {
-    Failed {
-        fault: Fault::client(
+pub(crate) fn not_a_chat_model(target: &TargetRoute) -> AttemptError {
+    AttemptError {
+        fault: GatewayError::client(
             400,
             "wrong_operation",
             "this model is the local embedding model: it serves POST /v1/embeddings only",
@@ -99,15 +99,15 @@ pub(crate) fn not_a_chat_model(target: &TargetRoute) -> Failed {
 }
 
 /// The failure of a target whose dialect does not have the operation.
-pub(crate) fn no_such_call(target: &TargetRoute, call: Call) -> Failed {
+pub(crate) fn no_such_call(target: &TargetRoute, call: UpstreamOperation) -> AttemptError {
     let what = match call {
-        Call::Chat => "chats",
-        Call::Embeddings => "embeddings",
-        Call::CountTokens => "counting of tokens",
-        Call::Rerank => "reranking",
-        Call::Passed(_) => "endpoints of OpenAI's beside chats",
+        UpstreamOperation::Chat => "chats",
+        UpstreamOperation::Embeddings => "embeddings",
+        UpstreamOperation::CountTokens => "counting of tokens",
+        UpstreamOperation::Rerank => "reranking",
+        UpstreamOperation::Passed(_) => "endpoints of OpenAI's beside chats",
     };
-    let fault = Fault::client(
+    let fault = GatewayError::client(
         400,
         "wrong_operation",
         format!("the provider of this model has no {what}"),
@@ -117,10 +117,10 @@ pub(crate) fn no_such_call(target: &TargetRoute, call: Call) -> Failed {
 
 /// The failure of a target whose dialect has no place for something in the request. Another target may
 /// have.
-pub(crate) fn untranslatable(target: &TargetRoute, fault: Fault) -> Failed {
-    Failed {
+pub(crate) fn untranslatable(target: &TargetRoute, fault: GatewayError) -> AttemptError {
+    AttemptError {
         detail: format!("{}: {}", target.label.text(), fault.message),
-        fault: Fault {
+        fault: GatewayError {
             retry: Retry::OnNextTarget,
             ..fault
         },
@@ -129,29 +129,29 @@ pub(crate) fn untranslatable(target: &TargetRoute, fault: Fault) -> Failed {
 }
 
 /// Why an answer could not be read to its end.
-pub(crate) enum Broken {
+pub(crate) enum ResponseBodyError {
     /// Larger than is held.
     TooLarge,
     /// Broken or interrupted.
-    Body(BodyFault),
+    Body(UpstreamBodyError),
     /// A stream that said by an event that it failed, or ended unfinished, before any of it was relayed.
     Stream(&'static str),
     /// The request's deadline passed.
     Deadline,
 }
 
-impl Broken {
+impl ResponseBodyError {
     /// Outcome in metrics.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::TooLarge => "too_large",
-            Self::Body(BodyFault::Broken(_)) => "broken_off",
-            Self::Body(BodyFault::Stalled) => "stalled",
+            Self::Body(UpstreamBodyError::Broken(_)) => "broken_off",
+            Self::Body(UpstreamBodyError::Stalled) => "stalled",
             Self::Stream(_) => "stream_failed",
             Self::Deadline => "deadline",
-            Self::Body(BodyFault::Interrupted(Interruption::ClientGone)) => "client_gone",
-            Self::Body(BodyFault::Interrupted(Interruption::Drained)) => "drained",
-            Self::Body(BodyFault::Interrupted(Interruption::Outrun)) => "outrun",
+            Self::Body(UpstreamBodyError::Interrupted(Interruption::ClientGone)) => "client_gone",
+            Self::Body(UpstreamBodyError::Interrupted(Interruption::Drained)) => "drained",
+            Self::Body(UpstreamBodyError::Interrupted(Interruption::Outrun)) => "outrun",
         }
     }
 
@@ -160,39 +160,47 @@ impl Broken {
         match self {
             // A large answer is the request's doing.
             Self::TooLarge => Outcome::Good,
-            Self::Body(BodyFault::Broken(_) | BodyFault::Stalled) => Outcome::Unusable,
+            Self::Body(UpstreamBodyError::Broken(_) | UpstreamBodyError::Stalled) => {
+                Outcome::Unusable
+            }
             Self::Stream(_) => Outcome::StreamBroke,
-            Self::Body(BodyFault::Interrupted(_)) | Self::Deadline => Outcome::Abandoned,
+            Self::Body(UpstreamBodyError::Interrupted(_)) | Self::Deadline => Outcome::Abandoned,
         }
     }
 }
 
 /// The failure of an answer that could not be read.
-pub(crate) fn broken_answer(site: &RemoteSite, broken: &Broken, patience: &Patience) -> Failed {
+pub(crate) fn broken_answer(
+    site: &Provider,
+    broken: &ResponseBodyError,
+    patience: &RequestDeadline,
+) -> AttemptError {
     let provider = &site.provider;
     let broke_off = || {
-        Fault::upstream(
+        GatewayError::upstream(
             502,
             "upstream_broke_off",
             format!("the provider `{provider}` broke off in the middle of its answer"),
         )
     };
     let (fault, detail) = match broken {
-        Broken::TooLarge => (
-            Fault::upstream(
+        ResponseBodyError::TooLarge => (
+            GatewayError::upstream(
                 502,
                 "upstream_answer_too_large",
                 format!("the provider `{provider}` sent more than {ANSWER_BYTES_MAX} bytes"),
             ),
             "answer too large".to_owned(),
         ),
-        Broken::Body(BodyFault::Broken(why)) => (broke_off(), why.clone()),
-        Broken::Body(BodyFault::Stalled) => (broke_off(), "stalled".to_owned()),
-        Broken::Stream(why) => (broke_off(), (*why).to_owned()),
-        Broken::Deadline => (out_of_time(patience, None), "out of time".to_owned()),
-        Broken::Body(BodyFault::Interrupted(why)) => (interrupted(*why), "interrupted".to_owned()),
+        ResponseBodyError::Body(UpstreamBodyError::Broken(why)) => (broke_off(), why.clone()),
+        ResponseBodyError::Body(UpstreamBodyError::Stalled) => (broke_off(), "stalled".to_owned()),
+        ResponseBodyError::Stream(why) => (broke_off(), (*why).to_owned()),
+        ResponseBodyError::Deadline => (out_of_time(patience, None), "out of time".to_owned()),
+        ResponseBodyError::Body(UpstreamBodyError::Interrupted(why)) => {
+            (interrupted(*why), "interrupted".to_owned())
+        }
     };
-    Failed {
+    AttemptError {
         fault,
         detail: format!("{provider}: {detail}"),
         answer: None,
@@ -200,16 +208,20 @@ pub(crate) fn broken_answer(site: &RemoteSite, broken: &Broken, patience: &Patie
 }
 
 /// The fault when the request's deadline has passed; nothing else is tried.
-pub(crate) fn out_of_time(patience: &Patience, last: Option<&Fault>) -> Fault {
-    Fault {
+pub(crate) fn out_of_time(patience: &RequestDeadline, last: Option<&GatewayError>) -> GatewayError {
+    GatewayError {
         retry: Retry::Never,
         ..patience.fault(last)
     }
 }
 
 /// The failure of an exchange that the request's deadline ended.
-pub(crate) fn late(site: &RemoteSite, fault: &UpstreamFault, patience: &Patience) -> Failed {
-    Failed {
+pub(crate) fn late(
+    site: &Provider,
+    fault: &UpstreamError,
+    patience: &RequestDeadline,
+) -> AttemptError {
+    AttemptError {
         fault: out_of_time(patience, None),
         detail: format!("{}: {fault}, out of time", site.provider),
         answer: None,
@@ -217,8 +229,8 @@ pub(crate) fn late(site: &RemoteSite, fault: &UpstreamFault, patience: &Patience
 }
 
 /// The failure of a wait that was cut short.
-pub(crate) fn cut_short(why: Interruption) -> Failed {
-    Failed {
+pub(crate) fn cut_short(why: Interruption) -> AttemptError {
+    AttemptError {
         fault: interrupted(why),
         detail: "interrupted".to_owned(),
         answer: None,
@@ -226,52 +238,54 @@ pub(crate) fn cut_short(why: Interruption) -> Failed {
 }
 
 /// The fault for a wait that was cut short; nothing else is tried.
-pub(crate) fn interrupted(why: Interruption) -> Fault {
+pub(crate) fn interrupted(why: Interruption) -> GatewayError {
     let fault = match why {
-        Interruption::ClientGone => Fault::client(499, "client_gone", "the client hung up"),
-        Interruption::Drained => Fault {
+        Interruption::ClientGone => GatewayError::client(499, "client_gone", "the client hung up"),
+        Interruption::Drained => GatewayError {
             // Another process, or this one's successor.
             retry_after: Some("1".into()),
-            ..Fault::gateway(
+            ..GatewayError::gateway(
                 503,
                 "shutting_down",
                 "the gateway is stopping and its drain deadline has passed",
             )
         },
         // Told to nobody: the one that came first is relayed.
-        Interruption::Outrun => Fault::gateway(500, "outrun", "another target answered first"),
+        Interruption::Outrun => {
+            GatewayError::gateway(500, "outrun", "another target answered first")
+        }
     };
-    Fault {
+    GatewayError {
         retry: Retry::Never,
         ..fault
     }
 }
 
 /// The failure of an exchange without an answer.
-pub(crate) fn failed(site: &RemoteSite, fault: &UpstreamFault) -> Failed {
+pub(crate) fn failed(site: &Provider, fault: &UpstreamError) -> AttemptError {
     let provider = &site.provider;
     let (status, code, what) = match fault {
-        UpstreamFault::NoAddress(_) => (502, "upstream_unreachable", "its name has no address"),
-        UpstreamFault::NoCredentials(_) => (
+        UpstreamError::NoAddress(_) => (502, "upstream_unreachable", "its name has no address"),
+        UpstreamError::NoCredentials(_) => (
             502,
             "upstream_no_credentials",
             "the gateway has no valid credentials for it",
         ),
-        UpstreamFault::Connect(_) => (502, "upstream_unreachable", "no connection could be made"),
-        UpstreamFault::Tls(_) => (502, "upstream_tls", "TLS could not be agreed"),
-        UpstreamFault::FirstByte => (504, "upstream_timeout", "no answer came in time"),
-        UpstreamFault::Died { .. } => (502, "upstream_died", "it closed without an answer"),
-        UpstreamFault::Malformed(_) => (502, "upstream_malformed", "its answer is not HTTP"),
-        UpstreamFault::Interrupted(why) => {
-            return Failed {
+        UpstreamError::Connect(_) => (502, "upstream_unreachable", "no connection could be made"),
+        UpstreamError::Tls(_) => (502, "upstream_tls", "TLS could not be agreed"),
+        UpstreamError::FirstByte => (504, "upstream_timeout", "no answer came in time"),
+        UpstreamError::Died { .. } => (502, "upstream_died", "it closed without an answer"),
+        UpstreamError::Malformed(_) => (502, "upstream_malformed", "its answer is not HTTP"),
+        UpstreamError::Interrupted(why) => {
+            return AttemptError {
                 fault: interrupted(*why),
                 detail: format!("{provider}: {fault}"),
                 answer: None,
             };
         }
     };
-    Failed {
-        fault: Fault::upstream(
+    AttemptError {
+        fault: GatewayError::upstream(
             status,
             code,
             format!("the provider `{provider}` could not be used: {what}"),
@@ -282,11 +296,11 @@ pub(crate) fn failed(site: &RemoteSite, fault: &UpstreamFault) -> Failed {
 }
 
 /// An answer that is no JSON (an HTML page of a proxy, say) is never passed on as if it were one.
-pub(crate) fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
+pub(crate) fn not_json(site: &Provider, status: u16, retry: Retry) -> AttemptError {
     let provider = &site.provider;
     let ok = (200..300).contains(&status);
     let sent_status = if ok { 502 } else { status };
-    let fault = Fault::upstream(
+    let fault = GatewayError::upstream(
         sent_status,
         "upstream_not_json",
         format!(
@@ -294,20 +308,20 @@ pub(crate) fn not_json(site: &RemoteSite, status: u16, retry: Retry) -> Failed {
         ),
     );
     let retry = if ok { Retry::OnNextTarget } else { retry };
-    Failed {
-        fault: Fault { retry, ..fault },
+    AttemptError {
+        fault: GatewayError { retry, ..fault },
         detail: format!("{provider}: status {status}, not JSON"),
         answer: None,
     }
 }
 
 /// A whole answer where events were to be translated: clients that wait for events would read nothing.
-pub(crate) fn no_stream(site: &RemoteSite) -> Failed {
+pub(crate) fn no_stream(site: &Provider) -> AttemptError {
     let provider = &site.provider;
     let message = format!("the provider `{provider}` answered a request for a stream with none");
-    let fault = Fault::upstream(502, "upstream_not_a_stream", message);
-    Failed {
-        fault: Fault {
+    let fault = GatewayError::upstream(502, "upstream_not_a_stream", message);
+    AttemptError {
+        fault: GatewayError {
             retry: Retry::OnNextTarget,
             ..fault
         },
@@ -318,6 +332,6 @@ pub(crate) fn no_stream(site: &RemoteSite) -> Failed {
 
 /// No target was asked, and none said why.
 #[must_use]
-pub(crate) fn no_target() -> Fault {
-    Fault::gateway(500, "no_target", "the model has no target")
+pub(crate) fn no_target() -> GatewayError {
+    GatewayError::gateway(500, "no_target", "the model has no target")
 }

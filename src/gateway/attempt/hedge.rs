@@ -2,17 +2,17 @@
 //! attempt is interrupted and awaited, never dropped.
 
 use crate::base::names::Name;
-use crate::gateway::attempt::attempt_guard::Underway;
-use crate::gateway::attempt::attempt_loop::Attempted;
-use crate::gateway::attempt::classify::Failed;
-use crate::gateway::attempt::client_watch::Watch;
-use crate::gateway::attempt::target_call::{Asking, Spent};
-use crate::gateway::context::request_context::{Hedged, Trip};
+use crate::gateway::attempt::attempt_guard::AttemptGuard;
+use crate::gateway::attempt::attempt_loop::AttemptResult;
+use crate::gateway::attempt::classify::AttemptError;
+use crate::gateway::attempt::client_watch::ClientWatch;
+use crate::gateway::attempt::target_call::{Spent, TargetCall};
+use crate::gateway::context::request_context::{HedgeOutcome, RequestContext};
 use crate::gateway::core::{Core, micros};
 use crate::observability::metrics::core_metrics::count;
 use crate::routing::hedge::Rule;
 use crate::routing::measurements::Series;
-use crate::routing::targets::Member;
+use crate::routing::targets::TargetRef;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::before;
@@ -49,34 +49,34 @@ pub(crate) struct Hedging {
 }
 
 /// One target and what is known of it.
-pub(crate) struct Entrant<'a> {
+pub(crate) struct HedgeAttempt<'a> {
     /// How it is asked.
-    pub asking: Asking<'a>,
+    pub asking: TargetCall<'a>,
     /// What routing knows of it.
-    pub member: &'a Member,
+    pub member: &'a TargetRef,
 }
 
 /// What came of one target, or of two.
-pub(crate) struct Raced {
+pub(crate) struct HedgeResult {
     /// What is used, or the failure of the first.
-    pub outcome: Result<Attempted, Failed>,
+    pub outcome: Result<AttemptResult, AttemptError>,
     /// The second target was asked.
     pub second_asked: bool,
     /// The failure of the second.
-    pub second_failed: Option<Failed>,
+    pub second_failed: Option<AttemptError>,
 }
 
-type Ended = (Result<Attempted, Failed>, Spent);
+type Ended = (Result<AttemptResult, AttemptError>, Spent);
 
 /// Asks `first`; if hedging is on and it is late, and there is a `second` and the means, both.
 pub(crate) async fn ask<'a>(
     core: &'a Core,
     client: &RefCell<&mut Client>,
-    first: &Entrant<'a>,
+    first: &HedgeAttempt<'a>,
     hedging: Option<Hedging>,
-    second: impl FnOnce() -> Option<Entrant<'a>>,
-    trip: &mut Trip,
-) -> Raced {
+    second: impl FnOnce() -> Option<HedgeAttempt<'a>>,
+    trip: &mut RequestContext,
+) -> HedgeResult {
     let began_at = clock::recent();
     let outrun = Cell::new(false);
     let mut attempt = pin!(attempt(core, client, first, hedging, &outrun));
@@ -100,7 +100,7 @@ pub(crate) async fn ask<'a>(
 }
 
 /// When an attempt that begins now is late.
-fn late_at(core: &Core, member: &Member, hedging: &Hedging, now: Instant) -> Option<Instant> {
+fn late_at(core: &Core, member: &TargetRef, hedging: &Hedging, now: Instant) -> Option<Instant> {
     let hedges = core.hedges.borrow();
     let late_us = hedges.late_after_us(member.slot, hedging.series, &hedging.rule)?;
     Some(now + Duration::from_micros(late_us))
@@ -126,12 +126,12 @@ fn pay(core: &Core, hedging: &Hedging) -> Option<u64> {
     paid
 }
 
-fn alone((outcome, spent): Ended, trip: &mut Trip) -> Raced {
+fn alone((outcome, spent): Ended, trip: &mut RequestContext) -> HedgeResult {
     trip.attempts += spent.attempts;
     trip.waited += spent.waited;
     trip.first_byte = spent.first_byte.or(trip.first_byte);
     trip.dropped = spent.dropped;
-    Raced {
+    HedgeResult {
         outcome,
         second_asked: false,
         second_failed: None,
@@ -142,15 +142,15 @@ fn alone((outcome, spent): Ended, trip: &mut Trip) -> Raced {
 async fn attempt(
     core: &Core,
     client: &RefCell<&mut Client>,
-    entrant: &Entrant<'_>,
+    entrant: &HedgeAttempt<'_>,
     hedging: Option<Hedging>,
     is_outrun: &Cell<bool>,
 ) -> Ended {
-    let Entrant { asking, member } = entrant;
+    let HedgeAttempt { asking, member } = entrant;
     let began_at = clock::recent();
     let lane = asking.plan.steer.lane();
-    let underway = Underway::begin(core, asking.target.label, member, lane);
-    let mut watch = Watch { client, is_outrun };
+    let underway = AttemptGuard::begin(core, asking.target.label, member, lane);
+    let mut watch = ClientWatch { client, is_outrun };
     let mut spent = Spent::default();
     let outcome = asking.attempt(underway, &mut watch, &mut spent).await;
     // One that was outrun would have taken longer: left out, the slow ones would never be seen again.
@@ -163,10 +163,10 @@ async fn attempt(
 }
 
 /// An answer that another one need not be waited for. A refusal may be this target's alone.
-fn is_good(outcome: &Result<Attempted, Failed>) -> bool {
+fn is_good(outcome: &Result<AttemptResult, AttemptError>) -> bool {
     match outcome {
-        Ok(Attempted::Stream(_)) => true,
-        Ok(Attempted::Whole(answer)) => answer.status < 400,
+        Ok(AttemptResult::Stream(_)) => true,
+        Ok(AttemptResult::Whole(answer)) => answer.status < 400,
         Err(_) => false,
     }
 }
@@ -177,10 +177,10 @@ async fn race(
     client: &RefCell<&mut Client>,
     mut first: Pin<&mut impl Future<Output = Ended>>,
     first_outrun: &Cell<bool>,
-    entrant: &Entrant<'_>,
+    entrant: &HedgeAttempt<'_>,
     hedging: Hedging,
-    trip: &mut Trip,
-) -> Raced {
+    trip: &mut RequestContext,
+) -> HedgeResult {
     let second_outrun = Cell::new(false);
     let second = attempt(core, client, entrant, Some(hedging), &second_outrun);
     let mut second = pin!(second);
@@ -233,10 +233,10 @@ fn settle(
     first: Ended,
     second: Ended,
     second_won: bool,
-    entrant: &Entrant<'_>,
+    entrant: &HedgeAttempt<'_>,
     hedging: Hedging,
-    trip: &mut Trip,
-) -> Raced {
+    trip: &mut RequestContext,
+) -> HedgeResult {
     trip.attempts += first.1.attempts + second.1.attempts;
     // Also when the first failed and the second has anything to tell.
     let takes_second = second_won || (first.0.is_err() && second.0.is_ok());
@@ -247,16 +247,16 @@ fn settle(
         (first, second)
     };
     let hedged = if takes_second {
-        Hedged::Won
+        HedgeOutcome::Won
     } else {
-        Hedged::Lost
+        HedgeOutcome::Lost
     };
     trip.hedged = Some(hedged);
     trip.first_byte = used.1.first_byte.or(trip.first_byte);
     trip.dropped = used.1.dropped;
     let mut metrics = core.metrics.borrow_mut();
     count(&mut metrics.hedges, (hedging.name, hedged.name()));
-    Raced {
+    HedgeResult {
         outcome: used.0,
         second_asked: true,
         second_failed: other.0.err().filter(|_| !takes_second),

@@ -2,15 +2,15 @@
 //! core and model, until it is called, hangs up, or its time there ends. It must not know how targets
 //! are asked (`attempt.rs`).
 
-use crate::error::{Fault, Retry};
-use crate::gateway::attempt::attempt_loop::Plan;
+use crate::error::{GatewayError, Retry};
+use crate::gateway::attempt::attempt_loop::AttemptPlan;
 use crate::gateway::attempt::classify;
-use crate::gateway::attempt::classify::Failed;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::attempt::classify::AttemptError;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, micros};
 use crate::gateway::snapshot::ModelRoute;
-use crate::routing::targets::Member;
-use crate::routing::wait_queue::{Applicant, Call};
+use crate::routing::targets::TargetRef;
+use crate::routing::wait_queue::{QueueEntry, Wakeup};
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption, before};
 use crate::server::client::Client;
@@ -65,7 +65,7 @@ impl Queue {
     /// Whether the target may be asked: after a wait only those that were waited for, the others were
     /// asked before.
     #[must_use]
-    pub(crate) fn admits(&self, member: &Member) -> bool {
+    pub(crate) fn admits(&self, member: &TargetRef) -> bool {
         let called = self.called.as_ref();
         called.is_none_or(|slots| slots.contains(&member.slot))
     }
@@ -85,10 +85,10 @@ pub(crate) async fn wait(
     core: &Core,
     queue: &mut Queue,
     models: &[&ModelRoute],
-    plan: &Plan<'_>,
+    plan: &AttemptPlan<'_>,
     client: &RefCell<&mut Client>,
-    trip: &mut Trip,
-) -> Result<(), Failed> {
+    trip: &mut RequestContext,
+) -> Result<(), AttemptError> {
     let slots = std::mem::take(&mut queue.full);
     let is_full = |route: &&&ModelRoute| {
         let mut members = route.members.iter();
@@ -98,7 +98,7 @@ pub(crate) async fn wait(
     let admission = &route.failover.admission;
     let began_at = clock::now();
     let by = *queue.by.get_or_insert(began_at + admission.queue_deadline);
-    let applicant = Applicant {
+    let applicant = QueueEntry {
         model: route.slot,
         priority: plan.priority,
         slots: &slots,
@@ -118,7 +118,7 @@ pub(crate) async fn wait(
     let waited = clock::now().saturating_duration_since(began_at);
     trip.queued_for(waited);
     match ended {
-        Some(Ok(Call::Place(_))) => {
+        Some(Ok(Wakeup::Place(_))) => {
             core.metrics
                 .borrow_mut()
                 .admission
@@ -127,7 +127,7 @@ pub(crate) async fn wait(
             queue.called = Some(slots);
             Ok(())
         }
-        Some(Ok(Call::Displaced)) => Err(shed(core, route, "displaced", trip)),
+        Some(Ok(Wakeup::Displaced)) => Err(shed(core, route, "displaced", trip)),
         Some(Err(why)) => {
             let reason = match why {
                 Interruption::ClientGone => "client_gone",
@@ -152,7 +152,7 @@ struct InLine<'c> {
 }
 
 impl<'c> InLine<'c> {
-    fn enter(core: &'c Core, one: Applicant<'_>, max: usize) -> Option<Self> {
+    fn enter(core: &'c Core, one: QueueEntry<'_>, max: usize) -> Option<Self> {
         let id = core.fleet.borrow_mut().enter_line(one, max)?;
         Some(Self { core, id })
     }
@@ -174,7 +174,12 @@ impl Drop for InLine<'_> {
 }
 
 /// The failure of a request that is turned away for `reason`.
-fn shed(core: &Core, route: &ModelRoute, reason: &'static str, trip: &mut Trip) -> Failed {
+fn shed(
+    core: &Core,
+    route: &ModelRoute,
+    reason: &'static str,
+    trip: &mut RequestContext,
+) -> AttemptError {
     core.metrics.borrow_mut().admission.shed(route.name, reason);
     if trip.attempts == 0 {
         trip.should_retry = Some(true);
@@ -190,24 +195,24 @@ fn shed(core: &Core, route: &ModelRoute, reason: &'static str, trip: &mut Trip) 
         "every target of the model `{}` is as busy as it may be, and {what}",
         route.name.text()
     );
-    failed(Fault {
+    failed(GatewayError {
         retry: Retry::Never,
         retry_after: Some(classify::whole_seconds(wait).to_string()),
-        ..Fault::gateway(503, SHED, message)
+        ..GatewayError::gateway(503, SHED, message)
     })
 }
 
 /// Code of the fault of a request that was turned away because targets are busy.
 pub(crate) const SHED: &str = "targets_busy";
 
-fn failed(fault: Fault) -> Failed {
-    Failed {
+fn failed(fault: GatewayError) -> AttemptError {
+    AttemptError {
         detail: fault.message.to_string(),
         fault,
         answer: None,
     }
 }
 
-fn no_model() -> Failed {
+fn no_model() -> AttemptError {
     failed(classify::no_target())
 }

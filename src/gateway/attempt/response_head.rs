@@ -9,7 +9,7 @@ use crate::runtime::clock;
 use std::time::Duration;
 
 /// What is taken from an answer's head.
-pub(crate) struct ReplyHead {
+pub(crate) struct UpstreamHead {
     /// Encoded header lines that cross to the client.
     pub passed: Vec<u8>,
     /// It is a stream of events.
@@ -24,7 +24,7 @@ pub(crate) struct ReplyHead {
     pub error_kind: Option<String>,
 }
 
-impl ReplyHead {
+impl UpstreamHead {
     /// How long the body says to wait, where no header did.
     pub(crate) fn take_wait(&mut self, wait: Option<Duration>) {
         if let (Some(wait), None) = (wait, self.wait) {
@@ -50,11 +50,11 @@ fn media_type<'v>(head: &ResponseHead<'v>) -> &'v [u8] {
 }
 
 /// Takes what is needed.
-pub(crate) fn reply_head(head: &ResponseHead<'_>) -> ReplyHead {
+pub(crate) fn reply_head(head: &ResponseHead<'_>) -> UpstreamHead {
     let media_type = media_type(head);
     let is_type = |wanted: &str| media_type.eq_ignore_ascii_case(wanted.as_bytes());
     let is_of_aws = is_type(AWS_EVENTS);
-    let mut taken = ReplyHead {
+    let mut taken = UpstreamHead {
         passed: Vec::with_capacity(128),
         is_event_stream: is_of_aws || is_type(EVENTS),
         is_json: is_type("application/json"),

@@ -1,48 +1,50 @@
 //! One target is asked: the request in its dialect, the exchange, and its answer as far as it is needed
 //! to judge it. It must not know which target comes next (`attempt.rs`).
 
-use crate::auth::response_ids::Seal;
-use crate::error::{Fault, Retry};
-use crate::gateway::attempt::attempt_guard::Underway;
+use crate::auth::response_ids::ResponseIdSeal;
+use crate::error::{GatewayError, Retry};
+use crate::gateway::attempt::attempt_guard::AttemptGuard;
 use crate::gateway::attempt::attempt_loop::{
-    ANSWER_BYTES_MAX, Attempted, Plan, StreamAnswer, WholeAnswer,
+    ANSWER_BYTES_MAX, AttemptPlan, AttemptResult, BufferedResponse, StreamingResponse,
 };
 use crate::gateway::attempt::classify;
-use crate::gateway::attempt::classify::{Broken, Failed};
-use crate::gateway::attempt::client_watch::Watch;
-use crate::gateway::attempt::response_head::{ReplyHead, reply_head};
-use crate::gateway::attempt::translate::Worded;
+use crate::gateway::attempt::classify::{AttemptError, ResponseBodyError};
+use crate::gateway::attempt::client_watch::ClientWatch;
+use crate::gateway::attempt::response_head::{UpstreamHead, reply_head};
+use crate::gateway::attempt::translate::EncodedBody;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::stored_responses;
-use crate::gateway::snapshot::{RemoteSite, TargetRoute};
+use crate::gateway::snapshot::{Provider, TargetRoute};
 use crate::gateway::streaming::first_event::{Probe, begins_with_an_error};
 use crate::gateway::streaming::id_sealing::Sealing;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::translate_body;
 use crate::observability::metrics::core_metrics::count;
-use crate::protocols::client_api::About;
-use crate::protocols::provider_api::{Call, Outgoing, Provider, Verdict};
+use crate::protocols::client_api::ResponseContext;
+use crate::protocols::provider_api::{
+    OutgoingRequest, ProviderApi, StatusClass, UpstreamOperation,
+};
 use crate::protocols::refusal::refusal;
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;
 use crate::runtime::buffer;
 use crate::runtime::clock;
-use crate::upstream::exchange::{BodyFault, Piece};
-use crate::upstream::exchange::{Reply, UpstreamFault, exchange};
+use crate::upstream::exchange::{Piece, UpstreamBodyError};
+use crate::upstream::exchange::{UpstreamError, UpstreamResponse, exchange};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One target, about to be asked.
-pub(crate) struct Asking<'a> {
+pub(crate) struct TargetCall<'a> {
     /// The core.
     pub core: &'a Core,
     /// The target.
     pub target: &'a TargetRoute,
     /// Its provider.
-    pub site: &'a Arc<RemoteSite>,
+    pub site: &'a Arc<Provider>,
     /// What is asked.
-    pub plan: &'a Plan<'a>,
+    pub plan: &'a AttemptPlan<'a>,
     /// How long the first bytes of a stream are held.
     pub hold: Duration,
     /// The policy goes by tokens per second.
@@ -65,9 +67,9 @@ pub(crate) struct Spent {
     pub dropped: Option<String>,
 }
 
-impl Asking<'_> {
+impl TargetCall<'_> {
     /// The dialect in which it is asked.
-    pub(crate) fn dialect(&self) -> &'static dyn Provider {
+    pub(crate) fn dialect(&self) -> &'static dyn ProviderApi {
         let by_face = self.site.responses;
         let by_face = by_face.filter(|one| one.native() == self.plan.face.name());
         by_face.unwrap_or(self.site.dialect)
@@ -76,13 +78,14 @@ impl Asking<'_> {
     /// Whether the provider takes the request in the client's own dialect.
     pub(crate) fn is_native(&self) -> bool {
         let (plan, dialect) = (self.plan, self.dialect());
-        plan.call != Call::Chat || dialect.native() == plan.face.name()
+        plan.call != UpstreamOperation::Chat || dialect.native() == plan.face.name()
     }
 
     /// The request in the provider's dialect, with the key of this lane.
-    fn request(&self, lane: usize, spent: &mut Spent) -> Result<Vec<u8>, Box<Failed>> {
+    fn request(&self, lane: usize, spent: &mut Spent) -> Result<Vec<u8>, Box<AttemptError>> {
         let (plan, site) = (self.plan, self.site);
-        let speaks = plan.call != Call::CountTokens || self.dialect().native() == plan.face.name();
+        let speaks = plan.call != UpstreamOperation::CountTokens
+            || self.dialect().native() == plan.face.name();
         if !speaks || !self.dialect().takes(plan.call) {
             return Err(Box::new(classify::no_such_call(self.target, plan.call)));
         }
@@ -97,7 +100,7 @@ impl Asking<'_> {
         let length = plan.body.len().max(worded.own_bytes());
         let mut request = buffer::take(length + passed_headers.len() + 1024);
         self.dialect().encode(
-            &Outgoing {
+            &OutgoingRequest {
                 call: plan.call,
                 streams: plan.streams,
                 body,
@@ -110,15 +113,15 @@ impl Asking<'_> {
             },
             &mut request,
         );
-        if let Worded::Written(bytes) = worded {
+        if let EncodedBody::Written(bytes) = worded {
             buffer::give(bytes);
         }
         Ok(request)
     }
 
     /// The failure of a target that nothing can be sent to: it costs nothing, and says nothing of its health.
-    fn without_credentials(&self, why: String) -> Box<Failed> {
-        let fault = UpstreamFault::NoCredentials(why);
+    fn without_credentials(&self, why: String) -> Box<AttemptError> {
+        let fault = UpstreamError::NoCredentials(why);
         self.tally(fault.outcome());
         Box::new(classify::failed(self.site, &fault))
     }
@@ -126,10 +129,10 @@ impl Asking<'_> {
     /// Once, and once more on a fresh connection if a reused one had died.
     pub(crate) async fn attempt(
         &self,
-        mut underway: Underway,
-        watch: &mut Watch<'_, '_>,
+        mut underway: AttemptGuard,
+        watch: &mut ClientWatch<'_, '_>,
         spent: &mut Spent,
-    ) -> Result<Attempted, Failed> {
+    ) -> Result<AttemptResult, AttemptError> {
         let Self {
             core, site, plan, ..
         } = *self;
@@ -164,7 +167,7 @@ impl Asking<'_> {
                 }
                 Err(fault) => {
                     spent.waited += clock::now().saturating_duration_since(sent_at);
-                    if !matches!(fault, UpstreamFault::Interrupted(_)) && plan.patience.is_over() {
+                    if !matches!(fault, UpstreamError::Interrupted(_)) && plan.patience.is_over() {
                         self.tally("deadline");
                         buffer::give(request);
                         // The time was the request's, not the target's: only how long it was counts.
@@ -195,11 +198,11 @@ impl Asking<'_> {
     /// whole.
     async fn read_reply(
         &self,
-        mut underway: Underway,
-        mut reply: Reply<ReplyHead>,
-        watch: &mut Watch<'_, '_>,
+        mut underway: AttemptGuard,
+        mut reply: UpstreamResponse<UpstreamHead>,
+        watch: &mut ClientWatch<'_, '_>,
         spent: &mut Spent,
-    ) -> Result<Attempted, Failed> {
+    ) -> Result<AttemptResult, AttemptError> {
         let Self {
             core,
             target,
@@ -231,7 +234,7 @@ impl Asking<'_> {
         let seal = self.seal(underway.lane());
         if is_stream {
             self.tally("ok");
-            return Ok(Attempted::Stream(Box::new(StreamAnswer {
+            return Ok(AttemptResult::Stream(Box::new(StreamingResponse {
                 target: target.label,
                 site: Arc::clone(site),
                 underway,
@@ -247,9 +250,9 @@ impl Asking<'_> {
     }
 
     /// Whether a good answer is passed on as it comes: what is JSON can be judged when it is complete.
-    fn flows(&self, head: &ReplyHead) -> bool {
+    fn flows(&self, head: &UpstreamHead) -> bool {
         match self.plan.call {
-            Call::Passed(_) => !head.is_json,
+            UpstreamOperation::Passed(_) => !head.is_json,
             _ => self.plan.streams && head.is_event_stream,
         }
     }
@@ -259,11 +262,11 @@ impl Asking<'_> {
     #[allow(clippy::result_large_err)]
     fn judge(
         &self,
-        mut underway: Underway,
-        mut reply: Reply<ReplyHead>,
-        (body, seal): (Vec<u8>, Option<Seal>),
-        mut verdict: Verdict,
-    ) -> Result<Attempted, Box<Failed>> {
+        mut underway: AttemptGuard,
+        mut reply: UpstreamResponse<UpstreamHead>,
+        (body, seal): (Vec<u8>, Option<ResponseIdSeal>),
+        mut verdict: StatusClass,
+    ) -> Result<AttemptResult, Box<AttemptError>> {
         let Self {
             core, target, site, ..
         } = *self;
@@ -294,7 +297,7 @@ impl Asking<'_> {
             underway.overloaded(core);
         }
         underway.end(core, outcome);
-        let answer = WholeAnswer {
+        let answer = BufferedResponse {
             target: target.label,
             status,
             head,
@@ -304,17 +307,17 @@ impl Asking<'_> {
         let mut answer = self.in_callers_dialect(answer)?;
         self.hide_ids(seal.as_ref(), &mut answer);
         if verdict.retry == Retry::Never {
-            return Ok(Attempted::Whole(answer));
+            return Ok(AttemptResult::Whole(answer));
         }
-        Err(Box::new(Failed {
-            fault: Fault::upstream(502, "upstream_error", "the provider failed"),
+        Err(Box::new(AttemptError {
+            fault: GatewayError::upstream(502, "upstream_error", "the provider failed"),
             detail: format!("{}: status {status}", site.provider),
             answer: Some(answer),
         }))
     }
 
     /// What routing learns of a good whole answer. Its tokens are read only where something goes by them.
-    fn measure(&self, underway: &mut Underway, body: &[u8]) {
+    fn measure(&self, underway: &mut AttemptGuard, body: &[u8]) {
         let (core, plan) = (self.core, self.plan);
         underway.measure(core, plan.series());
         let is_limited = underway.is_limited();
@@ -331,7 +334,10 @@ impl Asking<'_> {
     }
 
     /// A whole answer, as the caller's dialect says it.
-    fn in_callers_dialect(&self, mut answer: WholeAnswer) -> Result<WholeAnswer, Box<Failed>> {
+    fn in_callers_dialect(
+        &self,
+        mut answer: BufferedResponse,
+    ) -> Result<BufferedResponse, Box<AttemptError>> {
         let has_own_errors = self.site.kind.is_some_and(|kind| kind.own_errors);
         if self.is_native() && (answer.status < 400 || !has_own_errors) {
             return Ok(answer);
@@ -359,13 +365,13 @@ impl Asking<'_> {
     }
 
     /// What seals the ids of what the provider keeps of its answer.
-    fn seal(&self, lane: usize) -> Option<Seal> {
+    fn seal(&self, lane: usize) -> Option<ResponseIdSeal> {
         let kept = self.plan.steer.kept.as_ref();
         kept.filter(|_| self.is_native())?.seal(self.site, lane)
     }
 
     /// Seals the ids in a whole answer.
-    fn hide_ids(&self, seal: Option<&Seal>, answer: &mut WholeAnswer) {
+    fn hide_ids(&self, seal: Option<&ResponseIdSeal>, answer: &mut BufferedResponse) {
         let previous = self.plan.steer.kept.as_ref();
         let previous = previous.and_then(|kept| kept.previous.as_ref());
         if let Some(seal) = seal {
@@ -386,9 +392,9 @@ impl Asking<'_> {
     }
 
     /// What writers of answers are told. Usage is always asked for; who did not ask is not shown it.
-    fn about(&self) -> About {
+    fn about(&self) -> ResponseContext {
         let scratch = &mut self.core.scratch.borrow_mut();
-        About {
+        ResponseContext {
             repeated: self.plan.face.repeated(self.plan.body, scratch),
             request_id: self.plan.passed_headers.request_id().to_owned(),
             created: clock::since_epoch().as_secs(),
@@ -401,11 +407,11 @@ impl Asking<'_> {
     /// Reads the body: all of it, or of a stream the first piece. True when it is complete.
     async fn read_until(
         &self,
-        reply: &mut Reply<ReplyHead>,
+        reply: &mut UpstreamResponse<UpstreamHead>,
         body: &mut Vec<u8>,
         first_only: bool,
-        watch: &mut Watch<'_, '_>,
-    ) -> Result<bool, Broken> {
+        watch: &mut ClientWatch<'_, '_>,
+    ) -> Result<bool, ResponseBodyError> {
         let patience = &self.plan.patience;
         loop {
             let by: Instant = patience
@@ -414,10 +420,14 @@ impl Asking<'_> {
             match reply.read(body, by, watch).await {
                 Ok(Piece::Done) => return Ok(true),
                 Ok(Piece::More) if first_only => return Ok(false),
-                Ok(Piece::More) if body.len() > ANSWER_BYTES_MAX => return Err(Broken::TooLarge),
+                Ok(Piece::More) if body.len() > ANSWER_BYTES_MAX => {
+                    return Err(ResponseBodyError::TooLarge);
+                }
                 Ok(Piece::More) => {}
-                Err(BodyFault::Stalled) if patience.is_over() => return Err(Broken::Deadline),
-                Err(fault) => return Err(Broken::Body(fault)),
+                Err(UpstreamBodyError::Stalled) if patience.is_over() => {
+                    return Err(ResponseBodyError::Deadline);
+                }
+                Err(fault) => return Err(ResponseBodyError::Body(fault)),
             }
         }
     }
@@ -426,18 +436,18 @@ impl Asking<'_> {
     /// is none of the client's. True when the body is complete.
     async fn hold(
         &self,
-        reply: &mut Reply<ReplyHead>,
+        reply: &mut UpstreamResponse<UpstreamHead>,
         body: &mut Vec<u8>,
         mut is_done: bool,
-        watch: &mut Watch<'_, '_>,
-    ) -> Result<bool, Broken> {
+        watch: &mut ClientWatch<'_, '_>,
+    ) -> Result<bool, ResponseBodyError> {
         if !reply.head.is_event_stream {
             return Ok(is_done);
         }
         if self.hold.is_zero() {
             let failed = begins_with_an_error(self.dialect(), body);
             return if failed {
-                Err(Broken::Stream("error event"))
+                Err(ResponseBodyError::Stream("error event"))
             } else {
                 Ok(is_done)
             };
@@ -447,18 +457,18 @@ impl Asking<'_> {
         loop {
             probe.look(body, is_done);
             if probe.has_failed() {
-                return Err(Broken::Stream("error event"));
+                return Err(ResponseBodyError::Stream("error event"));
             }
             if is_done && !probe.is_complete() {
-                return Err(Broken::Stream("ended unfinished"));
+                return Err(ResponseBodyError::Stream("ended unfinished"));
             }
             if is_done || body.len() >= HOLD_BYTES_MAX || clock::now() >= until {
                 return Ok(is_done);
             }
             match reply.read(body, until, watch).await {
                 Ok(piece) => is_done = piece == Piece::Done,
-                Err(BodyFault::Stalled) => return Ok(false),
-                Err(fault) => return Err(Broken::Body(fault)),
+                Err(UpstreamBodyError::Stalled) => return Ok(false),
+                Err(fault) => return Err(ResponseBodyError::Body(fault)),
             }
         }
     }

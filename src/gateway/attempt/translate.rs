@@ -1,21 +1,21 @@
 //! A request's body in the words of the provider: as it is, with what is odd about the provider put right,
 //! or in another dialect. It must not know how the request is sent (`asking.rs`).
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::gateway::attempt::classify;
-use crate::gateway::attempt::classify::Failed;
-use crate::gateway::attempt::target_call::{Asking, Spent};
-use crate::gateway::snapshot::RemoteSite;
+use crate::gateway::attempt::classify::AttemptError;
+use crate::gateway::attempt::target_call::{Spent, TargetCall};
+use crate::gateway::snapshot::Provider;
 use crate::gateway::streaming::translate_body;
 use crate::gateway::streaming::translate_body::Said;
-use crate::protocols::client_api::Face;
+use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::openai::chat_head::ChatRequest;
 use crate::protocols::openai::client::api;
 use crate::protocols::openai::provider::param_compat;
-use crate::protocols::provider_api::{Body, Call, Provider};
+use crate::protocols::provider_api::{Body, ProviderApi, UpstreamOperation};
 use crate::runtime::buffer;
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ pub(crate) struct Fitted {
 }
 
 /// A request's body in the words of the provider.
-pub(crate) enum Worded {
+pub(crate) enum EncodedBody {
     /// As the client sent it.
     AsItIs,
     /// With what is odd about the provider put right, and read again.
@@ -37,7 +37,7 @@ pub(crate) enum Worded {
     Written(Vec<u8>),
 }
 
-impl Worded {
+impl EncodedBody {
     /// Bytes that it holds beside the client's own.
     pub(crate) fn own_bytes(&self) -> usize {
         match self {
@@ -51,7 +51,7 @@ impl Worded {
     /// and the edit that asks for usage.
     pub(crate) fn body<'b>(
         &'b self,
-        site: &RemoteSite,
+        site: &Provider,
         own: (&'b [u8], &'b Range<usize>, Option<&'b Edit>),
     ) -> Body<'b> {
         let (bytes, model_range, usage_edit) = match self {
@@ -70,28 +70,30 @@ impl Worded {
     }
 }
 
-impl Asking<'_> {
+impl TargetCall<'_> {
     /// The body in the words of the provider.
     ///
     /// # Errors
     /// The failure of a target that has no place for a field.
-    pub(crate) fn worded(&self, spent: &mut Spent) -> Result<Worded, Box<Failed>> {
+    pub(crate) fn worded(&self, spent: &mut Spent) -> Result<EncodedBody, Box<AttemptError>> {
         let (plan, site) = (self.plan, self.site);
-        let mut losses = Losses::new(site.drops_untranslatable);
+        let mut losses = UnsupportedFields::new(site.drops_untranslatable);
         let outcome = self.word(&mut losses);
         spent.dropped = losses.header();
         let worded =
             outcome.map_err(|fault| Box::new(classify::untranslatable(self.target, fault)))?;
-        debug_assert!(plan.call == Call::Chat || matches!(worded, Worded::AsItIs));
+        debug_assert!(
+            plan.call == UpstreamOperation::Chat || matches!(worded, EncodedBody::AsItIs)
+        );
         Ok(worded)
     }
 
-    fn word(&self, losses: &mut Losses) -> Result<Worded, Fault> {
+    fn word(&self, losses: &mut UnsupportedFields) -> Result<EncodedBody, GatewayError> {
         let plan = self.plan;
-        if plan.call != Call::Chat {
-            return Ok(Worded::AsItIs);
+        if plan.call != UpstreamOperation::Chat {
+            return Ok(EncodedBody::AsItIs);
         }
-        let wish = Wish {
+        let wish = TranslationInput {
             site: self.site,
             dialect: self.dialect(),
             face: plan.face,
@@ -104,13 +106,13 @@ impl Asking<'_> {
 }
 
 /// A chat that is to be worded.
-pub(crate) struct Wish<'w> {
+pub(crate) struct TranslationInput<'w> {
     /// For whom.
-    pub site: &'w RemoteSite,
+    pub site: &'w Provider,
     /// In which dialect.
-    pub dialect: &'static dyn Provider,
+    pub dialect: &'static dyn ProviderApi,
     /// The client's dialect.
-    pub face: &'static dyn Face,
+    pub face: &'static dyn ClientApi,
     /// Its body.
     pub body: &'w [u8],
     /// A stream is asked for.
@@ -124,11 +126,11 @@ pub(crate) struct Wish<'w> {
 /// # Errors
 /// 400 naming a field that would be lost.
 pub(crate) fn word(
-    wish: &Wish<'_>,
-    losses: &mut Losses,
+    wish: &TranslationInput<'_>,
+    losses: &mut UnsupportedFields,
     scratch: &mut Scratch,
-) -> Result<Worded, Fault> {
-    let Wish {
+) -> Result<EncodedBody, GatewayError> {
+    let TranslationInput {
         site,
         dialect,
         face,
@@ -140,12 +142,12 @@ pub(crate) fn word(
     let kind = (site.kind).filter(|_| dialect.native() == api::NAME);
     if dialect.native() == face.name() {
         if kind.is_none() {
-            return Ok(Worded::AsItIs);
+            return Ok(EncodedBody::AsItIs);
         }
         let fitted = fitted(site, face, body, losses, scratch)?;
         return Ok(match fitted {
-            None => Worded::AsItIs,
-            Some(fitted) => Worded::Fitted(Box::new(fitted)),
+            None => EncodedBody::AsItIs,
+            Some(fitted) => EncodedBody::Fitted(Box::new(fitted)),
         });
     }
     let mut written = buffer::take(body.len() + 1024);
@@ -163,7 +165,7 @@ pub(crate) fn word(
         Some(kind) => param_compat::fitted(kind, &written, losses, scratch)?,
         None => None,
     };
-    Ok(Worded::Written(fitted.unwrap_or(written)))
+    Ok(EncodedBody::Written(fitted.unwrap_or(written)))
 }
 
 /// A chat request in the provider's own dialect, with what is odd about the provider put right, and read
@@ -172,12 +174,12 @@ pub(crate) fn word(
 /// # Errors
 /// 400 naming a field that would be lost.
 fn fitted(
-    site: &RemoteSite,
-    face: &dyn Face,
+    site: &Provider,
+    face: &dyn ClientApi,
     body: &[u8],
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     scratch: &mut Scratch,
-) -> Result<Option<Fitted>, Fault> {
+) -> Result<Option<Fitted>, GatewayError> {
     let Some(kind) = site.kind else {
         return Ok(None);
     };

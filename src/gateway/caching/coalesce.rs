@@ -1,17 +1,19 @@
 //! One upstream call for identical requests in flight: who makes it, and what those do who follow.
 
-use crate::accounting::billing::Bought;
-use crate::cache::coalesce::shared_call::{End, Flight, Head, Heard, Outset, Seat, Whole};
-use crate::cache::coalesce::shared_calls::{Boarding, Lead};
-use crate::error::Fault;
-use crate::gateway::attempt::attempt_loop::{Attempted, Plan};
+use crate::accounting::billing::BilledUsage;
+use crate::cache::coalesce::shared_call::{
+    End, Follower, FollowerRead, Head, SharedCall, SharedResponse, StreamStart,
+};
+use crate::cache::coalesce::shared_calls::{JoinResult, Leader};
+use crate::error::GatewayError;
+use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult};
 use crate::gateway::attempt::classify;
-use crate::gateway::caching::lookup::CacheTrip;
+use crate::gateway::caching::lookup::CacheSession;
 use crate::gateway::caching::serve_hit;
 use crate::gateway::caching::stale;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::snapshot::ModelRoute;
 use crate::gateway::streaming::relay::Relay;
 use crate::gateway::streaming::relay_response;
@@ -22,28 +24,28 @@ use crate::protocols::usage::Usage;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
-use crate::runtime::io::{Interrupt, Interruption, IoFault, before};
-use crate::server::client::{Client, Company};
+use crate::runtime::io::{Interrupt, Interruption, SocketError, before};
+use crate::server::client::{Client, Followers};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What became of a write, and its buffer.
-pub(crate) type Written = (Result<(), IoFault>, Vec<u8>);
+pub(crate) type Written = (Result<(), SocketError>, Vec<u8>);
 
-impl Company for Flight {
+impl Followers for SharedCall {
     fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_abandoned(cx)
     }
 }
 
 /// What a request found.
-pub(crate) enum Boarded {
+pub(crate) enum CoalesceOutcome {
     /// The answer of another's call, and it was served.
     Served,
     /// That it is to make the call, for those who follow too; `None`: for itself only.
-    Calls(Option<Lead>),
+    Calls(Option<Leader>),
 }
 
 /// Joins the same request's call in flight, or takes on making it.
@@ -52,55 +54,55 @@ pub(crate) enum Boarded {
 /// The fault of the call that was joined.
 pub(crate) async fn board(
     core: &Core,
-    cache: &mut CacheTrip,
+    cache: &mut CacheSession,
     models: &[&ModelRoute],
-    plan: &Plan<'_>,
+    plan: &AttemptPlan<'_>,
     chat: &ChatRequest,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<Boarded, Fault> {
+    trip: &mut RequestContext,
+) -> Result<CoalesceOutcome, GatewayError> {
     // Those who follow get events.
     if trip.array.is_some() {
-        return Ok(Boarded::Calls(None));
+        return Ok(CoalesceOutcome::Calls(None));
     }
     let Some((call, key)) = cache.call(may_answer(models, plan), plan.streams) else {
-        return Ok(Boarded::Calls(None));
+        return Ok(CoalesceOutcome::Calls(None));
     };
     let flights = &core.shared.flights;
     loop {
         let lead = match flights.board(call, &key, trip.started_at) {
-            Boarding::Alone => return Ok(Boarded::Calls(None)),
-            Boarding::Lead(lead) => Some(lead),
-            Boarding::Follow(seat) => {
+            JoinResult::Alone => return Ok(CoalesceOutcome::Calls(None)),
+            JoinResult::Lead(lead) => Some(lead),
+            JoinResult::Follow(seat) => {
                 let patience = &plan.patience;
                 // On the heap: rare.
                 let following =
                     on_heap(|| follow(core, &seat, cache, chat, patience, client, trip));
                 match following.await? {
-                    Followed::Served => return Ok(Boarded::Served),
-                    Followed::Stored => None,
-                    Followed::Leads => Some(flights.succeed(call, &seat)),
+                    FollowOutcome::Served => return Ok(CoalesceOutcome::Served),
+                    FollowOutcome::Stored => None,
+                    FollowOutcome::Leads => Some(flights.succeed(call, &seat)),
                 }
             }
         };
-        if lead.as_ref().is_none_or(Lead::may_be_stored)
+        if lead.as_ref().is_none_or(Leader::may_be_stored)
             && let Some(hit) = cache.exact(trip)
         {
             if let Some(lead) = lead {
                 lead.finish(End::Stored);
             }
             serve_hit::hit(core, &hit, chat, client, trip).await?;
-            return Ok(Boarded::Served);
+            return Ok(CoalesceOutcome::Served);
         }
         if let Some(lead) = lead {
             client.company = Some(Arc::clone(lead.flight()) as _);
-            return Ok(Boarded::Calls(Some(lead)));
+            return Ok(CoalesceOutcome::Calls(Some(lead)));
         }
     }
 }
 
 /// What stands for the models that may answer beside the one asked for, which the key knows.
-fn may_answer(models: &[&ModelRoute], plan: &Plan<'_>) -> u64 {
+fn may_answer(models: &[&ModelRoute], plan: &AttemptPlan<'_>) -> u64 {
     let chain = models.iter().skip(1).map(|route| Some(*route));
     let refused = [plan.fallbacks.context_length, plan.fallbacks.content_policy];
     let others = chain.chain(refused);
@@ -112,7 +114,11 @@ fn may_answer(models: &[&ModelRoute], plan: &Plan<'_>) -> u64 {
 }
 
 /// Tells those who follow of a call that came to nothing.
-pub(crate) fn tell_fault(lead: Option<&Lead>, attempted: &Result<Attempted, Fault>, trip: &Trip) {
+pub(crate) fn tell_fault(
+    lead: Option<&Leader>,
+    attempted: &Result<AttemptResult, GatewayError>,
+    trip: &RequestContext,
+) {
     if let (Some(lead), Err(fault)) = (lead, attempted) {
         let tried = trip.attempts > 1;
         lead.finish(End::Failed {
@@ -123,7 +129,7 @@ pub(crate) fn tell_fault(lead: Option<&Lead>, attempted: &Result<Attempted, Faul
 }
 
 /// What became of a follower.
-enum Followed {
+enum FollowOutcome {
     /// It was served.
     Served,
     /// The store has the answer.
@@ -135,13 +141,13 @@ enum Followed {
 /// Follows a call to its end.
 async fn follow(
     core: &Core,
-    seat: &Seat,
-    cache: &CacheTrip,
+    seat: &Follower,
+    cache: &CacheSession,
     chat: &ChatRequest,
-    patience: &Patience,
+    patience: &RequestDeadline,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<Followed, Fault> {
+    trip: &mut RequestContext,
+) -> Result<FollowOutcome, GatewayError> {
     let began_at = clock::recent();
     let outset = unless_interrupted(client, |cx| seat.poll_outset(cx));
     let outset = before(patience.by, outset).await;
@@ -151,18 +157,18 @@ async fn follow(
         return Err(classify::out_of_time(patience, None));
     };
     match outset.map_err(classify::interrupted)? {
-        Outset::Stream(head) => {
+        StreamStart::Stream(head) => {
             follow_stream(core, seat, &head, chat.wants_usage, client, trip).await;
-            Ok(Followed::Served)
+            Ok(FollowOutcome::Served)
         }
-        Outset::Lead => Ok(Followed::Leads),
-        Outset::Over(End::Stored) => Ok(Followed::Stored),
-        Outset::Over(end) => {
+        StreamStart::Lead => Ok(FollowOutcome::Leads),
+        StreamStart::Over(End::Stored) => Ok(FollowOutcome::Stored),
+        StreamStart::Over(end) => {
             let failure = stale::failure_of_call(&end);
             if !stale::serve_instead(core, failure, cache, chat, client, trip).await? {
                 serve_end(core, end, client, trip).await?;
             }
-            Ok(Followed::Served)
+            Ok(FollowOutcome::Served)
         }
     }
 }
@@ -172,8 +178,8 @@ async fn serve_end(
     core: &Core,
     end: End,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     note(trip);
     match end {
         End::Whole(whole) => {
@@ -185,30 +191,35 @@ async fn serve_end(
             should_retry,
         } => {
             trip.should_retry = should_retry;
-            Err(Fault::clone(&fault))
+            Err(GatewayError::clone(&fault))
         }
         // A stream without a head there is not.
         End::Complete(_) | End::Stored | End::Lost => Err(lost()),
     }
 }
 
-async fn serve_whole(core: &Core, whole: &Whole, client: &mut Client, trip: &mut Trip) {
+async fn serve_whole(
+    core: &Core,
+    whole: &SharedResponse,
+    client: &mut Client,
+    trip: &mut RequestContext,
+) {
     trip.target = Some(whole.head.target);
     // It was asked for twice already.
     trip.should_retry = whole.may_retry.then_some(false);
     if (200..300).contains(&whole.head.status) {
-        trip.buy(core, Bought::Saved(whole.usage));
+        trip.buy(core, BilledUsage::Saved(whole.usage));
     }
     relay_response::send_whole(whole, client, trip).await;
 }
 
 async fn follow_stream(
     core: &Core,
-    seat: &Seat,
+    seat: &Follower,
     head: &Head,
     wants_usage: bool,
     client: &mut Client,
-    trip: &mut Trip,
+    trip: &mut RequestContext,
 ) {
     note(trip);
     trip.target = Some(head.target);
@@ -220,7 +231,7 @@ async fn follow_stream(
     };
     let (end, usage) = listen(core, seat, relay, sent, client).await;
     if matches!(end, StreamEnd::Complete) {
-        trip.buy(core, Bought::Saved(usage));
+        trip.buy(core, BilledUsage::Saved(usage));
     }
     relay_response::conclude(core, end, client, trip).await;
 }
@@ -228,7 +239,7 @@ async fn follow_stream(
 /// Relays what is heard of a shared stream, to its end; also the usage that was heard of.
 pub(crate) async fn listen(
     core: &Core,
-    seat: &Seat,
+    seat: &Follower,
     mut relay: Relay,
     sent: Written,
     client: &mut Client,
@@ -246,13 +257,13 @@ pub(crate) async fn listen(
         let is_last = match heard {
             Err(Interruption::ClientGone) => break StreamEnd::Client,
             Err(_) => break StreamEnd::Drained,
-            Ok(Heard::More) => false,
-            Ok(Heard::Over(End::Complete(_))) => true,
-            Ok(Heard::Over(End::Failed { fault, .. })) => {
-                break StreamEnd::Upstream(Fault::clone(&fault));
+            Ok(FollowerRead::More) => false,
+            Ok(FollowerRead::Over(End::Complete(_))) => true,
+            Ok(FollowerRead::Over(End::Failed { fault, .. })) => {
+                break StreamEnd::Upstream(GatewayError::clone(&fault));
             }
-            Ok(Heard::Over(_)) => break StreamEnd::Upstream(lost()),
-            Ok(Heard::Lagged) => break StreamEnd::TooSlow(too_slow()),
+            Ok(FollowerRead::Over(_)) => break StreamEnd::Upstream(lost()),
+            Ok(FollowerRead::Lagged) => break StreamEnd::TooSlow(too_slow()),
         };
         out.clear();
         let chunked = !client.is_http10;
@@ -292,21 +303,21 @@ async fn unless_interrupted<T>(
     .await
 }
 
-fn note(trip: &mut Trip) {
+fn note(trip: &mut RequestContext) {
     trip.cache = "coalesced";
     trip.cache_why = Some("same request in flight".into());
 }
 
-fn lost() -> Fault {
-    Fault::gateway(
+fn lost() -> GatewayError {
+    GatewayError::gateway(
         502,
         "shared_call_lost",
         "the request that called the provider for this one too ended without an answer",
     )
 }
 
-fn too_slow() -> Fault {
-    Fault::gateway(
+fn too_slow() -> GatewayError {
+    GatewayError::gateway(
         503,
         "shared_stream_too_slow",
         "this stream is shared and was read too slowly: what came next is no longer held",

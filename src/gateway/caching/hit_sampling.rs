@@ -3,23 +3,23 @@
 //!
 //! One attempt at one target, in a task of its own. It must not delay or change what the client gets.
 
-use crate::accounting::billing::{Bill, Bought, settle};
+use crate::accounting::billing::{BilledUsage, Charge, record_usage};
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::cache::feedback::Lesson;
+use crate::cache::feedback::HitComparison;
 use crate::cache::quality::error_rate::Sample;
-use crate::cache::response::cached_response::Answer;
+use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::semantic::Semantic;
 use crate::cache::semantic::SemanticHit;
 use crate::config::model::cache::Cache as CacheConfig;
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::caching::lookup::Hit;
-use crate::gateway::core::{Core, InForce};
-use crate::gateway::experiments::background::Again;
-use crate::gateway::plan::candidates::{Draw, Steer};
-use crate::gateway::plan::forward_headers::PassedHeaders;
-use crate::gateway::snapshot::{ModelRoute, Site, Snapshot};
-use crate::protocols::client_api::Face;
+use crate::gateway::core::{Core, CurrentSnapshot};
+use crate::gateway::experiments::background::ReplayRequest;
+use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw};
+use crate::gateway::plan::forward_headers::ForwardedHeaders;
+use crate::gateway::snapshot::{Backend, ModelRoute, Snapshot};
+use crate::protocols::client_api::ClientApi;
 use crate::protocols::openai::chat_head::ChatRequest;
 use crate::routing::measurements::Series;
 use crate::runtime::clock;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 const TOKENS_EXPECTED: u64 = 1000;
 
 /// The request that a hit answers.
-pub struct Sampled<'r> {
+pub struct SampleInput<'r> {
     /// The model asked for.
     pub route: &'r ModelRoute,
     /// The request, read.
@@ -39,43 +39,43 @@ pub struct Sampled<'r> {
     /// Its body, as providers may see it.
     pub body: &'r [u8],
     /// Which targets may see it.
-    pub steer: &'r Steer<'r>,
+    pub steer: &'r RouteConstraints<'r>,
     /// The client's dialect.
-    pub face: &'static dyn Face,
+    pub face: &'static dyn ClientApi,
     /// It has no effect beyond its answer.
     pub may_repeat: bool,
 }
 
 /// A hit that was drawn for a sample.
-pub struct Shadow {
+pub struct HitSample {
     hit: SemanticHit,
     question: String,
     model: Name,
     key: Option<Name>,
     /// Place of the target among the model's.
     at: usize,
-    again: Again,
+    again: ReplayRequest,
     tokens: u64,
-    place: Place,
+    place: SamplePermit,
 }
 
 /// A place among the samples under way; given back however the sample ends.
-struct Place(Arc<Semantic>);
+struct SamplePermit(Arc<Semantic>);
 
-impl Place {
+impl SamplePermit {
     fn take(semantic: &Arc<Semantic>) -> Option<Self> {
         let taken = semantic.quality().allowance.enter();
         taken.then(|| Self(Arc::clone(semantic)))
     }
 }
 
-impl Drop for Place {
+impl Drop for SamplePermit {
     fn drop(&mut self) {
         self.0.quality().allowance.leave();
     }
 }
 
-impl Shadow {
+impl HitSample {
     /// Draws: a share of the hits, within the budget of tokens.
     #[must_use]
     pub fn draw(
@@ -84,7 +84,7 @@ impl Shadow {
         hit: &Hit,
         question: &str,
         key: Option<Name>,
-        request: &Sampled<'_>,
+        request: &SampleInput<'_>,
     ) -> Option<Box<Self>> {
         let semantic = core.shared.semantic.as_ref()?;
         let (similarity, confidence, score) = hit.found?;
@@ -95,7 +95,7 @@ impl Shadow {
             return None;
         }
         let at = target(core, request)?;
-        let place = Place::take(semantic)?;
+        let place = SamplePermit::take(semantic)?;
         let usage = hit.entry.answer.usage;
         let tokens = usage.map_or(TOKENS_EXPECTED, |usage| usage.prompt + usage.completion);
         let hour = clock::since_epoch().as_secs() / 3600;
@@ -114,7 +114,7 @@ impl Shadow {
             model: request.route.name,
             key,
             at,
-            again: Again {
+            again: ReplayRequest {
                 body: request.body.to_vec(),
                 model_range: request.chat.model_range.clone(),
                 usage_edit: None,
@@ -127,7 +127,12 @@ impl Shadow {
     }
 
     /// Asks upstream, in a task of its own.
-    pub fn send(self: Box<Self>, core: &Rc<Core>, snapshot: InForce, passed: PassedHeaders) {
+    pub fn send(
+        self: Box<Self>,
+        core: &Rc<Core>,
+        snapshot: CurrentSnapshot,
+        passed: ForwardedHeaders,
+    ) {
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
         let task = async move {
             let answer = self.ask(&core, &snapshot, &passed).await;
@@ -140,8 +145,8 @@ impl Shadow {
         &self,
         core: &Core,
         snapshot: &Snapshot,
-        passed: &PassedHeaders,
-    ) -> Option<Answer> {
+        passed: &ForwardedHeaders,
+    ) -> Option<CachedResponse> {
         let route = snapshot.models.get(&*self.model.text())?;
         let (target, member) = (route.targets.get(self.at)?, route.members.get(self.at)?);
         self.again.ask(core, target, member, passed).await
@@ -152,7 +157,7 @@ impl Shadow {
         route.targets.get(self.at).map(|target| target.label)
     }
 
-    fn learn(self, core: &Core, snapshot: &Snapshot, answer: Option<Answer>) {
+    fn learn(self, core: &Core, snapshot: &Snapshot, answer: Option<CachedResponse>) {
         let semantic = &self.place.0;
         let quality = semantic.quality();
         let Some(answer) = answer else {
@@ -162,13 +167,13 @@ impl Shadow {
             quality
                 .allowance
                 .settle(self.tokens, usage.prompt + usage.completion);
-            let bought = Bought::Reported(usage);
-            let bill = Bill::of(bought, self.label(snapshot), &snapshot.prices);
+            let bought = BilledUsage::Reported(usage);
+            let bill = Charge::of(bought, self.label(snapshot), &snapshot.prices);
             let mut metrics = core.metrics.borrow_mut();
-            settle(&mut metrics, self.key, self.model, bought, &bill);
+            record_usage(&mut metrics, self.key, self.model, bought, &bill);
         }
         let config = &snapshot.config.cache.semantic;
-        let learned = semantic.learn(Lesson {
+        let learned = semantic.learn(HitComparison {
             model: self.model,
             question: self.question,
             hit: self.hit,
@@ -186,8 +191,8 @@ impl Shadow {
 
 /// The first target of those that may see the request, in the policy's order; `None` if it is in this process, or
 /// the request may not be repeated.
-fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
-    let draw = Draw {
+fn target(core: &Core, request: &SampleInput<'_>) -> Option<usize> {
+    let draw = RouteDraw {
         random: request_ids::random(),
         asker: None,
         series: Series::of_request(request.chat.stream, request.body.len()),
@@ -195,6 +200,6 @@ fn target(core: &Core, request: &Sampled<'_>) -> Option<usize> {
     };
     let (order, _) = attempt_guard::order(core, request.route, request.steer, &draw, &mut None);
     let at = usize::from(*order.first()?);
-    let is_remote = matches!(&request.route.targets.get(at)?.site, Site::Remote(_));
+    let is_remote = matches!(&request.route.targets.get(at)?.site, Backend::Remote(_));
     (is_remote && request.may_repeat).then_some(at)
 }

@@ -1,33 +1,33 @@
 //! The cache's part of a trip: what the caller wishes, both look-ups, storing an answer.
 
-use crate::auth::keys::Grant;
+use crate::auth::keys::Caller;
 use crate::base::names::Name;
-use crate::cache::coalesce::shared_calls::Call;
+use crate::cache::coalesce::shared_calls::CoalesceKey;
 use crate::cache::controls::Controls;
 use crate::cache::controls::{read_coalesce, read_controls};
 use crate::cache::entry::Storing;
 use crate::cache::entry::{Entry, Key};
 use crate::cache::freshness::classify::Freshness;
 use crate::cache::freshness::terms::Terms;
-use crate::cache::response::cached_response::Answer;
-use crate::cache::response::from_events::Collector;
+use crate::cache::response::cached_response::CachedResponse;
+use crate::cache::response::from_events::ResponseCollector;
 use crate::cache::response::from_stream::StreamReader;
-use crate::cache::semantic::Outcome;
+use crate::cache::semantic::LookupOutcome;
 use crate::cache::verify::model::Verifier;
-use crate::cache::verify::verify::{Bar, SIMILARITY_FLOOR};
+use crate::cache::verify::verify::{SIMILARITY_FLOOR, Thresholds};
 use crate::config::model::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::pool::Vector;
-use crate::error::Fault;
-use crate::gateway::caching::hit_sampling::{Sampled, Shadow};
+use crate::error::GatewayError;
+use crate::gateway::caching::hit_sampling::{HitSample, SampleInput};
 use crate::gateway::caching::observe;
-use crate::gateway::context::request_context::Trip;
-use crate::gateway::core::{Core, InForce};
+use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::http::encode;
 use crate::http::head::{Headers, RequestHead};
 use crate::observability::metrics::core_metrics::count;
 use crate::protocols::canonical::{Canonical, NotSemantic};
 use crate::protocols::client_api;
-use crate::protocols::client_api::Face;
+use crate::protocols::client_api::ClientApi;
 use crate::protocols::openai::chat_head::ChatRequest;
 use crate::runtime::clock;
 use crate::runtime::io::before;
@@ -42,7 +42,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 const DEADLINE_SLACK: Duration = Duration::from_millis(2);
 
 /// The cache's configuration, for as long as the trip lasts.
-struct Held(InForce);
+struct Held(CurrentSnapshot);
 
 impl Deref for Held {
     type Target = CacheConfig;
@@ -53,7 +53,7 @@ impl Deref for Held {
 }
 
 /// The cache's part of one trip. It may outlive the client, if others wait for the answer.
-pub(crate) struct CacheTrip {
+pub(crate) struct CacheSession {
     core: Rc<Core>,
     config: Held,
     controls: Controls,
@@ -74,7 +74,7 @@ pub(crate) struct CacheTrip {
     /// Class of the question, once it was needed: an exact hit needs none.
     freshness: Option<Freshness>,
     /// The look-up of mode `observe`.
-    observed: Option<oneshot::Receiver<Outcome>>,
+    observed: Option<oneshot::Receiver<LookupOutcome>>,
 }
 
 /// An answer from the cache.
@@ -85,17 +85,17 @@ pub struct Hit {
     pub found: Option<(f32, f32, f32)>,
 }
 
-impl CacheTrip {
+impl CacheSession {
     /// Reads the caller's wishes.
     ///
     /// # Errors
     /// 400 for a malformed wish.
     pub(crate) fn new(
         core: &Rc<Core>,
-        snapshot: &InForce,
+        snapshot: &CurrentSnapshot,
         head: &RequestHead<'_>,
-        face: &'static dyn Face,
-    ) -> Result<Self, Fault> {
+        face: &'static dyn ClientApi,
+    ) -> Result<Self, GatewayError> {
         let headers = &head.headers;
         let controls = read_controls(
             headers.get_str("cache-control"),
@@ -131,7 +131,7 @@ impl CacheTrip {
     /// Sets what the look-ups go by.
     pub(crate) fn set_key(
         &mut self,
-        grant: Grant<'_>,
+        grant: Caller<'_>,
         model: Name,
         identity: u64,
         stale_for: Duration,
@@ -151,14 +151,14 @@ impl CacheTrip {
     /// The upstream call that this request may share, with its key: `models` stand for those that may
     /// answer in the place of the one asked for. `None` if it wants its own, or if
     /// the exact tier would not serve it.
-    pub(crate) fn call(&mut self, models: u64, streams: bool) -> Option<(Call, Arc<Key>)> {
+    pub(crate) fn call(&mut self, models: u64, streams: bool) -> Option<(CoalesceKey, Arc<Key>)> {
         let wants_own = self.controls.no_lookup || self.controls.no_store || !self.coalesces;
         if wants_own || !self.config.coalesce {
             return None;
         }
         self.shared_key = self.key.take().map(Arc::new);
         let key = Arc::clone(self.shared_key.as_ref()?);
-        let call = Call {
+        let call = CoalesceKey {
             exact: key.exact,
             streams,
             models: models ^ self.form,
@@ -176,7 +176,7 @@ impl CacheTrip {
     }
 
     /// Looks for the same request.
-    pub(crate) fn exact(&self, trip: &mut Trip) -> Option<Hit> {
+    pub(crate) fn exact(&self, trip: &mut RequestContext) -> Option<Hit> {
         let asked = self.key().filter(|_| !self.controls.no_lookup);
         let Some(key) = asked else {
             trip.cache_why = Some(self.bypassed().into());
@@ -208,7 +208,7 @@ impl CacheTrip {
     }
 
     /// Looks for the same question in other words; a miss when it cannot be decided in time.
-    pub(crate) async fn semantic(&mut self, trip: &mut Trip) -> Option<Hit> {
+    pub(crate) async fn semantic(&mut self, trip: &mut RequestContext) -> Option<Hit> {
         if self.config.semantic.mode == SemanticMode::Off {
             return None;
         }
@@ -225,7 +225,7 @@ impl CacheTrip {
     }
 
     /// The empty rule: nothing to say.
-    async fn look_up(&mut self, trip: &mut Trip) -> Result<Hit, &'static str> {
+    async fn look_up(&mut self, trip: &mut RequestContext) -> Result<Hit, &'static str> {
         let key = self
             .key
             .as_ref()
@@ -269,9 +269,9 @@ impl CacheTrip {
 
     /// Draws a hit by meaning for a sample.
     #[must_use]
-    pub(crate) fn shadow(&self, hit: &Hit, request: &Sampled<'_>) -> Option<Box<Shadow>> {
+    pub(crate) fn shadow(&self, hit: &Hit, request: &SampleInput<'_>) -> Option<Box<HitSample>> {
         let question = self.key.as_ref()?.question();
-        Shadow::draw(&self.core, &self.config, hit, question, self.owner, request)
+        HitSample::draw(&self.core, &self.config, hit, question, self.owner, request)
     }
 
     /// Whether an answer past its time may be served at all when every target failed: never in the turn
@@ -288,7 +288,7 @@ impl CacheTrip {
         &self,
         chat: &ChatRequest,
         why: &str,
-        trip: &mut Trip,
+        trip: &mut RequestContext,
     ) -> Option<Hit> {
         let key = self.key()?;
         let class = self.class(key);
@@ -312,7 +312,7 @@ impl CacheTrip {
         if config.mode != SemanticMode::Serve || self.semantic.is_err() {
             return None;
         }
-        let bar = Bar {
+        let bar = Thresholds {
             stale_for: self.stale_for,
             ..bar(config, self.controls.similarity_min)
         };
@@ -341,9 +341,9 @@ impl CacheTrip {
     ///
     /// # Errors
     /// That 504.
-    pub(crate) fn refuse_unless_upstream_allowed(&self) -> Result<(), Fault> {
+    pub(crate) fn refuse_unless_upstream_allowed(&self) -> Result<(), GatewayError> {
         if self.controls.only_if_cached {
-            return Err(Fault::client(
+            return Err(GatewayError::client(
                 504,
                 "not_cached",
                 "the request said `only-if-cached` and no cached answer may be served for it",
@@ -361,16 +361,16 @@ impl CacheTrip {
 
     /// What collects the answer of a stream from neutral events; `None` when it is not to be stored.
     #[must_use]
-    pub(crate) fn collector(&self) -> Option<Collector> {
+    pub(crate) fn collector(&self) -> Option<ResponseCollector> {
         let stores = self.key().is_some() && !self.controls.no_store;
-        stores.then(|| Collector::new(self.config.entry_bytes_max))
+        stores.then(|| ResponseCollector::new(self.config.entry_bytes_max))
     }
 
     /// Stores an answer, if it may be stored.
     pub(crate) fn store(
         &mut self,
         target: Name,
-        read: impl FnOnce(&Core) -> Result<Answer, &'static str>,
+        read: impl FnOnce(&Core) -> Result<CachedResponse, &'static str>,
     ) {
         if self.controls.no_store {
             return;
@@ -391,7 +391,7 @@ impl CacheTrip {
         key: Key,
         model: Name,
         target: Name,
-        read: impl FnOnce(&Core) -> Result<Answer, &'static str>,
+        read: impl FnOnce(&Core) -> Result<CachedResponse, &'static str>,
     ) -> Result<(), &'static str> {
         let answer = read(&self.core)?;
         if let Some(observed) = self.observed.take() {
@@ -461,7 +461,7 @@ fn form_of(target: &str) -> u64 {
 
 /// The headers that cross to a provider of the caller's dialect, for the scope: length last, so that
 /// they are no other scope's end.
-fn steering(headers: &Headers<'_>, face: &'static dyn Face) -> Vec<u8> {
+fn steering(headers: &Headers<'_>, face: &'static dyn ClientApi) -> Vec<u8> {
     let mut lines = Vec::new();
     if face == client_api::DEFAULT {
         return lines;
@@ -478,10 +478,10 @@ fn steering(headers: &Headers<'_>, face: &'static dyn Face) -> Vec<u8> {
 }
 
 /// What a candidate must reach. A caller may tighten, never loosen.
-fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
+fn bar(config: &SemanticConfig, wished: Option<f32>) -> Thresholds {
     let wished = wished.unwrap_or(0.0);
     match config.similarity_min {
-        Some(least) => Bar {
+        Some(least) => Thresholds {
             stale_for: Duration::ZERO,
             score_min: None,
             similarity_min: least.max(wished),
@@ -490,7 +490,7 @@ fn bar(config: &SemanticConfig, wished: Option<f32>) -> Bar {
         None => {
             let verifier = Verifier::shipped().ok();
             let least = verifier.and_then(|one| one.score_for(config.wrong_hit_rate_max));
-            Bar {
+            Thresholds {
                 stale_for: Duration::ZERO,
                 // A rate that no score was shown to keep serves nothing; the configuration refuses it.
                 score_min: Some(least.unwrap_or(f32::INFINITY)),

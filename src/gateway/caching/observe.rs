@@ -3,10 +3,10 @@
 //! It must not delay the trip: the look-up may still be under way, and is waited for by a task of its own.
 
 use crate::base::names::Name;
-use crate::cache::feedback::Lesson;
+use crate::cache::feedback::HitComparison;
 use crate::cache::quality::error_rate::Sample;
-use crate::cache::response::cached_response::Answer;
-use crate::cache::semantic::Outcome;
+use crate::cache::response::cached_response::CachedResponse;
+use crate::cache::semantic::LookupOutcome;
 use crate::config::model::cache::Semantic as Config;
 use crate::gateway::core::Core;
 use crate::runtime::spawn;
@@ -17,9 +17,9 @@ use std::sync::Arc;
 pub(crate) fn compare(
     core: &Core,
     config: &Config,
-    mut outcome: oneshot::Receiver<Outcome>,
+    mut outcome: oneshot::Receiver<LookupOutcome>,
     (question, model): (&str, Name),
-    fresh: &Answer,
+    fresh: &CachedResponse,
 ) {
     let Some(semantic) = core.shared.semantic.clone() else {
         return;
@@ -38,7 +38,7 @@ pub(crate) fn compare(
                 _ => return,
             },
         };
-        let learned = Arc::clone(&semantic).learn(Lesson {
+        let learned = Arc::clone(&semantic).learn(HitComparison {
             model,
             question,
             hit,

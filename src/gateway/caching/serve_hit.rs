@@ -1,10 +1,10 @@
 //! Serving an answer from the cache, in the client's dialect.
 
-use crate::accounting::billing::Bought;
+use crate::accounting::billing::BilledUsage;
 use crate::cache::response::replay;
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::gateway::caching::lookup::Hit;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::respond;
 use crate::gateway::streaming::json_array::JsonArray;
@@ -25,11 +25,11 @@ pub(crate) async fn hit(
     found: &Hit,
     chat: &ChatRequest,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let entry = &found.entry;
     trip.target = Some(entry.target);
-    trip.buy(core, Bought::Saved(entry.answer.usage));
+    trip.buy(core, BilledUsage::Saved(entry.answer.usage));
     if !chat.stream {
         let body = match trip.face == client_api::DEFAULT {
             true => entry.answer.render_whole(),

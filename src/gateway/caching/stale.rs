@@ -1,12 +1,12 @@
 //! When all else is down: an answer past its time in the place of a failure.
 
 use crate::cache::coalesce::shared_call::End;
-use crate::error::{Blame, Fault};
-use crate::gateway::attempt::attempt_loop::Attempted;
+use crate::error::{ErrorSource, GatewayError};
+use crate::gateway::attempt::attempt_loop::AttemptResult;
 use crate::gateway::attempt::queue::SHED;
-use crate::gateway::caching::lookup::CacheTrip;
+use crate::gateway::caching::lookup::CacheSession;
 use crate::gateway::caching::serve_hit;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::protocols::openai::chat_head::ChatRequest;
 use crate::server::client::Client;
@@ -15,11 +15,11 @@ use crate::server::client::Client;
 pub(crate) async fn serve_instead(
     core: &Core,
     failure: Option<String>,
-    cache: &CacheTrip,
+    cache: &CacheSession,
     chat: &ChatRequest,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<bool, Fault> {
+    trip: &mut RequestContext,
+) -> Result<bool, GatewayError> {
     let Some(why) = failure else {
         return Ok(false);
     };
@@ -31,10 +31,10 @@ pub(crate) async fn serve_instead(
 }
 
 /// What every target failed with, in a word; `None` if they did not, or if the request is at fault.
-pub(crate) fn failure_of(attempted: &Result<Attempted, Fault>) -> Option<String> {
+pub(crate) fn failure_of(attempted: &Result<AttemptResult, GatewayError>) -> Option<String> {
     match attempted {
-        Ok(Attempted::Whole(answer)) => status_failure(answer.status),
-        Ok(Attempted::Stream(_)) => None,
+        Ok(AttemptResult::Whole(answer)) => status_failure(answer.status),
+        Ok(AttemptResult::Stream(_)) => None,
         Err(fault) => fault_failure(fault),
     }
 }
@@ -53,9 +53,9 @@ fn status_failure(status: u16) -> Option<String> {
     failed.then(|| format!("status {status}"))
 }
 
-fn fault_failure(fault: &Fault) -> Option<String> {
+fn fault_failure(fault: &GatewayError) -> Option<String> {
     // The gateway's own: a deadline that passed while targets were silent, or all were busy.
     let is_theirs = ["deadline_exceeded", SHED].contains(&fault.code);
-    let failed = fault.blame == Blame::Upstream || is_theirs;
+    let failed = fault.blame == ErrorSource::Upstream || is_theirs;
     failed.then(|| fault.code.to_owned())
 }

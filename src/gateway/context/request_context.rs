@@ -1,19 +1,19 @@
 //! The facts of one trip, gathered on the way: for the answer's headers, the metrics and the record.
 
-use crate::accounting::billing::{Bill, Bought};
+use crate::accounting::billing::{BilledUsage, Charge};
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::gateway::caching::hit_sampling::Shadow;
+use crate::gateway::caching::hit_sampling::HitSample;
 use crate::gateway::core::Core;
 use crate::gateway::experiments::arms;
-use crate::gateway::experiments::arms::TripArm;
+use crate::gateway::experiments::arms::RequestArm;
 use crate::gateway::experiments::mirroring::Mirror;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::observability::access_log::{AccessRecord, RouteNote};
 use crate::observability::log_line::{LogLine, TargetNotice};
 use crate::observability::metrics::core_metrics::{Stage, count};
 use crate::protocols::client_api;
-use crate::protocols::client_api::{About, Face};
+use crate::protocols::client_api::{ClientApi, ResponseContext};
 use crate::protocols::usage::Usage;
 use crate::runtime::clock;
 use crate::server::connection::Request;
@@ -22,14 +22,14 @@ use std::time::{Duration, Instant};
 
 /// What came of a second request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hedged {
+pub enum HedgeOutcome {
     /// It answered first.
     Won,
     /// The first target answered first.
     Lost,
 }
 
-impl Hedged {
+impl HedgeOutcome {
     /// Value in header, metrics and log.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -41,7 +41,7 @@ impl Hedged {
 }
 
 /// One trip.
-pub struct Trip {
+pub struct RequestContext {
     /// Id, echoed to the client.
     pub request_id: String,
     /// When the request was complete.
@@ -61,7 +61,7 @@ pub struct Trip {
     /// The rule of its model that applies.
     pub rule: Option<Name>,
     /// The arm of an experiment that it belongs to.
-    pub arm: Option<TripArm>,
+    pub arm: Option<RequestArm>,
     /// Cache outcome.
     pub cache: &'static str,
     /// Why, in words for a header.
@@ -69,7 +69,7 @@ pub struct Trip {
     /// Entry served and its age.
     pub cache_entry: Option<(u128, Duration)>,
     /// The hit is to be compared with a fresh answer.
-    pub shadow: Option<Box<Shadow>>,
+    pub shadow: Option<Box<HitSample>>,
     /// It is to be sent to another target as well.
     pub mirror: Option<Box<Mirror>>,
     /// Upstream attempts made.
@@ -79,13 +79,13 @@ pub struct Trip {
     /// Tokens that the request which was not used may have cost, an estimate.
     pub hedge_tokens: u64,
     /// A second target was asked because the first was late: whether it came first.
-    pub hedged: Option<Hedged>,
+    pub hedged: Option<HedgeOutcome>,
     /// Another model than the one in the body was tried.
     pub fell_back: bool,
     /// What the client's SDK is told about trying again; `None` leaves it to what was attempted.
     pub should_retry: Option<bool>,
     /// The dialect that the client speaks.
-    pub face: &'static dyn Face,
+    pub face: &'static dyn ClientApi,
     /// The client wants a stream as one array; how far that is.
     pub array: Option<JsonArray>,
     /// Fields of the request that were dropped, for a header.
@@ -95,9 +95,9 @@ pub struct Trip {
     /// The answer is streamed.
     pub stream: bool,
     /// Tokens.
-    bought: Bought,
+    bought: BilledUsage,
     /// Money.
-    pub bill: Bill,
+    pub bill: Charge,
     /// Code of the fault sent.
     pub fault: Option<&'static str>,
     /// What broke, for the operator.
@@ -112,7 +112,7 @@ pub struct Trip {
     overhead: Option<Duration>,
 }
 
-impl Trip {
+impl RequestContext {
     /// Begins.
     #[must_use]
     pub fn begin(request: &Request<'_>) -> Self {
@@ -154,8 +154,8 @@ impl Trip {
             dropped: None,
             status: 0,
             stream: false,
-            bought: Bought::Nothing,
-            bill: Bill::Nothing,
+            bought: BilledUsage::Nothing,
+            bill: Charge::Nothing,
             fault: None,
             detail: None,
             waited: Duration::ZERO,
@@ -168,13 +168,13 @@ impl Trip {
 
     /// What writers of answers are told.
     #[must_use]
-    pub fn about(&self, wants_usage: bool) -> About {
-        About {
+    pub fn about(&self, wants_usage: bool) -> ResponseContext {
+        ResponseContext {
             request_id: self.request_id.clone(),
             created: clock::since_epoch().as_secs(),
             wants_usage,
             // What is stored says who answered.
-            ..About::default()
+            ..ResponseContext::default()
         }
     }
 
@@ -195,14 +195,14 @@ impl Trip {
 
     /// What was bought of the target that answered, and what it costs. That a price is unknown is told
     /// once.
-    pub fn buy(&mut self, core: &Core, bought: Bought) {
+    pub fn buy(&mut self, core: &Core, bought: BilledUsage) {
         let snapshot = core.snapshot();
         self.bought = bought;
-        self.bill = Bill::of(bought, self.target, &snapshot.prices);
+        self.bill = Charge::of(bought, self.target, &snapshot.prices);
         let Some(target) = self.target else {
             return;
         };
-        if self.bill == Bill::Unknown("price") && snapshot.prices.is_news(target) {
+        if self.bill == Charge::Unknown("price") && snapshot.prices.is_news(target) {
             let notice = TargetNotice {
                 at: clock::since_epoch(),
                 event: "price_unknown",
@@ -240,7 +240,7 @@ impl Trip {
         metrics.stage(Stage::Total, overhead);
         if let Some(model) = self.model {
             metrics.request_duration(self.operation, model, duration);
-            crate::accounting::billing::settle(
+            crate::accounting::billing::record_usage(
                 &mut metrics,
                 self.key,
                 model,
@@ -273,12 +273,12 @@ impl Trip {
             stream: self.stream,
             cache: self.cache,
             attempts: self.attempts,
-            hedged: self.hedged.map(Hedged::name),
+            hedged: self.hedged.map(HedgeOutcome::name),
             hedge_tokens: self.hedge_tokens,
             queued: self.queued,
             usage: usage(self.bought),
             cost_nanousd: self.bill.paid_nanousd(),
-            cost_estimated: matches!(self.bill, Bill::Estimated(_)),
+            cost_estimated: matches!(self.bill, Charge::Estimated(_)),
             saved_nanousd: self.bill.saved_nanousd(),
             duration,
             upstream_first_byte: self.first_byte,
@@ -292,18 +292,20 @@ impl Trip {
     }
 }
 
-fn usage(bought: Bought) -> Option<Usage> {
+fn usage(bought: BilledUsage) -> Option<Usage> {
     match bought {
-        Bought::Reported(usage) => Some(usage),
+        BilledUsage::Reported(usage) => Some(usage),
         _ => None,
     }
 }
 
 /// Tokens bought, by `estimate` where the provider did not say.
-fn bought_tokens(bought: Bought, estimate: u64) -> u64 {
+fn bought_tokens(bought: BilledUsage, estimate: u64) -> u64 {
     match bought {
-        Bought::Reported(usage) | Bought::Estimated(usage) => usage.prompt + usage.completion,
-        Bought::Unknown => estimate,
-        Bought::Searches(_) | Bought::Saved(_) | Bought::Nothing => 0,
+        BilledUsage::Reported(usage) | BilledUsage::Estimated(usage) => {
+            usage.prompt + usage.completion
+        }
+        BilledUsage::Unknown => estimate,
+        BilledUsage::Searches(_) | BilledUsage::Saved(_) | BilledUsage::Nothing => 0,
     }
 }

@@ -1,20 +1,20 @@
 //! The trip of a request that asks how many tokens a chat has: passed on to a provider that speaks the
 //! same dialect. Ringside does not guess; a provider that cannot count refuses by name.
 
-use crate::auth::keys::Grant;
-use crate::error::Fault;
+use crate::auth::keys::Caller;
+use crate::error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{Attempted, Plan};
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult};
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::Steer;
-use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::candidates::RouteConstraints;
+use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::Snapshot;
 use crate::observability::metrics::core_metrics::Stage;
-use crate::protocols::provider_api::Call;
+use crate::protocols::provider_api::UpstreamOperation;
 use crate::server::client::Client;
 use crate::server::connection::Request;
 
@@ -26,10 +26,10 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let (headers, face) = (&request.head.headers, trip.face);
     let asked = {
         let mut scratch = core.scratch.borrow_mut();
@@ -37,8 +37,8 @@ pub(crate) async fn serve(
     };
     let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
     trip.stage_done(core, Stage::Read);
-    let plan = Plan {
-        call: Call::CountTokens,
+    let plan = AttemptPlan {
+        call: UpstreamOperation::CountTokens,
         face,
         body: request.body,
         model_range: &asked.model_range,
@@ -46,13 +46,14 @@ pub(crate) async fn serve(
         streams: false,
         passed_headers: forward_headers::passed_headers(headers, face, &trip.request_id),
         asker: attempt_loop::asker(headers, trip.key),
-        patience: Patience::new(headers, route, trip.started_at)?,
+        patience: RequestDeadline::new(headers, route, trip.started_at)?,
         fallbacks: attempt_loop::Fallbacks::default(),
-        steer: Steer::new(snapshot, grant, headers, &asked.shape)?,
+        steer: RouteConstraints::new(snapshot, grant, headers, &asked.shape)?,
         may_hedge: false,
         priority: grant.priority,
     };
-    if let Attempted::Whole(answer) = attempt_loop::run(core, &[route], &plan, client, trip).await?
+    if let AttemptResult::Whole(answer) =
+        attempt_loop::run(core, &[route], &plan, client, trip).await?
     {
         respond::passed_on(client, trip, answer).await;
     }

@@ -1,24 +1,24 @@
 //! The trip of an embedding request: to a provider, or to the model in this process.
 
-use crate::accounting::billing::Bought;
-use crate::auth::keys::Grant;
+use crate::accounting::billing::BilledUsage;
+use crate::auth::keys::Caller;
 use crate::embedding::pool::{
-    DIMENSIONS, EmbedError, Refused, State, Vector, WINDOW_TOKENS, Workshop,
+    DIMENSIONS, EmbedError, EmbedRejection, EmbeddingPool, State, Vector, WINDOW_TOKENS,
 };
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{Attempted, Fallbacks, Plan};
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::Steer;
-use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::candidates::RouteConstraints;
+use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
-use crate::gateway::snapshot::{ModelRoute, Site, Snapshot};
+use crate::gateway::snapshot::{Backend, ModelRoute, Snapshot};
 use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
-use crate::protocols::provider_api::Call;
+use crate::protocols::provider_api::UpstreamOperation;
 use crate::protocols::shape::Shape;
 use crate::protocols::usage;
 use crate::protocols::usage::Usage;
@@ -40,18 +40,18 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let asked = read_embeddings(request.body, &mut core.scratch.borrow_mut())?;
     let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
     trip.stage_done(core, Stage::Read);
     if is_local(route) {
         return serve_locally(core, route, &asked.model, request.body, client, trip).await;
     }
-    let plan = Plan {
-        call: Call::Embeddings,
+    let plan = AttemptPlan {
+        call: UpstreamOperation::Embeddings,
         face: trip.face,
         body: request.body,
         model_range: &asked.model_range,
@@ -63,18 +63,22 @@ pub(crate) async fn serve(
             &trip.request_id,
         ),
         asker: attempt_loop::asker(&request.head.headers, trip.key),
-        patience: Patience::new(&request.head.headers, route, trip.started_at)?,
+        patience: RequestDeadline::new(&request.head.headers, route, trip.started_at)?,
         may_hedge: false,
         priority: grant.priority,
         // Vectors of another model cannot be compared with those of this one.
         fallbacks: Fallbacks::default(),
-        steer: Steer::new(snapshot, grant, &request.head.headers, &Shape::default())?,
+        steer: RouteConstraints::new(snapshot, grant, &request.head.headers, &Shape::default())?,
     };
-    if let Attempted::Whole(answer) = attempt_loop::run(core, &[route], &plan, client, trip).await?
+    if let AttemptResult::Whole(answer) =
+        attempt_loop::run(core, &[route], &plan, client, trip).await?
     {
         if (200..300).contains(&answer.status) {
             let usage = usage::in_answer(&answer.body);
-            trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
+            trip.buy(
+                core,
+                usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
+            );
         }
         respond::passed_on(client, trip, answer).await;
     }
@@ -85,7 +89,7 @@ fn is_local(route: &ModelRoute) -> bool {
     route
         .targets
         .first()
-        .is_some_and(|target| matches!(target.site, Site::Local))
+        .is_some_and(|target| matches!(target.site, Backend::Local))
 }
 
 async fn serve_locally(
@@ -94,12 +98,12 @@ async fn serve_locally(
     model: &str,
     body: &[u8],
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     trip.target = route.targets.first().map(|target| target.label);
     let asked = read_local(body, &mut core.scratch.borrow_mut(), DIMENSIONS)?;
     let workshop = core.shared.workshop.as_ref().ok_or_else(|| {
-        Fault::gateway(
+        GatewayError::gateway(
             503,
             "model_not_loaded",
             "the local model was configured by a reload; it is loaded at the next start",
@@ -121,15 +125,19 @@ async fn serve_locally(
         prompt: tokens,
         ..Usage::default()
     };
-    trip.buy(core, Bought::Reported(usage));
+    trip.buy(core, BilledUsage::Reported(usage));
     let _ = respond::whole(client, trip, 200, "application/json", &answer).await;
     Ok(())
 }
 
-async fn embed(workshop: &Workshop, text: String, by: Instant) -> Result<(Vector, usize), Fault> {
-    let busy = |message: &'static str| Fault {
+async fn embed(
+    workshop: &EmbeddingPool,
+    text: String,
+    by: Instant,
+) -> Result<(Vector, usize), GatewayError> {
+    let busy = |message: &'static str| GatewayError {
         retry_after: Some("1".into()),
-        ..Fault::gateway(503, "model_busy", message)
+        ..GatewayError::gateway(503, "model_busy", message)
     };
     let (reply, outcome) = oneshot::channel();
     workshop
@@ -137,8 +145,10 @@ async fn embed(workshop: &Workshop, text: String, by: Instant) -> Result<(Vector
             let _ = reply.send(embedded);
         })
         .map_err(|refused| match refused {
-            Refused::QueueFull => busy("the local model's queue is full (embedding.queue_max)"),
-            Refused::NotReady => not_ready(workshop),
+            EmbedRejection::QueueFull => {
+                busy("the local model's queue is full (embedding.queue_max)")
+            }
+            EmbedRejection::NotReady => not_ready(workshop),
         })?;
     let embedded = before(by, outcome)
         .await
@@ -146,18 +156,18 @@ async fn embed(workshop: &Workshop, text: String, by: Instant) -> Result<(Vector
         .ok_or_else(|| busy("the local model did not answer in time"))?;
     match embedded {
         Ok(embedded) => Ok((embedded.vector, embedded.tokens)),
-        Err(EmbedError::Empty) => Err(Fault::client(
+        Err(EmbedError::Empty) => Err(GatewayError::client(
             400,
             "invalid_request",
             "an input must not be empty",
         )),
-        Err(EmbedError::OverWindow { tokens }) => Err(Fault::client(
+        Err(EmbedError::OverWindow { tokens }) => Err(GatewayError::client(
             400,
             "context_length_exceeded",
             format!("an input has {tokens} tokens; the local model's window is {WINDOW_TOKENS}"),
         )),
         Err(EmbedError::Deadline) => Err(busy("the local model did not answer in time")),
-        Err(error) => Err(Fault::gateway(
+        Err(error) => Err(GatewayError::gateway(
             500,
             "model_failed",
             format!("the local model failed: {error:?}"),
@@ -165,13 +175,13 @@ async fn embed(workshop: &Workshop, text: String, by: Instant) -> Result<(Vector
     }
 }
 
-fn not_ready(workshop: &Workshop) -> Fault {
+fn not_ready(workshop: &EmbeddingPool) -> GatewayError {
     let message = match workshop.state() {
         State::Failed(why) => format!("the local model could not be loaded: {why}"),
         _ => "the local model is still loading; try again in a moment".to_owned(),
     };
-    Fault {
+    GatewayError {
         retry_after: Some("1".into()),
-        ..Fault::gateway(503, "model_not_ready", message)
+        ..GatewayError::gateway(503, "model_not_ready", message)
     }
 }

@@ -1,8 +1,8 @@
 //! The trip of a rating: it finds the arm of the request that it rates, and is counted there.
 
-use crate::auth::keys::Grant;
-use crate::error::Fault;
-use crate::gateway::context::request_context::Trip;
+use crate::auth::keys::Caller;
+use crate::error::GatewayError;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::respond;
 use crate::observability::rateable_requests::Unrateable;
@@ -18,21 +18,21 @@ use serde_json::json;
 pub(crate) async fn serve(
     core: &Core,
     request: &Request<'_>,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let feedback = read_feedback(request.body, &mut core.scratch.borrow_mut())?;
     let taken = core.shared.ratings.take(grant.key, &feedback.request_id);
     let rated = taken.map_err(|why| match why {
-        Unrateable::Unknown => Fault::client(
+        Unrateable::Unknown => GatewayError::client(
             404,
             "request_not_found",
             "no recent request of this key that belongs to an experiment has this id",
         ),
         Unrateable::Rated => {
             let message = "this request was rated before; the first rating counts";
-            Fault::client(409, "already_rated", message)
+            GatewayError::client(409, "already_rated", message)
         }
     })?;
     trip.model = Some(rated.arm.model);

@@ -1,26 +1,28 @@
 //! The trip of a request that is passed on by the model in its body: completions, moderations, images, audio.
 //! Routed and failed over as a chat is; no cache, no translation.
 
-use crate::accounting::billing::Bought;
-use crate::auth::keys::Grant;
-use crate::error::Fault;
+use crate::accounting::billing::BilledUsage;
+use crate::auth::keys::Caller;
+use crate::error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{Attempted, Plan, StreamAnswer, WholeAnswer};
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::attempt::attempt_loop::{
+    AttemptPlan, AttemptResult, BufferedResponse, StreamingResponse,
+};
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::Steer;
-use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::candidates::RouteConstraints;
+use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::Snapshot;
-use crate::gateway::streaming::raw_body::{Arrived, Passage};
+use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
 use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{Endpoint, usage_in};
-use crate::protocols::provider_api::Call;
+use crate::protocols::provider_api::UpstreamOperation;
 use crate::protocols::shape::Shape;
 use crate::routing::health::Outcome;
 use crate::server::client::Client;
@@ -34,10 +36,10 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     (request, endpoint): (&Request<'_>, Endpoint),
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
     let kind = headers.get_str("content-type");
     let asked = passthrough::read(endpoint, kind, request.body, &mut core.scratch.borrow_mut())?;
@@ -46,8 +48,8 @@ pub(crate) async fn serve(
     trip.stage_done(core, Stage::Read);
     let mut passed_headers = forward_headers::passed_headers(headers, trip.face, &trip.request_id);
     passed_headers.add("content-type", kind.unwrap_or("application/json"));
-    let plan = Plan {
-        call: Call::Passed(endpoint.path),
+    let plan = AttemptPlan {
+        call: UpstreamOperation::Passed(endpoint.path),
         face: trip.face,
         body: request.body,
         model_range: &asked.model_range,
@@ -55,19 +57,19 @@ pub(crate) async fn serve(
         streams: asked.streams,
         passed_headers,
         asker: attempt_loop::asker(headers, trip.key),
-        patience: Patience::new(headers, route, trip.started_at)?,
+        patience: RequestDeadline::new(headers, route, trip.started_at)?,
         may_hedge: false,
         fallbacks: attempt_loop::Fallbacks::default(),
-        steer: Steer::new(snapshot, grant, headers, &Shape::default())?,
+        steer: RouteConstraints::new(snapshot, grant, headers, &Shape::default())?,
         priority: grant.priority,
     };
     match attempt_loop::run(core, &[route], &plan, client, trip).await? {
-        Attempted::Whole(answer) => whole(core, answer, client, trip).await,
-        Attempted::Stream(answer) => {
+        AttemptResult::Whole(answer) => whole(core, answer, client, trip).await,
+        AttemptResult::Stream(answer) => {
             let is_completion = asked.streams && endpoint == passthrough::COMPLETIONS;
             let passage = match is_completion && answer.reply.head.is_event_stream {
-                true => Passage::of_events(asked.wants_usage),
-                false => Passage::raw(),
+                true => RawBodyRelay::of_events(asked.wants_usage),
+                false => RawBodyRelay::raw(),
             };
             stream(core, *answer, passage, client, trip).await;
         }
@@ -75,20 +77,28 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-async fn whole(core: &Core, answer: WholeAnswer, client: &mut Client, trip: &mut Trip) {
+async fn whole(
+    core: &Core,
+    answer: BufferedResponse,
+    client: &mut Client,
+    trip: &mut RequestContext,
+) {
     if (200..300).contains(&answer.status) {
         let usage = usage_in(&answer.body);
-        trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
+        trip.buy(
+            core,
+            usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
+        );
     }
     respond::passed_on(client, trip, answer).await;
 }
 
 async fn stream(
     core: &Core,
-    mut answer: StreamAnswer,
-    mut passage: Passage,
+    mut answer: StreamingResponse,
+    mut passage: RawBodyRelay,
     client: &mut Client,
-    trip: &mut Trip,
+    trip: &mut RequestContext,
 ) {
     let head = relay_response::begin_stream(
         (answer.reply.status, &answer.reply.head.passed),

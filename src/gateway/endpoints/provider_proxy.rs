@@ -1,16 +1,16 @@
 //! The trip of a request that goes to one provider as it is: `/providers/{name}/…`, and what a provider
 //! keeps (`/v1/files`, `/v1/batches`). No routing, no failover: another provider does not have it.
 
-use crate::accounting::billing::Bought;
-use crate::auth::keys::Grant;
+use crate::accounting::billing::BilledUsage;
+use crate::auth::keys::Caller;
 use crate::base::request_ids;
-use crate::error::{Fault, Retry};
+use crate::error::{GatewayError, Retry};
 use crate::gateway::attempt::classify;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::respond;
-use crate::gateway::snapshot::{RemoteSite, Snapshot};
-use crate::gateway::streaming::raw_body::{Arrived, Passage};
+use crate::gateway::snapshot::{Provider, Snapshot};
+use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upload;
 use crate::gateway::streaming::upload::Sent;
@@ -20,14 +20,14 @@ use crate::http::head::{Headers, Method, ResponseHead};
 use crate::observability::metrics::core_metrics::{Stage, count};
 use crate::protocols::openai::client::api;
 use crate::protocols::passthrough;
-use crate::protocols::passthrough::{Direct, usage_in};
+use crate::protocols::passthrough::{ProviderProxy, usage_in};
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::server::client::Client;
 use crate::server::connection::Request;
 use crate::signing::sigv4::ToSign;
-use crate::upstream::exchange::{BodyFault, Piece};
-use crate::upstream::exchange::{Reply, UpstreamFault, exchange};
+use crate::upstream::exchange::{Piece, UpstreamBodyError};
+use crate::upstream::exchange::{UpstreamError, UpstreamResponse, exchange};
 use std::sync::Arc;
 
 /// Names the provider that keeps files and batches.
@@ -109,11 +109,11 @@ pub(crate) struct Passed {
 pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
-    (request, direct): (&Request<'_>, Direct<'_>),
-    grant: Grant<'_>,
+    (request, direct): (&Request<'_>, ProviderProxy<'_>),
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
     passthrough::check_path(direct.rest)?;
     let site = match direct.provider {
@@ -137,29 +137,29 @@ pub(crate) async fn serve(
 /// The provider called `name`, if the key may reach it.
 fn named<'s>(
     snapshot: &'s Snapshot,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     name: &str,
-) -> Result<&'s Arc<RemoteSite>, Fault> {
+) -> Result<&'s Arc<Provider>, GatewayError> {
     let found = snapshot.sites.iter().find(|site| site.provider == name);
     found.filter(|site| may_reach(grant, site)).ok_or_else(|| {
         // Whether it exists is no business of those who may not reach it.
         let message = format!(
             "there is no provider `{name}` that this key may reach directly; `providers` of the key lists them"
         );
-        Fault::client(403, "provider_not_allowed", message)
+        GatewayError::client(403, "provider_not_allowed", message)
     })
 }
 
 /// The provider that keeps files and batches: the one that a header names, or the only one it can be.
 fn keeper<'s>(
     snapshot: &'s Snapshot,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     headers: &Headers<'_>,
-) -> Result<&'s Arc<RemoteSite>, Fault> {
+) -> Result<&'s Arc<Provider>, GatewayError> {
     if let Some(name) = headers.get_str(PROVIDER) {
         return named(snapshot, grant, name.trim());
     }
-    let speaks = |site: &&Arc<RemoteSite>| site.dialect.native() == api::NAME;
+    let speaks = |site: &&Arc<Provider>| site.dialect.native() == api::NAME;
     let fit: Vec<_> = snapshot
         .sites
         .iter()
@@ -168,7 +168,7 @@ fn keeper<'s>(
         .collect();
     match fit.as_slice() {
         [only] => Ok(only),
-        [] => Err(Fault::client(
+        [] => Err(GatewayError::client(
             403,
             "provider_not_allowed",
             "files and batches belong to a provider's account, and this key may reach no provider of OpenAI's dialect directly; `providers` of the key lists those it may",
@@ -179,17 +179,17 @@ fn keeper<'s>(
                 "files and batches belong to one provider; name it in `{PROVIDER}`: {}",
                 names.join(", ")
             );
-            Err(Fault::client(400, "provider_missing", message).on(PROVIDER))
+            Err(GatewayError::client(400, "provider_missing", message).on(PROVIDER))
         }
     }
 }
 
-fn may_reach(grant: Grant<'_>, site: &RemoteSite) -> bool {
+fn may_reach(grant: Caller<'_>, site: &Provider) -> bool {
     grant.reaches(&site.provider) && is_allowed(grant, site)
 }
 
 /// Whether regions and tags of the key allow the provider.
-pub(crate) fn is_allowed(grant: Grant<'_>, site: &RemoteSite) -> bool {
+pub(crate) fn is_allowed(grant: Caller<'_>, site: &Provider) -> bool {
     let is_in = |names: &[String]| match &site.region {
         _ if names.is_empty() => true,
         Some(region) => names.contains(region),
@@ -210,7 +210,7 @@ fn method_name(method: Method) -> &'static str {
 }
 
 /// Where it goes behind the host: path and query.
-fn place(site: &RemoteSite, direct: Direct<'_>) -> (String, String) {
+fn place(site: &Provider, direct: ProviderProxy<'_>) -> (String, String) {
     let (path, query) = direct.rest.split_once('?').unwrap_or((direct.rest, ""));
     let url = &site.endpoint.url;
     if direct.provider.is_some() {
@@ -231,19 +231,19 @@ fn place(site: &RemoteSite, direct: Direct<'_>) -> (String, String) {
 /// # Errors
 /// The provider's credentials are not there.
 pub(crate) fn encoded(
-    (site, lane): (&RemoteSite, usize),
+    (site, lane): (&Provider, usize),
     request: &Request<'_>,
     body: &Sent<'_>,
-    direct: Direct<'_>,
+    direct: ProviderProxy<'_>,
     request_id: &str,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, GatewayError> {
     let headers = &request.head.headers;
     let (path, query) = place(site, direct);
     let method = method_name(request.head.method);
     let held = site.held();
     let auth = site.auth(held.as_deref(), lane);
     let auth =
-        auth.map_err(|why| classify::failed(site, &UpstreamFault::NoCredentials(why)).fault)?;
+        auth.map_err(|why| classify::failed(site, &UpstreamError::NoCredentials(why)).fault)?;
     let (whole, length) = match body {
         Sent::Whole(bytes) => (&**bytes, bytes.len() as u64),
         Sent::Pieces(length) => (&[][..], *length),
@@ -330,12 +330,12 @@ pub(crate) fn read_head(head: &ResponseHead<'_>) -> Passed {
 /// What the client is told.
 pub(crate) async fn ask(
     core: &Core,
-    site: &RemoteSite,
+    site: &Provider,
     mut request: Vec<u8>,
     method: Method,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<Reply<Passed>, Fault> {
+    trip: &mut RequestContext,
+) -> Result<UpstreamResponse<Passed>, GatewayError> {
     let may_repeat = matches!(method, Method::Get | Method::Put | Method::Delete);
     let limits = &site.endpoint.limits;
     let mut fresh = !may_repeat;
@@ -386,11 +386,11 @@ pub(crate) async fn ask(
 /// Passes the answer on: at once with its length if it came at once, else piece by piece.
 async fn pass_on(
     core: &Core,
-    site: &RemoteSite,
-    mut reply: Reply<Passed>,
+    site: &Provider,
+    mut reply: UpstreamResponse<Passed>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let timeout = site.endpoint.limits.read;
     let mut bytes = buffer::take(buffer::CLASS_BYTES[0]);
     let began_at = clock::recent();
@@ -399,8 +399,8 @@ async fn pass_on(
     let status = reply.status;
     let is_done = match read {
         Ok(piece) => piece == Piece::Done,
-        Err(BodyFault::Interrupted(why)) => {
-            let fault = UpstreamFault::Interrupted(why);
+        Err(UpstreamBodyError::Interrupted(why)) => {
+            let fault = UpstreamError::Interrupted(why);
             return Err(classify::failed(site, &fault).fault);
         }
         Err(fault) => {
@@ -409,12 +409,12 @@ async fn pass_on(
                 "the provider `{}` broke off in the middle of its answer ({why})",
                 site.provider
             );
-            return Err(Fault::upstream(502, "upstream_broke_off", message));
+            return Err(GatewayError::upstream(502, "upstream_broke_off", message));
         }
     };
     let passed = std::mem::take(&mut reply.head.lines);
     if !is_done {
-        let mut passage = Passage::raw();
+        let mut passage = RawBodyRelay::raw();
         trip.stream = true;
         let head = relay_response::begin_stream((status, &passed), client, trip);
         let arrived = Arrived {
@@ -434,7 +434,7 @@ async fn pass_on(
     }
     reply.finish(&site.endpoint, &core.pool);
     if let Some(usage) = usage_in(&bytes).filter(|_| status < 300) {
-        trip.buy(core, Bought::Reported(usage));
+        trip.buy(core, BilledUsage::Reported(usage));
     }
     write_whole((status, &passed), &bytes, client, trip).await;
     buffer::give(bytes);
@@ -446,7 +446,7 @@ pub(crate) async fn write_whole(
     (status, passed): (u16, &[u8]),
     body: &[u8],
     client: &mut Client,
-    trip: &mut Trip,
+    trip: &mut RequestContext,
 ) {
     let mut out = buffer::take(1024 + body.len());
     respond::begin_head(&mut out, status, trip, client);

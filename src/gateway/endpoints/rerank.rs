@@ -1,21 +1,21 @@
 //! The trip of a rerank: documents put into order by how well they answer a query. Passed on as it came
 //! to a provider that has it, and its answer back.
 
-use crate::accounting::billing::Bought;
-use crate::auth::keys::Grant;
-use crate::error::Fault;
+use crate::accounting::billing::BilledUsage;
+use crate::auth::keys::Caller;
+use crate::error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{Attempted, Fallbacks, Plan};
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::Steer;
-use crate::gateway::plan::deadline::Patience;
+use crate::gateway::plan::candidates::RouteConstraints;
+use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::Snapshot;
 use crate::observability::metrics::core_metrics::Stage;
-use crate::protocols::provider_api::Call;
+use crate::protocols::provider_api::UpstreamOperation;
 use crate::protocols::rerank::{read_rerank, search_units};
 use crate::protocols::shape::Shape;
 use crate::protocols::usage;
@@ -31,16 +31,16 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
     let asked = read_rerank(request.body, &mut core.scratch.borrow_mut())?;
     let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
     trip.stage_done(core, Stage::Read);
-    let plan = Plan {
-        call: Call::Rerank,
+    let plan = AttemptPlan {
+        call: UpstreamOperation::Rerank,
         face: trip.face,
         body: request.body,
         model_range: &asked.model_range,
@@ -49,13 +49,14 @@ pub(crate) async fn serve(
         passed_headers: forward_headers::passed_headers(headers, trip.face, &trip.request_id),
         asker: attempt_loop::asker(headers, trip.key),
         priority: grant.priority,
-        patience: Patience::new(headers, route, trip.started_at)?,
+        patience: RequestDeadline::new(headers, route, trip.started_at)?,
         may_hedge: false,
         // Scores of another model cannot be compared with those of this one.
         fallbacks: Fallbacks::default(),
-        steer: Steer::new(snapshot, grant, headers, &Shape::default())?,
+        steer: RouteConstraints::new(snapshot, grant, headers, &Shape::default())?,
     };
-    if let Attempted::Whole(answer) = attempt_loop::run(core, &[route], &plan, client, trip).await?
+    if let AttemptResult::Whole(answer) =
+        attempt_loop::run(core, &[route], &plan, client, trip).await?
     {
         if (200..300).contains(&answer.status) {
             let units = search_units(&answer.body);
@@ -64,9 +65,9 @@ pub(crate) async fn serve(
             trip.buy(
                 core,
                 match (units, tokens) {
-                    (Some(units), _) => Bought::Searches(units),
-                    (None, Some(usage)) => Bought::Reported(usage),
-                    (None, None) => Bought::Unknown,
+                    (Some(units), _) => BilledUsage::Searches(units),
+                    (None, Some(usage)) => BilledUsage::Reported(usage),
+                    (None, None) => BilledUsage::Unknown,
                 },
             );
         }

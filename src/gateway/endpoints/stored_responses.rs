@@ -1,41 +1,41 @@
 //! What providers keep of answers to Responses: whose it is, which requests may go on from it, and what is
 //! asked of it by its id. Ids are sealed (`admission/seal.rs`), so that nothing need be remembered here.
 
-use crate::auth::keys::Grant;
-use crate::auth::response_ids::Seal;
-use crate::error::Fault;
+use crate::auth::keys::Caller;
+use crate::auth::response_ids::ResponseIdSeal;
+use crate::error::GatewayError;
 use crate::gateway::attempt::attempt_loop::ANSWER_BYTES_MAX;
 use crate::gateway::attempt::classify;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::provider_proxy;
 use crate::gateway::endpoints::provider_proxy::Passed;
-use crate::gateway::plan::candidates::Steer;
-use crate::gateway::snapshot::{ModelRoute, RemoteSite, Site, Snapshot};
+use crate::gateway::plan::candidates::RouteConstraints;
+use crate::gateway::snapshot::{Backend, ModelRoute, Provider, Snapshot};
 use crate::gateway::streaming::id_sealing::seal_answer;
-use crate::gateway::streaming::raw_body::{Arrived, Passage};
+use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upload::Sent;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
 use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::openai::chat_head::ChatRequest;
-use crate::protocols::passthrough::Direct;
+use crate::protocols::passthrough::ProviderProxy;
 use crate::protocols::responses::client::api;
 use crate::protocols::responses::client::state;
-use crate::protocols::responses::client::state::{KeptCall, State};
+use crate::protocols::responses::client::state::{State, StoredResponseCall};
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::server::client::Client;
 use crate::server::connection::Request;
-use crate::upstream::exchange::{BodyFault, Piece};
-use crate::upstream::exchange::{Reply, UpstreamFault};
+use crate::upstream::exchange::{Piece, UpstreamBodyError};
+use crate::upstream::exchange::{UpstreamError, UpstreamResponse};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a provider keeps of a request's answer, and of the one before.
-pub struct Kept<'s> {
-    grant: Grant<'s>,
+pub struct StoredResponses<'s> {
+    grant: Caller<'s>,
     /// The answer that the request goes on from.
     pub previous: Option<Previous>,
 }
@@ -48,23 +48,23 @@ pub struct Previous {
     pub lane: usize,
 }
 
-impl Kept<'_> {
+impl StoredResponses<'_> {
     /// What seals answers that `site` gives by the key of this lane.
     #[must_use]
-    pub fn seal(&self, site: &RemoteSite, lane: usize) -> Option<Seal> {
+    pub fn seal(&self, site: &Provider, lane: usize) -> Option<ResponseIdSeal> {
         keeps(site, self.grant).then_some(())?;
         seal(site, lane, self.grant)
     }
 }
 
 /// Whether a provider takes Responses as they are.
-fn is_native(site: &RemoteSite) -> bool {
+fn is_native(site: &Provider) -> bool {
     site.responses.is_some() || site.dialect.native() == api::NAME
 }
 
 /// Whether what a provider keeps is served to this caller. Without a key there is nothing to seal with:
 /// then only if there is nobody else to seal it from.
-fn keeps(site: &RemoteSite, grant: Grant<'_>) -> bool {
+fn keeps(site: &Provider, grant: Caller<'_>) -> bool {
     let has_secret = || {
         let mut keys = site.api_keys.iter();
         keys.len() > 0 && keys.all(|key| !key.0.is_empty())
@@ -72,21 +72,21 @@ fn keeps(site: &RemoteSite, grant: Grant<'_>) -> bool {
     is_native(site) && (grant.is_alone || has_secret())
 }
 
-fn seal(site: &RemoteSite, lane: usize, grant: Grant<'_>) -> Option<Seal> {
+fn seal(site: &Provider, lane: usize, grant: Caller<'_>) -> Option<ResponseIdSeal> {
     let secret = match site.api_keys.get(lane) {
         Some(key) => &key.0,
         None if site.api_keys.is_empty() && lane == 0 => "",
         None => return None,
     };
-    Some(Seal::new(secret, &site.provider, grant.tenant))
+    Some(ResponseIdSeal::new(secret, &site.provider, grant.tenant))
 }
 
 /// The answer called `sealed`, if it is one of this caller's: provider, lane, and its id there.
 fn find<'s, 'i>(
     snapshot: &'s Snapshot,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     sealed: &'i str,
-) -> Option<(&'s Arc<RemoteSite>, usize, &'i str)> {
+) -> Option<(&'s Arc<Provider>, usize, &'i str)> {
     let sites = snapshot.sites.iter();
     let mut sites =
         sites.filter(|site| keeps(site, grant) && provider_proxy::is_allowed(grant, site));
@@ -103,11 +103,11 @@ fn find<'s, 'i>(
 /// 400 naming what no provider of the models can serve, or an answer that is not the caller's.
 pub(crate) fn settle<'s>(
     snapshot: &'s Snapshot,
-    grant: Grant<'s>,
+    grant: Caller<'s>,
     (chat, body): (&mut ChatRequest, &mut Cow<'_, [u8]>),
     models: &[&ModelRoute],
-    steer: &mut Steer<'s>,
-) -> Result<(), Fault> {
+    steer: &mut RouteConstraints<'s>,
+) -> Result<(), GatewayError> {
     let state = chat.state.take();
     let found = match &state {
         Some(state) => named(snapshot, grant, state, models, steer)?,
@@ -127,7 +127,7 @@ pub(crate) fn settle<'s>(
         body.to_mut().drain(range);
     }
     if chat.stores || has_state {
-        steer.kept = Some(Kept {
+        steer.kept = Some(StoredResponses {
             grant,
             previous: found,
         });
@@ -139,15 +139,15 @@ pub(crate) fn settle<'s>(
 /// Which providers may be asked; the answer that the request goes on from, if it does.
 fn named(
     snapshot: &Snapshot,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     state: &State,
     models: &[&ModelRoute],
-    steer: &mut Steer<'_>,
-) -> Result<Option<Previous>, Fault> {
-    let providers = |wanted: &dyn Fn(&RemoteSite) -> bool| {
+    steer: &mut RouteConstraints<'_>,
+) -> Result<Option<Previous>, GatewayError> {
+    let providers = |wanted: &dyn Fn(&Provider) -> bool| {
         let targets = models.iter().flat_map(|route| &route.targets);
         let sites = targets.filter_map(|target| match &target.site {
-            Site::Remote(site) if wanted(site) => Some(site.provider.clone()),
+            Backend::Remote(site) if wanted(site) => Some(site.provider.clone()),
             _ => None,
         });
         sites.collect::<Vec<_>>()
@@ -174,7 +174,7 @@ fn named(
     let found = is_plain.then(|| find(snapshot, grant, &previous.id));
     let Some((site, lane, id)) = found.flatten() else {
         let message = format!("Previous response with id '{}' not found.", previous.id);
-        let fault = Fault::client(400, "previous_response_not_found", message);
+        let fault = GatewayError::client(400, "previous_response_not_found", message);
         return Err(fault.on("previous_response_id"));
     };
     steer.demand.keepers = Some(vec![site.provider.clone()]);
@@ -186,7 +186,7 @@ fn named(
 
 /// Seals the ids in a whole answer; in an error, which speaks of the answer `id`, that one.
 pub(crate) fn hide_ids(
-    seal: &Seal,
+    seal: &ResponseIdSeal,
     id: Option<&str>,
     status: u16,
     body: &mut Vec<u8>,
@@ -199,7 +199,7 @@ pub(crate) fn hide_ids(
         return;
     };
     // Not within a longer word.
-    let is_outside = |byte: Option<&u8>| !byte.is_some_and(|byte| Seal::takes(*byte));
+    let is_outside = |byte: Option<&u8>| !byte.is_some_and(|byte| ResponseIdSeal::takes(*byte));
     let mut out = Vec::with_capacity(body.len() + 128);
     let mut from = 0;
     for at in memchr::memmem::find_iter(body, id.as_bytes()) {
@@ -223,22 +223,22 @@ pub(crate) fn hide_ids(
 pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
-    (request, call): (&Request<'_>, KeptCall<'_>),
-    grant: Grant<'_>,
+    (request, call): (&Request<'_>, StoredResponseCall<'_>),
+    grant: Caller<'_>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let Some((site, lane, id)) = find(snapshot, grant, call.id) else {
         let message = format!("Response with id '{}' not found.", call.id);
-        return Err(Fault::client(404, "response_not_found", message));
+        return Err(GatewayError::client(404, "response_not_found", message));
     };
     let seal = seal(site, lane, grant)
-        .ok_or_else(|| Fault::gateway(500, "internal_error", "the seal was lost"))?;
+        .ok_or_else(|| GatewayError::gateway(500, "internal_error", "the seal was lost"))?;
     // Which model it is about is not said.
     (trip.target, trip.model) = (Some(site.any_model), Some(site.any_model));
     trip.stage_done(core, Stage::Read);
     let rest = ["/responses/", id, call.rest, call.query].concat();
-    let asked = Direct {
+    let asked = ProviderProxy {
         provider: None,
         rest: &rest,
         operation: "responses",
@@ -257,13 +257,13 @@ pub(crate) async fn serve(
 /// Passes events on as they come.
 async fn stream(
     core: &Core,
-    site: &RemoteSite,
-    (mut reply, seal): (Reply<Passed>, Seal),
+    site: &Provider,
+    (mut reply, seal): (UpstreamResponse<Passed>, ResponseIdSeal),
     client: &mut Client,
-    trip: &mut Trip,
+    trip: &mut RequestContext,
 ) {
     trip.stream = true;
-    let mut passage = Passage::sealed(seal);
+    let mut passage = RawBodyRelay::sealed(seal);
     let passed = std::mem::take(&mut reply.head.lines);
     let arrived = Arrived {
         bytes: buffer::take(buffer::CLASS_BYTES[0]),
@@ -283,12 +283,12 @@ async fn stream(
 /// Passes an answer on once it is whole.
 async fn whole(
     core: &Core,
-    site: &RemoteSite,
-    mut reply: Reply<Passed>,
-    (seal, id): (&Seal, &str),
+    site: &Provider,
+    mut reply: UpstreamResponse<Passed>,
+    (seal, id): (&ResponseIdSeal, &str),
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<(), Fault> {
+    trip: &mut RequestContext,
+) -> Result<(), GatewayError> {
     let mut body = buffer::take(buffer::CLASS_BYTES[0]);
     let began_at = clock::recent();
     loop {
@@ -297,8 +297,8 @@ async fn whole(
             Ok(Piece::Done) => break,
             Ok(Piece::More) if body.len() <= ANSWER_BYTES_MAX => continue,
             Ok(Piece::More) => "it is too large".to_owned(),
-            Err(BodyFault::Interrupted(why)) => {
-                let fault = UpstreamFault::Interrupted(why);
+            Err(UpstreamBodyError::Interrupted(why)) => {
+                let fault = UpstreamError::Interrupted(why);
                 return Err(classify::failed(site, &fault).fault);
             }
             Err(fault) => fault.why().to_owned(),
@@ -307,7 +307,7 @@ async fn whole(
             "the provider `{}` broke off in the middle of its answer ({why})",
             site.provider
         );
-        return Err(Fault::upstream(502, "upstream_broke_off", message));
+        return Err(GatewayError::upstream(502, "upstream_broke_off", message));
     }
     trip.waited += clock::now().saturating_duration_since(began_at);
     let passed = std::mem::take(&mut reply.head.lines);

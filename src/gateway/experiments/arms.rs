@@ -1,14 +1,14 @@
 //! A model's experiment on a request's way: which arm it belongs to, in which order its targets are tried
 //! then, and what is told of it. How arms are drawn is in `routing/experiment.rs`.
 
-use crate::accounting::billing::Bill;
+use crate::accounting::billing::Charge;
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::config::sections::experiment::{Experiment, Subject};
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::{Draw, Selection};
+use crate::gateway::plan::candidates::{RouteDraw, Selection};
 use crate::gateway::snapshot::{ModelRoute, TargetRoute};
 use crate::http::head::Headers;
 use crate::observability::metrics::arms::{ArmId, ArmRequest};
@@ -16,8 +16,8 @@ use crate::observability::rateable_requests::Rateable;
 use crate::routing::canary::{Count, Why};
 use crate::routing::demand::Exclusion;
 use crate::routing::experiment::{Arm, bit, draw};
-use crate::routing::route_inputs::Asked;
-use crate::routing::targets::{Fleet, Route};
+use crate::routing::route_inputs::RouteInputs;
+use crate::routing::targets::{Route, TargetTable};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -129,7 +129,7 @@ impl Rollbacks {
 
 /// The arm that a request belongs to.
 #[derive(Clone, Copy)]
-pub struct Chosen<'s> {
+pub struct ChosenArm<'s> {
     /// Its experiment.
     pub experiment: &'s ExperimentRoute,
     /// The arm.
@@ -193,7 +193,7 @@ impl ExperimentRoute {
         headers: &Headers<'_>,
         key: Option<Name>,
         excluded: u32,
-    ) -> Option<Chosen<'_>> {
+    ) -> Option<ChosenArm<'_>> {
         let subject = match self.subject {
             Subject::Asker => attempt_loop::asker(headers, key),
             Subject::Session => attempt_loop::asker(headers, None),
@@ -202,7 +202,7 @@ impl ExperimentRoute {
         let subject = subject.unwrap_or_else(request_ids::random);
         let off = self.rollbacks.off.load(Ordering::Relaxed);
         let drawn = draw(self.seed, &self.shares, off, excluded, subject)?;
-        Some(Chosen {
+        Some(ChosenArm {
             experiment: self,
             arm: self.arms.get(drawn.at)?,
             is_fair: drawn.is_fair,
@@ -211,10 +211,10 @@ impl ExperimentRoute {
 
     /// The arm in this place, chosen by a rule; `None` if it takes nobody, or cannot take the request.
     #[must_use]
-    pub fn arm(&self, at: usize, excluded: u32) -> Option<Chosen<'_>> {
+    pub fn arm(&self, at: usize, excluded: u32) -> Option<ChosenArm<'_>> {
         let arm = self.arms.get(at)?;
         let is_on = !self.rollbacks.is_off(at) && arm.members & !excluded != 0;
-        is_on.then_some(Chosen {
+        is_on.then_some(ChosenArm {
             experiment: self,
             arm,
             is_fair: false,
@@ -237,7 +237,7 @@ impl ExperimentRoute {
 
     /// Leaves out targets of arms that were rolled back, unless nothing else may be asked; and those of
     /// other arms, if the chosen one stays by itself.
-    pub fn exclude(&self, exclusions: &mut [Option<Exclusion>], chosen: Option<&Chosen<'_>>) {
+    pub fn exclude(&self, exclusions: &mut [Option<Exclusion>], chosen: Option<&ChosenArm<'_>>) {
         let open = |one: &Option<Exclusion>| one.is_none();
         if let Some(chosen) = chosen.filter(|_| !self.fails_over) {
             let others = exclusions.iter_mut().enumerate();
@@ -257,7 +257,7 @@ impl ExperimentRoute {
     }
 }
 
-impl Chosen<'_> {
+impl ChosenArm<'_> {
     /// Whether it is an arm of this model.
     #[must_use]
     pub fn is_of(&self, route: &ModelRoute) -> bool {
@@ -285,13 +285,13 @@ impl Chosen<'_> {
         &self,
         route: &ModelRoute,
         selection: &Selection,
-        draw: &Draw,
-        fleet: &mut Fleet,
+        draw: &RouteDraw,
+        fleet: &mut TargetTable,
         now_us: u64,
     ) -> Route {
         let asked = selection.asked(draw);
         let (members, policy) = (&route.members, selection.policy);
-        let only = |bits: u32| Asked {
+        let only = |bits: u32| RouteInputs {
             excluded: asked.excluded | !bits,
             ..asked
         };
@@ -311,14 +311,14 @@ impl Chosen<'_> {
     }
 
     /// Remembers the request, so that it can be rated as soon as its answer is there.
-    pub fn remember(&self, core: &Core, trip: &mut Trip) {
+    pub fn remember(&self, core: &Core, trip: &mut RequestContext) {
         let rateable = Rateable {
             arm: self.arm.id,
             is_fair: self.is_fair,
         };
         let ratings = &core.shared.ratings;
         ratings.remember(trip.key, &trip.request_id, rateable);
-        trip.arm = Some(TripArm {
+        trip.arm = Some(RequestArm {
             id: self.arm.id,
             label: self.arm.label,
             is_fair: self.is_fair,
@@ -354,7 +354,7 @@ fn join(mut first: Route, second: Route) -> Route {
 
 /// The arm of a trip.
 #[derive(Debug, Clone, Copy)]
-pub struct TripArm {
+pub struct RequestArm {
     /// Its name among all.
     pub id: ArmId,
     /// `experiment/arm`
@@ -367,7 +367,11 @@ pub struct TripArm {
 
 /// How the request went, for the arm's numbers.
 #[must_use]
-pub(crate) fn request_of(trip: &Trip, arm: &TripArm, duration: Duration) -> ArmRequest {
+pub(crate) fn request_of(
+    trip: &RequestContext,
+    arm: &RequestArm,
+    duration: Duration,
+) -> ArmRequest {
     // What fails because all targets are set aside is the arm's failure too.
     let was_asked = trip.attempts > 0 || trip.fault == Some("upstream_rate_limited");
     let outcome = match (trip.fault, trip.status) {
@@ -386,6 +390,6 @@ pub(crate) fn request_of(trip: &Trip, arm: &TripArm, duration: Duration) -> ArmR
         first_byte: trip.first_byte,
         duration,
         cost_nanousd: trip.bill.paid_nanousd(),
-        is_cost_unknown: matches!(trip.bill, Bill::Unknown(_)),
+        is_cost_unknown: matches!(trip.bill, Charge::Unknown(_)),
     }
 }

@@ -1,31 +1,31 @@
 //! A request asked once more, off the client's path: one attempt at one target, in a task of its own, whose
 //! answer is only compared. It must not know what is learned from it.
 
-use crate::cache::response::cached_response::Answer;
-use crate::cache::response::from_events::Collector;
+use crate::cache::response::cached_response::CachedResponse;
+use crate::cache::response::from_events::ResponseCollector;
 use crate::cache::response::from_stream::StreamReader;
 use crate::gateway::attempt::attempt_guard;
-use crate::gateway::attempt::attempt_guard::{Turn, Underway};
+use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};
 use crate::gateway::attempt::classify;
 use crate::gateway::attempt::response_head::reply_head;
 use crate::gateway::attempt::translate;
-use crate::gateway::attempt::translate::Wish;
+use crate::gateway::attempt::translate::TranslationInput;
 use crate::gateway::core::Core;
-use crate::gateway::plan::forward_headers::PassedHeaders;
-use crate::gateway::snapshot::{RemoteSite, Site, TargetRoute};
+use crate::gateway::plan::forward_headers::ForwardedHeaders;
+use crate::gateway::snapshot::{Backend, Provider, TargetRoute};
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::translate_body;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
 use crate::observability::metrics::core_metrics::count;
-use crate::protocols::client_api::Face;
+use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
-use crate::protocols::neutral::loss::Losses;
-use crate::protocols::provider_api::{Call, Outgoing, PROVIDERS, Provider};
+use crate::protocols::neutral::loss::UnsupportedFields;
+use crate::protocols::provider_api::{OutgoingRequest, PROVIDERS, ProviderApi, UpstreamOperation};
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
-use crate::routing::targets::Member;
+use crate::routing::targets::TargetRef;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption};
@@ -41,7 +41,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 const READ: &str = "openai";
 
 /// The request, kept for as long as its answer takes.
-pub(crate) struct Again {
+pub(crate) struct ReplayRequest {
     /// Its body, as providers may see it.
     pub body: Vec<u8>,
     /// Where the model's name stands in it.
@@ -51,12 +51,12 @@ pub(crate) struct Again {
     /// A stream is asked for.
     pub streams: bool,
     /// The dialect that it is in.
-    pub face: &'static dyn Face,
+    pub face: &'static dyn ClientApi,
 }
 
 /// Whether answers of a site to a caller of this dialect can be compared.
 #[must_use]
-pub(crate) fn is_read(face: &dyn Face, site: &RemoteSite) -> bool {
+pub(crate) fn is_read(face: &dyn ClientApi, site: &Provider) -> bool {
     face.name() == READ && reads(site)
 }
 
@@ -68,27 +68,27 @@ pub(crate) fn comparable() -> Vec<&'static str> {
 }
 
 /// Whether answers of a site can be compared at all.
-fn reads(site: &RemoteSite) -> bool {
+fn reads(site: &Provider) -> bool {
     site.dialect.native() == READ
 }
 
-impl Again {
+impl ReplayRequest {
     /// One attempt. `None` when it gave no answer that can be compared.
     pub(crate) async fn ask(
         &self,
         core: &Core,
         target: &TargetRoute,
-        member: &Member,
-        passed: &PassedHeaders,
-    ) -> Option<Answer> {
-        let Site::Remote(site) = &target.site else {
+        member: &TargetRef,
+        passed: &ForwardedHeaders,
+    ) -> Option<CachedResponse> {
+        let Backend::Remote(site) = &target.site else {
             return None;
         };
         let is_full = attempt_guard::is_full(core, member);
         if is_full || !attempt_guard::may_try(core, member, Turn::First) {
             return None;
         }
-        let mut underway = Underway::begin(core, target.label, member, None);
+        let mut underway = AttemptGuard::begin(core, target.label, member, None);
         let request = self.request(core, target, site, (passed, underway.lane()))?;
         let answered = exchanged(core, site, request).await;
         let outcome = answered
@@ -115,12 +115,12 @@ impl Again {
         &self,
         core: &Core,
         target: &TargetRoute,
-        site: &RemoteSite,
-        (passed, lane): (&PassedHeaders, usize),
+        site: &Provider,
+        (passed, lane): (&ForwardedHeaders, usize),
     ) -> Option<Vec<u8>> {
-        let mut losses = Losses::new(site.drops_untranslatable);
+        let mut losses = UnsupportedFields::new(site.drops_untranslatable);
         // As the request that was answered would have been asked.
-        let wish = Wish {
+        let wish = TranslationInput {
             site,
             dialect: site.dialect,
             face: self.face,
@@ -135,8 +135,8 @@ impl Again {
         let auth = site.auth(held.as_deref(), lane).ok()?;
         let mut request = buffer::take(self.body.len() + passed_headers.len() + 1024);
         site.dialect.encode(
-            &Outgoing {
-                call: Call::Chat,
+            &OutgoingRequest {
+                call: UpstreamOperation::Chat,
                 streams: self.streams,
                 body: worded.body(
                     site,
@@ -156,12 +156,8 @@ impl Again {
 }
 
 /// Status, whether it is a stream, and the whole body.
-async fn exchanged(
-    core: &Core,
-    site: &RemoteSite,
-    request: Vec<u8>,
-) -> Option<(u16, bool, Vec<u8>)> {
-    let (endpoint, watch) = (&site.endpoint, &mut Undisturbed);
+async fn exchanged(core: &Core, site: &Provider, request: Vec<u8>) -> Option<(u16, bool, Vec<u8>)> {
+    let (endpoint, watch) = (&site.endpoint, &mut NoInterrupt);
     let is_stream = |head: &ResponseHead<'_>| reply_head(head).is_event_stream;
     let until = clock::now() + endpoint.limits.first_byte;
     let (outcome, request, _) = exchange(
@@ -173,7 +169,7 @@ async fn exchanged(
     let mut body = Vec::new();
     loop {
         let by = clock::now() + endpoint.limits.read;
-        match reply.read(&mut body, by, &mut Undisturbed).await.ok()? {
+        match reply.read(&mut body, by, &mut NoInterrupt).await.ok()? {
             Piece::Done => break,
             Piece::More if body.len() > BODY_BYTES_MAX => return None,
             Piece::More => {}
@@ -186,17 +182,17 @@ async fn exchanged(
 /// The answer that `provider` gave.
 fn read(
     core: &Core,
-    provider: &dyn Provider,
+    provider: &dyn ProviderApi,
     is_stream: bool,
     body: &[u8],
-) -> Result<Answer, &'static str> {
+) -> Result<CachedResponse, &'static str> {
     let mut scratch = core.scratch.borrow_mut();
     match (provider.native() == READ, is_stream) {
-        (true, false) => Answer::from_whole(body, usage::in_answer(body), &mut scratch),
+        (true, false) => CachedResponse::from_whole(body, usage::in_answer(body), &mut scratch),
         (false, false) => translate_body::read(provider, 200, body, &mut scratch).stored,
         (true, true) => read_events(body, &mut scratch),
         (false, true) => {
-            let collector = Collector::new(BODY_BYTES_MAX);
+            let collector = ResponseCollector::new(BODY_BYTES_MAX);
             let mut relay = NeutralRelay::new(provider.decoder(), None, Some(collector));
             let mut passed = Vec::with_capacity(body.len());
             let fed = relay.feed(&mut body.to_vec(), &mut passed, &mut scratch);
@@ -208,7 +204,7 @@ fn read(
 }
 
 /// A stream in OpenAI's dialect.
-fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<Answer, &'static str> {
+fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<CachedResponse, &'static str> {
     let (mut splitter, mut reader) = (SseSplitter::new(), StreamReader::new(BODY_BYTES_MAX));
     let mut rest = body;
     while let Ok(Some(end)) = splitter.next_event(rest) {
@@ -222,9 +218,9 @@ fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<Answer, &'static st
 }
 
 /// Nobody waits, so nobody cuts it short; its deadlines end it.
-struct Undisturbed;
+struct NoInterrupt;
 
-impl Interrupt for Undisturbed {
+impl Interrupt for NoInterrupt {
     fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<Interruption> {
         Poll::Pending
     }

@@ -3,28 +3,28 @@
 //!
 //! Never for what has an effect beyond its answer, nor where the request's data may not go.
 
-use crate::accounting::billing::{Bill, Bought, settle};
+use crate::accounting::billing::{BilledUsage, Charge, record_usage};
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::cache::coalesce::shared_call::Whole;
+use crate::cache::coalesce::shared_call::SharedResponse;
 use crate::cache::feedback;
 use crate::cache::quality::compare::{Label, is_same};
-use crate::cache::quality::sample_budget::Allowance;
-use crate::cache::response::cached_response::Answer;
+use crate::cache::quality::sample_budget::SampleBudget;
+use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_stream::StreamReader;
-use crate::gateway::caching::hit_sampling::Sampled;
-use crate::gateway::context::request_context::Trip;
-use crate::gateway::core::{Core, InForce};
+use crate::gateway::caching::hit_sampling::SampleInput;
+use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::gateway::experiments::background;
-use crate::gateway::experiments::background::Again;
-use crate::gateway::plan::forward_headers::PassedHeaders;
+use crate::gateway::experiments::background::ReplayRequest;
+use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::plan::rules::RuleRoute;
-use crate::gateway::snapshot::{Site, TargetRoute};
+use crate::gateway::snapshot::{Backend, TargetRoute};
 use crate::gateway::streaming::upstream_stream::StreamEnd;
-use crate::observability::metrics::mirror::Shadowed;
+use crate::observability::metrics::mirror::MirroredRequest;
 use crate::routing::demand::{Traits, exclusion};
 use crate::routing::policy::fraction;
-use crate::routing::targets::Member;
+use crate::routing::targets::TargetRef;
 use crate::runtime::clock;
 use crate::runtime::spawn;
 use std::rc::Rc;
@@ -33,11 +33,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Where the shadows of a model go.
-pub struct MirrorRoute {
+pub struct MirrorTarget {
     /// The target.
     pub target: TargetRoute,
     /// What routing knows of it.
-    pub member: Member,
+    pub member: TargetRef,
     /// What is known of it beside that.
     pub traits: Traits,
     /// Share of the requests.
@@ -45,12 +45,12 @@ pub struct MirrorRoute {
     /// Tokens that they may take in an hour.
     pub tokens_max: u64,
     /// What they took, and came to.
-    pub tally: Arc<Tally>,
+    pub tally: Arc<MirrorStats>,
 }
 
 /// What became of requests that were drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum MirrorOutcome {
     /// Answered by both.
     Answered,
     /// The target gave no answer that can be compared.
@@ -63,7 +63,7 @@ pub enum Outcome {
     Busy,
 }
 
-impl Outcome {
+impl MirrorOutcome {
     /// All, with their label values.
     pub const ALL: [(Self, &'static str); 5] = [
         (Self::Answered, "answered"),
@@ -83,15 +83,15 @@ pub(crate) const LABELS: [(Label, &str); 3] = [
 
 /// What the shadows of a model took, and came to; shared by all cores. It outlives a configuration.
 #[derive(Default)]
-pub struct Tally {
+pub struct MirrorStats {
     /// Places and tokens.
-    pub allowance: Allowance,
+    pub allowance: SampleBudget,
     outcomes: [AtomicU64; 5],
     labels: [AtomicU64; 3],
 }
 
-impl Tally {
-    fn count(&self, outcome: Outcome) {
+impl MirrorStats {
+    fn count(&self, outcome: MirrorOutcome) {
         if let Some(count) = self.outcomes.get(outcome as usize) {
             count.fetch_add(1, Relaxed);
         }
@@ -106,7 +106,7 @@ impl Tally {
 
     /// Requests of one outcome.
     #[must_use]
-    pub fn outcomes(&self, outcome: Outcome) -> u64 {
+    pub fn outcomes(&self, outcome: MirrorOutcome) -> u64 {
         let count = self.outcomes.get(outcome as usize);
         count.map_or(0, |count| count.load(Relaxed))
     }
@@ -119,9 +119,9 @@ impl Tally {
 }
 
 /// A place among the shadows under way; given back however it ends.
-struct Place(Arc<Tally>);
+struct MirrorPermit(Arc<MirrorStats>);
 
-impl Drop for Place {
+impl Drop for MirrorPermit {
     fn drop(&mut self) {
         self.0.allowance.leave();
     }
@@ -130,10 +130,10 @@ impl Drop for Place {
 /// A request that was drawn.
 pub struct Mirror {
     model: Name,
-    again: Again,
+    again: ReplayRequest,
     /// Tokens that it was taken to cost.
     tokens: u64,
-    place: Place,
+    place: MirrorPermit,
     /// What the client got, and how long it took.
     served: Option<(String, Duration)>,
     reader: Option<StreamReader>,
@@ -142,28 +142,28 @@ pub struct Mirror {
 impl Mirror {
     /// Draws: a share of the requests, within the budget, and only where the target may see the request.
     #[must_use]
-    pub fn draw(asked: &Sampled<'_>) -> Option<Box<Self>> {
+    pub fn draw(asked: &SampleInput<'_>) -> Option<Box<Self>> {
         let route = asked.route.mirror.as_ref()?;
         if fraction(request_ids::random()) > route.share || !may_see(route, asked) {
             return None;
         }
         let tally = &route.tally;
         if !tally.allowance.enter() {
-            tally.count(Outcome::Busy);
+            tally.count(MirrorOutcome::Busy);
             return None;
         }
-        let place = Place(Arc::clone(tally));
+        let place = MirrorPermit(Arc::clone(tally));
         let expected = &asked.steer.expected;
         let tokens = expected.prompt + expected.completion;
         let hour = clock::since_epoch().as_secs() / 3600;
         if !tally.allowance.spend(tokens, route.tokens_max, hour) {
-            tally.count(Outcome::OverBudget);
+            tally.count(MirrorOutcome::OverBudget);
             return None;
         }
         let chat = asked.chat;
         Some(Box::new(Self {
             model: asked.route.name,
-            again: Again {
+            again: ReplayRequest {
                 body: asked.body.to_vec(),
                 model_range: chat.model_range.clone(),
                 usage_edit: chat.usage_edit.clone(),
@@ -185,24 +185,34 @@ impl Mirror {
     }
 
     /// The client has this answer.
-    pub fn served(&mut self, answer: Result<Answer, &'static str>, took: Duration) {
+    pub fn served(&mut self, answer: Result<CachedResponse, &'static str>, took: Duration) {
         let answer = answer.ok();
         self.served = answer.map(|answer| (answer.content().to_owned(), took));
     }
 
     /// Asks the target, in a task of its own.
-    pub fn send(self: Box<Self>, core: &Rc<Core>, snapshot: InForce, passed: PassedHeaders) {
+    pub fn send(
+        self: Box<Self>,
+        core: &Rc<Core>,
+        snapshot: CurrentSnapshot,
+        passed: ForwardedHeaders,
+    ) {
         let tally = Arc::clone(&self.place.0);
         if self.served.is_none() {
             tally.allowance.settle(self.tokens, 0);
-            return tally.count(Outcome::NotComparable);
+            return tally.count(MirrorOutcome::NotComparable);
         }
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
         let task = async move { self.go(&core, &snapshot, &passed).await };
         spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
     }
 
-    async fn go(mut self: Box<Self>, core: &Core, snapshot: &InForce, passed: &PassedHeaders) {
+    async fn go(
+        mut self: Box<Self>,
+        core: &Core,
+        snapshot: &CurrentSnapshot,
+        passed: &ForwardedHeaders,
+    ) {
         let tally = Arc::clone(&self.place.0);
         let model = snapshot.models.get(&*self.model.text());
         let (Some(route), Some((served, took))) = (
@@ -215,22 +225,24 @@ impl Mirror {
         let target = route.target.label;
         let asking = self.again.ask(core, &route.target, &route.member, passed);
         let Some(answer) = asking.await else {
-            return tally.count(Outcome::Failed);
+            return tally.count(MirrorOutcome::Failed);
         };
         let shadow_took = clock::now().saturating_duration_since(began_at);
-        tally.count(Outcome::Answered);
+        tally.count(MirrorOutcome::Answered);
         if let Some(usage) = answer.usage {
             tally
                 .allowance
                 .settle(self.tokens, usage.prompt + usage.completion);
         }
-        let bought = answer.usage.map_or(Bought::Unknown, Bought::Reported);
-        let bill = Bill::of(bought, Some(target), &snapshot.prices);
+        let bought = answer
+            .usage
+            .map_or(BilledUsage::Unknown, BilledUsage::Reported);
+        let bill = Charge::of(bought, Some(target), &snapshot.prices);
         {
             let mut metrics = core.metrics.borrow_mut();
             // No key asked for it, so none pays.
-            settle(&mut metrics, None, self.model, bought, &bill);
-            let seen = Shadowed {
+            record_usage(&mut metrics, None, self.model, bought, &bill);
+            let seen = MirroredRequest {
                 served: took,
                 shadow: shadow_took,
                 cost_nanousd: bill.paid_nanousd(),
@@ -242,8 +254,8 @@ impl Mirror {
 }
 
 /// Whether the target may see the request and its answer can be compared.
-fn may_see(route: &MirrorRoute, asked: &Sampled<'_>) -> bool {
-    let Site::Remote(site) = &route.target.site else {
+fn may_see(route: &MirrorTarget, asked: &SampleInput<'_>) -> bool {
+    let Backend::Remote(site) = &route.target.site else {
         return false;
     };
     let fits = exclusion(&route.traits, &asked.steer.demand).is_none();
@@ -253,7 +265,7 @@ fn may_see(route: &MirrorRoute, asked: &Sampled<'_>) -> bool {
 }
 
 /// Where there is no workshop, or it has no room, only what is the same is known to be.
-fn compare(core: &Core, served: String, shadow: String, tally: Arc<Tally>) {
+fn compare(core: &Core, served: String, shadow: String, tally: Arc<MirrorStats>) {
     if is_same(&served, &shadow) {
         return tally.label(Label::Right);
     }
@@ -268,19 +280,23 @@ fn compare(core: &Core, served: String, shadow: String, tally: Arc<Tally>) {
 }
 
 /// A whole answer has gone to the client.
-pub(crate) fn served_whole(core: &Core, answer: &Whole, trip: &mut Trip) {
+pub(crate) fn served_whole(core: &Core, answer: &SharedResponse, trip: &mut RequestContext) {
     let took = clock::now().saturating_duration_since(trip.started_at);
     if let Some(mirror) = trip.mirror.as_mut().filter(|_| answer.head.status == 200) {
         let mut scratch = core.scratch.borrow_mut();
         mirror.served(
-            Answer::from_whole(&answer.body, answer.usage, &mut scratch),
+            CachedResponse::from_whole(&answer.body, answer.usage, &mut scratch),
             took,
         );
     }
 }
 
 /// A stream has gone to the client, or ended before.
-pub(crate) fn served_stream(reader: Option<StreamReader>, end: &StreamEnd, trip: &mut Trip) {
+pub(crate) fn served_stream(
+    reader: Option<StreamReader>,
+    end: &StreamEnd,
+    trip: &mut RequestContext,
+) {
     let took = clock::now().saturating_duration_since(trip.started_at);
     if let (Some(mirror), Some(reader), StreamEnd::Complete) = (&mut trip.mirror, reader, end) {
         mirror.served(reader.finish(), took);

@@ -2,12 +2,12 @@
 //! the same way through here.
 
 use crate::accounting::prices::PriceBook;
-use crate::auth::keys::Grant;
+use crate::auth::keys::Caller;
 use crate::base::names::Name;
-use crate::error::Fault;
-use crate::gateway::context::request_context::Trip;
-use crate::gateway::endpoints::stored_responses::Kept;
-use crate::gateway::experiments::arms::Chosen;
+use crate::error::GatewayError;
+use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::endpoints::stored_responses::StoredResponses;
+use crate::gateway::experiments::arms::ChosenArm;
 use crate::gateway::plan::rules::{Looked, RuleRoute};
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
 use crate::http::head::Headers;
@@ -16,8 +16,8 @@ use crate::protocols::usage::Usage;
 use crate::routing::demand::{Demand, Exclusion, exclusion};
 use crate::routing::measurements::Series;
 use crate::routing::policy::{RoutingPolicy, TARGETS_MAX};
-use crate::routing::route_inputs::Asked;
-use crate::routing::targets::{Fleet, Route};
+use crate::routing::route_inputs::RouteInputs;
+use crate::routing::targets::{Route, TargetTable};
 use arrayvec::ArrayVec;
 use std::fmt::Write;
 
@@ -25,7 +25,7 @@ use std::fmt::Write;
 pub(crate) const COMPLETION_TOKENS_EXPECTED: u64 = 500;
 
 /// How the targets of a request are chosen.
-pub struct Steer<'s> {
+pub struct RouteConstraints<'s> {
     /// The policy the caller asks for, instead of the model's.
     pub policy: Option<&'static dyn RoutingPolicy>,
     /// What targets must be.
@@ -35,7 +35,7 @@ pub struct Steer<'s> {
     /// At what prices.
     pub prices: &'s PriceBook,
     /// The arm of the first model's experiment that the request belongs to.
-    pub arm: Option<Chosen<'s>>,
+    pub arm: Option<ChosenArm<'s>>,
     /// The rule of the first model that applies.
     pub rule: Option<&'s RuleRoute>,
     /// The rules that were looked at.
@@ -43,12 +43,12 @@ pub struct Steer<'s> {
     /// The first model; rules are its own.
     pub ruled: Option<Name>,
     /// What providers keep of this and earlier answers.
-    pub kept: Option<Kept<'s>>,
+    pub kept: Option<StoredResponses<'s>>,
 }
 
 /// What a request is ordered by.
 #[derive(Debug, Clone, Copy)]
-pub struct Draw {
+pub struct RouteDraw {
     /// The number drawn for it.
     pub random: u64,
     /// Hash of who asks.
@@ -74,8 +74,8 @@ pub struct Selection {
 impl Selection {
     /// What the fleet is asked.
     #[must_use]
-    pub fn asked(&self, draw: &Draw) -> Asked<'_> {
-        Asked {
+    pub fn asked(&self, draw: &RouteDraw) -> RouteInputs<'_> {
+        RouteInputs {
             random: draw.random,
             asker: draw.asker,
             series: draw.series,
@@ -85,17 +85,17 @@ impl Selection {
     }
 }
 
-impl<'s> Steer<'s> {
+impl<'s> RouteConstraints<'s> {
     /// What headers, key and shape demand.
     ///
     /// # Errors
     /// A malformed header.
     pub fn new(
         snapshot: &'s Snapshot,
-        grant: Grant<'s>,
+        grant: Caller<'s>,
         headers: &Headers<'_>,
         shape: &Shape,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, GatewayError> {
         const REGION: &str = "x-ringside-region";
         let mut regions = Vec::new();
         if let Some(value) = headers.get(REGION) {
@@ -104,7 +104,7 @@ impl<'s> Steer<'s> {
             regions.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
             if regions.is_empty() {
                 let message = format!("`{REGION}` names no region");
-                return Err(Fault::client(400, "invalid_header", message).on(REGION));
+                return Err(GatewayError::client(400, "invalid_header", message).on(REGION));
             }
         }
         Ok(Self {
@@ -182,8 +182,8 @@ impl<'s> Steer<'s> {
         &self,
         route: &ModelRoute,
         selection: &Selection,
-        draw: &Draw,
-        fleet: &mut Fleet,
+        draw: &RouteDraw,
+        fleet: &mut TargetTable,
         now_us: u64,
     ) -> Route {
         if let Some(chosen) = self.arm_of(route) {
@@ -210,7 +210,7 @@ impl<'s> Steer<'s> {
 
     /// Why no target of any of `models` may be asked; `None` if one may.
     #[must_use]
-    pub fn nothing_fits(&self, models: &[&ModelRoute]) -> Option<Fault> {
+    pub fn nothing_fits(&self, models: &[&ModelRoute]) -> Option<GatewayError> {
         let mut reasons = String::new();
         for route in models {
             let selection = self.select(route);
@@ -226,7 +226,7 @@ impl<'s> Steer<'s> {
             }
         }
         let message = format!("no target may be asked for this request: {reasons}");
-        Some(Fault::client(400, "no_target_fits", message))
+        Some(GatewayError::client(400, "no_target_fits", message))
     }
 
     /// The caller names targets, or goes on from what one of them keeps: it is no part of an experiment
@@ -257,12 +257,12 @@ impl<'s> Steer<'s> {
 
     /// The arm, if it is one of this model.
     #[must_use]
-    pub fn arm_of(&self, route: &ModelRoute) -> Option<&Chosen<'s>> {
+    pub fn arm_of(&self, route: &ModelRoute) -> Option<&ChosenArm<'s>> {
         self.arm.as_ref().filter(|chosen| chosen.is_of(route))
     }
 
     /// Whether a target that is none of the arm's answered; noted on the trip.
-    pub fn has_left_arm(&self, models: &[&ModelRoute], trip: &mut Trip) -> bool {
+    pub fn has_left_arm(&self, models: &[&ModelRoute], trip: &mut RequestContext) -> bool {
         let (Some(chosen), Some(route)) = (&self.arm, models.first()) else {
             return false;
         };
@@ -278,7 +278,7 @@ impl<'s> Steer<'s> {
     #[must_use]
     pub fn identity(&self) -> u64 {
         let rule = self.rule.map_or(0, |rule| rule.identity);
-        let arm = rule ^ self.arm.as_ref().map_or(0, Chosen::identity);
+        let arm = rule ^ self.arm.as_ref().map_or(0, ChosenArm::identity);
         let demand = &self.demand;
         // A key's own limits count too: keys of a team may share answers.
         let lists: [&[String]; 6] = [

@@ -2,7 +2,7 @@
 //! over all attempts, which the caller may tighten.
 
 use crate::base::names::Name;
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::gateway::snapshot::ModelRoute;
 use crate::http::head::Headers;
 use crate::runtime::clock;
@@ -13,7 +13,7 @@ const HEADER: &str = "x-ringside-deadline-ms";
 
 /// The deadline of a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct RequestDeadline {
     /// When it is over.
     pub by: Instant,
     limit: Limit,
@@ -25,7 +25,7 @@ enum Limit {
     Models(Name, Duration),
 }
 
-impl Patience {
+impl RequestDeadline {
     /// The deadline of a request for a model that arrived at `since`.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl Patience {
         headers: &Headers<'_>,
         route: &ModelRoute,
         since: Instant,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, GatewayError> {
         let models = route.failover.deadline;
         let callers = headers.get(HEADER).map(read).transpose()?;
         let tighter = callers.filter(|ms| Duration::from_millis(*ms) < models);
@@ -64,7 +64,7 @@ impl Patience {
 
     /// The fault that names the limit, and `last`, what the last attempt failed with.
     #[must_use]
-    pub(crate) fn fault(&self, last: Option<&Fault>) -> Fault {
+    pub(crate) fn fault(&self, last: Option<&GatewayError>) -> GatewayError {
         let limit = match self.limit {
             Limit::Callers(ms) => format!("{ms} ms, by {HEADER}"),
             Limit::Models(name, time) => {
@@ -78,7 +78,7 @@ impl Patience {
         let last = last.map_or_else(String::new, |last| {
             format!("; before that: {}", last.message)
         });
-        Fault::gateway(
+        GatewayError::gateway(
             504,
             "deadline_exceeded",
             format!("no target answered within the request's deadline ({limit}){last}"),
@@ -86,12 +86,12 @@ impl Patience {
     }
 }
 
-fn read(value: &[u8]) -> Result<u64, Fault> {
+fn read(value: &[u8]) -> Result<u64, GatewayError> {
     let number = std::str::from_utf8(value)
         .ok()
         .and_then(|text| text.trim().parse().ok());
     number.filter(|ms| *ms > 0).ok_or_else(|| {
         let message = format!("`{HEADER}` must be a whole number of milliseconds above zero");
-        Fault::client(400, "invalid_header", message).on(HEADER)
+        GatewayError::client(400, "invalid_header", message).on(HEADER)
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::http::encode;
 use crate::http::head::Headers;
-use crate::protocols::client_api::Face;
+use crate::protocols::client_api::ClientApi;
 use std::ops::Range;
 
 /// Client headers that cross to the provider. Everything else stays: credentials are replaced, framing
@@ -10,14 +10,14 @@ use std::ops::Range;
 const PASSED_TO_PROVIDER: [&str; 3] = ["idempotency-key", "traceparent", "tracestate"];
 
 /// Encoded headers that cross to the provider.
-pub struct PassedHeaders {
+pub struct ForwardedHeaders {
     lines: Vec<u8>,
     /// Where those of the client's own dialect begin.
     own_at: usize,
     request_id: Range<usize>,
 }
 
-impl PassedHeaders {
+impl ForwardedHeaders {
     /// The request's id.
     pub fn request_id(&self) -> &str {
         let bytes = self.lines.get(self.request_id.clone()).unwrap_or_default();
@@ -44,9 +44,9 @@ impl PassedHeaders {
 #[must_use]
 pub(crate) fn passed_headers(
     headers: &Headers<'_>,
-    face: &dyn Face,
+    face: &dyn ClientApi,
     request_id: &str,
-) -> PassedHeaders {
+) -> ForwardedHeaders {
     let mut lines = Vec::with_capacity(128);
     let pass = |wanted: &[&str], lines: &mut Vec<u8>| {
         for (name, value) in headers.iter() {
@@ -60,7 +60,7 @@ pub(crate) fn passed_headers(
     let own_at = lines.len();
     pass(face.passed_headers(), &mut lines);
     let id_end = own_at.saturating_sub("\r\n".len());
-    PassedHeaders {
+    ForwardedHeaders {
         lines,
         own_at,
         request_id: id_end.saturating_sub(request_id.len())..id_end,

@@ -1,15 +1,15 @@
 //! What a chat request asks for: which models in which order, by which policy, and what their targets
 //! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
 
-use crate::auth::keys::Grant;
+use crate::auth::keys::Caller;
 use crate::base::names::Name;
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::gateway::endpoints::stored_responses;
-use crate::gateway::plan::candidates::Steer;
-use crate::gateway::plan::rules::Asking;
+use crate::gateway::plan::candidates::RouteConstraints;
+use crate::gateway::plan::rules::RuleContext;
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
 use crate::http::head::RequestHead;
-use crate::protocols::client_api::Face;
+use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::openai::chat_head::ChatRequest;
 use crate::protocols::openai::routing_fields;
@@ -26,7 +26,7 @@ const CHAIN_MAX: usize = 8;
 pub(crate) type Chain<'s> = ArrayVec<&'s ModelRoute, { CHAIN_MAX + 1 }>;
 
 /// What a request asks for.
-pub(crate) struct Intent<'s, 'b> {
+pub(crate) struct RequestPlan<'s, 'b> {
     /// The request, read.
     pub chat: ChatRequest,
     /// The body as providers may see it: without the fields that only routing reads.
@@ -34,24 +34,26 @@ pub(crate) struct Intent<'s, 'b> {
     /// The model asked for, and those behind it.
     pub models: Chain<'s>,
     /// How their targets are chosen.
-    pub steer: Steer<'s>,
+    pub steer: RouteConstraints<'s>,
 }
 
-impl<'s, 'b> Intent<'s, 'b> {
+impl<'s, 'b> RequestPlan<'s, 'b> {
     /// Its fields, in their order.
-    pub(crate) fn into_parts(self) -> (ChatRequest, Cow<'b, [u8]>, Chain<'s>, Steer<'s>) {
+    pub(crate) fn into_parts(
+        self,
+    ) -> (ChatRequest, Cow<'b, [u8]>, Chain<'s>, RouteConstraints<'s>) {
         (self.chat, self.body, self.models, self.steer)
     }
 }
 
 /// Where an intent is read from.
-pub(crate) struct Source<'s, 'b> {
+pub(crate) struct RequestParser<'s, 'b> {
     /// The configuration.
     pub snapshot: &'s Snapshot,
     /// The caller.
-    pub grant: Grant<'s>,
+    pub grant: Caller<'s>,
     /// The dialect it speaks.
-    pub face: &'static dyn Face,
+    pub face: &'static dyn ClientApi,
     /// The head of its request.
     pub head: &'b RequestHead<'b>,
     /// Its body.
@@ -70,7 +72,7 @@ const SORTS: [(&str, &str); 3] = [
     ("latency", "least-latency"),
 ];
 
-impl<'s, 'b> Source<'s, 'b> {
+impl<'s, 'b> RequestParser<'s, 'b> {
     /// Reads it; `seen` gets the model's name as soon as it is known.
     ///
     /// # Errors
@@ -79,11 +81,12 @@ impl<'s, 'b> Source<'s, 'b> {
         &self,
         scratch: &mut Scratch,
         seen: &mut Option<Name>,
-    ) -> Result<Intent<'s, 'b>, Fault> {
+    ) -> Result<RequestPlan<'s, 'b>, GatewayError> {
         let mut chat = self.read_body(self.body, scratch)?;
         let (name, suffix) = self.without_suffix(&chat.model);
         let route = find_model(self.snapshot, name, self.grant, seen)?;
-        let mut steer = Steer::new(self.snapshot, self.grant, &self.head.headers, &chat.shape)?;
+        let mut steer =
+            RouteConstraints::new(self.snapshot, self.grant, &self.head.headers, &chat.shape)?;
         steer.policy = suffix.and_then(policy);
         let mut models = Chain::new();
         models.push(route);
@@ -120,7 +123,7 @@ impl<'s, 'b> Source<'s, 'b> {
             steer.arm = ruled.or_else(drawn);
         }
         *seen = Some(route.name);
-        Ok(Intent {
+        Ok(RequestPlan {
             chat,
             body,
             models,
@@ -129,15 +132,15 @@ impl<'s, 'b> Source<'s, 'b> {
     }
 
     /// Finds the rule that applies.
-    fn rule(&self, route: &'s ModelRoute, steer: &mut Steer<'s>, scratch: &mut Scratch) {
+    fn rule(&self, route: &'s ModelRoute, steer: &mut RouteConstraints<'s>, scratch: &mut Scratch) {
         let (rules, headers) = (&route.rules, &self.head.headers);
-        let asking = Asking::new(rules, headers, self.grant, steer, self.body, scratch);
+        let asking = RuleContext::new(rules, headers, self.grant, steer, self.body, scratch);
         let (at, looked) = asking.first_of(rules);
         steer.rule = at.and_then(|at| rules.get(at));
         (steer.looked, steer.ruled) = (looked, Some(route.name));
     }
 
-    fn read_body(&self, body: &[u8], scratch: &mut Scratch) -> Result<ChatRequest, Fault> {
+    fn read_body(&self, body: &[u8], scratch: &mut Scratch) -> Result<ChatRequest, GatewayError> {
         let (target, form) = (self.head.target, self.with_canonical);
         self.face.read_head(target, body, scratch, form)
     }
@@ -160,21 +163,25 @@ impl<'s, 'b> Source<'s, 'b> {
         models: &mut Chain<'s>,
         place: &'static str,
         names: impl Iterator<Item = &'n str>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         for name in names {
             let found = find_model(self.snapshot, name, self.grant, &mut None);
             let found = found.map_err(|fault| fault.on(place))?;
             let is_new = models.iter().all(|one| one.slot != found.slot);
             if is_new && models.try_push(found).is_err() {
                 let message = format!("`{place}` names more than {CHAIN_MAX} models");
-                return Err(Fault::client(400, "invalid_header", message).on(place));
+                return Err(GatewayError::client(400, "invalid_header", message).on(place));
             }
         }
         Ok(())
     }
 
     /// `x-ringside-route`: a policy, targets in the order to be asked, `*` for all others behind them.
-    fn follow_header(&self, models: &Chain<'s>, steer: &mut Steer<'s>) -> Result<(), Fault> {
+    fn follow_header(
+        &self,
+        models: &Chain<'s>,
+        steer: &mut RouteConstraints<'s>,
+    ) -> Result<(), GatewayError> {
         const HEADER: &str = "x-ringside-route";
         let Some(value) = self.head.headers.get_str(HEADER) else {
             return Ok(());
@@ -193,7 +200,7 @@ impl<'s, 'b> Source<'s, 'b> {
                     "`{HEADER}`: `{word}` is no policy and no target of this model; give a policy, a \
                      provider, `provider/model`, or `*` for all others"
                 );
-                return Err(Fault::client(400, "invalid_header", message).on(HEADER));
+                return Err(GatewayError::client(400, "invalid_header", message).on(HEADER));
             }
         }
         if !names.is_empty() {
@@ -207,16 +214,16 @@ impl<'s, 'b> Source<'s, 'b> {
 }
 
 /// What the body's fields demand.
-fn take_in(steering: Steering, steer: &mut Steer<'_>) -> Result<(), Fault> {
+fn take_in(steering: Steering, steer: &mut RouteConstraints<'_>) -> Result<(), GatewayError> {
     if let Some(field) = steering.unsupported {
         let message = format!("`provider.{field}` is not supported here");
-        return Err(Fault::client(400, "invalid_request", message).on("provider"));
+        return Err(GatewayError::client(400, "invalid_request", message).on("provider"));
     }
     if let Some(sort) = steering.sort {
         let known = SORTS.iter().find(|(name, _)| *name == sort);
         let (_, name) = known.ok_or_else(|| {
             let message = "`provider.sort` must be `price`, `throughput` or `latency`";
-            Fault::client(400, "invalid_request", message).on("provider.sort")
+            GatewayError::client(400, "invalid_request", message).on("provider.sort")
         })?;
         steer.policy = policy(name);
     }
@@ -233,7 +240,7 @@ fn take_in(steering: Steering, steer: &mut Steer<'_>) -> Result<(), Fault> {
             .collect();
         if demand.only.is_empty() {
             let message = "`provider.order` and `provider.only` have no provider in common";
-            return Err(Fault::client(400, "invalid_request", message).on("provider"));
+            return Err(GatewayError::client(400, "invalid_request", message).on("provider"));
         }
     }
     demand.first = steering.order;
@@ -247,9 +254,9 @@ fn take_in(steering: Steering, steer: &mut Steer<'_>) -> Result<(), Fault> {
 pub(crate) fn find_model<'s>(
     snapshot: &'s Snapshot,
     name: &str,
-    grant: Grant<'_>,
+    grant: Caller<'_>,
     seen: &mut Option<Name>,
-) -> Result<&'s ModelRoute, Fault> {
+) -> Result<&'s ModelRoute, GatewayError> {
     let Some(route) = snapshot.models.get(name) else {
         let known: Vec<&str> = snapshot
             .model_names
@@ -257,7 +264,7 @@ pub(crate) fn find_model<'s>(
             .map(String::as_str)
             .filter(|name| grant.allows(name))
             .collect();
-        return Err(Fault::client(
+        return Err(GatewayError::client(
             404,
             "model_not_found",
             format!(

@@ -1,10 +1,10 @@
 //! Which of a model's rules applies to a request, and what follows for its targets, arm and policy. Conditions
 //! are in `routing/conditional.rs`.
 
-use crate::auth::keys::Grant;
+use crate::auth::keys::Caller;
 use crate::base::names::Name;
 use crate::config::sections::rules::{Rule, When};
-use crate::gateway::plan::candidates::Steer;
+use crate::gateway::plan::candidates::RouteConstraints;
 use crate::http::head::Headers;
 use crate::protocols::json::document::Scratch;
 use crate::routing::conditional::{Known, unmet};
@@ -71,21 +71,21 @@ impl RuleRoute {
 }
 
 /// A request, as rules see it.
-pub(crate) struct Asking<'r, 's> {
+pub(crate) struct RuleContext<'r, 's> {
     headers: &'r Headers<'r>,
     key: Option<std::sync::Arc<str>>,
     team: Option<std::sync::Arc<str>>,
-    steer: &'r Steer<'s>,
+    steer: &'r RouteConstraints<'s>,
     metadata: Vec<(String, String)>,
 }
 
-impl<'r, 's> Asking<'r, 's> {
+impl<'r, 's> RuleContext<'r, 's> {
     /// A request for a model with `rules`. Its body is read again only if one of them asks for `metadata`.
     pub(crate) fn new(
         rules: &[RuleRoute],
         headers: &'r Headers<'r>,
-        grant: Grant<'_>,
-        steer: &'r Steer<'s>,
+        grant: Caller<'_>,
+        steer: &'r RouteConstraints<'s>,
         body: &[u8],
         scratch: &mut Scratch,
     ) -> Self {
@@ -136,7 +136,7 @@ fn metadata(body: &[u8], scratch: &mut Scratch) -> Vec<(String, String)> {
     read.unwrap_or_default()
 }
 
-impl Known for Asking<'_, '_> {
+impl Known for RuleContext<'_, '_> {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get_str(name)
     }

@@ -3,7 +3,7 @@
 
 use crate::gateway::streaming::relay::Relay;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::provider_api::Provider;
+use crate::protocols::provider_api::ProviderApi;
 use memchr::memmem;
 use std::cell::RefCell;
 
@@ -18,7 +18,7 @@ pub(crate) struct Probe {
 impl Probe {
     /// Looks at a stream of `provider`.
     #[must_use]
-    pub(crate) fn new(provider: &dyn Provider) -> Self {
+    pub(crate) fn new(provider: &dyn ProviderApi) -> Self {
         Self {
             relay: Relay::watching(provider),
             scratch: RefCell::default(),
@@ -55,7 +55,7 @@ impl Probe {
 
 /// Whether the first bytes of a stream hold an event that says it failed.
 #[must_use]
-pub(crate) fn begins_with_an_error(provider: &dyn Provider, first: &[u8]) -> bool {
+pub(crate) fn begins_with_an_error(provider: &dyn ProviderApi, first: &[u8]) -> bool {
     if memmem::find(first, provider.failure_mark()).is_none() {
         return false;
     }

@@ -1,15 +1,15 @@
 //! Ids of kept answers on their way to the client: each gets its seal, and nothing else is touched. It must
 //! not know who asks, nor which provider answers.
 
-use crate::auth::response_ids::Seal;
+use crate::auth::response_ids::ResponseIdSeal;
 use crate::gateway::streaming::stream_relay::EventTooLarge;
 use crate::http::sse::{SseSplitter, data_place, event_data};
 use crate::protocols::json::document::Scratch;
 use crate::protocols::responses::client::ids;
-use crate::protocols::responses::client::ids::Places;
+use crate::protocols::responses::client::ids::IdPositions;
 
 /// Seals the ids in a whole answer. What is no JSON stays as it is.
-pub(crate) fn seal_answer(seal: &Seal, body: &mut Vec<u8>, scratch: &mut Scratch) {
+pub(crate) fn seal_answer(seal: &ResponseIdSeal, body: &mut Vec<u8>, scratch: &mut Scratch) {
     let sealed = scratch.with_document(body, |document| {
         let places = ids::in_answer(body, document);
         (!places.is_empty()).then(|| {
@@ -25,15 +25,15 @@ pub(crate) fn seal_answer(seal: &Seal, body: &mut Vec<u8>, scratch: &mut Scratch
 
 /// Appends `bytes` with a seal behind each id; `place` says where in them a place is.
 fn append(
-    seal: &Seal,
+    seal: &ResponseIdSeal,
     bytes: &[u8],
-    places: &Places<'_>,
+    places: &IdPositions<'_>,
     place: impl Fn(usize) -> Option<usize>,
     out: &mut Vec<u8>,
 ) {
     let mut from = 0;
     for (end, id) in places {
-        let Some(end) = place(*end).filter(|_| Seal::fits(id)) else {
+        let Some(end) = place(*end).filter(|_| ResponseIdSeal::fits(id)) else {
             continue;
         };
         out.extend_from_slice(bytes.get(from..end).unwrap_or_default());
@@ -45,7 +45,7 @@ fn append(
 
 /// Seals the ids in a stream of events.
 pub(crate) struct Sealing {
-    seal: Seal,
+    seal: ResponseIdSeal,
     splitter: SseSplitter,
     /// Bytes of an event that is not complete yet.
     pending: Vec<u8>,
@@ -54,7 +54,7 @@ pub(crate) struct Sealing {
 impl Sealing {
     /// By this seal.
     #[must_use]
-    pub(crate) fn new(seal: Seal) -> Self {
+    pub(crate) fn new(seal: ResponseIdSeal) -> Self {
         Self {
             seal,
             splitter: SseSplitter::new(),
@@ -118,8 +118,8 @@ impl Sealing {
 mod tests {
     use super::*;
 
-    fn seal() -> Seal {
-        Seal::new("sk", "p", "key:a")
+    fn seal() -> ResponseIdSeal {
+        ResponseIdSeal::new("sk", "p", "key:a")
     }
 
     fn mark(text: &str) -> String {

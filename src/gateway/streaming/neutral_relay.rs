@@ -1,7 +1,7 @@
 //! A stream that is read event by event: because it is written anew in another dialect, or because its
 //! own dialect says differently from OpenAI's what it cost and whether it ended.
 
-use crate::cache::response::from_events::Collector;
+use crate::cache::response::from_events::ResponseCollector;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::gateway::streaming::stream_relay::EventTooLarge;
 use crate::gateway::streaming::translate_body::FAILED;
@@ -9,7 +9,7 @@ use crate::protocols::client_api::Encoder;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::answer::{Failure, Stop, Usage};
 use crate::protocols::neutral::event::{Delta, Event, Start};
-use crate::protocols::provider_api::{Decoder, Provider};
+use crate::protocols::provider_api::{Decoder, ProviderApi};
 use crate::protocols::shape::BYTES_PER_TOKEN;
 
 /// State of one stream.
@@ -17,7 +17,7 @@ pub struct NeutralRelay {
     decoder: Box<dyn Decoder>,
     /// Writes the client's dialect; `None` if that is the provider's: events go on as they came.
     encoder: Option<Box<dyn Encoder>>,
-    collector: Option<Collector>,
+    collector: Option<ResponseCollector>,
     /// Who answers, if the provider does not say.
     model: String,
     /// Bytes of a frame that is not complete yet.
@@ -26,7 +26,7 @@ pub struct NeutralRelay {
     /// What the client gets is an array of events.
     pub(crate) array: Option<JsonArray>,
     /// Whose stream it is, where others may relay the same.
-    speaker: Option<&'static dyn Provider>,
+    speaker: Option<&'static dyn ProviderApi>,
     /// It began in the middle: it knows neither usage nor whether the stream is complete.
     is_late: bool,
 }
@@ -83,7 +83,7 @@ impl NeutralRelay {
     pub fn new(
         decoder: Box<dyn Decoder>,
         encoder: Option<Box<dyn Encoder>>,
-        collector: Option<Collector>,
+        collector: Option<ResponseCollector>,
     ) -> Self {
         Self {
             decoder,
@@ -98,9 +98,9 @@ impl NeutralRelay {
         }
     }
 
-    /// A relay that passes on what came, a stream of `speaker`.
+    /// A relay that passes on what came, a stream of `native_api`.
     #[must_use]
-    pub fn of(speaker: &'static dyn Provider, collector: Option<Collector>) -> Self {
+    pub fn of(speaker: &'static dyn ProviderApi, collector: Option<ResponseCollector>) -> Self {
         Self {
             speaker: Some(speaker),
             ..Self::new(speaker.decoder(), None, collector)
@@ -305,7 +305,7 @@ impl NeutralRelay {
     }
 
     /// What collected the answer for the cache.
-    pub fn take_collector(&mut self) -> Option<Collector> {
+    pub fn take_collector(&mut self) -> Option<ResponseCollector> {
         self.collector.take()
     }
 }

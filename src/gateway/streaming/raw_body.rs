@@ -1,10 +1,10 @@
 //! A body on its way to the client as it came, piece by piece: nothing is held back but what is not written
 //! yet. It must not know which endpoint it belongs to.
 
-use crate::accounting::billing::Bought;
-use crate::auth::response_ids::Seal;
-use crate::error::Fault;
-use crate::gateway::context::request_context::Trip;
+use crate::accounting::billing::BilledUsage;
+use crate::auth::response_ids::ResponseIdSeal;
+use crate::error::GatewayError;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::streaming::id_sealing::Sealing;
 use crate::gateway::streaming::relay_response;
@@ -17,13 +17,13 @@ use crate::protocols::passthrough::{TAIL_BYTES, usage_in};
 use crate::runtime::clock;
 use crate::runtime::io::Interruption;
 use crate::server::client::Client;
-use crate::upstream::exchange::Reply;
-use crate::upstream::exchange::{BodyFault, Piece};
+use crate::upstream::exchange::UpstreamResponse;
+use crate::upstream::exchange::{Piece, UpstreamBodyError};
 use std::cell::RefCell;
 use std::time::Duration;
 
 /// What a body is watched by.
-pub(crate) struct Passage {
+pub(crate) struct RawBodyRelay {
     /// Reads events of OpenAI's completions; `None` passes on anything.
     events: Option<StreamRelay>,
     /// Seals the ids in events of Responses.
@@ -42,7 +42,7 @@ pub(crate) struct Arrived {
     pub head: Vec<u8>,
 }
 
-impl Passage {
+impl RawBodyRelay {
     /// Of anything.
     #[must_use]
     pub(crate) fn raw() -> Self {
@@ -64,7 +64,7 @@ impl Passage {
 
     /// Of events of Responses.
     #[must_use]
-    pub(crate) fn sealed(seal: Seal) -> Self {
+    pub(crate) fn sealed(seal: ResponseIdSeal) -> Self {
         Self {
             sealing: Some(Sealing::new(seal)),
             ..Self::raw()
@@ -117,26 +117,26 @@ impl Passage {
 
     /// What was bought, as far as the body said.
     #[must_use]
-    pub(crate) fn bought(&self) -> Bought {
+    pub(crate) fn bought(&self) -> BilledUsage {
         let usage = match &self.events {
             Some(relay) => relay.usage(),
             None => usage_in(&self.tail),
         };
-        usage.map_or(Bought::Unknown, Bought::Reported)
+        usage.map_or(BilledUsage::Unknown, BilledUsage::Reported)
     }
 
     /// Moves the body on to its end.
     pub(crate) async fn pump<H>(
         &mut self,
         scratch: &RefCell<Scratch>,
-        reply: &mut Reply<H>,
+        reply: &mut UpstreamResponse<H>,
         read_timeout: Duration,
         mut arrived: Arrived,
         client: &mut Client,
     ) -> StreamEnd {
         let mut out = std::mem::take(&mut arrived.head);
         let broken =
-            |code, message: String| StreamEnd::Upstream(Fault::upstream(502, code, message));
+            |code, message: String| StreamEnd::Upstream(GatewayError::upstream(502, code, message));
         loop {
             let fits = self.take_in(scratch, &mut arrived, !client.is_http10, &mut out);
             let is_over = fits && arrived.is_done && self.is_whole();
@@ -165,8 +165,10 @@ impl Passage {
             let by = clock::recent() + read_timeout;
             match reply.read(&mut arrived.bytes, by, client).await {
                 Ok(piece) => arrived.is_done = piece == Piece::Done,
-                Err(BodyFault::Interrupted(Interruption::ClientGone)) => return StreamEnd::Client,
-                Err(BodyFault::Interrupted(_)) => return StreamEnd::Drained,
+                Err(UpstreamBodyError::Interrupted(Interruption::ClientGone)) => {
+                    return StreamEnd::Client;
+                }
+                Err(UpstreamBodyError::Interrupted(_)) => return StreamEnd::Drained,
                 Err(fault) => {
                     let why = fault.why();
                     let message =
@@ -184,7 +186,7 @@ impl Passage {
         core: &Core,
         end: StreamEnd,
         client: &mut Client,
-        trip: &mut Trip,
+        trip: &mut RequestContext,
     ) {
         let (side, fault) = match end {
             StreamEnd::Upstream(fault) if self.events.is_none() => ("upstream", fault),

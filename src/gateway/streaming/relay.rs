@@ -7,11 +7,11 @@ use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::stream_relay::StreamRelay;
 use crate::protocols::openai::client::api;
 
-use crate::cache::response::from_events::Collector;
+use crate::cache::response::from_events::ResponseCollector;
 use crate::gateway::streaming::stream_relay::EventTooLarge;
-use crate::protocols::client_api::Face;
+use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::provider_api::{Provider, speaker};
+use crate::protocols::provider_api::{ProviderApi, native_api};
 use crate::protocols::usage::Usage;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -34,8 +34,8 @@ impl Relay {
     /// The relay to a client that speaks `face`, of a stream in that dialect. A `collector` is used in
     /// every dialect but OpenAI's.
     #[must_use]
-    pub fn of(face: &dyn Face, collector: Option<Collector>) -> Self {
-        let own = speaker(face.name()).filter(|_| face.name() != api::NAME);
+    pub fn of(face: &dyn ClientApi, collector: Option<ResponseCollector>) -> Self {
+        let own = native_api(face.name()).filter(|_| face.name() != api::NAME);
         match own {
             Some(own) => Self::Neutral(NeutralRelay::of(own, collector)),
             None => Self::plain(true),
@@ -79,7 +79,7 @@ impl Relay {
 
     /// A relay that only watches a stream of `provider`: what it appends is what came.
     #[must_use]
-    pub fn watching(provider: &dyn Provider) -> Self {
+    pub fn watching(provider: &dyn ProviderApi) -> Self {
         if provider.native() == api::NAME {
             return Self::plain(true);
         }
@@ -177,7 +177,7 @@ impl Relay {
     }
 
     /// What collected the answer for the cache, if it was not shown to `watch`.
-    pub fn take_collector(&mut self) -> Option<Collector> {
+    pub fn take_collector(&mut self) -> Option<ResponseCollector> {
         match self {
             Self::Chat(_) => None,
             Self::Neutral(relay) => relay.take_collector(),

@@ -1,23 +1,23 @@
 //! Moving the answer to the client, settling it, and handing it to the cache.
 
-use crate::accounting::billing::Bought;
-use crate::cache::coalesce::shared_call::{End, Head, Seat, Whole};
-use crate::cache::coalesce::shared_calls::Lead;
-use crate::cache::response::cached_response::Answer;
-use crate::error::Fault;
-use crate::gateway::attempt::attempt_loop::WholeAnswer;
+use crate::accounting::billing::BilledUsage;
+use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedResponse};
+use crate::cache::coalesce::shared_calls::Leader;
+use crate::cache::response::cached_response::CachedResponse;
+use crate::error::GatewayError;
+use crate::gateway::attempt::attempt_loop::BufferedResponse;
 use crate::gateway::attempt::classify;
 use crate::gateway::caching::coalesce;
 use crate::gateway::caching::coalesce::Written;
-use crate::gateway::caching::lookup::CacheTrip;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::caching::lookup::CacheSession;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::experiments::mirroring;
 use crate::gateway::respond;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::gateway::streaming::relay::Relay;
 use crate::gateway::streaming::translate_body;
-use crate::gateway::streaming::upstream_stream::{Inflow, StreamEnd, stopping};
+use crate::gateway::streaming::upstream_stream::{StreamEnd, UpstreamStream, stopping};
 use crate::http::encode;
 use crate::observability::metrics::core_metrics::count;
 use crate::protocols::client_api;
@@ -34,11 +34,11 @@ use std::task::Poll;
 /// Relays a whole answer.
 pub(crate) async fn whole(
     core: &Core,
-    answer: WholeAnswer,
-    mut cache: CacheTrip,
-    lead: Option<Lead>,
+    answer: BufferedResponse,
+    mut cache: CacheSession,
+    lead: Option<Leader>,
     client: &mut Client,
-    trip: &mut Trip,
+    trip: &mut RequestContext,
 ) {
     let (usage, mut read) = match trip.face == client_api::DEFAULT {
         true => (usage::in_answer(&answer.body), None),
@@ -50,9 +50,12 @@ pub(crate) async fn whole(
         }
     };
     if (200..300).contains(&answer.status) {
-        trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
+        trip.buy(
+            core,
+            usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
+        );
     }
-    let answer = Whole {
+    let answer = SharedResponse {
         usage,
         may_retry: classify::outcome_of(answer.status, None) != Outcome::Good,
         head: Head {
@@ -83,7 +86,11 @@ pub(crate) async fn whole(
 }
 
 /// Sends a whole answer.
-pub(crate) async fn send_whole(answer: &Whole, client: &mut Client, trip: &mut Trip) {
+pub(crate) async fn send_whole(
+    answer: &SharedResponse,
+    client: &mut Client,
+    trip: &mut RequestContext,
+) {
     let head = &answer.head;
     let mut out = buffer::take(512 + answer.body.len());
     respond::begin_head(&mut out, head.status, trip, client);
@@ -99,20 +106,29 @@ pub(crate) async fn send_whole(answer: &Whole, client: &mut Client, trip: &mut T
 }
 
 /// Stores it; it was read already if it is not in OpenAI's dialect.
-fn store_whole(answer: &Whole, read: Option<Result<Answer, &'static str>>, cache: &mut CacheTrip) {
+fn store_whole(
+    answer: &SharedResponse,
+    read: Option<Result<CachedResponse, &'static str>>,
+    cache: &mut CacheSession,
+) {
     if answer.head.status == 200 {
         cache.store(answer.head.target, |core| match read {
             Some(read) => read,
             None => {
                 let mut scratch = core.scratch.borrow_mut();
-                Answer::from_whole(&answer.body, answer.usage, &mut scratch)
+                CachedResponse::from_whole(&answer.body, answer.usage, &mut scratch)
             }
         });
     }
 }
 
 /// Relays a stream to the client that caused it.
-pub(crate) async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client, trip: &mut Trip) {
+pub(crate) async fn stream(
+    core: &Core,
+    mut inflow: UpstreamStream,
+    client: &mut Client,
+    trip: &mut RequestContext,
+) {
     if let Some(time) = trip.first_byte {
         let mut metrics = core.metrics.borrow_mut();
         metrics.time_to_first_token(inflow.target(), time);
@@ -134,7 +150,10 @@ pub(crate) async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client,
             let listening = on_heap(|| coalesce::listen(core, &seat, relay, sent, client));
             let (end, usage) = listening.await;
             if let Some(usage) = seat.settle(usage) {
-                trip.buy(core, usage.map_or(Bought::Unknown, Bought::Reported));
+                trip.buy(
+                    core,
+                    usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
+                );
             }
             end
         }
@@ -146,7 +165,7 @@ pub(crate) async fn stream(core: &Core, mut inflow: Inflow, client: &mut Client,
 pub(crate) fn begin_stream(
     (status, passed): (u16, &[u8]),
     client: &mut Client,
-    trip: &mut Trip,
+    trip: &mut RequestContext,
 ) -> Vec<u8> {
     let mut out = buffer::take(buffer::CLASS_BYTES[0]);
     respond::begin_head(&mut out, status, trip, client);
@@ -166,10 +185,10 @@ pub(crate) fn begin_stream(
 #[allow(clippy::large_enum_variant)]
 enum Pumped {
     /// It ended.
-    Ended(StreamEnd, Inflow),
+    Ended(StreamEnd, UpstreamStream),
     /// Others follow, and the client did not keep up: it goes on by itself.
     Joined {
-        seat: Seat,
+        seat: Follower,
         relay: Relay,
         /// What became of the last write.
         sent: Written,
@@ -177,7 +196,12 @@ enum Pumped {
 }
 
 /// Moves events until the stream ends; the first write carries the head.
-async fn pump(mut inflow: Inflow, mut out: Vec<u8>, client: &mut Client, trip: &Trip) -> Pumped {
+async fn pump(
+    mut inflow: UpstreamStream,
+    mut out: Vec<u8>,
+    client: &mut Client,
+    trip: &RequestContext,
+) -> Pumped {
     loop {
         inflow.take_in(!client.is_http10, &mut out);
         let ended = inflow.ended();
@@ -218,7 +242,12 @@ async fn pump(mut inflow: Inflow, mut out: Vec<u8>, client: &mut Client, trip: &
 }
 
 /// Tells a client how its stream ended, unless that was well.
-pub(crate) async fn conclude(core: &Core, end: StreamEnd, client: &mut Client, trip: &mut Trip) {
+pub(crate) async fn conclude(
+    core: &Core,
+    end: StreamEnd,
+    client: &mut Client,
+    trip: &mut RequestContext,
+) {
     let (side, fault) = match end {
         StreamEnd::Complete => return,
         StreamEnd::Client => {
@@ -237,7 +266,7 @@ pub(crate) async fn conclude(core: &Core, end: StreamEnd, client: &mut Client, t
 }
 
 /// Tells the client that its stream is not complete, and closes the connection.
-async fn break_stream(trip: &mut Trip, client: &mut Client, fault: &Fault) {
+async fn break_stream(trip: &mut RequestContext, client: &mut Client, fault: &GatewayError) {
     client.keep_alive = false;
     let mut event = Vec::with_capacity(256);
     trip.face.write_fault_event(fault, &mut event);

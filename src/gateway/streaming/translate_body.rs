@@ -1,13 +1,13 @@
 //! Request, whole answer and error from one dialect into another, by way of the neutral form.
 
-use crate::cache::response::cached_response::Answer;
-use crate::cache::response::from_events::Collector;
-use crate::error::Fault;
-use crate::protocols::client_api::{About, Face};
+use crate::cache::response::cached_response::CachedResponse;
+use crate::cache::response::from_events::ResponseCollector;
+use crate::error::GatewayError;
+use crate::protocols::client_api::{ClientApi, ResponseContext};
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::answer::Stop;
-use crate::protocols::neutral::loss::Losses;
-use crate::protocols::provider_api::{Provider, Unreadable, speaker};
+use crate::protocols::neutral::loss::UnsupportedFields;
+use crate::protocols::provider_api::{ProviderApi, UnreadableBody, native_api};
 use crate::protocols::refusal::{Refusal, refusal};
 use crate::protocols::usage::Usage;
 
@@ -24,14 +24,14 @@ pub struct Said<'s> {
 /// # Errors
 /// 400 naming a field that is malformed, or lost.
 pub fn request(
-    face: &dyn Face,
-    provider: &dyn Provider,
+    face: &dyn ClientApi,
+    provider: &dyn ProviderApi,
     said: &Said<'_>,
     model: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let prepared = face.prepare(said.body, scratch);
     let body = prepared.as_deref().unwrap_or(said.body);
     scratch
@@ -40,10 +40,10 @@ pub fn request(
             request.stream |= said.streams;
             provider.write_request(&request, model, losses, out)
         })
-        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
-/// What is told of an answer that its model broke off as of no use ([`Stop::Failed`]).
+/// What is told of an answer that its model broke off as of no use ([`Stop::AttemptError`]).
 pub(crate) const FAILED: &str = "the model broke its answer off: what it called cannot be read";
 
 /// Status and body of a whole answer of `provider`, for a client that speaks `face`.
@@ -51,13 +51,13 @@ pub(crate) const FAILED: &str = "the model broke its answer off: what it called 
 /// # Errors
 /// 502 for a body that is no answer.
 pub fn whole(
-    face: &dyn Face,
-    provider: &dyn Provider,
+    face: &dyn ClientApi,
+    provider: &dyn ProviderApi,
     status: u16,
     body: &[u8],
-    about: &About,
+    about: &ResponseContext,
     scratch: &mut Scratch,
-) -> Result<(u16, Vec<u8>), Fault> {
+) -> Result<(u16, Vec<u8>), GatewayError> {
     let mut out = Vec::with_capacity(body.len() + 256);
     let read = scratch.with_document(body, |document| {
         if !is_good(status) {
@@ -65,7 +65,7 @@ pub fn whole(
             failure.kind = failure.kind.or(about.error_kind.as_deref());
             failure.window_exceeded |= refusal(status, body) == Some(Refusal::ContextLength);
             face.write_failure(&failure, &mut out);
-            return Ok::<u16, Unreadable>(failure.status);
+            return Ok::<u16, UnreadableBody>(failure.status);
         }
         let mut answer = provider.read_answer(document)?;
         if answer.model.is_empty() {
@@ -76,7 +76,7 @@ pub fn whole(
             .iter()
             .any(|choice| choice.stop == Stop::Failed)
         {
-            return Err(Unreadable(FAILED));
+            return Err(UnreadableBody(FAILED));
         }
         face.write_answer(&answer, about, &mut out);
         Ok(status)
@@ -86,7 +86,7 @@ pub fn whole(
         Ok(Err(lacks)) => lacks.0.to_owned(),
         Err(bad) => bad.message,
     };
-    Err(Fault::upstream(
+    Err(GatewayError::upstream(
         502,
         "upstream_not_an_answer",
         format!("the provider's answer cannot be read: {why}"),
@@ -98,13 +98,13 @@ pub struct Read {
     /// Tokens, as far as they were reported.
     pub usage: Option<Usage>,
     /// What may be stored, or why not.
-    pub stored: Result<Answer, &'static str>,
+    pub stored: Result<CachedResponse, &'static str>,
 }
 
 /// Reads a whole answer that is in the dialect `face`.
 #[must_use]
-pub fn read_own(face: &dyn Face, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
-    match speaker(face.name()) {
+pub fn read_own(face: &dyn ClientApi, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
+    match native_api(face.name()) {
         Some(provider) => read(provider, status, body, scratch),
         None => nothing("error"),
     }
@@ -112,7 +112,7 @@ pub fn read_own(face: &dyn Face, status: u16, body: &[u8], scratch: &mut Scratch
 
 /// Reads a whole answer of `provider`.
 #[must_use]
-pub fn read(provider: &dyn Provider, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
+pub fn read(provider: &dyn ProviderApi, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
     if !is_good(status) {
         return nothing("error");
     }
@@ -120,7 +120,7 @@ pub fn read(provider: &dyn Provider, status: u16, body: &[u8], scratch: &mut Scr
         let answer = provider.read_answer(document).ok()?;
         Some(Read {
             usage: answer.usage.map(Usage::from),
-            stored: Collector::answer(&answer),
+            stored: ResponseCollector::answer(&answer),
         })
     });
     read.ok().flatten().unwrap_or_else(|| nothing("unparsable"))

@@ -1,18 +1,18 @@
 //! A body that goes to one provider while it arrives. It must not know where it goes (`direct.rs`).
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::gateway::attempt::classify;
-use crate::gateway::context::request_context::Trip;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::provider_proxy::{Passed, read_head};
-use crate::gateway::snapshot::RemoteSite;
+use crate::gateway::snapshot::Provider;
 use crate::observability::metrics::core_metrics::count;
 use crate::runtime::clock;
-use crate::runtime::io::{Interruption, IoFault};
+use crate::runtime::io::{Interruption, SocketError};
 use crate::server::client::Client;
 use crate::server::connection::Request;
-use crate::upstream::exchange::Reply;
-use crate::upstream::upload::{UploadFault, upload};
+use crate::upstream::exchange::UpstreamResponse;
+use crate::upstream::upload::{UploadError, upload};
 use std::borrow::Cow;
 
 /// A request's body, as it is to be sent.
@@ -28,11 +28,11 @@ pub(crate) enum Sent<'r> {
 /// # Errors
 /// It did not come.
 pub(crate) async fn body<'r>(
-    site: &RemoteSite,
+    site: &Provider,
     request: &Request<'r>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<Sent<'r>, Fault> {
+    trip: &mut RequestContext,
+) -> Result<Sent<'r>, GatewayError> {
     let Some(length) = client.upload.as_ref().map(|one| one.length()) else {
         return Ok(Sent::Whole(request.body.into()));
     };
@@ -47,14 +47,14 @@ pub(crate) async fn body<'r>(
     whole
         .map(|bytes| Sent::Whole(bytes.into()))
         .map_err(|fault| match fault {
-            IoFault::Deadline => late(),
+            SocketError::Deadline => late(),
             _ => classify::interrupted(Interruption::ClientGone),
         })
 }
 
-fn late() -> Fault {
+fn late() -> GatewayError {
     let message = "the request body did not arrive in time (server.body_timeout)";
-    Fault::client(408, "request_timeout", message)
+    GatewayError::client(408, "request_timeout", message)
 }
 
 /// Sends `head`, then the body as it comes, and waits for the head of the answer. Once, over a fresh connection.
@@ -63,11 +63,11 @@ fn late() -> Fault {
 /// What the client is told.
 pub(crate) async fn ask(
     core: &Core,
-    site: &RemoteSite,
+    site: &Provider,
     head: Vec<u8>,
     client: &mut Client,
-    trip: &mut Trip,
-) -> Result<Reply<Passed>, Fault> {
+    trip: &mut RequestContext,
+) -> Result<UpstreamResponse<Passed>, GatewayError> {
     trip.attempts += 1;
     let sent_at = clock::recent();
     let (outcome, used) = upload(&site.endpoint, head, client, read_head).await;
@@ -76,8 +76,8 @@ pub(crate) async fn ask(
     metrics.upstream_connects += u64::from(used.connect.is_some());
     let told = match &outcome {
         Ok(reply) => site.dialect.judge(reply.status).outcome,
-        Err(UploadFault::Upstream(fault)) => fault.outcome(),
-        Err(UploadFault::Late) => "request_timeout",
+        Err(UploadError::Upstream(fault)) => fault.outcome(),
+        Err(UploadError::Late) => "request_timeout",
     };
     count(&mut metrics.attempts, (site.any_model, told));
     match outcome {
@@ -85,8 +85,8 @@ pub(crate) async fn ask(
             trip.first_byte = Some(reply.first_byte_at.saturating_duration_since(sent_at));
             Ok(reply)
         }
-        Err(UploadFault::Late) => Err(late()),
-        Err(UploadFault::Upstream(fault)) => {
+        Err(UploadError::Late) => Err(late()),
+        Err(UploadError::Upstream(fault)) => {
             let failed = classify::failed(site, &fault);
             trip.detail = Some(failed.detail);
             Err(failed.fault)

@@ -1,20 +1,20 @@
 //! A stream on its way in: what moves it on, settles it at its end, and lets it go on without the
 //! client that caused it when others wait for it too.
 
-use crate::accounting::billing::{Bill, Bought, settle};
+use crate::accounting::billing::{BilledUsage, Charge, record_usage};
 use crate::base::names::Name;
-use crate::cache::coalesce::shared_call::{End, Flight, Head, Seat};
-use crate::cache::coalesce::shared_calls::Lead;
+use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedCall};
+use crate::cache::coalesce::shared_calls::Leader;
 use crate::cache::response::from_stream::StreamReader;
-use crate::error::Fault;
-use crate::gateway::attempt::attempt_loop::StreamAnswer;
-use crate::gateway::caching::lookup::CacheTrip;
-use crate::gateway::context::request_context::Trip;
+use crate::error::GatewayError;
+use crate::gateway::attempt::attempt_loop::StreamingResponse;
+use crate::gateway::caching::lookup::CacheSession;
+use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::streaming::relay::Relay;
 use crate::http::encode;
 use crate::protocols::client_api;
-use crate::protocols::client_api::Face;
+use crate::protocols::client_api::ClientApi;
 use crate::protocols::openai::chat_head::ChatRequest;
 use crate::protocols::usage::Usage;
 use crate::routing::health::Outcome;
@@ -23,8 +23,8 @@ use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption};
 use crate::runtime::spawn;
-use crate::server::drain::Place;
-use crate::upstream::exchange::{BodyFault, Piece};
+use crate::server::drain::ConnectionGuard;
+use crate::upstream::exchange::{Piece, UpstreamBodyError};
 use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
@@ -42,16 +42,16 @@ pub(crate) enum StreamEnd {
     /// The client is gone.
     Client,
     /// The client read too slowly for a shared stream; what it is told.
-    TooSlow(Fault),
+    TooSlow(GatewayError),
     /// The provider broke off; what the client is told.
-    Upstream(Fault),
+    Upstream(GatewayError),
     /// The process stops.
     Drained,
 }
 
 /// The fault when a stream ends with the process.
-pub(crate) fn stopping() -> Fault {
-    Fault::gateway(
+pub(crate) fn stopping() -> GatewayError {
+    GatewayError::gateway(
         503,
         "shutting_down",
         "the gateway is stopping; the stream is not complete",
@@ -59,9 +59,9 @@ pub(crate) fn stopping() -> Fault {
 }
 
 /// The stream.
-pub(crate) struct Inflow {
+pub(crate) struct UpstreamStream {
     core: Rc<Core>,
-    answer: Box<StreamAnswer>,
+    answer: Box<StreamingResponse>,
     /// What the client that caused it is relayed.
     pub relay: Relay,
     /// Estimated tokens of the prompt, where it is but text.
@@ -69,9 +69,9 @@ pub(crate) struct Inflow {
     reader: Option<StreamReader>,
     /// Reads the answer that a shadow's is compared with.
     pub mirrored: Option<StreamReader>,
-    cache: CacheTrip,
+    cache: CacheSession,
     /// `None` when the call is not shared.
-    lead: Option<Lead>,
+    lead: Option<Leader>,
     /// Events on their way to the followers.
     events: Vec<u8>,
     arrived: Vec<u8>,
@@ -79,15 +79,15 @@ pub(crate) struct Inflow {
     has_large_event: bool,
 }
 
-impl Inflow {
+impl UpstreamStream {
     /// Begins it.
     pub(crate) fn new(
         core: &Rc<Core>,
-        mut answer: Box<StreamAnswer>,
-        face: &'static dyn Face,
+        mut answer: Box<StreamingResponse>,
+        face: &'static dyn ClientApi,
         chat: &ChatRequest,
-        cache: CacheTrip,
-        lead: Option<Lead>,
+        cache: CacheSession,
+        lead: Option<Leader>,
     ) -> Self {
         if let Some(lead) = &lead {
             lead.begin(Head {
@@ -134,7 +134,7 @@ impl Inflow {
 
     /// True when nobody follows: from then on nobody may.
     pub(crate) fn close_if_alone(&self) -> bool {
-        self.lead.as_ref().is_none_or(Lead::close_if_alone)
+        self.lead.as_ref().is_none_or(Leader::close_if_alone)
     }
 
     /// Takes in what arrived: hands it to the followers, and appends what the client is to get.
@@ -188,7 +188,7 @@ impl Inflow {
     /// How it ended, if what was taken in is the last.
     pub(crate) fn ended(&self) -> Option<StreamEnd> {
         if self.has_large_event {
-            return Some(StreamEnd::Upstream(Fault::upstream(
+            return Some(StreamEnd::Upstream(GatewayError::upstream(
                 502,
                 "upstream_event_too_large",
                 "the provider sent an event larger than the limit; the stream is not complete",
@@ -200,7 +200,7 @@ impl Inflow {
         if self.relay.is_complete() || self.relay.has_failed() {
             return Some(StreamEnd::Complete);
         }
-        Some(StreamEnd::Upstream(Fault::upstream(
+        Some(StreamEnd::Upstream(GatewayError::upstream(
             502,
             "upstream_truncated",
             "the provider ended the stream without finishing its answer",
@@ -215,11 +215,11 @@ impl Inflow {
                 self.is_done = piece == Piece::Done;
                 Ok(())
             }
-            Err(BodyFault::Interrupted(Interruption::ClientGone)) => Err(StreamEnd::Client),
-            Err(BodyFault::Interrupted(_)) => Err(StreamEnd::Drained),
-            Err(fault @ (BodyFault::Broken(_) | BodyFault::Stalled)) => {
+            Err(UpstreamBodyError::Interrupted(Interruption::ClientGone)) => Err(StreamEnd::Client),
+            Err(UpstreamBodyError::Interrupted(_)) => Err(StreamEnd::Drained),
+            Err(fault @ (UpstreamBodyError::Broken(_) | UpstreamBodyError::Stalled)) => {
                 let why = fault.why();
-                Err(StreamEnd::Upstream(Fault::upstream(
+                Err(StreamEnd::Upstream(GatewayError::upstream(
                     502,
                     "upstream_broke_off",
                     format!("the provider broke off in the middle of the stream ({why})"),
@@ -230,12 +230,12 @@ impl Inflow {
 
     /// What was bought until now. Without a report of the provider (it broke off, or the client went
     /// first) it is estimated, if the size of the prompt is known.
-    pub(crate) fn bought(&self) -> Bought {
+    pub(crate) fn bought(&self) -> BilledUsage {
         if let Some(usage) = self.relay.usage() {
-            return Bought::Reported(usage);
+            return BilledUsage::Reported(usage);
         }
-        self.prompt_tokens.map_or(Bought::Unknown, |prompt| {
-            Bought::Estimated(Usage {
+        self.prompt_tokens.map_or(BilledUsage::Unknown, |prompt| {
+            BilledUsage::Estimated(Usage {
                 prompt,
                 completion: self.relay.tokens_estimated(),
                 ..Usage::default()
@@ -293,7 +293,7 @@ impl Inflow {
     /// Itself, when the call is not shared.
     // Moved twice at most in the life of a stream.
     #[allow(clippy::result_large_err)]
-    pub(crate) fn detach(self, trip: &Trip) -> Result<(Seat, Relay), Self> {
+    pub(crate) fn detach(self, trip: &RequestContext) -> Result<(Follower, Relay), Self> {
         let (Some(lead), Some(twin)) = (&self.lead, self.relay.twin()) else {
             return Err(self);
         };
@@ -316,7 +316,7 @@ impl Inflow {
 
 /// Moves a stream on for its followers, as long as there are any.
 async fn go_on(
-    mut inflow: Inflow,
+    mut inflow: UpstreamStream,
     mut unattended: Unattended,
     key: Option<Name>,
     model: Option<Name>,
@@ -334,17 +334,17 @@ async fn go_on(
         unused.clear();
     };
     let (core, bought) = (Rc::clone(&unattended.core), inflow.bought());
-    let bill = Bill::of(bought, Some(inflow.target()), &core.snapshot().prices);
+    let bill = Charge::of(bought, Some(inflow.target()), &core.snapshot().prices);
     let pays = inflow.finish(&end, &mut unattended.place).await;
     if let Some(model) = model.filter(|_| pays) {
-        settle(&mut core.metrics.borrow_mut(), key, model, bought, &bill);
+        record_usage(&mut core.metrics.borrow_mut(), key, model, bought, &bill);
     }
 }
 
 /// Whether a stream without its client is to go on.
 struct Unattended {
-    flight: Arc<Flight>,
-    place: Place,
+    flight: Arc<SharedCall>,
+    place: ConnectionGuard,
     core: Rc<Core>,
 }
 
@@ -394,7 +394,7 @@ pub(crate) fn append_events(
 }
 
 /// Reads the little that may follow `[DONE]`, so that the connection can be reused.
-async fn finish_upstream(core: &Core, mut answer: StreamAnswer, client: &mut impl Interrupt) {
+async fn finish_upstream(core: &Core, mut answer: StreamingResponse, client: &mut impl Interrupt) {
     if !answer.is_done {
         let mut rest = Vec::new();
         let by = clock::now() + TAIL;

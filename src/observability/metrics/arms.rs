@@ -41,7 +41,7 @@ pub struct ArmRequest {
 
 /// A rating of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ArmOutcome {
     /// A score above 0.
     Good,
     /// 0.
@@ -50,7 +50,7 @@ pub(crate) enum Verdict {
     Bad,
 }
 
-impl Verdict {
+impl ArmOutcome {
     /// All, with their label values.
     pub(crate) const ALL: [(Self, &'static str); 3] = [
         (Self::Good, "good"),
@@ -176,7 +176,7 @@ impl Arms {
     /// Counts a rating, from -1 to 1.
     pub fn rate(&mut self, arm: ArmId, score: f64) {
         let stats = self.0.entry(arm).or_default();
-        if let Some(count) = stats.ratings.get_mut(Verdict::of(score) as usize) {
+        if let Some(count) = stats.ratings.get_mut(ArmOutcome::of(score) as usize) {
             *count += 1;
         }
         stats.score_sum += score;
@@ -260,7 +260,7 @@ fn costs_and_ratings(arms: &[(&ArmId, &ArmStats)], page: &mut Page) {
     let name = "ringside_arm_ratings_total";
     page.metric(name, "counter", "Ratings by applications, by arm.");
     for (arm, stats) in arms {
-        for ((_, verdict), count) in Verdict::ALL.into_iter().zip(stats.ratings) {
+        for ((_, verdict), count) in ArmOutcome::ALL.into_iter().zip(stats.ratings) {
             labelled(**arm, Some(("verdict", verdict)), |labels| {
                 page.sample(name, labels, float(count));
             });

@@ -3,11 +3,11 @@
 use crate::base::names::Name;
 use crate::observability::metrics::admission::Admission;
 use crate::observability::metrics::arms::Arms;
-use crate::observability::metrics::cost::Money;
+use crate::observability::metrics::cost::CostMetrics;
 use crate::observability::metrics::histogram::{
     DURATION_SECONDS, Histogram, OVERHEAD_SECONDS, TOKENS,
 };
-use crate::observability::metrics::mirror::Shadows;
+use crate::observability::metrics::mirror::MirrorMetrics;
 use crate::protocols::usage::Usage;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -80,11 +80,11 @@ pub struct CoreMetrics {
     /// Tokens a cache hit saved, by model.
     pub tokens_saved: Map<Name, u64>,
     /// Money.
-    pub money: Money,
+    pub money: CostMetrics,
     /// Arms of experiments.
     pub arms: Arms,
     /// Shadow traffic.
-    pub shadows: Shadows,
+    pub shadows: MirrorMetrics,
     /// Waits for places at targets.
     pub admission: Admission,
     /// Time added by the gateway, by stage.

@@ -9,7 +9,7 @@ type Map<K> = HashMap<K, u64, foldhash::fast::RandomState>;
 
 /// What was spent, saved, and is not known.
 #[derive(Debug, Clone, Default)]
-pub struct Money {
+pub struct CostMetrics {
     /// Nano-dollars by key, model and part (`input`, `cached_input`, `cache_write`, `output`).
     pub spent: Map<(Option<Name>, Name, &'static str)>,
     /// Nano-dollars among them that are estimates, by model.
@@ -20,7 +20,7 @@ pub struct Money {
     pub unknown: Map<(Name, &'static str)>,
 }
 
-impl Money {
+impl CostMetrics {
     /// Books the parts of a cost.
     pub fn spend(
         &mut self,

@@ -10,7 +10,7 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// One request that both answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Shadowed {
+pub struct MirroredRequest {
     /// From the client's request to the end of its answer.
     pub served: Duration,
     /// How long the shadow took.
@@ -41,11 +41,11 @@ impl Default for Stats {
 
 /// All shadows of a core, by model and target, or the sum over several cores.
 #[derive(Debug, Clone, Default)]
-pub struct Shadows(Map<(Name, Name), Stats>);
+pub struct MirrorMetrics(Map<(Name, Name), Stats>);
 
-impl Shadows {
+impl MirrorMetrics {
     /// Counts one.
-    pub fn record(&mut self, of: (Name, Name), seen: &Shadowed) {
+    pub fn record(&mut self, of: (Name, Name), seen: &MirroredRequest) {
         let stats = self.0.entry(of).or_default();
         stats.served.record(seen.served.as_secs_f64());
         stats.shadow.record(seen.shadow.as_secs_f64());

@@ -4,15 +4,17 @@
 //! the deployment's name. (learn.microsoft.com, "Azure OpenAI in Microsoft Foundry Models REST API
 //! reference" and "... API version lifecycle".)
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::openai::client::api;
 use crate::protocols::openai::provider::api::OpenAi;
-use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::protocols::provider_api::{
+    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
+};
 use crate::signing::auth::KeyHeader;
 
 /// The dialect.
@@ -23,7 +25,7 @@ const API_KEY: KeyHeader = KeyHeader {
     before: "",
 };
 
-impl Provider for Azure {
+impl ProviderApi for Azure {
     fn name(&self) -> &'static str {
         "azure"
     }
@@ -32,8 +34,8 @@ impl Provider for Azure {
         api::NAME
     }
 
-    fn takes(&self, call: Call) -> bool {
-        call != Call::Rerank && OpenAi.takes(call)
+    fn takes(&self, call: UpstreamOperation) -> bool {
+        call != UpstreamOperation::Rerank && OpenAi.takes(call)
     }
 
     fn key_header(&self) -> KeyHeader {
@@ -50,11 +52,13 @@ impl Provider for Azure {
         path(base_path, endpoint, model, api_version)
     }
 
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let suffix = match request.call {
-            Call::Embeddings => "/embeddings",
-            Call::Passed(path) => path,
-            Call::Chat | Call::CountTokens | Call::Rerank => "/chat/completions",
+            UpstreamOperation::Embeddings => "/embeddings",
+            UpstreamOperation::Passed(path) => path,
+            UpstreamOperation::Chat
+            | UpstreamOperation::CountTokens
+            | UpstreamOperation::Rerank => "/chat/completions",
         };
         let path = path(
             request.base_path,
@@ -69,13 +73,13 @@ impl Provider for Azure {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         OpenAi.write_request(request, model, losses, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         OpenAi.read_answer(document)
     }
 

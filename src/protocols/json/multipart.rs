@@ -1,7 +1,7 @@
 //! `multipart/form-data` (RFC 7578) as far as the gateway must know it: the field `model`, and where its value
 //! stands. All else is passed on as it is.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::http::percent;
 use memchr::memmem;
 use std::ops::Range;
@@ -36,16 +36,17 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
 ///
 /// # Errors
 /// 400 if the form is malformed, or has no or several such fields: two parsers could choose differently.
-pub(crate) fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), Fault> {
+pub(crate) fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), GatewayError> {
     let malformed = || {
-        Fault::client(
+        GatewayError::client(
             400,
             "invalid_form",
             "the body is not a well-formed multipart form",
         )
     };
-    let missing =
-        |message: &'static str| Err(Fault::client(400, "invalid_request", message).on("model"));
+    let missing = |message: &'static str| {
+        Err(GatewayError::client(400, "invalid_request", message).on("model"))
+    };
     let delimiter = format!("--{boundary}");
     if !body.starts_with(delimiter.as_bytes()) {
         return Err(malformed());

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// A whole answer.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Answer<'a> {
+pub struct Response<'a> {
     /// The provider's id of it.
     pub id: &'a str,
     /// The model that the provider says answered.

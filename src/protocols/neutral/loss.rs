@@ -1,18 +1,18 @@
 //! What a dialect has no place for: refused with the field's name, or dropped and named.
 
-use crate::error::{Fault, Retry};
+use crate::error::{GatewayError, Retry};
 
 /// Fields named in one answer's header; the rest are named `more` together.
 const NAMED_MAX: usize = 24;
 
 /// Keeps the books of what is left out.
 #[derive(Debug, Default)]
-pub struct Losses {
+pub struct UnsupportedFields {
     drops: bool,
     dropped: Vec<String>,
 }
 
-impl Losses {
+impl UnsupportedFields {
     /// Refuses what has no place, or drops it.
     #[must_use]
     pub fn new(drops: bool) -> Self {
@@ -26,7 +26,7 @@ impl Losses {
     ///
     /// # Errors
     /// 400 naming the field, unless it is to be dropped. Another target may have a place for it.
-    pub fn lose(&mut self, field: &str) -> Result<(), Fault> {
+    pub fn lose(&mut self, field: &str) -> Result<(), GatewayError> {
         if self.drops {
             self.hint(field);
             return Ok(());
@@ -35,9 +35,9 @@ impl Losses {
             "the model's provider speaks another dialect, which has no place for `{field}`; \
              leave it out, or set `untranslatable = \"drop\"` for the provider"
         );
-        Err(Fault {
+        Err(GatewayError {
             retry: Retry::OnNextTarget,
-            ..Fault::client(400, "untranslatable", message).on(field.to_owned())
+            ..GatewayError::client(400, "untranslatable", message).on(field.to_owned())
         })
     }
 
@@ -80,9 +80,9 @@ mod tests {
 
     #[test]
     fn refused_by_name_or_dropped_and_named() {
-        let fault = Losses::new(false).lose("seed").unwrap_err();
+        let fault = UnsupportedFields::new(false).lose("seed").unwrap_err();
         assert_eq!((fault.status, fault.param.as_deref()), (400, Some("seed")));
-        let mut losses = Losses::new(true);
+        let mut losses = UnsupportedFields::new(true);
         assert_eq!(losses.header(), None);
         losses.lose("seed").unwrap();
         losses.lose("seed").unwrap();

@@ -3,10 +3,10 @@
 //! Texts are decoded; whatever is called *raw* is JSON as it was written, so that schemas, arguments
 //! and numbers cross byte for byte.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::write_escaped;
 use crate::protocols::json::write::{key, text};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 
 /// Budgets in tokens up to which an effort is `low` or `medium`; beyond, it is `high`.
 const EFFORT_BUDGETS: [(u64, &str); 2] = [(2048, "low"), (8192, "medium")];
@@ -283,7 +283,7 @@ impl Request<'_> {
     ///
     /// # Errors
     /// 400 where several tools can be called, unless it is to be dropped.
-    pub fn lose_serial_tools(&self, losses: &mut Losses) -> Result<(), Fault> {
+    pub fn lose_serial_tools(&self, losses: &mut UnsupportedFields) -> Result<(), GatewayError> {
         if self.parallel_tools != Some(false) {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Conversations in dialects whose turns alternate. It must not know how a part is written.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::write::{open, open_field, text};
 use crate::protocols::neutral::request::{Message, Part, Role};
 
@@ -12,8 +12,8 @@ use crate::protocols::neutral::request::{Message, Part, Role};
 pub(crate) fn write_turns(
     messages: &[Message<'_>],
     out: &mut Vec<u8>,
-    mut write_part: impl FnMut(&Part<'_>, usize, &mut Vec<u8>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    mut write_part: impl FnMut(&Part<'_>, usize, &mut Vec<u8>) -> Result<(), GatewayError>,
+) -> Result<(), GatewayError> {
     open_field(out, "messages", b'[');
     let mut before = None;
     for message in messages {

@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`: what the gateway must know of a request, read in one pass.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::canonical::{Canonical, canonical};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice;
@@ -52,13 +52,17 @@ pub fn read_chat(
     body: &[u8],
     scratch: &mut Scratch,
     with_canonical: bool,
-) -> Result<ChatRequest, Fault> {
+) -> Result<ChatRequest, GatewayError> {
     scratch
         .with_document(body, |document| read(body, document, with_canonical))
-        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
-fn read(body: &[u8], document: &Document<'_>, with_canonical: bool) -> Result<ChatRequest, Fault> {
+fn read(
+    body: &[u8],
+    document: &Document<'_>,
+    with_canonical: bool,
+) -> Result<ChatRequest, GatewayError> {
     let (mut chat, stream_options) = read_parts(body, document)?;
     if chat.stream {
         (chat.wants_usage, chat.usage_edit) = usage_option(body, document, stream_options)?;
@@ -69,7 +73,10 @@ fn read(body: &[u8], document: &Document<'_>, with_canonical: bool) -> Result<Ch
 
 /// What all chat dialects have in common that carry model, messages and the wish for a stream in the
 /// body's top level: read, with nothing to be edited but the model's name.
-pub(crate) fn read_plain(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
+pub(crate) fn read_plain(
+    body: &[u8],
+    document: &Document<'_>,
+) -> Result<ChatRequest, GatewayError> {
     let (mut chat, _) = read_parts(body, document)?;
     chat.wants_usage = true;
     Ok(chat)
@@ -77,7 +84,10 @@ pub(crate) fn read_plain(body: &[u8], document: &Document<'_>) -> Result<ChatReq
 
 /// The same of a request whose conversation is `input`, a text or items. Its answer is kept by the provider
 /// unless it says otherwise.
-pub(crate) fn read_responses(body: &[u8], document: &Document<'_>) -> Result<ChatRequest, Fault> {
+pub(crate) fn read_responses(
+    body: &[u8],
+    document: &Document<'_>,
+) -> Result<ChatRequest, GatewayError> {
     let top = read_top(body, document)?;
     let input = document.field(0, "input");
     let is_said = input.is_some_and(|at| {
@@ -100,7 +110,10 @@ pub(crate) fn read_responses(body: &[u8], document: &Document<'_>) -> Result<Cha
 /// Key offset in the original and value node of `stream_options`.
 pub(crate) type StreamOptions = Option<(usize, usize)>;
 
-fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, StreamOptions), Fault> {
+fn read_parts(
+    body: &[u8],
+    document: &Document<'_>,
+) -> Result<(ChatRequest, StreamOptions), GatewayError> {
     let top = read_top(body, document)?;
     let messages = top
         .messages
@@ -115,7 +128,7 @@ fn read_parts(body: &[u8], document: &Document<'_>) -> Result<(ChatRequest, Stre
 }
 
 /// What the top level says, whatever holds the conversation.
-fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptions), Fault> {
+fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptions), GatewayError> {
     let stream = match top.stream {
         None => false,
         Some(at) if document.is_null(at) => false,
@@ -155,10 +168,10 @@ pub(crate) struct Top {
 
 /// Reads the top level. A field that occurs twice is refused: two parsers could choose differently,
 /// and a key could get a model that it is not allowed.
-pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Fault> {
-    let fields = document
-        .root_fields()
-        .ok_or_else(|| Fault::client(400, "invalid_json", "the body must be a JSON object"))?;
+pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, GatewayError> {
+    let fields = document.root_fields().ok_or_else(|| {
+        GatewayError::client(400, "invalid_json", "the body must be a JSON object")
+    })?;
     let mut shape = Shape::default();
     let mut steering: Option<Box<Steering>> = None;
     let mut seen: Vec<&str> = Vec::with_capacity(16);
@@ -195,7 +208,9 @@ pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Faul
     let range = document
         .offset_of(name)
         .and_then(|start| Some(start..splice::string_end(body, start)?))
-        .ok_or_else(|| Fault::gateway(500, "internal_error", "the model's place was not found"))?;
+        .ok_or_else(|| {
+            GatewayError::gateway(500, "internal_error", "the model's place was not found")
+        })?;
     Ok(Top {
         model: name.to_owned(),
         model_range: range,
@@ -213,7 +228,7 @@ pub(crate) fn usage_option(
     body: &[u8],
     document: &Document<'_>,
     options: StreamOptions,
-) -> Result<(bool, Option<Edit>), Fault> {
+) -> Result<(bool, Option<Edit>), GatewayError> {
     let Some((key, value)) = options else {
         let at = splice::after_brace(body).unwrap_or_default();
         let edit = Edit {
@@ -222,7 +237,7 @@ pub(crate) fn usage_option(
         };
         return Ok((false, Some(edit)));
     };
-    let lost = || Fault::gateway(500, "internal_error", "`stream_options` was not found");
+    let lost = || GatewayError::gateway(500, "internal_error", "`stream_options` was not found");
     let start = splice::value_start(body, key).ok_or_else(lost)?;
     if document.is_null(value) {
         let edit = Edit {
@@ -304,15 +319,15 @@ pub fn write_body(
 fn invalid(
     param: impl Into<std::borrow::Cow<'static, str>>,
     message: impl Into<std::borrow::Cow<'static, str>>,
-) -> Fault {
-    Fault::client(400, "invalid_request", message).on(param)
+) -> GatewayError {
+    GatewayError::client(400, "invalid_request", message).on(param)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read_it(json: &str) -> Result<ChatRequest, Fault> {
+    fn read_it(json: &str) -> Result<ChatRequest, GatewayError> {
         read_chat(json.as_bytes(), &mut Scratch::default(), true)
     }
 

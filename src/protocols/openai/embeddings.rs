@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`: reading a request, and the answer when the local model serves it.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::{Scratch, write_string, write_u64};
 use crate::protocols::openai::chat_head::read_top;
 use base64::Engine;
@@ -31,7 +31,10 @@ pub struct LocalRequest {
 ///
 /// # Errors
 /// 400 with the position or the field.
-pub fn read_embeddings(body: &[u8], scratch: &mut Scratch) -> Result<EmbeddingsRequest, Fault> {
+pub fn read_embeddings(
+    body: &[u8],
+    scratch: &mut Scratch,
+) -> Result<EmbeddingsRequest, GatewayError> {
     scratch
         .with_document(body, |document| {
             let top = read_top(body, document)?;
@@ -40,7 +43,7 @@ pub fn read_embeddings(body: &[u8], scratch: &mut Scratch) -> Result<EmbeddingsR
                 model_range: top.model_range,
             })
         })
-        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
 /// Reads what the local model needs. `dimensions` is the only number of dimensions it has.
@@ -51,9 +54,9 @@ pub fn read_local(
     body: &[u8],
     scratch: &mut Scratch,
     dimensions: usize,
-) -> Result<LocalRequest, Fault> {
+) -> Result<LocalRequest, GatewayError> {
     let invalid = |param: &'static str, message: String| {
-        Err(Fault::client(400, "invalid_request", message).on(param))
+        Err(GatewayError::client(400, "invalid_request", message).on(param))
     };
     scratch
         .with_document(body, |document| {
@@ -112,7 +115,7 @@ pub fn read_local(
             }
             Ok(LocalRequest { inputs, base64 })
         })
-        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
 /// The answer, in OpenAI's form.

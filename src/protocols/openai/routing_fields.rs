@@ -1,7 +1,7 @@
 //! OpenRouter's fields of a chat request that steer routing: `models` and `provider`. They are read
 //! here, and cut out of the body byte for byte before it goes to a provider that would refuse them.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice;
 
@@ -45,7 +45,7 @@ impl Steering {
         document: &Document<'_>,
         name: &str,
         value: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         if document.is_null(value) {
             return Ok(());
         }
@@ -85,7 +85,11 @@ impl Steering {
     }
 }
 
-fn names(document: &Document<'_>, field: &'static str, value: usize) -> Result<Vec<String>, Fault> {
+fn names(
+    document: &Document<'_>,
+    field: &'static str,
+    value: usize,
+) -> Result<Vec<String>, GatewayError> {
     let wrong = || invalid(field, "a list of at most 32 names");
     let elements = document.elements(value).ok_or_else(wrong)?;
     let names: Option<Vec<String>> = elements
@@ -96,17 +100,17 @@ fn names(document: &Document<'_>, field: &'static str, value: usize) -> Result<V
         .ok_or_else(wrong)
 }
 
-fn invalid(field: &'static str, wanted: &str) -> Fault {
+fn invalid(field: &'static str, wanted: &str) -> GatewayError {
     let message = format!("`{field}` must be {wanted}");
-    Fault::client(400, "invalid_request", message).on(field)
+    GatewayError::client(400, "invalid_request", message).on(field)
 }
 
 /// The body without these fields; every other byte stays.
 ///
 /// # Errors
 /// The body is not what it was when it was read.
-pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, Fault> {
-    let lost = || Fault::gateway(500, "internal_error", "a field's place was not found");
+pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, GatewayError> {
+    let lost = || GatewayError::gateway(500, "internal_error", "a field's place was not found");
     let mut body = body.to_vec();
     // One at a time: what is cut beside a field depends on what is left.
     for _ in FIELDS {

@@ -1,7 +1,7 @@
 //! `cheapest`: the lowest price of this request at its estimated size; what has no known price comes
 //! last, for a price that nobody knows may be any.
 
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
 /// The policy.
 pub(crate) struct Cheapest;
@@ -15,7 +15,7 @@ impl RoutingPolicy for Cheapest {
         true
     }
 
-    fn order(&self, candidates: &[Candidate], _facts: &Facts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], _facts: &RequestFacts, order: &mut Order) {
         push_sorted(order, candidates.len(), |at| {
             let cost = candidates.get(at).and_then(|one| one.cost_nanousd);
             // Costs of one request stay far below 2^53 nano-dollars.

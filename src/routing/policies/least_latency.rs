@@ -2,7 +2,7 @@
 //! Mitzenmacher 2001), by the quantile measured for requests of this kind. Now and then a target that
 //! was not chosen for a while comes first, so that its getting faster is noticed.
 
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, mix, push_sorted};
 
 /// The policy.
 pub(crate) struct LeastLatency;
@@ -21,7 +21,7 @@ impl RoutingPolicy for LeastLatency {
         "least-latency"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
         let count = candidates.len();
         let unknown = typical(candidates);
         push_sorted(order, count, |at| {
@@ -65,7 +65,7 @@ fn typical(candidates: &[Candidate]) -> f64 {
 }
 
 /// A probe, or by chance a target with old measurements.
-pub(crate) fn explored(candidates: &[Candidate], facts: &Facts) -> Option<usize> {
+pub(crate) fn explored(candidates: &[Candidate], facts: &RequestFacts) -> Option<usize> {
     if let Some(probe) = candidates.iter().position(|one| one.is_probe) {
         return Some(probe);
     }

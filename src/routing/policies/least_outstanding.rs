@@ -1,7 +1,9 @@
 //! `least-outstanding`: the fewest requests under way per weight; equal ones in random order. A probe
 //! comes first.
 
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
+use crate::routing::policy::{
+    Candidate, Order, RequestFacts, RoutingPolicy, fraction, mix, push_sorted,
+};
 
 /// The policy.
 pub(crate) struct LeastOutstanding;
@@ -11,7 +13,7 @@ impl RoutingPolicy for LeastOutstanding {
         "least-outstanding"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
         push_sorted(order, candidates.len(), |at| {
             candidates.get(at).map_or(0.0, |one| {
                 if one.is_probe {

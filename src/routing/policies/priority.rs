@@ -1,6 +1,6 @@
 //! `priority`: by the number given, as with every policy, then in the order of the file.
 
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy};
 
 /// The policy.
 pub(crate) struct Priority;
@@ -10,7 +10,7 @@ impl RoutingPolicy for Priority {
         "priority"
     }
 
-    fn order(&self, candidates: &[Candidate], _facts: &Facts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], _facts: &RequestFacts, order: &mut Order) {
         order.extend(0..candidates.len().min(order.remaining_capacity()));
     }
 }

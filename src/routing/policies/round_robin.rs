@@ -1,6 +1,6 @@
 //! `round-robin`: each in turn, per core and model.
 
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy};
 
 /// The policy.
 pub(crate) struct RoundRobin;
@@ -10,7 +10,7 @@ impl RoutingPolicy for RoundRobin {
         "round-robin"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
         let count = candidates.len();
         let first = usize::try_from(facts.turn % count.max(1) as u64).unwrap_or(0);
         for at in (first..count).chain(0..first) {

@@ -2,7 +2,7 @@
 //! weighted rendezvous hashing (Thaler, Ravishankar 1998): when a target goes, only its askers move.
 
 use crate::routing::policies::weighted::lot;
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, mix, push_sorted};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, mix, push_sorted};
 
 /// The policy.
 pub(crate) struct Sticky;
@@ -12,7 +12,7 @@ impl RoutingPolicy for Sticky {
         "sticky"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
         // Nobody to be told apart: anywhere, by weight.
         let asker = facts.asker.unwrap_or(facts.random);
         push_sorted(order, candidates.len(), |at| {
@@ -31,7 +31,7 @@ mod tests {
     use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     fn first(candidates: &[Candidate], asker: u64, random: u64) -> u64 {
-        let asked = Facts {
+        let asked = RequestFacts {
             asker: Some(mix(asker, 9)),
             ..facts(random)
         };

@@ -3,7 +3,7 @@
 //! was not chosen for a while is tried now and then.
 
 use crate::routing::policies::least_latency::{OUTSTANDING_UNIT, explored, put_first};
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, push_sorted};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
 /// The policy.
 pub(crate) struct Throughput;
@@ -17,7 +17,7 @@ impl RoutingPolicy for Throughput {
         true
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
         let rates = candidates.iter().filter_map(|one| one.tokens_per_s);
         // What was never measured is taken for a little better than the best, so that it is tried.
         let unknown = 1.1 * rates.fold(1.0_f32, f32::max);

@@ -1,7 +1,9 @@
 //! `weighted`: drawn by weight, less for a target that gives errors; what was not drawn follows, drawn
 //! likewise.
 
-use crate::routing::policy::{Candidate, Facts, Order, RoutingPolicy, fraction, mix, push_sorted};
+use crate::routing::policy::{
+    Candidate, Order, RequestFacts, RoutingPolicy, fraction, mix, push_sorted,
+};
 
 /// The policy.
 pub(crate) struct Weighted;
@@ -11,7 +13,7 @@ impl RoutingPolicy for Weighted {
         "weighted"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &Facts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
         push_sorted(order, candidates.len(), |at| {
             candidates
                 .get(at)

@@ -1,10 +1,10 @@
 //! A whole Message, and errors, written from the neutral form.
 
 use crate::protocols::anthropic::client::api::{STOP_REASONS, error_type};
-use crate::protocols::client_api::About;
+use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_string, write_u64};
 use crate::protocols::json::write::{comma, key, number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Answer, Failure, Stop, Usage, redacted};
+use crate::protocols::neutral::answer::{Failure, Response, Stop, Usage, redacted};
 use crate::protocols::neutral::request::Part;
 
 /// Key of what a model wrote where a JSON object was due: as Anthropic advises to wrap such arguments
@@ -12,7 +12,7 @@ use crate::protocols::neutral::request::Part;
 pub(crate) const INVALID_JSON: &str = "INVALID_JSON";
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
-pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     key(out, "id");
     write_id(answer.id, about, out);
@@ -34,7 +34,7 @@ pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends the id of a message.
-pub(crate) fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_id(id: &str, about: &ResponseContext, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("msg_{}", about.request_id));
     } else {
@@ -43,7 +43,7 @@ pub(crate) fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends the id of the call in block `nth`.
-pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_call_id(id: &str, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("toolu_{}_{nth}", about.request_id));
     } else {
@@ -51,7 +51,7 @@ pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u
     }
 }
 
-fn write_block(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
+fn write_block(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
     match part {
         Part::Text {
             text: words,

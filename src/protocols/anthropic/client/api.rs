@@ -1,15 +1,15 @@
 //! Anthropic's Messages as applications speak them.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::anthropic::client::answer;
 use crate::protocols::anthropic::client::request;
 use crate::protocols::anthropic::client::stream;
 use crate::protocols::canonical::canonical;
-use crate::protocols::client_api::{About, Ask, Encoder, Face};
+use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::write::{key, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Answer, Failure, Stop};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response, Stop};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::openai::chat_head::{ChatRequest, read_plain};
 
@@ -19,15 +19,15 @@ pub(crate) const NAME: &str = "anthropic";
 /// The dialect.
 pub(crate) struct Anthropic;
 
-impl Face for Anthropic {
+impl ClientApi for Anthropic {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn ask(&self, path: &str) -> Option<Ask> {
+    fn ask(&self, path: &str) -> Option<ClientRoute> {
         match path {
-            "/v1/messages" => Some(Ask::Chat),
-            "/v1/messages/count_tokens" => Some(Ask::CountTokens),
+            "/v1/messages" => Some(ClientRoute::Chat),
+            "/v1/messages/count_tokens" => Some(ClientRoute::CountTokens),
             _ => None,
         }
     }
@@ -46,7 +46,7 @@ impl Face for Anthropic {
         body: &[u8],
         scratch: &mut Scratch,
         with_canonical: bool,
-    ) -> Result<ChatRequest, Fault> {
+    ) -> Result<ChatRequest, GatewayError> {
         scratch
             .with_document(body, |document| {
                 let mut chat = read_plain(body, document)?;
@@ -58,18 +58,18 @@ impl Face for Anthropic {
                 }
                 Ok(chat)
             })
-            .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+            .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
     }
 
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut Losses,
-    ) -> Result<Request<'d>, Fault> {
+        losses: &mut UnsupportedFields,
+    ) -> Result<Request<'d>, GatewayError> {
         request::read(document, losses)
     }
 
-    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
         answer::write(answer, about, out);
     }
 
@@ -77,7 +77,7 @@ impl Face for Anthropic {
         answer::write_failure(failure, out);
     }
 
-    fn envelope(&self, fault: &Fault) -> String {
+    fn envelope(&self, fault: &GatewayError) -> String {
         let mut out = b"{\"type\":\"error\",\"error\":{".to_vec();
         text(&mut out, "type", error_type(fault.status));
         text(&mut out, "message", &fault.message);
@@ -91,13 +91,13 @@ impl Face for Anthropic {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>) {
+    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: error\ndata: ");
         out.extend_from_slice(self.envelope(fault).as_bytes());
         out.extend_from_slice(b"\n\n");
     }
 
-    fn encoder(&self, about: About) -> Box<dyn Encoder> {
+    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder> {
         Box::new(stream::Blocks::new(about))
     }
 

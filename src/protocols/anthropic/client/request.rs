@@ -1,8 +1,8 @@
 //! A Messages request, read into the neutral form (Anthropic's `MessageCreateParams`).
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Source, Tool, ToolChoice,
 };
@@ -17,7 +17,10 @@ pub(crate) const CACHE_MARKER: &str = "cache_control";
 ///
 /// # Errors
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
-pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
+pub(crate) fn read<'d>(
+    document: &Document<'d>,
+    losses: &mut UnsupportedFields,
+) -> Result<Request<'d>, GatewayError> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
         if document.is_null(value) {
@@ -66,9 +69,9 @@ pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<R
 fn read_messages<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     messages: &mut Vec<Message<'d>>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let elements = document
         .elements(list)
         .ok_or_else(|| bad("messages", "must be an array"))?;
@@ -100,9 +103,9 @@ fn content<'d>(
     document: &Document<'d>,
     value: usize,
     path: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     parts: &mut Vec<Part<'d>>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     if let Some(text) = document.text(value) {
         parts.push(Part::text(text));
         return Ok(());
@@ -125,8 +128,8 @@ fn block<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut Losses,
-) -> Result<Option<Part<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Option<Part<'d>>, GatewayError> {
     let cache = document.raw_of(node, CACHE_MARKER);
     let text = |name| document.text_of(node, name);
     let source = || source(document, document.field(node, "source")?);
@@ -209,8 +212,8 @@ fn source<'d>(document: &Document<'d>, node: usize) -> Option<Source<'d>> {
 fn tools<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut Losses,
-) -> Result<Vec<Tool<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Vec<Tool<'d>>, GatewayError> {
     let mut tools = Vec::new();
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         let kind = document.text_of(node, "type").unwrap_or("custom");
@@ -236,7 +239,7 @@ fn tool_choice<'d>(
     document: &Document<'d>,
     value: usize,
     request: &mut Request<'d>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let name = document.text_of(value, "name");
     request.tool_choice = Some(match (document.text_of(value, "type"), name) {
         (Some("auto"), _) => ToolChoice::Auto,
@@ -256,8 +259,8 @@ fn metadata<'d>(
     document: &Document<'d>,
     value: usize,
     request: &mut Request<'d>,
-    losses: &mut Losses,
-) -> Result<(), Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<(), GatewayError> {
     for (name, value) in document.fields(value).into_iter().flatten() {
         if name == "user_id" {
             request.user = document.text(value);
@@ -280,8 +283,8 @@ fn output_config<'d>(
     document: &Document<'d>,
     value: usize,
     request: &mut Request<'d>,
-    losses: &mut Losses,
-) -> Result<(), Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<(), GatewayError> {
     for (name, value) in document.fields(value).into_iter().flatten() {
         if document.is_null(value) {
             continue;
@@ -310,6 +313,6 @@ fn output_config<'d>(
     Ok(())
 }
 
-fn bad(field: &str, what: &str) -> Fault {
-    Fault::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
+fn bad(field: &str, what: &str) -> GatewayError {
+    GatewayError::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
 }

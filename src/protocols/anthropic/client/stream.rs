@@ -4,14 +4,14 @@
 use crate::protocols::anthropic::client::answer::{
     write_call_id, write_failure, write_id, write_stop, write_usage,
 };
-use crate::protocols::client_api::{About, Encoder};
+use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
 use crate::protocols::neutral::answer::{Stop, Usage};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 
 /// Writes the events of one stream.
 pub(crate) struct Blocks {
-    about: About,
+    about: ResponseContext,
     started: bool,
     /// By the number of the neutral part: its block.
     parts: Vec<Option<Block>>,
@@ -34,7 +34,7 @@ const PARTS_MAX: usize = 4096;
 impl Blocks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub(crate) fn new(about: About) -> Self {
+    pub(crate) fn new(about: ResponseContext) -> Self {
         Self {
             about,
             started: false,

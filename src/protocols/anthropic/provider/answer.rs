@@ -2,19 +2,19 @@
 
 use crate::protocols::anthropic::client::api::STOP_REASONS;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::provider_api::{Unreadable, message_of};
+use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// What it lacks.
-pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let content = document
         .field(0, "content")
         .and_then(|at| document.elements(at))
-        .ok_or(Unreadable("no content"))?;
+        .ok_or(UnreadableBody("no content"))?;
     let mut parts = Vec::with_capacity(2);
     for block in content {
         // A block of another kind is the doing of a tool that the provider runs itself; what it led to
@@ -27,7 +27,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
         usage.take(document, at);
         usage.sum()
     });
-    Ok(Answer {
+    Ok(Response {
         id: text("id").unwrap_or_default(),
         model: text("model").unwrap_or_default(),
         created: None,

@@ -1,16 +1,18 @@
 //! Anthropic's dialect: Messages. A body in this dialect goes through byte for byte but for the
 //! model's name. Vertex AI speaks it with the model in the path (`vertex.rs`).
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::anthropic::client::api;
 use crate::protocols::anthropic::provider::answer;
 use crate::protocols::anthropic::provider::request;
 use crate::protocols::anthropic::provider::stream;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::protocols::provider_api::{
+    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
+};
 use crate::signing::auth::KeyHeader;
 use memchr::memmem;
 
@@ -26,7 +28,7 @@ const KEY_HEADER: KeyHeader = KeyHeader {
 /// The dialect.
 pub(crate) struct Anthropic;
 
-impl Provider for Anthropic {
+impl ProviderApi for Anthropic {
     fn name(&self) -> &'static str {
         "anthropic"
     }
@@ -35,19 +37,22 @@ impl Provider for Anthropic {
         api::NAME
     }
 
-    fn takes(&self, call: Call) -> bool {
-        matches!(call, Call::Chat | Call::CountTokens)
+    fn takes(&self, call: UpstreamOperation) -> bool {
+        matches!(
+            call,
+            UpstreamOperation::Chat | UpstreamOperation::CountTokens
+        )
     }
 
     fn key_header(&self) -> KeyHeader {
         KEY_HEADER
     }
 
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let has_v1 = request.base_path.ends_with("/v1");
         let path = match (request.call, has_v1) {
-            (Call::CountTokens, true) => "/messages/count_tokens",
-            (Call::CountTokens, false) => "/v1/messages/count_tokens",
+            (UpstreamOperation::CountTokens, true) => "/messages/count_tokens",
+            (UpstreamOperation::CountTokens, false) => "/v1/messages/count_tokens",
             (_, true) => "/messages",
             (_, false) => "/v1/messages",
         };
@@ -60,13 +65,13 @@ impl Provider for Anthropic {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         request::write(request, ("model", model), losses, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         answer::read(document)
     }
 
@@ -85,9 +90,9 @@ mod tests {
     use crate::protocols::provider_api::Body;
     use crate::signing::auth::Auth;
 
-    fn head(base_path: &str, call: Call, passed_headers: &[u8]) -> String {
+    fn head(base_path: &str, call: UpstreamOperation, passed_headers: &[u8]) -> String {
         let mut out = Vec::new();
-        let request = Outgoing {
+        let request = OutgoingRequest {
             call,
             streams: false,
             body: Body::Written(b"{}"),
@@ -105,10 +110,18 @@ mod tests {
     #[test]
     fn the_base_url_may_hold_v1() {
         for (base, call, path) in [
-            ("", Call::Chat, "/v1/messages"),
-            ("/v1", Call::Chat, "/v1/messages"),
-            ("/x/v1", Call::CountTokens, "/x/v1/messages/count_tokens"),
-            ("/x", Call::CountTokens, "/x/v1/messages/count_tokens"),
+            ("", UpstreamOperation::Chat, "/v1/messages"),
+            ("/v1", UpstreamOperation::Chat, "/v1/messages"),
+            (
+                "/x/v1",
+                UpstreamOperation::CountTokens,
+                "/x/v1/messages/count_tokens",
+            ),
+            (
+                "/x",
+                UpstreamOperation::CountTokens,
+                "/x/v1/messages/count_tokens",
+            ),
         ] {
             let head = head(base, call, b"");
             assert!(
@@ -120,11 +133,15 @@ mod tests {
 
     #[test]
     fn the_version_is_the_callers_or_the_default() {
-        let head_without = head("", Call::Chat, b"");
+        let head_without = head("", UpstreamOperation::Chat, b"");
         assert!(
             head_without.contains("\r\nx-api-key: sk-ant-1\r\nanthropic-version: 2023-06-01\r\n")
         );
-        let head_with = head("", Call::Chat, b"anthropic-version: 2030-01-01\r\n");
+        let head_with = head(
+            "",
+            UpstreamOperation::Chat,
+            b"anthropic-version: 2030-01-01\r\n",
+        );
         assert_eq!(head_with.matches("anthropic-version").count(), 1);
     }
 }

@@ -1,10 +1,10 @@
 //! A Messages request, written from the neutral form.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::anthropic::client::answer::{is_object, write_input};
 use crate::protocols::anthropic::client::request::CACHE_MARKER;
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
@@ -24,9 +24,9 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 pub(crate) fn write(
     request: &Request<'_>,
     (name, value): (&str, &str),
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     out.push(b'{');
     text(out, name, value);
     let max_tokens = request.sampling.max_tokens.unwrap_or_else(|| {
@@ -66,9 +66,9 @@ fn is_system(role: Role) -> bool {
 /// The top-level system prompt: what comes before the conversation.
 fn write_system(
     system: &[Message<'_>],
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let parts = || system.iter().flat_map(|message| &message.parts);
     let mut first_two = parts();
     match (first_two.next(), first_two.next()) {
@@ -97,9 +97,9 @@ fn write_system(
 fn write_block(
     part: &Part<'_>,
     at: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let mut marker = None;
     match part {
         // An empty text is refused by the API, and says nothing.
@@ -166,9 +166,9 @@ fn write_block(
 fn write_file(
     part: &Part<'_>,
     at: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let (kind, field, source, title, cache) = match part {
         Part::Image {
             source,
@@ -208,9 +208,9 @@ fn write_result(
     is_error: bool,
     parts: &[Part<'_>],
     at: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     open(out, b'{');
     text(out, "type", "tool_result");
     write_tool_id("tool_use_id", id, out);
@@ -277,7 +277,7 @@ fn write_tool_id(name: &str, id: &str, out: &mut Vec<u8>) {
     }
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+fn write_tools(request: &Request<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
     if request.tools.is_empty() {
         return;
     }
@@ -332,9 +332,9 @@ fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
 /// The answer's form, and how much is to be thought about it.
 fn write_output(
     request: &Request<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let Reasoning {
         effort,
         budget_tokens,
@@ -391,9 +391,9 @@ fn write_output(
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     // Up to 1 here, up to 2 elsewhere.
     let is_above_one = |raw: &&str| raw.parse::<f64>().is_ok_and(|number| number > 1.0);
     match sampling.temperature.filter(is_above_one) {

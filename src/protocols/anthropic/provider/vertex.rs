@@ -1,7 +1,7 @@
 //! Claude on Vertex AI: Messages, with the model in the path and a version in the body where the model's
 //! name was (Anthropic's page on Vertex AI, and its SDK).
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::anthropic::client::api;
 use crate::protocols::anthropic::provider::answer;
 use crate::protocols::anthropic::provider::request;
@@ -9,10 +9,12 @@ use crate::protocols::anthropic::provider::stream;
 use crate::protocols::gemini::provider::api::write_model_path;
 use crate::protocols::json::document::Document;
 use crate::protocols::json::splice::{after_brace, apply};
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::provider_api::{Body, Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::protocols::provider_api::{
+    Body, Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
+};
 use crate::signing::auth::KeyHeader;
 use std::ops::Range;
 
@@ -31,7 +33,7 @@ const KEY_HEADER: KeyHeader = KeyHeader {
 /// The dialect; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
 pub(crate) struct Vertex;
 
-impl Provider for Vertex {
+impl ProviderApi for Vertex {
     fn name(&self) -> &'static str {
         "vertex-anthropic"
     }
@@ -40,26 +42,29 @@ impl Provider for Vertex {
         api::NAME
     }
 
-    fn takes(&self, call: Call) -> bool {
-        matches!(call, Call::Chat | Call::CountTokens)
+    fn takes(&self, call: UpstreamOperation) -> bool {
+        matches!(
+            call,
+            UpstreamOperation::Chat | UpstreamOperation::CountTokens
+        )
     }
 
     fn key_header(&self) -> KeyHeader {
         KEY_HEADER
     }
 
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let mut path = String::with_capacity(MODELS.len() + request.model.len() + 20);
         let (model, action) = match (request.call, request.streams) {
             // The model stays in the body of this one.
-            (Call::CountTokens, _) => ("count-tokens", ":rawPredict"),
+            (UpstreamOperation::CountTokens, _) => ("count-tokens", ":rawPredict"),
             (_, true) => (request.model, ":streamRawPredict"),
             (_, false) => (request.model, ":rawPredict"),
         };
         write_model_path(MODELS, model, &mut path);
         path.push_str(action);
         let body = body(request);
-        let request = Outgoing {
+        let request = OutgoingRequest {
             body: Body::Written(&body),
             ..*request
         };
@@ -70,13 +75,13 @@ impl Provider for Vertex {
         &self,
         request: &Request<'_>,
         _model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         request::write(request, VERSION, losses, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         answer::read(document)
     }
 
@@ -90,7 +95,7 @@ impl Provider for Vertex {
 }
 
 /// The body with the version in the place of the model, or beside it where tokens are counted.
-fn body(request: &Outgoing<'_>) -> Vec<u8> {
+fn body(request: &OutgoingRequest<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(request.body.len(request.model) + 64);
     let Body::Spliced {
         bytes, model_range, ..
@@ -101,7 +106,7 @@ fn body(request: &Outgoing<'_>) -> Vec<u8> {
     };
     let (name, value) = VERSION;
     let version = format!("\"{name}\":\"{value}\"");
-    if request.call == Call::CountTokens {
+    if request.call == UpstreamOperation::CountTokens {
         let mut plain = Vec::with_capacity(bytes.len() + 64);
         request.body.append(request.model, &mut plain);
         let at = after_brace(&plain).unwrap_or_default();
@@ -130,10 +135,10 @@ mod tests {
     use super::*;
     use crate::signing::auth::Auth;
 
-    fn sent(json: &str, call: Call, streams: bool) -> (String, String) {
+    fn sent(json: &str, call: UpstreamOperation, streams: bool) -> (String, String) {
         let start = json.find("claude").unwrap();
         let mut out = Vec::new();
-        let request = Outgoing {
+        let request = OutgoingRequest {
             call,
             streams,
             body: Body::Spliced {
@@ -168,7 +173,7 @@ mod tests {
                 r#"{"anthropic_version":"vertex-2023-10-16"}"#,
             ),
         ] {
-            let (head, told) = sent(json, Call::Chat, true);
+            let (head, told) = sent(json, UpstreamOperation::Chat, true);
             assert_eq!(told, body);
             let first = "POST /v1/projects/p/locations/l/publishers/anthropic/models/claude-x@1:streamRawPredict HTTP/1.1\r\n";
             assert!(head.starts_with(first), "{head}");
@@ -179,7 +184,11 @@ mod tests {
 
     #[test]
     fn counting_names_the_model_in_the_body() {
-        let (head, body) = sent(r#"{"model":"claude"}"#, Call::CountTokens, false);
+        let (head, body) = sent(
+            r#"{"model":"claude"}"#,
+            UpstreamOperation::CountTokens,
+            false,
+        );
         assert_eq!(
             body,
             r#"{"anthropic_version":"vertex-2023-10-16","model":"claude-x@1"}"#

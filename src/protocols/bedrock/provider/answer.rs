@@ -2,26 +2,26 @@
 
 use crate::protocols::bedrock::provider::api::MODEL_FAILED;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::provider_api::{Unreadable, message_of};
+use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer. It names neither itself nor the model.
 ///
 /// # Errors
 /// What it lacks.
-pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let content = document
         .field(0, "output")
         .and_then(|at| document.field(at, "message"))
         .and_then(|at| document.field(at, "content"))
         .and_then(|at| document.elements(at))
-        .ok_or(Unreadable("no content"))?;
+        .ok_or(UnreadableBody("no content"))?;
     let mut parts = Vec::with_capacity(2);
     for block in content {
         read_block(document, block, &mut parts);
     }
-    Ok(Answer {
+    Ok(Response {
         choices: vec![Choice {
             parts,
             stop: stop(document.text_of(0, "stopReason").unwrap_or_default()),
@@ -29,7 +29,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
             logprobs: None,
         }],
         usage: usage(document),
-        ..Answer::default()
+        ..Response::default()
     })
 }
 

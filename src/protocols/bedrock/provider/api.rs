@@ -3,17 +3,18 @@
 //! The model's name stands in the path, and no application speaks this dialect: every request is
 //! translated. A stream comes as AWS's event stream.
 
-use crate::error::{Fault, Retry};
+use crate::error::{GatewayError, Retry};
 use crate::http::percent::push_escaped;
 use crate::protocols::bedrock::provider::answer;
 use crate::protocols::bedrock::provider::request;
 use crate::protocols::bedrock::provider::stream;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::provider_api::{
-    Call, Decoder, Outgoing, Provider, Unreadable, Verdict, judge_by_class, post_accepting,
+    Decoder, OutgoingRequest, ProviderApi, StatusClass, UnreadableBody, UpstreamOperation,
+    judge_by_class, post_accepting,
 };
 use crate::signing::auth::BEARER;
 
@@ -26,7 +27,7 @@ pub(crate) const MODEL_FAILED: u16 = 424;
 /// The dialect.
 pub(crate) struct Bedrock;
 
-impl Provider for Bedrock {
+impl ProviderApi for Bedrock {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -35,11 +36,11 @@ impl Provider for Bedrock {
         NAME
     }
 
-    fn takes(&self, call: Call) -> bool {
-        call == Call::Chat
+    fn takes(&self, call: UpstreamOperation) -> bool {
+        call == UpstreamOperation::Chat
     }
 
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let mut path = String::with_capacity(64);
         path.push_str("/model/");
         // Once; an ARN's slashes are part of the name.
@@ -58,13 +59,13 @@ impl Provider for Bedrock {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         request::write(request, model, losses, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         answer::read(document)
     }
 
@@ -81,9 +82,9 @@ impl Provider for Bedrock {
         b""
     }
 
-    fn judge(&self, status: u16) -> Verdict {
+    fn judge(&self, status: u16) -> StatusClass {
         match status {
-            MODEL_FAILED => Verdict {
+            MODEL_FAILED => StatusClass {
                 outcome: "server_error",
                 retry: Retry::OnNextTarget,
             },
@@ -101,8 +102,8 @@ mod tests {
 
     fn head(model: &str, streams: bool, auth: Auth<'_>) -> String {
         let mut out = Vec::new();
-        let request = Outgoing {
-            call: Call::Chat,
+        let request = OutgoingRequest {
+            call: UpstreamOperation::Chat,
             streams,
             body: Body::Written(b"{}"),
             model,

@@ -1,9 +1,9 @@
 //! Messages of a Converse request: turns, their blocks, files and cache points.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::anthropic::client::answer::write_input;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{Message, Part, Source};
 use crate::protocols::neutral::turns::write_turns;
 use serde::Deserialize;
@@ -60,9 +60,9 @@ impl Writer {
     pub(crate) fn system(
         &mut self,
         system: &[Message<'_>],
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         let mark = out.len();
         open_field(out, "system", b'[');
         let empty = out.len();
@@ -90,9 +90,9 @@ impl Writer {
     pub(crate) fn messages(
         &mut self,
         messages: &[Message<'_>],
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         write_turns(messages, out, |part, at, out| {
             self.block(part, at, losses, out)
         })
@@ -102,9 +102,9 @@ impl Writer {
         &mut self,
         part: &Part<'_>,
         at: usize,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         let marker = match part {
             Part::Text { text: "", .. } => return Ok(()),
             Part::Text {
@@ -161,9 +161,9 @@ impl Writer {
         &mut self,
         part: &Part<'_>,
         at: usize,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         let Part::ToolResult {
             id,
             is_error,
@@ -193,9 +193,9 @@ impl Writer {
         &mut self,
         part: &Part<'_>,
         at: usize,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, GatewayError> {
         let (kind, field, source, formats) = match part {
             Part::Image { source, detail, .. } => {
                 if detail.is_some_and(|detail| detail != "auto") {
@@ -280,7 +280,7 @@ fn write_bytes(kind: &str, format: &str, data: &str, out: &mut Vec<u8>) {
 }
 
 /// A sealed thought; without its seal no provider takes one back.
-fn write_thought(part: &Part<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+fn write_thought(part: &Part<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
     match part {
         Part::Thinking {
             text: thought,

@@ -1,10 +1,10 @@
 //! A Converse request, written from the neutral form. The model's name is no part of it.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::anthropic::client::answer::is_object;
 use crate::protocols::bedrock::provider::content::{Writer, write_cache_point};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{Format, Part, Request, Role, Sampling, ToolChoice};
 
 /// Schema of a tool that takes nothing: this dialect demands one.
@@ -17,9 +17,9 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     out.push(b'{');
     let messages = &request.messages;
     let is_system = |role| matches!(role, Role::System | Role::Developer);
@@ -45,9 +45,9 @@ pub(crate) fn write(
 
 fn write_inference(
     sampling: &Sampling<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let mark = out.len();
     open_field(out, "inferenceConfig", b'{');
     let empty = out.len();
@@ -70,7 +70,11 @@ fn write_inference(
     Ok(())
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) -> Result<(), Fault> {
+fn write_tools(
+    request: &Request<'_>,
+    losses: &mut UnsupportedFields,
+    out: &mut Vec<u8>,
+) -> Result<(), GatewayError> {
     if request.tools.is_empty() {
         return Ok(());
     }
@@ -142,7 +146,11 @@ struct More<'r> {
 
 /// Models differ in what they take beside the common fields ("Inference request parameters and response
 /// fields for foundation models", Bedrock's user guide); the vendor stands in the model's name.
-fn more_of<'r>(request: &Request<'r>, model: &str, losses: &mut Losses) -> Result<More<'r>, Fault> {
+fn more_of<'r>(
+    request: &Request<'r>,
+    model: &str,
+    losses: &mut UnsupportedFields,
+) -> Result<More<'r>, GatewayError> {
     let mut more = More::default();
     let is_of = |vendor: &str| model.contains(vendor);
     let is_claude = is_of("anthropic.");
@@ -189,9 +197,9 @@ fn more_of<'r>(request: &Request<'r>, model: &str, losses: &mut Losses) -> Resul
 fn write_output(
     request: &Request<'_>,
     more: &More<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     if request.format == Format::JsonObject {
         losses.lose("response_format")?;
     }
@@ -247,7 +255,7 @@ fn write_more(more: &More<'_>, out: &mut Vec<u8>) {
 }
 
 /// What has no place.
-fn refuse(request: &Request<'_>, losses: &mut Losses) -> Result<(), Fault> {
+fn refuse(request: &Request<'_>, losses: &mut UnsupportedFields) -> Result<(), GatewayError> {
     let sampling = &request.sampling;
     let is_set = |raw: Option<&str>| raw.is_some_and(|raw| raw.parse::<f64>() != Ok(0.0));
     for (name, is_lost) in [

@@ -4,21 +4,21 @@
 //! source.
 
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::provider_api::{Unreadable, message_of};
+use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer. It does not name the model.
 ///
 /// # Errors
 /// What it lacks.
-pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let message = document
         .field(0, "message")
         .filter(|at| document.fields(*at).is_some())
-        .ok_or(Unreadable("no message"))?;
+        .ok_or(UnreadableBody("no message"))?;
     let reason = document.text_of(0, "finish_reason").unwrap_or_default();
-    let stop = stop(reason).ok_or(Unreadable("its generation failed"))?;
+    let stop = stop(reason).ok_or(UnreadableBody("its generation failed"))?;
     let mut parts = Vec::with_capacity(2);
     // What it plans to do with tools is a thought.
     let plan = document.text_of(message, "tool_plan");
@@ -38,7 +38,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
     for call in list("tool_calls") {
         let function = document
             .field(call, "function")
-            .ok_or(Unreadable("a call of no function"))?;
+            .ok_or(UnreadableBody("a call of no function"))?;
         let arguments = document.text_of(function, "arguments").unwrap_or_default();
         parts.push(Part::ToolCall {
             id: document.text_of(call, "id").unwrap_or_default(),
@@ -51,7 +51,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
             cache: None,
         });
     }
-    Ok(Answer {
+    Ok(Response {
         id: document.text_of(0, "id").unwrap_or_default(),
         choices: vec![Choice {
             parts,
@@ -60,7 +60,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
             logprobs: None,
         }],
         usage: usage(document, 0),
-        ..Answer::default()
+        ..Response::default()
     })
 }
 

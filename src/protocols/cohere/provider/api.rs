@@ -1,15 +1,17 @@
 //! Cohere's dialect: chat and rerank of its API v2. No application speaks the first here: every chat is
 //! translated. A rerank goes through as it came but for the model's name.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::cohere::provider::answer;
 use crate::protocols::cohere::provider::request;
 use crate::protocols::cohere::provider::stream;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::protocols::provider_api::{
+    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
+};
 use crate::signing::auth::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.
@@ -18,7 +20,7 @@ const NAME: &str = "cohere";
 /// The dialect.
 pub(crate) struct Cohere;
 
-impl Provider for Cohere {
+impl ProviderApi for Cohere {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -27,15 +29,15 @@ impl Provider for Cohere {
         NAME
     }
 
-    fn takes(&self, call: Call) -> bool {
-        matches!(call, Call::Chat | Call::Rerank)
+    fn takes(&self, call: UpstreamOperation) -> bool {
+        matches!(call, UpstreamOperation::Chat | UpstreamOperation::Rerank)
     }
 
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let has_v2 = request.base_path.ends_with("/v2");
         let path = match (request.call, has_v2) {
-            (Call::Rerank, true) => "/rerank",
-            (Call::Rerank, false) => "/v2/rerank",
+            (UpstreamOperation::Rerank, true) => "/rerank",
+            (UpstreamOperation::Rerank, false) => "/v2/rerank",
             (_, true) => "/chat",
             (_, false) => "/v2/chat",
         };
@@ -46,13 +48,13 @@ impl Provider for Cohere {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         request::write(request, model, losses, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         answer::read(document)
     }
 

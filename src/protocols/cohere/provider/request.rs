@@ -1,8 +1,8 @@
 //! A chat request of Cohere's API v2, written from the neutral form.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text, texts_if};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
@@ -18,9 +18,9 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     out.push(b'{');
     text(out, "model", model);
     raw(out, "stream", if request.stream { "true" } else { "false" });
@@ -58,9 +58,9 @@ pub(crate) fn write(
 
 fn write_message(
     message: &Message<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let role = match message.role {
         Role::System | Role::Developer => "system",
         Role::User => "user",
@@ -113,9 +113,9 @@ fn write_message(
 fn write_content<'p, 'a: 'p>(
     parts: impl Iterator<Item = &'p Part<'a>> + Clone,
     at: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let mut first_two = parts.clone();
     if let (
         Some(Part::Text {
@@ -139,9 +139,9 @@ fn write_content<'p, 'a: 'p>(
 fn write_part(
     part: &Part<'_>,
     at: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     match part {
         Part::Text {
             text: words, cache, ..
@@ -196,9 +196,9 @@ fn write_words(words: &str, out: &mut Vec<u8>) {
 /// The model's own turn: words, then calls. Its thoughts are not sent back.
 fn write_assistant(
     message: &Message<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let is_call = |part: &&Part<'_>| matches!(part, Part::ToolCall { .. });
     let is_thought =
         |part: &Part<'_>| matches!(part, Part::Thinking { .. } | Part::Redacted { .. });
@@ -230,7 +230,11 @@ fn write_assistant(
     Ok(())
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) -> Result<(), Fault> {
+fn write_tools(
+    request: &Request<'_>,
+    losses: &mut UnsupportedFields,
+    out: &mut Vec<u8>,
+) -> Result<(), GatewayError> {
     if request.tools.is_empty() {
         return Ok(());
     }
@@ -275,9 +279,9 @@ fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) ->
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     if let Some(tokens) = sampling.max_tokens {
         number(out, "max_tokens", tokens);
     }
@@ -304,9 +308,9 @@ fn write_sampling(
 /// Thinking is on or off, up to a budget; less of it cannot be said in a word.
 fn write_thinking(
     reasoning: Reasoning<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     match (reasoning.effort, reasoning.budget_tokens) {
         (None, None) => {}
         (Some("none"), _) | (None, Some(0)) => raw(out, "thinking", "{\"type\":\"disabled\"}"),

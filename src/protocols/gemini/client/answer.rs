@@ -1,16 +1,16 @@
 //! A whole `GenerateContentResponse`, and errors, written from the neutral form.
 
 use crate::protocols::anthropic::client::answer::write_input;
-use crate::protocols::client_api::About;
+use crate::protocols::client_api::ResponseContext;
 use crate::protocols::gemini::client::api::{
     FINISH_REASONS, error_status, write_call_id, write_reason,
 };
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Answer, Failure, Stop, Usage, redacted};
+use crate::protocols::neutral::answer::{Failure, Response, Stop, Usage, redacted};
 use crate::protocols::neutral::request::Part;
 
 /// Appends a whole answer.
-pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     open_field(out, "candidates", b'[');
     for (index, choice) in answer.choices.iter().enumerate() {
@@ -36,7 +36,7 @@ pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends what tells which answer this is.
-pub(crate) fn write_frame(id: &str, model: &str, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_frame(id: &str, model: &str, about: &ResponseContext, out: &mut Vec<u8>) {
     text(out, "modelVersion", model);
     text(
         out,
@@ -45,7 +45,7 @@ pub(crate) fn write_frame(id: &str, model: &str, about: &About, out: &mut Vec<u8
     );
 }
 
-fn write_part(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
+fn write_part(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
     match part {
         Part::Text { text: words, .. } => {
             open(out, b'{');
@@ -83,7 +83,7 @@ pub(crate) fn write_call(
     (id, name): (&str, &str),
     arguments: &str,
     nth: usize,
-    about: &About,
+    about: &ResponseContext,
     out: &mut Vec<u8>,
 ) {
     open(out, b'{');

@@ -2,9 +2,9 @@
 //!
 //! Names are taken in both spellings that Google takes, `inlineData` and `inline_data`.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::http::percent;
-use crate::protocols::client_api::{About, Ask, Encoder, Face};
+use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::gemini::client::answer;
 use crate::protocols::gemini::client::head;
 use crate::protocols::gemini::client::prepare;
@@ -12,8 +12,8 @@ use crate::protocols::gemini::client::request;
 use crate::protocols::gemini::client::stream;
 use crate::protocols::json::document::{Document, Scratch, write_string};
 use crate::protocols::json::write::{number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Answer, Failure, Stop};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response, Stop};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::openai::chat_head::ChatRequest;
 use arrayvec::ArrayString;
@@ -90,19 +90,19 @@ pub(crate) fn parts_of(path: &str) -> Option<(&str, &str)> {
     (!model.is_empty()).then_some((model, action))
 }
 
-impl Face for Gemini {
+impl ClientApi for Gemini {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn ask(&self, path: &str) -> Option<Ask> {
+    fn ask(&self, path: &str) -> Option<ClientRoute> {
         match parts_of(path) {
-            Some((_, "generateContent" | "streamGenerateContent")) => Some(Ask::Chat),
-            Some((_, "countTokens")) => Some(Ask::CountTokens),
-            _ if path == "/v1beta/models" => Some(Ask::Models),
+            Some((_, "generateContent" | "streamGenerateContent")) => Some(ClientRoute::Chat),
+            Some((_, "countTokens")) => Some(ClientRoute::CountTokens),
+            _ if path == "/v1beta/models" => Some(ClientRoute::Models),
             _ => {
                 let model = path.strip_prefix("/v1beta/models/")?;
-                (!model.is_empty() && !model.contains(':')).then_some(Ask::Model)
+                (!model.is_empty() && !model.contains(':')).then_some(ClientRoute::Model)
             }
         }
     }
@@ -111,7 +111,7 @@ impl Face for Gemini {
         path.starts_with("/v1beta/") || self.ask(path).is_some()
     }
 
-    fn key_in_query<'t>(&self, target: &'t str) -> Result<Option<Cow<'t, str>>, Fault> {
+    fn key_in_query<'t>(&self, target: &'t str) -> Result<Option<Cow<'t, str>>, GatewayError> {
         let (_, query) = target.split_once('?').unwrap_or_default();
         let mut pairs = query.split('&');
         let Some(key) = pairs.find_map(|pair| pair.strip_prefix("key=")) else {
@@ -135,7 +135,7 @@ impl Face for Gemini {
         body: &[u8],
         scratch: &mut Scratch,
         with_canonical: bool,
-    ) -> Result<ChatRequest, Fault> {
+    ) -> Result<ChatRequest, GatewayError> {
         head::read(target, body, scratch, with_canonical)
     }
 
@@ -146,12 +146,12 @@ impl Face for Gemini {
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut Losses,
-    ) -> Result<Request<'d>, Fault> {
+        losses: &mut UnsupportedFields,
+    ) -> Result<Request<'d>, GatewayError> {
         request::read(document, losses)
     }
 
-    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
         answer::write(answer, about, out);
     }
 
@@ -159,7 +159,7 @@ impl Face for Gemini {
         answer::write_failure(failure, out);
     }
 
-    fn envelope(&self, fault: &Fault) -> String {
+    fn envelope(&self, fault: &GatewayError) -> String {
         let mut out = b"{\"error\":{".to_vec();
         number(&mut out, "code", u64::from(fault.status));
         text(&mut out, "message", &fault.message);
@@ -169,13 +169,13 @@ impl Face for Gemini {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>) {
+    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(self.envelope(fault).as_bytes());
         out.extend_from_slice(b"\n\n");
     }
 
-    fn encoder(&self, about: About) -> Box<dyn Encoder> {
+    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder> {
         Box::new(stream::Chunks::new(about))
     }
 
@@ -269,12 +269,12 @@ pub(crate) fn list_of<'d>(
         .flatten()
 }
 
-pub(crate) fn bad(field: &str, what: &str) -> Fault {
-    Fault::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
+pub(crate) fn bad(field: &str, what: &str) -> GatewayError {
+    GatewayError::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
 }
 
 /// Appends the id of the call with this number.
-pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_call_id(id: &str, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("call_{}_{nth}", about.request_id));
     } else {
@@ -289,11 +289,17 @@ mod tests {
     #[test]
     fn paths() {
         for (path, ask) in [
-            ("/v1beta/models/m:generateContent", Some(Ask::Chat)),
-            ("/v1/models/a:b:streamGenerateContent", Some(Ask::Chat)),
-            ("/v1beta/models/m:countTokens", Some(Ask::CountTokens)),
-            ("/v1beta/models", Some(Ask::Models)),
-            ("/v1beta/models/m", Some(Ask::Model)),
+            ("/v1beta/models/m:generateContent", Some(ClientRoute::Chat)),
+            (
+                "/v1/models/a:b:streamGenerateContent",
+                Some(ClientRoute::Chat),
+            ),
+            (
+                "/v1beta/models/m:countTokens",
+                Some(ClientRoute::CountTokens),
+            ),
+            ("/v1beta/models", Some(ClientRoute::Models)),
+            ("/v1beta/models/m", Some(ClientRoute::Model)),
             ("/v1beta/models/m:embedContent", None),
             ("/v1beta/models/:generateContent", None),
             ("/v1/models", None),
@@ -314,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_told_in_googles_envelope() {
-        let fault = Fault::client(400, "untranslatable", "no \"place\"").on("seed");
+        let fault = GatewayError::client(400, "untranslatable", "no \"place\"").on("seed");
         let told: serde_json::Value = serde_json::from_str(&Gemini.envelope(&fault)).unwrap();
         assert_eq!(told["error"]["code"], 400);
         assert_eq!(told["error"]["status"], "INVALID_ARGUMENT");

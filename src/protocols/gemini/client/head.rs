@@ -1,7 +1,7 @@
 //! What the gateway must know of a request in Gemini's dialect: model and stream from the path, the rest
 //! from the body.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::http::percent;
 use crate::protocols::canonical::{Canonical, NotSemantic, form};
 use crate::protocols::gemini::client::api::{bad, list_of, node_of, parts_of, text_of};
@@ -20,7 +20,7 @@ pub(crate) fn read(
     body: &[u8],
     scratch: &mut Scratch,
     with_canonical: bool,
-) -> Result<ChatRequest, Fault> {
+) -> Result<ChatRequest, GatewayError> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (model, action) = parts_of(path).ok_or_else(|| bad("model", "is missing in the path"))?;
     let model =
@@ -29,7 +29,7 @@ pub(crate) fn read(
     let known = |form: &str| matches!(form, "sse" | "json");
     if let Some(other) = forms(query).find(|form| !known(form)) {
         let message = format!("`alt` must be `sse` or `json`, and is `{other}`");
-        return Err(Fault::client(400, "invalid_request", message).on("alt"));
+        return Err(GatewayError::client(400, "invalid_request", message).on("alt"));
     }
     scratch
         .with_document(body, |document| {
@@ -47,7 +47,7 @@ pub(crate) fn read(
                 canonical: with_canonical.then(|| canonical(document)),
             })
         })
-        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
 /// In which forms `query` asks for the answer (Google's "System parameters").
@@ -64,10 +64,11 @@ pub(crate) fn streams_array(target: &str) -> bool {
 }
 
 /// A field that occurs twice is refused, as two parsers could choose differently.
-fn check(document: &Document<'_>, action: &str) -> Result<(), Fault> {
+fn check(document: &Document<'_>, action: &str) -> Result<(), GatewayError> {
     let fields = document.root_fields();
-    let fields = fields
-        .ok_or_else(|| Fault::client(400, "invalid_json", "the body must be a JSON object"))?;
+    let fields = fields.ok_or_else(|| {
+        GatewayError::client(400, "invalid_json", "the body must be a JSON object")
+    })?;
     let mut seen: Vec<&str> = Vec::with_capacity(8);
     for (key, _) in fields {
         if seen.contains(&key) {
@@ -178,7 +179,7 @@ fn question(document: &Document<'_>) -> Result<usize, NotSemantic> {
 mod tests {
     use super::*;
 
-    fn read_it(target: &str, body: &str) -> Result<ChatRequest, Fault> {
+    fn read_it(target: &str, body: &str) -> Result<ChatRequest, GatewayError> {
         read(target, body.as_bytes(), &mut Scratch::default(), true)
     }
 

@@ -1,11 +1,11 @@
 //! A `GenerateContentRequest`, read into the neutral form. Ids and schemas were seen to by `prepare.rs`.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::gemini::client::api::{
     NO_SEAL, bad, list_of, node_of, plain, raw_of, text_of,
 };
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Request, Role, Source, Tool, ToolChoice,
 };
@@ -14,7 +14,10 @@ use crate::protocols::neutral::request::{
 ///
 /// # Errors
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
-pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
+pub(crate) fn read<'d>(
+    document: &Document<'d>,
+    losses: &mut UnsupportedFields,
+) -> Result<Request<'d>, GatewayError> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
         if document.is_null(value) {
@@ -46,9 +49,9 @@ pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<R
 fn contents<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     messages: &mut Vec<Message<'d>>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let elements = document
         .elements(list)
         .ok_or_else(|| bad("contents", "must be an array"))?;
@@ -69,8 +72,8 @@ fn parts<'d>(
     document: &Document<'d>,
     content: usize,
     path: &str,
-    losses: &mut Losses,
-) -> Result<Vec<Part<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Vec<Part<'d>>, GatewayError> {
     let mut read = Vec::new();
     for (at, node) in list_of(document, content, "parts").enumerate() {
         let path = format!("{path}.parts[{at}]");
@@ -213,9 +216,9 @@ fn result<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
 fn tools<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     tools: &mut Vec<Tool<'d>>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         for (name, value) in document.fields(node).into_iter().flatten() {
             if plain(name).as_str() != "functiondeclarations" {
@@ -247,9 +250,9 @@ fn tools<'d>(
 fn tool_config<'d>(
     document: &Document<'d>,
     value: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     request: &mut Request<'d>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     for (name, value) in document.fields(value).into_iter().flatten() {
         if plain(name).as_str() != "functioncallingconfig" {
             losses.lose(&format!("toolConfig.{name}"))?;
@@ -280,7 +283,11 @@ fn tool_config<'d>(
 }
 
 /// Filters that nobody else has: to have none is no loss.
-fn safety(document: &Document<'_>, list: usize, losses: &mut Losses) -> Result<(), Fault> {
+fn safety(
+    document: &Document<'_>,
+    list: usize,
+    losses: &mut UnsupportedFields,
+) -> Result<(), GatewayError> {
     let mut settings = document.elements(list).into_iter().flatten();
     let is_off = |at| {
         matches!(
@@ -297,9 +304,9 @@ fn safety(document: &Document<'_>, list: usize, losses: &mut Losses) -> Result<(
 fn generation<'d>(
     document: &Document<'d>,
     config: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     request: &mut Request<'d>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let (mut media_type, mut schema) = (None, None);
     for (name, value) in document.fields(config).into_iter().flatten() {
         if document.is_null(value) {

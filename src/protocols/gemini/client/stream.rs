@@ -4,7 +4,7 @@
 //! that Google's SDKs would pass over, so there is none.
 
 use crate::http::limits::SSE_EVENT_BYTES_MAX;
-use crate::protocols::client_api::{About, Encoder};
+use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::gemini::client::answer::{
     finish_reason, write_call, write_failure, write_frame, write_thought, write_usage,
 };
@@ -14,7 +14,7 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {
-    about: About,
+    about: ResponseContext,
     id: String,
     model: String,
     parts: Vec<Option<Part>>,
@@ -29,11 +29,11 @@ pub(crate) struct Chunks {
 enum Part {
     Text(u64),
     Thought(u64),
-    Call(Box<Call>),
+    Call(Box<FunctionCall>),
 }
 
 /// A call, as far as it came.
-struct Call {
+struct FunctionCall {
     choice: u64,
     id: String,
     name: String,
@@ -49,7 +49,7 @@ const CHOICES_MAX: usize = 128;
 impl Chunks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub(crate) fn new(about: About) -> Self {
+    pub(crate) fn new(about: ResponseContext) -> Self {
         Self {
             about,
             id: String::new(),
@@ -101,7 +101,7 @@ impl Chunks {
         let begun = match kind {
             Kind::Text | Kind::Refusal => Some(Part::Text(choice)),
             Kind::Thinking => Some(Part::Thought(choice)),
-            Kind::ToolCall { id, name } => Some(Part::Call(Box::new(Call {
+            Kind::ToolCall { id, name } => Some(Part::Call(Box::new(FunctionCall {
                 choice,
                 id: (*id).to_owned(),
                 name: (*name).to_owned(),

@@ -2,9 +2,9 @@
 
 use crate::protocols::gemini::client::api::{ERROR_STATUSES, FINISH_REASONS};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::provider_api::{Refused, Unreadable};
+use crate::protocols::provider_api::{RefusalDetail, UnreadableBody};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What it lacks.
-pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let candidates = document.field(0, "candidates");
     let mut choices: Vec<Choice<'d>> = Vec::with_capacity(1);
     for at in candidates
@@ -24,7 +24,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
     }
     if choices.is_empty() {
         if !is_blocked(document) {
-            return Err(Unreadable("no candidates"));
+            return Err(UnreadableBody("no candidates"));
         }
         choices.push(Choice {
             parts: Vec::new(),
@@ -33,7 +33,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
             logprobs: None,
         });
     }
-    Ok(Answer {
+    Ok(Response {
         id: document.text_of(0, "responseId").unwrap_or_default(),
         model: document.text_of(0, "modelVersion").unwrap_or_default(),
         created: None,
@@ -247,8 +247,8 @@ fn is_about_the_key(document: &Document<'_>) -> bool {
 /// What the body of a refusal says beyond its status: that the key is wrong, and how long to wait
 /// (`google.rpc.RetryInfo`, in seconds with an `s` behind them).
 #[must_use]
-pub(crate) fn refused(status: u16, body: &[u8]) -> Refused {
-    let mut refused = Refused { status, wait: None };
+pub(crate) fn refused(status: u16, body: &[u8]) -> RefusalDetail {
+    let mut refused = RefusalDetail { status, wait: None };
     if !matches!(status, 400 | 429 | 503) {
         return refused;
     }

@@ -1,18 +1,18 @@
 //! Google's Gemini, as Google AI Studio and Vertex AI speak it. A body in this dialect goes through byte
 //! for byte: the model's name stands in the path.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::gemini::client::api;
 use crate::protocols::gemini::provider::answer;
 use crate::protocols::gemini::provider::request;
 use crate::protocols::gemini::provider::stream;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::provider_api::{
-    Call, Decoder, Outgoing, Provider, Refused, Unreadable, post,
+    Decoder, OutgoingRequest, ProviderApi, RefusalDetail, UnreadableBody, UpstreamOperation, post,
 };
 use crate::signing::auth::KeyHeader;
 
@@ -41,7 +41,7 @@ pub(crate) const VERTEX: Gemini = Gemini {
     models: "/publishers/google/models/",
 };
 
-impl Provider for Gemini {
+impl ProviderApi for Gemini {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -50,19 +50,22 @@ impl Provider for Gemini {
         api::NAME
     }
 
-    fn takes(&self, call: Call) -> bool {
-        matches!(call, Call::Chat | Call::CountTokens)
+    fn takes(&self, call: UpstreamOperation) -> bool {
+        matches!(
+            call,
+            UpstreamOperation::Chat | UpstreamOperation::CountTokens
+        )
     }
 
     fn key_header(&self) -> KeyHeader {
         KEY_HEADER
     }
 
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let mut path = String::with_capacity(self.models.len() + request.model.len() + 40);
         write_model_path(self.models, request.model, &mut path);
         path.push_str(match (request.call, request.streams) {
-            (Call::CountTokens, _) => ":countTokens",
+            (UpstreamOperation::CountTokens, _) => ":countTokens",
             // Without `alt=sse` it is an array, of which no element is whole before the next begins.
             (_, true) => ":streamGenerateContent?alt=sse",
             (_, false) => ":generateContent",
@@ -74,13 +77,13 @@ impl Provider for Gemini {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         request::write(request, model, losses, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         answer::read(document)
     }
 
@@ -92,7 +95,7 @@ impl Provider for Gemini {
         Box::new(stream::Chunks::default())
     }
 
-    fn refused(&self, status: u16, body: &[u8]) -> Refused {
+    fn refused(&self, status: u16, body: &[u8]) -> RefusalDetail {
         answer::refused(status, body)
     }
 }
@@ -110,9 +113,15 @@ mod tests {
     use crate::protocols::provider_api::Body;
     use crate::signing::auth::Auth;
 
-    fn head(dialect: &Gemini, call: Call, streams: bool, model: &str, auth: Auth<'_>) -> String {
+    fn head(
+        dialect: &Gemini,
+        call: UpstreamOperation,
+        streams: bool,
+        model: &str,
+        auth: Auth<'_>,
+    ) -> String {
         let mut out = Vec::new();
-        let request = Outgoing {
+        let request = OutgoingRequest {
             call,
             streams,
             body: Body::Written(b"{}"),
@@ -133,42 +142,42 @@ mod tests {
         for (dialect, call, streams, model, path) in [
             (
                 &AI_STUDIO,
-                Call::Chat,
+                UpstreamOperation::Chat,
                 false,
                 "m-1",
                 "/models/m-1:generateContent",
             ),
             (
                 &AI_STUDIO,
-                Call::Chat,
+                UpstreamOperation::Chat,
                 true,
                 "m-1",
                 "/models/m-1:streamGenerateContent?alt=sse",
             ),
             (
                 &AI_STUDIO,
-                Call::CountTokens,
+                UpstreamOperation::CountTokens,
                 false,
                 "m",
                 "/models/m:countTokens",
             ),
             (
                 &AI_STUDIO,
-                Call::Chat,
+                UpstreamOperation::Chat,
                 false,
                 "tunedModels/a b?c",
                 "/tunedModels/a%20b%3Fc:generateContent",
             ),
             (
                 &VERTEX,
-                Call::Chat,
+                UpstreamOperation::Chat,
                 false,
                 "m@1",
                 "/publishers/google/models/m@1:generateContent",
             ),
             (
                 &VERTEX,
-                Call::Chat,
+                UpstreamOperation::Chat,
                 false,
                 "endpoints/7",
                 "/endpoints/7:generateContent",
@@ -183,7 +192,13 @@ mod tests {
 
     #[test]
     fn a_token_is_a_bearers() {
-        let head = head(&VERTEX, Call::Chat, false, "m", Auth::Bearer("ya29.x"));
+        let head = head(
+            &VERTEX,
+            UpstreamOperation::Chat,
+            false,
+            "m",
+            Auth::Bearer("ya29.x"),
+        );
         assert!(head.contains("\r\nauthorization: Bearer ya29.x\r\n"));
         assert!(!head.contains("x-goog-api-key"));
     }

@@ -1,11 +1,11 @@
 //! The conversation of a `GenerateContentRequest`: system instruction and contents, written from the
 //! neutral form's messages.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::anthropic::client::answer::write_input;
 use crate::protocols::gemini::client::api::NO_SEAL;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{Message, Part, Role, Source};
 
 /// Media types by the end of a URL's path, for what names none itself (IANA's registry).
@@ -28,9 +28,9 @@ const MEDIA_TYPES: [(&str, &str); 9] = [
 pub(crate) fn write(
     messages: &[Message<'_>],
     demands_seals: bool,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let leading = messages
         .iter()
         .take_while(|message| is_system(message.role))
@@ -55,11 +55,11 @@ struct Writer<'w, 'a> {
     /// Calls, by whose ids results name their tool.
     all: &'w [Message<'a>],
     demands_seals: bool,
-    losses: &'w mut Losses,
+    losses: &'w mut UnsupportedFields,
 }
 
 impl Writer<'_, '_> {
-    fn system(&mut self, system: &[Message<'_>], out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn system(&mut self, system: &[Message<'_>], out: &mut Vec<u8>) -> Result<(), GatewayError> {
         let mark = out.len();
         open_field(out, "systemInstruction", b'{');
         open_field(out, "parts", b'[');
@@ -78,7 +78,11 @@ impl Writer<'_, '_> {
     }
 
     /// Neighbours of one role become one turn, and turns that say nothing are left out.
-    fn contents(&mut self, messages: &[Message<'_>], out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn contents(
+        &mut self,
+        messages: &[Message<'_>],
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         open_field(out, "contents", b'[');
         let mut before = None;
         for message in messages {
@@ -115,7 +119,7 @@ impl Writer<'_, '_> {
 
     /// The parts of one message. A seal goes on the call behind it, on the text behind it if no call
     /// follows, else on a part of its own: as they came from the model.
-    fn turn(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn turn(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), GatewayError> {
         let is_call = |part: &Part<'_>| matches!(part, Part::ToolCall { .. });
         let calls = message.parts.iter().filter(|part| is_call(part)).count();
         let (mut seal, mut calls_seen) = (None, 0);
@@ -153,7 +157,7 @@ impl Writer<'_, '_> {
         at: usize,
         seal: Option<&str>,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         let mut marker = None;
         match part {
             // An empty text says nothing, and is refused by some models.
@@ -203,7 +207,7 @@ impl Writer<'_, '_> {
     }
 
     /// An image or a document.
-    fn file(&mut self, part: &Part<'_>, at: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn file(&mut self, part: &Part<'_>, at: usize, out: &mut Vec<u8>) -> Result<(), GatewayError> {
         let (source, field, cache) = match part {
             Part::Image {
                 source,
@@ -256,7 +260,12 @@ impl Writer<'_, '_> {
     }
 
     /// A tool's result: its words under `output`, or `error`, and what else it gave as parts.
-    fn result(&mut self, part: &Part<'_>, at: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn result(
+        &mut self,
+        part: &Part<'_>,
+        at: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         let Part::ToolResult {
             id,
             is_error,

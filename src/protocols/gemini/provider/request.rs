@@ -1,11 +1,11 @@
 //! A `GenerateContentRequest`, written from the neutral form. What the conversation says is in
 //! `contents.rs`.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::gemini::provider::contents;
 use crate::protocols::json::document::write_string;
 use crate::protocols::json::write::{open, open_field, raw, raw_if, text, texts_if};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{Format, Reasoning, Request, Sampling, Tool, ToolChoice};
 
 /// Appends the body of a request. Model and the wish for a stream stand in the path.
@@ -15,9 +15,9 @@ use crate::protocols::neutral::request::{Format, Reasoning, Request, Sampling, T
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     out.push(b'{');
     contents::write(&request.messages, demands_seals(model), losses, out)?;
     write_tools(request, losses, out)?;
@@ -41,7 +41,11 @@ fn demands_seals(model: &str) -> bool {
     version(model).is_some_and(|version| version >= 3)
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) -> Result<(), Fault> {
+fn write_tools(
+    request: &Request<'_>,
+    losses: &mut UnsupportedFields,
+    out: &mut Vec<u8>,
+) -> Result<(), GatewayError> {
     if request.tools.is_empty() {
         return Ok(());
     }
@@ -76,7 +80,7 @@ fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) ->
 }
 
 /// The schema goes as the JSON schema that it is: `parameters` would take a part of OpenAPI's only.
-fn write_tool(tool: &Tool<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+fn write_tool(tool: &Tool<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
     open(out, b'{');
     text(out, "name", tool.name);
     if let Some(description) = tool.description {
@@ -94,9 +98,9 @@ fn write_tool(tool: &Tool<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
 fn write_generation(
     request: &Request<'_>,
     model: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let before = out.len();
     open_field(out, "generationConfig", b'{');
     let empty = out.len();
@@ -127,9 +131,9 @@ fn write_generation(
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     if let Some(tokens) = sampling.max_tokens {
         crate::protocols::json::write::number(out, "maxOutputTokens", tokens);
     }

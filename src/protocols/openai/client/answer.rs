@@ -4,15 +4,15 @@
 //! `provider_specific_fields`: OpenAI's dialect has no names for them, and these are the ones that
 //! clients of other gateways know.
 
-use crate::protocols::client_api::About;
+use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_escaped, write_string, write_u64};
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Answer, Choice, Failure, Usage, redacted};
+use crate::protocols::neutral::answer::{Choice, Failure, Response, Usage, redacted};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::openai::client::api::finish_reason;
 
 /// Appends a whole answer.
-pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     key(out, "id");
     write_id(answer.id, about, out);
@@ -32,7 +32,7 @@ pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends the id of an answer.
-pub(crate) fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_id(id: &str, about: &ResponseContext, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("chatcmpl-{}", about.request_id));
     } else {
@@ -41,7 +41,7 @@ pub(crate) fn write_id(id: &str, about: &About, out: &mut Vec<u8>) {
 }
 
 /// Appends the id of the call with this number.
-pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write_call_id(id: &str, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("call_{}_{nth}", about.request_id));
     } else {
@@ -49,7 +49,7 @@ pub(crate) fn write_call_id(id: &str, nth: usize, about: &About, out: &mut Vec<u
     }
 }
 
-fn write_choice(index: u64, choice: &Choice<'_>, about: &About, out: &mut Vec<u8>) {
+fn write_choice(index: u64, choice: &Choice<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
     open(out, b'{');
     number(out, "index", index);
     open_field(out, "message", b'{');
@@ -129,7 +129,7 @@ fn write_thoughts(choice: &Choice<'_>, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn write_calls(choice: &Choice<'_>, about: &About, out: &mut Vec<u8>) {
+fn write_calls(choice: &Choice<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
     let calls = choice.parts.iter().filter_map(|part| match part {
         Part::ToolCall {
             id,

@@ -1,11 +1,11 @@
 //! OpenAI's chat completions as applications speak them.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::http::sse::write_event;
-use crate::protocols::client_api::{About, Ask, Encoder, Face};
+use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::{Answer, Failure, Stop};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response, Stop};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::openai::chat_head::{ChatRequest, read_chat};
 use crate::protocols::openai::client::answer;
@@ -18,13 +18,13 @@ pub(crate) const NAME: &str = "openai";
 /// The dialect.
 pub(crate) struct OpenAi;
 
-impl Face for OpenAi {
+impl ClientApi for OpenAi {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn ask(&self, path: &str) -> Option<Ask> {
-        (path == "/v1/chat/completions").then_some(Ask::Chat)
+    fn ask(&self, path: &str) -> Option<ClientRoute> {
+        (path == "/v1/chat/completions").then_some(ClientRoute::Chat)
     }
 
     fn passed_headers(&self) -> &'static [&'static str] {
@@ -37,19 +37,19 @@ impl Face for OpenAi {
         body: &[u8],
         scratch: &mut Scratch,
         with_canonical: bool,
-    ) -> Result<ChatRequest, Fault> {
+    ) -> Result<ChatRequest, GatewayError> {
         read_chat(body, scratch, with_canonical)
     }
 
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut Losses,
-    ) -> Result<Request<'d>, Fault> {
+        losses: &mut UnsupportedFields,
+    ) -> Result<Request<'d>, GatewayError> {
         request::read(document, losses)
     }
 
-    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
         answer::write(answer, about, out);
     }
 
@@ -57,15 +57,15 @@ impl Face for OpenAi {
         answer::write_failure(failure, out);
     }
 
-    fn envelope(&self, fault: &Fault) -> String {
+    fn envelope(&self, fault: &GatewayError) -> String {
         fault.envelope()
     }
 
-    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>) {
+    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
         write_event(out, fault.envelope().as_bytes());
     }
 
-    fn encoder(&self, about: About) -> Box<dyn Encoder> {
+    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder> {
         Box::new(stream::Chunks::new(about))
     }
 }

@@ -1,8 +1,8 @@
 //! A chat completion request, read into the neutral form (OpenAI's `CreateChatCompletionRequest`).
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Request, Role, Source, Tool, ToolChoice,
 };
@@ -33,7 +33,10 @@ const DEFAULTS: [(&str, &str); 7] = [
 ///
 /// # Errors
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
-pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
+pub(crate) fn read<'d>(
+    document: &Document<'d>,
+    losses: &mut UnsupportedFields,
+) -> Result<Request<'d>, GatewayError> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
         if document.is_null(value) {
@@ -87,8 +90,8 @@ fn is_default(name: &str, raw: &str) -> bool {
 fn messages<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut Losses,
-) -> Result<Vec<Message<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Vec<Message<'d>>, GatewayError> {
     let elements = document
         .elements(list)
         .ok_or_else(|| bad("messages", "must be an array"))?;
@@ -131,8 +134,8 @@ fn message<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut Losses,
-) -> Result<Vec<Part<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Vec<Part<'d>>, GatewayError> {
     let mut parts = Vec::new();
     let thoughts = ["reasoning_content", "reasoning"];
     if let Some(blocks) = document.field(node, "thinking_blocks") {
@@ -191,7 +194,11 @@ fn thinking_blocks<'d>(document: &Document<'d>, list: usize, parts: &mut Vec<Par
     }
 }
 
-fn tool_call<'d>(document: &Document<'d>, call: usize, path: &str) -> Result<Part<'d>, Fault> {
+fn tool_call<'d>(
+    document: &Document<'d>,
+    call: usize,
+    path: &str,
+) -> Result<Part<'d>, GatewayError> {
     let function = document
         .field(call, "function")
         .ok_or_else(|| bad(path, "must be a function's call"))?;
@@ -215,8 +222,8 @@ fn tool_result<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut Losses,
-) -> Result<Part<'d>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Part<'d>, GatewayError> {
     let id = document
         .text_of(node, "tool_call_id")
         .ok_or_else(|| bad(&format!("{path}.tool_call_id"), "is missing"))?;
@@ -242,9 +249,9 @@ fn content<'d>(
     document: &Document<'d>,
     value: usize,
     path: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     parts: &mut Vec<Part<'d>>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     if let Some(text) = document.text(value) {
         // An empty text says nothing, and some providers refuse it.
         if !text.is_empty() {
@@ -320,8 +327,8 @@ fn part<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
 fn tools<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut Losses,
-) -> Result<Vec<Tool<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Vec<Tool<'d>>, GatewayError> {
     let mut tools = Vec::new();
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         let function = document.field(node, "function");
@@ -343,7 +350,10 @@ fn tools<'d>(
     Ok(tools)
 }
 
-fn tool_choice<'d>(document: &Document<'d>, value: usize) -> Result<Option<ToolChoice<'d>>, Fault> {
+fn tool_choice<'d>(
+    document: &Document<'d>,
+    value: usize,
+) -> Result<Option<ToolChoice<'d>>, GatewayError> {
     let choice = match document.text(value) {
         Some("auto") => Some(ToolChoice::Auto),
         Some("required") => Some(ToolChoice::Any),
@@ -360,7 +370,7 @@ fn tool_choice<'d>(document: &Document<'d>, value: usize) -> Result<Option<ToolC
     }
 }
 
-fn format<'d>(document: &Document<'d>, value: usize) -> Result<Format<'d>, Fault> {
+fn format<'d>(document: &Document<'d>, value: usize) -> Result<Format<'d>, GatewayError> {
     match document.text_of(value, "type") {
         Some("text") => Ok(Format::Text),
         Some("json_object") => Ok(Format::JsonObject),
@@ -381,7 +391,7 @@ fn format<'d>(document: &Document<'d>, value: usize) -> Result<Format<'d>, Fault
     }
 }
 
-fn stop<'d>(document: &Document<'d>, value: usize) -> Result<Vec<&'d str>, Fault> {
+fn stop<'d>(document: &Document<'d>, value: usize) -> Result<Vec<&'d str>, GatewayError> {
     if let Some(text) = document.text(value) {
         return Ok(vec![text]);
     }
@@ -392,17 +402,21 @@ fn stop<'d>(document: &Document<'d>, value: usize) -> Result<Vec<&'d str>, Fault
         .ok_or_else(|| bad("stop", "must be a string or an array of strings"))
 }
 
-fn whole(document: &Document<'_>, value: usize, name: &str) -> Result<u64, Fault> {
+fn whole(document: &Document<'_>, value: usize, name: &str) -> Result<u64, GatewayError> {
     let number = document.unsigned(value);
     number.ok_or_else(|| bad(name, "must be a whole number"))
 }
 
 /// A number as it was written; the key's name is a string of the document.
-fn number<'d>(document: &Document<'d>, value: usize, name: &'d str) -> Result<&'d str, Fault> {
+fn number<'d>(
+    document: &Document<'d>,
+    value: usize,
+    name: &'d str,
+) -> Result<&'d str, GatewayError> {
     let raw = document.number(value).and_then(|_| document.raw(name));
     raw.ok_or_else(|| bad(name, "must be a number"))
 }
 
-fn bad(field: &str, what: &str) -> Fault {
-    Fault::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
+fn bad(field: &str, what: &str) -> GatewayError {
+    GatewayError::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
 }

@@ -1,6 +1,6 @@
 //! A stream of `chat.completion.chunk` events, written from neutral ones.
 
-use crate::protocols::client_api::{About, Encoder};
+use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::document::write_u64;
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
 use crate::protocols::neutral::answer::Usage;
@@ -12,7 +12,7 @@ use crate::protocols::openai::client::api::finish_reason;
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {
-    about: About,
+    about: ResponseContext,
     /// Everything of a chunk up to the choice's index.
     before: Vec<u8>,
     parts: Vec<Part>,
@@ -41,7 +41,7 @@ enum Form {
 impl Chunks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub(crate) fn new(about: About) -> Self {
+    pub(crate) fn new(about: ResponseContext) -> Self {
         Self {
             about,
             before: Vec::new(),
@@ -297,12 +297,12 @@ mod tests {
     use super::*;
     use crate::protocols::neutral::answer::Stop;
 
-    fn about(wants_usage: bool) -> About {
-        About {
+    fn about(wants_usage: bool) -> ResponseContext {
+        ResponseContext {
             request_id: "r".into(),
             created: 5,
             wants_usage,
-            ..About::default()
+            ..ResponseContext::default()
         }
     }
 

@@ -1,10 +1,10 @@
 //! A whole `chat.completion`, its usage, and errors, read into the neutral form.
 
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::openai::client::api::FINISH_REASONS;
-use crate::protocols::provider_api::{Unreadable, message_of};
+use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Names under which servers of this dialect tell what a model thought (DeepSeek and vLLM, OpenRouter).
 pub(crate) const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
@@ -13,20 +13,20 @@ pub(crate) const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
 ///
 /// # Errors
 /// What it lacks.
-pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let choices = document
         .field(0, "choices")
         .and_then(|at| document.elements(at))
-        .ok_or(Unreadable("no choices"))?;
+        .ok_or(UnreadableBody("no choices"))?;
     let mut read = Vec::with_capacity(1);
     for choice in choices {
         read.push(read_choice(document, choice)?);
     }
     if read.is_empty() {
-        return Err(Unreadable("no choices"));
+        return Err(UnreadableBody("no choices"));
     }
     let text = |name| document.text_of(0, name).unwrap_or_default();
-    Ok(Answer {
+    Ok(Response {
         id: text("id"),
         model: text("model"),
         created: document.unsigned_of(0, "created"),
@@ -35,10 +35,10 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
     })
 }
 
-fn read_choice<'d>(document: &Document<'d>, choice: usize) -> Result<Choice<'d>, Unreadable> {
+fn read_choice<'d>(document: &Document<'d>, choice: usize) -> Result<Choice<'d>, UnreadableBody> {
     let message = document
         .field(choice, "message")
-        .ok_or(Unreadable("no message"))?;
+        .ok_or(UnreadableBody("no message"))?;
     let mut parts = Vec::with_capacity(2);
     let thought = THOUGHTS
         .iter()
@@ -62,7 +62,7 @@ fn read_choice<'d>(document: &Document<'d>, choice: usize) -> Result<Choice<'d>,
         has_calls = true;
         let function = document
             .field(call, "function")
-            .ok_or(Unreadable("a call of no function"))?;
+            .ok_or(UnreadableBody("a call of no function"))?;
         let arguments = document.text_of(function, "arguments").unwrap_or_default();
         parts.push(Part::ToolCall {
             id: document.text_of(call, "id").unwrap_or_default(),

@@ -8,18 +8,20 @@ use crate::protocols::openai::provider::answer;
 use crate::protocols::openai::provider::request;
 use crate::protocols::openai::provider::stream;
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::protocols::provider_api::{
+    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
+};
 use crate::signing::auth::BEARER;
 
 /// The dialect.
 pub(crate) struct OpenAi;
 
-impl Provider for OpenAi {
+impl ProviderApi for OpenAi {
     fn name(&self) -> &'static str {
         "openai"
     }
@@ -28,20 +30,23 @@ impl Provider for OpenAi {
         api::NAME
     }
 
-    fn takes(&self, call: Call) -> bool {
+    fn takes(&self, call: UpstreamOperation) -> bool {
         matches!(
             call,
-            Call::Chat | Call::Embeddings | Call::Rerank | Call::Passed(_)
+            UpstreamOperation::Chat
+                | UpstreamOperation::Embeddings
+                | UpstreamOperation::Rerank
+                | UpstreamOperation::Passed(_)
         )
     }
 
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let path = match request.call {
-            Call::Embeddings => "/embeddings",
+            UpstreamOperation::Embeddings => "/embeddings",
             // Not OpenAI's, but of many of the servers that speak its dialect, as Jina has it.
-            Call::Rerank => "/rerank",
-            Call::Passed(path) => path,
-            Call::Chat | Call::CountTokens => "/chat/completions",
+            UpstreamOperation::Rerank => "/rerank",
+            UpstreamOperation::Passed(path) => path,
+            UpstreamOperation::Chat | UpstreamOperation::CountTokens => "/chat/completions",
         };
         post(request, path, BEARER, b"", out);
     }
@@ -50,13 +55,13 @@ impl Provider for OpenAi {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         request::write(request, model, losses, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         answer::read(document)
     }
 
@@ -83,8 +88,8 @@ mod tests {
         let chat = read_chat(body, &mut Scratch::default(), false).unwrap();
         let mut out = Vec::new();
         OpenAi.encode(
-            &Outgoing {
-                call: Call::Chat,
+            &OutgoingRequest {
+                call: UpstreamOperation::Chat,
                 streams: true,
                 body: Body::Spliced {
                     bytes: body,

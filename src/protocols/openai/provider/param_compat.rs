@@ -4,10 +4,10 @@
 //! It must not know any provider: what is odd about one is a line of data (`config/family.rs`).
 
 use crate::config::provider_family::Kind;
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::{Edit, after_brace, string_end, value_end, value_start};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use memchr::memmem;
 use std::ops::Range;
 
@@ -36,15 +36,15 @@ pub(crate) fn takes(kind: Option<&Kind>, field: &str) -> bool {
 pub(crate) fn fitted(
     kind: &Kind,
     body: &[u8],
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     scratch: &mut Scratch,
-) -> Result<Option<Vec<u8>>, Fault> {
+) -> Result<Option<Vec<u8>>, GatewayError> {
     if !mentions_any(kind, body) {
         return Ok(None);
     }
     scratch
         .with_document(body, |document| rewrite(kind, body, document, losses))
-        .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
 /// Whether one of the words that matter stands in the body at all: most often none does.
@@ -66,9 +66,9 @@ fn rewrite(
     kind: &Kind,
     body: &[u8],
     document: &Document<'_>,
-    losses: &mut Losses,
-) -> Result<Option<Vec<u8>>, Fault> {
-    let lost = || Fault::gateway(500, "internal_error", "a field's place was not found");
+    losses: &mut UnsupportedFields,
+) -> Result<Option<Vec<u8>>, GatewayError> {
+    let lost = || GatewayError::gateway(500, "internal_error", "a field's place was not found");
     let (mut pieces, mut edits) = (Vec::new(), Vec::new());
     let start = after_brace(body).ok_or_else(lost)?;
     let mut from = start;
@@ -118,8 +118,8 @@ fn keep(
     kind: &Kind,
     key: &str,
     (document, value): (&Document<'_>, usize),
-    losses: &mut Losses,
-) -> Result<bool, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<bool, GatewayError> {
     if let Some(name) = kind.rename.get(key) {
         // Both names: the provider's own counts.
         let is_twice = document.field(0, name).is_some();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn fit(body: &str, drops: bool) -> (Result<Option<String>, String>, String) {
-        let mut losses = Losses::new(drops);
+        let mut losses = UnsupportedFields::new(drops);
         let out = fitted(
             &kind(),
             body.as_bytes(),

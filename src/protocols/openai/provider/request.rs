@@ -1,8 +1,8 @@
 //! A chat completion request, written from the neutral form.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text, texts_if};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
@@ -17,9 +17,9 @@ const SCHEMA_NAME: &str = "response";
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     out.push(b'{');
     text(out, "model", model);
     open_field(out, "messages", b'[');
@@ -44,9 +44,9 @@ pub(crate) fn write(
 
 fn write_message(
     message: &Message<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let role = match message.role {
         Role::System => "system",
         Role::Developer => "developer",
@@ -94,9 +94,9 @@ fn write_message(
 fn write_content<'p, 'a: 'p>(
     parts: impl Iterator<Item = &'p Part<'a>> + Clone,
     at: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let mut first_two = parts.clone();
     match (first_two.next(), first_two.next()) {
         (None, _) => text(out, "content", ""),
@@ -123,9 +123,9 @@ fn write_content<'p, 'a: 'p>(
 fn write_part(
     part: &Part<'_>,
     at: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     match part {
         Part::Text {
             text: words, cache, ..
@@ -200,9 +200,9 @@ fn write_text_part(words: &str, out: &mut Vec<u8>) {
 /// The model's own turn: words, then calls. Its thoughts are sealed for the provider that had them.
 fn write_assistant(
     message: &Message<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let is_call = |part: &&Part<'_>| matches!(part, Part::ToolCall { .. });
     let is_thought =
         |part: &Part<'_>| matches!(part, Part::Thinking { .. } | Part::Redacted { .. });
@@ -231,7 +231,7 @@ fn write_assistant(
 }
 
 /// The field `tool_calls` of an assistant's message.
-pub(crate) fn write_calls(parts: &[Part<'_>], losses: &mut Losses, out: &mut Vec<u8>) {
+pub(crate) fn write_calls(parts: &[Part<'_>], losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
     open_field(out, "tool_calls", b'[');
     for part in parts {
         let Part::ToolCall {
@@ -255,7 +255,7 @@ pub(crate) fn write_calls(parts: &[Part<'_>], losses: &mut Losses, out: &mut Vec
     out.push(b']');
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+fn write_tools(request: &Request<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
     if request.tools.is_empty() {
         return;
     }
@@ -326,9 +326,9 @@ fn write_format(format: &Format<'_>, out: &mut Vec<u8>) {
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     if let Some(tokens) = sampling.max_tokens {
         number(out, "max_completion_tokens", tokens);
     }

@@ -2,15 +2,15 @@
 //!
 //! Ids of items are made from the request's, for only this dialect has them.
 
-use crate::protocols::client_api::About;
+use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{Document, write_string};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text};
-use crate::protocols::neutral::answer::{Answer, Stop, Usage};
+use crate::protocols::neutral::answer::{Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::responses::client::api::write_summary;
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
-pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
     let choice = answer.choices.first();
     let parts = choice.map_or(&[][..], |choice| &choice.parts);
     let mut items = Vec::new();
@@ -47,7 +47,7 @@ pub(crate) fn write(answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
 /// A response but for its items.
 pub(crate) struct Frame<'a> {
     /// What writers are told.
-    pub about: &'a About,
+    pub about: &'a ResponseContext,
     /// The provider's time stamp.
     pub created: Option<u64>,
     /// Who answers.
@@ -144,7 +144,7 @@ fn write_repeated<'v>(value: impl Fn(&str) -> Option<&'v str>, out: &mut Vec<u8>
 
 /// The id of the `nth` item.
 #[must_use]
-pub(crate) fn item_id(kind: &str, about: &About, nth: usize) -> String {
+pub(crate) fn item_id(kind: &str, about: &ResponseContext, nth: usize) -> String {
     format!("{kind}_{}_{nth}", about.request_id)
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn write_text(words: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends the item of a thought or a call.
-fn write_item(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
+fn write_item(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
     let (thought, seal) = match part {
         Part::Thinking { text, signature } => (*text, *signature),
         Part::Redacted { data } => ("", Some(*data)),
@@ -182,7 +182,7 @@ fn write_item(part: &Part<'_>, nth: usize, about: &About, out: &mut Vec<u8>) {
             ..
         } => {
             separate(out);
-            let call = Call {
+            let call = FunctionCall {
                 item: &item_id("fc", about, nth),
                 id,
                 name,
@@ -217,7 +217,7 @@ pub(crate) fn write_thought(id: &str, thought: &str, seal: Option<&str>, out: &m
 }
 
 /// A call's item.
-pub(crate) struct Call<'c> {
+pub(crate) struct FunctionCall<'c> {
     /// The item's id.
     pub item: &'c str,
     /// The call's id; made if there is none.
@@ -230,9 +230,9 @@ pub(crate) struct Call<'c> {
     pub status: &'c str,
 }
 
-impl Call<'_> {
+impl FunctionCall<'_> {
     /// Appends it.
-    pub(crate) fn write(&self, nth: usize, about: &About, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"type\":\"function_call\"");
         text(out, "id", self.item);
         key(out, "call_id");

@@ -1,12 +1,12 @@
 //! OpenAI's Responses as applications speak them. A conversation stands in each request, or goes on from an
 //! answer that a provider keeps.
 
-use crate::error::Fault;
-use crate::protocols::client_api::{About, Ask, Encoder, Face};
+use crate::error::GatewayError;
+use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::write::{open_field, raw, text};
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::openai::chat_head::{ChatRequest, read_responses};
 use crate::protocols::openai::client::answer::write_failure;
@@ -22,13 +22,13 @@ pub(crate) const NAME: &str = "responses";
 /// The dialect.
 pub(crate) struct Responses;
 
-impl Face for Responses {
+impl ClientApi for Responses {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn ask(&self, path: &str) -> Option<Ask> {
-        (path == "/v1/responses").then_some(Ask::Chat)
+    fn ask(&self, path: &str) -> Option<ClientRoute> {
+        (path == "/v1/responses").then_some(ClientRoute::Chat)
     }
 
     fn owns(&self, path: &str) -> bool {
@@ -46,7 +46,7 @@ impl Face for Responses {
         body: &[u8],
         scratch: &mut Scratch,
         _with_canonical: bool,
-    ) -> Result<ChatRequest, Fault> {
+    ) -> Result<ChatRequest, GatewayError> {
         scratch
             .with_document(body, |document| {
                 let mut chat = read_responses(body, document)?;
@@ -54,18 +54,18 @@ impl Face for Responses {
                 chat.state = (state != State::default()).then(|| Box::new(state));
                 Ok(chat)
             })
-            .map_err(|bad| Fault::client(400, "invalid_json", bad.message))?
+            .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
     }
 
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut Losses,
-    ) -> Result<Request<'d>, Fault> {
+        losses: &mut UnsupportedFields,
+    ) -> Result<Request<'d>, GatewayError> {
         request::read(document, losses)
     }
 
-    fn write_answer(&self, answer: &Answer<'_>, about: &About, out: &mut Vec<u8>) {
+    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
         answer::write(answer, about, out);
     }
 
@@ -78,15 +78,15 @@ impl Face for Responses {
         write_failure(failure, out);
     }
 
-    fn envelope(&self, fault: &Fault) -> String {
+    fn envelope(&self, fault: &GatewayError) -> String {
         fault.envelope()
     }
 
-    fn write_fault_event(&self, fault: &Fault, out: &mut Vec<u8>) {
+    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
         write_error_event(fault.code, &fault.message, &fault.envelope(), out);
     }
 
-    fn encoder(&self, about: About) -> Box<dyn Encoder> {
+    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder> {
         Box::new(stream::Items::new(about))
     }
 }

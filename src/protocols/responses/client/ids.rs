@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 const PLACES_MAX: usize = 3;
 
 /// An id, and where it ends in the JSON: before the closing quote.
-pub(crate) type Places<'d> = ArrayVec<(usize, &'d str), PLACES_MAX>;
+pub(crate) type IdPositions<'d> = ArrayVec<(usize, &'d str), PLACES_MAX>;
 
 /// Keys of what holds an id in an event. Raw quotes cannot stand inside a JSON string, so these are keys,
 /// or whole strings.
@@ -25,8 +25,8 @@ pub(crate) fn may_hold(event: &[u8]) -> bool {
 
 /// Ids in a whole answer: its own, and that of the one it goes on from.
 #[must_use]
-pub(crate) fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
-    let mut places = Places::new();
+pub(crate) fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<'d> {
+    let mut places = IdPositions::new();
     collect(
         json,
         document,
@@ -39,8 +39,8 @@ pub(crate) fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> 
 
 /// Ids in the data of an event.
 #[must_use]
-pub(crate) fn in_event<'d>(json: &[u8], document: &Document<'d>) -> Places<'d> {
-    let mut places = Places::new();
+pub(crate) fn in_event<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<'d> {
+    let mut places = IdPositions::new();
     if let Some(at) = document.field(0, "response") {
         collect(
             json,
@@ -60,7 +60,7 @@ fn collect<'d>(
     document: &Document<'d>,
     at: usize,
     names: &[&str],
-    places: &mut Places<'d>,
+    places: &mut IdPositions<'d>,
 ) {
     for name in names {
         let Some(id) = document.text_of(at, name) else {

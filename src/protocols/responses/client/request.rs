@@ -1,8 +1,8 @@
 //! A Responses request, read into the neutral form (OpenAI's `CreateResponse`).
 
-use crate::error::{Fault, Retry};
+use crate::error::{GatewayError, Retry};
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Request, Role, Source, Tool, ToolChoice,
 };
@@ -39,7 +39,10 @@ const DEFAULTS: [(&str, &str); 12] = [
 ///
 /// # Errors
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
-pub(crate) fn read<'d>(document: &Document<'d>, losses: &mut Losses) -> Result<Request<'d>, Fault> {
+pub(crate) fn read<'d>(
+    document: &Document<'d>,
+    losses: &mut UnsupportedFields,
+) -> Result<Request<'d>, GatewayError> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
         if document.is_null(value) {
@@ -96,11 +99,11 @@ fn is_default(name: &str, raw: &str) -> bool {
     known.any(|(_, value)| *value == compact())
 }
 
-fn no_place(name: &str) -> Fault {
+fn no_place(name: &str) -> GatewayError {
     let message = format!("`{name}` is kept by OpenAI; the model's provider does not know it");
-    Fault {
+    GatewayError {
         retry: Retry::OnNextTarget,
-        ..Fault::client(400, "untranslatable", message).on(name.to_owned())
+        ..GatewayError::client(400, "untranslatable", message).on(name.to_owned())
     }
 }
 
@@ -108,9 +111,9 @@ fn no_place(name: &str) -> Fault {
 fn input<'d>(
     document: &Document<'d>,
     value: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     messages: &mut Vec<Message<'d>>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     if let Some(text) = document.text(value) {
         messages.push(Message {
             role: Role::User,
@@ -156,8 +159,8 @@ fn message<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut Losses,
-) -> Result<(Role, Vec<Part<'d>>), Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<(Role, Vec<Part<'d>>), GatewayError> {
     let role = match document.text_of(node, "role") {
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
@@ -177,8 +180,8 @@ fn content<'d>(
     document: &Document<'d>,
     value: usize,
     path: &str,
-    losses: &mut Losses,
-) -> Result<Vec<Part<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Vec<Part<'d>>, GatewayError> {
     if let Some(text) = document.text(value) {
         return Ok(vec![Part::text(text)]);
     }
@@ -240,7 +243,7 @@ fn part<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
     })
 }
 
-fn call<'d>(document: &Document<'d>, node: usize, path: &str) -> Result<Part<'d>, Fault> {
+fn call<'d>(document: &Document<'d>, node: usize, path: &str) -> Result<Part<'d>, GatewayError> {
     let text = |name| document.text_of(node, name);
     let name = text("name").ok_or_else(|| bad(&format!("{path}.name"), "is missing"))?;
     let arguments = text("arguments").unwrap_or_default();
@@ -260,8 +263,8 @@ fn call_output<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut Losses,
-) -> Result<Part<'d>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Part<'d>, GatewayError> {
     let id = document
         .text_of(node, "call_id")
         .ok_or_else(|| bad(&format!("{path}.call_id"), "is missing"))?;
@@ -295,8 +298,8 @@ fn thought<'d>(document: &Document<'d>, node: usize) -> Part<'d> {
 fn tools<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut Losses,
-) -> Result<Vec<Tool<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Vec<Tool<'d>>, GatewayError> {
     let mut tools = Vec::new();
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         let is_function = document.text_of(node, "type") == Some("function");
@@ -322,8 +325,8 @@ fn tools<'d>(
 fn tool_choice<'d>(
     document: &Document<'d>,
     value: usize,
-    losses: &mut Losses,
-) -> Result<Option<ToolChoice<'d>>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Option<ToolChoice<'d>>, GatewayError> {
     Ok(match document.text(value) {
         Some("auto") => Some(ToolChoice::Auto),
         Some("required") => Some(ToolChoice::Any),
@@ -343,8 +346,8 @@ fn tool_choice<'d>(
 fn text_format<'d>(
     document: &Document<'d>,
     value: usize,
-    losses: &mut Losses,
-) -> Result<Format<'d>, Fault> {
+    losses: &mut UnsupportedFields,
+) -> Result<Format<'d>, GatewayError> {
     let verbosity = document.text_of(value, "verbosity");
     if verbosity.is_some_and(|word| word != "medium") {
         losses.lose("text.verbosity")?;
@@ -367,6 +370,6 @@ fn text_format<'d>(
     }
 }
 
-fn bad(field: &str, what: &str) -> Fault {
-    Fault::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
+fn bad(field: &str, what: &str) -> GatewayError {
+    GatewayError::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
 }

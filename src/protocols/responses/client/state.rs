@@ -1,7 +1,7 @@
 //! What a request in Responses takes from answers that a provider keeps, and the paths of such answers. It
 //! must not know who keeps which.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::http::head::Method;
 use crate::protocols::json::document::Document;
 use std::ops::Range;
@@ -81,17 +81,17 @@ impl State {
 
 /// 400 naming the field that needs a kept answer.
 #[must_use]
-pub(crate) fn refused(name: &'static str) -> Fault {
+pub(crate) fn refused(name: &'static str) -> GatewayError {
     let message = format!(
         "`{name}` needs answers that a provider keeps, which none that may be asked here does; \
          send the whole conversation as `input`"
     );
-    Fault::client(400, NO_STATE, message).on(name)
+    GatewayError::client(400, NO_STATE, message).on(name)
 }
 
 /// 400 naming what only its provider knows, or what would be another's.
 #[must_use]
-pub(crate) fn refused_reference(place: &str) -> Fault {
+pub(crate) fn refused_reference(place: &str) -> GatewayError {
     let message = match place {
         OWN_ID => format!(
             "`{OWN_ID}` chooses the id of an answer, which could be another's: leave it out"
@@ -102,14 +102,14 @@ pub(crate) fn refused_reference(place: &str) -> Fault {
              `previous_response_id`"
         ),
     };
-    Fault::client(400, NO_STATE, message).on(place.to_owned())
+    GatewayError::client(400, NO_STATE, message).on(place.to_owned())
 }
 
 /// Reads it.
 ///
 /// # Errors
 /// 400 naming a field that is malformed, or that is not served.
-pub(crate) fn read(body: &[u8], document: &Document<'_>) -> Result<State, Fault> {
+pub(crate) fn read(body: &[u8], document: &Document<'_>) -> Result<State, GatewayError> {
     let given = |name| {
         let at = document.field(0, name)?;
         (!document.is_null(at)).then_some(at)
@@ -137,9 +137,10 @@ pub(crate) fn read(body: &[u8], document: &Document<'_>) -> Result<State, Fault>
     })
 }
 
-fn previous(body: &[u8], document: &Document<'_>, at: usize) -> Result<Previous, Fault> {
+fn previous(body: &[u8], document: &Document<'_>, at: usize) -> Result<Previous, GatewayError> {
     const NAME: &str = "previous_response_id";
-    let wrong = || Fault::client(400, "invalid_request", format!("`{NAME}` must be a string"));
+    let wrong =
+        || GatewayError::client(400, "invalid_request", format!("`{NAME}` must be a string"));
     let id = document.text(at).ok_or_else(|| wrong().on(NAME))?;
     let start = document.offset_of(id);
     let range = start
@@ -186,7 +187,7 @@ fn is_reference(document: &Document<'_>, item: usize) -> bool {
 
 /// What is asked of a kept answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeptCall<'t> {
+pub(crate) struct StoredResponseCall<'t> {
     /// Its id, as the client has it.
     pub id: &'t str,
     /// What follows in the path: nothing, or the name of what is asked.
@@ -202,7 +203,10 @@ const NO_IDS: [&str; 2] = ["compact", "input_tokens"];
 ///
 /// # Errors
 /// The methods that its path takes.
-pub(crate) fn kept(method: Method, target: &str) -> Option<Result<KeptCall<'_>, &'static str>> {
+pub(crate) fn kept(
+    method: Method,
+    target: &str,
+) -> Option<Result<StoredResponseCall<'_>, &'static str>> {
     let at = target.find('?').unwrap_or(target.len());
     let (path, query) = target.split_at_checked(at)?;
     let path = path.strip_prefix("/v1/responses/")?;
@@ -215,7 +219,7 @@ pub(crate) fn kept(method: Method, target: &str) -> Option<Result<KeptCall<'_>, 
         _ => return None,
     };
     Some(match (is_right, rest) {
-        (true, _) => Ok(KeptCall { id, rest, query }),
+        (true, _) => Ok(StoredResponseCall { id, rest, query }),
         (_, "") => Err("GET, DELETE"),
         (_, "/cancel") => Err("POST"),
         _ => Err("GET"),
@@ -228,7 +232,7 @@ mod tests {
     use crate::protocols::json::document::Scratch;
     use serde_json::{Value, json};
 
-    fn state(body: &Value) -> Result<State, Fault> {
+    fn state(body: &Value) -> Result<State, GatewayError> {
         let body = body.to_string().into_bytes();
         let mut scratch = Scratch::default();
         scratch

@@ -3,19 +3,19 @@
 //! Pieces go out as they come. Beside that, what they add up to is kept: this dialect repeats each part at
 //! its end, and the whole response at the last.
 
-use crate::protocols::client_api::{About, Encoder};
+use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
 use crate::protocols::neutral::answer::{Failure, Stop, Usage, redacted};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::openai::client::answer::write_failure;
 use crate::protocols::responses::client::answer::{
-    Call, Frame, begin_message, item_id, write_text, write_thought,
+    Frame, FunctionCall, begin_message, item_id, write_text, write_thought,
 };
 use crate::protocols::responses::client::api::write_error_event;
 
 /// Writes the events of one stream.
 pub(crate) struct Items {
-    about: About,
+    about: ResponseContext,
     model: String,
     created: Option<u64>,
     sequence: u64,
@@ -57,7 +57,7 @@ const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 impl Items {
     /// A writer at the start of a stream.
     #[must_use]
-    pub(crate) fn new(about: About) -> Self {
+    pub(crate) fn new(about: ResponseContext) -> Self {
         Self {
             about,
             model: String::new(),
@@ -304,7 +304,7 @@ fn too_large() -> Failure<'static> {
 
 impl Item {
     /// The item as it begins.
-    fn begun(&self, about: &About) -> Vec<u8> {
+    fn begun(&self, about: &ResponseContext) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         match &self.form {
             Form::Message | Form::Refusal => {
@@ -313,7 +313,7 @@ impl Item {
             }
             Form::Thought => write_thought(&self.id, "", None, &mut out),
             Form::Call { id, name } => {
-                let call = Call {
+                let call = FunctionCall {
                     item: &self.id,
                     id,
                     name,
@@ -327,7 +327,7 @@ impl Item {
     }
 
     /// The item as it ended.
-    fn done(&self, about: &About) -> Vec<u8> {
+    fn done(&self, about: &ResponseContext) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 + self.text.len());
         match &self.form {
             Form::Message => {
@@ -342,7 +342,7 @@ impl Item {
             }
             Form::Thought => write_thought(&self.id, &self.text, self.seal.as_deref(), &mut out),
             Form::Call { id, name } => {
-                let call = Call {
+                let call = FunctionCall {
                     item: &self.id,
                     id,
                     name,

@@ -1,19 +1,19 @@
 //! A whole response, its usage, and errors, read into the neutral form.
 
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Choice, Failure, Stop, Usage};
+use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::provider_api::{Unreadable, message_of};
+use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// What it lacks.
-pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let output = document
         .field(0, "output")
         .and_then(|at| document.elements(at))
-        .ok_or(Unreadable("no output"))?;
+        .ok_or(UnreadableBody("no output"))?;
     let mut parts = Vec::with_capacity(2);
     for item in output {
         read_item(document, item, &mut parts);
@@ -22,7 +22,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Answer<'d>, Unreadable
     let calls = parts
         .iter()
         .any(|part| matches!(part, Part::ToolCall { .. }));
-    Ok(Answer {
+    Ok(Response {
         id: text("id"),
         model: text("model"),
         created: document.unsigned_of(0, "created_at"),

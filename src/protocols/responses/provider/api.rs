@@ -1,12 +1,14 @@
 //! OpenAI's Responses, as OpenAI and some compatible servers answer them. A body in this dialect goes
 //! through byte for byte but for the model's name.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Answer, Failure};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::answer::{Failure, Response};
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::provider_api::{Call, Decoder, Outgoing, Provider, Unreadable, post};
+use crate::protocols::provider_api::{
+    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
+};
 use crate::protocols::responses::client::api;
 use crate::protocols::responses::provider::answer;
 use crate::protocols::responses::provider::request;
@@ -16,7 +18,7 @@ use crate::signing::auth::BEARER;
 /// The dialect.
 pub(crate) struct Responses;
 
-impl Provider for Responses {
+impl ProviderApi for Responses {
     fn name(&self) -> &'static str {
         api::NAME
     }
@@ -25,11 +27,11 @@ impl Provider for Responses {
         api::NAME
     }
 
-    fn takes(&self, call: Call) -> bool {
-        call == Call::Chat
+    fn takes(&self, call: UpstreamOperation) -> bool {
+        call == UpstreamOperation::Chat
     }
 
-    fn encode(&self, request: &Outgoing<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         post(request, "/responses", BEARER, b"", out);
     }
 
@@ -37,13 +39,13 @@ impl Provider for Responses {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut Losses,
+        losses: &mut UnsupportedFields,
         out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), GatewayError> {
         request::write(request, model, losses, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Answer<'d>, Unreadable> {
+    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         answer::read(document)
     }
 

@@ -1,8 +1,8 @@
 //! A Responses request, written from the neutral form. Nothing is to be kept by the provider.
 
-use crate::error::Fault;
+use crate::error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text};
-use crate::protocols::neutral::loss::Losses;
+use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
@@ -17,9 +17,9 @@ const SCHEMA_NAME: &str = "response";
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     out.push(b'{');
     text(out, "model", model);
     open_field(out, "input", b'[');
@@ -46,9 +46,9 @@ pub(crate) fn write(
 /// A turn: messages, calls, results and thoughts are items side by side, in their order.
 fn write_message(
     message: &Message<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let mut in_message = false;
     for part in &message.parts {
         let is_item = matches!(
@@ -90,9 +90,9 @@ fn role(role: Role) -> &'static str {
 fn write_item(
     part: &Part<'_>,
     at: usize,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     match part {
         Part::ToolCall {
             id,
@@ -150,9 +150,9 @@ fn write_item(
 fn write_part(
     part: &Part<'_>,
     message: &Message<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let at = message.at;
     match part {
         Part::Text {
@@ -221,7 +221,7 @@ fn write_words(kind: &str, words: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut Losses, out: &mut Vec<u8>) {
+fn write_tools(request: &Request<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
     if request.tools.is_empty() {
         return;
     }
@@ -287,9 +287,9 @@ fn write_format(format: &Format<'_>, out: &mut Vec<u8>) {
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut Losses,
+    losses: &mut UnsupportedFields,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     if let Some(tokens) = sampling.max_tokens {
         number(out, "max_output_tokens", tokens);
     }
