@@ -33,8 +33,8 @@ struct Turns {
     policy: &'static dyn RoutingPolicy,
     excluded: u32,
     is_whole: bool,
-    fleet: TargetTable,
-    members: Vec<TargetRef>,
+    target_table: TargetTable,
+    target_refs: Vec<TargetRef>,
     round: u64,
 }
 
@@ -44,8 +44,8 @@ impl Turns {
             policy,
             excluded,
             is_whole,
-            fleet: TargetTable::default(),
-            members: ten_members(),
+            target_table: TargetTable::default(),
+            target_refs: ten_members(),
             round: 0,
         }
     }
@@ -55,20 +55,20 @@ impl Turns {
         let (round, now_us) = (self.round, self.round * 100);
         let asked = RouteInputs {
             random: mix(round, 1),
-            asker: Some(round),
+            affinity_key: Some(round),
             series: Series::FirstToken,
             excluded: self.excluded,
             costs_nanousd: &[],
         };
         let routed = self
-            .fleet
-            .route(0, &self.members, self.policy, &asked, now_us);
+            .target_table
+            .route(0, &self.target_refs, self.policy, &asked, now_us);
         let first = black_box(routed.order[0]);
         if self.is_whole {
-            let ticket = self.fleet.begin(&self.members[first], now_us);
-            self.fleet
+            let ticket = self.target_table.begin(&self.target_refs[first], now_us);
+            self.target_table
                 .measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
-            self.fleet.end(ticket, Outcome::Good, now_us, round);
+            self.target_table.end(ticket, Outcome::Good, now_us, round);
         }
     }
 }

@@ -103,7 +103,7 @@ fn api() -> Vec<Workload> {
     all
 }
 
-fn about() -> ResponseContext {
+fn response_ctx() -> ResponseContext {
     ResponseContext {
         request_id: "r".into(),
         created: 1,
@@ -116,16 +116,16 @@ fn about() -> ResponseContext {
 /// back: what a translation costs beside passing through.
 fn translations() -> Vec<Workload> {
     let to = provider("anthropic").unwrap();
-    let face = DEFAULT;
+    let client_api = DEFAULT;
     let body = request(2_000);
-    let answer = format!(
+    let response = format!(
         r#"{{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{{"type":"text","text":"{}"}}],"stop_reason":"end_turn","stop_sequence":null,"usage":{{"input_tokens":19,"output_tokens":9}}}}"#,
         "About two and a half hours. ".repeat(10)
     );
     let event = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"word \"}}\n\n".repeat(100);
     let block = b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
     let mut scratch = Scratch::default();
-    let mut relay = NeutralRelay::new(to.decoder(), Some(face.encoder(about())), None);
+    let mut relay = NeutralRelay::new(to.decoder(), Some(client_api.encoder(response_ctx())), None);
     let (mut arrived, mut out) = (block.to_vec(), Vec::new());
     relay.feed(&mut arrived, &mut out, &mut scratch).unwrap();
     let (mut first, mut second) = (Scratch::default(), Scratch::default());
@@ -133,17 +133,20 @@ fn translations() -> Vec<Workload> {
     vec![
         workload("translate/a chat of 2 KB", move || {
             written.clear();
-            let mut losses = UnsupportedFields::new(false);
-            let (losses, scratch, out) = (&mut losses, &mut first, &mut written);
+            let mut unsupported = UnsupportedFields::new(false);
+            let (unsupported, scratch, out) = (&mut unsupported, &mut first, &mut written);
             let said = Said {
                 body: black_box(&body),
                 streams: false,
             };
-            translate_body::request(face, to, &said, "m", losses, scratch, out).unwrap();
+            translate_body::request(client_api, to, &said, "m", unsupported, scratch, out).unwrap();
         }),
         workload("translate/its answer", move || {
-            let body = black_box(answer.as_bytes());
-            black_box(translate_body::whole(face, to, 200, body, &about(), &mut second).unwrap());
+            let body = black_box(response.as_bytes());
+            black_box(
+                translate_body::whole(client_api, to, 200, body, &response_ctx(), &mut second)
+                    .unwrap(),
+            );
         }),
         workload("translate/100 events together", move || {
             arrived.clear();
@@ -205,9 +208,9 @@ fn cache() -> Vec<Workload> {
 fn filled(secret: &HashSecret) -> Store {
     let store = Store::new(64 << 20, 1.0);
     for bytes in 100..1100 {
-        let answer = CachedResponse::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
+        let response = CachedResponse::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
         let storing = ringside::cache::entry::Storing {
-            answer,
+            response,
             model: ringside::base::names::Name::new("m"),
             key: None,
             target: ringside::base::names::Name::new("p/m"),
@@ -237,9 +240,9 @@ pub(crate) fn ten_members() -> Vec<TargetRef> {
 }
 
 fn routing() -> Vec<Workload> {
-    let members = ten_members();
+    let target_refs = ten_members();
     let policy = policy("least-latency").unwrap();
-    let (mut fleet, mut round) = (TargetTable::default(), 0);
+    let (mut target_table, mut round) = (TargetTable::default(), 0);
     let mut histogram = Histogram::new(OVERHEAD_SECONDS);
     vec![
         workload(
@@ -249,16 +252,16 @@ fn routing() -> Vec<Workload> {
                 let now_us = round * 100;
                 let asked = RouteInputs {
                     random: mix(round, 1),
-                    asker: Some(round),
+                    affinity_key: Some(round),
                     series: Series::FirstToken,
                     excluded: 0,
                     costs_nanousd: &[],
                 };
-                let routed = fleet.route(0, &members, policy, &asked, now_us);
+                let routed = target_table.route(0, &target_refs, policy, &asked, now_us);
                 let first = black_box(routed.order[0]);
-                let ticket = fleet.begin(&members[first], now_us);
-                fleet.measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
-                fleet.end(ticket, Outcome::Good, now_us, round);
+                let ticket = target_table.begin(&target_refs[first], now_us);
+                target_table.measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
+                target_table.end(ticket, Outcome::Good, now_us, round);
             },
         ),
         workload("telemetry/histogram", move || {

@@ -31,9 +31,9 @@ fn key(
     last: &Value,
 ) -> Result<Key, Box<dyn std::error::Error>> {
     let said = history.as_array().ok_or("a history is a list")?;
-    let about = said.iter().take(2).filter_map(Value::as_str);
-    let about = about.collect::<Vec<_>>().join(": ");
-    let mut messages = vec![json!({"role": "system", "content": about})];
+    let response_ctx = said.iter().take(2).filter_map(Value::as_str);
+    let response_ctx = response_ctx.collect::<Vec<_>>().join(": ");
+    let mut messages = vec![json!({"role": "system", "content": response_ctx})];
     for (turn, text) in said.iter().skip(2).enumerate() {
         let role = ["user", "assistant"][turn % 2];
         messages.push(json!({"role": role, "content": text}));

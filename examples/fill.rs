@@ -67,8 +67,8 @@ struct Filling {
     secret: HashSecret,
     scopes: u64,
     first_percent: u64,
-    graveyard: Arc<PendingRemovals>,
-    answer: CachedResponse,
+    pending_removals: Arc<PendingRemovals>,
+    response: CachedResponse,
 }
 
 impl Filling {
@@ -90,7 +90,7 @@ impl Filling {
 
     fn entry(&self, at: u64) -> Arc<Entry> {
         let storing = Storing {
-            answer: self.answer.clone(),
+            response: self.response.clone(),
             model: Name::new("m"),
             key: None,
             target: Name::new("p/m"),
@@ -102,7 +102,7 @@ impl Filling {
         Arc::new(Entry::new(
             self.key(at),
             storing,
-            Arc::clone(&self.graveyard),
+            Arc::clone(&self.pending_removals),
         ))
     }
 }
@@ -114,14 +114,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(folder), [entries, scopes, memory, rest @ ..]) = (folder, numbers.as_slice()) else {
         return Err("usage: fill MODEL_DIR ENTRIES SCOPES MEMORY_MIB [FIRST_PERCENT]".into());
     };
-    let workshop = EmbeddingPool::start(Settings {
+    let embedding_pool = EmbeddingPool::start(Settings {
         model_dir: PathBuf::from(folder),
         threads: 1,
         queue_max: 1024,
         runtime_library: None,
     });
-    while !workshop.is_ready() {
-        if let State::Failed(why) = workshop.state() {
+    while !embedding_pool.is_ready() {
+        if let State::Failed(why) = embedding_pool.state() {
             return Err(why.into());
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -136,15 +136,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         secret: HashSecret::draw()?,
         scopes: (*scopes).max(1),
         first_percent: rest.first().copied().unwrap_or(0),
-        graveyard: Arc::default(),
-        answer: CachedResponse::from_whole(body, usage, &mut Scratch::default())?,
+        pending_removals: Arc::default(),
+        response: CachedResponse::from_whole(body, usage, &mut Scratch::default())?,
     };
     let store = Arc::new(Store::new(memory << 20, 1.0));
-    let graveyard = Arc::clone(&filling.graveyard);
+    let pending_removals = Arc::clone(&filling.pending_removals);
     let semantic = Arc::new(Semantic::new(
-        workshop.clone(),
+        embedding_pool.clone(),
         Arc::clone(&store),
-        graveyard,
+        pending_removals,
     ));
     let before = resident();
     let began = Instant::now();
@@ -160,7 +160,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-    while workshop.gauges().queued > 0 {
+    while embedding_pool.gauges().queued > 0 {
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(Duration::from_millis(50));

@@ -22,14 +22,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &std::fs::read(folder.join("static.bin"))?,
         &std::fs::read(folder.join("tokenizer.json"))?,
     )?;
-    let workshop = EmbeddingPool::start(Settings {
+    let embedding_pool = EmbeddingPool::start(Settings {
         model_dir: folder,
         threads: 2,
         queue_max: 1024,
         runtime_library: None,
     });
-    while !workshop.is_ready() {
-        if let State::Failed(why) = workshop.state() {
+    while !embedding_pool.is_ready() {
+        if let State::Failed(why) = embedding_pool.state() {
             return Err(why.into());
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let _ = send.send(outcome.ok().map(|embedded| embedded.vector));
         };
         // A full queue drops the callback, which reads as no vector.
-        let _ = workshop.embed(text.to_owned(), None, then);
+        let _ = embedding_pool.embed(text.to_owned(), None, then);
         receive
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());

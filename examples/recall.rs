@@ -96,14 +96,14 @@ fn measure(vectors: &[Vector], stored: usize) {
 }
 
 fn embed(texts: &[String], model_dir: PathBuf) -> Result<Vec<Vector>, Box<dyn std::error::Error>> {
-    let workshop = EmbeddingPool::start(Settings {
+    let embedding_pool = EmbeddingPool::start(Settings {
         model_dir,
         threads: 2,
         queue_max: 256,
         runtime_library: None,
     });
-    while !workshop.is_ready() {
-        if let State::Failed(why) = workshop.state() {
+    while !embedding_pool.is_ready() {
+        if let State::Failed(why) = embedding_pool.state() {
             return Err(why.into());
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -113,7 +113,7 @@ fn embed(texts: &[String], model_dir: PathBuf) -> Result<Vec<Vector>, Box<dyn st
         let (send, receive) = mpsc::channel();
         for text in batch {
             let send = send.clone();
-            let _ = workshop.embed(text.clone(), None, move |outcome| {
+            let _ = embedding_pool.embed(text.clone(), None, move |outcome| {
                 let _ = send.send(outcome.ok().map(|embedded| embedded.vector));
             });
         }

@@ -205,14 +205,14 @@ fn embed(
     requests: &[Request],
     model_dir: PathBuf,
 ) -> Result<Vec<Option<Vector>>, Box<dyn std::error::Error>> {
-    let workshop = EmbeddingPool::start(Settings {
+    let embedding_pool = EmbeddingPool::start(Settings {
         model_dir,
         threads: 2,
         queue_max: 256,
         runtime_library: None,
     });
-    while !workshop.is_ready() {
-        if let State::Failed(why) = workshop.state() {
+    while !embedding_pool.is_ready() {
+        if let State::Failed(why) = embedding_pool.state() {
             return Err(why.into());
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -223,7 +223,7 @@ fn embed(
             .iter()
             .map(|request| {
                 let (send, receive) = mpsc::sync_channel(1);
-                let queued = workshop.embed(request.query.clone(), None, move |outcome| {
+                let queued = embedding_pool.embed(request.query.clone(), None, move |outcome| {
                     let _ = send.send(outcome.ok().map(|embedded| embedded.vector));
                 });
                 queued.map(|()| receive)

@@ -32,13 +32,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::canonicalize(&model_dir)?
     );
     let address = gateway(folder.path(), "auto", provider(WHOLE), &cache);
-    let workshop = EmbeddingPool::start(Settings {
+    let embedding_pool = EmbeddingPool::start(Settings {
         model_dir: model_dir.into(),
         threads: 1,
         queue_max: 64,
         runtime_library: None,
     });
-    while !workshop.is_ready() {
+    while !embedding_pool.is_ready() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut stream = connect(address);
@@ -53,14 +53,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut bare, mut hits) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let began_at = Instant::now();
-        run_model(&workshop);
+        run_model(&embedding_pool);
         bare.push(began_at.elapsed() / RUNS);
         // As often, so that neither finds more of its copy of the model in the CPU's caches.
         for _ in 0..RUNS {
             let began_at = Instant::now();
-            let answer = ask(&mut stream, ASKED);
+            let response = ask(&mut stream, ASKED);
             hits.push(began_at.elapsed());
-            assert!(answer.contains("x-ringside-cache: semantic"), "{answer}");
+            assert!(
+                response.contains("x-ringside-cache: semantic"),
+                "{response}"
+            );
         }
     }
     let p50 = |times: &mut Vec<Duration>| {
@@ -75,11 +78,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn run_model(workshop: &EmbeddingPool) {
+fn run_model(embedding_pool: &EmbeddingPool) {
     let (send, receive) = std::sync::mpsc::channel();
     for _ in 0..RUNS {
         let send = send.clone();
-        let queued = workshop.embed(ASKED.to_owned(), None, move |outcome| {
+        let queued = embedding_pool.embed(ASKED.to_owned(), None, move |outcome| {
             let _ = send.send(outcome.is_ok());
         });
         assert!(queued.is_ok());

@@ -115,7 +115,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         config.cache.memory_bytes_max as u64,
         config.cache.share_max,
     ));
-    let graveyard = Arc::default();
+    let pending_removals = Arc::default();
     let is_semantic = config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;
     let has_local = config
         .models
@@ -123,7 +123,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         .flat_map(|model| &model.targets)
         .any(|target| target.place == TargetLocation::Local);
     let has_shadows = config.models.iter().any(|model| model.shadow.is_some());
-    let workshop = (is_semantic || has_local || has_shadows).then(|| {
+    let embedding_pool = (is_semantic || has_local || has_shadows).then(|| {
         EmbeddingPool::start(Settings {
             model_dir: config.embedding.model_dir.clone(),
             threads: config.embedding.threads,
@@ -131,20 +131,23 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
             runtime_library: None,
         })
     });
-    let semantic = workshop.clone().filter(|_| is_semantic).map(|workshop| {
-        Arc::new(Semantic::new(
-            workshop,
-            Arc::clone(&store),
-            Arc::clone(&graveyard),
-        ))
-    });
+    let semantic = embedding_pool
+        .clone()
+        .filter(|_| is_semantic)
+        .map(|embedding_pool| {
+            Arc::new(Semantic::new(
+                embedding_pool,
+                Arc::clone(&store),
+                Arc::clone(&pending_removals),
+            ))
+        });
     let secret = match folder {
         None => HashSecret::draw()?,
         Some(folder) => {
             let into = disk_cache::Into {
                 store: Arc::clone(&store),
                 semantic: semantic.clone(),
-                graveyard: Arc::clone(&graveyard),
+                pending_removals: Arc::clone(&pending_removals),
             };
             let bytes_max = config.cache.path_bytes_max as u64;
             Disk::start(folder, bytes_max, into)?.secret().clone()
@@ -153,10 +156,10 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
     Ok(Arc::new(Shared {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         store,
-        flights: Arc::default(),
+        shared_calls: Arc::default(),
         semantic,
-        workshop,
-        graveyard,
+        embedding_pool,
+        pending_removals,
         secret,
         view: Arc::default(),
         ratings: RateableRequests::default(),
@@ -176,7 +179,7 @@ fn control_thread(
         .build()
         .map_err(|error| format!("the control plane could not be started: {error}"))?;
     let local = tokio::task::LocalSet::new();
-    let workshop = shared.workshop.clone();
+    let embedding_pool = shared.embedding_pool.clone();
     let outcome = local.block_on(&runtime, async move {
         let hosts = reload.hosts();
         if !hosts.is_empty() {
@@ -198,8 +201,8 @@ fn control_thread(
         });
         run_plane(plane, admin_listener, schedule).await
     });
-    if let Some(workshop) = workshop {
-        workshop.close();
+    if let Some(embedding_pool) = embedding_pool {
+        embedding_pool.close();
     }
     outcome
 }

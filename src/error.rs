@@ -38,7 +38,7 @@ pub struct GatewayError {
     /// The request field at fault, when there is one.
     pub param: Option<Cow<'static, str>>,
     /// Whose fault it is.
-    pub blame: ErrorSource,
+    pub source: ErrorSource,
     /// Whether trying again can help.
     pub retry: Retry,
     /// Value for the `retry-after` header.
@@ -83,7 +83,7 @@ impl GatewayError {
         status: u16,
         code: &'static str,
         message: impl Into<Cow<'static, str>>,
-        blame: ErrorSource,
+        source: ErrorSource,
         retry: Retry,
     ) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl GatewayError {
             code,
             message: message.into(),
             param: None,
-            blame,
+            source,
             retry,
             retry_after: None,
             allow: None,
@@ -113,7 +113,7 @@ impl GatewayError {
             403 => "permission_error",
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
-            _ if self.blame == ErrorSource::Upstream => "upstream_error",
+            _ if self.source == ErrorSource::Upstream => "upstream_error",
             _ => "server_error",
         }
     }

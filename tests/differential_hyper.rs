@@ -113,11 +113,11 @@ async fn hypers(bytes: &[u8]) -> Vec<Seen> {
         .serve_connection(TokioIo::new(server), service);
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
-    let answers = async {
-        let mut answers = Vec::new();
-        client.read_to_end(&mut answers).await.unwrap();
+    let responses = async {
+        let mut responses = Vec::new();
+        client.read_to_end(&mut responses).await.unwrap();
     };
-    let _ = tokio::join!(connection, answers);
+    let _ = tokio::join!(connection, responses);
     seen.take()
 }
 

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 const MODEL: &str = "upstream-model";
 
-fn about() -> ResponseContext {
+fn response_ctx() -> ResponseContext {
     ResponseContext {
         request_id: "req-1".into(),
         created: 1_700_000_000,
@@ -41,8 +41,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/provider_golden")
 }
 
-fn face(name: &str) -> &'static dyn ClientApi {
-    *CLIENT_APIS.iter().find(|face| face.name() == name).unwrap()
+fn client_api(name: &str) -> &'static dyn ClientApi {
+    *CLIENT_APIS
+        .iter()
+        .find(|client_api| client_api.name() == name)
+        .unwrap()
 }
 
 fn folders(path: &Path) -> Vec<PathBuf> {
@@ -127,25 +130,25 @@ fn stream_of(case: &Path) -> Vec<u8> {
 }
 
 fn translated(
-    face: &dyn ClientApi,
+    client_api: &dyn ClientApi,
     to: &dyn ProviderApi,
     model: &str,
     body: &[u8],
     drops: bool,
 ) -> (String, String) {
-    let (mut losses, mut out) = (UnsupportedFields::new(drops), Vec::new());
+    let (mut unsupported, mut out) = (UnsupportedFields::new(drops), Vec::new());
     let mut scratch = Scratch::default();
     let outcome = translate_body::request(
-        face,
+        client_api,
         to,
         &said(body),
         model,
-        &mut losses,
+        &mut unsupported,
         &mut scratch,
         &mut out,
     );
     match outcome {
-        Ok(()) => (exact(&out), losses.header().unwrap_or_default()),
+        Ok(()) => (exact(&out), unsupported.header().unwrap_or_default()),
         Err(fault) => (
             format!("{} {} {:?}\n", fault.status, fault.code, fault.param),
             String::new(),
@@ -165,10 +168,10 @@ fn requests() {
             let body = std::fs::read(&file).unwrap();
             let named = std::fs::read_to_string(case.join("model.txt"));
             let model = named.as_deref().map_or(MODEL, str::trim);
-            let (sent, dropped) = translated(face(name), provider, model, &body, false);
+            let (sent, dropped) = translated(client_api(name), provider, model, &body, false);
             check(&case.join("provider.json"), &sent);
             if !sent.starts_with('{') {
-                let (sent, dropped) = translated(face(name), provider, model, &body, true);
+                let (sent, dropped) = translated(client_api(name), provider, model, &body, true);
                 check(&case.join("provider.dropped.json"), &sent);
                 check(&case.join("dropped.txt"), &(dropped + "\n"));
             } else if !dropped.is_empty() {
@@ -183,31 +186,41 @@ fn other_faces(provider: &dyn ProviderApi) -> impl Iterator<Item = &'static dyn 
     CLIENT_APIS
         .iter()
         .copied()
-        .filter(move |face| face.name() != native)
+        .filter(move |client_api| client_api.name() != native)
 }
 
 fn whole(
-    face: &dyn ClientApi,
+    client_api: &dyn ClientApi,
     provider: &dyn ProviderApi,
     status: u16,
     body: &[u8],
 ) -> (u16, String) {
     let mut scratch = Scratch::default();
-    match translate_body::whole(face, provider, status, body, &about(), &mut scratch) {
+    match translate_body::whole(
+        client_api,
+        provider,
+        status,
+        body,
+        &response_ctx(),
+        &mut scratch,
+    ) {
         Ok((status, body)) => (status, exact(&body)),
-        Err(fault) => (fault.status, exact(face.envelope(&fault).as_bytes())),
+        Err(fault) => (fault.status, exact(client_api.envelope(&fault).as_bytes())),
     }
 }
 
 #[test]
-fn answers() {
+fn responses() {
     let all = cases("answers");
     assert!(!all.is_empty());
     for (provider, case) in all {
         let body = std::fs::read(case.join("provider.json")).unwrap();
-        for face in other_faces(provider) {
-            let (_, written) = whole(face, provider, 200, &body);
-            check(&case.join(format!("client.{}.json", face.name())), &written);
+        for client_api in other_faces(provider) {
+            let (_, written) = whole(client_api, provider, 200, &body);
+            check(
+                &case.join(format!("client.{}.json", client_api.name())),
+                &written,
+            );
         }
     }
 }
@@ -222,9 +235,9 @@ fn errors() {
                 continue;
             };
             let body = std::fs::read(&file).unwrap();
-            for face in other_faces(provider) {
-                let (told, written) = whole(face, provider, status.parse().unwrap(), &body);
-                let name = format!("client.{}.{told}.json", face.name());
+            for client_api in other_faces(provider) {
+                let (told, written) = whole(client_api, provider, status.parse().unwrap(), &body);
+                let name = format!("client.{}.{told}.json", client_api.name());
                 check(&case.join(name), &written);
             }
         }
@@ -233,11 +246,12 @@ fn errors() {
 
 /// The stream in the dialect of `face`, from pieces, and what it cost.
 fn streamed(
-    face: &dyn ClientApi,
+    client_api: &dyn ClientApi,
     provider: &dyn ProviderApi,
     pieces: &[&[u8]],
 ) -> (String, String) {
-    let encoder = (provider.native() != face.name()).then(|| face.encoder(about()));
+    let encoder =
+        (provider.native() != client_api.name()).then(|| client_api.encoder(response_ctx()));
     let relay = NeutralRelay::new(provider.decoder(), encoder, None);
     let mut relay = relay.naming(MODEL.to_owned());
     let (mut out, mut scratch) = (Vec::new(), Scratch::default());
@@ -248,15 +262,15 @@ fn streamed(
     relay.end(&mut out, &mut scratch);
     let (complete, failed) = (relay.is_complete(), relay.has_failed());
     let usage = relay.usage();
-    check_in_own_dialect(face, &out, complete, failed);
+    check_in_own_dialect(client_api, &out, complete, failed);
     let facts = format!("complete {complete} failed {failed} usage {usage:?}");
     (String::from_utf8(out).unwrap(), facts)
 }
 
 /// What was written is understood by the relay of its dialect.
-fn check_in_own_dialect(face: &dyn ClientApi, stream: &[u8], complete: bool, failed: bool) {
+fn check_in_own_dialect(client_api: &dyn ClientApi, stream: &[u8], complete: bool, failed: bool) {
     let scratch = RefCell::new(Scratch::default());
-    let (mut relay, mut out) = (Relay::of(face, None), Vec::new());
+    let (mut relay, mut out) = (Relay::of(client_api, None), Vec::new());
     let fed = relay.feed(&mut stream.to_vec(), &mut out, &scratch, |_, _| {});
     fed.unwrap();
     relay.end(&mut out, &scratch, |_, _| {});
@@ -273,23 +287,23 @@ fn streams_at_any_split() {
     assert!(!all.is_empty());
     for (provider, case) in all {
         let stream = stream_of(&case);
-        for face in CLIENT_APIS.iter().copied() {
-            let (whole, facts) = streamed(face, provider, &[&stream]);
-            if face.name() == provider.native() {
+        for client_api in CLIENT_APIS.iter().copied() {
+            let (whole, facts) = streamed(client_api, provider, &[&stream]);
+            if client_api.name() == provider.native() {
                 assert!(facts.contains("usage"), "{facts}");
             } else {
-                let name = format!("client.{}.sse", face.name());
+                let name = format!("client.{}.sse", client_api.name());
                 check(&case.join(name), &format!("{whole}: {facts}\n"));
             }
             for at in 0..=stream.len() {
                 let (a, b) = stream.split_at(at);
                 assert_eq!(
-                    streamed(face, provider, &[a, b]),
+                    streamed(client_api, provider, &[a, b]),
                     (whole.clone(), facts.clone())
                 );
             }
             let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-            assert_eq!(streamed(face, provider, &bytes), (whole, facts));
+            assert_eq!(streamed(client_api, provider, &bytes), (whole, facts));
         }
     }
 }
@@ -301,7 +315,7 @@ fn a_stream_in_the_clients_own_dialect_is_untouched() {
         let stream = stream_of(&case);
         let own = CLIENT_APIS
             .iter()
-            .find(|face| face.name() == provider.native());
+            .find(|client_api| client_api.name() == provider.native());
         let Some(own) = own else {
             continue;
         };
@@ -384,19 +398,29 @@ fn conversation(drawn: &mut Drawn) -> serde_json::Value {
 
 /// What OpenAI's dialect says, said in another and back.
 fn there_and_back(name: &str, sent: &str) -> (serde_json::Value, Option<String>) {
-    let (openai, other) = (face("openai"), face(name));
+    let (openai, other) = (client_api("openai"), client_api(name));
     let (to, back) = (provider(name).unwrap(), provider("openai").unwrap());
-    let (mut scratch, mut losses) = (Scratch::default(), UnsupportedFields::new(false));
-    let mut translated = |face: &dyn ClientApi, to: &dyn ProviderApi, body: &[u8]| {
+    let (mut scratch, mut unsupported) = (Scratch::default(), UnsupportedFields::new(false));
+    let mut translated = |client_api: &dyn ClientApi, to: &dyn ProviderApi, body: &[u8]| {
         let (said, mut out) = (said(body), Vec::new());
-        let outcome =
-            translate_body::request(face, to, &said, MODEL, &mut losses, &mut scratch, &mut out);
+        let outcome = translate_body::request(
+            client_api,
+            to,
+            &said,
+            MODEL,
+            &mut unsupported,
+            &mut scratch,
+            &mut out,
+        );
         outcome.unwrap();
         out
     };
     let there = translated(openai, to, sent.as_bytes());
     let again = translated(other, back, &there);
-    (serde_json::from_slice(&again).unwrap(), losses.header())
+    (
+        serde_json::from_slice(&again).unwrap(),
+        unsupported.header(),
+    )
 }
 
 #[test]
@@ -406,10 +430,10 @@ fn there_and_back_says_the_same() {
         let sent = conversation(&mut drawn);
         let body = sent.to_string();
         assert_eq!(there_and_back("anthropic", &body), (sent.clone(), None));
-        let (mut got, losses) = there_and_back("gemini", &body);
+        let (mut got, unsupported) = there_and_back("gemini", &body);
         // It has no place for who asks.
         got["user"] = sent["user"].clone();
-        assert_eq!((got, losses.as_deref()), (sent, Some("user")));
+        assert_eq!((got, unsupported.as_deref()), (sent, Some("user")));
     }
 }
 
@@ -427,7 +451,7 @@ fn tokens_of_converse_are_neither_lost_nor_made() {
                 "cacheReadInputTokens": read, "cacheWriteInputTokens": write},
         });
         let said = said.to_string();
-        let (_, chat) = whole(face("openai"), bedrock, 200, said.as_bytes());
+        let (_, chat) = whole(client_api("openai"), bedrock, 200, said.as_bytes());
         let value: serde_json::Value = serde_json::from_str(&chat).unwrap();
         assert_eq!(value["usage"]["prompt_tokens"], plain + read + write);
         assert_eq!(value["usage"]["completion_tokens"], output);
@@ -435,7 +459,7 @@ fn tokens_of_converse_are_neither_lost_nor_made() {
             value["usage"]["prompt_tokens_details"]["cached_tokens"],
             read
         );
-        let (_, message) = whole(face("anthropic"), bedrock, 200, said.as_bytes());
+        let (_, message) = whole(client_api("anthropic"), bedrock, 200, said.as_bytes());
         let value: serde_json::Value = serde_json::from_str(&message).unwrap();
         assert_eq!(value["usage"]["input_tokens"], plain);
         assert_eq!(value["usage"]["cache_read_input_tokens"], read);
@@ -446,7 +470,7 @@ fn tokens_of_converse_are_neither_lost_nor_made() {
 #[test]
 fn tokens_are_neither_lost_nor_made() {
     let mut drawn = Drawn(7);
-    let (openai, anthropic) = (face("openai"), face("anthropic"));
+    let (openai, anthropic) = (client_api("openai"), client_api("anthropic"));
     for _ in 0..200 {
         let (plain, read, write, output) = (
             drawn.below(999),
@@ -480,7 +504,7 @@ fn tokens_are_neither_lost_nor_made() {
 #[test]
 fn thinking_is_neither_lost_nor_counted_twice() {
     let mut drawn = Drawn(11);
-    let (openai, gemini) = (face("openai"), face("gemini"));
+    let (openai, gemini) = (client_api("openai"), client_api("gemini"));
     for _ in 0..200 {
         let (plain, cached) = (drawn.below(999), drawn.below(999));
         let (said, thought) = (1 + drawn.below(999), drawn.below(999));
@@ -490,12 +514,12 @@ fn thinking_is_neither_lost_nor_counted_twice() {
             "totalTokenCount": plain + cached + said + thought,
         });
         let content = serde_json::json!({"parts": [{"text": "x"}], "role": "model"});
-        let answer = serde_json::json!({"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage});
+        let response = serde_json::json!({"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage});
         let (_, chat) = whole(
             openai,
             provider("gemini").unwrap(),
             200,
-            answer.to_string().as_bytes(),
+            response.to_string().as_bytes(),
         );
         let value: serde_json::Value = serde_json::from_str(&chat).unwrap();
         assert_eq!(value["usage"]["prompt_tokens"], plain + cached);

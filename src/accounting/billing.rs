@@ -45,9 +45,9 @@ pub enum Charge {
 impl Charge {
     /// The bill for what was bought from `target`.
     #[must_use]
-    pub fn of(bought: BilledUsage, target: Option<Name>, prices: &PriceBook) -> Self {
+    pub fn of(billed_usage: BilledUsage, target: Option<Name>, prices: &PriceBook) -> Self {
         let cost = |usage| target.and_then(|target| prices.cost(target, usage));
-        match bought {
+        match billed_usage {
             BilledUsage::Nothing => Self::Nothing,
             BilledUsage::Unknown => Self::Unknown("usage"),
             BilledUsage::Searches(_) => Self::Unknown("price"),
@@ -84,10 +84,10 @@ pub(crate) fn record_usage(
     metrics: &mut CoreMetrics,
     key: Option<Name>,
     model: Name,
-    bought: BilledUsage,
-    bill: &Charge,
+    billed_usage: BilledUsage,
+    charge: &Charge,
 ) {
-    match bought {
+    match billed_usage {
         BilledUsage::Reported(usage) => metrics.spend(key, model, usage),
         BilledUsage::Unknown | BilledUsage::Estimated(_) => {
             count(&mut metrics.usage_missing, model)
@@ -101,7 +101,7 @@ pub(crate) fn record_usage(
         BilledUsage::Saved(None) | BilledUsage::Nothing => {}
     }
     let money = &mut metrics.money;
-    match bill {
+    match charge {
         Charge::Known(cost) => money.spend(key, model, cost.parts(), false),
         Charge::Estimated(cost) => money.spend(key, model, cost.parts(), true),
         Charge::Saved(Some(cost)) => money.save(model, cost.total()),
@@ -130,16 +130,18 @@ mod tests {
             output: 6,
             ..Cost::default()
         };
-        let mut record_usage =
-            |bought, bill| super::record_usage(&mut metrics, None, model, bought, &bill);
+        let mut record_usage = |billed_usage, charge| {
+            super::record_usage(&mut metrics, None, model, billed_usage, &charge)
+        };
         record_usage(BilledUsage::Unknown, Charge::Unknown("usage"));
         record_usage(BilledUsage::Saved(Some(usage)), Charge::Saved(Some(cost)));
         record_usage(BilledUsage::Estimated(usage), Charge::Estimated(cost));
         assert!(metrics.tokens.is_empty());
         assert_eq!(metrics.usage_missing[&model], 2);
         assert_eq!(metrics.tokens_saved[&model], 7);
-        let mut record_usage =
-            |bought, bill| super::record_usage(&mut metrics, None, model, bought, &bill);
+        let mut record_usage = |billed_usage, charge| {
+            super::record_usage(&mut metrics, None, model, billed_usage, &charge)
+        };
         record_usage(BilledUsage::Reported(usage), Charge::Known(cost));
         record_usage(BilledUsage::Reported(usage), Charge::Unknown("price"));
         let input = &metrics.tokens[&(None, model, "input")];
@@ -163,7 +165,7 @@ mod tests {
             completion: 100,
             ..Usage::default()
         };
-        let of = |bought, target| Charge::of(bought, target, &book);
+        let of = |billed_usage, target| Charge::of(billed_usage, target, &book);
         let cost = 2_500_000 + 1_000_000;
         let reported = of(BilledUsage::Reported(usage), known);
         assert!(matches!(reported, Charge::Known(_)));
@@ -174,11 +176,11 @@ mod tests {
         assert_eq!(saved.paid_nanousd(), Some(0));
         assert_eq!(saved.saved_nanousd(), Some(cost));
         assert_eq!(of(BilledUsage::Saved(None), known).saved_nanousd(), None);
-        for (bought, target) in [
+        for (billed_usage, target) in [
             (BilledUsage::Reported(usage), unknown),
             (BilledUsage::Unknown, known),
         ] {
-            assert_eq!(of(bought, target).paid_nanousd(), None);
+            assert_eq!(of(billed_usage, target).paid_nanousd(), None);
         }
         assert_eq!(of(BilledUsage::Nothing, known), Charge::Nothing);
     }

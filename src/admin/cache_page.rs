@@ -68,7 +68,7 @@ pub(crate) fn not_on_disk() -> AdminResponse {
 pub(crate) async fn wrong(plane: &Plane, id: &str) -> AdminResponse {
     let id = match entry_id(id) {
         Ok(id) => id,
-        Err(answer) => return *answer,
+        Err(response) => return *response,
     };
     let shared = &plane.shared;
     let Some(entry) = shared.store.find(id) else {
@@ -137,7 +137,7 @@ pub(crate) fn quality(plane: &Plane) -> AdminResponse {
         "confidence": 1.0 - ALPHA,
         "models": models,
         "samples": samples,
-        "sample_tokens": quality.allowance.tokens(),
+        "sample_tokens": quality.sample_budget.tokens(),
         "sample_tokens_max": config.sample_tokens_max,
         "log_lines_dropped": semantic.observations().dropped(),
     });

@@ -45,7 +45,7 @@ pub(crate) async fn serve(plane: Arc<Plane>, listener: TcpListener) {
         tokio::task::spawn_local(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let plane = Arc::clone(&plane);
-                async move { Ok::<_, Infallible>(answer(&plane, request).await) }
+                async move { Ok::<_, Infallible>(response(&plane, request).await) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(hyper_util::rt::TokioTimer::new())
@@ -57,7 +57,7 @@ pub(crate) async fn serve(plane: Arc<Plane>, listener: TcpListener) {
     }
 }
 
-async fn answer(plane: &Plane, request: Request<Incoming>) -> AdminResponse {
+async fn response(plane: &Plane, request: Request<Incoming>) -> AdminResponse {
     if (request.method(), request.uri().path()) == (&Method::POST, "/explain") {
         return explain(plane, request).await;
     }
@@ -157,7 +157,7 @@ async fn delete_entries(plane: &Plane, query: Option<&str>) -> AdminResponse {
         && model.is_none()
         && key.is_none()
     {
-        semantic.refuted().clear();
+        semantic.wrong_answers().clear();
     }
     log::event(
         "cache_deleted",
@@ -172,7 +172,7 @@ async fn delete_entries(plane: &Plane, query: Option<&str>) -> AdminResponse {
 async fn delete_entry(plane: &Plane, id: &str) -> AdminResponse {
     let id = match cache_page::entry_id(id) {
         Ok(id) => id,
-        Err(answer) => return *answer,
+        Err(response) => return *response,
     };
     let (removed, is_on_disk) = cache_page::delete(plane, Deletion::Entry(id)).await;
     if !is_on_disk {
@@ -189,9 +189,9 @@ fn info(plane: &Plane) -> Value {
     let reload = plane.reload.lock();
     let embedding = match plane
         .shared
-        .workshop
+        .embedding_pool
         .as_ref()
-        .map(|workshop| workshop.state())
+        .map(|embedding_pool| embedding_pool.state())
     {
         None => json!({ "state": "off" }),
         Some(State::Loading) => json!({ "state": "loading" }),
@@ -224,18 +224,18 @@ fn info(plane: &Plane) -> Value {
 }
 
 fn text(status: StatusCode, body: &str) -> AdminResponse {
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_owned())));
-    *answer.status_mut() = status;
-    answer
+    let mut response = Response::new(Full::new(Bytes::from(body.to_owned())));
+    *response.status_mut() = status;
+    response
 }
 
 pub(crate) fn json_answer(status: StatusCode, body: &Value) -> AdminResponse {
-    let mut answer = text(status, &format!("{body}\n"));
+    let mut response = text(status, &format!("{body}\n"));
     let kind = hyper::header::HeaderValue::from_static("application/json");
-    answer
+    response
         .headers_mut()
         .insert(hyper::header::CONTENT_TYPE, kind);
-    answer
+    response
 }
 
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> AdminResponse {

@@ -150,7 +150,7 @@ impl KeyTable {
                     "this API key is not one of the configured keys",
                 )
             })?;
-        Ok(self.grant(entry))
+        Ok(self.caller(entry))
     }
 
     /// The grant of the key called `name`, for `explain`; without keys, that of any caller.
@@ -161,10 +161,10 @@ impl KeyTable {
         };
         let mut keys = self.keys.iter();
         keys.find(|entry| *entry.name.text() == *name)
-            .map(|entry| self.grant(entry))
+            .map(|entry| self.caller(entry))
     }
 
-    fn grant<'t>(&self, entry: &'t Entry) -> Caller<'t> {
+    fn caller<'t>(&self, entry: &'t Entry) -> Caller<'t> {
         Caller {
             key: Some(entry.name),
             team: entry.team,

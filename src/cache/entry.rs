@@ -146,7 +146,7 @@ pub struct Entry {
     pub scope: u128,
     form: Form,
     /// The answer.
-    pub answer: CachedResponse,
+    pub response: CachedResponse,
     /// Model asked for.
     pub model: Name,
     /// Virtual key that caused it; `None` without keys.
@@ -164,7 +164,7 @@ pub struct Entry {
     uses: AtomicU32,
     /// Its vector in the scope's index; 0 = none.
     vector: AtomicU64,
-    graveyard: Arc<PendingRemovals>,
+    pending_removals: Arc<PendingRemovals>,
 }
 
 /// Vectors whose entries are gone (evicted, replaced, deleted, expired), to be taken out of their
@@ -183,7 +183,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let vector = self.vector();
         if vector != 0 {
-            self.graveyard.0.lock().push((self.scope, vector));
+            self.pending_removals.0.lock().push((self.scope, vector));
         }
     }
 }
@@ -191,7 +191,7 @@ impl Drop for Entry {
 /// What an entry is stored with.
 pub struct Storing {
     /// The answer.
-    pub answer: CachedResponse,
+    pub response: CachedResponse,
     /// Model asked for.
     pub model: Name,
     /// Virtual key that caused it; `None` without keys.
@@ -235,15 +235,15 @@ fn tenant_of(form: &[u8]) -> Option<&str> {
 impl Entry {
     /// An entry for `key`.
     #[must_use]
-    pub fn new(key: Key, storing: Storing, graveyard: Arc<PendingRemovals>) -> Self {
+    pub fn new(key: Key, storing: Storing, pending_removals: Arc<PendingRemovals>) -> Self {
         // The allocator rounds up, by an eighth on average.
-        let texts = (FORM_COUNTS_BYTES + key.form.bytes.len() + storing.answer.bytes()) * 9 / 8;
+        let texts = (FORM_COUNTS_BYTES + key.form.bytes.len() + storing.response.bytes()) * 9 / 8;
         let vector = if storing.indexed { VECTOR_BYTES } else { 0 };
         Self {
             id: key.exact,
             scope: key.scope,
             form: key.form,
-            answer: storing.answer,
+            response: storing.response,
             model: storing.model,
             key: storing.key,
             target: storing.target,
@@ -253,7 +253,7 @@ impl Entry {
             bytes: texts as u64 + ENTRY_OVERHEAD_BYTES + vector,
             uses: AtomicU32::new(0),
             vector: AtomicU64::new(0),
-            graveyard,
+            pending_removals,
         }
     }
 
@@ -328,10 +328,10 @@ impl Entry {
     /// Tokens that a hit saves; by the length of the texts where the provider told no usage.
     fn tokens_saved(&self) -> u64 {
         let told = self
-            .answer
+            .response
             .usage
             .map(|usage| usage.prompt.saturating_add(usage.completion));
-        let texts = (self.form.bytes.len() + self.answer.bytes()) as u64;
+        let texts = (self.form.bytes.len() + self.response.bytes()) as u64;
         told.unwrap_or(texts / BYTES_PER_TOKEN).max(1)
     }
 

@@ -23,7 +23,7 @@ pub struct HitComparison {
     /// The fresh answer's text.
     pub fresh: String,
     /// The wished rate of wrong hits.
-    pub wish: f64,
+    pub input: f64,
     /// Whether it is logged, questions included.
     pub logs: bool,
 }
@@ -34,12 +34,12 @@ pub struct HitComparison {
 /// # Errors
 /// The workshop has no room.
 pub(crate) fn compare(
-    workshop: &EmbeddingPool,
+    embedding_pool: &EmbeddingPool,
     one: String,
     other: String,
     tell: impl FnOnce(Label) + Send + 'static,
 ) -> Result<(), &'static str> {
-    let this = workshop.clone();
+    let this = embedding_pool.clone();
     let work = move || {
         let Some(table) = this.table() else {
             return;
@@ -59,7 +59,7 @@ pub(crate) fn compare(
             });
         });
     };
-    workshop.run(work).map_err(EmbedRejection::rule)
+    embedding_pool.run(work).map_err(EmbedRejection::rule)
 }
 
 impl Semantic {
@@ -67,29 +67,29 @@ impl Semantic {
     ///
     /// # Errors
     /// The workshop has no room.
-    pub fn learn(self: &Arc<Self>, lesson: HitComparison) -> Result<(), &'static str> {
+    pub fn learn(self: &Arc<Self>, comparison: HitComparison) -> Result<(), &'static str> {
         let this = Arc::clone(self);
-        let cached = lesson.hit.entry.answer.content().to_owned();
-        let fresh = lesson.fresh.clone();
-        compare(&self.workshop, cached, fresh, move |label| {
-            this.label(&lesson, label);
+        let cached = comparison.hit.entry.response.content().to_owned();
+        let fresh = comparison.fresh.clone();
+        compare(&self.embedding_pool, cached, fresh, move |label| {
+            this.label(&comparison, label);
         })
     }
 
-    fn label(self: &Arc<Self>, lesson: &HitComparison, label: Label) {
-        let (hit, model) = (&lesson.hit, lesson.model);
-        let usage = hit.entry.answer.usage;
+    fn label(self: &Arc<Self>, comparison: &HitComparison, label: Label) {
+        let (hit, model) = (&comparison.hit, comparison.model);
+        let usage = hit.entry.response.usage;
         self.quality.add(&Observation {
             model,
             score: hit.score,
             label,
             tokens: usage.map_or(0, |usage| usage.prompt + usage.completion),
-            wish: lesson.wish,
+            input: comparison.input,
         });
-        if lesson.logs {
+        if comparison.logs {
             let line = Line {
                 a: hit.entry.question(),
-                b: &lesson.question,
+                b: &comparison.question,
                 label: label.name(),
                 similarity: hit.similarity,
                 score: hit.score,

@@ -34,11 +34,11 @@ const SCOPE_BYTES: u64 = (size_of::<Scope>() + 16 + 2 * size_of::<(u128, Arc<Sco
 
 /// The tier.
 pub struct Semantic {
-    pub(crate) workshop: EmbeddingPool,
+    pub(crate) embedding_pool: EmbeddingPool,
     pub(crate) store: Arc<Store>,
     scopes: RwLock<HashMap<u128, Arc<Scope>, foldhash::fast::RandomState>>,
-    graveyard: Arc<PendingRemovals>,
-    refuted: WrongAnswers,
+    pending_removals: Arc<PendingRemovals>,
+    wrong_answers: WrongAnswers,
     pub(crate) quality: Quality,
     pub(crate) observations: ObservationLog,
     next_vector: AtomicU64,
@@ -92,16 +92,16 @@ impl Semantic {
     /// An empty tier over `store`.
     #[must_use]
     pub fn new(
-        workshop: EmbeddingPool,
+        embedding_pool: EmbeddingPool,
         store: Arc<Store>,
-        graveyard: Arc<PendingRemovals>,
+        pending_removals: Arc<PendingRemovals>,
     ) -> Self {
         Self {
-            workshop,
+            embedding_pool,
             store,
             scopes: RwLock::default(),
-            graveyard,
-            refuted: WrongAnswers::default(),
+            pending_removals,
+            wrong_answers: WrongAnswers::default(),
             quality: Quality::default(),
             observations: ObservationLog::default(),
             next_vector: AtomicU64::new(1),
@@ -124,10 +124,10 @@ impl Semantic {
         if key.question().len() > QUESTION_BYTES_MAX {
             return Err("over-window");
         }
-        if !self.workshop.is_ready() {
+        if !self.embedding_pool.is_ready() {
             return Err("model-not-ready");
         }
-        let table = self.workshop.table().ok_or("model-not-ready")?;
+        let table = self.embedding_pool.table().ok_or("model-not-ready")?;
         let scope = self.scopes.read().get(&key.scope).cloned();
         let scope = scope.ok_or("scope-empty")?;
         let asked = Query::read(key.question(), table).ok_or("too-many-words")?;
@@ -140,7 +140,7 @@ impl Semantic {
             }
             return Err("nothing-near");
         }
-        let (reply, outcome) = oneshot::channel();
+        let (upstream_response, outcome) = oneshot::channel();
         let slot = Arc::new(OnceLock::new());
         let (this, key_copy, vector) = (Arc::clone(self), key.clone(), Arc::clone(&slot));
         let then = move |embedded: Result<Embedded, EmbedError>| {
@@ -159,10 +159,10 @@ impl Semantic {
                 };
                 counter.fetch_add(1, Ordering::Relaxed);
             }
-            let _ = reply.send(found);
+            let _ = upstream_response.send(found);
         };
         match self
-            .workshop
+            .embedding_pool
             .embed(key.question().to_owned(), Some(by), then)
         {
             Ok(()) => Ok(Lookup {
@@ -177,7 +177,7 @@ impl Semantic {
         let mut candidates = self.nearest(key.scope, vector);
         let now = Instant::now();
         let mut refused = None;
-        let raised = self.refuted.score_min(key.scope, vector);
+        let raised = self.wrong_answers.score_min(key.scope, vector);
         let bar = &bar.raised_to(raised);
         // The hash found the scope; only an equal form is it.
         candidates
@@ -221,10 +221,11 @@ impl Semantic {
         let then = move |embedded: Result<Embedded, EmbedError>| {
             let strict = Verifier::shipped().map_or(f32::INFINITY, Verifier::strictest);
             if let Ok(embedded) = embedded {
-                this.refuted.add(scope, &embedded.vector, score, strict);
+                this.wrong_answers
+                    .add(scope, &embedded.vector, score, strict);
             }
         };
-        let queued = self.workshop.embed(question, None, then);
+        let queued = self.embedding_pool.embed(question, None, then);
         queued.map_err(EmbedRejection::rule)
     }
 
@@ -242,8 +243,8 @@ impl Semantic {
 
     /// What was refuted.
     #[must_use]
-    pub fn refuted(&self) -> &WrongAnswers {
-        &self.refuted
+    pub fn wrong_answers(&self) -> &WrongAnswers {
+        &self.wrong_answers
     }
 
     /// Indexes a stored entry, in the workshop, and has it written to the disk. `vector` is the
@@ -266,14 +267,14 @@ impl Semantic {
             if let Some(entry) = weak.upgrade() {
                 let code = Code::new(&vector);
                 this.insert(&entry, &code);
-                let embedder = this.workshop.embedder_id();
+                let embedder = this.embedding_pool.embedder_id();
                 this.store.keep(&entry, Some(Embedding { embedder, code }));
             }
         };
         let queued = match vector {
-            Some(vector) => self.workshop.run(move || insert(vector)),
+            Some(vector) => self.embedding_pool.run(move || insert(vector)),
             None => self
-                .workshop
+                .embedding_pool
                 .embed(entry.question().to_owned(), None, move |embedded| {
                     match (embedded, unembedded.upgrade()) {
                         (Ok(embedded), _) => insert(embedded.vector),
@@ -287,7 +288,7 @@ impl Semantic {
 
     /// Indexes an entry with a vector that was made earlier, if this model made it.
     pub fn restore(&self, entry: &Arc<Entry>, embedding: &Embedding) {
-        if self.workshop.embedder_id() == embedding.embedder {
+        if self.embedding_pool.embedder_id() == embedding.embedder {
             self.insert(entry, &embedding.code);
         }
     }
@@ -295,7 +296,7 @@ impl Semantic {
     /// Whether the model is loaded; `None` when it never will be.
     #[must_use]
     pub fn readiness(&self) -> Option<bool> {
-        match self.workshop.state() {
+        match self.embedding_pool.state() {
             State::Failed(_) => None,
             State::Loading => Some(false),
             State::Ready { .. } => Some(true),
@@ -305,7 +306,7 @@ impl Semantic {
     fn insert(&self, entry: &Arc<Entry>, vector: &Code) {
         let id = self.next_vector.fetch_add(1, Ordering::Relaxed);
         let asked = self
-            .workshop
+            .embedding_pool
             .table()
             .and_then(|table| Query::read(entry.question(), table));
         // What cannot be read cannot be judged, and would never be served.
@@ -329,7 +330,7 @@ impl Semantic {
 
     /// Takes the vectors of lost entries out of their indexes, and empty scopes out of the map.
     pub fn bury(&self) {
-        for (key, id) in self.graveyard.take() {
+        for (key, id) in self.pending_removals.take() {
             let Some(scope) = self.scopes.read().get(&key).cloned() else {
                 continue;
             };

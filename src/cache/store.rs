@@ -150,7 +150,7 @@ impl Store {
     pub fn remove_with_aliases(&self, wrong: &Entry) -> (usize, Option<oneshot::Receiver<bool>>) {
         self.delete(Deletion::Answer {
             scope: wrong.scope,
-            content: wrong.answer.content().into(),
+            content: wrong.response.content().into(),
         })
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::names::Name;
 use crate::cache::entry::tests::key;
 use crate::cache::entry::{PendingRemovals, Storing};
-use crate::cache::response::cached_response::tests::answer;
+use crate::cache::response::cached_response::tests::response;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ struct Making<'t> {
     tokens: u64,
 }
 
-fn make(making: &Making<'_>, graveyard: &Arc<PendingRemovals>) -> Arc<Entry> {
-    let mut answer = answer(&"x".repeat(making.bytes));
-    answer.usage = Some(Usage {
+fn make(making: &Making<'_>, pending_removals: &Arc<PendingRemovals>) -> Arc<Entry> {
+    let mut response = response(&"x".repeat(making.bytes));
+    response.usage = Some(Usage {
         completion: making.tokens,
         ..Usage::default()
     });
     let storing = Storing {
-        answer,
+        response,
         model: Name::new("m"),
         key: None,
         target: Name::new("p/m"),
@@ -33,24 +33,24 @@ fn make(making: &Making<'_>, graveyard: &Arc<PendingRemovals>) -> Arc<Entry> {
         indexed: false,
     };
     let key = key(making.tenant, &making.question);
-    Arc::new(Entry::new(key, storing, Arc::clone(graveyard)))
+    Arc::new(Entry::new(key, storing, Arc::clone(pending_removals)))
 }
 
-fn entry(question: &str, bytes: usize, graveyard: &Arc<PendingRemovals>) -> Arc<Entry> {
+fn entry(question: &str, bytes: usize, pending_removals: &Arc<PendingRemovals>) -> Arc<Entry> {
     let making = Making {
         tenant: "t",
         question: question.into(),
         bytes,
         tokens: 100,
     };
-    make(&making, graveyard)
+    make(&making, pending_removals)
 }
 
 #[test]
 fn live_entries_are_found_and_expired_ones_are_gone() {
-    let (store, graveyard) = (Store::new(1 << 20, 1.0), Arc::default());
+    let (store, pending_removals) = (Store::new(1 << 20, 1.0), Arc::default());
     let now = Instant::now();
-    assert!(store.insert(entry("a", 10, &graveyard)));
+    assert!(store.insert(entry("a", 10, &pending_removals)));
     assert!(store.get(&key("t", "a"), now).is_some());
     assert!(store.get(&key("other", "a"), now).is_none());
     assert!(store.get(&key("t", "b"), now).is_none());
@@ -62,7 +62,7 @@ fn live_entries_are_found_and_expired_ones_are_gone() {
 
 #[test]
 fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
-    let (store, graveyard) = (
+    let (store, pending_removals) = (
         Store::new(256 * 1024, 1.0),
         Arc::<PendingRemovals>::default(),
     );
@@ -71,7 +71,7 @@ fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
         random = splitmix(random);
         // Mostly small, some as large as a tenth of the memory.
         let bytes = 1 << (random % 15);
-        let entry = entry(&format!("q{}", at % 4000), bytes, &graveyard);
+        let entry = entry(&format!("q{}", at % 4000), bytes, &pending_removals);
         entry.set_vector(at + 1);
         assert!(store.insert(entry));
         assert!(store.bytes() <= store.bytes_max());
@@ -80,7 +80,7 @@ fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
         }
     }
     assert!(store.len() > 30, "{}", store.len());
-    assert_eq!(graveyard.take().len() + store.len(), 5000);
+    assert_eq!(pending_removals.take().len() + store.len(), 5000);
     let (now, mut found, mut bytes) = (Instant::now(), 0, 0);
     for at in 0..4000 {
         if let Some(entry) = store.get(&key("t", &format!("q{at}")), now) {
@@ -90,20 +90,20 @@ fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
     }
     assert_eq!((found, bytes), (store.len(), store.bytes()));
     assert_eq!(bytes, store.bytes_of("t"));
-    assert!(!store.insert(entry("large", 256 * 1024, &graveyard)));
+    assert!(!store.insert(entry("large", 256 * 1024, &pending_removals)));
     assert_eq!(store.remove_where(|_| true), found);
     assert_eq!((store.len(), store.bytes()), (0, 0));
 }
 
 #[test]
 fn cores_that_store_at_once_keep_the_bound_and_the_sums() {
-    let (store, graveyard) = (
+    let (store, pending_removals) = (
         Store::new(256 * 1024, 0.5),
         Arc::<PendingRemovals>::default(),
     );
     std::thread::scope(|scope| {
         for tenant in ["a", "b", "c"] {
-            let (store, graveyard) = (&store, &graveyard);
+            let (store, pending_removals) = (&store, &pending_removals);
             scope.spawn(move || {
                 for at in 0..3000 {
                     // Two of them want the same keys.
@@ -114,7 +114,7 @@ fn cores_that_store_at_once_keep_the_bound_and_the_sums() {
                         bytes: at % 900,
                         tokens: 10,
                     };
-                    store.insert(make(&making, graveyard));
+                    store.insert(make(&making, pending_removals));
                     assert!(store.bytes() <= store.bytes_max());
                 }
             });
@@ -127,7 +127,7 @@ fn cores_that_store_at_once_keep_the_bound_and_the_sums() {
 
 #[test]
 fn what_is_used_or_dear_outlives_what_is_neither() {
-    let (store, graveyard) = (Store::new(1 << 20, 1.0), Arc::default());
+    let (store, pending_removals) = (Store::new(1 << 20, 1.0), Arc::default());
     let making = |name: &str, at: usize, tokens| Making {
         tenant: "t",
         question: format!("{name}{at}"),
@@ -136,9 +136,9 @@ fn what_is_used_or_dear_outlives_what_is_neither() {
     };
     let (mut used, mut dear, mut plain) = (0, 0, 0);
     for at in 0..100 {
-        store.insert(make(&making("used", at, 100), &graveyard));
-        store.insert(make(&making("dear", at, 2000), &graveyard));
-        store.insert(make(&making("plain", at, 100), &graveyard));
+        store.insert(make(&making("used", at, 100), &pending_removals));
+        store.insert(make(&making("dear", at, 2000), &pending_removals));
+        store.insert(make(&making("plain", at, 100), &pending_removals));
     }
     let now = Instant::now();
     for at in 0..100 {
@@ -147,7 +147,7 @@ fn what_is_used_or_dear_outlives_what_is_neither() {
         }
     }
     for at in 0..1000 {
-        store.insert(make(&making("new", at, 100), &graveyard));
+        store.insert(make(&making("new", at, 100), &pending_removals));
     }
     for at in 0..100 {
         let has = |name: &str| store.get(&key("t", &format!("{name}{at}")), now).is_some();
@@ -161,7 +161,7 @@ fn what_is_used_or_dear_outlives_what_is_neither() {
     );
     // Worth passes: what nobody uses goes in the end, however dear it once was.
     for at in 0..60_000 {
-        store.insert(make(&making("later", at, 100), &graveyard));
+        store.insert(make(&making("later", at, 100), &pending_removals));
     }
     let left = (0..100).filter(|at| store.get(&key("t", &format!("dear{at}")), now).is_some());
     assert!(left.count() < 30);
@@ -169,7 +169,7 @@ fn what_is_used_or_dear_outlives_what_is_neither() {
 
 #[test]
 fn one_who_is_over_its_share_takes_nothing_from_those_within() {
-    let (store, graveyard) = (Store::new(1 << 20, 0.25), Arc::default());
+    let (store, pending_removals) = (Store::new(1 << 20, 0.25), Arc::default());
     let making = |tenant, at: usize, tokens| Making {
         tenant,
         question: format!("q{at}"),
@@ -178,26 +178,26 @@ fn one_who_is_over_its_share_takes_nothing_from_those_within() {
     };
     // Alone, it may fill everything.
     for at in 0..5000 {
-        assert!(store.insert(make(&making("greedy", at, 9000), &graveyard)));
+        assert!(store.insert(make(&making("greedy", at, 9000), &pending_removals)));
     }
     assert!(store.bytes_of("greedy") > store.bytes_max() * 9 / 10);
     // Others get room, though what they store is worth less.
     for at in 0..200 {
-        assert!(store.insert(make(&making("small", at, 1), &graveyard)));
+        assert!(store.insert(make(&making("small", at, 1), &pending_removals)));
     }
     let small = store.bytes_of("small");
     assert!(small > 0 && small < store.bytes_max() / 4);
     for at in 5000..20_000 {
-        assert!(store.insert(make(&making("greedy", at, 9000), &graveyard)));
+        assert!(store.insert(make(&making("greedy", at, 9000), &pending_removals)));
         assert_eq!(store.bytes_of("small"), small);
     }
 }
 
 #[test]
 fn a_charge_makes_room() {
-    let (store, graveyard) = (Store::new(1 << 20, 1.0), Arc::default());
+    let (store, pending_removals) = (Store::new(1 << 20, 1.0), Arc::default());
     for at in 0..2000 {
-        store.insert(entry(&format!("q{at}"), 1000, &graveyard));
+        store.insert(entry(&format!("q{at}"), 1000, &pending_removals));
     }
     store.charge(1 << 19);
     assert!(store.bytes() <= store.bytes_max());
@@ -208,8 +208,8 @@ fn a_charge_makes_room() {
 
 #[test]
 fn a_colliding_hash_is_a_miss() {
-    let (store, graveyard) = (Store::new(1 << 20, 1.0), Arc::default());
-    store.insert(entry("a", 10, &graveyard));
+    let (store, pending_removals) = (Store::new(1 << 20, 1.0), Arc::default());
+    store.insert(entry("a", 10, &pending_removals));
     let mut forged = key("t", "b");
     forged.exact = key("t", "a").exact;
     assert!(store.get(&forged, Instant::now()).is_none());
@@ -217,12 +217,12 @@ fn a_colliding_hash_is_a_miss() {
 
 #[test]
 fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
-    let (store, graveyard) = (
+    let (store, pending_removals) = (
         Store::new(256 * 1024, 1.0),
         Arc::<PendingRemovals>::default(),
     );
     let keep = |question: &str, bytes, ttl| {
-        let mut entry = Arc::into_inner(entry(question, bytes, &graveyard)).unwrap();
+        let mut entry = Arc::into_inner(entry(question, bytes, &pending_removals)).unwrap();
         (entry.ttl, entry.kept_for) = (Duration::from_secs(ttl), Duration::from_secs(60));
         store.insert(Arc::new(entry));
     };

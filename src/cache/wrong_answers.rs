@@ -125,38 +125,38 @@ mod tests {
 
     #[test]
     fn near_a_refuted_question_more_is_needed_and_after_two_nothing_serves() {
-        let refuted = WrongAnswers::default();
-        assert_eq!(refuted.score_min(1, &at(0.0, 0)), None);
-        refuted.add(1, &at(0.0, 0), None, 1.1);
-        assert_eq!(refuted.score_min(1, &at(0.5, 0)), Some(1.1));
+        let wrong_answers = WrongAnswers::default();
+        assert_eq!(wrong_answers.score_min(1, &at(0.0, 0)), None);
+        wrong_answers.add(1, &at(0.0, 0), None, 1.1);
+        assert_eq!(wrong_answers.score_min(1, &at(0.5, 0)), Some(1.1));
         // Another scope, another place.
-        assert_eq!(refuted.score_min(2, &at(0.0, 0)), None);
-        assert_eq!(refuted.score_min(1, &at(1.0, 0)), None);
+        assert_eq!(wrong_answers.score_min(2, &at(0.0, 0)), None);
+        assert_eq!(wrong_answers.score_min(1, &at(1.0, 0)), None);
         // A served score above the strict one counts.
-        refuted.add(2, &at(0.0, 0), Some(1.2), 1.1);
-        assert!(refuted.score_min(2, &at(0.0, 0)).unwrap() > 1.2);
-        refuted.add(1, &at(0.3, 0), None, 1.1);
-        assert_eq!(refuted.score_min(1, &at(0.4, 0)), Some(f32::INFINITY));
-        assert_eq!(refuted.len(), 2);
-        refuted.clear();
-        assert_eq!(refuted.score_min(1, &at(0.4, 0)), None);
+        wrong_answers.add(2, &at(0.0, 0), Some(1.2), 1.1);
+        assert!(wrong_answers.score_min(2, &at(0.0, 0)).unwrap() > 1.2);
+        wrong_answers.add(1, &at(0.3, 0), None, 1.1);
+        assert_eq!(wrong_answers.score_min(1, &at(0.4, 0)), Some(f32::INFINITY));
+        assert_eq!(wrong_answers.len(), 2);
+        wrong_answers.clear();
+        assert_eq!(wrong_answers.score_min(1, &at(0.4, 0)), None);
     }
 
     #[test]
     fn what_is_held_is_bounded_per_scope_and_in_all() {
-        let refuted = WrongAnswers::default();
+        let wrong_answers = WrongAnswers::default();
         for plane in 0..2 * PER_SCOPE_MAX {
-            refuted.add(1, &at(0.0, plane), None, 1.0);
+            wrong_answers.add(1, &at(0.0, plane), None, 1.0);
         }
-        assert_eq!(refuted.len(), PER_SCOPE_MAX);
+        assert_eq!(wrong_answers.len(), PER_SCOPE_MAX);
         // The youngest are held.
-        assert_eq!(refuted.score_min(1, &at(0.0, 0)), None);
+        assert_eq!(wrong_answers.score_min(1, &at(0.0, 0)), None);
         let last = at(0.0, 2 * PER_SCOPE_MAX - 1);
-        assert_eq!(refuted.score_min(1, &last), Some(1.0));
+        assert_eq!(wrong_answers.score_min(1, &last), Some(1.0));
         for scope in 0..2 * REFUTED_MAX as u128 {
-            refuted.add(scope, &at(0.0, 0), None, 1.0);
+            wrong_answers.add(scope, &at(0.0, 0), None, 1.0);
         }
-        assert_eq!(refuted.len(), REFUTED_MAX);
-        assert_eq!(refuted.score_min(0, &at(0.0, 0)), None);
+        assert_eq!(wrong_answers.len(), REFUTED_MAX);
+        assert_eq!(wrong_answers.score_min(0, &at(0.0, 0)), None);
     }
 }

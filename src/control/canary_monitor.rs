@@ -109,14 +109,14 @@ fn totals(stats: &ArmStats) -> Totals {
 async fn gather(plane: &Plane) -> Option<Arms> {
     let mut asked = Vec::new();
     for core in &plane.cores {
-        let (reply, answer) = futures_channel::oneshot::channel();
-        core.mailbox.send(CoreMessage::Arms(reply));
-        asked.push(answer);
+        let (upstream_response, response) = futures_channel::oneshot::channel();
+        core.mailbox.send(CoreMessage::Arms(upstream_response));
+        asked.push(response);
     }
     let by = tokio::time::Instant::from_std(clock::now() + METRICS_WITHIN);
     let mut sum = Arms::default();
-    for answer in asked {
-        sum.merge(&tokio::time::timeout_at(by, answer).await.ok()?.ok()?);
+    for response in asked {
+        sum.merge(&tokio::time::timeout_at(by, response).await.ok()?.ok()?);
     }
     Some(sum)
 }

@@ -125,7 +125,7 @@ async fn serve_mailbox(start: CoreStart) {
     } = start;
     let core = Rc::new(Core::new(shared, records));
     let cores = u32::try_from(loads.len()).unwrap_or(u32::MAX);
-    core.fleet.borrow_mut().share_with(cores);
+    core.target_table.borrow_mut().share_with(cores);
     let serving = Rc::new(Serving {
         journey: Pipeline {
             core: Rc::clone(&core),
@@ -140,21 +140,21 @@ async fn serve_mailbox(start: CoreStart) {
     while let Some(message) = inbox.next().await {
         match message {
             CoreMessage::Connection(accepted) => accept(&serving, accepted),
-            CoreMessage::Metrics(reply) => {
-                let _ = reply.send(Box::new(numbers(&core)));
+            CoreMessage::Metrics(upstream_response) => {
+                let _ = upstream_response.send(Box::new(numbers(&core)));
             }
-            CoreMessage::Arms(reply) => {
-                let _ = reply.send(core.metrics.borrow().arms.clone());
+            CoreMessage::Arms(upstream_response) => {
+                let _ = upstream_response.send(core.metrics.borrow().arms.clone());
             }
-            CoreMessage::Learned(reply) => {
-                let fleet = Box::new(core.fleet.borrow().clone());
-                let _ = reply.send((fleet, core.now_us()));
+            CoreMessage::Learned(upstream_response) => {
+                let target_table = Box::new(core.target_table.borrow().clone());
+                let _ = upstream_response.send((target_table, core.now_us()));
             }
-            CoreMessage::Known(reply) => {
+            CoreMessage::Known(upstream_response) => {
                 // A core that serves nothing does not read the clock.
                 let _ = clock::now();
-                let known = core.fleet.borrow().known(core.now_us());
-                let _ = reply.send(known);
+                let known = core.target_table.borrow().known(core.now_us());
+                let _ = upstream_response.send(known);
             }
             CoreMessage::Drain { by, ended } => {
                 drain(&core, by).await;

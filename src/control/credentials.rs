@@ -115,9 +115,9 @@ async fn renew(credentials: &Credentials) -> Result<(Held, u64), String> {
     let asked_at = clock::since_epoch().as_secs();
     let request = token::request(source, asked_at, authorization)?;
     let request = request.ok_or("they are not fetched from anywhere")?;
-    let answer = call(request, credentials.trust.clone()).await?;
+    let response = call(request, credentials.trust.clone()).await?;
     // From when it was asked: too early is safe.
-    token::read(source, &answer, asked_at)
+    token::read(source, &response, asked_at)
 }
 
 /// What a container's token is now.

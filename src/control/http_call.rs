@@ -55,15 +55,16 @@ pub(crate) async fn call(
             ));
         }
     };
-    let (reply, answer) = futures_channel::oneshot::channel();
+    let (upstream_response, response) = futures_channel::oneshot::channel();
     std::thread::Builder::new()
         .name("credentials".into())
         .spawn(move || {
             let outcome = exchange(&call, trust.as_ref(), &addresses, by);
-            let _ = reply.send(outcome.map_err(|why| format!("host `{}`: {why}", call.url.host)));
+            let _ = upstream_response
+                .send(outcome.map_err(|why| format!("host `{}`: {why}", call.url.host)));
         })
         .map_err(|error| format!("no thread could be started: {error}"))?;
-    answer
+    response
         .await
         .unwrap_or_else(|_| Err("the thread ended".into()))
 }
@@ -96,22 +97,22 @@ fn exchange(
         }
     };
     received.drain(..consumed);
-    let mut answer = HttpResponse {
+    let mut response = HttpResponse {
         status,
         body: Vec::new(),
     };
     loop {
-        let taken = body.read(&received, &mut answer.body);
+        let taken = body.read(&received, &mut response.body);
         received.drain(..taken.map_err(|bad| format!("{bad:?}"))?);
         if body.is_done() {
-            return Ok(answer);
+            return Ok(response);
         }
-        if answer.body.len() > ANSWER_BYTES_MAX {
+        if response.body.len() > ANSWER_BYTES_MAX {
             return Err("the answer is too large (limit ANSWER_BYTES_MAX)".into());
         }
         if read_more(&mut *wire, &mut received)? == 0 {
             body.end_of_input().map_err(|_| "broke off".to_owned())?;
-            return Ok(answer);
+            return Ok(response);
         }
     }
 }
@@ -170,7 +171,7 @@ mod tests {
     }
 
     /// Serves one connection by TLS and gives what it read.
-    fn serve(answer: &'static [u8]) -> (u16, Vec<u8>, std::thread::JoinHandle<Vec<u8>>) {
+    fn serve(response: &'static [u8]) -> (u16, Vec<u8>, std::thread::JoinHandle<Vec<u8>>) {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let cert = made.cert.pem().into_bytes();
         let key = made.signing_key.serialize_pem().into_bytes();
@@ -189,7 +190,7 @@ mod tests {
                     _ => return read,
                 }
             }
-            let _ = wire.write_all(answer);
+            let _ = wire.write_all(response);
             read
         });
         (port, cert, served)
@@ -208,10 +209,13 @@ mod tests {
 
     #[test]
     fn a_post_over_tls_is_answered_whole_and_only_if_trusted() {
-        let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
-        let (port, cert, served) = serve(answer);
-        let answer = ask(port, client_settings(Some(&cert)).unwrap()).unwrap();
-        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"{}"[..]));
+        let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+        let (port, cert, served) = serve(response);
+        let response = ask(port, client_settings(Some(&cert)).unwrap()).unwrap();
+        assert_eq!(
+            (response.status, response.body.as_slice()),
+            (200, &b"{}"[..])
+        );
         let read = String::from_utf8(served.join().unwrap()).unwrap();
         assert!(read.starts_with(&format!(
             "POST /token HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
@@ -236,8 +240,8 @@ mod tests {
             (b"", "closed without"),
             (b"nonsense\r\n\r\n", "Malformed"),
         ];
-        for (answer, expected) in cases {
-            let (port, cert, served) = serve(answer);
+        for (response, expected) in cases {
+            let (port, cert, served) = serve(response);
             let why = ask(port, client_settings(Some(&cert)).unwrap())
                 .err()
                 .unwrap();

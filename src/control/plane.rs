@@ -55,14 +55,14 @@ impl Plane {
             .cores
             .iter()
             .map(|core| {
-                let (reply, answer) = futures_channel::oneshot::channel();
-                core.mailbox.send(CoreMessage::Metrics(reply));
-                answer
+                let (upstream_response, response) = futures_channel::oneshot::channel();
+                core.mailbox.send(CoreMessage::Metrics(upstream_response));
+                response
             })
             .collect();
         let by = tokio::time::Instant::from_std(clock::now() + METRICS_WITHIN);
-        for answer in asked {
-            if let Ok(Ok(metrics)) = tokio::time::timeout_at(by, answer).await {
+        for response in asked {
+            if let Ok(Ok(metrics)) = tokio::time::timeout_at(by, response).await {
                 sum.merge(&metrics);
                 answered += 1;
             }
@@ -74,16 +74,16 @@ impl Plane {
     pub(crate) async fn explain(&self, input: &[u8]) -> Vec<serde_json::Value> {
         let mut asked = Vec::new();
         for core in &self.cores {
-            let (reply, answer) = futures_channel::oneshot::channel();
-            core.mailbox.send(CoreMessage::Learned(reply));
-            asked.push(answer);
+            let (upstream_response, response) = futures_channel::oneshot::channel();
+            core.mailbox.send(CoreMessage::Learned(upstream_response));
+            asked.push(response);
         }
         let by = tokio::time::Instant::from_std(clock::now() + METRICS_WITHIN);
         let snapshot = self.shared.snapshot.load();
         let mut told = Vec::new();
-        for answer in asked {
-            if let Ok(Ok((fleet, now_us))) = tokio::time::timeout_at(by, answer).await {
-                told.push(explain(&snapshot, &fleet, now_us, input));
+        for response in asked {
+            if let Ok(Ok((target_table, now_us))) = tokio::time::timeout_at(by, response).await {
+                told.push(explain(&snapshot, &target_table, now_us, input));
             }
         }
         told
@@ -142,8 +142,11 @@ impl Plane {
             .cores
             .iter()
             .map(|core| {
-                let (reply, ended) = futures_channel::oneshot::channel();
-                core.mailbox.send(CoreMessage::Drain { by, ended: reply });
+                let (upstream_response, ended) = futures_channel::oneshot::channel();
+                core.mailbox.send(CoreMessage::Drain {
+                    by,
+                    ended: upstream_response,
+                });
                 ended
             })
             .collect();

@@ -74,9 +74,12 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
 /// Something in the configuration that only use can see, e.g. no trusted root certificates.
 pub fn explain_offline(config: Config, input: &[u8]) -> Result<serde_json::Value, String> {
     let snapshot = Snapshot::new(config, &mut Registry::default())?;
-    let fleet = crate::routing::targets::TargetTable::default();
+    let target_table = crate::routing::targets::TargetTable::default();
     Ok(crate::gateway::explain::explain(
-        &snapshot, &fleet, 0, input,
+        &snapshot,
+        &target_table,
+        0,
+        input,
     ))
 }
 

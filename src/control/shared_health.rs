@@ -22,15 +22,15 @@ pub(crate) async fn share(plane: Arc<Plane>) {
         .cores
         .iter()
         .map(|core| {
-            let (reply, answer) = futures_channel::oneshot::channel();
-            core.mailbox.send(CoreMessage::Known(reply));
-            answer
+            let (upstream_response, response) = futures_channel::oneshot::channel();
+            core.mailbox.send(CoreMessage::Known(upstream_response));
+            response
         })
         .collect();
     let by = tokio::time::Instant::from_std(clock::now() + WITHIN);
     let mut told = Vec::new();
-    for answer in asked {
-        if let Ok(Ok(known)) = tokio::time::timeout_at(by, answer).await {
+    for response in asked {
+        if let Ok(Ok(known)) = tokio::time::timeout_at(by, response).await {
             told.push(known);
         }
     }

@@ -97,14 +97,18 @@ fn form(fields: &[(&str, &str)]) -> String {
 ///
 /// # Errors
 /// What is wrong with it; of its text only the error's code is told.
-pub(crate) fn read(source: &Auth, answer: &HttpResponse, now: u64) -> Result<(Held, u64), String> {
-    let document: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    if answer.status != 200 {
+pub(crate) fn read(
+    source: &Auth,
+    response: &HttpResponse,
+    now: u64,
+) -> Result<(Held, u64), String> {
+    let document: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    if response.status != 200 {
         let code = document["error"].as_str().or(document["code"].as_str());
         let code = code.filter(|code| is_plain(code) && code.len() <= 64);
         return Err(match code {
-            Some(code) => format!("status {} ({code})", answer.status),
-            None => format!("status {}", answer.status),
+            Some(code) => format!("status {} ({code})", response.status),
+            None => format!("status {}", response.status),
         });
     }
     let text = |name: &str| {

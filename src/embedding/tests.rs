@@ -20,56 +20,56 @@ fn settings() -> Settings {
 }
 
 fn outcome(settings: Settings) -> (EmbeddingPool, State) {
-    let workshop = EmbeddingPool::start(settings);
+    let embedding_pool = EmbeddingPool::start(settings);
     let start = Instant::now();
-    while workshop.state() == State::Loading && start.elapsed() < SOON {
+    while embedding_pool.state() == State::Loading && start.elapsed() < SOON {
         std::thread::sleep(Duration::from_millis(2));
     }
-    let state = workshop.state();
-    (workshop, state)
+    let state = embedding_pool.state();
+    (embedding_pool, state)
 }
 
 fn ready(settings: Settings) -> EmbeddingPool {
-    let (workshop, state) = outcome(settings);
+    let (embedding_pool, state) = outcome(settings);
     assert!(
         matches!(state, State::Ready { .. }),
         "the workshop is not ready: {state:?}\nIf ONNX Runtime is missing, run models/fetch-runtime"
     );
-    assert!(workshop.is_ready());
-    workshop
+    assert!(embedding_pool.is_ready());
+    embedding_pool
 }
 
-fn embed(workshop: &EmbeddingPool, text: &str) -> Result<Embedded, EmbedError> {
-    let (reply, outcome) = mpsc::channel();
-    let then = move |result| reply.send(result).unwrap();
-    workshop.embed(text.to_owned(), None, then).unwrap();
+fn embed(embedding_pool: &EmbeddingPool, text: &str) -> Result<Embedded, EmbedError> {
+    let (upstream_response, outcome) = mpsc::channel();
+    let then = move |result| upstream_response.send(result).unwrap();
+    embedding_pool.embed(text.to_owned(), None, then).unwrap();
     outcome.recv_timeout(SOON).unwrap()
 }
 
-fn vector(workshop: &EmbeddingPool, text: &str) -> Vector {
-    embed(workshop, text).unwrap().vector
+fn vector(embedding_pool: &EmbeddingPool, text: &str) -> Vector {
+    embed(embedding_pool, text).unwrap().vector
 }
 
-fn cosine(workshop: &EmbeddingPool, a: &str, b: &str) -> f32 {
-    codes::dot(&vector(workshop, a), &vector(workshop, b))
+fn cosine(embedding_pool: &EmbeddingPool, a: &str, b: &str) -> f32 {
+    codes::dot(&vector(embedding_pool, a), &vector(embedding_pool, b))
 }
 
 /// Occupies the only worker until the sender is dropped.
-fn block(workshop: &EmbeddingPool) -> mpsc::Sender<()> {
+fn block(embedding_pool: &EmbeddingPool) -> mpsc::Sender<()> {
     let (release, released) = mpsc::channel::<()>();
     let (started, starts) = mpsc::channel();
     let work = move || {
         started.send(()).unwrap();
         let _ = released.recv();
     };
-    workshop.run(work).unwrap();
+    embedding_pool.run(work).unwrap();
     starts.recv_timeout(SOON).unwrap();
     release
 }
 
 #[test]
 fn a_question_is_nearer_to_itself_in_other_words_than_to_another() {
-    let workshop = ready(settings());
+    let embedding_pool = ready(settings());
     let same = [
         (
             "What is the capital of France?",
@@ -85,11 +85,11 @@ fn a_question_is_nearer_to_itself_in_other_words_than_to_another() {
         ),
     ];
     for (a, b) in same {
-        let near = cosine(&workshop, a, b);
+        let near = cosine(&embedding_pool, a, b);
         assert!(near > 0.85, "{near}: {a} / {b}");
         for (other, _) in same {
             if other != a {
-                let far = cosine(&workshop, a, other);
+                let far = cosine(&embedding_pool, a, other);
                 assert!(far < 0.5, "{far}: {a} / {other}");
             }
         }
@@ -116,17 +116,20 @@ fn a_text_has_one_vector_whoever_computes_it() {
 
 #[test]
 fn a_text_is_embedded_whole_or_not_at_all() {
-    let workshop = ready(settings());
+    let embedding_pool = ready(settings());
     // One token for each word, and two around them.
     let words = |count| vec!["word"; count].join(" ");
-    assert_eq!(embed(&workshop, &words(254)).unwrap().tokens, WINDOW_TOKENS);
-    let over = embed(&workshop, &words(255)).unwrap_err();
+    assert_eq!(
+        embed(&embedding_pool, &words(254)).unwrap().tokens,
+        WINDOW_TOKENS
+    );
+    let over = embed(&embedding_pool, &words(255)).unwrap_err();
     assert_eq!(over, EmbedError::OverWindow { tokens: 257 });
-    let far_over = embed(&workshop, &words(1 << 20)).unwrap_err();
+    let far_over = embed(&embedding_pool, &words(1 << 20)).unwrap_err();
     assert!(matches!(far_over, EmbedError::OverWindow { tokens } if tokens > 1 << 20));
     for empty in ["", "  \n\t", "\u{0}\u{200b}"] {
         assert_eq!(
-            embed(&workshop, empty).unwrap_err(),
+            embed(&embedding_pool, empty).unwrap_err(),
             EmbedError::Empty,
             "{empty:?}"
         );
@@ -135,7 +138,7 @@ fn a_text_is_embedded_whole_or_not_at_all() {
 
 #[test]
 fn what_the_vocabulary_cannot_spell_is_refused_unless_asked_for() {
-    let workshop = ready(settings());
+    let embedding_pool = ready(settings());
     let unknown = [
         "What does 🙂 mean?",
         "What does 🙁 mean?",
@@ -144,16 +147,20 @@ fn what_the_vocabulary_cannot_spell_is_refused_unless_asked_for() {
     ];
     for text in unknown {
         assert_eq!(
-            embed(&workshop, text).unwrap_err(),
+            embed(&embedding_pool, text).unwrap_err(),
             EmbedError::UnknownToken,
             "{text}"
         );
     }
-    let (reply, outcome) = mpsc::channel();
+    let (upstream_response, outcome) = mpsc::channel();
     for text in &unknown[..2] {
-        let reply = reply.clone();
-        let then = move |result: Result<Embedded, _>| reply.send(result.unwrap().vector).unwrap();
-        workshop.embed_any((*text).to_owned(), None, then).unwrap();
+        let upstream_response = upstream_response.clone();
+        let then = move |result: Result<Embedded, _>| {
+            upstream_response.send(result.unwrap().vector).unwrap()
+        };
+        embedding_pool
+            .embed_any((*text).to_owned(), None, then)
+            .unwrap();
     }
     // The reason for the refusal: two texts, one vector.
     let next = || outcome.recv_timeout(SOON).unwrap();
@@ -162,32 +169,32 @@ fn what_the_vocabulary_cannot_spell_is_refused_unless_asked_for() {
 
 #[test]
 fn a_late_job_is_answered_without_the_model_and_a_full_queue_refuses() {
-    let workshop = ready(Settings {
+    let embedding_pool = ready(Settings {
         queue_max: 2,
         ..settings()
     });
-    let release = block(&workshop);
-    let (reply, outcome) = mpsc::channel();
+    let release = block(&embedding_pool);
+    let (upstream_response, outcome) = mpsc::channel();
     let then = {
-        let reply = reply.clone();
-        move |result: Result<Embedded, _>| reply.send(result.map(|_| ())).unwrap()
+        let upstream_response = upstream_response.clone();
+        move |result: Result<Embedded, _>| upstream_response.send(result.map(|_| ())).unwrap()
     };
-    workshop
+    embedding_pool
         .embed("late".to_owned(), Some(Instant::now()), then)
         .unwrap();
     let (then, hour) = (
-        move |result: Result<Embedded, _>| reply.send(result.map(|_| ())).unwrap(),
+        move |result: Result<Embedded, _>| upstream_response.send(result.map(|_| ())).unwrap(),
         3600,
     );
     let by = Instant::now() + Duration::from_secs(hour);
-    workshop
+    embedding_pool
         .embed("in time".to_owned(), Some(by), then)
         .unwrap();
-    let refused = workshop.embed("one too many".to_owned(), None, |_| {
+    let refused = embedding_pool.embed("one too many".to_owned(), None, |_| {
         panic!("it was refused")
     });
     assert_eq!(refused, Err(EmbedRejection::QueueFull));
-    let gauges = workshop.gauges();
+    let gauges = embedding_pool.gauges();
     assert_eq!((gauges.queued, gauges.queue_max, gauges.workers), (2, 2, 1));
     drop(release);
     assert_eq!(
@@ -195,20 +202,20 @@ fn a_late_job_is_answered_without_the_model_and_a_full_queue_refuses() {
         Err(EmbedError::Deadline)
     );
     assert_eq!(outcome.recv_timeout(SOON).unwrap(), Ok(()));
-    let gauges = workshop.gauges();
+    let gauges = embedding_pool.gauges();
     assert_eq!((gauges.late, gauges.embedded, gauges.refused), (1, 1, 1));
     assert_eq!((gauges.queued, gauges.queued_high_water), (0, 2));
 }
 
 #[test]
 fn a_panic_ends_a_job_and_not_its_worker() {
-    let workshop = ready(settings());
-    workshop.run(|| panic!("on purpose")).unwrap();
-    workshop
+    let embedding_pool = ready(settings());
+    embedding_pool.run(|| panic!("on purpose")).unwrap();
+    embedding_pool
         .embed("hello".to_owned(), None, |_| panic!("on purpose"))
         .unwrap();
-    assert!(embed(&workshop, "still here").is_ok());
-    assert_eq!(workshop.gauges().failed, 2);
+    assert!(embed(&embedding_pool, "still here").is_ok());
+    assert_eq!(embedding_pool.gauges().failed, 2);
 }
 
 #[test]
@@ -216,9 +223,9 @@ fn what_cannot_be_loaded_is_named_with_its_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let failure = |settings| match outcome(settings) {
-        (workshop, State::Failed(why)) => {
-            assert_eq!(workshop.embedder_id(), 0);
-            let refused = workshop.embed("hello".to_owned(), None, |_| ());
+        (embedding_pool, State::Failed(why)) => {
+            assert_eq!(embedding_pool.embedder_id(), 0);
+            let refused = embedding_pool.embed("hello".to_owned(), None, |_| ());
             assert_eq!(refused, Err(EmbedRejection::NotReady));
             why
         }

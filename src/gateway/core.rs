@@ -34,13 +34,13 @@ pub struct Shared {
     /// The cache's store.
     pub store: Arc<Store>,
     /// Calls in flight that identical requests share.
-    pub flights: Arc<SharedCalls>,
+    pub shared_calls: Arc<SharedCalls>,
     /// The semantic tier; `None` when it is off.
     pub semantic: Option<Arc<Semantic>>,
     /// The embedding workshop; `None` when nothing needs it.
-    pub workshop: Option<EmbeddingPool>,
+    pub embedding_pool: Option<EmbeddingPool>,
     /// Vectors of lost entries.
-    pub graveyard: Arc<PendingRemovals>,
+    pub pending_removals: Arc<PendingRemovals>,
     /// Secret of the cache's hashes.
     pub secret: HashSecret,
     /// What the cores know of targets together, as the control plane put it together last.
@@ -66,7 +66,7 @@ pub struct Core {
     /// Graceful stop.
     pub drain: Rc<Drain>,
     /// Health and latencies of targets, as this core sees them.
-    pub fleet: Rc<RefCell<TargetTable>>,
+    pub target_table: Rc<RefCell<TargetTable>>,
     /// Streams that go on without the connection that began them.
     pub unattended: Cell<usize>,
     /// Tails of the targets of models that are hedged, and what may be spent.
@@ -102,7 +102,7 @@ impl Core {
             metrics: RefCell::default(),
             records,
             drain: Rc::default(),
-            fleet: Rc::default(),
+            target_table: Rc::default(),
             unattended: Cell::default(),
             hedges: RefCell::default(),
             born_at: clock::now(),
@@ -127,15 +127,15 @@ impl Core {
     pub fn hear(&self) {
         let mut view = self.view.borrow_mut();
         let newest = view.load();
-        let mut fleet = self.fleet.borrow_mut();
-        if newest.number != fleet.told() {
-            fleet.adopt(newest, self.now_us());
+        let mut target_table = self.target_table.borrow_mut();
+        if newest.number != target_table.told() {
+            target_table.adopt(newest, self.now_us());
         }
     }
 
     /// Fills in how this core sees the targets that are configured.
     pub fn look_at_targets(&self, metrics: &mut CoreMetrics) {
-        let (fleet, now_us) = (self.fleet.borrow(), self.now_us());
+        let (target_table, now_us) = (self.target_table.borrow(), self.now_us());
         metrics.targets.clear();
         metrics.admission.clear_gauges();
         // Models may share a target; it counts once.
@@ -143,19 +143,20 @@ impl Core {
         for route in self.snapshot().models.values() {
             let admission = &route.failover.admission;
             if admission.enabled {
-                let (length, max) = (fleet.in_line(route.slot), admission.queue_max);
+                let (length, max) = (target_table.in_line(route.slot), admission.queue_max);
                 metrics
                     .admission
                     .line(route.name, length as u64, max as u64);
             }
-            for (target, member) in route.targets.iter().zip(&route.members) {
-                let Some((phase, score, outstanding)) = fleet.look(member.slot, now_us) else {
+            for (target, target_ref) in route.targets.iter().zip(&route.target_refs) {
+                let Some((phase, score, outstanding)) = target_table.look(target_ref.slot, now_us)
+                else {
                     continue;
                 };
-                if !seen.insert(member.slot) {
+                if !seen.insert(target_ref.slot) {
                     continue;
                 }
-                if let Some(limit) = fleet.limit(member.slot) {
+                if let Some(limit) = target_table.limit(target_ref.slot) {
                     metrics.admission.limit(target.label, u64::from(limit));
                 }
                 let gauge = metrics.targets.entry(target.label).or_default();

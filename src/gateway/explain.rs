@@ -20,9 +20,14 @@ use std::fmt::Write;
 /// Explains `input`: a chat request's body, or `{"key": NAME, "headers": {…}, "body": {…}}` around it.
 /// `fleet` is what a core knows at `now_us`.
 #[must_use]
-pub fn explain(snapshot: &Snapshot, fleet: &TargetTable, now_us: u64, input: &[u8]) -> Value {
+pub fn explain(
+    snapshot: &Snapshot,
+    target_table: &TargetTable,
+    now_us: u64,
+    input: &[u8],
+) -> Value {
     let told = ExplainRequest::read(input)
-        .and_then(|question| question.answer(snapshot, &mut fleet.clone(), now_us));
+        .and_then(|question| question.response(snapshot, &mut target_table.clone(), now_us));
     told.unwrap_or_else(|fault| {
         json!({
             "refused": { "status": fault.status, "code": fault.code, "message": fault.message },
@@ -64,10 +69,10 @@ impl ExplainRequest {
         })
     }
 
-    fn answer(
+    fn response(
         &self,
         snapshot: &Snapshot,
-        fleet: &mut TargetTable,
+        target_table: &mut TargetTable,
         now_us: u64,
     ) -> Result<Value, GatewayError> {
         let limits = HeadLimits::default();
@@ -80,36 +85,36 @@ impl ExplainRequest {
         else {
             return Err(wrong("they do not end".to_owned()));
         };
-        let grant = snapshot.keys.grant_of(self.key.as_deref()).ok_or_else(|| {
+        let caller = snapshot.keys.grant_of(self.key.as_deref()).ok_or_else(|| {
             let message = "keys are configured: name one of them as `key` beside `body`";
             GatewayError::client(401, "missing_api_key", message)
         })?;
         let source = RequestParser {
             snapshot,
-            grant,
-            face: client_api_for(head.target),
+            caller,
+            client_api: client_api_for(head.target),
             head: &head,
             body: &self.body,
             with_canonical: false,
         };
-        let intent = source.read(&mut Scratch::default(), &mut None)?;
+        let request_plan = source.read(&mut Scratch::default(), &mut None)?;
         let draw = RouteDraw {
             random: request_ids::random(),
-            asker: attempt_loop::asker(&head.headers, grant.key),
-            series: Series::of_request(intent.chat.stream, intent.body.len()),
+            affinity_key: attempt_loop::affinity_key(&head.headers, caller.key),
+            series: Series::of_request(request_plan.chat.stream, request_plan.body.len()),
             is_new: false,
         };
         let mut models = Vec::new();
-        for route in &intent.models {
-            models.push(model(&intent, route, &draw, fleet, now_us));
+        for route in &request_plan.models {
+            models.push(model(&request_plan, route, &draw, target_table, now_us));
         }
-        let demand = &intent.steer.demand;
-        let refused = intent.steer.nothing_fits(&intent.models);
+        let demand = &request_plan.constraints.demand;
+        let refused = request_plan.constraints.nothing_fits(&request_plan.models);
         Ok(json!({
             "request": {
-                "stream": intent.chat.stream,
+                "stream": request_plan.chat.stream,
                 "prompt_tokens_estimated": demand.tokens,
-                "completion_tokens_expected": intent.steer.expected.completion,
+                "completion_tokens_expected": request_plan.constraints.expected.completion,
                 "tools": demand.tools,
                 "images": demand.images,
                 "json_schema": demand.schema,
@@ -130,33 +135,33 @@ impl ExplainRequest {
 
 /// One model of the chain: its candidates, and the order they would be tried in.
 fn model(
-    intent: &RequestPlan<'_, '_>,
+    request_plan: &RequestPlan<'_, '_>,
     route: &ModelRoute,
     draw: &RouteDraw,
-    fleet: &mut TargetTable,
+    target_table: &mut TargetTable,
     now_us: u64,
 ) -> Value {
-    let steer = &intent.steer;
-    let selection = steer.select(route);
-    let candidates = candidates(route, &selection, draw, fleet, now_us);
-    let routed = steer.order(route, &selection, draw, fleet, now_us);
-    let ruled = steer.rule_of(route);
-    let policy_from = match (steer.policy, ruled.and_then(|rule| rule.policy)) {
+    let constraints = &request_plan.constraints;
+    let selection = constraints.select(route);
+    let candidates = candidates(route, &selection, draw, target_table, now_us);
+    let routed = constraints.order(route, &selection, draw, target_table, now_us);
+    let ruled = constraints.rule_of(route);
+    let policy_from = match (constraints.policy, ruled.and_then(|rule| rule.policy)) {
         (Some(_), _) => "request",
         (None, Some(_)) => "rule",
         (None, None) => "model",
     };
-    let looked = steer
+    let looked = constraints
         .looked
         .iter()
-        .filter(|_| steer.ruled == Some(route.name));
+        .filter(|_| constraints.ruled == Some(route.name));
     let rules: Vec<Value> = looked
         .map(|(name, unmet)| json!({ "rule": name.text().to_string(), "unmet": unmet }))
         .collect();
     let label = |at: &usize| route.traits.get(*at).map(|traits| traits.label.clone());
     json!({
         "model": route.name.text().to_string(),
-        "arm": steer.arm_of(route).map(|chosen| chosen.arm.label.text().to_string()),
+        "arm": constraints.arm_of(route).map(|chosen| chosen.arm.label.text().to_string()),
         "policy": selection.policy.name(),
         "policy_from": policy_from,
         "rules": rules,
@@ -164,7 +169,7 @@ fn model(
         "order": routed.order.iter().filter_map(label).collect::<Vec<_>>(),
         "last_resort": routed.is_last_resort,
         "waits": routed.order.is_empty() && routed.full != 0,
-        "in_line": fleet.in_line(route.slot),
+        "in_line": target_table.in_line(route.slot),
         "limited_for_ms": routed.limited_until_us.map(|at| at.saturating_sub(now_us) / 1000),
     })
 }
@@ -173,19 +178,19 @@ fn candidates(
     route: &ModelRoute,
     selection: &Selection,
     draw: &RouteDraw,
-    fleet: &mut TargetTable,
+    target_table: &mut TargetTable,
     now_us: u64,
 ) -> Vec<Value> {
     let asked = selection.asked(draw);
-    let targets = route.traits.iter().zip(&route.members).enumerate();
-    let told = targets.map(|(at, (traits, member))| {
-        let seen = fleet.inspect(at, member, &asked, now_us);
+    let targets = route.traits.iter().zip(&route.target_refs).enumerate();
+    let told = targets.map(|(at, (traits, target_ref))| {
+        let seen = target_table.inspect(at, target_ref, &asked, now_us);
         let why = selection.exclusions.get(at).copied().flatten();
         json!({
             "target": traits.label,
             "excluded": why.map(|why| why.name()),
             "phase": seen.phase.name(),
-            "standing": seen.standing,
+            "standing": seen.availability,
             "priority": seen.candidate.priority,
             "weight": seen.candidate.weight,
             "score": seen.candidate.score,

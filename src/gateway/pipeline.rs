@@ -58,22 +58,28 @@ impl Serve for Pipeline {
     async fn serve(&self, request: &Request<'_>, client: &mut Client) {
         let core = &self.core;
         let snapshot = core.snapshot();
-        let mut trip = RequestContext::begin(request);
-        if let Err(fault) = travel(core, &snapshot, request, client, &mut trip).await {
-            respond::fault(client, &mut trip, &fault).await;
+        let mut ctx = RequestContext::begin(request);
+        if let Err(fault) = travel(core, &snapshot, request, client, &mut ctx).await {
+            respond::fault(client, &mut ctx, &fault).await;
         }
-        client.company = None;
-        if let Some(shadow) = trip.shadow.take() {
-            let passed =
-                forward_headers::passed_headers(&request.head.headers, trip.face, &trip.request_id);
+        client.followers = None;
+        if let Some(shadow) = ctx.shadow.take() {
+            let passed = forward_headers::forwarded_headers(
+                &request.head.headers,
+                ctx.client_api,
+                &ctx.request_id,
+            );
             shadow.send(&self.core, Rc::clone(&snapshot), passed);
         }
-        if let Some(mirror) = trip.mirror.take() {
-            let passed =
-                forward_headers::passed_headers(&request.head.headers, trip.face, &trip.request_id);
+        if let Some(mirror) = ctx.mirror.take() {
+            let passed = forward_headers::forwarded_headers(
+                &request.head.headers,
+                ctx.client_api,
+                &ctx.request_id,
+            );
             mirror.send(&self.core, Rc::clone(&snapshot), passed);
         }
-        trip.end(core, snapshot.config.log.requests);
+        ctx.end(core, snapshot.config.log.requests);
     }
 
     fn wants_pieces(&self, head: &RequestHead<'_>) -> bool {
@@ -82,9 +88,9 @@ impl Serve for Pipeline {
     }
 
     async fn reject(&self, fault: &GatewayError, client: &mut Client) {
-        let mut trip = RequestContext::rejected();
-        respond::fault(client, &mut trip, fault).await;
-        trip.end(&self.core, self.core.snapshot().config.log.requests);
+        let mut ctx = RequestContext::rejected();
+        respond::fault(client, &mut ctx, fault).await;
+        ctx.end(&self.core, self.core.snapshot().config.log.requests);
     }
 }
 
@@ -94,57 +100,59 @@ async fn travel(
     snapshot: &CurrentSnapshot,
     request: &Request<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
-    trip.face = endpoints::client_api_for(request.head.target);
-    let is_array = trip.face.streams_array(request.head.target);
-    trip.array = is_array.then(JsonArray::default);
+    ctx.client_api = endpoints::client_api_for(request.head.target);
+    let is_array = ctx.client_api.streams_array(request.head.target);
+    ctx.array = is_array.then(JsonArray::default);
     let operation = find_operation(request.head.method, request.head.target)?;
-    trip.operation = operation.name();
+    ctx.operation = operation.name();
     if let Operation::Models | Operation::Model(_) = operation {
-        trip.face =
-            endpoints::client_api_for_models(trip.face, headers.get(api::VERSION_HEADER).is_some());
+        ctx.client_api = endpoints::client_api_for_models(
+            ctx.client_api,
+            headers.get(api::VERSION_HEADER).is_some(),
+        );
     }
     let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
     let api_key = key_headers.iter().find_map(|name| headers.get(name));
     let in_query = match api_key {
         Some(_) => None,
-        None => trip.face.key_in_query(request.head.target)?,
+        None => ctx.client_api.key_in_query(request.head.target)?,
     };
     let api_key = api_key.or(in_query.as_deref().map(str::as_bytes));
-    let grant = snapshot
+    let caller = snapshot
         .keys
         .admit(headers.get("authorization"), api_key, request.peer)?;
-    trip.key = grant.key;
-    trip.team = grant.team;
+    ctx.key = caller.key;
+    ctx.team = caller.team;
     // On the heap but for chat, which needs no room for the others.
     match operation {
-        Operation::Chat(_) => chat(core, snapshot, request, grant, client, trip).await,
+        Operation::Chat(_) => chat(core, snapshot, request, caller, client, ctx).await,
         Operation::CountTokens(_) => {
-            on_heap(|| count_tokens::serve(core, snapshot, request, grant, client, trip)).await
+            on_heap(|| count_tokens::serve(core, snapshot, request, caller, client, ctx)).await
         }
         Operation::Embeddings => {
-            on_heap(|| embeddings::serve(core, snapshot, request, grant, client, trip)).await
+            on_heap(|| embeddings::serve(core, snapshot, request, caller, client, ctx)).await
         }
-        Operation::Feedback => feedback::serve(core, request, grant, client, trip).await,
+        Operation::Feedback => feedback::serve(core, request, caller, client, ctx).await,
         Operation::Rerank => {
-            on_heap(|| rerank::serve(core, snapshot, request, grant, client, trip)).await
+            on_heap(|| rerank::serve(core, snapshot, request, caller, client, ctx)).await
         }
         Operation::Passed(endpoint) => {
             let request = (request, endpoint);
-            on_heap(|| passthrough::serve(core, snapshot, request, grant, client, trip)).await
+            on_heap(|| passthrough::serve(core, snapshot, request, caller, client, ctx)).await
         }
         Operation::Direct(to) => {
             let request = (request, to);
-            on_heap(|| provider_proxy::serve(core, snapshot, request, grant, client, trip)).await
+            on_heap(|| provider_proxy::serve(core, snapshot, request, caller, client, ctx)).await
         }
         Operation::Kept(call) => {
             let request = (request, call);
-            on_heap(|| stored_responses::serve(core, snapshot, request, grant, client, trip)).await
+            on_heap(|| stored_responses::serve(core, snapshot, request, caller, client, ctx)).await
         }
         Operation::Models | Operation::Model(_) => {
-            list_models(core, snapshot, operation, grant, client, trip).await
+            list_models(core, snapshot, operation, caller, client, ctx).await
         }
     }
 }
@@ -154,36 +162,36 @@ async fn chat(
     core: &Rc<Core>,
     snapshot: &CurrentSnapshot,
     request: &Request<'_>,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     // Read and admit.
-    let (headers, face) = (&request.head.headers, trip.face);
-    let mut cache = CacheSession::new(core, snapshot, request.head, face)?;
+    let (headers, client_api) = (&request.head.headers, ctx.client_api);
+    let mut cache = CacheSession::new(core, snapshot, request.head, client_api)?;
     let source = RequestParser {
         snapshot,
-        grant,
-        face,
+        caller,
+        client_api,
         head: request.head,
         body: request.body,
         with_canonical: cache.is_on(),
     };
-    let intent = source.read(&mut core.scratch.borrow_mut(), &mut trip.model)?;
-    let (mut chat, body, models, steer) = intent.into_parts();
-    trip.stream = chat.stream;
+    let request_plan = source.read(&mut core.scratch.borrow_mut(), &mut ctx.model)?;
+    let (mut chat, body, models, constraints) = request_plan.into_parts();
+    ctx.stream = chat.stream;
     let route = *models.first().ok_or_else(classify::no_target)?;
-    note_choice(core, &steer, trip);
-    let identity = route.identity ^ steer.identity();
+    note_choice(core, &constraints, ctx);
+    let identity = route.identity ^ constraints.identity();
     let stale_for = route.failover.stale_if_error;
     cache.set_key(
-        grant,
+        caller,
         route.name,
         identity,
         stale_for,
         chat.canonical.take(),
     );
-    trip.stage_done(core, Stage::Read);
+    ctx.stage_done(core, Stage::Read);
 
     // What has an effect beyond its answer is not asked for twice.
     let may_repeat = !chat.has_effect() && headers.get("idempotency-key").is_none();
@@ -192,39 +200,39 @@ async fn chat(
         route,
         chat: &chat,
         body: &body,
-        steer: &steer,
-        face,
+        constraints: &constraints,
+        client_api,
         may_repeat,
     };
-    if let Some(hit) = look_up(core, &mut cache, &asked, trip).await {
-        return serve_hit::hit(core, &hit, &chat, client, trip).await;
+    if let Some(hit) = look_up(core, &mut cache, &asked, ctx).await {
+        return serve_hit::hit(core, &hit, &chat, client, ctx).await;
     }
     cache.refuse_unless_upstream_allowed()?;
-    trip.mirror = Mirror::draw(&asked);
+    ctx.mirror = Mirror::draw(&asked);
 
     let plan = AttemptPlan {
         call: UpstreamOperation::Chat,
-        face,
+        client_api,
         body: &body,
         model_range: &chat.model_range,
         usage_edit: chat.usage_edit.as_ref(),
         streams: chat.stream,
-        passed_headers: forward_headers::passed_headers(headers, face, &trip.request_id),
-        asker: attempt_loop::asker(headers, trip.key),
-        patience: RequestDeadline::new(headers, route, trip.started_at)?,
+        forwarded_headers: forward_headers::forwarded_headers(headers, client_api, &ctx.request_id),
+        affinity_key: attempt_loop::affinity_key(headers, ctx.key),
+        request_deadline: RequestDeadline::new(headers, route, ctx.started_at)?,
         may_hedge: may_repeat,
-        fallbacks: find_fallbacks(snapshot, &steer, route, grant),
-        steer,
-        priority: grant.priority,
+        fallbacks: find_fallbacks(snapshot, &constraints, route, caller),
+        constraints,
+        priority: caller.priority,
     };
-    go_upstream(core, &models, &plan, &chat, cache, client, trip).await
+    go_upstream(core, &models, &plan, &chat, cache, client, ctx).await
 }
 
 /// Notes the rule that applies and the arm, so that they are told and the answer can be rated.
-fn note_choice(core: &Core, steer: &RouteConstraints<'_>, trip: &mut RequestContext) {
-    trip.rule = steer.rule.map(|rule| rule.name);
-    if let Some(chosen) = &steer.arm {
-        chosen.remember(core, trip);
+fn note_choice(core: &Core, constraints: &RouteConstraints<'_>, ctx: &mut RequestContext) {
+    ctx.rule = constraints.rule.map(|rule| rule.name);
+    if let Some(chosen) = &constraints.arm {
+        chosen.remember(core, ctx);
     }
 }
 
@@ -236,23 +244,23 @@ async fn go_upstream(
     chat: &ChatRequest,
     mut cache: CacheSession,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let boarded = coalesce::board(core, &mut cache, models, plan, chat, client, trip).await?;
-    let CoalesceOutcome::Calls(lead) = boarded else {
+    let boarded = coalesce::board(core, &mut cache, models, plan, chat, client, ctx).await?;
+    let CoalesceOutcome::Calls(leader) = boarded else {
         return Ok(());
     };
-    let attempted = attempt_loop::run(core, models, plan, client, trip).await;
-    coalesce::tell_fault(lead.as_ref(), &attempted, trip);
+    let attempted = attempt_loop::run(core, models, plan, client, ctx).await;
+    coalesce::tell_fault(leader.as_ref(), &attempted, ctx);
     let failure = stale::failure_of(&attempted);
-    if stale::serve_instead(core, failure, &cache, chat, client, trip).await? {
+    if stale::serve_instead(core, failure, &cache, chat, client, ctx).await? {
         return Ok(());
     }
     let attempted = attempted?;
-    if plan.steer.has_left_arm(models, trip) || trip.fell_back {
+    if plan.constraints.has_left_arm(models, ctx) || ctx.fell_back {
         cache.store_nothing();
     }
-    relay(core, attempted, chat, (cache, lead), client, trip).await;
+    relay(core, attempted, chat, (cache, leader), client, ctx).await;
     Ok(())
 }
 
@@ -261,17 +269,17 @@ async fn look_up(
     core: &Core,
     cache: &mut CacheSession,
     asked: &SampleInput<'_>,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Option<Hit> {
-    if let Some(hit) = cache.exact(trip) {
+    if let Some(hit) = cache.exact(ctx) {
         return Some(hit);
     }
-    trip.stage_done(core, Stage::Exact);
-    if let Some(hit) = cache.semantic(trip).await {
-        trip.shadow = cache.shadow(&hit, asked);
+    ctx.stage_done(core, Stage::Exact);
+    if let Some(hit) = cache.semantic(ctx).await {
+        ctx.shadow = cache.shadow(&hit, asked);
         return Some(hit);
     }
-    trip.stage_done(core, Stage::Semantic);
+    ctx.stage_done(core, Stage::Semantic);
     None
 }
 
@@ -280,20 +288,21 @@ async fn relay(
     core: &Rc<Core>,
     attempted: AttemptResult,
     chat: &ChatRequest,
-    (cache, lead): (CacheSession, Option<Leader>),
+    (cache, leader): (CacheSession, Option<Leader>),
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
     match attempted {
-        AttemptResult::Whole(answer) => {
-            relay_response::whole(core, answer, cache, lead, client, trip).await
+        AttemptResult::Whole(response) => {
+            relay_response::whole(core, response, cache, leader, client, ctx).await
         }
         AttemptResult::Stream(stream) => {
-            let mut inflow = UpstreamStream::new(core, stream, trip.face, chat, cache, lead);
-            if trip.array.is_some() {
-                inflow.relay.set_array();
+            let mut upstream_stream =
+                UpstreamStream::new(core, stream, ctx.client_api, chat, cache, leader);
+            if ctx.array.is_some() {
+                upstream_stream.relay.set_array();
             }
-            relay_response::stream(core, inflow, client, trip).await;
+            relay_response::stream(core, upstream_stream, client, ctx).await;
         }
     }
 }
@@ -302,24 +311,24 @@ async fn list_models(
     core: &Core,
     snapshot: &Snapshot,
     operation: Operation<'_>,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let created = core.shared.started_at;
     let body = match operation {
         Operation::Model(id) => {
             let name = percent::unescaped(id).unwrap_or(id.into());
-            find_model(snapshot, &name, grant, &mut trip.model)?;
-            trip.face.write_model(&name, created)
+            find_model(snapshot, &name, caller, &mut ctx.model)?;
+            ctx.client_api.write_model(&name, created)
         }
         _ => {
             let names = snapshot.model_names.iter().map(String::as_str);
-            let mut names = names.filter(|name| grant.allows(name));
-            trip.face.write_models(&mut names, created)
+            let mut names = names.filter(|name| caller.allows(name));
+            ctx.client_api.write_models(&mut names, created)
         }
     };
-    let _ = respond::whole(client, trip, 200, "application/json", &body).await;
+    let _ = respond::whole(client, ctx, 200, "application/json", &body).await;
     Ok(())
 }
 
@@ -349,15 +358,15 @@ fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Gateway
 /// for one that goes on from an answer, which they do not have.
 fn find_fallbacks<'s>(
     snapshot: &'s Snapshot,
-    steer: &RouteConstraints<'_>,
+    constraints: &RouteConstraints<'_>,
     route: &ModelRoute,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
 ) -> Fallbacks<'s> {
-    if steer.lane().is_some() {
+    if constraints.key_index().is_some() {
         return Fallbacks::default();
     }
     let find = |name: &Option<String>| {
-        let name = name.as_ref().filter(|name| grant.allows(name))?;
+        let name = name.as_ref().filter(|name| caller.allows(name))?;
         snapshot.models.get(name)
     };
     let names = &route.failover.fallback;

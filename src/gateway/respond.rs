@@ -28,17 +28,17 @@ const NOT_REACHED: &str = "not-reached";
 pub(crate) fn begin_head(
     out: &mut Vec<u8>,
     status: u16,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
     client: &Client,
 ) {
-    trip.status = status;
+    ctx.status = status;
     encode::status_line(out, status);
-    encode::header(out, "x-request-id", trip.request_id.as_bytes());
-    if trip.operation == "chat" {
-        encode::header(out, "x-ringside-cache", trip.cache.as_bytes());
-        let why = trip.cache_why.as_deref().unwrap_or(NOT_REACHED);
+    encode::header(out, "x-request-id", ctx.request_id.as_bytes());
+    if ctx.operation == "chat" {
+        encode::header(out, "x-ringside-cache", ctx.cache.as_bytes());
+        let why = ctx.cache_why.as_deref().unwrap_or(NOT_REACHED);
         encode::header(out, "x-ringside-cache-why", why.as_bytes());
-        if let Some((id, age)) = trip.cache_entry {
+        if let Some((id, age)) = ctx.cache_entry {
             // Room at once: leading zeros are written one by one.
             let mut text = String::with_capacity(32);
             let _ = write!(text, "{id:032x}");
@@ -46,30 +46,30 @@ pub(crate) fn begin_head(
             encode::header_u64(out, "age", age.as_secs());
         }
     }
-    if trip.face != client_api::DEFAULT {
+    if ctx.client_api != client_api::DEFAULT {
         // As Anthropic's SDKs look for it.
-        encode::header(out, "request-id", trip.request_id.as_bytes());
+        encode::header(out, "request-id", ctx.request_id.as_bytes());
     }
-    if let Some(dropped) = &trip.dropped {
+    if let Some(dropped) = &ctx.dropped {
         encode::header(out, "x-ringside-dropped", dropped.as_bytes());
     }
-    if let Some(target) = trip.target {
+    if let Some(target) = ctx.target {
         encode::header(out, "x-ringside-target", target.text().as_bytes());
     }
-    if trip.arm.is_some() || trip.rule.is_some() {
-        let rule = trip.rule.map(|rule| format!("rule={}", rule.text()));
-        let arm = trip.arm.map(|arm| format!("arm={}", arm.label.text()));
+    if ctx.arm.is_some() || ctx.rule.is_some() {
+        let rule = ctx.rule.map(|rule| format!("rule={}", rule.text()));
+        let arm = ctx.arm.map(|arm| format!("arm={}", arm.label.text()));
         let parts: Vec<String> = rule.into_iter().chain(arm).collect();
         encode::header(out, "x-ringside-route", parts.join("; ").as_bytes());
     }
-    encode::header_u64(out, "x-ringside-attempts", u64::from(trip.attempts));
-    if let Some(nanousd) = trip.bill.paid_nanousd() {
+    encode::header_u64(out, "x-ringside-attempts", u64::from(ctx.attempts));
+    if let Some(nanousd) = ctx.charge.paid_nanousd() {
         encode::header_u64(out, "x-ringside-cost-nanousd", nanousd);
     }
-    if let Some(hedged) = trip.hedged {
+    if let Some(hedged) = ctx.hedged {
         encode::header(out, "x-ringside-hedged", hedged.name().as_bytes());
     }
-    let overhead_us = u64::try_from(trip.overhead().as_micros()).unwrap_or(u64::MAX);
+    let overhead_us = u64::try_from(ctx.overhead().as_micros()).unwrap_or(u64::MAX);
     encode::header_u64(out, "x-ringside-overhead-us", overhead_us);
     if client.says_close() {
         encode::header(out, "connection", b"close");
@@ -79,8 +79,8 @@ pub(crate) fn begin_head(
 }
 
 /// Appends a provider's header lines, with the type of what the client gets.
-pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &RequestContext) {
-    if trip.array.is_none() {
+pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], ctx: &RequestContext) {
+    if ctx.array.is_none() {
         return out.extend_from_slice(passed);
     }
     for line in passed.split_inclusive(|byte| *byte == b'\n') {
@@ -97,13 +97,13 @@ pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], trip: &RequestCont
 /// The client is gone.
 pub(crate) async fn whole(
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
     status: u16,
     content_type: &str,
     body: &[u8],
 ) -> Result<(), SocketError> {
     let mut out = buffer::take(512 + body.len());
-    begin_head(&mut out, status, trip, client);
+    begin_head(&mut out, status, ctx, client);
     encode::header(&mut out, "content-type", content_type.as_bytes());
     finish_whole(client, out, body).await
 }
@@ -133,29 +133,29 @@ pub(crate) async fn finish_whole(
 /// Sends a provider's whole answer as it is.
 pub(crate) async fn passed_on(
     client: &mut Client,
-    trip: &mut RequestContext,
-    answer: BufferedResponse,
+    ctx: &mut RequestContext,
+    response: BufferedResponse,
 ) {
-    let mut out = buffer::take(512 + answer.body.len());
-    begin_head(&mut out, answer.status, trip, client);
-    out.extend_from_slice(&answer.head.passed);
-    if answer.status >= 400 {
-        advise(&mut out, trip);
+    let mut out = buffer::take(512 + response.body.len());
+    begin_head(&mut out, response.status, ctx, client);
+    out.extend_from_slice(&response.head.passed);
+    if response.status >= 400 {
+        advise(&mut out, ctx);
     }
     // A client that is gone changes nothing: the answer is complete, and booked.
-    let _ = finish_whole(client, out, &answer.body).await;
-    buffer::give(answer.body);
+    let _ = finish_whole(client, out, &response.body).await;
+    buffer::give(response.body);
 }
 
 /// Sends a fault in the envelope of the API that was called.
-pub(crate) async fn fault(client: &mut Client, trip: &mut RequestContext, fault: &GatewayError) {
-    trip.fault = Some(fault.code);
-    let mut body = trip.face.envelope(fault).into_bytes();
-    if trip.array.is_some() {
+pub(crate) async fn fault(client: &mut Client, ctx: &mut RequestContext, fault: &GatewayError) {
+    ctx.fault = Some(fault.code);
+    let mut body = ctx.client_api.envelope(fault).into_bytes();
+    if ctx.array.is_some() {
         body = JsonArray::of_one(&body);
     }
     let mut out = buffer::take(1024 + body.len());
-    begin_head(&mut out, fault.status, trip, client);
+    begin_head(&mut out, fault.status, ctx, client);
     encode::header(&mut out, "content-type", b"application/json");
     if let Some(after) = &fault.retry_after {
         encode::header(&mut out, "retry-after", after.as_bytes());
@@ -163,17 +163,17 @@ pub(crate) async fn fault(client: &mut Client, trip: &mut RequestContext, fault:
     if let Some(allow) = fault.allow {
         encode::header(&mut out, "allow", allow.as_bytes());
     }
-    advise(&mut out, trip);
+    advise(&mut out, ctx);
     // A client that is gone needs no answer.
     let _ = finish_whole(client, out, &body).await;
 }
 
 /// What an SDK should do about an error (openai-python, `_should_retry`): where it is not said, the SDK
 /// goes by the status and `retry-after`.
-pub(crate) fn advise(out: &mut Vec<u8>, trip: &RequestContext) {
-    match trip.should_retry {
+pub(crate) fn advise(out: &mut Vec<u8>, ctx: &RequestContext) {
+    match ctx.should_retry {
         Some(true) => encode::header(out, "x-should-retry", b"true"),
-        None if trip.attempts <= 1 => {}
+        None if ctx.attempts <= 1 => {}
         // The targets were tried here already: an SDK's own retries would multiply them.
         _ => encode::header(out, "x-should-retry", b"false"),
     }

@@ -57,7 +57,7 @@ pub struct ModelRoute {
     /// Its place among the models a core takes turns for.
     pub slot: usize,
     /// What routing knows of its targets.
-    pub members: Vec<TargetRef>,
+    pub target_refs: Vec<TargetRef>,
     /// What is known of them beside that, in the same order.
     pub traits: Vec<Traits>,
     /// All of them are at OpenRouter.
@@ -81,7 +81,7 @@ pub struct TargetRoute {
     /// Model name at the target.
     pub model: String,
     /// Where it is.
-    pub site: Backend,
+    pub backend: Backend,
 }
 
 /// Where a target is.
@@ -134,13 +134,13 @@ impl Provider {
     pub fn auth<'r>(
         &'r self,
         held: Option<&'r Arc<Current>>,
-        lane: usize,
+        key_index: usize,
     ) -> Result<Auth<'r>, String> {
         match (&self.credentials, held) {
             (Some(credentials), Some(held)) => {
                 credentials.auth(held, clock::since_epoch().as_secs())
             }
-            _ => Ok(match self.api_keys.get(lane) {
+            _ => Ok(match self.api_keys.get(key_index) {
                 Some(key) => Auth::Key(&key.0),
                 None => Auth::None,
             }),
@@ -213,10 +213,10 @@ impl Registry {
 
     /// The place of a target in each core's fleet. With other keys it is another target, so that what
     /// was learned of a refused key is forgotten when it is replaced.
-    fn target(&mut self, place: &str, site: Option<&Provider>) -> usize {
-        let api_keys = site.map_or(&[][..], |site| &site.api_keys);
+    fn target(&mut self, place: &str, backend: Option<&Provider>) -> usize {
+        let api_keys = backend.map_or(&[][..], |backend| &backend.api_keys);
         let keys = api_keys.iter().map(|key| xxh3_64(key.0.as_bytes()));
-        let credentials = site.and_then(|site| site.credentials.as_ref());
+        let credentials = backend.and_then(|backend| backend.credentials.as_ref());
         let mut identity = place.to_owned();
         identity.extend(keys.map(|key| format!("\0{key:016x}")));
         identity.extend(credentials.map(|one| format!("\0{}", one.id)));
@@ -345,7 +345,7 @@ fn model_route(
     let epoch = config.cache.epoch.as_deref().unwrap_or_default();
     let mut identity = format!("{}\0{epoch}\0", model.name);
     let mut targets = Vec::new();
-    let mut members = Vec::new();
+    let mut target_refs = Vec::new();
     let mut traits = Vec::new();
     let admission = &model.failover.admission;
     let bounds = admission.enabled.then_some(Bounds {
@@ -353,8 +353,8 @@ fn model_route(
         max: admission.concurrency_max,
     });
     for target in &model.targets {
-        let (member, route) = served(target, config, sites, registry, bounds, &mut identity)?;
-        members.push(member);
+        let (target_ref, route) = served(target, config, sites, registry, bounds, &mut identity)?;
+        target_refs.push(target_ref);
         traits.push(traits_of(target, config));
         targets.push(route);
     }
@@ -372,7 +372,7 @@ fn model_route(
             .ok_or_else(|| format!("unknown policy `{}`", model.policy))?,
         slot: registry.model(&model.name),
         is_openrouter: targets.iter().all(is_at_openrouter),
-        members,
+        target_refs,
         traits,
         targets,
         failover: model.failover.clone(),
@@ -394,30 +394,30 @@ fn served(
 ) -> Result<(TargetRef, TargetRoute), String> {
     let mut place = String::new();
     let mut remote = None;
-    let site = match target.place {
+    let backend = match target.place {
         TargetLocation::Local => Backend::Local,
         TargetLocation::Provider(at) => {
-            let site = sites.get(at).ok_or("a target names no provider")?;
+            let backend = sites.get(at).ok_or("a target names no provider")?;
             let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
             place = format!("{url:?}\0");
-            if let Some(version) = &site.api_version {
+            if let Some(version) = &backend.api_version {
                 place.push_str(version);
             }
-            if let Some(kind) = site.kind {
+            if let Some(kind) = backend.kind {
                 place.push_str(&kind.name);
             }
             identity.push_str(&place);
-            identity.push_str(site.dialect.name());
+            identity.push_str(backend.dialect.name());
             identity.push('\0');
-            remote = Some(site.as_ref());
-            Backend::Remote(Arc::clone(site))
+            remote = Some(backend.as_ref());
+            Backend::Remote(Arc::clone(backend))
         }
     };
     let label = config.label_of(target);
     identity.push_str(&label);
     identity.push('\0');
     place.push_str(&label);
-    let member = TargetRef {
+    let target_ref = TargetRef {
         slot: registry.target(&place, remote),
         identity: xxh3_64(place.as_bytes()),
         priority: target.priority,
@@ -428,9 +428,9 @@ fn served(
     let route = TargetRoute {
         label: Name::new(&label),
         model: target.model.clone(),
-        site,
+        backend,
     };
-    Ok((member, route))
+    Ok((target_ref, route))
 }
 
 /// Where a model's shadows go, if they go anywhere.
@@ -444,14 +444,14 @@ fn mirror_route(
         return Ok(None);
     };
     let target = &shadow.target;
-    let (member, route) = served(target, config, sites, registry, None, &mut String::new())?;
+    let (target_ref, route) = served(target, config, sites, registry, None, &mut String::new())?;
     Ok(Some(MirrorTarget {
         target: route,
-        member,
+        target_ref,
         traits: traits_of(target, config),
         share: shadow.share,
         tokens_max: shadow.tokens_max,
-        tally: Arc::clone(registry.tallies.entry(model.name.clone()).or_default()),
+        stats: Arc::clone(registry.tallies.entry(model.name.clone()).or_default()),
     }))
 }
 
@@ -478,8 +478,12 @@ fn traits_of(target: &Target, config: &Config) -> Traits {
 }
 
 fn is_at_openrouter(target: &TargetRoute) -> bool {
-    match &target.site {
-        Backend::Remote(site) => site.endpoint.url.host.eq_ignore_ascii_case("openrouter.ai"),
+    match &target.backend {
+        Backend::Remote(backend) => backend
+            .endpoint
+            .url
+            .host
+            .eq_ignore_ascii_case("openrouter.ai"),
         Backend::Local => false,
     }
 }

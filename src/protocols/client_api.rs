@@ -56,7 +56,7 @@ pub trait ClientApi: Sync {
     }
 
     /// Headers of its own that cross to a provider that speaks it natively, in small letters.
-    fn passed_headers(&self) -> &'static [&'static str];
+    fn forwarded_headers(&self) -> &'static [&'static str];
 
     /// What the gateway must know of a request, of which it needs no more if the provider speaks the
     /// same dialect. `target` is the request's path and query.
@@ -84,11 +84,16 @@ pub trait ClientApi: Sync {
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
     ) -> Result<Request<'d>, GatewayError>;
 
     /// Appends a whole answer.
-    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>);
+    fn write_answer(
+        &self,
+        response: &Response<'_>,
+        response_ctx: &ResponseContext,
+        out: &mut Vec<u8>,
+    );
 
     /// The fields of a request with this body that its answers repeat, as they are written there.
     fn repeated(&self, _body: &[u8], _scratch: &mut Scratch) -> Vec<u8> {
@@ -105,7 +110,7 @@ pub trait ClientApi: Sync {
     fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>);
 
     /// What writes the events of one stream.
-    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder>;
+    fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder>;
 
     /// The list of models; `created` is the gateway's start, in seconds since the Unix epoch.
     fn write_models(&self, names: &mut dyn Iterator<Item = &str>, created: u64) -> Vec<u8> {

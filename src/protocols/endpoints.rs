@@ -71,7 +71,7 @@ pub(crate) const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, PO
 #[must_use]
 pub(crate) fn client_api_for(target: &str) -> &'static dyn ClientApi {
     let path = target.split('?').next().unwrap_or(target);
-    let owner = CLIENT_APIS.iter().find(|face| face.owns(path));
+    let owner = CLIENT_APIS.iter().find(|client_api| client_api.owns(path));
     *owner.unwrap_or(&client_api::DEFAULT)
 }
 
@@ -79,12 +79,12 @@ pub(crate) fn client_api_for(target: &str) -> &'static dyn ClientApi {
 /// a header tells them apart.
 #[must_use]
 pub(crate) fn client_api_for_models(
-    face: &'static dyn ClientApi,
+    client_api: &'static dyn ClientApi,
     has_version_header: bool,
 ) -> &'static dyn ClientApi {
-    match has_version_header && face == client_api::DEFAULT {
+    match has_version_header && client_api == client_api::DEFAULT {
         true => &api::Anthropic,
-        false => face,
+        false => client_api,
     }
 }
 
@@ -113,10 +113,10 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
     let path = target.split('?').next().unwrap_or(target);
     let by_model =
         passthrough::by_model(path).map(|endpoint| (Operation::Passed(endpoint), "POST"));
-    let of_face = CLIENT_APIS.iter().find_map(|face| {
-        Some(match face.ask(path)? {
-            ClientRoute::Chat => (Operation::Chat(*face), "POST"),
-            ClientRoute::CountTokens => (Operation::CountTokens(*face), "POST"),
+    let of_face = CLIENT_APIS.iter().find_map(|client_api| {
+        Some(match client_api.ask(path)? {
+            ClientRoute::Chat => (Operation::Chat(*client_api), "POST"),
+            ClientRoute::CountTokens => (Operation::CountTokens(*client_api), "POST"),
             ClientRoute::Models => (Operation::Models, "GET, HEAD"),
             ClientRoute::Model => {
                 let id = path.split_once("/models/").map_or("", |(_, id)| id);

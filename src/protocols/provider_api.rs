@@ -56,7 +56,7 @@ pub struct OutgoingRequest<'r> {
     /// What proves who sends it.
     pub auth: Auth<'r>,
     /// Encoded header lines of the client that may cross (see `journey`).
-    pub passed_headers: &'r [u8],
+    pub forwarded_headers: &'r [u8],
 }
 
 /// A request's body.
@@ -172,7 +172,7 @@ pub trait ProviderApi: Sync {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError>;
 
@@ -247,11 +247,11 @@ pub fn provider(name: &str) -> Option<&'static dyn ProviderApi> {
 
 /// A dialect that takes chats as the client dialect `face` says them.
 #[must_use]
-pub fn native_api(face: &str) -> Option<&'static dyn ProviderApi> {
+pub fn native_api(client_api: &str) -> Option<&'static dyn ProviderApi> {
     PROVIDERS
         .iter()
         .copied()
-        .find(|provider| provider.native() == face)
+        .find(|provider| provider.native() == client_api)
 }
 
 /// Content type of what a dialect writes itself.
@@ -267,7 +267,7 @@ fn write_auth(request: &OutgoingRequest<'_>, path: &str, key_header: KeyHeader, 
     let (path, query) = whole_path.split_once('?').unwrap_or((&whole_path, ""));
     let kind = match request.call {
         // A form, say: the line that crosses.
-        UpstreamOperation::Passed(_) => line_of(request.passed_headers, "content-type"),
+        UpstreamOperation::Passed(_) => line_of(request.forwarded_headers, "content-type"),
         _ => Some(JSON),
     };
     let headers = [
@@ -348,7 +348,7 @@ pub(crate) fn post_accepting(
     out.extend_from_slice(b"accept-encoding: identity\r\nuser-agent: ringside/");
     out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(request.passed_headers);
+    out.extend_from_slice(request.forwarded_headers);
     let length = request.body.len(request.model);
     encode::content_length(out, length as u64);
     encode::end_head(out);

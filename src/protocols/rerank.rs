@@ -58,8 +58,8 @@ pub(crate) fn search_units(body: &[u8]) -> Option<u64> {
         // Written as 1 and as 1.0.
         search_units: f64,
     }
-    let answer: Answer = serde_json::from_slice(body).ok()?;
-    let units = answer.meta.billed_units.search_units;
+    let response: Answer = serde_json::from_slice(body).ok()?;
+    let units = response.meta.billed_units.search_units;
     (units >= 0.0).then_some(units.ceil() as u64)
 }
 

@@ -13,7 +13,7 @@ pub struct Arm {
     /// Relative share; 0 takes nobody.
     pub weight: u32,
     /// Its targets among the model's, a bit each.
-    pub members: u32,
+    pub target_refs: u32,
 }
 
 /// The arm that was drawn.
@@ -38,7 +38,7 @@ pub(crate) fn draw(
 ) -> Option<Drawn> {
     let is_on = |(at, arm): &(usize, &Arm)| arm.weight > 0 && !bit(off, *at);
     let open = arms.iter().enumerate().filter(is_on);
-    let fits = |arm: &Arm| arm.members & !excluded != 0;
+    let fits = |arm: &Arm| arm.target_refs & !excluded != 0;
     let is_fair = open.clone().all(|(_, arm)| fits(arm));
     let lot = |arm: &Arm| -fraction(mix(subject ^ seed, arm.identity)).ln() / f64::from(arm.weight);
     let lots = open
@@ -63,7 +63,7 @@ mod tests {
         let arm = |(at, weight): (usize, &u32)| Arm {
             identity: mix(at as u64, 77),
             weight: *weight,
-            members: 1 << at,
+            target_refs: 1 << at,
         };
         weights.iter().enumerate().map(arm).collect()
     }

@@ -37,7 +37,7 @@ pub struct Hedges {
 /// Tokens of one model.
 #[derive(Debug, Clone, Copy, Default)]
 struct Budget {
-    bought: u64,
+    billed_usage: u64,
     requests: u64,
     spent: u64,
     halved_us: u64,
@@ -65,7 +65,7 @@ impl Hedges {
     pub fn earn(&mut self, model: usize, tokens: u64, now_us: u64) {
         let budget = self.budgets.entry(model).or_default();
         budget.age(now_us);
-        budget.bought += tokens;
+        budget.billed_usage += tokens;
         budget.requests += 1;
     }
 
@@ -82,14 +82,14 @@ impl Hedges {
     ) -> Option<u64> {
         let budget = self.budgets.get_mut(&model)?;
         budget.age(now_us);
-        let mean = budget.bought / budget.requests.max(1);
+        let mean = budget.billed_usage / budget.requests.max(1);
         let cost = match series {
             Series::FirstToken => input,
             _ => mean.max(input),
         };
         // Counts of tokens stay far below 2^53.
         #[allow(clippy::cast_precision_loss)]
-        let may = (budget.spent + cost) as f64 <= budget.bought as f64 * rule.share_max;
+        let may = (budget.spent + cost) as f64 <= budget.billed_usage as f64 * rule.share_max;
         may.then(|| {
             budget.spent += cost;
             cost
@@ -102,7 +102,7 @@ impl Budget {
         let times = now_us.saturating_sub(self.halved_us) / HALVE_EVERY_US;
         if times > 0 {
             let shift = u32::try_from(times).unwrap_or(63).min(63);
-            self.bought >>= shift;
+            self.billed_usage >>= shift;
             self.requests >>= shift;
             // Rounded up: rounding must not make room.
             self.spent = self.spent.div_ceil(1 << shift);
@@ -154,7 +154,7 @@ mod tests {
     fn no_more_is_spent_than_the_share_of_what_was_bought_whatever_the_traffic() {
         for seed in 0..50 {
             let mut hedges = Hedges::default();
-            let (mut bought, mut spent, mut now_us) = (0, 0, 0);
+            let (mut billed_usage, mut spent, mut now_us) = (0, 0, 0);
             for step in 0..5000 {
                 let draw = mix(seed, step);
                 // Busy and quiet times, small and large requests.
@@ -171,14 +171,14 @@ mod tests {
                 };
                 spent += hedges.spend(1, input, series, &RULE, now_us).unwrap_or(0);
                 hedges.earn(1, input + output, now_us);
-                bought += input + output;
+                billed_usage += input + output;
                 assert!(
-                    spent as f64 <= bought as f64 * RULE.share_max,
+                    spent as f64 <= billed_usage as f64 * RULE.share_max,
                     "seed {seed}, step {step}"
                 );
             }
             assert!(
-                spent as f64 > bought as f64 * 0.005,
+                spent as f64 > billed_usage as f64 * 0.005,
                 "seed {seed}: hardly any"
             );
         }
@@ -196,7 +196,7 @@ mod tests {
                 if slow { 20.0 * jitter } else { jitter }
             };
             let mut times = Vec::new();
-            let (mut spent, mut bought) = (0, 0);
+            let (mut spent, mut billed_usage) = (0, 0);
             for at in 0..20_000 {
                 let now_us = at * 10_000;
                 let mut time_us = draw(4 * at) as u64;
@@ -209,11 +209,14 @@ mod tests {
                 }
                 hedges.measure(1, SERIES, time_us, now_us);
                 hedges.earn(1, input + output, now_us);
-                bought += input + output;
+                billed_usage += input + output;
                 times.push(time_us);
             }
             times.sort_unstable();
-            (times[times.len() * 99 / 100], spent as f64 / bought as f64)
+            (
+                times[times.len() * 99 / 100],
+                spent as f64 / billed_usage as f64,
+            )
         };
         for (name, input, output, reaches) in [
             ("input 20 %", 100, 400, true),

@@ -70,7 +70,7 @@ pub(crate) enum KeyPermit {
 /// The lanes of one target.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyCooldowns {
-    lanes: Vec<KeyState>,
+    key_cooldowns: Vec<KeyState>,
     turn: usize,
 }
 
@@ -79,7 +79,7 @@ impl KeyCooldowns {
     #[must_use]
     pub(crate) fn new(keys: usize) -> Self {
         Self {
-            lanes: vec![KeyState::default(); keys.clamp(1, LANES_MAX)],
+            key_cooldowns: vec![KeyState::default(); keys.clamp(1, LANES_MAX)],
             turn: 0,
         }
     }
@@ -89,8 +89,8 @@ impl KeyCooldowns {
     pub(crate) fn pass(&self, now_us: u64) -> KeyPermit {
         let mut until_us = u64::MAX;
         let mut is_limited = false;
-        for lane in &self.lanes {
-            let Some((why, until)) = lane.aside(now_us) else {
+        for key_index in &self.key_cooldowns {
+            let Some((why, until)) = key_index.aside(now_us) else {
                 return KeyPermit::Free;
             };
             // A refused key does not come back by waiting as long as a limit lasts.
@@ -109,60 +109,65 @@ impl KeyCooldowns {
 
     /// The next free lane, in turn; else the one that is free first.
     pub(crate) fn pick(&mut self, now_us: u64) -> usize {
-        let count = self.lanes.len();
+        let count = self.key_cooldowns.len();
         let start = self.turn % count;
         let mut turned = (start..count).chain(0..start);
         let free = turned.find(|at| {
-            let lane = self.lanes.get(*at);
-            lane.is_some_and(|lane| lane.aside(now_us).is_none())
+            let key_index = self.key_cooldowns.get(*at);
+            key_index.is_some_and(|key_index| key_index.aside(now_us).is_none())
         });
         if let Some(free) = free {
             self.turn = free + 1;
             return free;
         }
-        let until = |lane: &KeyState| lane.aside.map_or(0, |(_, until_us)| until_us);
+        let until = |key_index: &KeyState| key_index.aside.map_or(0, |(_, until_us)| until_us);
         let soonest = self
-            .lanes
+            .key_cooldowns
             .iter()
             .enumerate()
-            .min_by_key(|(_, lane)| until(lane));
+            .min_by_key(|(_, key_index)| until(key_index));
         soonest.map_or(0, |(at, _)| at)
     }
 
     /// A good answer came by this lane.
-    pub(crate) fn good(&mut self, lane: usize) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            *lane = KeyState::default();
+    pub(crate) fn good(&mut self, key_index: usize) {
+        if let Some(key_index) = self.key_cooldowns.get_mut(key_index) {
+            *key_index = KeyState::default();
         }
     }
 
     /// 429: sets the lane aside for as long as it said, or for a while. Says until when, and why.
-    pub(crate) fn limited(&mut self, lane: usize, wait_us: Option<u64>, now_us: u64) -> (Why, u64) {
-        let Some(lane) = self.lanes.get_mut(lane) else {
+    pub(crate) fn limited(
+        &mut self,
+        key_index: usize,
+        wait_us: Option<u64>,
+        now_us: u64,
+    ) -> (Why, u64) {
+        let Some(key_index) = self.key_cooldowns.get_mut(key_index) else {
             return (Why::RateLimitedUnsaid, now_us);
         };
         let (why, wait_us) = match wait_us {
             Some(wait_us) => (Why::RateLimited, wait_us.min(ASIDE_MAX_US)),
             None => {
-                let wait_us = (UNSAID_US << lane.unsaid.min(8)).min(UNSAID_MAX_US);
-                lane.unsaid += 1;
+                let wait_us = (UNSAID_US << key_index.unsaid.min(8)).min(UNSAID_MAX_US);
+                key_index.unsaid += 1;
                 (Why::RateLimitedUnsaid, wait_us)
             }
         };
         // Answers that were under way together may come in any order: the longest wait counts.
-        let until_us = match lane.aside(now_us) {
+        let until_us = match key_index.aside(now_us) {
             Some((Why::RateLimited, until_us)) => until_us.max(now_us + wait_us),
             _ => now_us + wait_us,
         };
-        lane.aside = Some((why, until_us));
+        key_index.aside = Some((why, until_us));
         (why, until_us)
     }
 
     /// 401 or 403: sets the lane aside. Says until when, and why.
-    pub(crate) fn refused(&mut self, lane: usize, now_us: u64) -> (Why, u64) {
+    pub(crate) fn refused(&mut self, key_index: usize, now_us: u64) -> (Why, u64) {
         let until_us = now_us + REFUSED_US;
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.aside = Some((Why::Refused, until_us));
+        if let Some(key_index) = self.key_cooldowns.get_mut(key_index) {
+            key_index.aside = Some((Why::Refused, until_us));
         }
         (Why::Refused, until_us)
     }
@@ -177,53 +182,56 @@ mod tests {
     #[test]
     fn keys_take_turns_and_those_aside_are_left_out() {
         assert_eq!(LANES_MAX, crate::config::limits::API_KEYS.max);
-        let mut lanes = KeyCooldowns::new(3);
-        assert_eq!([0; 4].map(|_| lanes.pick(0)), [0, 1, 2, 0]);
-        lanes.refused(1, 0);
-        assert_eq!([0; 4].map(|_| lanes.pick(1)), [2, 0, 2, 0]);
-        assert_eq!(lanes.pass(1), KeyPermit::Free);
-        assert_eq!([0; 3].map(|_| lanes.pick(REFUSED_US)), [1, 2, 0]);
+        let mut key_cooldowns = KeyCooldowns::new(3);
+        assert_eq!([0; 4].map(|_| key_cooldowns.pick(0)), [0, 1, 2, 0]);
+        key_cooldowns.refused(1, 0);
+        assert_eq!([0; 4].map(|_| key_cooldowns.pick(1)), [2, 0, 2, 0]);
+        assert_eq!(key_cooldowns.pass(1), KeyPermit::Free);
+        assert_eq!([0; 3].map(|_| key_cooldowns.pick(REFUSED_US)), [1, 2, 0]);
     }
 
     #[test]
     fn a_limit_holds_for_exactly_as_long_as_it_said() {
-        let mut lanes = KeyCooldowns::new(0);
-        lanes.limited(0, Some(7 * SECOND), SECOND);
+        let mut key_cooldowns = KeyCooldowns::new(0);
+        key_cooldowns.limited(0, Some(7 * SECOND), SECOND);
         let until_us = 8 * SECOND;
         assert_eq!(
-            lanes.pass(until_us - 1),
+            key_cooldowns.pass(until_us - 1),
             KeyPermit::RateLimited { until_us }
         );
-        assert_eq!(lanes.pass(until_us), KeyPermit::Free);
-        lanes.limited(0, Some(u64::MAX), until_us);
-        assert_eq!(lanes.pass(until_us + ASIDE_MAX_US), KeyPermit::Free);
+        assert_eq!(key_cooldowns.pass(until_us), KeyPermit::Free);
+        key_cooldowns.limited(0, Some(u64::MAX), until_us);
+        assert_eq!(key_cooldowns.pass(until_us + ASIDE_MAX_US), KeyPermit::Free);
     }
 
     #[test]
     fn what_was_not_said_grows_and_is_a_last_resort() {
-        let mut lanes = KeyCooldowns::new(1);
-        let waits = [0; 8].map(|_| lanes.limited(0, None, 0).1 / SECOND);
+        let mut key_cooldowns = KeyCooldowns::new(1);
+        let waits = [0; 8].map(|_| key_cooldowns.limited(0, None, 0).1 / SECOND);
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
         assert_eq!(
-            lanes.pass(1),
+            key_cooldowns.pass(1),
             KeyPermit::LastResort {
                 until_us: 32 * SECOND
             }
         );
-        lanes.good(0);
-        assert_eq!(lanes.limited(0, None, 0).1, SECOND);
+        key_cooldowns.good(0);
+        assert_eq!(key_cooldowns.limited(0, None, 0).1, SECOND);
     }
 
     #[test]
     fn a_refused_key_beside_a_limited_one_waits_for_the_limit() {
-        let mut lanes = KeyCooldowns::new(2);
-        lanes.refused(0, 0);
-        lanes.limited(1, Some(SECOND), 0);
-        assert_eq!(lanes.pass(1), KeyPermit::RateLimited { until_us: SECOND });
-        assert_eq!(lanes.pick(SECOND), 1);
-        lanes.refused(1, SECOND);
+        let mut key_cooldowns = KeyCooldowns::new(2);
+        key_cooldowns.refused(0, 0);
+        key_cooldowns.limited(1, Some(SECOND), 0);
+        assert_eq!(
+            key_cooldowns.pass(1),
+            KeyPermit::RateLimited { until_us: SECOND }
+        );
+        assert_eq!(key_cooldowns.pick(SECOND), 1);
+        key_cooldowns.refused(1, SECOND);
         assert!(matches!(
-            lanes.pass(2 * SECOND),
+            key_cooldowns.pass(2 * SECOND),
             KeyPermit::LastResort { .. }
         ));
     }

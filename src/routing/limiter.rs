@@ -114,7 +114,7 @@ struct Usual {
     /// Microseconds per share of work.
     us: f32,
     /// Answers it was learnt from, up to [`LEARNT`].
-    answers: u8,
+    responses: u8,
 }
 
 /// The limit of one target on one core.
@@ -208,15 +208,15 @@ impl Limiter {
         #[allow(clippy::cast_precision_loss)]
         let took_us = latency_us.max(1) as f32 / work.share;
         let usual = &mut self.usual[work.size.min(SIZES - 1)];
-        if usual.answers < LEARNT {
+        if usual.responses < LEARNT {
             // The geometric mean: one slow answer does not make slow ones usual.
-            let weight = 1.0 / f32::from(usual.answers + 1);
-            usual.us = if usual.answers == 0 {
+            let weight = 1.0 / f32::from(usual.responses + 1);
+            usual.us = if usual.responses == 0 {
                 took_us
             } else {
                 usual.us * (took_us / usual.us).powf(weight)
             };
-            usual.answers += 1;
+            usual.responses += 1;
         }
         self.sizes |= 1 << work.size;
         self.ratios[self.count] = took_us / usual.us;

@@ -61,8 +61,8 @@ impl Story {
 }
 
 struct World {
-    fleet: TargetTable,
-    member: TargetRef,
+    target_table: TargetTable,
+    target_ref: TargetRef,
     seed: u64,
     drawn: u64,
     /// End, ticket, arrival, priority, begin.
@@ -82,13 +82,15 @@ impl World {
     fn has_room(&mut self, now_us: u64) -> bool {
         let asked = RouteInputs {
             random: self.seed ^ now_us,
-            asker: None,
+            affinity_key: None,
             series: Series::FirstToken,
             excluded: 0,
             costs_nanousd: &[],
         };
         let policy = policy("priority").unwrap();
-        let routed = self.fleet.route(0, &[self.member], policy, &asked, now_us);
+        let routed = self
+            .target_table
+            .route(0, &[self.target_ref], policy, &asked, now_us);
         assert_eq!(routed.order.is_empty(), routed.full == 1);
         !routed.order.is_empty()
     }
@@ -97,20 +99,20 @@ impl World {
         if self.has_room(now_us) {
             return self.begin(now_us, priority, now_us);
         }
-        let applicant = QueueEntry {
+        let queue_entry = QueueEntry {
             model: 0,
             priority,
             slots: &[0],
         };
-        match self.fleet.enter_line(applicant, QUEUE_MAX) {
+        match self.target_table.enter_line(queue_entry, QUEUE_MAX) {
             Some(id) => self.in_line.push((id, now_us, priority)),
             None => self.story.shed.push((now_us, priority)),
         }
     }
 
     fn begin(&mut self, arrived_us: u64, priority: KeyPriority, now_us: u64) {
-        let ticket = self.fleet.begin(&self.member, now_us);
-        let (_, _, under_way) = self.fleet.look(0, now_us).unwrap();
+        let ticket = self.target_table.begin(&self.target_ref, now_us);
+        let (_, _, under_way) = self.target_table.look(0, now_us).unwrap();
         let crowd = (f64::from(under_way) / f64::from(WIDTH)).max(1.0).powi(2);
         let took_us = ALONE_US as f64 * crowd * (0.7 + 0.6 * self.draw());
         self.running.push((ticket, arrived_us, priority, now_us));
@@ -121,14 +123,15 @@ impl World {
     fn end(&mut self, now_us: u64, at: u64) {
         let (ticket, arrived_us, priority, begun_us) = self.running[at as usize];
         let work = Work::first_token(100);
-        self.fleet.worked(&ticket, work, now_us - begun_us, now_us);
-        self.fleet.end(ticket, Outcome::Good, now_us, 0);
+        self.target_table
+            .worked(&ticket, work, now_us - begun_us, now_us);
+        self.target_table.end(ticket, Outcome::Good, now_us, 0);
         let took_us = now_us - arrived_us;
         if took_us <= PATIENCE_US {
             self.story.answered.push((now_us, priority, took_us));
         }
         self.call(now_us);
-        if let Some(limit) = self.fleet.limit(0) {
+        if let Some(limit) = self.target_table.limit(0) {
             self.story.limits.push((now_us, limit));
         }
     }
@@ -136,18 +139,18 @@ impl World {
     /// Those in line look whether they were called, or give up.
     fn call(&mut self, now_us: u64) {
         for (id, arrived_us, priority) in std::mem::take(&mut self.in_line) {
-            match self.fleet.poll_line(id, Waker::noop()) {
+            match self.target_table.poll_line(id, Waker::noop()) {
                 Some(Wakeup::Place(_)) => {
-                    self.fleet.claim(id, 0, now_us - arrived_us);
+                    self.target_table.claim(id, 0, now_us - arrived_us);
                     assert!(self.has_room(now_us), "called without a place");
                     self.begin(arrived_us, priority, now_us);
                 }
                 Some(Wakeup::Displaced) => {
-                    self.fleet.leave_line(id);
+                    self.target_table.leave_line(id);
                     self.story.shed.push((now_us, priority));
                 }
                 None if now_us >= arrived_us + QUEUE_DEADLINE_US => {
-                    self.fleet.leave_line(id);
+                    self.target_table.leave_line(id);
                     self.story.shed.push((now_us, priority));
                 }
                 None => self.in_line.push((id, arrived_us, priority)),
@@ -165,8 +168,8 @@ fn run(
     priority: impl Fn(f64) -> KeyPriority,
 ) -> Story {
     let mut world = World {
-        fleet: TargetTable::default(),
-        member: TargetRef {
+        target_table: TargetTable::default(),
+        target_ref: TargetRef {
             slot: 0,
             identity: 1,
             priority: 1,
@@ -196,8 +199,8 @@ fn run(
     }
     // Nothing leaks.
     world.call(u64::MAX / 2);
-    assert_eq!(world.fleet.look(0, 0).unwrap().2, 0);
-    assert!(world.in_line.is_empty() && world.fleet.in_line(0) == 0);
+    assert_eq!(world.target_table.look(0, 0).unwrap().2, 0);
+    assert!(world.in_line.is_empty() && world.target_table.in_line(0) == 0);
     world.story
 }
 
@@ -246,7 +249,7 @@ fn after_a_peak_nobody_is_turned_away_and_the_limit_was_found() {
 
 #[test]
 fn a_cold_core_begins_with_the_limit_that_another_found() {
-    let member = TargetRef {
+    let target_ref = TargetRef {
         slot: 3,
         identity: 1,
         priority: 1,
@@ -255,17 +258,17 @@ fn a_cold_core_begins_with_the_limit_that_another_found() {
         bounds: WIDE,
     };
     let (mut warm, mut cold) = (TargetTable::default(), TargetTable::default());
-    assert!(!warm.is_full(&member));
-    let ticket = warm.begin(&member, 1);
+    assert!(!warm.is_full(&target_ref));
+    let ticket = warm.begin(&target_ref, 1);
     warm.overloaded(&ticket, 2);
     warm.end(ticket, Outcome::ServerError, 2, 0);
     assert_eq!(warm.limit(3), Some(LIMIT_FIRST / 2));
     cold.adopt(&Arc::new(SharedHealth::of(1, &[warm.known(3)])), 9);
-    assert!(!cold.is_full(&member));
+    assert!(!cold.is_full(&target_ref));
     assert_eq!(cold.limit(3), Some(LIMIT_FIRST / 2));
     // Bounds are divided by the cores, and what is not limited has no limit.
     cold.share_with(1000);
-    assert!(!cold.is_full(&member));
+    assert!(!cold.is_full(&target_ref));
     assert_eq!(cold.limit(3), Some(1));
     assert_eq!(warm.limit(4), None);
 }

@@ -15,11 +15,11 @@ impl TargetTable {
     }
 
     /// Whether as many requests are under way at the target as may be.
-    pub fn is_full(&mut self, member: &TargetRef) -> bool {
-        member.bounds.is_some() && {
+    pub fn is_full(&mut self, target_ref: &TargetRef) -> bool {
+        target_ref.bounds.is_some() && {
             let cores = self.cores;
-            let target = self.target(member);
-            target.bound(member.bounds, cores);
+            let target = self.target(target_ref);
+            target.bound(target_ref.bounds, cores);
             target.is_full()
         }
     }

@@ -55,7 +55,7 @@ pub struct RequestFacts {
     /// Requests of this core for this model before this one.
     pub turn: u64,
     /// Hash of who asks (session, or else virtual key); `None` when nothing tells.
-    pub asker: Option<u64>,
+    pub affinity_key: Option<u64>,
 }
 
 /// Orders the targets of a model.
@@ -164,7 +164,7 @@ pub(crate) mod tests {
         RequestFacts {
             random: mix(random, 1),
             turn: random,
-            asker: None,
+            affinity_key: None,
         }
     }
 

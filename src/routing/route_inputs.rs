@@ -8,7 +8,7 @@ pub struct RouteInputs<'c> {
     /// The number drawn for the request.
     pub random: u64,
     /// Hash of who asks.
-    pub asker: Option<u64>,
+    pub affinity_key: Option<u64>,
     /// The series that the request's latency belongs to.
     pub series: Series,
     /// Members that may not be asked, a bit each.

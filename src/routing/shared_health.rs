@@ -117,7 +117,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000;
 
-    fn member(slot: usize) -> TargetRef {
+    fn target_ref(slot: usize) -> TargetRef {
         TargetRef {
             slot,
             identity: slot as u64,
@@ -129,32 +129,32 @@ mod tests {
     }
 
     fn attempt(
-        fleet: &mut TargetTable,
+        target_table: &mut TargetTable,
         slot: usize,
         outcome: Outcome,
         latency_us: u64,
         now_us: u64,
     ) {
-        let ticket = fleet.begin(&member(slot), now_us);
+        let ticket = target_table.begin(&target_ref(slot), now_us);
         if outcome == Outcome::Good {
-            fleet.measure(&ticket, Series::FirstToken, latency_us, now_us);
+            target_table.measure(&ticket, Series::FirstToken, latency_us, now_us);
         }
-        fleet.end(ticket, outcome, now_us, 0);
+        target_table.end(ticket, outcome, now_us, 0);
     }
 
-    fn first(fleet: &mut TargetTable, random: u64, now_us: u64) -> usize {
+    fn first(target_table: &mut TargetTable, random: u64, now_us: u64) -> usize {
         let asked = RouteInputs {
             random,
-            asker: None,
+            affinity_key: None,
             series: Series::FirstToken,
             excluded: 0,
             costs_nanousd: &[],
         };
-        let members = [member(0), member(1)];
-        fleet
+        let target_refs = [target_ref(0), target_ref(1)];
+        target_table
             .route(
                 0,
-                &members,
+                &target_refs,
                 policy("least-latency").unwrap(),
                 &asked,
                 now_us,
@@ -208,14 +208,16 @@ mod tests {
     #[test]
     fn one_bad_core_shuts_no_target_for_those_that_know_it() {
         let mut fleets: Vec<TargetTable> = (0..4).map(|_| TargetTable::default()).collect();
-        for fleet in &mut fleets[1..] {
-            attempt(fleet, 0, Outcome::Good, 1000, SECOND);
+        for target_table in &mut fleets[1..] {
+            attempt(target_table, 0, Outcome::Good, 1000, SECOND);
         }
         for _ in 0..5 {
             attempt(&mut fleets[0], 0, Outcome::NotConnected, 0, SECOND);
         }
-        let told: Vec<Vec<PeerObservation>> =
-            fleets.iter_mut().map(|fleet| fleet.known(SECOND)).collect();
+        let told: Vec<Vec<PeerObservation>> = fleets
+            .iter_mut()
+            .map(|target_table| target_table.known(SECOND))
+            .collect();
         let view = SharedHealth::of(1, &told);
         assert_eq!(view.get(0).unwrap().open_for_us, None);
         // Nor does the word of others change what a core has met itself.

@@ -93,8 +93,8 @@ struct Request {
 }
 
 struct World<'w> {
-    fleet: TargetTable,
-    members: Vec<TargetRef>,
+    target_table: TargetTable,
+    target_refs: Vec<TargetRef>,
     behaviour: &'w dyn Fn(usize, u64) -> Behaviour,
     seed: u64,
     drawn: u64,
@@ -120,8 +120,8 @@ impl World<'_> {
             };
             one.next += 1;
             let nth = one.made;
-            let member = self.members[at];
-            if !self.fleet.may_try(&member, nth == 0, now_us) {
+            let target_ref = self.target_refs[at];
+            if !self.target_table.may_try(&target_ref, nth == 0, now_us) {
                 continue;
             }
             self.requests[request].made += 1;
@@ -130,7 +130,7 @@ impl World<'_> {
                 target: at,
                 nth,
             });
-            let ticket = self.fleet.begin(&member, now_us);
+            let ticket = self.target_table.begin(&target_ref, now_us);
             let how = (self.behaviour)(at, now_us);
             let spread = 0.7 + 1.2 * fraction(self.draw()).powi(3);
             let latency_us = (how.latency_us as f64 * spread) as u64;
@@ -154,12 +154,12 @@ impl World<'_> {
     fn end(&mut self, now_us: u64, ticket: usize, request: usize) {
         let (ticket, outcome, latency_us) = self.tickets[ticket];
         if outcome == Outcome::Good {
-            self.fleet
+            self.target_table
                 .measure(&ticket, Series::FirstToken, latency_us, now_us);
         }
         let random = self.draw();
         let at = self.requests[request].order[self.requests[request].next - 1];
-        if let Some(Change::Phase(phase)) = self.fleet.end(ticket, outcome, now_us, random) {
+        if let Some(Change::Phase(phase)) = self.target_table.end(ticket, outcome, now_us, random) {
             self.story.phases.push((now_us, at, phase));
         }
         if outcome != Outcome::Good {
@@ -169,7 +169,7 @@ impl World<'_> {
 }
 
 /// A target; under the policy `priority` the first in the file is the first.
-fn member(at: usize, policy: &dyn RoutingPolicy) -> TargetRef {
+fn target_ref(at: usize, policy: &dyn RoutingPolicy) -> TargetRef {
     let is_ranked = policy.name() == "priority";
     TargetRef {
         slot: at,
@@ -191,8 +191,8 @@ pub(crate) fn run(
     behaviour: &dyn Fn(usize, u64) -> Behaviour,
 ) -> Story {
     let mut world = World {
-        fleet: TargetTable::default(),
-        members: (0..targets).map(|at| member(at, policy)).collect(),
+        target_table: TargetTable::default(),
+        target_refs: (0..targets).map(|at| target_ref(at, policy)).collect(),
         behaviour,
         seed,
         drawn: 0,
@@ -216,14 +216,14 @@ pub(crate) fn run(
         }
         let asked = RouteInputs {
             random: world.draw(),
-            asker: Some(world.draw()),
+            affinity_key: Some(world.draw()),
             series: Series::FirstToken,
             excluded: 0,
             costs_nanousd: &[],
         };
         let routed = world
-            .fleet
-            .route(0, &world.members, policy, &asked, arrives_us);
+            .target_table
+            .route(0, &world.target_refs, policy, &asked, arrives_us);
         world.story.requests += 1;
         if routed.order.is_empty() {
             assert!(

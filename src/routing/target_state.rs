@@ -16,7 +16,7 @@ use crate::routing::token_rate::Rates;
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) health: Health,
-    pub(crate) lanes: KeyCooldowns,
+    pub(crate) key_cooldowns: KeyCooldowns,
     pub(crate) latencies: Latencies,
     pub(crate) rates: Rates,
     pub(crate) outstanding: u32,
@@ -50,7 +50,7 @@ impl Target {
     pub(crate) fn new(keys: usize) -> Self {
         Self {
             health: Health::default(),
-            lanes: KeyCooldowns::new(keys),
+            key_cooldowns: KeyCooldowns::new(keys),
             latencies: Latencies::default(),
             rates: Rates::default(),
             outstanding: 0,
@@ -110,14 +110,14 @@ impl Target {
     pub(crate) fn candidate(
         &self,
         at: usize,
-        member: &TargetRef,
+        target_ref: &TargetRef,
         asked: &RouteInputs<'_>,
         now_us: u64,
     ) -> Candidate {
         Candidate {
-            identity: member.identity,
-            priority: member.priority,
-            weight: member.weight,
+            identity: target_ref.identity,
+            priority: target_ref.priority,
+            weight: target_ref.weight,
             score: self.health.score(),
             is_probe: self.health.may_probe(now_us),
             outstanding: self.outstanding,
@@ -128,8 +128,13 @@ impl Target {
         }
     }
 
-    pub(crate) fn standing(&self, member: &TargetRef, random: u64, now_us: u64) -> Availability {
-        let until_us = match self.lanes.pass(now_us) {
+    pub(crate) fn availability(
+        &self,
+        target_ref: &TargetRef,
+        random: u64,
+        now_us: u64,
+    ) -> Availability {
+        let until_us = match self.key_cooldowns.pass(now_us) {
             KeyPermit::RateLimited { until_us } => return Availability::Limited { until_us },
             KeyPermit::LastResort { until_us } => until_us,
             KeyPermit::Free => 0,
@@ -143,7 +148,7 @@ impl Target {
         match self.health.phase(now_us) {
             Phase::Open => shut,
             Phase::HalfOpen if !self.health.may_probe(now_us) => shut,
-            _ if member.bounds.is_some() && self.is_full() => Availability::Full,
+            _ if target_ref.bounds.is_some() && self.is_full() => Availability::Full,
             Phase::Healthy | Phase::Degraded => Availability::Ready,
             Phase::SlowStart if self.health.admits(now_us, random) => Availability::Ready,
             Phase::SlowStart => Availability::Held,

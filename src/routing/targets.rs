@@ -57,7 +57,7 @@ pub struct Ticket {
     pub(crate) begun_us: u64,
     holds_probe: bool,
     /// The key to use.
-    pub lane: usize,
+    pub key_index: usize,
 }
 
 /// What an outcome changed, for the log and the metrics.
@@ -76,7 +76,7 @@ pub struct TargetReport {
     /// Its phase.
     pub phase: Phase,
     /// `ready`, `held` (kept back in its slow start), `shut`, `rate_limited` or `full`.
-    pub standing: &'static str,
+    pub availability: &'static str,
     /// Requests that may be under way from this core; `None` = any number.
     pub limit: Option<u32>,
 }
@@ -104,20 +104,20 @@ impl TargetTable {
     pub fn route(
         &mut self,
         model: usize,
-        members: &[TargetRef],
+        target_refs: &[TargetRef],
         policy: &dyn RoutingPolicy,
         asked: &RouteInputs<'_>,
         now_us: u64,
     ) -> Route {
         self.budget.earn();
-        self.route_again(model, members, policy, asked, now_us)
+        self.route_again(model, target_refs, policy, asked, now_us)
     }
 
     /// Orders the targets of a model for a request that was routed before, elsewhere or earlier.
     pub fn route_again(
         &mut self,
         model: usize,
-        members: &[TargetRef],
+        target_refs: &[TargetRef],
         policy: &dyn RoutingPolicy,
         asked: &RouteInputs<'_>,
         now_us: u64,
@@ -125,20 +125,20 @@ impl TargetTable {
         let facts = RequestFacts {
             random: asked.random,
             turn: self.next_turn(model),
-            asker: asked.asker,
+            affinity_key: asked.affinity_key,
         };
         let (mut ready, mut held) = (Tier::default(), Tier::default());
         let mut shut: ArrayVec<(u64, usize), TARGETS_MAX> = ArrayVec::new();
         let mut route = Route::default();
-        for (at, member) in members.iter().enumerate().take(TARGETS_MAX) {
+        for (at, target_ref) in target_refs.iter().enumerate().take(TARGETS_MAX) {
             if !asked.admits(at) {
                 continue;
             }
             let cores = self.cores;
-            let target = self.target(member);
-            target.bound(member.bounds, cores);
-            let candidate = target.candidate(at, member, asked, now_us);
-            match target.standing(member, mix(asked.random, member.identity), now_us) {
+            let target = self.target(target_ref);
+            target.bound(target_ref.bounds, cores);
+            let candidate = target.candidate(at, target_ref, asked, now_us);
+            match target.availability(target_ref, mix(asked.random, target_ref.identity), now_us) {
                 Availability::Ready => ready.push(at, candidate),
                 Availability::Held => held.push(at, candidate),
                 Availability::Shut { until_us } => shut.push((until_us, at)),
@@ -165,18 +165,19 @@ impl TargetTable {
     pub fn inspect(
         &mut self,
         at: usize,
-        member: &TargetRef,
+        target_ref: &TargetRef,
         asked: &RouteInputs<'_>,
         now_us: u64,
     ) -> TargetReport {
         let cores = self.cores;
-        let target = self.target(member);
-        target.bound(member.bounds, cores);
-        let standing = target.standing(member, mix(asked.random, member.identity), now_us);
+        let target = self.target(target_ref);
+        target.bound(target_ref.bounds, cores);
+        let availability =
+            target.availability(target_ref, mix(asked.random, target_ref.identity), now_us);
         TargetReport {
-            candidate: target.candidate(at, member, asked, now_us),
+            candidate: target.candidate(at, target_ref, asked, now_us),
             phase: target.health.phase(now_us),
-            standing: match standing {
+            availability: match availability {
                 Availability::Ready => "ready",
                 Availability::Held => "held",
                 Availability::Shut { .. } => "shut",
@@ -189,8 +190,8 @@ impl TargetTable {
 
     /// Whether an attempt may be made at this target. The first is free, and so is one at a healthy
     /// target; every other repeat is paid for from the budget.
-    pub fn may_try(&mut self, member: &TargetRef, is_first: bool, now_us: u64) -> bool {
-        let health = &self.target(member).health;
+    pub fn may_try(&mut self, target_ref: &TargetRef, is_first: bool, now_us: u64) -> bool {
+        let health = &self.target(target_ref).health;
         let phase = health.phase(now_us);
         if is_first || phase == Phase::Healthy {
             return true;
@@ -202,48 +203,53 @@ impl TargetTable {
     }
 
     /// Whether a second request for one that is late may be sent there.
-    pub fn may_hedge(&mut self, member: &TargetRef, now_us: u64) -> bool {
-        let target = self.target(member);
-        let is_full = member.bounds.is_some() && target.is_full();
-        let is_free = target.lanes.pass(now_us) == KeyPermit::Free && !is_full;
+    pub fn may_hedge(&mut self, target_ref: &TargetRef, now_us: u64) -> bool {
+        let target = self.target(target_ref);
+        let is_full = target_ref.bounds.is_some() && target.is_full();
+        let is_free = target.key_cooldowns.pass(now_us) == KeyPermit::Free && !is_full;
         is_free && target.health.phase(now_us) == Phase::Healthy
     }
 
     /// Whether an attempt may be made at a target that this request was sent to before: always paid for.
-    pub fn may_repeat(&mut self, member: &TargetRef, now_us: u64) -> bool {
-        let health = &self.target(member).health;
+    pub fn may_repeat(&mut self, target_ref: &TargetRef, now_us: u64) -> bool {
+        let health = &self.target(target_ref).health;
         let is_full = health.phase(now_us) == Phase::HalfOpen && !health.may_probe(now_us);
         !is_full && self.budget.spend()
     }
 
     /// Whether the target has a key that may be used, so that another of its keys can be tried.
-    pub fn has_free_key(&mut self, member: &TargetRef, now_us: u64) -> bool {
-        self.target(member).lanes.pass(now_us) == KeyPermit::Free
+    pub fn has_free_key(&mut self, target_ref: &TargetRef, now_us: u64) -> bool {
+        self.target(target_ref).key_cooldowns.pass(now_us) == KeyPermit::Free
     }
 
     /// If the target's provider asked for nothing to be sent: until when, in microseconds.
-    pub fn limited_until_us(&mut self, member: &TargetRef, now_us: u64) -> Option<u64> {
-        match self.target(member).lanes.pass(now_us) {
+    pub fn limited_until_us(&mut self, target_ref: &TargetRef, now_us: u64) -> Option<u64> {
+        match self.target(target_ref).key_cooldowns.pass(now_us) {
             KeyPermit::RateLimited { until_us } => Some(until_us),
             _ => None,
         }
     }
 
     /// Begins an attempt.
-    pub fn begin(&mut self, member: &TargetRef, now_us: u64) -> Ticket {
-        self.begin_by(member, None, now_us)
+    pub fn begin(&mut self, target_ref: &TargetRef, now_us: u64) -> Ticket {
+        self.begin_by(target_ref, None, now_us)
     }
 
     /// The same with the key of this lane, if one is given.
-    pub fn begin_by(&mut self, member: &TargetRef, lane: Option<usize>, now_us: u64) -> Ticket {
-        let target = self.target(member);
+    pub fn begin_by(
+        &mut self,
+        target_ref: &TargetRef,
+        key_index: Option<usize>,
+        now_us: u64,
+    ) -> Ticket {
+        let target = self.target(target_ref);
         target.outstanding += 1;
         target.chosen_us = now_us;
         let ticket = Ticket {
-            slot: member.slot,
+            slot: target_ref.slot,
             begun_us: now_us,
             holds_probe: target.health.begin(now_us),
-            lane: lane.unwrap_or_else(|| target.lanes.pick(now_us)),
+            key_index: key_index.unwrap_or_else(|| target.key_cooldowns.pick(now_us)),
         };
         self.settle();
         ticket
@@ -255,7 +261,7 @@ impl TargetTable {
         if std::mem::take(&mut ticket.holds_probe) {
             target.health.release();
         }
-        target.lanes.good(ticket.lane);
+        target.key_cooldowns.good(ticket.key_index);
         let changed = target
             .health
             .record(Outcome::Began, ticket.begun_us, now_us, random);
@@ -283,13 +289,15 @@ impl TargetTable {
             .record(outcome, ticket.begun_us, now_us, random);
         let aside = match outcome {
             Outcome::Good => {
-                target.lanes.good(ticket.lane);
+                target.key_cooldowns.good(ticket.key_index);
                 None
             }
-            Outcome::RateLimited(wait_us) => {
-                Some(target.lanes.limited(ticket.lane, wait_us, now_us))
-            }
-            Outcome::KeyRefused => Some(target.lanes.refused(ticket.lane, now_us)),
+            Outcome::RateLimited(wait_us) => Some(target.key_cooldowns.limited(
+                ticket.key_index,
+                wait_us,
+                now_us,
+            )),
+            Outcome::KeyRefused => Some(target.key_cooldowns.refused(ticket.key_index, now_us)),
             _ => None,
         };
         let changed = aside
@@ -390,15 +398,15 @@ impl TargetTable {
         self.told.as_ref().map_or(0, |(view, _)| view.number)
     }
 
-    pub(crate) fn target(&mut self, member: &TargetRef) -> &mut Target {
-        if self.targets.len() <= member.slot {
-            self.targets.resize_with(member.slot + 1, || None);
+    pub(crate) fn target(&mut self, target_ref: &TargetRef) -> &mut Target {
+        if self.targets.len() <= target_ref.slot {
+            self.targets.resize_with(target_ref.slot + 1, || None);
         }
         let told = &self.told;
-        self.targets[member.slot].get_or_insert_with(|| {
-            let mut target = Box::new(Target::new(member.keys));
+        self.targets[target_ref.slot].get_or_insert_with(|| {
+            let mut target = Box::new(Target::new(target_ref.keys));
             if let Some((view, told_us)) = told
-                && let Some(known) = view.get(member.slot)
+                && let Some(known) = view.get(target_ref.slot)
             {
                 target.adopt(known, *told_us);
             }

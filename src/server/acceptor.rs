@@ -175,18 +175,18 @@ impl Acceptor {
 /// Tells a plaintext client why; best effort, never blocking.
 fn refuse(accepted: Accepted) {
     const BODY: &str = r#"{"error":{"message":"too many open connections (server.connections_per_core_max)","type":"server_error","param":null,"code":"connections_exhausted"}}"#;
-    let answer = format!(
+    let response = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
         BODY.len()
     );
     match accepted {
         Accepted::Tcp(mut stream, _) => {
             let _ = stream.set_nonblocking(true);
-            let _ = stream.write(answer.as_bytes());
+            let _ = stream.write(response.as_bytes());
         }
         Accepted::Unix(mut stream) => {
             let _ = stream.set_nonblocking(true);
-            let _ = stream.write(answer.as_bytes());
+            let _ = stream.write(response.as_bytes());
         }
     }
 }

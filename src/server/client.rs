@@ -29,7 +29,7 @@ pub struct Client {
     /// The request's body, where it comes in pieces.
     pub upload: Option<Upload>,
     /// Who else waits for the answer: while somebody does, this client's hang-up interrupts nothing.
-    pub company: Option<Arc<dyn Followers>>,
+    pub followers: Option<Arc<dyn Followers>>,
 }
 
 impl Client {
@@ -56,9 +56,9 @@ impl Client {
 
 impl Interrupt for Client {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
-        let company = self.company.as_ref();
+        let followers = self.followers.as_ref();
         if self.stream.poll_ended(cx).is_ready()
-            && company.is_none_or(|others| others.poll_alone(cx).is_ready())
+            && followers.is_none_or(|others| others.poll_alone(cx).is_ready())
         {
             return Poll::Ready(Interruption::ClientGone);
         }

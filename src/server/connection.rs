@@ -85,7 +85,7 @@ pub async fn run(
         is_http10: false,
         is_head: false,
         upload: None,
-        company: None,
+        followers: None,
     };
     let mut input = Vec::new();
     loop {

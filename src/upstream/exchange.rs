@@ -190,8 +190,9 @@ pub(crate) async fn exchange<H>(
         };
         return (Err(fault), request, used);
     }
-    let reply = receive_head(stream, Vec::new(), by, used.reused, client, read_head).await;
-    (reply, request, used)
+    let upstream_response =
+        receive_head(stream, Vec::new(), by, used.reused, client, read_head).await;
+    (upstream_response, request, used)
 }
 
 pub(crate) async fn dial(

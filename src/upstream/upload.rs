@@ -67,9 +67,16 @@ pub(crate) async fn upload<H>(
         received,
         is_whole,
     } = sending;
-    let reply = exchange::receive_head(stream, received, by, false, source, read_head).await;
-    let reply = reply.map(|reply| if is_whole { reply } else { reply.last() });
-    (reply.map_err(UploadError::from), used)
+    let upstream_response =
+        exchange::receive_head(stream, received, by, false, source, read_head).await;
+    let upstream_response = upstream_response.map(|upstream_response| {
+        if is_whole {
+            upstream_response
+        } else {
+            upstream_response.last()
+        }
+    });
+    (upstream_response.map_err(UploadError::from), used)
 }
 
 fn is_of_the_provider(fault: &UploadError) -> bool {

@@ -21,12 +21,12 @@ pub(crate) fn stream_of(tokens: usize) -> &'static str {
     let mut body = format!("{TOKEN}\n\n").repeat(tokens);
     body += &format!("{LAST}\n\ndata: [DONE]\n\n");
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream";
-    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    answer.leak()
+    let response = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    response.leak()
 }
 
 /// A provider that allocates nothing once its connection is there.
-pub(crate) fn provider(answer: &'static str) -> SocketAddr {
+pub(crate) fn provider(response: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -41,7 +41,7 @@ pub(crate) fn provider(answer: &'static str) -> SocketAddr {
                     }
                     if buffer[..held].ends_with(b"}]}") {
                         held = 0;
-                        if stream.write_all(answer.as_bytes()).is_err() {
+                        if stream.write_all(response.as_bytes()).is_err() {
                             return;
                         }
                     }

@@ -122,9 +122,9 @@ fn an_old_token_is_used_until_it_expires_and_then_none() {
         assert_eq!(reason, "status 503 (temporarily_unavailable)");
         let expire_at = failed["expire_at_s"].as_u64().unwrap();
         let refused = loop {
-            let reply = gateway.chat(&ask("b"));
-            if reply.status != 200 {
-                break reply;
+            let upstream_response = gateway.chat(&ask("b"));
+            if upstream_response.status != 200 {
+                break upstream_response;
             }
             std::thread::sleep(Duration::from_millis(20));
         };
@@ -168,8 +168,11 @@ fn no_token_or_a_refused_one_sends_the_request_to_the_next_target() {
             model("m", &["up", "other"])
         );
         let gateway = Setup::new(driver, config).start_in(folder);
-        let reply = gateway.chat(&ask("a"));
-        assert_eq!(reply.header("x-ringside-target"), Some("other/m-at-other"));
+        let upstream_response = gateway.chat(&ask("a"));
+        assert_eq!(
+            upstream_response.header("x-ringside-target"),
+            Some("other/m-at-other")
+        );
         assert_eq!(refusing.count(), 0);
         let missing =
             "ringside_upstream_attempts_total{target=\"up/m-at-up\",outcome=\"no_credentials\"}";
@@ -328,8 +331,11 @@ fn what_is_passed_on_is_signed_as_it_is_sent() {
                 )
                 .as_bytes(),
             );
-            let reply = client.reply();
-            assert_eq!(reply.status, 200, "{head}: {reply:?}");
+            let upstream_response = client.upstream_response();
+            assert_eq!(
+                upstream_response.status, 200,
+                "{head}: {upstream_response:?}"
+            );
             upstream.last()
         };
         let form = "content-type: multipart/form-data; boundary=b\r\n";

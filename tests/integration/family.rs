@@ -60,17 +60,24 @@ fn every_line_of_the_table_is_obeyed() {
         for kind in kinds() {
             plain_requests_cross_byte_for_byte(&refusing, &upstream, kind);
             for (field, name) in &kind.rename {
-                let reply = refusing.chat(&with(ask_of(kind), field, json!(5)));
+                let upstream_response = refusing.chat(&with(ask_of(kind), field, json!(5)));
                 let seen = upstream.last().json();
-                assert_eq!(reply.status, 200, "{}: {field}", kind.name);
+                assert_eq!(upstream_response.status, 200, "{}: {field}", kind.name);
                 assert_eq!((&seen[name], seen.get(field)), (&json!(5), None));
             }
             for field in &kind.refuses {
                 // No default of any field has this form, so leaving it out could change the answer.
                 let value = json!({"7": 1});
-                let reply = dropping.chat(&with(ask_of(kind), field, value.clone()));
-                assert_eq!(reply.status, 200, "{}: {field}: {reply:?}", kind.name);
-                assert_eq!(reply.header("x-ringside-dropped"), Some(field.as_str()));
+                let upstream_response = dropping.chat(&with(ask_of(kind), field, value.clone()));
+                assert_eq!(
+                    upstream_response.status, 200,
+                    "{}: {field}: {upstream_response:?}",
+                    kind.name
+                );
+                assert_eq!(
+                    upstream_response.header("x-ringside-dropped"),
+                    Some(field.as_str())
+                );
                 assert_eq!(upstream.last().json().get(field), None);
                 if ![
                     "store",
@@ -109,7 +116,7 @@ fn what_is_odd_about_chats_is_not_looked_for_in_responses() {
         };
         let mut client = gateway.connect();
         client.send(&request("/v1/responses", &[], body("groq").as_bytes()));
-        assert_eq!(client.reply().status, 200);
+        assert_eq!(client.upstream_response().status, 200);
         assert_eq!(upstream.last().message.text(), body("groq-at-groq"));
     });
 }
@@ -141,10 +148,10 @@ fn errors_of_their_own_are_told_to_who_speaks_responses_too() {
             let body = json!({"model": "m", "input": question}).to_string();
             let mut client = gateway.connect();
             client.send(&request("/v1/responses", &[], body.as_bytes()));
-            let reply = client.reply();
-            assert_eq!(reply.status, 422, "{reply:?}");
+            let upstream_response = client.upstream_response();
+            assert_eq!(upstream_response.status, 422, "{upstream_response:?}");
             assert_eq!(upstream.last().line, "POST /v1/responses HTTP/1.1");
-            reply.json()["error"].clone()
+            upstream_response.json()["error"].clone()
         };
         let old = told("old");
         assert_eq!(
@@ -168,9 +175,9 @@ fn plain_requests_cross_byte_for_byte(gateway: &Gateway, upstream: &Upstream, ki
         &[],
         body(&kind.name).as_bytes(),
     ));
-    let reply = client.reply();
-    assert_eq!(reply.status, 200, "{}", kind.name);
-    assert_eq!(reply.header("x-ringside-dropped"), None);
+    let upstream_response = client.upstream_response();
+    assert_eq!(upstream_response.status, 200, "{}", kind.name);
+    assert_eq!(upstream_response.header("x-ringside-dropped"), None);
     let at_provider = format!("{0}-at-{0}", kind.name);
     assert_eq!(
         upstream.last().message.text(),
@@ -194,15 +201,24 @@ fn a_stream_is_asked_for_usage_where_the_provider_knows_that() {
         for kind in kinds() {
             let knows = !kind.refuses.iter().any(|field| field == "stream_options");
             let body = with(ask_of(kind), "stream", true.into());
-            let reply = gateway.chat(&body);
-            assert_eq!(reply.content(), "answer to: hi", "{}", kind.name);
+            let upstream_response = gateway.chat(&body);
+            assert_eq!(
+                upstream_response.content(),
+                "answer to: hi",
+                "{}",
+                kind.name
+            );
             let seen = upstream.last().json();
             assert_eq!(seen.get("stream_options").is_some(), knows, "{}", kind.name);
             // Asked for by the client, and for a field that is renamed: the two edits do not meet.
             let body = with(body, "stream_options", json!({"include_usage": true}));
-            let reply = gateway.chat(&with(body, "seed", json!(3)));
-            assert_eq!(reply.status, 200, "{}: {reply:?}", kind.name);
-            let dropped = reply.header("x-ringside-dropped");
+            let upstream_response = gateway.chat(&with(body, "seed", json!(3)));
+            assert_eq!(
+                upstream_response.status, 200,
+                "{}: {upstream_response:?}",
+                kind.name
+            );
+            let dropped = upstream_response.header("x-ringside-dropped");
             assert_eq!(dropped, (!knows).then_some("stream_options"));
         }
     });
@@ -260,9 +276,9 @@ fn errors_in_an_envelope_of_their_own_are_told_in_the_callers() {
             Upstream::start(|seen, stream| write_json(stream, 422, &own_error(&seen.question())));
         let gateway = Setup::new(driver, one_of_each(&upstream, "")).start();
         let told = |model: &str, question: &str| {
-            let reply = gateway.chat(&with(ask(question), "model", model.into()));
-            assert_eq!(reply.status, 422);
-            reply.json()
+            let upstream_response = gateway.chat(&with(ask(question), "model", model.into()));
+            assert_eq!(upstream_response.status, 422);
+            upstream_response.json()
         };
         assert_eq!(told("mistral", "old")["error"]["message"], "no such model");
         let message = told("mistral", "new")["error"]["message"].to_string();

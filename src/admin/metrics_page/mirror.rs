@@ -22,14 +22,14 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
     for (model, route) in &routes {
         for (outcome, value) in MirrorOutcome::ALL {
             let labels = [(MODEL, model.as_str()), ("outcome", value)];
-            page.sample(name, &labels, float(route.tally.outcomes(outcome)));
+            page.sample(name, &labels, float(route.stats.outcomes(outcome)));
         }
     }
     let name = "ringside_shadow_labels_total";
     let help = "Compared answers, by whether the shadow's says the same.";
     page.metric(name, "counter", help);
     for (model, route) in &routes {
-        for ((_, label), count) in LABELS.into_iter().zip(route.tally.labels()) {
+        for ((_, label), count) in LABELS.into_iter().zip(route.stats.labels()) {
             let labels = [(MODEL, model.as_str()), ("label", label)];
             page.sample(name, &labels, float(count));
         }
@@ -37,12 +37,12 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
     type Value = fn(&MirrorTarget) -> u64;
     let gauges: [(&str, &str, Value); 3] = [
         ("ringside_shadows_open", "Shadows under way.", |route| {
-            route.tally.allowance.open()
+            route.stats.sample_budget.open()
         }),
         (
             "ringside_shadow_tokens",
             "Tokens that shadows took in the last hour that had one.",
-            |route| route.tally.allowance.tokens(),
+            |route| route.stats.sample_budget.tokens(),
         ),
         (
             "ringside_shadow_tokens_limit",

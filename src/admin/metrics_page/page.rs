@@ -124,7 +124,7 @@ fn bounded(plane: &Plane, page: &mut Page) {
         "Bytes the cache may take.",
         shared.store.bytes_max(),
     );
-    flights(plane, page);
+    shared_calls(plane, page);
     disk::add(&shared.store, page);
     let waiting: usize = plane.cores.iter().map(|core| core.records.len()).sum();
     gauge(
@@ -150,14 +150,14 @@ fn bounded(plane: &Plane, page: &mut Page) {
 }
 
 /// Calls that identical requests share.
-fn flights(plane: &Plane, page: &mut Page) {
-    let flights = &plane.shared.flights;
-    let counts = flights.counts();
+fn shared_calls(plane: &Plane, page: &mut Page) {
+    let shared_calls = &plane.shared.shared_calls;
+    let counts = shared_calls.counts();
     let gauges = [
         (
             "ringside_cache_flights",
             "Upstream calls in flight that identical requests may share.",
-            flights.len(),
+            shared_calls.len(),
         ),
         (
             "ringside_cache_flights_limit",
@@ -217,7 +217,7 @@ fn model(plane: &Plane, page: &mut Page) {
             "Vectors in all scopes.",
             vectors as u64,
         );
-        refuted(semantic, page);
+        wrong_answers(semantic, page);
         quality::write(plane, semantic, page);
         let (hits, misses) = semantic.observed();
         page.metric(
@@ -236,13 +236,13 @@ fn model(plane: &Plane, page: &mut Page) {
             float(misses),
         );
     }
-    if let Some(workshop) = &shared.workshop {
-        let gauges = workshop.gauges();
+    if let Some(embedding_pool) = &shared.embedding_pool {
+        let gauges = embedding_pool.gauges();
         gauge(
             page,
             "ringside_embedding_ready",
             "1 once the embedding model is loaded.",
-            u64::from(workshop.is_ready()),
+            u64::from(embedding_pool.is_ready()),
         );
         gauge(
             page,
@@ -266,12 +266,12 @@ fn model(plane: &Plane, page: &mut Page) {
 }
 
 /// Marks that wrong answers left.
-fn refuted(semantic: &crate::cache::semantic::Semantic, page: &mut Page) {
+fn wrong_answers(semantic: &crate::cache::semantic::Semantic, page: &mut Page) {
     gauge(
         page,
         "ringside_cache_refuted",
         "Questions remembered because their stored answer was wrong.",
-        semantic.refuted().len() as u64,
+        semantic.wrong_answers().len() as u64,
     );
     gauge(
         page,

@@ -76,7 +76,7 @@ fn samples(plane: &Plane, semantic: &Semantic, page: &mut Page) {
         (
             "ringside_cache_sample_tokens",
             "Tokens that samples took in the last hour that had one.",
-            quality.allowance.tokens(),
+            quality.sample_budget.tokens(),
         ),
         (
             "ringside_cache_sample_tokens_limit",
@@ -86,7 +86,7 @@ fn samples(plane: &Plane, semantic: &Semantic, page: &mut Page) {
         (
             "ringside_cache_samples_open",
             "Samples under way.",
-            quality.allowance.open(),
+            quality.sample_budget.open(),
         ),
         (
             "ringside_cache_samples_open_limit",

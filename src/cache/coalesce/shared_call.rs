@@ -33,7 +33,7 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub struct SharedCallCounts {
     /// Flights that exist (gauge).
-    pub flights: AtomicUsize,
+    pub shared_calls: AtomicUsize,
     /// Bytes kept of streams (gauge).
     pub bytes: AtomicUsize,
     /// Requests that followed.
@@ -95,7 +95,7 @@ impl End {
         match self {
             Self::Complete(_) | Self::Stored => true,
             Self::Whole(whole) => !whole.may_retry,
-            Self::Failed { fault, .. } => fault.blame == ErrorSource::Client,
+            Self::Failed { fault, .. } => fault.source == ErrorSource::Client,
             Self::Lost => false,
         }
     }
@@ -165,7 +165,7 @@ struct Reader {
 
 impl SharedCall {
     pub(crate) fn new(key: Arc<Key>, counts: Arc<SharedCallCounts>) -> Self {
-        counts.flights.fetch_add(1, Ordering::Relaxed);
+        counts.shared_calls.fetch_add(1, Ordering::Relaxed);
         let state = State {
             is_open: true,
             ..State::default()
@@ -189,11 +189,11 @@ impl SharedCall {
             return None;
         }
         let owner = state.owner.take();
-        let seat = Follower::new(self, &mut state, 0, false);
+        let follower = Follower::new(self, &mut state, 0, false);
         drop(state);
         self.counts.followers.fetch_add(1, Ordering::Relaxed);
         wake(owner);
-        Some(seat)
+        Some(follower)
     }
 
     /// A place for the client that caused the call, behind all that came until now.
@@ -332,7 +332,7 @@ impl Drop for SharedCall {
         let counted = state.counted;
         buffer::give(std::mem::take(&mut state.kept).into());
         self.counts.bytes.fetch_sub(counted, Ordering::Relaxed);
-        self.counts.flights.fetch_sub(1, Ordering::Relaxed);
+        self.counts.shared_calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -375,13 +375,13 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 
 /// A follower's place. Left when dropped.
 pub struct Follower {
-    flight: Arc<SharedCall>,
+    shared_call: Arc<SharedCall>,
     slot: usize,
     pays: bool,
 }
 
 impl Follower {
-    fn new(flight: &Arc<SharedCall>, state: &mut State, at: u64, pays: bool) -> Self {
+    fn new(shared_call: &Arc<SharedCall>, state: &mut State, at: u64, pays: bool) -> Self {
         let reader = Some(Reader { at, waker: None });
         let free = state.readers.iter().position(Option::is_none);
         let slot = free.unwrap_or(state.readers.len());
@@ -391,19 +391,19 @@ impl Follower {
         }
         state.reading += 1;
         Self {
-            flight: Arc::clone(flight),
+            shared_call: Arc::clone(shared_call),
             slot,
             pays,
         }
     }
 
-    pub(crate) fn flight(&self) -> &Arc<SharedCall> {
-        &self.flight
+    pub(crate) fn shared_call(&self) -> &Arc<SharedCall> {
+        &self.shared_call
     }
 
     /// Waits for the head of a stream, or for the end of the call.
     pub fn poll_outset(&self, cx: &mut Context<'_>) -> Poll<StreamStart> {
-        let mut state = self.flight.state.lock();
+        let mut state = self.shared_call.state.lock();
         if let Some(head) = &state.head {
             return Poll::Ready(StreamStart::Stream(Arc::clone(head)));
         }
@@ -419,13 +419,16 @@ impl Follower {
 
     /// Appends what comes next of a stream to `into`.
     pub fn poll_more(&self, into: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<FollowerRead> {
-        let mut guard = self.flight.state.lock();
+        let mut guard = self.shared_call.state.lock();
         let state = &mut *guard;
         let Some(Some(reader)) = state.readers.get_mut(self.slot) else {
             return Poll::Ready(FollowerRead::Lagged);
         };
         let Some(skip) = reader.at.checked_sub(state.gone) else {
-            self.flight.counts.lagged.fetch_add(1, Ordering::Relaxed);
+            self.shared_call
+                .counts
+                .lagged
+                .fetch_add(1, Ordering::Relaxed);
             return Poll::Ready(FollowerRead::Lagged);
         };
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
@@ -454,7 +457,7 @@ impl Follower {
     /// Leaves, for the client that caused the call, which has `heard` of this usage. It is told what to
     /// book, if that falls to it: it has heard it, or the call has ended and nobody else books it.
     pub fn settle(mut self, heard: Option<Usage>) -> Option<Option<Usage>> {
-        let mut state = self.flight.state.lock();
+        let mut state = self.shared_call.state.lock();
         if !std::mem::take(&mut self.pays) {
             return None;
         }
@@ -465,7 +468,7 @@ impl Follower {
             Some(_) => None,
             None => {
                 if state.reading > 1 {
-                    self.flight.note_handover(&mut state);
+                    self.shared_call.note_handover(&mut state);
                 }
                 return None;
             }
@@ -476,7 +479,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let mut state = self.flight.state.lock();
+        let mut state = self.shared_call.state.lock();
         if let Some(place) = state.readers.get_mut(self.slot) {
             *place = None;
         }

@@ -74,38 +74,38 @@ impl SharedCalls {
         let mut shard = self.shard(call).lock();
         match shard.calls.get(&call) {
             // Another request with the same hash.
-            Some(flight) if !flight.is_for(key) => return JoinResult::Alone,
-            Some(flight) => {
-                if let Some(seat) = flight.join() {
-                    return JoinResult::Follow(seat);
+            Some(shared_call) if !shared_call.is_for(key) => return JoinResult::Alone,
+            Some(shared_call) => {
+                if let Some(follower) = shared_call.join() {
+                    return JoinResult::Follow(follower);
                 }
             }
             None if shard.calls.len() >= FLIGHTS_PER_SHARD_MAX => return JoinResult::Alone,
             None => {}
         }
-        let flight = Arc::new(SharedCall::new(Arc::clone(key), Arc::clone(&self.counts)));
+        let shared_call = Arc::new(SharedCall::new(Arc::clone(key), Arc::clone(&self.counts)));
         // In the place of one that takes no followers any more.
-        shard.calls.insert(call, Arc::clone(&flight));
+        shard.calls.insert(call, Arc::clone(&shared_call));
         let may_be_stored = shard.ended_at.is_some_and(|at| at >= since);
         drop(shard);
-        JoinResult::Lead(self.lead(flight, call, may_be_stored))
+        JoinResult::Lead(self.leader(shared_call, call, may_be_stored))
     }
 
     /// The right to make the second call, for the follower that was told to.
     #[must_use]
-    pub fn succeed(self: &Arc<Self>, call: CoalesceKey, seat: &Follower) -> Leader {
-        self.lead(Arc::clone(seat.flight()), call, true)
+    pub fn succeed(self: &Arc<Self>, call: CoalesceKey, follower: &Follower) -> Leader {
+        self.leader(Arc::clone(follower.shared_call()), call, true)
     }
 
-    fn lead(
+    fn leader(
         self: &Arc<Self>,
-        flight: Arc<SharedCall>,
+        shared_call: Arc<SharedCall>,
         call: CoalesceKey,
         may_be_stored: bool,
     ) -> Leader {
         Leader {
-            flights: Arc::clone(self),
-            flight,
+            shared_calls: Arc::clone(self),
+            shared_call,
             call,
             may_be_stored,
             has_finished: Cell::new(false),
@@ -121,7 +121,7 @@ impl SharedCalls {
     /// Flights that exist.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.counts.flights.load(Ordering::Relaxed)
+        self.counts.shared_calls.load(Ordering::Relaxed)
     }
 
     /// True when nothing is in flight.
@@ -136,11 +136,11 @@ impl SharedCalls {
         &self.shards[at]
     }
 
-    fn remove(&self, call: CoalesceKey, flight: &Arc<SharedCall>) {
+    fn remove(&self, call: CoalesceKey, shared_call: &Arc<SharedCall>) {
         let mut shard = self.shard(call).lock();
         shard.ended_at = Some(clock::now());
         let held = shard.calls.get(&call);
-        if held.is_some_and(|held| Arc::ptr_eq(held, flight)) {
+        if held.is_some_and(|held| Arc::ptr_eq(held, shared_call)) {
             shard.calls.remove(&call);
         }
     }
@@ -148,8 +148,8 @@ impl SharedCalls {
 
 /// The right and the duty to make a call. Dropped without an end, it releases those who follow.
 pub struct Leader {
-    flights: Arc<SharedCalls>,
-    flight: Arc<SharedCall>,
+    shared_calls: Arc<SharedCalls>,
+    shared_call: Arc<SharedCall>,
     call: CoalesceKey,
     may_be_stored: bool,
     has_finished: Cell<bool>,
@@ -164,49 +164,49 @@ impl Leader {
 
     /// The flight, to be asked whether anybody follows.
     #[must_use]
-    pub fn flight(&self) -> &Arc<SharedCall> {
-        &self.flight
+    pub fn shared_call(&self) -> &Arc<SharedCall> {
+        &self.shared_call
     }
 
     /// True when nobody follows: from then on nobody may.
     #[must_use]
     pub fn close_if_alone(&self) -> bool {
-        self.flight.close_if_alone()
+        self.shared_call.close_if_alone()
     }
 
     /// Ready when somebody follows.
     pub fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.flight.poll_company(cx)
+        self.shared_call.poll_company(cx)
     }
 
     /// A stream begins.
     pub fn begin(&self, head: Head) {
-        self.flight.begin(head);
+        self.shared_call.begin(head);
     }
 
     /// Complete events of the stream came.
     pub fn append(&self, events: &[u8]) {
-        self.flight.append(events);
+        self.shared_call.append(events);
     }
 
     /// A place for the client that caused the call, behind what came until now: it follows like the
     /// others, and books what the call cost if it stays to the end.
     #[must_use]
     pub fn leaders_seat(&self) -> Follower {
-        self.flight.leaders_seat()
+        self.shared_call.leaders_seat()
     }
 
     /// Tells how the call ended; the table has it until this is dropped. True when nobody else books
     /// what it cost.
     pub fn finish(&self, end: End) -> bool {
-        !self.has_finished.replace(true) && self.flight.finish(end)
+        !self.has_finished.replace(true) && self.shared_call.finish(end)
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
         self.finish(End::Lost);
-        self.flights.remove(self.call, &self.flight);
+        self.shared_calls.remove(self.call, &self.shared_call);
     }
 }
 
@@ -232,47 +232,47 @@ mod tests {
         reasoning: 0,
     });
 
-    fn board(flights: &Arc<SharedCalls>, tenant: &str, question: &str) -> JoinResult {
+    fn board(shared_calls: &Arc<SharedCalls>, tenant: &str, question: &str) -> JoinResult {
         let key = Arc::new(key(tenant, question));
         let call = CoalesceKey {
             exact: key.exact,
             streams: true,
             models: 0,
         };
-        flights.board(call, &key, clock::now())
+        shared_calls.board(call, &key, clock::now())
     }
 
-    fn lead(flights: &Arc<SharedCalls>) -> Leader {
-        match board(flights, "t", "q") {
-            JoinResult::Lead(lead) => lead,
+    fn leader(shared_calls: &Arc<SharedCalls>) -> Leader {
+        match board(shared_calls, "t", "q") {
+            JoinResult::Lead(leader) => leader,
             _ => panic!("somebody leads"),
         }
     }
 
-    fn follow(flights: &Arc<SharedCalls>) -> Follower {
-        match board(flights, "t", "q") {
-            JoinResult::Follow(seat) => seat,
+    fn follow(shared_calls: &Arc<SharedCalls>) -> Follower {
+        match board(shared_calls, "t", "q") {
+            JoinResult::Follow(follower) => follower,
             _ => panic!("nobody leads"),
         }
     }
 
-    fn begin(lead: &Leader) {
-        lead.begin(Head {
+    fn begin(leader: &Leader) {
+        leader.begin(Head {
             target: Name::new("p/m"),
             status: 200,
             passed: Vec::new(),
         });
     }
 
-    fn outset(seat: &Follower) -> Poll<StreamStart> {
-        seat.poll_outset(&mut Context::from_waker(Waker::noop()))
+    fn outset(follower: &Follower) -> Poll<StreamStart> {
+        follower.poll_outset(&mut Context::from_waker(Waker::noop()))
     }
 
     /// All that is there for it, and what ends it.
-    fn read(seat: &Follower) -> (Vec<u8>, Option<FollowerRead>) {
+    fn read(follower: &Follower) -> (Vec<u8>, Option<FollowerRead>) {
         let mut into = Vec::new();
         loop {
-            match seat.poll_more(&mut into, &mut Context::from_waker(Waker::noop())) {
+            match follower.poll_more(&mut into, &mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(FollowerRead::More) => {}
                 Poll::Ready(heard) => return (into, Some(heard)),
                 Poll::Pending => return (into, None),
@@ -289,14 +289,20 @@ mod tests {
 
     #[test]
     fn others_do_not_join_and_the_next_leads_again() {
-        let flights = Arc::<SharedCalls>::default();
-        let first = lead(&flights);
+        let shared_calls = Arc::<SharedCalls>::default();
+        let first = leader(&shared_calls);
         assert!(!first.may_be_stored());
-        assert!(matches!(board(&flights, "u", "q"), JoinResult::Lead(_)));
-        assert!(matches!(board(&flights, "t", "r"), JoinResult::Lead(_)));
-        drop(follow(&flights));
+        assert!(matches!(
+            board(&shared_calls, "u", "q"),
+            JoinResult::Lead(_)
+        ));
+        assert!(matches!(
+            board(&shared_calls, "t", "r"),
+            JoinResult::Lead(_)
+        ));
+        drop(follow(&shared_calls));
         drop(first);
-        assert!(flights.is_empty());
+        assert!(shared_calls.is_empty());
         // A hash that collides is another request.
         let (ours, other) = (Arc::new(key("t", "q")), Arc::new(key("t", "other")));
         let call = CoalesceKey {
@@ -305,24 +311,24 @@ mod tests {
             models: 0,
         };
         let since = clock::now();
-        let first = flights.board(call, &ours, since);
+        let first = shared_calls.board(call, &ours, since);
         assert!(matches!(
-            flights.board(call, &other, since),
+            shared_calls.board(call, &other, since),
             JoinResult::Alone
         ));
         drop(first);
         // The answer may have been stored since.
-        let JoinResult::Lead(lead) = flights.board(call, &ours, since) else {
+        let JoinResult::Lead(leader) = shared_calls.board(call, &ours, since) else {
             panic!("nobody leads");
         };
-        assert!(lead.may_be_stored());
+        assert!(leader.may_be_stored());
     }
 
     #[test]
     fn a_panic_of_the_leader_leaves_the_call_to_one_of_those_who_follow() {
-        let flights = Arc::<SharedCalls>::default();
-        let first = lead(&flights);
-        let (a, b) = (follow(&flights), follow(&flights));
+        let shared_calls = Arc::<SharedCalls>::default();
+        let first = leader(&shared_calls);
+        let (a, b) = (follow(&shared_calls), follow(&shared_calls));
         assert!(outset(&a).is_pending() && outset(&b).is_pending());
         let panics = std::panic::AssertUnwindSafe(move || {
             let _first = first;
@@ -336,7 +342,7 @@ mod tests {
             streams: true,
             models: 0,
         };
-        let second = flights.succeed(call, &b);
+        let second = shared_calls.succeed(call, &b);
         drop(b);
         // There is no third.
         drop(second);
@@ -345,35 +351,41 @@ mod tests {
             Poll::Ready(StreamStart::Over(End::Lost))
         ));
         drop(a);
-        assert!(flights.is_empty());
+        assert!(shared_calls.is_empty());
     }
 
     #[test]
     fn a_failure_in_the_middle_is_for_all() {
-        let flights = Arc::<SharedCalls>::default();
-        let (first, seat) = (lead(&flights), follow(&flights));
+        let shared_calls = Arc::<SharedCalls>::default();
+        let (first, follower) = (leader(&shared_calls), follow(&shared_calls));
         begin(&first);
         first.append(b"one");
         first.finish(failed());
-        assert!(matches!(outset(&seat), Poll::Ready(StreamStart::Stream(_))));
-        let (bytes, heard) = read(&seat);
+        assert!(matches!(
+            outset(&follower),
+            Poll::Ready(StreamStart::Stream(_))
+        ));
+        let (bytes, heard) = read(&follower);
         assert_eq!(bytes, b"one");
         assert!(matches!(
             heard,
             Some(FollowerRead::Over(End::Failed { .. }))
         ));
         // Nobody joins what failed.
-        assert!(matches!(board(&flights, "t", "q"), JoinResult::Lead(_)));
+        assert!(matches!(
+            board(&shared_calls, "t", "q"),
+            JoinResult::Lead(_)
+        ));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_who_keeps_up_loses_nothing() {
-        let flights = Arc::<SharedCalls>::default();
-        let first = lead(&flights);
-        let (quick, slow) = (follow(&flights), follow(&flights));
+        let shared_calls = Arc::<SharedCalls>::default();
+        let first = leader(&shared_calls);
+        let (quick, slow) = (follow(&shared_calls), follow(&shared_calls));
         begin(&first);
         let piece = [7; 10_000];
-        let bytes = &flights.counts().bytes;
+        let bytes = &shared_calls.counts().bytes;
         let mut heard = 0;
         for _ in 0..500 {
             first.append(&piece);
@@ -382,7 +394,10 @@ mod tests {
         }
         assert_eq!(heard, 500 * piece.len());
         // Closed: who comes now leads.
-        assert!(matches!(board(&flights, "t", "q"), JoinResult::Lead(_)));
+        assert!(matches!(
+            board(&shared_calls, "t", "q"),
+            JoinResult::Lead(_)
+        ));
         assert!(matches!(read(&slow).1, Some(FollowerRead::Lagged)));
         drop(slow);
         // One piece, however large, is no lag.
@@ -390,8 +405,8 @@ mod tests {
         assert_eq!(read(&quick).0.len(), 2 * STREAM_BYTES_MAX);
         // All flights together: another one keeps little, and still nobody who keeps up loses.
         bytes.fetch_add(ALL_STREAM_BYTES_MAX, Ordering::Relaxed);
-        let second = lead(&flights);
-        let (quick_too, slow) = (follow(&flights), follow(&flights));
+        let second = leader(&shared_calls);
+        let (quick_too, slow) = (follow(&shared_calls), follow(&shared_calls));
         begin(&second);
         for _ in 0..50 {
             second.append(&piece);
@@ -402,35 +417,35 @@ mod tests {
         assert!(own < 5 * STREAM_BYTES_MAX + 4 * STREAM_BYTES_TIGHT, "{own}");
         bytes.fetch_sub(ALL_STREAM_BYTES_MAX, Ordering::Relaxed);
         drop((first, second, quick, quick_too, slow));
-        assert!(flights.is_empty());
+        assert!(shared_calls.is_empty());
         assert_eq!(bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn a_flight_takes_so_many_followers_and_the_next_leads_another() {
-        let flights = Arc::<SharedCalls>::default();
-        let _first = lead(&flights);
-        let seats: Vec<Follower> = (0..FOLLOWERS_MAX).map(|_| follow(&flights)).collect();
-        let _second = lead(&flights);
-        drop(follow(&flights));
-        assert_eq!(flights.len(), 2);
+        let shared_calls = Arc::<SharedCalls>::default();
+        let _first = leader(&shared_calls);
+        let seats: Vec<Follower> = (0..FOLLOWERS_MAX).map(|_| follow(&shared_calls)).collect();
+        let _second = leader(&shared_calls);
+        drop(follow(&shared_calls));
+        assert_eq!(shared_calls.len(), 2);
         drop(seats);
     }
 
     #[test]
     fn what_a_call_cost_is_booked_once() {
-        let flights = Arc::<SharedCalls>::default();
+        let shared_calls = Arc::<SharedCalls>::default();
         // How the leader's client left, and whether the call had ended then.
         for (heard, ended_first) in [(USAGE, false), (USAGE, true), (None, false), (None, true)] {
-            let first = lead(&flights);
-            let seat = first.leaders_seat();
+            let first = leader(&shared_calls);
+            let follower = first.leaders_seat();
             begin(&first);
             let (mut by_call, mut by_client) = (None, None);
             if ended_first {
                 by_call = Some(first.finish(End::Complete(USAGE)));
-                by_client = seat.settle(heard);
+                by_client = follower.settle(heard);
             } else {
-                by_client = by_client.or(seat.settle(heard));
+                by_client = by_client.or(follower.settle(heard));
                 by_call = by_call.or(Some(first.finish(End::Complete(USAGE))));
             }
             // If it left before it knew, the call books it.
@@ -442,12 +457,12 @@ mod tests {
 
     #[test]
     fn a_stream_without_its_client_waits_for_its_quickest_reader() {
-        let flights = Arc::<SharedCalls>::default();
-        let first = lead(&flights);
-        let (quick, _slow) = (follow(&flights), follow(&flights));
+        let shared_calls = Arc::<SharedCalls>::default();
+        let first = leader(&shared_calls);
+        let (quick, _slow) = (follow(&shared_calls), follow(&shared_calls));
         let wanted = || {
             let cx = &mut Context::from_waker(Waker::noop());
-            first.flight().poll_wanted(cx).is_ready()
+            first.shared_call().poll_wanted(cx).is_ready()
         };
         begin(&first);
         assert!(wanted());

@@ -56,7 +56,7 @@ impl Deletion {
         match self {
             Self::Entry(id) => entry.id == *id,
             Self::Answer { scope, content } => {
-                entry.scope == *scope && entry.answer.content() == &**content
+                entry.scope == *scope && entry.response.content() == &**content
             }
             Self::Matching { model, key } => {
                 let of_model = |model: &String| *entry.model.text() == **model;
@@ -127,7 +127,7 @@ pub struct Into {
     /// Where their vectors go.
     pub semantic: Option<Arc<Semantic>>,
     /// What new entries tell their end to.
-    pub graveyard: Arc<PendingRemovals>,
+    pub pending_removals: Arc<PendingRemovals>,
 }
 
 impl Disk {

@@ -100,7 +100,7 @@ impl Loader {
                     let is_newest = progress.seen.insert(stored.id());
                     let clocks = (clock::now(), clock::since_epoch());
                     let indexed = embedding.is_some() && self.into.semantic.is_some();
-                    let entry = stored.into_entry(clocks, indexed, &self.into.graveyard);
+                    let entry = stored.into_entry(clocks, indexed, &self.into.pending_removals);
                     let Some(entry) = entry.filter(|_| is_newest).map(Arc::new) else {
                         self.disk.counts.skipped.fetch_add(1, Ordering::Relaxed);
                         continue;

@@ -66,7 +66,7 @@ pub(crate) fn write_entry(
         let key = entry.key.map(Name::text);
         put_text(out, key.as_deref().unwrap_or_default().as_bytes());
         put_text(out, entry.target.text().as_bytes());
-        entry.answer.write(out);
+        entry.response.write(out);
         put_u64(out, embedding.map_or(0, |embedding| embedding.embedder));
         if let Some(embedding) = embedding {
             out.extend(embedding.code.to_bytes().map(i8::cast_unsigned));
@@ -172,7 +172,7 @@ pub(crate) struct Stored {
     model: String,
     owner: Option<String>,
     target: String,
-    answer: CachedResponse,
+    response: CachedResponse,
     /// Its vector, if it had one.
     pub embedding: Option<Embedding>,
 }
@@ -198,7 +198,7 @@ fn read_entry(reader: &mut Reader<'_>, secrets: &Secrets) -> Option<Stored> {
     let has_owner = reader.u8()? == 1;
     let owner = Some(reader.string()?).filter(|_| has_owner);
     let target = reader.string()?;
-    let answer = CachedResponse::read(reader)?;
+    let response = CachedResponse::read(reader)?;
     let embedding = match reader.u64()? {
         0 => None,
         embedder => {
@@ -215,7 +215,7 @@ fn read_entry(reader: &mut Reader<'_>, secrets: &Secrets) -> Option<Stored> {
         model,
         owner,
         target,
-        answer,
+        response,
         embedding,
     })
 }
@@ -254,14 +254,14 @@ impl Stored {
         self,
         (now, wall): (Instant, Duration),
         indexed: bool,
-        graveyard: &Arc<PendingRemovals>,
+        pending_removals: &Arc<PendingRemovals>,
     ) -> Option<Entry> {
         let age = wall.saturating_sub(self.stored);
         if age >= self.ttl.saturating_add(self.kept_for) || self.stored > wall + AHEAD_MAX {
             return None;
         }
         let storing = Storing {
-            answer: self.answer,
+            response: self.response,
             model: Name::new(&self.model),
             key: self.owner.as_deref().map(Name::new),
             target: Name::new(&self.target),
@@ -270,7 +270,7 @@ impl Stored {
             kept_for: self.kept_for,
             indexed,
         };
-        Some(Entry::new(self.key, storing, Arc::clone(graveyard)))
+        Some(Entry::new(self.key, storing, Arc::clone(pending_removals)))
     }
 }
 

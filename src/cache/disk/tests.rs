@@ -6,7 +6,7 @@ use crate::cache::disk::folder::Folder;
 use crate::cache::disk::record::{Part, SEGMENT_HEAD, parts, write_deletion, write_entry};
 use crate::cache::entry::Entry;
 use crate::cache::entry::{Key, Storing};
-use crate::cache::response::cached_response::tests::answer;
+use crate::cache::response::cached_response::tests::response;
 use crate::cache::store::Store;
 use crate::runtime::clock;
 use futures_channel::oneshot;
@@ -30,7 +30,7 @@ fn key(folder: &Folder, tenant: &str, question: &str) -> Key {
 
 fn entry(folder: &Folder, tenant: &str, question: &str, content: &str) -> Arc<Entry> {
     let storing = Storing {
-        answer: answer(content),
+        response: response(content),
         model: Name::new("m"),
         key: Some(Name::new(tenant)),
         target: Name::new("p/m"),
@@ -74,7 +74,7 @@ fn start(path: &Path, bytes_max: u64) -> Side {
     let into = Into {
         store: Arc::clone(&store),
         semantic: None,
-        graveyard: Arc::default(),
+        pending_removals: Arc::default(),
     };
     let disk = Disk::start(folder, bytes_max, into).unwrap();
     // A second look at the secrets, for making keys; the lock stays with the disk side.
@@ -97,7 +97,7 @@ impl Side {
     fn content(&self, tenant: &str, question: &str) -> Option<String> {
         let key = key(&self.folder, tenant, question);
         let entry = self.store.get(&key, clock::now())?;
-        Some(entry.answer.content().to_owned())
+        Some(entry.response.content().to_owned())
     }
 
     fn flush(&self) {

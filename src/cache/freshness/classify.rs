@@ -70,8 +70,8 @@ impl Freshness {
 
     /// The class that an answer's own words tell: one that speaks of its date does not last.
     #[must_use]
-    pub fn of_answer(answer: &str) -> Self {
-        let start = answer.as_bytes();
+    pub fn of_answer(response: &str) -> Self {
+        let start = response.as_bytes();
         let start = start.get(..ANSWER_BYTES).unwrap_or(start);
         let phrases = IN_ANSWER.as_ref().into_iter();
         let told = phrases.flat_map(|phrases| phrases.find_iter(start));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn answers() {
+    fn responses() {
         let of = Freshness::of_answer;
         assert_eq!(of("Paris."), Freshness::Static);
         assert_eq!(of("As of my last update, it is 3."), Freshness::Slow);

@@ -30,7 +30,7 @@ pub struct Quality {
     /// Least score by model, where labels have raised it.
     raised: ArcSwap<Map<Name, f32>>,
     /// Places and tokens of samples, in all.
-    pub allowance: SampleBudget,
+    pub sample_budget: SampleBudget,
     samples: [AtomicU64; 3],
 }
 
@@ -64,7 +64,7 @@ struct ModelCounts {
     tokens: u64,
     /// Labels from each score of the grid on.
     grid: [Sequence; GRID],
-    wish: f64,
+    input: f64,
 }
 
 /// A model's pool, for the admin side.
@@ -99,7 +99,7 @@ pub struct Observation {
     /// Tokens that the cached answer cost.
     pub tokens: u64,
     /// The wished rate of wrong hits.
-    pub wish: f64,
+    pub input: f64,
 }
 
 fn grid_score(at: usize) -> f32 {
@@ -114,7 +114,7 @@ impl Quality {
         let mut pools = self.pools.lock();
         let pool = pools.entry(seen.model).or_default();
         pool.tokens += seen.tokens;
-        pool.wish = seen.wish;
+        pool.input = seen.input;
         let is_wrong = match seen.label {
             Label::Unknown => {
                 pool.unknown += 1;
@@ -154,7 +154,7 @@ impl Quality {
 
     /// Whether a sample of about so many tokens is within the budget of this hour; takes it if it is.
     pub fn may_sample(&self, tokens: u64, tokens_max: u64, hour: u64) -> bool {
-        let fits = self.allowance.spend(tokens, tokens_max, hour);
+        let fits = self.sample_budget.spend(tokens, tokens_max, hour);
         if !fits {
             self.sampled(Sample::OverBudget);
         }
@@ -193,7 +193,7 @@ impl ModelCounts {
     fn raised(&self) -> Option<f32> {
         #[allow(clippy::cast_precision_loss)]
         let alpha = ALPHA / GRID as f64;
-        let keeps = |sequence: &Sequence| sequence.interval(alpha).0 <= self.wish;
+        let keeps = |sequence: &Sequence| sequence.interval(alpha).0 <= self.input;
         // From loose to strict: what is shown to be too loose stays so, whatever is stricter.
         let last = self.grid.iter().rposition(|sequence| !keeps(sequence))?;
         Some(match last + 1 {
@@ -233,7 +233,7 @@ mod tests {
             score,
             label,
             tokens: 10,
-            wish: 0.01,
+            input: 0.01,
         }
     }
 
@@ -273,20 +273,20 @@ mod tests {
         let quality = Quality::default();
         assert!(quality.may_sample(60, 100, 1));
         assert!(!quality.may_sample(60, 100, 1));
-        quality.allowance.settle(60, 20);
+        quality.sample_budget.settle(60, 20);
         assert!(quality.may_sample(60, 100, 1));
-        assert_eq!(quality.allowance.tokens(), 80);
+        assert_eq!(quality.sample_budget.tokens(), 80);
         assert!(quality.may_sample(100, 100, 2));
         assert!(!quality.may_sample(1, 0, 3));
         assert_eq!(quality.samples(Sample::OverBudget), 2);
         let entered = (0..2 * OPEN_MAX)
-            .filter(|_| quality.allowance.enter())
+            .filter(|_| quality.sample_budget.enter())
             .count();
         assert_eq!(
-            (entered as u64, quality.allowance.open()),
+            (entered as u64, quality.sample_budget.open()),
             (OPEN_MAX, OPEN_MAX)
         );
-        quality.allowance.leave();
-        assert!(quality.allowance.enter());
+        quality.sample_budget.leave();
+        assert!(quality.sample_budget.enter());
     }
 }

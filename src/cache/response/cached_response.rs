@@ -49,10 +49,10 @@ impl CachedResponse {
                 }
                 let message = document.field(choice, "message").ok_or("not-an-answer")?;
                 let content = document.text_of(message, "content").unwrap_or_default();
-                let mut answer = Self::frame(document, content.len());
-                answer.take_message(document, message)?;
-                answer.usage = usage;
-                answer.checked()
+                let mut response = Self::frame(document, content.len());
+                response.take_message(document, message)?;
+                response.usage = usage;
+                response.checked()
             })
             .unwrap_or(Err("unparsable"))
     }
@@ -356,15 +356,15 @@ pub(crate) mod tests {
     use super::*;
     use crate::cache::response::from_stream::tests::from_stream;
 
-    pub(crate) fn answer(content: &str) -> CachedResponse {
-        let mut answer = CachedResponse::with_frame("chatcmpl-1", "m", None, 7, content.len());
-        answer.texts.push_str(content);
-        answer.usage = Some(Usage {
+    pub(crate) fn response(content: &str) -> CachedResponse {
+        let mut response = CachedResponse::with_frame("chatcmpl-1", "m", None, 7, content.len());
+        response.texts.push_str(content);
+        response.usage = Some(Usage {
             prompt: 5,
             completion: 6,
             ..Usage::default()
         });
-        answer
+        response
     }
 
     #[test]
@@ -372,17 +372,20 @@ pub(crate) mod tests {
         let mut scratch = Scratch::default();
         let long = "several words that are long enough to be cut, \"quoted\"\nand é😀 ".repeat(9);
         for content in ["short", long.as_str()] {
-            let answer = answer(content);
+            let response = response(content);
             assert_eq!(
-                CachedResponse::from_whole(&answer.render_whole(), answer.usage, &mut scratch),
-                Ok(answer.clone())
+                CachedResponse::from_whole(&response.render_whole(), response.usage, &mut scratch),
+                Ok(response.clone())
             );
-            assert_eq!(from_stream(&answer.render_stream(true)), Ok(answer.clone()));
+            assert_eq!(
+                from_stream(&response.render_stream(true)),
+                Ok(response.clone())
+            );
             let without = CachedResponse {
                 usage: None,
-                ..answer.clone()
+                ..response.clone()
             };
-            assert_eq!(from_stream(&answer.render_stream(false)), Ok(without));
+            assert_eq!(from_stream(&response.render_stream(false)), Ok(without));
         }
     }
 
@@ -421,10 +424,10 @@ pub(crate) mod tests {
                 "{body}"
             );
         }
-        let stream = String::from_utf8(answer("hi there").render_stream(true)).unwrap();
+        let stream = String::from_utf8(response("hi there").render_stream(true)).unwrap();
         let cut = stream.replace("\"finish_reason\":\"stop\"", "\"finish_reason\":null");
         assert_eq!(from_stream(cut.as_bytes()), Err("incomplete"));
-        let long = answer(&"word ".repeat(3000)).render_stream(true);
+        let long = response(&"word ".repeat(3000)).render_stream(true);
         assert_eq!(from_stream(&long), Err("too-large"));
     }
 }

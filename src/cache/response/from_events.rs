@@ -8,7 +8,7 @@ use crate::protocols::neutral::request::Part;
 
 /// Collects an answer from the events of a stream as they pass.
 pub struct ResponseCollector {
-    answer: Option<CachedResponse>,
+    response: Option<CachedResponse>,
     finish: Result<(), NotStored>,
     refused: Option<NotStored>,
     text_bytes_max: usize,
@@ -19,7 +19,7 @@ impl ResponseCollector {
     #[must_use]
     pub fn new(text_bytes_max: usize) -> Self {
         Self {
-            answer: None,
+            response: None,
             finish: Err("incomplete"),
             refused: None,
             text_bytes_max,
@@ -33,14 +33,14 @@ impl ResponseCollector {
         }
         if let Err(why) = self.take(event) {
             self.refused = Some(why);
-            self.answer = None;
+            self.response = None;
         }
     }
 
     fn take(&mut self, event: &Event<'_>) -> Result<(), NotStored> {
         match event {
             Event::Start(start) => {
-                self.answer = Some(framed(start));
+                self.response = Some(framed(start));
             }
             Event::PartStart { choice, kind, .. } => {
                 if *choice != 0 {
@@ -50,9 +50,9 @@ impl ResponseCollector {
             }
             Event::Delta { delta, .. } => match delta {
                 Delta::Text(more) => {
-                    let answer = self.answer.as_mut().ok_or("not-an-answer")?;
-                    answer.push(more);
-                    if answer.bytes() > self.text_bytes_max {
+                    let response = self.response.as_mut().ok_or("not-an-answer")?;
+                    response.push(more);
+                    if response.bytes() > self.text_bytes_max {
                         return Err("too-large");
                     }
                 }
@@ -61,8 +61,8 @@ impl ResponseCollector {
             Event::Logprobs { .. } => return Err("unrepresentable"),
             Event::Stop { reason, .. } => self.finish = finished(*reason),
             Event::Usage(usage) => {
-                if let Some(answer) = &mut self.answer {
-                    answer.usage = Some((*usage).into());
+                if let Some(response) = &mut self.response {
+                    response.usage = Some((*usage).into());
                 }
             }
             Event::Failed(_) => return Err("error"),
@@ -78,15 +78,15 @@ impl ResponseCollector {
     pub fn finish(self) -> Result<CachedResponse, NotStored> {
         self.refused.map_or(Ok(()), Err)?;
         self.finish?;
-        self.answer.ok_or("not-an-answer")?.checked()
+        self.response.ok_or("not-an-answer")?.checked()
     }
 
     /// The stored form of a whole answer.
     ///
     /// # Errors
     /// Why it is not stored.
-    pub fn answer(answer: &answer::Response<'_>) -> Result<CachedResponse, NotStored> {
-        let [choice] = answer.choices.as_slice() else {
+    pub fn response(response: &answer::Response<'_>) -> Result<CachedResponse, NotStored> {
+        let [choice] = response.choices.as_slice() else {
             return Err("several-choices");
         };
         if choice.logprobs.is_some() {
@@ -94,9 +94,9 @@ impl ResponseCollector {
         }
         finished(choice.stop)?;
         let mut stored = framed(&Start {
-            id: answer.id,
-            model: answer.model,
-            created: answer.created,
+            id: response.id,
+            model: response.model,
+            created: response.created,
             usage: None,
         });
         for part in &choice.parts {
@@ -110,7 +110,7 @@ impl ResponseCollector {
                 _ => return Err("unrepresentable"),
             }
         }
-        stored.usage = answer.usage.map(Into::into);
+        stored.usage = response.usage.map(Into::into);
         stored.checked()
     }
 }
@@ -178,8 +178,8 @@ mod tests {
     #[test]
     fn only_a_complete_text_is_stored() {
         let [begin, part] = start(Kind::Text);
-        let answer = collected(&[begin.clone(), part.clone(), text("a"), text("b"), STOP]);
-        assert_eq!(answer.unwrap().content(), "ab");
+        let response = collected(&[begin.clone(), part.clone(), text("a"), text("b"), STOP]);
+        assert_eq!(response.unwrap().content(), "ab");
         assert_eq!(
             collected(&[begin.clone(), part.clone(), text("a")]),
             Err("incomplete")

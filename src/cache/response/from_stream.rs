@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// Reads an answer from the events of a stream as they pass, so that nothing but its text is held.
 pub struct StreamReader {
-    answer: Option<CachedResponse>,
+    response: Option<CachedResponse>,
     finish: Result<(), NotStored>,
     refused: Option<NotStored>,
     text_bytes_max: usize,
@@ -25,7 +25,7 @@ impl StreamReader {
     #[must_use]
     pub fn new(text_bytes_max: usize) -> Self {
         Self {
-            answer: None,
+            response: None,
             finish: Err("incomplete"),
             refused: None,
             text_bytes_max,
@@ -40,10 +40,10 @@ impl StreamReader {
         let is_content = self.text_at == Some(text.start);
         // One with escapes is read like any other.
         let plain = quoted.filter(|_| is_content).map(serde_json::from_slice);
-        match (&mut self.answer, plain) {
-            (Some(answer), Some(Ok(more))) => {
-                answer.push(more);
-                if answer.bytes() > self.text_bytes_max {
+        match (&mut self.response, plain) {
+            (Some(response), Some(Ok(more))) => {
+                response.push(more);
+                if response.bytes() > self.text_bytes_max {
                     self.refuse("too-large");
                 }
             }
@@ -53,7 +53,7 @@ impl StreamReader {
 
     fn refuse(&mut self, why: NotStored) {
         self.refused = Some(why);
-        self.answer = None;
+        self.response = None;
     }
 
     /// Takes in one event. Once it is clear that the stream is not stored, nothing more is read.
@@ -71,14 +71,14 @@ impl StreamReader {
         self.text_at = None;
         let read = scratch
             .with_document(&data, |document| {
-                let answer = self
-                    .answer
+                let response = self
+                    .response
                     .get_or_insert_with(|| CachedResponse::frame(document, TEXT_BYTES_EXPECTED));
                 if let Some(Mention::Object(usage)) = usage::find(&data) {
-                    answer.usage = Some(usage);
+                    response.usage = Some(usage);
                 }
-                answer.take_chunk(document, &mut self.finish)?;
-                if answer.bytes() > self.text_bytes_max {
+                response.take_chunk(document, &mut self.finish)?;
+                if response.bytes() > self.text_bytes_max {
                     return Err("too-large");
                 }
                 Ok(text_at(document))
@@ -100,7 +100,7 @@ impl StreamReader {
     pub fn finish(self) -> Result<CachedResponse, NotStored> {
         self.refused.map_or(Ok(()), Err)?;
         self.finish?;
-        self.answer.ok_or("not-an-answer")?.checked()
+        self.response.ok_or("not-an-answer")?.checked()
     }
 }
 

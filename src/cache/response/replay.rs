@@ -10,42 +10,42 @@ use crate::protocols::neutral::request::Part;
 /// As a whole answer.
 #[must_use]
 pub(crate) fn whole(
-    answer: &CachedResponse,
-    face: &dyn ClientApi,
-    about: &ResponseContext,
+    response: &CachedResponse,
+    client_api: &dyn ClientApi,
+    response_ctx: &ResponseContext,
 ) -> Vec<u8> {
     let neutral = answer::Response {
-        id: answer.id(),
-        model: answer.model(),
-        created: Some(answer.created),
+        id: response.id(),
+        model: response.model(),
+        created: Some(response.created),
         choices: vec![Choice {
-            parts: vec![Part::text(answer.content())],
+            parts: vec![Part::text(response.content())],
             stop: Stop::End,
             stop_sequence: None,
             logprobs: None,
         }],
-        usage: answer.usage.map(Into::into),
+        usage: response.usage.map(Into::into),
     };
-    let mut out = Vec::with_capacity(answer.content().len() + 512);
-    face.write_answer(&neutral, about, &mut out);
+    let mut out = Vec::with_capacity(response.content().len() + 512);
+    client_api.write_answer(&neutral, response_ctx, &mut out);
     out
 }
 
 /// As a stream.
 #[must_use]
 pub(crate) fn stream(
-    answer: &CachedResponse,
-    face: &dyn ClientApi,
-    about: ResponseContext,
+    response: &CachedResponse,
+    client_api: &dyn ClientApi,
+    response_ctx: ResponseContext,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(answer.content().len() * 8 + 1024);
-    let mut encoder = face.encoder(about);
-    let usage = answer.usage.map(answer::Usage::from);
+    let mut out = Vec::with_capacity(response.content().len() * 8 + 1024);
+    let mut encoder = client_api.encoder(response_ctx);
+    let usage = response.usage.map(answer::Usage::from);
     encoder.event(
         &Event::Start(Start {
-            id: answer.id(),
-            model: answer.model(),
-            created: Some(answer.created),
+            id: response.id(),
+            model: response.model(),
+            created: Some(response.created),
             usage,
         }),
         &mut out,
@@ -53,7 +53,7 @@ pub(crate) fn stream(
     let (part, choice) = (0, 0);
     let kind = Kind::Text;
     encoder.event(&Event::PartStart { part, choice, kind }, &mut out);
-    for piece in pieces(answer.content()) {
+    for piece in pieces(response.content()) {
         let delta = Delta::Text(piece);
         encoder.event(&Event::Delta { part, delta }, &mut out);
     }

@@ -87,7 +87,7 @@ fn table(settings: &[Setting], chosen: Option<usize>) -> String {
 fn top(findings: &Findings) -> f64 {
     let points = findings.curves.iter().flatten();
     let worst = points.map(Point::wrong_rate).fold(0.0, f64::max);
-    worst.min(10.0 * findings.wish).max(2.0 * findings.wish)
+    worst.min(10.0 * findings.input).max(2.0 * findings.input)
 }
 
 fn plot(findings: &Findings) -> String {
@@ -117,10 +117,10 @@ fn plot(findings: &Findings) -> String {
     for (curve, name) in findings.curves.iter().zip(["verifier", "cosine"]) {
         out.push_str(&drawn(curve, name, &x, &y));
     }
-    let wish = y(findings.wish);
+    let input = y(findings.input);
     let _ = write!(
         out,
-        "<line class=\"wish\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{wish:.1}\" y2=\"{wish:.1}\"/>\
+        "<line class=\"wish\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{input:.1}\" y2=\"{input:.1}\"/>\
          <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">hits / pairs</text></svg>",
         WIDTH - EDGE,
         WIDTH / 2.0,

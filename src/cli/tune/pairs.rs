@@ -117,8 +117,10 @@ pub(crate) struct Judged {
 /// # Errors
 /// The model cannot be used.
 pub(crate) fn judge(read: &Read, model_dir: &Path) -> Result<Judged, String> {
-    let workshop = start(model_dir)?;
-    let table = workshop.table().ok_or("the model has no static table")?;
+    let embedding_pool = start(model_dir)?;
+    let table = embedding_pool
+        .table()
+        .ok_or("the model has no static table")?;
     let verifier = Verifier::shipped()?;
     let mut judged = Judged {
         candidates: Vec::with_capacity(read.pairs.len()),
@@ -129,7 +131,12 @@ pub(crate) fn judge(read: &Read, model_dir: &Path) -> Result<Judged, String> {
     for batch in read.pairs.chunks(BATCH) {
         let waiting: Vec<_> = batch
             .iter()
-            .map(|pair| (embed(&workshop, &pair.a), embed(&workshop, &pair.b)))
+            .map(|pair| {
+                (
+                    embed(&embedding_pool, &pair.a),
+                    embed(&embedding_pool, &pair.b),
+                )
+            })
             .collect();
         for (pair, (a, b)) in batch.iter().zip(waiting) {
             let vectors = (a.recv().ok().flatten(), b.recv().ok().flatten());
@@ -169,25 +176,25 @@ fn moves(pair: &Pair) -> Option<Freshness> {
 
 fn start(model_dir: &Path) -> Result<EmbeddingPool, String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let workshop = EmbeddingPool::start(Settings {
+    let embedding_pool = EmbeddingPool::start(Settings {
         model_dir: model_dir.to_owned(),
         threads: threads.min(8),
         queue_max: 2 * BATCH,
         runtime_library: None,
     });
     loop {
-        match workshop.state() {
-            State::Ready { .. } => return Ok(workshop),
+        match embedding_pool.state() {
+            State::Ready { .. } => return Ok(embedding_pool),
             State::Failed(why) => return Err(why),
             State::Loading => std::thread::sleep(Duration::from_millis(10)),
         }
     }
 }
 
-fn embed(workshop: &EmbeddingPool, text: &str) -> mpsc::Receiver<Option<Vector>> {
+fn embed(embedding_pool: &EmbeddingPool, text: &str) -> mpsc::Receiver<Option<Vector>> {
     let (send, receive) = mpsc::sync_channel(1);
     // A refused job drops the sender, which reads as no vector.
-    let _ = workshop.embed(text.to_owned(), None, move |outcome| {
+    let _ = embedding_pool.embed(text.to_owned(), None, move |outcome| {
         let _ = send.send(outcome.ok().map(|embedded| embedded.vector));
     });
     receive

@@ -41,7 +41,7 @@ pub(crate) struct Setting {
 /// All of it.
 pub(crate) struct Findings {
     /// The wish.
-    pub wish: f64,
+    pub input: f64,
     /// The verifier at several rates, strict to loose.
     pub verifier: Vec<Setting>,
     /// Plain cosine, without rules, at several thresholds, strict to loose.
@@ -103,7 +103,7 @@ impl Findings {
     ///
     /// # Errors
     /// There is no verifier.
-    pub(crate) fn new(judged: &Judged, wish: f64) -> Result<Self, String> {
+    pub(crate) fn new(judged: &Judged, input: f64) -> Result<Self, String> {
         let verifier = Verifier::shipped()?;
         let candidates = &judged.candidates;
         let score = |one: &Candidate| one.score.filter(|_| one.cosine >= SIMILARITY_FLOOR);
@@ -124,12 +124,12 @@ impl Findings {
         });
         let (by_rate, by_cosine): (Vec<_>, Vec<_>) = (by_rate.collect(), by_cosine.collect());
         Ok(Self {
-            wish,
-            recommended: loosest(&by_rate, wish),
-            best_cosine: loosest(&by_cosine, wish),
+            input,
+            recommended: loosest(&by_rate, input),
+            best_cosine: loosest(&by_cosine, input),
             verifier: by_rate,
             cosine: by_cosine,
-            hits_needed: needed(wish, ALPHA),
+            hits_needed: needed(input, ALPHA),
             curves: [
                 curve(candidates, score),
                 curve(candidates, |one| Some(one.cosine)),
@@ -141,8 +141,8 @@ impl Findings {
 /// From strict to loose, the last setting whose bound keeps the wish, up to the first that does not
 /// (fixed-sequence testing: the confidence holds for all of them at once). Settings that are too strict to
 /// show anything are passed over.
-fn loosest(settings: &[Setting], wish: f64) -> Option<usize> {
-    let keeps = |one: &Setting| one.point.interval().1 <= wish;
+fn loosest(settings: &[Setting], input: f64) -> Option<usize> {
+    let keeps = |one: &Setting| one.point.interval().1 <= input;
     let first = settings.iter().position(keeps)?;
     let kept = settings.iter().skip(first).take_while(|one| keeps(one));
     let last = first + kept.count() - 1;

@@ -93,7 +93,7 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// What to write into the configuration, or what is missing.
 pub(crate) fn advice(findings: &Findings) -> String {
-    let wish = percent(findings.wish);
+    let input = percent(findings.input);
     let compared = match findings.best_cosine.and_then(|at| findings.cosine.get(at)) {
         Some(best) => format!(
             "The best plain cosine that keeps it is {}, with {} hits.",
@@ -110,7 +110,7 @@ pub(crate) fn advice(findings: &Findings) -> String {
         let strict = findings.verifier.first();
         let best = strict.map_or(1.0, |one| one.point.interval().1);
         return format!(
-            "No setting is shown to keep wrong/hits at or below {wish} by these pairs (the strictest: at most {}).\n\
+            "No setting is shown to keep wrong/hits at or below {input} by these pairs (the strictest: at most {}).\n\
              That takes at least {} hits with none wrong; these pairs have at most {} hits. Label more pairs that \
              are near each other, or wish for less.\n{compared}\n",
             percent(best),
@@ -120,7 +120,7 @@ pub(crate) fn advice(findings: &Findings) -> String {
     };
     let point = chosen.point;
     format!(
-        "Recommended for wrong/hits at or below {wish}: {} hits, {} of them wrong, at most {}.\n\n\
+        "Recommended for wrong/hits at or below {input}: {} hits, {} of them wrong, at most {}.\n\n\
          [cache.semantic]\nmode = \"serve\"\nwrong_hit_rate_max = {}\n\n{compared}\n",
         percent(point.hit_rate()),
         percent(point.wrong_rate()),

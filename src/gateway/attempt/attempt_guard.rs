@@ -26,14 +26,14 @@ use std::time::{Duration, Instant};
 pub(crate) fn order(
     core: &Core,
     route: &ModelRoute,
-    steer: &RouteConstraints<'_>,
+    constraints: &RouteConstraints<'_>,
     draw: &RouteDraw,
     note: &mut Option<RouteNote>,
 ) -> (ArrayVec<u8, TARGETS_MAX>, u32) {
     core.hear();
-    let selection = steer.select(route);
-    let mut fleet = core.fleet.borrow_mut();
-    let routed = steer.order(route, &selection, draw, &mut fleet, core.now_us());
+    let selection = constraints.select(route);
+    let mut target_table = core.target_table.borrow_mut();
+    let routed = constraints.order(route, &selection, draw, &mut target_table, core.now_us());
     note.get_or_insert_with(|| noted(route, &selection, &routed));
     let places = routed.order.iter();
     let places = places.filter_map(|at| u8::try_from(*at).ok()).collect();
@@ -69,48 +69,52 @@ pub(crate) enum Turn {
 }
 
 /// Whether an attempt may be made at a target; counts it if the retry budget forbids it.
-pub(crate) fn may_try(core: &Core, member: &TargetRef, turn: Turn) -> bool {
+pub(crate) fn may_try(core: &Core, target_ref: &TargetRef, turn: Turn) -> bool {
     let now_us = core.now_us();
-    let mut fleet = core.fleet.borrow_mut();
+    let mut target_table = core.target_table.borrow_mut();
     let may = match turn {
-        Turn::First => fleet.may_try(member, true, now_us),
-        Turn::Next => fleet.may_try(member, false, now_us),
-        Turn::Again => fleet.may_repeat(member, now_us),
+        Turn::First => target_table.may_try(target_ref, true, now_us),
+        Turn::Next => target_table.may_try(target_ref, false, now_us),
+        Turn::Again => target_table.may_repeat(target_ref, now_us),
     };
     core.metrics.borrow_mut().retries_refused += u64::from(!may);
     may
 }
 
 /// Whether the target is as busy as it may be.
-pub(crate) fn is_full(core: &Core, member: &TargetRef) -> bool {
-    member.bounds.is_some() && core.fleet.borrow_mut().is_full(member)
+pub(crate) fn is_full(core: &Core, target_ref: &TargetRef) -> bool {
+    target_ref.bounds.is_some() && core.target_table.borrow_mut().is_full(target_ref)
 }
 
 /// Whether a second request for one that is late may be sent to a target.
-pub(crate) fn may_hedge(core: &Core, member: &TargetRef) -> bool {
-    core.fleet.borrow_mut().may_hedge(member, core.now_us())
+pub(crate) fn may_hedge(core: &Core, target_ref: &TargetRef) -> bool {
+    core.target_table
+        .borrow_mut()
+        .may_hedge(target_ref, core.now_us())
 }
 
 /// Whether the target has another key to try.
-pub(crate) fn has_free_key(core: &Core, member: &TargetRef) -> bool {
+pub(crate) fn has_free_key(core: &Core, target_ref: &TargetRef) -> bool {
     let now_us = core.now_us();
-    core.fleet.borrow_mut().has_free_key(member, now_us)
+    core.target_table
+        .borrow_mut()
+        .has_free_key(target_ref, now_us)
 }
 
 /// If every target is set aside by its provider's wish: for how long the first of them is.
 pub(crate) fn limited_for(
     core: &Core,
     models: &[&ModelRoute],
-    steer: &RouteConstraints<'_>,
+    constraints: &RouteConstraints<'_>,
 ) -> Option<Duration> {
     let now_us = core.now_us();
-    let mut fleet = core.fleet.borrow_mut();
+    let mut target_table = core.target_table.borrow_mut();
     let mut first_us = None;
     for route in models {
-        let exclusions = steer.select(route).exclusions;
-        for (member, why) in route.members.iter().zip(exclusions) {
+        let exclusions = constraints.select(route).exclusions;
+        for (target_ref, why) in route.target_refs.iter().zip(exclusions) {
             if why.is_none() {
-                let until_us = fleet.limited_until_us(member, now_us)?;
+                let until_us = target_table.limited_until_us(target_ref, now_us)?;
                 first_us = Some(first_us.map_or(until_us, |first: u64| first.min(until_us)));
             }
         }
@@ -120,11 +124,11 @@ pub(crate) fn limited_for(
 
 /// An attempt. Dropped without an end, it says nothing about the target.
 pub(crate) struct AttemptGuard {
-    fleet: Rc<RefCell<TargetTable>>,
+    target_table: Rc<RefCell<TargetTable>>,
     target: Name,
     has_keys: bool,
     ticket: Option<Ticket>,
-    lane: usize,
+    key_index: usize,
     /// When the request could be sent: connecting left out.
     sent_at: Instant,
     now_us: u64,
@@ -136,17 +140,20 @@ impl AttemptGuard {
     pub(crate) fn begin(
         core: &Core,
         target: Name,
-        member: &TargetRef,
-        lane: Option<usize>,
+        target_ref: &TargetRef,
+        key_index: Option<usize>,
     ) -> Self {
         let now_us = core.now_us();
-        let ticket = core.fleet.borrow_mut().begin_by(member, lane, now_us);
+        let ticket = core
+            .target_table
+            .borrow_mut()
+            .begin_by(target_ref, key_index, now_us);
         Self {
-            fleet: Rc::clone(&core.fleet),
+            target_table: Rc::clone(&core.target_table),
             target,
-            has_keys: member.keys > 0,
+            has_keys: target_ref.keys > 0,
             ticket: Some(ticket),
-            lane: ticket.lane,
+            key_index: ticket.key_index,
             sent_at: clock::recent(),
             now_us,
         }
@@ -154,16 +161,16 @@ impl AttemptGuard {
 
     /// Which of the target's keys to use.
     #[must_use]
-    pub(crate) fn lane(&self) -> usize {
-        self.lane
+    pub(crate) fn key_index(&self) -> usize {
+        self.key_index
     }
 
     /// The request was sent: begun at `began_at`, after connecting for so long.
     pub(crate) fn sent(&mut self, core: &Core, began_at: Instant, connect: Option<Duration>) {
         self.sent_at = began_at + connect.unwrap_or_default();
         if let (Some(connect), Some(ticket)) = (connect, &self.ticket) {
-            let mut fleet = self.fleet.borrow_mut();
-            fleet.measure(ticket, Series::Connect, micros(connect), core.now_us());
+            let mut target_table = self.target_table.borrow_mut();
+            target_table.measure(ticket, Series::Connect, micros(connect), core.now_us());
         }
     }
 
@@ -171,8 +178,8 @@ impl AttemptGuard {
     pub(crate) fn measure(&mut self, core: &Core, series: Series) {
         if let Some(ticket) = &self.ticket {
             let latency = clock::recent().saturating_duration_since(self.sent_at);
-            let mut fleet = self.fleet.borrow_mut();
-            fleet.measure(ticket, series, micros(latency), core.now_us());
+            let mut target_table = self.target_table.borrow_mut();
+            target_table.measure(ticket, series, micros(latency), core.now_us());
         }
     }
 
@@ -180,8 +187,8 @@ impl AttemptGuard {
     pub(crate) fn generated(&mut self, series: Series, tokens: u64, from: Instant) {
         if let Some(ticket) = &self.ticket {
             let time = clock::recent().saturating_duration_since(from);
-            let mut fleet = self.fleet.borrow_mut();
-            fleet.generated(ticket, series, tokens, micros(time));
+            let mut target_table = self.target_table.borrow_mut();
+            target_table.generated(ticket, series, tokens, micros(time));
         }
     }
 
@@ -196,8 +203,8 @@ impl AttemptGuard {
     pub(crate) fn waited(&mut self, core: &Core, series: Series) {
         if let Some(ticket) = &self.ticket {
             let waited = clock::recent().saturating_duration_since(self.sent_at);
-            let mut fleet = self.fleet.borrow_mut();
-            fleet.measure_at_least(ticket, series, micros(waited), core.now_us());
+            let mut target_table = self.target_table.borrow_mut();
+            target_table.measure_at_least(ticket, series, micros(waited), core.now_us());
         }
     }
 
@@ -205,22 +212,24 @@ impl AttemptGuard {
     #[must_use]
     pub(crate) fn is_limited(&self) -> bool {
         let ticket = self.ticket.as_ref();
-        ticket.is_some_and(|ticket| self.fleet.borrow().is_limited(ticket))
+        ticket.is_some_and(|ticket| self.target_table.borrow().is_limited(ticket))
     }
 
     /// A good answer, or the begin of one, came now: the limit of its target goes by how long that took.
     pub(crate) fn worked(&mut self, core: &Core, work: Work) {
         if let Some(ticket) = &self.ticket {
             let latency = clock::recent().saturating_duration_since(self.sent_at);
-            let mut fleet = self.fleet.borrow_mut();
-            fleet.worked(ticket, work, micros(latency), core.now_us());
+            let mut target_table = self.target_table.borrow_mut();
+            target_table.worked(ticket, work, micros(latency), core.now_us());
         }
     }
 
     /// The target said that it is overloaded.
     pub(crate) fn overloaded(&mut self, core: &Core) {
         if let Some(ticket) = &self.ticket {
-            self.fleet.borrow_mut().overloaded(ticket, core.now_us());
+            self.target_table
+                .borrow_mut()
+                .overloaded(ticket, core.now_us());
         }
     }
 
@@ -230,10 +239,10 @@ impl AttemptGuard {
         self.worked(core, Work::first_token(body_bytes));
         if let Some(ticket) = &mut self.ticket {
             let now_us = core.now_us();
-            let change = self
-                .fleet
-                .borrow_mut()
-                .began(ticket, now_us, request_ids::random());
+            let change =
+                self.target_table
+                    .borrow_mut()
+                    .began(ticket, now_us, request_ids::random());
             self.tell(core, change, now_us);
         }
     }
@@ -243,7 +252,7 @@ impl AttemptGuard {
         if let Some(ticket) = self.ticket.take() {
             let now_us = core.now_us();
             let change =
-                self.fleet
+                self.target_table
                     .borrow_mut()
                     .end(ticket, outcome, now_us, request_ids::random());
             self.tell(core, change, now_us);
@@ -263,7 +272,7 @@ impl AttemptGuard {
             }
             Change::Aside(why, until_us) => {
                 count(&mut metrics.keys_set_aside, (self.target, why.name()));
-                let key = self.has_keys.then_some(self.lane + 1);
+                let key = self.has_keys.then_some(self.key_index + 1);
                 let lasts = Duration::from_micros(until_us.saturating_sub(now_us));
                 ("key_set_aside", why.name(), key, Some(lasts))
             }
@@ -285,8 +294,10 @@ impl AttemptGuard {
 impl Drop for AttemptGuard {
     fn drop(&mut self) {
         // Not while a panic unwinds through the fleet itself.
-        if let (Some(ticket), Ok(mut fleet)) = (self.ticket.take(), self.fleet.try_borrow_mut()) {
-            fleet.end(ticket, Outcome::Abandoned, self.now_us, 0);
+        if let (Some(ticket), Ok(mut target_table)) =
+            (self.ticket.take(), self.target_table.try_borrow_mut())
+        {
+            target_table.end(ticket, Outcome::Abandoned, self.now_us, 0);
         }
     }
 }

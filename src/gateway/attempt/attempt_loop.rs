@@ -61,7 +61,7 @@ pub(crate) struct AttemptPlan<'p> {
     /// Which call.
     pub call: UpstreamOperation,
     /// The dialect that the client speaks.
-    pub face: &'static dyn ClientApi,
+    pub client_api: &'static dyn ClientApi,
     /// Body as the client sent it.
     pub body: &'p [u8],
     /// Where the model's name stands in it.
@@ -71,17 +71,17 @@ pub(crate) struct AttemptPlan<'p> {
     /// A stream was asked for.
     pub streams: bool,
     /// Headers that cross.
-    pub passed_headers: ForwardedHeaders,
+    pub forwarded_headers: ForwardedHeaders,
     /// Hash of who asks.
-    pub asker: Option<u64>,
+    pub affinity_key: Option<u64>,
     /// How long it may take.
-    pub patience: RequestDeadline,
+    pub request_deadline: RequestDeadline,
     /// A second request for the same does no harm.
     pub may_hedge: bool,
     /// Models for what is refused for its content.
     pub fallbacks: Fallbacks<'p>,
     /// How targets are chosen.
-    pub steer: RouteConstraints<'p>,
+    pub constraints: RouteConstraints<'p>,
     /// Whose requests go first when targets are busy.
     pub priority: KeyPriority,
 }
@@ -108,7 +108,7 @@ impl AttemptPlan<'_> {
     /// How it is hedged at a model.
     fn hedging(&self, route: &ModelRoute) -> Option<Hedging> {
         let hedge = &route.failover.hedge;
-        (hedge.enabled && self.may_hedge && route.members.len() > 1).then(|| Hedging {
+        (hedge.enabled && self.may_hedge && route.target_refs.len() > 1).then(|| Hedging {
             model: route.slot,
             name: route.name,
             rule: Rule {
@@ -145,11 +145,11 @@ pub(crate) struct StreamingResponse {
     /// The target.
     pub target: Name,
     /// Provider and endpoint.
-    pub site: Arc<Provider>,
+    pub backend: Arc<Provider>,
     /// The attempt, which ends with the stream.
-    pub underway: AttemptGuard,
+    pub attempt_guard: AttemptGuard,
     /// The exchange.
-    pub reply: UpstreamResponse<UpstreamHead>,
+    pub upstream_response: UpstreamResponse<UpstreamHead>,
     /// The first bytes of the body.
     pub first: Vec<u8>,
     /// The body is complete already.
@@ -170,7 +170,7 @@ pub(crate) enum AttemptResult {
 
 /// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
 #[must_use]
-pub(crate) fn asker(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
+pub(crate) fn affinity_key(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
     let session = headers.get("x-ringside-session");
     session
         .map(xxh3_64)
@@ -187,9 +187,9 @@ pub(crate) async fn run(
     models: &[&ModelRoute],
     plan: &AttemptPlan<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<AttemptResult, GatewayError> {
-    if let Some(fault) = plan.steer.nothing_fits(models) {
+    if let Some(fault) = plan.constraints.nothing_fits(models) {
         return Err(fault);
     }
     let mut search = AttemptLoop {
@@ -204,24 +204,24 @@ pub(crate) async fn run(
     loop {
         for (nth, route) in models.iter().enumerate() {
             // What is spent is booked on the model that is asked.
-            trip.model = Some(route.name);
-            trip.fell_back = nth > 0;
-            if let Some(attempted) = search.try_model(route, trip).await {
-                return Ok(search.unless_refused(attempted, trip).await);
+            ctx.model = Some(route.name);
+            ctx.fell_back = nth > 0;
+            if let Some(attempted) = search.try_model(route, ctx).await {
+                return Ok(search.unless_refused(attempted, ctx).await);
             }
             if search.is_over() {
                 break;
             }
         }
-        if search.is_called(models, trip).await {
+        if search.is_called(models, ctx).await {
             continue;
         }
-        if search.round == retries || search.is_over() || !search.pause(models, trip).await {
+        if search.round == retries || search.is_over() || !search.pause(models, ctx).await {
             break;
         }
         search.queue.restart();
     }
-    conclude(core, models, plan, search.last, trip)
+    conclude(core, models, plan, search.last, ctx)
 }
 
 /// The search for a target that answers.
@@ -242,41 +242,43 @@ impl AttemptLoop<'_, '_> {
     async fn try_model(
         &mut self,
         route: &ModelRoute,
-        trip: &mut RequestContext,
+        ctx: &mut RequestContext,
     ) -> Option<AttemptResult> {
         let Self { core, plan, .. } = *self;
         let draw = RouteDraw {
             random: request_ids::random(),
-            asker: plan.asker,
+            affinity_key: plan.affinity_key,
             series: plan.series(),
-            is_new: self.round == 0 && !trip.fell_back && !self.queue.was_called(),
+            is_new: self.round == 0 && !ctx.fell_back && !self.queue.was_called(),
         };
-        let (order, full) = attempt_guard::order(core, route, &plan.steer, &draw, &mut trip.route);
+        let (order, full) =
+            attempt_guard::order(core, route, &plan.constraints, &draw, &mut ctx.route);
         self.queue.note(route, full);
         let hedging = plan.hedging(route);
         if let Some(hedging) = hedging {
-            trip.hedge_earns = Some((hedging.model, hedging.input));
+            ctx.hedge_earns = Some((hedging.model, hedging.input));
         }
         let mut asked = 0_u32;
         for (nth, at) in order.iter().map(|at| usize::from(*at)).enumerate() {
             if asked & (1 << at) != 0 {
                 continue;
             }
-            let member = route.members.get(at);
-            let Some(member) = member.filter(|member| self.queue.admits(member)) else {
+            let target_ref = route.target_refs.get(at);
+            let Some(target_ref) = target_ref.filter(|target_ref| self.queue.admits(target_ref))
+            else {
                 continue;
             };
             let Some(asking) = asking(core, plan, route, at) else {
                 self.last = route.targets.get(at).map(classify::not_a_chat_model);
                 continue;
             };
-            let first = HedgeAttempt { asking, member };
+            let first = HedgeAttempt { asking, target_ref };
             // Once, and again as long as it has a key that is not set aside.
-            while self.has_room(route, at) && self.may_try(member, trip) {
-                if trip.attempts == 0 {
-                    trip.stage_done(core, Stage::Route);
+            while self.has_room(route, at) && self.may_try(target_ref, ctx) {
+                if ctx.attempts == 0 {
+                    ctx.stage_done(core, Stage::Route);
                 }
-                trip.target = Some(first.asking.target.label);
+                ctx.target = Some(first.asking.target.label);
                 let mut second_at = None;
                 let rest = order.get(nth + 1..).unwrap_or_default();
                 let second = || {
@@ -284,24 +286,24 @@ impl AttemptLoop<'_, '_> {
                     second_at = Some(found.0);
                     Some(found.1)
                 };
-                let raced = hedge::ask(core, &self.client, &first, hedging, second, trip).await;
+                let raced = hedge::ask(core, &self.client, &first, hedging, second, ctx).await;
                 asked |= second_at
                     .filter(|_| raced.second_asked)
                     .map_or(0, |at| 1 << at);
                 if let Some(failed) = raced.second_failed {
-                    self.note(failed, trip);
+                    self.note(failed, ctx);
                 }
                 let failed = match raced.outcome {
                     Ok(attempted) => return Some(attempted),
                     Err(failed) => failed,
                 };
                 let blames_key = failed.blames_key();
-                self.note(failed, trip);
+                self.note(failed, ctx);
                 if self.is_over() {
                     return None;
                 }
-                let has_another =
-                    plan.steer.lane().is_none() && attempt_guard::has_free_key(core, member);
+                let has_another = plan.constraints.key_index().is_none()
+                    && attempt_guard::has_free_key(core, target_ref);
                 if !blames_key || !has_another {
                     break;
                 }
@@ -319,43 +321,45 @@ impl AttemptLoop<'_, '_> {
     ) -> Option<(usize, HedgeAttempt<'s>)> {
         let places = rest.iter().map(|at| usize::from(*at));
         places.filter(|at| asked & (1 << at) == 0).find_map(|at| {
-            let member = route.members.get(at)?;
+            let target_ref = route.target_refs.get(at)?;
             let stays = self
                 .plan
-                .steer
+                .constraints
                 .arm_of(route)
                 .is_none_or(|arm| arm.holds(at));
-            let is_fit =
-                stays && attempt_guard::may_hedge(self.core, member) && self.queue.admits(member);
+            let is_fit = stays
+                && attempt_guard::may_hedge(self.core, target_ref)
+                && self.queue.admits(target_ref);
             let asking = asking(self.core, self.plan, route, at).filter(|_| is_fit)?;
-            Some((at, HedgeAttempt { asking, member }))
+            Some((at, HedgeAttempt { asking, target_ref }))
         })
     }
 
     /// Whether the target has room for this request; if not, it may be waited for.
     fn has_room(&mut self, route: &ModelRoute, at: usize) -> bool {
-        let member = route.members.get(at);
-        let is_full = member.is_some_and(|member| attempt_guard::is_full(self.core, member));
+        let target_ref = route.target_refs.get(at);
+        let is_full =
+            target_ref.is_some_and(|target_ref| attempt_guard::is_full(self.core, target_ref));
         self.queue.note(route, u32::from(is_full) << at);
         !is_full
     }
 
     /// Waits for a place if targets were left out for want of one; true when there is one.
-    async fn is_called(&mut self, models: &[&ModelRoute], trip: &mut RequestContext) -> bool {
+    async fn is_called(&mut self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
         // A place that this request was called for and did not take is the next one's.
-        self.core.fleet.borrow_mut().settle();
+        self.core.target_table.borrow_mut().settle();
         if self.is_over() || self.queue.is_empty() {
             return false;
         }
         let (core, client, queue) = (self.core, &self.client, &mut self.queue);
         // On the heap: rare.
-        let ended = on_heap(|| queue::wait(core, queue, models, self.plan, client, trip));
+        let ended = on_heap(|| queue::wait(core, queue, models, self.plan, client, ctx));
         match ended.await {
             Ok(()) => true,
             Err(failed) => {
                 // What a target said is more to the point than that the others were busy.
                 if failed.fault.code != queue::SHED || self.last.is_none() {
-                    self.note(failed, trip);
+                    self.note(failed, ctx);
                 }
                 false
             }
@@ -363,28 +367,28 @@ impl AttemptLoop<'_, '_> {
     }
 
     /// Whether the target may be asked (again).
-    fn may_try(&self, member: &TargetRef, trip: &mut RequestContext) -> bool {
+    fn may_try(&self, target_ref: &TargetRef, ctx: &mut RequestContext) -> bool {
         let turn = match self.round {
-            _ if trip.attempts == 0 => Turn::First,
+            _ if ctx.attempts == 0 => Turn::First,
             0 => Turn::Next,
             _ => Turn::Again,
         };
-        let may = attempt_guard::may_try(self.core, member, turn);
+        let may = attempt_guard::may_try(self.core, target_ref, turn);
         if !may && turn != Turn::First {
             // What the budget forbids here, an SDK must not do instead.
-            trip.should_retry = Some(false);
+            ctx.should_retry = Some(false);
         }
         may
     }
 
     /// Keeps a failure, to be told if nothing better comes.
-    fn note(&mut self, mut failed: AttemptError, trip: &mut RequestContext) {
-        trip.detail = Some(failed.detail.clone());
+    fn note(&mut self, mut failed: AttemptError, ctx: &mut RequestContext) {
+        ctx.detail = Some(failed.detail.clone());
         if let (true, Some(last)) = (
-            failed.is_final() && self.plan.patience.is_over(),
+            failed.is_final() && self.plan.request_deadline.is_over(),
             &self.last,
         ) {
-            failed.fault = classify::out_of_time(&self.plan.patience, Some(&last.fault));
+            failed.fault = classify::out_of_time(&self.plan.request_deadline, Some(&last.fault));
         }
         // That our key is refused is no news for the client if there is other news.
         if self.last.is_none() || !failed.is_refusal() {
@@ -398,15 +402,15 @@ impl AttemptLoop<'_, '_> {
     }
 
     /// Waits before all targets are asked again; false if that cannot help, or not in time.
-    async fn pause(&mut self, models: &[&ModelRoute], trip: &mut RequestContext) -> bool {
+    async fn pause(&mut self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
         let is_hopeless =
-            |last: &AttemptError| last.is_refusal() || last.fault.blame == ErrorSource::Client;
+            |last: &AttemptError| last.is_refusal() || last.fault.source == ErrorSource::Client;
         if self.last.as_ref().is_some_and(is_hopeless) {
             return false;
         }
         self.round += 1;
-        let asked = attempt_guard::limited_for(self.core, models, &self.plan.steer);
-        let left = self.plan.patience.left();
+        let asked = attempt_guard::limited_for(self.core, models, &self.plan.constraints);
+        let left = self.plan.request_deadline.left();
         let Some(pause) = backoff::pause(self.round, request_ids::random(), asked, left) else {
             return false;
         };
@@ -416,9 +420,9 @@ impl AttemptLoop<'_, '_> {
             poll_fn(|cx| self.client.borrow_mut().poll_interrupt(cx)),
         )
         .await;
-        trip.waited += clock::now().saturating_duration_since(began_at);
+        ctx.waited += clock::now().saturating_duration_since(began_at);
         if let Some(why) = interrupted {
-            self.note(classify::cut_short(why), trip);
+            self.note(classify::cut_short(why), ctx);
         }
         interrupted.is_none()
     }
@@ -427,27 +431,27 @@ impl AttemptLoop<'_, '_> {
     async fn unless_refused(
         &mut self,
         attempted: AttemptResult,
-        trip: &mut RequestContext,
+        ctx: &mut RequestContext,
     ) -> AttemptResult {
-        let AttemptResult::Whole(answer) = &attempted else {
+        let AttemptResult::Whole(response) = &attempted else {
             return attempted;
         };
-        let fallback = answer.refusal.and_then(|one| self.plan.fallbacks.of(one));
+        let fallback = response.refusal.and_then(|one| self.plan.fallbacks.of(one));
         let Some(route) = fallback else {
             return attempted;
         };
-        let before = (trip.model, trip.fell_back, answer.target);
-        (trip.model, trip.fell_back) = (Some(route.name), true);
+        let before = (ctx.model, ctx.fell_back, response.target);
+        (ctx.model, ctx.fell_back) = (Some(route.name), true);
         // It is asked if it has room; who was answered already does not wait again.
         self.queue.restart();
-        match self.try_model(route, trip).await {
+        match self.try_model(route, ctx).await {
             Some(AttemptResult::Whole(other)) if other.refusal.is_some() => {}
             Some(better) => return better,
             None => {}
         }
         // The first refusal says more about the request than how its fallback failed.
-        (trip.model, trip.fell_back) = (before.0, before.1);
-        trip.target = Some(before.2);
+        (ctx.model, ctx.fell_back) = (before.0, before.1);
+        ctx.target = Some(before.2);
         attempted
     }
 }
@@ -460,16 +464,16 @@ fn asking<'s>(
     at: usize,
 ) -> Option<TargetCall<'s>> {
     let target = route.targets.get(at)?;
-    let Backend::Remote(site) = &target.site else {
+    let Backend::Remote(backend) = &target.backend else {
         return None;
     };
     Some(TargetCall {
         core,
         target,
-        site,
+        backend,
         plan,
         hold: route.failover.stream_hold,
-        measures_rate: plan.steer.policy_of(route).reads_rates(),
+        measures_rate: plan.constraints.policy_of(route).reads_rates(),
     })
 }
 
@@ -479,18 +483,20 @@ fn conclude(
     models: &[&ModelRoute],
     plan: &AttemptPlan<'_>,
     last: Option<AttemptError>,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<AttemptResult, GatewayError> {
     // A single target's own 429 says it best.
-    let targets: usize = models.iter().map(|route| route.members.len()).sum();
+    let targets: usize = models.iter().map(|route| route.target_refs.len()).sum();
     let is_own = targets == 1 && last.is_some();
-    if let Some(wait) = attempt_guard::limited_for(core, models, &plan.steer).filter(|_| !is_own) {
-        trip.should_retry = Some(wait <= SDK_WAITS_MAX);
+    if let Some(wait) =
+        attempt_guard::limited_for(core, models, &plan.constraints).filter(|_| !is_own)
+    {
+        ctx.should_retry = Some(wait <= SDK_WAITS_MAX);
         return Err(classify::all_rate_limited(wait));
     }
     let failed = last.ok_or_else(classify::no_target)?;
-    match failed.answer {
-        Some(answer) => Ok(AttemptResult::Whole(answer)),
+    match failed.response {
+        Some(response) => Ok(AttemptResult::Whole(response)),
         None => Err(failed.fault),
     }
 }

@@ -19,17 +19,17 @@ pub(crate) struct AttemptError {
     /// What the operator is told.
     pub detail: String,
     /// An answer that is passed on if no other target has a better one.
-    pub answer: Option<BufferedResponse>,
+    pub response: Option<BufferedResponse>,
 }
 
 impl AttemptError {
     fn status(&self) -> Option<u16> {
-        self.answer.as_ref().map(|answer| answer.status)
+        self.response.as_ref().map(|response| response.status)
     }
 
     /// Nothing else may be tried.
     pub(crate) fn is_final(&self) -> bool {
-        self.fault.retry == Retry::Never && self.answer.is_none()
+        self.fault.retry == Retry::Never && self.response.is_none()
     }
 
     /// The provider's quarrel is with the key: another key may do.
@@ -94,7 +94,7 @@ pub(crate) fn not_a_chat_model(target: &TargetRoute) -> AttemptError {
         )
         .on("model"),
         detail: target.label.text().to_string(),
-        answer: None,
+        response: None,
     }
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn untranslatable(target: &TargetRoute, fault: GatewayError) -> Attem
             retry: Retry::OnNextTarget,
             ..fault
         },
-        answer: None,
+        response: None,
     }
 }
 
@@ -156,7 +156,7 @@ impl ResponseBodyError {
     }
 
     /// What routing learns from it.
-    pub(crate) fn lesson(&self) -> Outcome {
+    pub(crate) fn comparison(&self) -> Outcome {
         match self {
             // A large answer is the request's doing.
             Self::TooLarge => Outcome::Good,
@@ -171,11 +171,11 @@ impl ResponseBodyError {
 
 /// The failure of an answer that could not be read.
 pub(crate) fn broken_answer(
-    site: &Provider,
+    backend: &Provider,
     broken: &ResponseBodyError,
-    patience: &RequestDeadline,
+    request_deadline: &RequestDeadline,
 ) -> AttemptError {
-    let provider = &site.provider;
+    let provider = &backend.provider;
     let broke_off = || {
         GatewayError::upstream(
             502,
@@ -195,7 +195,10 @@ pub(crate) fn broken_answer(
         ResponseBodyError::Body(UpstreamBodyError::Broken(why)) => (broke_off(), why.clone()),
         ResponseBodyError::Body(UpstreamBodyError::Stalled) => (broke_off(), "stalled".to_owned()),
         ResponseBodyError::Stream(why) => (broke_off(), (*why).to_owned()),
-        ResponseBodyError::Deadline => (out_of_time(patience, None), "out of time".to_owned()),
+        ResponseBodyError::Deadline => (
+            out_of_time(request_deadline, None),
+            "out of time".to_owned(),
+        ),
         ResponseBodyError::Body(UpstreamBodyError::Interrupted(why)) => {
             (interrupted(*why), "interrupted".to_owned())
         }
@@ -203,28 +206,31 @@ pub(crate) fn broken_answer(
     AttemptError {
         fault,
         detail: format!("{provider}: {detail}"),
-        answer: None,
+        response: None,
     }
 }
 
 /// The fault when the request's deadline has passed; nothing else is tried.
-pub(crate) fn out_of_time(patience: &RequestDeadline, last: Option<&GatewayError>) -> GatewayError {
+pub(crate) fn out_of_time(
+    request_deadline: &RequestDeadline,
+    last: Option<&GatewayError>,
+) -> GatewayError {
     GatewayError {
         retry: Retry::Never,
-        ..patience.fault(last)
+        ..request_deadline.fault(last)
     }
 }
 
 /// The failure of an exchange that the request's deadline ended.
 pub(crate) fn late(
-    site: &Provider,
+    backend: &Provider,
     fault: &UpstreamError,
-    patience: &RequestDeadline,
+    request_deadline: &RequestDeadline,
 ) -> AttemptError {
     AttemptError {
-        fault: out_of_time(patience, None),
-        detail: format!("{}: {fault}, out of time", site.provider),
-        answer: None,
+        fault: out_of_time(request_deadline, None),
+        detail: format!("{}: {fault}, out of time", backend.provider),
+        response: None,
     }
 }
 
@@ -233,7 +239,7 @@ pub(crate) fn cut_short(why: Interruption) -> AttemptError {
     AttemptError {
         fault: interrupted(why),
         detail: "interrupted".to_owned(),
-        answer: None,
+        response: None,
     }
 }
 
@@ -262,8 +268,8 @@ pub(crate) fn interrupted(why: Interruption) -> GatewayError {
 }
 
 /// The failure of an exchange without an answer.
-pub(crate) fn failed(site: &Provider, fault: &UpstreamError) -> AttemptError {
-    let provider = &site.provider;
+pub(crate) fn failed(backend: &Provider, fault: &UpstreamError) -> AttemptError {
+    let provider = &backend.provider;
     let (status, code, what) = match fault {
         UpstreamError::NoAddress(_) => (502, "upstream_unreachable", "its name has no address"),
         UpstreamError::NoCredentials(_) => (
@@ -280,7 +286,7 @@ pub(crate) fn failed(site: &Provider, fault: &UpstreamError) -> AttemptError {
             return AttemptError {
                 fault: interrupted(*why),
                 detail: format!("{provider}: {fault}"),
-                answer: None,
+                response: None,
             };
         }
     };
@@ -291,13 +297,13 @@ pub(crate) fn failed(site: &Provider, fault: &UpstreamError) -> AttemptError {
             format!("the provider `{provider}` could not be used: {what}"),
         ),
         detail: format!("{provider}: {fault}"),
-        answer: None,
+        response: None,
     }
 }
 
 /// An answer that is no JSON (an HTML page of a proxy, say) is never passed on as if it were one.
-pub(crate) fn not_json(site: &Provider, status: u16, retry: Retry) -> AttemptError {
-    let provider = &site.provider;
+pub(crate) fn not_json(backend: &Provider, status: u16, retry: Retry) -> AttemptError {
+    let provider = &backend.provider;
     let ok = (200..300).contains(&status);
     let sent_status = if ok { 502 } else { status };
     let fault = GatewayError::upstream(
@@ -311,13 +317,13 @@ pub(crate) fn not_json(site: &Provider, status: u16, retry: Retry) -> AttemptErr
     AttemptError {
         fault: GatewayError { retry, ..fault },
         detail: format!("{provider}: status {status}, not JSON"),
-        answer: None,
+        response: None,
     }
 }
 
 /// A whole answer where events were to be translated: clients that wait for events would read nothing.
-pub(crate) fn no_stream(site: &Provider) -> AttemptError {
-    let provider = &site.provider;
+pub(crate) fn no_stream(backend: &Provider) -> AttemptError {
+    let provider = &backend.provider;
     let message = format!("the provider `{provider}` answered a request for a stream with none");
     let fault = GatewayError::upstream(502, "upstream_not_a_stream", message);
     AttemptError {
@@ -326,7 +332,7 @@ pub(crate) fn no_stream(site: &Provider) -> AttemptError {
             ..fault
         },
         detail: format!("{provider}: not a stream"),
-        answer: None,
+        response: None,
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct HedgeAttempt<'a> {
     /// How it is asked.
     pub asking: TargetCall<'a>,
     /// What routing knows of it.
-    pub member: &'a TargetRef,
+    pub target_ref: &'a TargetRef,
 }
 
 /// What came of one target, or of two.
@@ -75,34 +75,49 @@ pub(crate) async fn ask<'a>(
     first: &HedgeAttempt<'a>,
     hedging: Option<Hedging>,
     second: impl FnOnce() -> Option<HedgeAttempt<'a>>,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> HedgeResult {
     let began_at = clock::recent();
-    let outrun = Cell::new(false);
-    let mut attempt = pin!(attempt(core, client, first, hedging, &outrun));
-    let late_at = hedging.and_then(|hedging| late_at(core, first.member, &hedging, began_at));
+    let hedge_cancelled = Cell::new(false);
+    let mut attempt = pin!(attempt(core, client, first, hedging, &hedge_cancelled));
+    let late_at = hedging.and_then(|hedging| late_at(core, first.target_ref, &hedging, began_at));
     let (Some(hedging), Some(late_at)) = (hedging, late_at) else {
-        return alone(attempt.await, trip);
+        return alone(attempt.await, ctx);
     };
     if let Some(ended) = before(late_at, attempt.as_mut()).await {
-        return alone(ended, trip);
+        return alone(ended, ctx);
     }
     let paid = second().and_then(|second| Some((pay(core, &hedging)?, second)));
     let Some((tokens, second)) = paid else {
-        return alone(attempt.await, trip);
+        return alone(attempt.await, ctx);
     };
-    trip.hedge_tokens += tokens;
+    ctx.hedge_tokens += tokens;
     // On the heap: rare.
-    let race = on_heap(|| race(core, client, attempt, &outrun, &second, hedging, trip));
+    let race = on_heap(|| {
+        race(
+            core,
+            client,
+            attempt,
+            &hedge_cancelled,
+            &second,
+            hedging,
+            ctx,
+        )
+    });
     let raced = race.await;
-    trip.waited += clock::now().saturating_duration_since(began_at);
+    ctx.waited += clock::now().saturating_duration_since(began_at);
     raced
 }
 
 /// When an attempt that begins now is late.
-fn late_at(core: &Core, member: &TargetRef, hedging: &Hedging, now: Instant) -> Option<Instant> {
+fn late_at(
+    core: &Core,
+    target_ref: &TargetRef,
+    hedging: &Hedging,
+    now: Instant,
+) -> Option<Instant> {
     let hedges = core.hedges.borrow();
-    let late_us = hedges.late_after_us(member.slot, hedging.series, &hedging.rule)?;
+    let late_us = hedges.late_after_us(target_ref.slot, hedging.series, &hedging.rule)?;
     Some(now + Duration::from_micros(late_us))
 }
 
@@ -126,11 +141,11 @@ fn pay(core: &Core, hedging: &Hedging) -> Option<u64> {
     paid
 }
 
-fn alone((outcome, spent): Ended, trip: &mut RequestContext) -> HedgeResult {
-    trip.attempts += spent.attempts;
-    trip.waited += spent.waited;
-    trip.first_byte = spent.first_byte.or(trip.first_byte);
-    trip.dropped = spent.dropped;
+fn alone((outcome, spent): Ended, ctx: &mut RequestContext) -> HedgeResult {
+    ctx.attempts += spent.attempts;
+    ctx.waited += spent.waited;
+    ctx.first_byte = spent.first_byte.or(ctx.first_byte);
+    ctx.dropped = spent.dropped;
     HedgeResult {
         outcome,
         second_asked: false,
@@ -146,18 +161,18 @@ async fn attempt(
     hedging: Option<Hedging>,
     is_outrun: &Cell<bool>,
 ) -> Ended {
-    let HedgeAttempt { asking, member } = entrant;
+    let HedgeAttempt { asking, target_ref } = entrant;
     let began_at = clock::recent();
-    let lane = asking.plan.steer.lane();
-    let underway = AttemptGuard::begin(core, asking.target.label, member, lane);
+    let key_index = asking.plan.constraints.key_index();
+    let attempt_guard = AttemptGuard::begin(core, asking.target.label, target_ref, key_index);
     let mut watch = ClientWatch { client, is_outrun };
     let mut spent = Spent::default();
-    let outcome = asking.attempt(underway, &mut watch, &mut spent).await;
+    let outcome = asking.attempt(attempt_guard, &mut watch, &mut spent).await;
     // One that was outrun would have taken longer: left out, the slow ones would never be seen again.
     if let (Some(hedging), true) = (hedging, is_good(&outcome) || is_outrun.get()) {
         let took = clock::now().saturating_duration_since(began_at);
         let mut hedges = core.hedges.borrow_mut();
-        hedges.measure(member.slot, hedging.series, micros(took), core.now_us());
+        hedges.measure(target_ref.slot, hedging.series, micros(took), core.now_us());
     }
     (outcome, spent)
 }
@@ -166,7 +181,7 @@ async fn attempt(
 fn is_good(outcome: &Result<AttemptResult, AttemptError>) -> bool {
     match outcome {
         Ok(AttemptResult::Stream(_)) => true,
-        Ok(AttemptResult::Whole(answer)) => answer.status < 400,
+        Ok(AttemptResult::Whole(response)) => response.status < 400,
         Err(_) => false,
     }
 }
@@ -179,7 +194,7 @@ async fn race(
     first_outrun: &Cell<bool>,
     entrant: &HedgeAttempt<'_>,
     hedging: Hedging,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> HedgeResult {
     let second_outrun = Cell::new(false);
     let second = attempt(core, client, entrant, Some(hedging), &second_outrun);
@@ -223,7 +238,7 @@ async fn race(
         first_outrun.get(),
         entrant,
         hedging,
-        trip,
+        ctx,
     )
 }
 
@@ -235,13 +250,13 @@ fn settle(
     second_won: bool,
     entrant: &HedgeAttempt<'_>,
     hedging: Hedging,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> HedgeResult {
-    trip.attempts += first.1.attempts + second.1.attempts;
+    ctx.attempts += first.1.attempts + second.1.attempts;
     // Also when the first failed and the second has anything to tell.
     let takes_second = second_won || (first.0.is_err() && second.0.is_ok());
     let (used, other) = if takes_second {
-        trip.target = Some(entrant.asking.target.label);
+        ctx.target = Some(entrant.asking.target.label);
         (second, first)
     } else {
         (first, second)
@@ -251,9 +266,9 @@ fn settle(
     } else {
         HedgeOutcome::Lost
     };
-    trip.hedged = Some(hedged);
-    trip.first_byte = used.1.first_byte.or(trip.first_byte);
-    trip.dropped = used.1.dropped;
+    ctx.hedged = Some(hedged);
+    ctx.first_byte = used.1.first_byte.or(ctx.first_byte);
+    ctx.dropped = used.1.dropped;
     let mut metrics = core.metrics.borrow_mut();
     count(&mut metrics.hedges, (hedging.name, hedged.name()));
     HedgeResult {

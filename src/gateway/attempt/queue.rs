@@ -41,11 +41,11 @@ impl Queue {
         while left != 0 {
             let at = left.trailing_zeros() as usize;
             left &= left - 1;
-            if let Some(member) = route.members.get(at)
-                && self.admits(member)
-                && !self.full.contains(&member.slot)
+            if let Some(target_ref) = route.target_refs.get(at)
+                && self.admits(target_ref)
+                && !self.full.contains(&target_ref.slot)
             {
-                self.full.push(member.slot);
+                self.full.push(target_ref.slot);
             }
         }
     }
@@ -65,9 +65,9 @@ impl Queue {
     /// Whether the target may be asked: after a wait only those that were waited for, the others were
     /// asked before.
     #[must_use]
-    pub(crate) fn admits(&self, member: &TargetRef) -> bool {
+    pub(crate) fn admits(&self, target_ref: &TargetRef) -> bool {
         let called = self.called.as_ref();
-        called.is_none_or(|slots| slots.contains(&member.slot))
+        called.is_none_or(|slots| slots.contains(&target_ref.slot))
     }
 
     /// All targets may be asked again.
@@ -87,36 +87,39 @@ pub(crate) async fn wait(
     models: &[&ModelRoute],
     plan: &AttemptPlan<'_>,
     client: &RefCell<&mut Client>,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), AttemptError> {
     let slots = std::mem::take(&mut queue.full);
     let is_full = |route: &&&ModelRoute| {
-        let mut members = route.members.iter();
-        members.any(|one| one.bounds.is_some() && slots.contains(&one.slot))
+        let mut target_refs = route.target_refs.iter();
+        target_refs.any(|one| one.bounds.is_some() && slots.contains(&one.slot))
     };
     let route = models.iter().find(is_full).ok_or_else(no_model)?;
     let admission = &route.failover.admission;
     let began_at = clock::now();
     let by = *queue.by.get_or_insert(began_at + admission.queue_deadline);
-    let applicant = QueueEntry {
+    let queue_entry = QueueEntry {
         model: route.slot,
         priority: plan.priority,
         slots: &slots,
     };
-    let line = InLine::enter(core, applicant, admission.queue_max);
+    let line = InLine::enter(core, queue_entry, admission.queue_max);
     let Some(line) = line else {
-        return Err(shed(core, route, "queue_full", trip));
+        return Err(shed(core, route, "queue_full", ctx));
     };
     let called = poll_fn(|cx| {
-        let call = core.fleet.borrow_mut().poll_line(line.id, cx.waker());
+        let call = core
+            .target_table
+            .borrow_mut()
+            .poll_line(line.id, cx.waker());
         if let Some(call) = call {
             return Poll::Ready(Ok(call));
         }
         client.borrow_mut().poll_interrupt(cx).map(Err)
     });
-    let ended = before(by.min(plan.patience.by), called).await;
+    let ended = before(by.min(plan.request_deadline.by), called).await;
     let waited = clock::now().saturating_duration_since(began_at);
-    trip.queued_for(waited);
+    ctx.queued_for(waited);
     match ended {
         Some(Ok(Wakeup::Place(_))) => {
             core.metrics
@@ -127,7 +130,7 @@ pub(crate) async fn wait(
             queue.called = Some(slots);
             Ok(())
         }
-        Some(Ok(Wakeup::Displaced)) => Err(shed(core, route, "displaced", trip)),
+        Some(Ok(Wakeup::Displaced)) => Err(shed(core, route, "displaced", ctx)),
         Some(Err(why)) => {
             let reason = match why {
                 Interruption::ClientGone => "client_gone",
@@ -136,12 +139,12 @@ pub(crate) async fn wait(
             core.metrics.borrow_mut().admission.shed(route.name, reason);
             Err(classify::cut_short(why))
         }
-        None if plan.patience.is_over() => {
+        None if plan.request_deadline.is_over() => {
             let mut metrics = core.metrics.borrow_mut();
             metrics.admission.shed(route.name, "deadline");
-            Err(failed(classify::out_of_time(&plan.patience, None)))
+            Err(failed(classify::out_of_time(&plan.request_deadline, None)))
         }
-        None => Err(shed(core, route, "queue_deadline", trip)),
+        None => Err(shed(core, route, "queue_deadline", ctx)),
     }
 }
 
@@ -153,22 +156,22 @@ struct InLine<'c> {
 
 impl<'c> InLine<'c> {
     fn enter(core: &'c Core, one: QueueEntry<'_>, max: usize) -> Option<Self> {
-        let id = core.fleet.borrow_mut().enter_line(one, max)?;
+        let id = core.target_table.borrow_mut().enter_line(one, max)?;
         Some(Self { core, id })
     }
 
     /// Takes the place that it was called for.
     fn claim(self, model: usize, waited: Duration) {
-        let mut fleet = self.core.fleet.borrow_mut();
-        fleet.claim(self.id, model, micros(waited));
+        let mut target_table = self.core.target_table.borrow_mut();
+        target_table.claim(self.id, model, micros(waited));
     }
 }
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
         // Not while a panic unwinds through the fleet itself. Who took its place is no longer in line.
-        if let Ok(mut fleet) = self.core.fleet.try_borrow_mut() {
-            fleet.leave_line(self.id);
+        if let Ok(mut target_table) = self.core.target_table.try_borrow_mut() {
+            target_table.leave_line(self.id);
         }
     }
 }
@@ -178,13 +181,13 @@ fn shed(
     core: &Core,
     route: &ModelRoute,
     reason: &'static str,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> AttemptError {
     core.metrics.borrow_mut().admission.shed(route.name, reason);
-    if trip.attempts == 0 {
-        trip.should_retry = Some(true);
+    if ctx.attempts == 0 {
+        ctx.should_retry = Some(true);
     }
-    let wait_us = core.fleet.borrow().usual_wait_us(route.slot);
+    let wait_us = core.target_table.borrow().usual_wait_us(route.slot);
     let wait = Duration::from_micros(wait_us).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
     let what = match reason {
         "queue_full" => "no more requests can wait",
@@ -209,7 +212,7 @@ fn failed(fault: GatewayError) -> AttemptError {
     AttemptError {
         detail: fault.message.to_string(),
         fault,
-        answer: None,
+        response: None,
     }
 }
 

@@ -50,7 +50,7 @@ fn media_type<'v>(head: &ResponseHead<'v>) -> &'v [u8] {
 }
 
 /// Takes what is needed.
-pub(crate) fn reply_head(head: &ResponseHead<'_>) -> UpstreamHead {
+pub(crate) fn upstream_head(head: &ResponseHead<'_>) -> UpstreamHead {
     let media_type = media_type(head);
     let is_type = |wanted: &str| media_type.eq_ignore_ascii_case(wanted.as_bytes());
     let is_of_aws = is_type(AWS_EVENTS);

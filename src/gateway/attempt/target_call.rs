@@ -10,7 +10,7 @@ use crate::gateway::attempt::attempt_loop::{
 use crate::gateway::attempt::classify;
 use crate::gateway::attempt::classify::{AttemptError, ResponseBodyError};
 use crate::gateway::attempt::client_watch::ClientWatch;
-use crate::gateway::attempt::response_head::{UpstreamHead, reply_head};
+use crate::gateway::attempt::response_head::{UpstreamHead, upstream_head};
 use crate::gateway::attempt::translate::EncodedBody;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::stored_responses;
@@ -42,7 +42,7 @@ pub(crate) struct TargetCall<'a> {
     /// The target.
     pub target: &'a TargetRoute,
     /// Its provider.
-    pub site: &'a Arc<Provider>,
+    pub backend: &'a Arc<Provider>,
     /// What is asked.
     pub plan: &'a AttemptPlan<'a>,
     /// How long the first bytes of a stream are held.
@@ -70,50 +70,50 @@ pub(crate) struct Spent {
 impl TargetCall<'_> {
     /// The dialect in which it is asked.
     pub(crate) fn dialect(&self) -> &'static dyn ProviderApi {
-        let by_face = self.site.responses;
-        let by_face = by_face.filter(|one| one.native() == self.plan.face.name());
-        by_face.unwrap_or(self.site.dialect)
+        let by_face = self.backend.responses;
+        let by_face = by_face.filter(|one| one.native() == self.plan.client_api.name());
+        by_face.unwrap_or(self.backend.dialect)
     }
 
     /// Whether the provider takes the request in the client's own dialect.
     pub(crate) fn is_native(&self) -> bool {
         let (plan, dialect) = (self.plan, self.dialect());
-        plan.call != UpstreamOperation::Chat || dialect.native() == plan.face.name()
+        plan.call != UpstreamOperation::Chat || dialect.native() == plan.client_api.name()
     }
 
     /// The request in the provider's dialect, with the key of this lane.
-    fn request(&self, lane: usize, spent: &mut Spent) -> Result<Vec<u8>, Box<AttemptError>> {
-        let (plan, site) = (self.plan, self.site);
+    fn request(&self, key_index: usize, spent: &mut Spent) -> Result<Vec<u8>, Box<AttemptError>> {
+        let (plan, backend) = (self.plan, self.backend);
         let speaks = plan.call != UpstreamOperation::CountTokens
-            || self.dialect().native() == plan.face.name();
+            || self.dialect().native() == plan.client_api.name();
         if !speaks || !self.dialect().takes(plan.call) {
             return Err(Box::new(classify::no_such_call(self.target, plan.call)));
         }
-        let held = site.held();
-        let auth = site.auth(held.as_deref(), lane);
+        let held = backend.held();
+        let auth = backend.auth(held.as_deref(), key_index);
         let auth = auth.map_err(|why| self.without_credentials(why))?;
         let is_native = self.is_native();
-        let worded = self.worded(spent)?;
+        let encoded_body = self.encoded_body(spent)?;
         let own = (plan.body, plan.model_range, plan.usage_edit);
-        let body = worded.body(site, own);
-        let passed_headers = plan.passed_headers.lines(is_native);
-        let length = plan.body.len().max(worded.own_bytes());
-        let mut request = buffer::take(length + passed_headers.len() + 1024);
+        let body = encoded_body.body(backend, own);
+        let forwarded_headers = plan.forwarded_headers.lines(is_native);
+        let length = plan.body.len().max(encoded_body.own_bytes());
+        let mut request = buffer::take(length + forwarded_headers.len() + 1024);
         self.dialect().encode(
             &OutgoingRequest {
                 call: plan.call,
                 streams: plan.streams,
                 body,
                 model: &self.target.model,
-                base_path: &site.endpoint.url.path,
-                api_version: site.api_version.as_deref(),
-                authority: &site.endpoint.url.authority,
+                base_path: &backend.endpoint.url.path,
+                api_version: backend.api_version.as_deref(),
+                authority: &backend.endpoint.url.authority,
                 auth,
-                passed_headers,
+                forwarded_headers,
             },
             &mut request,
         );
-        if let EncodedBody::Written(bytes) = worded {
+        if let EncodedBody::Written(bytes) = encoded_body {
             buffer::give(bytes);
         }
         Ok(request)
@@ -122,31 +122,34 @@ impl TargetCall<'_> {
     /// The failure of a target that nothing can be sent to: it costs nothing, and says nothing of its health.
     fn without_credentials(&self, why: String) -> Box<AttemptError> {
         let fault = UpstreamError::NoCredentials(why);
-        self.tally(fault.outcome());
-        Box::new(classify::failed(self.site, &fault))
+        self.stats(fault.outcome());
+        Box::new(classify::failed(self.backend, &fault))
     }
 
     /// Once, and once more on a fresh connection if a reused one had died.
     pub(crate) async fn attempt(
         &self,
-        mut underway: AttemptGuard,
+        mut attempt_guard: AttemptGuard,
         watch: &mut ClientWatch<'_, '_>,
         spent: &mut Spent,
     ) -> Result<AttemptResult, AttemptError> {
         let Self {
-            core, site, plan, ..
+            core,
+            backend,
+            plan,
+            ..
         } = *self;
-        let until = plan.patience.by;
+        let until = plan.request_deadline.by;
         let mut request = self
-            .request(underway.lane(), spent)
+            .request(attempt_guard.key_index(), spent)
             .map_err(|failed| *failed)?;
         let mut fresh = false;
         loop {
             spent.attempts += 1;
             let sent_at = clock::recent();
-            let (endpoint, pool) = (&site.endpoint, &core.pool);
+            let (endpoint, pool) = (&backend.endpoint, &core.pool);
             let (outcome, returned, used) =
-                exchange(endpoint, pool, request, fresh, until, watch, reply_head).await;
+                exchange(endpoint, pool, request, fresh, until, watch, upstream_head).await;
             request = returned;
             {
                 let mut metrics = core.metrics.borrow_mut();
@@ -156,40 +159,46 @@ impl TargetCall<'_> {
                     metrics.upstream_connects += 1;
                 }
             }
-            underway.sent(core, sent_at, used.connect);
+            attempt_guard.sent(core, sent_at, used.connect);
             match outcome {
-                Ok(reply) => {
+                Ok(upstream_response) => {
                     buffer::give(request);
-                    let waited = reply.first_byte_at.saturating_duration_since(sent_at);
+                    let waited = upstream_response
+                        .first_byte_at
+                        .saturating_duration_since(sent_at);
                     spent.waited += waited;
                     spent.first_byte = Some(waited);
-                    return self.read_reply(underway, reply, watch, spent).await;
+                    return self
+                        .read_reply(attempt_guard, upstream_response, watch, spent)
+                        .await;
                 }
                 Err(fault) => {
                     spent.waited += clock::now().saturating_duration_since(sent_at);
-                    if !matches!(fault, UpstreamError::Interrupted(_)) && plan.patience.is_over() {
-                        self.tally("deadline");
+                    if !matches!(fault, UpstreamError::Interrupted(_))
+                        && plan.request_deadline.is_over()
+                    {
+                        self.stats("deadline");
                         buffer::give(request);
                         // The time was the request's, not the target's: only how long it was counts.
-                        underway.waited(core, plan.series());
-                        underway.end(core, Outcome::Abandoned);
-                        return Err(classify::late(site, &fault, &plan.patience));
+                        attempt_guard.waited(core, plan.series());
+                        attempt_guard.end(core, Outcome::Abandoned);
+                        return Err(classify::late(backend, &fault, &plan.request_deadline));
                     }
-                    self.tally(fault.outcome());
+                    self.stats(fault.outcome());
                     if fault.retry() == Retry::OnFreshConnection && !fresh {
                         fresh = true;
                         continue;
                     }
                     buffer::give(request);
-                    underway.waited(core, plan.series());
-                    underway.end(core, classify::outcome_of_fault(&fault));
-                    return Err(classify::failed(site, &fault));
+                    attempt_guard.waited(core, plan.series());
+                    attempt_guard.end(core, classify::outcome_of_fault(&fault));
+                    return Err(classify::failed(backend, &fault));
                 }
             }
         }
     }
 
-    fn tally(&self, outcome: &'static str) {
+    fn stats(&self, outcome: &'static str) {
         let mut metrics = self.core.metrics.borrow_mut();
         count(&mut metrics.attempts, (self.target.label, outcome));
     }
@@ -198,54 +207,61 @@ impl TargetCall<'_> {
     /// whole.
     async fn read_reply(
         &self,
-        mut underway: AttemptGuard,
-        mut reply: UpstreamResponse<UpstreamHead>,
+        mut attempt_guard: AttemptGuard,
+        mut upstream_response: UpstreamResponse<UpstreamHead>,
         watch: &mut ClientWatch<'_, '_>,
         spent: &mut Spent,
     ) -> Result<AttemptResult, AttemptError> {
         let Self {
             core,
             target,
-            site,
+            backend,
             plan,
             ..
         } = *self;
-        let verdict = self.dialect().judge(reply.status);
-        let is_readable = self.is_native() || !reply.head.is_encoded;
-        let is_stream = verdict.outcome == "ok" && is_readable && self.flows(&reply.head);
+        let verdict = self.dialect().judge(upstream_response.status);
+        let is_readable = self.is_native() || !upstream_response.head.is_encoded;
+        let is_stream =
+            verdict.outcome == "ok" && is_readable && self.flows(&upstream_response.head);
         let mut body = buffer::take(buffer::CLASS_BYTES[0]);
         let began_at = clock::recent();
         let mut read = self
-            .read_until(&mut reply, &mut body, is_stream, watch)
+            .read_until(&mut upstream_response, &mut body, is_stream, watch)
             .await;
         if let (true, Ok(is_done)) = (is_stream, &read) {
-            underway.began(core, plan.body.len());
-            read = self.hold(&mut reply, &mut body, *is_done, watch).await;
+            attempt_guard.began(core, plan.body.len());
+            read = self
+                .hold(&mut upstream_response, &mut body, *is_done, watch)
+                .await;
         }
         spent.waited += clock::recent().saturating_duration_since(began_at);
         let is_done = match read {
             Ok(is_done) => is_done,
             Err(broken) => {
-                self.tally(broken.outcome());
-                underway.end(core, broken.lesson());
-                return Err(classify::broken_answer(site, &broken, &plan.patience));
+                self.stats(broken.outcome());
+                attempt_guard.end(core, broken.comparison());
+                return Err(classify::broken_answer(
+                    backend,
+                    &broken,
+                    &plan.request_deadline,
+                ));
             }
         };
-        let seal = self.seal(underway.lane());
+        let seal = self.seal(attempt_guard.key_index());
         if is_stream {
-            self.tally("ok");
+            self.stats("ok");
             return Ok(AttemptResult::Stream(Box::new(StreamingResponse {
                 target: target.label,
-                site: Arc::clone(site),
-                underway,
-                reply,
+                backend: Arc::clone(backend),
+                attempt_guard,
+                upstream_response,
                 first: body,
                 is_done,
                 translation: self.translation(),
                 sealing: seal.map(|seal| Box::new(Sealing::new(seal))),
             })));
         }
-        self.judge(underway, reply, (body, seal), verdict)
+        self.judge(attempt_guard, upstream_response, (body, seal), verdict)
             .map_err(|failed| *failed)
     }
 
@@ -262,129 +278,143 @@ impl TargetCall<'_> {
     #[allow(clippy::result_large_err)]
     fn judge(
         &self,
-        mut underway: AttemptGuard,
-        mut reply: UpstreamResponse<UpstreamHead>,
+        mut attempt_guard: AttemptGuard,
+        mut upstream_response: UpstreamResponse<UpstreamHead>,
         (body, seal): (Vec<u8>, Option<ResponseIdSeal>),
         mut verdict: StatusClass,
     ) -> Result<AttemptResult, Box<AttemptError>> {
         let Self {
-            core, target, site, ..
+            core,
+            target,
+            backend,
+            ..
         } = *self;
-        let status = reply.status;
+        let status = upstream_response.status;
         let mut means = status;
         if verdict.outcome != "ok" {
             let refused = self.dialect().refused(status, &body);
             verdict = self.dialect().judge(refused.status);
             means = refused.status;
-            reply.head.take_wait(refused.wait);
+            upstream_response.head.take_wait(refused.wait);
         }
         let outcome = match verdict.outcome {
             "server_error" => Outcome::ServerError,
-            _ => classify::outcome_of(means, reply.head.wait),
+            _ => classify::outcome_of(means, upstream_response.head.wait),
         };
-        let is_json = (reply.head.is_encoded && self.is_native()) || looks_like_json(&body);
-        let head = reply.finish(&site.endpoint, &core.pool);
+        let is_json =
+            (upstream_response.head.is_encoded && self.is_native()) || looks_like_json(&body);
+        let head = upstream_response.finish(&backend.endpoint, &core.pool);
         if !is_json {
-            self.tally("not_json");
+            self.stats("not_json");
             let is_good = outcome == Outcome::Good;
-            underway.end(core, if is_good { Outcome::Unusable } else { outcome });
-            return Err(Box::new(classify::not_json(site, status, verdict.retry)));
+            attempt_guard.end(core, if is_good { Outcome::Unusable } else { outcome });
+            return Err(Box::new(classify::not_json(backend, status, verdict.retry)));
         }
-        self.tally(verdict.outcome);
+        self.stats(verdict.outcome);
         if verdict.outcome == "ok" {
-            self.measure(&mut underway, &body);
+            self.measure(&mut attempt_guard, &body);
         } else if is_overload(status) {
-            underway.overloaded(core);
+            attempt_guard.overloaded(core);
         }
-        underway.end(core, outcome);
-        let answer = BufferedResponse {
+        attempt_guard.end(core, outcome);
+        let response = BufferedResponse {
             target: target.label,
             status,
             head,
             refusal: refusal(status, &body),
             body,
         };
-        let mut answer = self.in_callers_dialect(answer)?;
-        self.hide_ids(seal.as_ref(), &mut answer);
+        let mut response = self.in_callers_dialect(response)?;
+        self.hide_ids(seal.as_ref(), &mut response);
         if verdict.retry == Retry::Never {
-            return Ok(AttemptResult::Whole(answer));
+            return Ok(AttemptResult::Whole(response));
         }
         Err(Box::new(AttemptError {
             fault: GatewayError::upstream(502, "upstream_error", "the provider failed"),
-            detail: format!("{}: status {status}", site.provider),
-            answer: Some(answer),
+            detail: format!("{}: status {status}", backend.provider),
+            response: Some(response),
         }))
     }
 
     /// What routing learns of a good whole answer. Its tokens are read only where something goes by them.
-    fn measure(&self, underway: &mut AttemptGuard, body: &[u8]) {
+    fn measure(&self, attempt_guard: &mut AttemptGuard, body: &[u8]) {
         let (core, plan) = (self.core, self.plan);
-        underway.measure(core, plan.series());
-        let is_limited = underway.is_limited();
+        attempt_guard.measure(core, plan.series());
+        let is_limited = attempt_guard.is_limited();
         if !self.measures_rate && !is_limited {
             return;
         }
         let usage = usage::in_answer(body);
         if let Some(usage) = usage.filter(|_| self.measures_rate) {
-            let sent_at = underway.sent_at();
-            underway.generated(plan.series(), usage.completion, sent_at);
+            let sent_at = attempt_guard.sent_at();
+            attempt_guard.generated(plan.series(), usage.completion, sent_at);
         }
         let tokens = usage.map_or(0, |usage| usage.completion);
-        underway.worked(core, Work::whole(plan.body.len(), tokens));
+        attempt_guard.worked(core, Work::whole(plan.body.len(), tokens));
     }
 
     /// A whole answer, as the caller's dialect says it.
     fn in_callers_dialect(
         &self,
-        mut answer: BufferedResponse,
+        mut response: BufferedResponse,
     ) -> Result<BufferedResponse, Box<AttemptError>> {
-        let has_own_errors = self.site.kind.is_some_and(|kind| kind.own_errors);
-        if self.is_native() && (answer.status < 400 || !has_own_errors) {
-            return Ok(answer);
+        let has_own_errors = self.backend.kind.is_some_and(|kind| kind.own_errors);
+        if self.is_native() && (response.status < 400 || !has_own_errors) {
+            return Ok(response);
         }
-        if self.plan.streams && answer.status < 400 {
-            return Err(Box::new(classify::no_stream(self.site)));
+        if self.plan.streams && response.status < 400 {
+            return Err(Box::new(classify::no_stream(self.backend)));
         }
         // Those errors are the provider's at all of its endpoints, whatever dialect this one speaks.
-        let dialect = match has_own_errors && answer.status >= 400 {
-            true => self.site.dialect,
+        let dialect = match has_own_errors && response.status >= 400 {
+            true => self.backend.dialect,
             false => self.dialect(),
         };
-        let face = self.plan.face;
-        let (status, mut about) = (answer.status, self.about());
+        let client_api = self.plan.client_api;
+        let (status, mut response_ctx) = (response.status, self.response_ctx());
         let mut scratch = self.core.scratch.borrow_mut();
-        about.error_kind.clone_from(&answer.head.error_kind);
-        match translate_body::whole(face, dialect, status, &answer.body, &about, &mut scratch) {
+        response_ctx
+            .error_kind
+            .clone_from(&response.head.error_kind);
+        match translate_body::whole(
+            client_api,
+            dialect,
+            status,
+            &response.body,
+            &response_ctx,
+            &mut scratch,
+        ) {
             Ok((status, body)) => {
-                answer.status = status;
-                buffer::give(std::mem::replace(&mut answer.body, body));
-                Ok(answer)
+                response.status = status;
+                buffer::give(std::mem::replace(&mut response.body, body));
+                Ok(response)
             }
             Err(fault) => Err(Box::new(classify::untranslatable(self.target, fault))),
         }
     }
 
     /// What seals the ids of what the provider keeps of its answer.
-    fn seal(&self, lane: usize) -> Option<ResponseIdSeal> {
-        let kept = self.plan.steer.kept.as_ref();
-        kept.filter(|_| self.is_native())?.seal(self.site, lane)
+    fn seal(&self, key_index: usize) -> Option<ResponseIdSeal> {
+        let kept = self.plan.constraints.kept.as_ref();
+        kept.filter(|_| self.is_native())?
+            .seal(self.backend, key_index)
     }
 
     /// Seals the ids in a whole answer.
-    fn hide_ids(&self, seal: Option<&ResponseIdSeal>, answer: &mut BufferedResponse) {
-        let previous = self.plan.steer.kept.as_ref();
+    fn hide_ids(&self, seal: Option<&ResponseIdSeal>, response: &mut BufferedResponse) {
+        let previous = self.plan.constraints.kept.as_ref();
         let previous = previous.and_then(|kept| kept.previous.as_ref());
         if let Some(seal) = seal {
             let mut scratch = self.core.scratch.borrow_mut();
             let id = previous.map(|one| one.id.as_str());
-            stored_responses::hide_ids(seal, id, answer.status, &mut answer.body, &mut scratch);
+            stored_responses::hide_ids(seal, id, response.status, &mut response.body, &mut scratch);
         }
     }
 
     /// What puts a stream into the caller's dialect.
     fn translation(&self) -> Option<Box<NeutralRelay>> {
         (!self.is_native()).then(|| {
-            let encoder = self.plan.face.encoder(self.about());
+            let encoder = self.plan.client_api.encoder(self.response_ctx());
             let decoder = self.dialect().decoder();
             let relay = NeutralRelay::new(decoder, Some(encoder), None);
             Box::new(relay.naming(self.target.model.clone()))
@@ -392,11 +422,11 @@ impl TargetCall<'_> {
     }
 
     /// What writers of answers are told. Usage is always asked for; who did not ask is not shown it.
-    fn about(&self) -> ResponseContext {
+    fn response_ctx(&self) -> ResponseContext {
         let scratch = &mut self.core.scratch.borrow_mut();
         ResponseContext {
-            repeated: self.plan.face.repeated(self.plan.body, scratch),
-            request_id: self.plan.passed_headers.request_id().to_owned(),
+            repeated: self.plan.client_api.repeated(self.plan.body, scratch),
+            request_id: self.plan.forwarded_headers.request_id().to_owned(),
             created: clock::since_epoch().as_secs(),
             wants_usage: true,
             model: self.target.model.clone(),
@@ -407,24 +437,24 @@ impl TargetCall<'_> {
     /// Reads the body: all of it, or of a stream the first piece. True when it is complete.
     async fn read_until(
         &self,
-        reply: &mut UpstreamResponse<UpstreamHead>,
+        upstream_response: &mut UpstreamResponse<UpstreamHead>,
         body: &mut Vec<u8>,
         first_only: bool,
         watch: &mut ClientWatch<'_, '_>,
     ) -> Result<bool, ResponseBodyError> {
-        let patience = &self.plan.patience;
+        let request_deadline = &self.plan.request_deadline;
         loop {
-            let by: Instant = patience
+            let by: Instant = request_deadline
                 .by
-                .min(clock::recent() + self.site.endpoint.limits.read);
-            match reply.read(body, by, watch).await {
+                .min(clock::recent() + self.backend.endpoint.limits.read);
+            match upstream_response.read(body, by, watch).await {
                 Ok(Piece::Done) => return Ok(true),
                 Ok(Piece::More) if first_only => return Ok(false),
                 Ok(Piece::More) if body.len() > ANSWER_BYTES_MAX => {
                     return Err(ResponseBodyError::TooLarge);
                 }
                 Ok(Piece::More) => {}
-                Err(UpstreamBodyError::Stalled) if patience.is_over() => {
+                Err(UpstreamBodyError::Stalled) if request_deadline.is_over() => {
                     return Err(ResponseBodyError::Deadline);
                 }
                 Err(fault) => return Err(ResponseBodyError::Body(fault)),
@@ -436,12 +466,12 @@ impl TargetCall<'_> {
     /// is none of the client's. True when the body is complete.
     async fn hold(
         &self,
-        reply: &mut UpstreamResponse<UpstreamHead>,
+        upstream_response: &mut UpstreamResponse<UpstreamHead>,
         body: &mut Vec<u8>,
         mut is_done: bool,
         watch: &mut ClientWatch<'_, '_>,
     ) -> Result<bool, ResponseBodyError> {
-        if !reply.head.is_event_stream {
+        if !upstream_response.head.is_event_stream {
             return Ok(is_done);
         }
         if self.hold.is_zero() {
@@ -452,7 +482,7 @@ impl TargetCall<'_> {
                 Ok(is_done)
             };
         }
-        let until = self.plan.patience.by.min(clock::now() + self.hold);
+        let until = self.plan.request_deadline.by.min(clock::now() + self.hold);
         let mut probe = Probe::new(self.dialect());
         loop {
             probe.look(body, is_done);
@@ -465,7 +495,7 @@ impl TargetCall<'_> {
             if is_done || body.len() >= HOLD_BYTES_MAX || clock::now() >= until {
                 return Ok(is_done);
             }
-            match reply.read(body, until, watch).await {
+            match upstream_response.read(body, until, watch).await {
                 Ok(piece) => is_done = piece == Piece::Done,
                 Err(UpstreamBodyError::Stalled) => return Ok(false),
                 Err(fault) => return Err(ResponseBodyError::Body(fault)),

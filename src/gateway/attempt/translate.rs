@@ -51,7 +51,7 @@ impl EncodedBody {
     /// and the edit that asks for usage.
     pub(crate) fn body<'b>(
         &'b self,
-        site: &Provider,
+        backend: &Provider,
         own: (&'b [u8], &'b Range<usize>, Option<&'b Edit>),
     ) -> Body<'b> {
         let (bytes, model_range, usage_edit) = match self {
@@ -65,7 +65,7 @@ impl EncodedBody {
         Body::Spliced {
             bytes,
             model_range,
-            usage_edit: usage_edit.filter(|_| param_compat::takes(site.kind, "stream_options")),
+            usage_edit: usage_edit.filter(|_| param_compat::takes(backend.kind, "stream_options")),
         }
     }
 }
@@ -75,44 +75,44 @@ impl TargetCall<'_> {
     ///
     /// # Errors
     /// The failure of a target that has no place for a field.
-    pub(crate) fn worded(&self, spent: &mut Spent) -> Result<EncodedBody, Box<AttemptError>> {
-        let (plan, site) = (self.plan, self.site);
-        let mut losses = UnsupportedFields::new(site.drops_untranslatable);
-        let outcome = self.word(&mut losses);
-        spent.dropped = losses.header();
-        let worded =
+    pub(crate) fn encoded_body(&self, spent: &mut Spent) -> Result<EncodedBody, Box<AttemptError>> {
+        let (plan, backend) = (self.plan, self.backend);
+        let mut unsupported = UnsupportedFields::new(backend.drops_untranslatable);
+        let outcome = self.word(&mut unsupported);
+        spent.dropped = unsupported.header();
+        let encoded_body =
             outcome.map_err(|fault| Box::new(classify::untranslatable(self.target, fault)))?;
         debug_assert!(
-            plan.call == UpstreamOperation::Chat || matches!(worded, EncodedBody::AsItIs)
+            plan.call == UpstreamOperation::Chat || matches!(encoded_body, EncodedBody::AsItIs)
         );
-        Ok(worded)
+        Ok(encoded_body)
     }
 
-    fn word(&self, losses: &mut UnsupportedFields) -> Result<EncodedBody, GatewayError> {
+    fn word(&self, unsupported: &mut UnsupportedFields) -> Result<EncodedBody, GatewayError> {
         let plan = self.plan;
         if plan.call != UpstreamOperation::Chat {
             return Ok(EncodedBody::AsItIs);
         }
-        let wish = TranslationInput {
-            site: self.site,
+        let input = TranslationInput {
+            backend: self.backend,
             dialect: self.dialect(),
-            face: plan.face,
+            client_api: plan.client_api,
             body: plan.body,
             streams: plan.streams,
             model: &self.target.model,
         };
-        word(&wish, losses, &mut self.core.scratch.borrow_mut())
+        word(&input, unsupported, &mut self.core.scratch.borrow_mut())
     }
 }
 
 /// A chat that is to be worded.
 pub(crate) struct TranslationInput<'w> {
     /// For whom.
-    pub site: &'w Provider,
+    pub backend: &'w Provider,
     /// In which dialect.
     pub dialect: &'static dyn ProviderApi,
     /// The client's dialect.
-    pub face: &'static dyn ClientApi,
+    pub client_api: &'static dyn ClientApi,
     /// Its body.
     pub body: &'w [u8],
     /// A stream is asked for.
@@ -126,25 +126,25 @@ pub(crate) struct TranslationInput<'w> {
 /// # Errors
 /// 400 naming a field that would be lost.
 pub(crate) fn word(
-    wish: &TranslationInput<'_>,
-    losses: &mut UnsupportedFields,
+    input: &TranslationInput<'_>,
+    unsupported: &mut UnsupportedFields,
     scratch: &mut Scratch,
 ) -> Result<EncodedBody, GatewayError> {
     let TranslationInput {
-        site,
+        backend,
         dialect,
-        face,
+        client_api,
         body,
         streams,
         model,
-    } = *wish;
+    } = *input;
     // What is odd about a provider is odd about its chats in OpenAI's dialect, not about Responses.
-    let kind = (site.kind).filter(|_| dialect.native() == api::NAME);
-    if dialect.native() == face.name() {
+    let kind = (backend.kind).filter(|_| dialect.native() == api::NAME);
+    if dialect.native() == client_api.name() {
         if kind.is_none() {
             return Ok(EncodedBody::AsItIs);
         }
-        let fitted = fitted(site, face, body, losses, scratch)?;
+        let fitted = fitted(backend, client_api, body, unsupported, scratch)?;
         return Ok(match fitted {
             None => EncodedBody::AsItIs,
             Some(fitted) => EncodedBody::Fitted(Box::new(fitted)),
@@ -153,16 +153,16 @@ pub(crate) fn word(
     let mut written = buffer::take(body.len() + 1024);
     let to = &mut written;
     translate_body::request(
-        face,
+        client_api,
         dialect,
         &Said { body, streams },
         model,
-        losses,
+        unsupported,
         scratch,
         to,
     )?;
     let fitted = match kind {
-        Some(kind) => param_compat::fitted(kind, &written, losses, scratch)?,
+        Some(kind) => param_compat::fitted(kind, &written, unsupported, scratch)?,
         None => None,
     };
     Ok(EncodedBody::Written(fitted.unwrap_or(written)))
@@ -174,18 +174,18 @@ pub(crate) fn word(
 /// # Errors
 /// 400 naming a field that would be lost.
 fn fitted(
-    site: &Provider,
-    face: &dyn ClientApi,
+    backend: &Provider,
+    client_api: &dyn ClientApi,
     body: &[u8],
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     scratch: &mut Scratch,
 ) -> Result<Option<Fitted>, GatewayError> {
-    let Some(kind) = site.kind else {
+    let Some(kind) = backend.kind else {
         return Ok(None);
     };
-    let Some(bytes) = param_compat::fitted(kind, body, losses, scratch)? else {
+    let Some(bytes) = param_compat::fitted(kind, body, unsupported, scratch)? else {
         return Ok(None);
     };
-    let read = face.read_head("", &bytes, scratch, false)?;
+    let read = client_api.read_head("", &bytes, scratch, false)?;
     Ok(Some(Fitted { bytes, read }))
 }

@@ -59,44 +59,44 @@ pub(crate) async fn board(
     plan: &AttemptPlan<'_>,
     chat: &ChatRequest,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<CoalesceOutcome, GatewayError> {
     // Those who follow get events.
-    if trip.array.is_some() {
+    if ctx.array.is_some() {
         return Ok(CoalesceOutcome::Calls(None));
     }
     let Some((call, key)) = cache.call(may_answer(models, plan), plan.streams) else {
         return Ok(CoalesceOutcome::Calls(None));
     };
-    let flights = &core.shared.flights;
+    let shared_calls = &core.shared.shared_calls;
     loop {
-        let lead = match flights.board(call, &key, trip.started_at) {
+        let leader = match shared_calls.board(call, &key, ctx.started_at) {
             JoinResult::Alone => return Ok(CoalesceOutcome::Calls(None)),
-            JoinResult::Lead(lead) => Some(lead),
-            JoinResult::Follow(seat) => {
-                let patience = &plan.patience;
+            JoinResult::Lead(leader) => Some(leader),
+            JoinResult::Follow(follower) => {
+                let request_deadline = &plan.request_deadline;
                 // On the heap: rare.
                 let following =
-                    on_heap(|| follow(core, &seat, cache, chat, patience, client, trip));
+                    on_heap(|| follow(core, &follower, cache, chat, request_deadline, client, ctx));
                 match following.await? {
                     FollowOutcome::Served => return Ok(CoalesceOutcome::Served),
                     FollowOutcome::Stored => None,
-                    FollowOutcome::Leads => Some(flights.succeed(call, &seat)),
+                    FollowOutcome::Leads => Some(shared_calls.succeed(call, &follower)),
                 }
             }
         };
-        if lead.as_ref().is_none_or(Leader::may_be_stored)
-            && let Some(hit) = cache.exact(trip)
+        if leader.as_ref().is_none_or(Leader::may_be_stored)
+            && let Some(hit) = cache.exact(ctx)
         {
-            if let Some(lead) = lead {
-                lead.finish(End::Stored);
+            if let Some(leader) = leader {
+                leader.finish(End::Stored);
             }
-            serve_hit::hit(core, &hit, chat, client, trip).await?;
+            serve_hit::hit(core, &hit, chat, client, ctx).await?;
             return Ok(CoalesceOutcome::Served);
         }
-        if let Some(lead) = lead {
-            client.company = Some(Arc::clone(lead.flight()) as _);
-            return Ok(CoalesceOutcome::Calls(Some(lead)));
+        if let Some(leader) = leader {
+            client.followers = Some(Arc::clone(leader.shared_call()) as _);
+            return Ok(CoalesceOutcome::Calls(Some(leader)));
         }
     }
 }
@@ -115,15 +115,15 @@ fn may_answer(models: &[&ModelRoute], plan: &AttemptPlan<'_>) -> u64 {
 
 /// Tells those who follow of a call that came to nothing.
 pub(crate) fn tell_fault(
-    lead: Option<&Leader>,
+    leader: Option<&Leader>,
     attempted: &Result<AttemptResult, GatewayError>,
-    trip: &RequestContext,
+    ctx: &RequestContext,
 ) {
-    if let (Some(lead), Err(fault)) = (lead, attempted) {
-        let tried = trip.attempts > 1;
-        lead.finish(End::Failed {
+    if let (Some(leader), Err(fault)) = (leader, attempted) {
+        let tried = ctx.attempts > 1;
+        leader.finish(End::Failed {
             fault: Arc::new(fault.clone()),
-            should_retry: trip.should_retry.or(tried.then_some(false)),
+            should_retry: ctx.should_retry.or(tried.then_some(false)),
         });
     }
 }
@@ -141,32 +141,32 @@ enum FollowOutcome {
 /// Follows a call to its end.
 async fn follow(
     core: &Core,
-    seat: &Follower,
+    follower: &Follower,
     cache: &CacheSession,
     chat: &ChatRequest,
-    patience: &RequestDeadline,
+    request_deadline: &RequestDeadline,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<FollowOutcome, GatewayError> {
     let began_at = clock::recent();
-    let outset = unless_interrupted(client, |cx| seat.poll_outset(cx));
-    let outset = before(patience.by, outset).await;
-    trip.waited += clock::now().saturating_duration_since(began_at);
+    let outset = unless_interrupted(client, |cx| follower.poll_outset(cx));
+    let outset = before(request_deadline.by, outset).await;
+    ctx.waited += clock::now().saturating_duration_since(began_at);
     let Some(outset) = outset else {
-        note(trip);
-        return Err(classify::out_of_time(patience, None));
+        note(ctx);
+        return Err(classify::out_of_time(request_deadline, None));
     };
     match outset.map_err(classify::interrupted)? {
         StreamStart::Stream(head) => {
-            follow_stream(core, seat, &head, chat.wants_usage, client, trip).await;
+            follow_stream(core, follower, &head, chat.wants_usage, client, ctx).await;
             Ok(FollowOutcome::Served)
         }
         StreamStart::Lead => Ok(FollowOutcome::Leads),
         StreamStart::Over(End::Stored) => Ok(FollowOutcome::Stored),
         StreamStart::Over(end) => {
             let failure = stale::failure_of_call(&end);
-            if !stale::serve_instead(core, failure, cache, chat, client, trip).await? {
-                serve_end(core, end, client, trip).await?;
+            if !stale::serve_instead(core, failure, cache, chat, client, ctx).await? {
+                serve_end(core, end, client, ctx).await?;
             }
             Ok(FollowOutcome::Served)
         }
@@ -178,19 +178,19 @@ async fn serve_end(
     core: &Core,
     end: End,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    note(trip);
+    note(ctx);
     match end {
         End::Whole(whole) => {
-            serve_whole(core, &whole, client, trip).await;
+            serve_whole(core, &whole, client, ctx).await;
             Ok(())
         }
         End::Failed {
             fault,
             should_retry,
         } => {
-            trip.should_retry = should_retry;
+            ctx.should_retry = should_retry;
             Err(GatewayError::clone(&fault))
         }
         // A stream without a head there is not.
@@ -202,44 +202,44 @@ async fn serve_whole(
     core: &Core,
     whole: &SharedResponse,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
-    trip.target = Some(whole.head.target);
+    ctx.target = Some(whole.head.target);
     // It was asked for twice already.
-    trip.should_retry = whole.may_retry.then_some(false);
+    ctx.should_retry = whole.may_retry.then_some(false);
     if (200..300).contains(&whole.head.status) {
-        trip.buy(core, BilledUsage::Saved(whole.usage));
+        ctx.buy(core, BilledUsage::Saved(whole.usage));
     }
-    relay_response::send_whole(whole, client, trip).await;
+    relay_response::send_whole(whole, client, ctx).await;
 }
 
 async fn follow_stream(
     core: &Core,
-    seat: &Follower,
+    follower: &Follower,
     head: &Head,
     wants_usage: bool,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
-    note(trip);
-    trip.target = Some(head.target);
-    let out = relay_response::begin_stream((head.status, &head.passed), client, trip);
+    note(ctx);
+    ctx.target = Some(head.target);
+    let out = relay_response::begin_stream((head.status, &head.passed), client, ctx);
     let sent = client.write(out).await;
-    let relay = match trip.face == client_api::DEFAULT {
+    let relay = match ctx.client_api == client_api::DEFAULT {
         true => Relay::plain(wants_usage),
-        false => Relay::of(trip.face, None),
+        false => Relay::of(ctx.client_api, None),
     };
-    let (end, usage) = listen(core, seat, relay, sent, client).await;
+    let (end, usage) = listen(core, follower, relay, sent, client).await;
     if matches!(end, StreamEnd::Complete) {
-        trip.buy(core, BilledUsage::Saved(usage));
+        ctx.buy(core, BilledUsage::Saved(usage));
     }
-    relay_response::conclude(core, end, client, trip).await;
+    relay_response::conclude(core, end, client, ctx).await;
 }
 
 /// Relays what is heard of a shared stream, to its end; also the usage that was heard of.
 pub(crate) async fn listen(
     core: &Core,
-    seat: &Follower,
+    follower: &Follower,
     mut relay: Relay,
     sent: Written,
     client: &mut Client,
@@ -253,7 +253,7 @@ pub(crate) async fn listen(
         if relay.is_done() {
             break StreamEnd::Complete;
         }
-        let heard = unless_interrupted(client, |cx| seat.poll_more(&mut arrived, cx)).await;
+        let heard = unless_interrupted(client, |cx| follower.poll_more(&mut arrived, cx)).await;
         let is_last = match heard {
             Err(Interruption::ClientGone) => break StreamEnd::Client,
             Err(_) => break StreamEnd::Drained,
@@ -303,9 +303,9 @@ async fn unless_interrupted<T>(
     .await
 }
 
-fn note(trip: &mut RequestContext) {
-    trip.cache = "coalesced";
-    trip.cache_why = Some("same request in flight".into());
+fn note(ctx: &mut RequestContext) {
+    ctx.cache = "coalesced";
+    ctx.cache_why = Some("same request in flight".into());
 }
 
 fn lost() -> GatewayError {

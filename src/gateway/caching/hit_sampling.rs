@@ -39,9 +39,9 @@ pub struct SampleInput<'r> {
     /// Its body, as providers may see it.
     pub body: &'r [u8],
     /// Which targets may see it.
-    pub steer: &'r RouteConstraints<'r>,
+    pub constraints: &'r RouteConstraints<'r>,
     /// The client's dialect.
-    pub face: &'static dyn ClientApi,
+    pub client_api: &'static dyn ClientApi,
     /// It has no effect beyond its answer.
     pub may_repeat: bool,
 }
@@ -64,14 +64,14 @@ struct SamplePermit(Arc<Semantic>);
 
 impl SamplePermit {
     fn take(semantic: &Arc<Semantic>) -> Option<Self> {
-        let taken = semantic.quality().allowance.enter();
+        let taken = semantic.quality().sample_budget.enter();
         taken.then(|| Self(Arc::clone(semantic)))
     }
 }
 
 impl Drop for SamplePermit {
     fn drop(&mut self) {
-        self.0.quality().allowance.leave();
+        self.0.quality().sample_budget.leave();
     }
 }
 
@@ -96,7 +96,7 @@ impl HitSample {
         }
         let at = target(core, request)?;
         let place = SamplePermit::take(semantic)?;
-        let usage = hit.entry.answer.usage;
+        let usage = hit.entry.response.usage;
         let tokens = usage.map_or(TOKENS_EXPECTED, |usage| usage.prompt + usage.completion);
         let hour = clock::since_epoch().as_secs() / 3600;
         let tokens_max = config.semantic.sample_tokens_max;
@@ -119,7 +119,7 @@ impl HitSample {
                 model_range: request.chat.model_range.clone(),
                 usage_edit: None,
                 streams: request.chat.stream,
-                face: request.face,
+                client_api: request.client_api,
             },
             tokens,
             place,
@@ -135,8 +135,8 @@ impl HitSample {
     ) {
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
         let task = async move {
-            let answer = self.ask(&core, &snapshot, &passed).await;
-            self.learn(&core, &snapshot, answer);
+            let response = self.ask(&core, &snapshot, &passed).await;
+            self.learn(&core, &snapshot, response);
         };
         spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
     }
@@ -148,8 +148,8 @@ impl HitSample {
         passed: &ForwardedHeaders,
     ) -> Option<CachedResponse> {
         let route = snapshot.models.get(&*self.model.text())?;
-        let (target, member) = (route.targets.get(self.at)?, route.members.get(self.at)?);
-        self.again.ask(core, target, member, passed).await
+        let (target, target_ref) = (route.targets.get(self.at)?, route.target_refs.get(self.at)?);
+        self.again.ask(core, target, target_ref, passed).await
     }
 
     fn label(&self, snapshot: &Snapshot) -> Option<Name> {
@@ -157,28 +157,28 @@ impl HitSample {
         route.targets.get(self.at).map(|target| target.label)
     }
 
-    fn learn(self, core: &Core, snapshot: &Snapshot, answer: Option<CachedResponse>) {
+    fn learn(self, core: &Core, snapshot: &Snapshot, response: Option<CachedResponse>) {
         let semantic = &self.place.0;
         let quality = semantic.quality();
-        let Some(answer) = answer else {
+        let Some(response) = response else {
             return quality.sampled(Sample::Failed);
         };
-        if let Some(usage) = answer.usage {
+        if let Some(usage) = response.usage {
             quality
-                .allowance
+                .sample_budget
                 .settle(self.tokens, usage.prompt + usage.completion);
-            let bought = BilledUsage::Reported(usage);
-            let bill = Charge::of(bought, self.label(snapshot), &snapshot.prices);
+            let billed_usage = BilledUsage::Reported(usage);
+            let charge = Charge::of(billed_usage, self.label(snapshot), &snapshot.prices);
             let mut metrics = core.metrics.borrow_mut();
-            record_usage(&mut metrics, self.key, self.model, bought, &bill);
+            record_usage(&mut metrics, self.key, self.model, billed_usage, &charge);
         }
         let config = &snapshot.config.cache.semantic;
         let learned = semantic.learn(HitComparison {
             model: self.model,
             question: self.question,
             hit: self.hit,
-            fresh: answer.content().to_owned(),
-            wish: config.wrong_hit_rate_max,
+            fresh: response.content().to_owned(),
+            input: config.wrong_hit_rate_max,
             logs: config.log.is_some(),
         });
         quality.sampled(if learned.is_ok() {
@@ -194,12 +194,13 @@ impl HitSample {
 fn target(core: &Core, request: &SampleInput<'_>) -> Option<usize> {
     let draw = RouteDraw {
         random: request_ids::random(),
-        asker: None,
+        affinity_key: None,
         series: Series::of_request(request.chat.stream, request.body.len()),
         is_new: false,
     };
-    let (order, _) = attempt_guard::order(core, request.route, request.steer, &draw, &mut None);
+    let (order, _) =
+        attempt_guard::order(core, request.route, request.constraints, &draw, &mut None);
     let at = usize::from(*order.first()?);
-    let is_remote = matches!(&request.route.targets.get(at)?.site, Backend::Remote(_));
+    let is_remote = matches!(&request.route.targets.get(at)?.backend, Backend::Remote(_));
     (is_remote && request.may_repeat).then_some(at)
 }

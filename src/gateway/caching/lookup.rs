@@ -94,7 +94,7 @@ impl CacheSession {
         core: &Rc<Core>,
         snapshot: &CurrentSnapshot,
         head: &RequestHead<'_>,
-        face: &'static dyn ClientApi,
+        client_api: &'static dyn ClientApi,
     ) -> Result<Self, GatewayError> {
         let headers = &head.headers;
         let controls = read_controls(
@@ -109,7 +109,7 @@ impl CacheSession {
             controls,
             coalesces,
             form: form_of(head.target),
-            steering: steering(headers, face),
+            steering: steering(headers, client_api),
             key: None,
             shared_key: None,
             owner: None,
@@ -131,20 +131,20 @@ impl CacheSession {
     /// Sets what the look-ups go by.
     pub(crate) fn set_key(
         &mut self,
-        grant: Caller<'_>,
+        caller: Caller<'_>,
         model: Name,
         identity: u64,
         stale_for: Duration,
         canonical: Option<Canonical>,
     ) {
-        self.owner = grant.key;
+        self.owner = caller.key;
         self.model = Some(model);
         self.stale_for = stale_for;
         if let Some(mut canonical) = canonical {
             canonical.extend_scope(&self.steering);
             self.semantic = canonical.semantic;
             let secret = &self.core.shared.secret;
-            self.key = Some(Key::new(secret, grant.tenant, identity, canonical));
+            self.key = Some(Key::new(secret, caller.tenant, identity, canonical));
         }
     }
 
@@ -176,20 +176,20 @@ impl CacheSession {
     }
 
     /// Looks for the same request.
-    pub(crate) fn exact(&self, trip: &mut RequestContext) -> Option<Hit> {
+    pub(crate) fn exact(&self, ctx: &mut RequestContext) -> Option<Hit> {
         let asked = self.key().filter(|_| !self.controls.no_lookup);
         let Some(key) = asked else {
-            trip.cache_why = Some(self.bypassed().into());
+            ctx.cache_why = Some(self.bypassed().into());
             return None;
         };
-        trip.cache = "miss";
+        ctx.cache = "miss";
         // Asked again, just before a call is made, it knows nothing newer than the look-up by meaning.
-        trip.cache_why.get_or_insert("new-request".into());
+        ctx.cache_why.get_or_insert("new-request".into());
         let now = clock::recent();
         let entry = self.core.shared.store.get(key, now)?;
-        trip.cache = "exact";
-        trip.cache_why = Some("same request".into());
-        trip.cache_entry = Some((entry.id, entry.age(now)));
+        ctx.cache = "exact";
+        ctx.cache_why = Some("same request".into());
+        ctx.cache_entry = Some((entry.id, entry.age(now)));
         Some(Hit { entry, found: None })
     }
 
@@ -208,24 +208,24 @@ impl CacheSession {
     }
 
     /// Looks for the same question in other words; a miss when it cannot be decided in time.
-    pub(crate) async fn semantic(&mut self, trip: &mut RequestContext) -> Option<Hit> {
+    pub(crate) async fn semantic(&mut self, ctx: &mut RequestContext) -> Option<Hit> {
         if self.config.semantic.mode == SemanticMode::Off {
             return None;
         }
-        match self.look_up(trip).await {
+        match self.look_up(ctx).await {
             Ok(hit) => Some(hit),
             Err("") => None,
             Err(rule) => {
                 let mut metrics = self.core.metrics.borrow_mut();
                 count(&mut metrics.semantic_refusals, rule);
-                trip.cache_why = Some(rule.into());
+                ctx.cache_why = Some(rule.into());
                 None
             }
         }
     }
 
     /// The empty rule: nothing to say.
-    async fn look_up(&mut self, trip: &mut RequestContext) -> Result<Hit, &'static str> {
+    async fn look_up(&mut self, ctx: &mut RequestContext) -> Result<Hit, &'static str> {
         let key = self
             .key
             .as_ref()
@@ -257,9 +257,9 @@ impl CacheSession {
             .ok_or("deadline")?
             .map_err(|_| "model-failed")??;
         let age = found.entry.age(clock::now());
-        trip.cache = "semantic";
-        trip.cache_why = Some(likeness(found.similarity, found.confidence).into());
-        trip.cache_entry = Some((found.entry.id, age));
+        ctx.cache = "semantic";
+        ctx.cache_why = Some(likeness(found.similarity, found.confidence).into());
+        ctx.cache_entry = Some((found.entry.id, age));
         let scores = (found.similarity, found.confidence, found.score);
         Ok(Hit {
             entry: found.entry,
@@ -288,7 +288,7 @@ impl CacheSession {
         &self,
         chat: &ChatRequest,
         why: &str,
-        trip: &mut RequestContext,
+        ctx: &mut RequestContext,
     ) -> Option<Hit> {
         let key = self.key()?;
         let class = self.class(key);
@@ -301,9 +301,9 @@ impl CacheSession {
             None if self.terms(class).by_meaning => self.stale_by_meaning(key).await?,
             None => return None,
         };
-        trip.cache = "stale";
-        trip.cache_why = Some(format!("every target failed ({why}); {how}").into());
-        trip.cache_entry = Some((entry.id, entry.age(clock::now())));
+        ctx.cache = "stale";
+        ctx.cache_why = Some(format!("every target failed ({why}); {how}").into());
+        ctx.cache_entry = Some((entry.id, entry.age(clock::now())));
         Some(Hit { entry, found: None })
     }
 
@@ -393,15 +393,23 @@ impl CacheSession {
         target: Name,
         read: impl FnOnce(&Core) -> Result<CachedResponse, &'static str>,
     ) -> Result<(), &'static str> {
-        let answer = read(&self.core)?;
+        let response = read(&self.core)?;
         if let Some(observed) = self.observed.take() {
             let asked = (key.question(), model);
-            observe::compare(&self.core, &self.config.semantic, observed, asked, &answer);
+            observe::compare(
+                &self.core,
+                &self.config.semantic,
+                observed,
+                asked,
+                &response,
+            );
         }
-        if answer.bytes() > self.config.entry_bytes_max {
+        if response.bytes() > self.config.entry_bytes_max {
             return Err("too-large");
         }
-        let class = self.class(&key).max(Freshness::of_answer(answer.content()));
+        let class = self
+            .class(&key)
+            .max(Freshness::of_answer(response.content()));
         let terms = self.terms(class);
         let is_lasting = class.is_lasting() || !self.config.freshness.enabled;
         if terms.ttl.is_zero() {
@@ -415,7 +423,7 @@ impl CacheSession {
             .filter(|_| self.semantic.is_ok() && self.config.semantic.mode != SemanticMode::Off)
             .filter(|_| terms.by_meaning);
         let storing = Storing {
-            answer,
+            response,
             model,
             key: self.owner,
             target,
@@ -428,7 +436,11 @@ impl CacheSession {
             },
             indexed: semantic.is_some(),
         };
-        let entry = Arc::new(Entry::new(key, storing, Arc::clone(&shared.graveyard)));
+        let entry = Arc::new(Entry::new(
+            key,
+            storing,
+            Arc::clone(&shared.pending_removals),
+        ));
         if !shared.store.insert(Arc::clone(&entry)) {
             return Err("no-room");
         }
@@ -461,13 +473,13 @@ fn form_of(target: &str) -> u64 {
 
 /// The headers that cross to a provider of the caller's dialect, for the scope: length last, so that
 /// they are no other scope's end.
-fn steering(headers: &Headers<'_>, face: &'static dyn ClientApi) -> Vec<u8> {
+fn steering(headers: &Headers<'_>, client_api: &'static dyn ClientApi) -> Vec<u8> {
     let mut lines = Vec::new();
-    if face == client_api::DEFAULT {
+    if client_api == client_api::DEFAULT {
         return lines;
     }
     for (name, value) in headers.iter() {
-        let own = face.passed_headers().iter();
+        let own = client_api.forwarded_headers().iter();
         if let Some(own) = own.copied().find(|own| name.eq_ignore_ascii_case(own)) {
             encode::header(&mut lines, own, value);
         }

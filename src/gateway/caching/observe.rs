@@ -29,7 +29,7 @@ pub(crate) fn compare(
         return;
     }
     let (question, fresh) = (question.to_owned(), fresh.content().to_owned());
-    let (wish, logs) = (config.wrong_hit_rate_max, config.log.is_some());
+    let (input, logs) = (config.wrong_hit_rate_max, config.log.is_some());
     let task = async move {
         let hit = match known {
             Ok(Some(Ok(hit))) => hit,
@@ -43,7 +43,7 @@ pub(crate) fn compare(
             question,
             hit,
             fresh,
-            wish,
+            input,
             logs,
         });
         semantic.quality().sampled(if learned.is_ok() {

@@ -25,29 +25,29 @@ pub(crate) async fn hit(
     found: &Hit,
     chat: &ChatRequest,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let entry = &found.entry;
-    trip.target = Some(entry.target);
-    trip.buy(core, BilledUsage::Saved(entry.answer.usage));
+    ctx.target = Some(entry.target);
+    ctx.buy(core, BilledUsage::Saved(entry.response.usage));
     if !chat.stream {
-        let body = match trip.face == client_api::DEFAULT {
-            true => entry.answer.render_whole(),
-            false => replay::whole(&entry.answer, trip.face, &trip.about(true)),
+        let body = match ctx.client_api == client_api::DEFAULT {
+            true => entry.response.render_whole(),
+            false => replay::whole(&entry.response, ctx.client_api, &ctx.response_ctx(true)),
         };
-        let _ = respond::whole(client, trip, 200, "application/json", &body).await;
+        let _ = respond::whole(client, ctx, 200, "application/json", &body).await;
         return Ok(());
     }
-    let body = match trip.face == client_api::DEFAULT {
-        true => entry.answer.render_stream(chat.wants_usage),
-        false => replay::stream(&entry.answer, trip.face, trip.about(true)),
+    let body = match ctx.client_api == client_api::DEFAULT {
+        true => entry.response.render_stream(chat.wants_usage),
+        false => replay::stream(&entry.response, ctx.client_api, ctx.response_ctx(true)),
     };
-    let (body, kind) = match trip.array {
+    let (body, kind) = match ctx.array {
         Some(_) => (JsonArray::of_events(body), JsonArray::TYPE),
         None => (body, EVENTS),
     };
     let mut out = buffer::take(512 + body.len());
-    respond::begin_head(&mut out, 200, trip, client);
+    respond::begin_head(&mut out, 200, ctx, client);
     encode::header(&mut out, "content-type", kind);
     encode::header(&mut out, "cache-control", b"no-cache");
     // The length is known: no need for chunks.

@@ -18,22 +18,22 @@ pub(crate) async fn serve_instead(
     cache: &CacheSession,
     chat: &ChatRequest,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<bool, GatewayError> {
     let Some(why) = failure else {
         return Ok(false);
     };
-    let Some(hit) = cache.stale(chat, &why, trip).await else {
+    let Some(hit) = cache.stale(chat, &why, ctx).await else {
         return Ok(false);
     };
-    serve_hit::hit(core, &hit, chat, client, trip).await?;
+    serve_hit::hit(core, &hit, chat, client, ctx).await?;
     Ok(true)
 }
 
 /// What every target failed with, in a word; `None` if they did not, or if the request is at fault.
 pub(crate) fn failure_of(attempted: &Result<AttemptResult, GatewayError>) -> Option<String> {
     match attempted {
-        Ok(AttemptResult::Whole(answer)) => status_failure(answer.status),
+        Ok(AttemptResult::Whole(response)) => status_failure(response.status),
         Ok(AttemptResult::Stream(_)) => None,
         Err(fault) => fault_failure(fault),
     }
@@ -56,6 +56,6 @@ fn status_failure(status: u16) -> Option<String> {
 fn fault_failure(fault: &GatewayError) -> Option<String> {
     // The gateway's own: a deadline that passed while targets were silent, or all were busy.
     let is_theirs = ["deadline_exceeded", SHED].contains(&fault.code);
-    let failed = fault.blame == ErrorSource::Upstream || is_theirs;
+    let failed = fault.source == ErrorSource::Upstream || is_theirs;
     failed.then(|| fault.code.to_owned())
 }

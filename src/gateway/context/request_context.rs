@@ -85,7 +85,7 @@ pub struct RequestContext {
     /// What the client's SDK is told about trying again; `None` leaves it to what was attempted.
     pub should_retry: Option<bool>,
     /// The dialect that the client speaks.
-    pub face: &'static dyn ClientApi,
+    pub client_api: &'static dyn ClientApi,
     /// The client wants a stream as one array; how far that is.
     pub array: Option<JsonArray>,
     /// Fields of the request that were dropped, for a header.
@@ -95,9 +95,9 @@ pub struct RequestContext {
     /// The answer is streamed.
     pub stream: bool,
     /// Tokens.
-    bought: BilledUsage,
+    billed_usage: BilledUsage,
     /// Money.
-    pub bill: Charge,
+    pub charge: Charge,
     /// Code of the fault sent.
     pub fault: Option<&'static str>,
     /// What broke, for the operator.
@@ -149,13 +149,13 @@ impl RequestContext {
             hedged: None,
             fell_back: false,
             should_retry: None,
-            face: client_api::DEFAULT,
+            client_api: client_api::DEFAULT,
             array: None,
             dropped: None,
             status: 0,
             stream: false,
-            bought: BilledUsage::Nothing,
-            bill: Charge::Nothing,
+            billed_usage: BilledUsage::Nothing,
+            charge: Charge::Nothing,
             fault: None,
             detail: None,
             waited: Duration::ZERO,
@@ -168,7 +168,7 @@ impl RequestContext {
 
     /// What writers of answers are told.
     #[must_use]
-    pub fn about(&self, wants_usage: bool) -> ResponseContext {
+    pub fn response_ctx(&self, wants_usage: bool) -> ResponseContext {
         ResponseContext {
             request_id: self.request_id.clone(),
             created: clock::since_epoch().as_secs(),
@@ -195,14 +195,14 @@ impl RequestContext {
 
     /// What was bought of the target that answered, and what it costs. That a price is unknown is told
     /// once.
-    pub fn buy(&mut self, core: &Core, bought: BilledUsage) {
+    pub fn buy(&mut self, core: &Core, billed_usage: BilledUsage) {
         let snapshot = core.snapshot();
-        self.bought = bought;
-        self.bill = Charge::of(bought, self.target, &snapshot.prices);
+        self.billed_usage = billed_usage;
+        self.charge = Charge::of(billed_usage, self.target, &snapshot.prices);
         let Some(target) = self.target else {
             return;
         };
-        if self.bill == Charge::Unknown("price") && snapshot.prices.is_news(target) {
+        if self.charge == Charge::Unknown("price") && snapshot.prices.is_news(target) {
             let notice = TargetNotice {
                 at: clock::since_epoch(),
                 event: "price_unknown",
@@ -233,7 +233,11 @@ impl RequestContext {
         let duration = clock::now().saturating_duration_since(self.started_at);
         if let Some((model, input)) = self.hedge_earns {
             let mut hedges = core.hedges.borrow_mut();
-            hedges.earn(model, bought_tokens(self.bought, input), core.now_us());
+            hedges.earn(
+                model,
+                bought_tokens(self.billed_usage, input),
+                core.now_us(),
+            );
         }
         let mut metrics = core.metrics.borrow_mut();
         count(&mut metrics.requests, (self.operation, self.status));
@@ -244,8 +248,8 @@ impl RequestContext {
                 &mut metrics,
                 self.key,
                 model,
-                self.bought,
-                &self.bill,
+                self.billed_usage,
+                &self.charge,
             );
         }
         if self.operation == "chat" && self.status != 0 {
@@ -276,10 +280,10 @@ impl RequestContext {
             hedged: self.hedged.map(HedgeOutcome::name),
             hedge_tokens: self.hedge_tokens,
             queued: self.queued,
-            usage: usage(self.bought),
-            cost_nanousd: self.bill.paid_nanousd(),
-            cost_estimated: matches!(self.bill, Charge::Estimated(_)),
-            saved_nanousd: self.bill.saved_nanousd(),
+            usage: usage(self.billed_usage),
+            cost_nanousd: self.charge.paid_nanousd(),
+            cost_estimated: matches!(self.charge, Charge::Estimated(_)),
+            saved_nanousd: self.charge.saved_nanousd(),
             duration,
             upstream_first_byte: self.first_byte,
             overhead,
@@ -292,16 +296,16 @@ impl RequestContext {
     }
 }
 
-fn usage(bought: BilledUsage) -> Option<Usage> {
-    match bought {
+fn usage(billed_usage: BilledUsage) -> Option<Usage> {
+    match billed_usage {
         BilledUsage::Reported(usage) => Some(usage),
         _ => None,
     }
 }
 
 /// Tokens bought, by `estimate` where the provider did not say.
-fn bought_tokens(bought: BilledUsage, estimate: u64) -> u64 {
-    match bought {
+fn bought_tokens(billed_usage: BilledUsage, estimate: u64) -> u64 {
+    match billed_usage {
         BilledUsage::Reported(usage) | BilledUsage::Estimated(usage) => {
             usage.prompt + usage.completion
         }

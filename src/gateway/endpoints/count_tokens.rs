@@ -26,36 +26,36 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let (headers, face) = (&request.head.headers, trip.face);
+    let (headers, client_api) = (&request.head.headers, ctx.client_api);
     let asked = {
         let mut scratch = core.scratch.borrow_mut();
-        face.read_head(request.head.target, request.body, &mut scratch, false)?
+        client_api.read_head(request.head.target, request.body, &mut scratch, false)?
     };
-    let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
-    trip.stage_done(core, Stage::Read);
+    let route = find_model(snapshot, &asked.model, caller, &mut ctx.model)?;
+    ctx.stage_done(core, Stage::Read);
     let plan = AttemptPlan {
         call: UpstreamOperation::CountTokens,
-        face,
+        client_api,
         body: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        passed_headers: forward_headers::passed_headers(headers, face, &trip.request_id),
-        asker: attempt_loop::asker(headers, trip.key),
-        patience: RequestDeadline::new(headers, route, trip.started_at)?,
+        forwarded_headers: forward_headers::forwarded_headers(headers, client_api, &ctx.request_id),
+        affinity_key: attempt_loop::affinity_key(headers, ctx.key),
+        request_deadline: RequestDeadline::new(headers, route, ctx.started_at)?,
         fallbacks: attempt_loop::Fallbacks::default(),
-        steer: RouteConstraints::new(snapshot, grant, headers, &asked.shape)?,
+        constraints: RouteConstraints::new(snapshot, caller, headers, &asked.shape)?,
         may_hedge: false,
-        priority: grant.priority,
+        priority: caller.priority,
     };
-    if let AttemptResult::Whole(answer) =
-        attempt_loop::run(core, &[route], &plan, client, trip).await?
+    if let AttemptResult::Whole(response) =
+        attempt_loop::run(core, &[route], &plan, client, ctx).await?
     {
-        respond::passed_on(client, trip, answer).await;
+        respond::passed_on(client, ctx, response).await;
     }
     Ok(())
 }

@@ -40,47 +40,52 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let asked = read_embeddings(request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
-    trip.stage_done(core, Stage::Read);
+    let route = find_model(snapshot, &asked.model, caller, &mut ctx.model)?;
+    ctx.stage_done(core, Stage::Read);
     if is_local(route) {
-        return serve_locally(core, route, &asked.model, request.body, client, trip).await;
+        return serve_locally(core, route, &asked.model, request.body, client, ctx).await;
     }
     let plan = AttemptPlan {
         call: UpstreamOperation::Embeddings,
-        face: trip.face,
+        client_api: ctx.client_api,
         body: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        passed_headers: forward_headers::passed_headers(
+        forwarded_headers: forward_headers::forwarded_headers(
             &request.head.headers,
-            trip.face,
-            &trip.request_id,
+            ctx.client_api,
+            &ctx.request_id,
         ),
-        asker: attempt_loop::asker(&request.head.headers, trip.key),
-        patience: RequestDeadline::new(&request.head.headers, route, trip.started_at)?,
+        affinity_key: attempt_loop::affinity_key(&request.head.headers, ctx.key),
+        request_deadline: RequestDeadline::new(&request.head.headers, route, ctx.started_at)?,
         may_hedge: false,
-        priority: grant.priority,
+        priority: caller.priority,
         // Vectors of another model cannot be compared with those of this one.
         fallbacks: Fallbacks::default(),
-        steer: RouteConstraints::new(snapshot, grant, &request.head.headers, &Shape::default())?,
+        constraints: RouteConstraints::new(
+            snapshot,
+            caller,
+            &request.head.headers,
+            &Shape::default(),
+        )?,
     };
-    if let AttemptResult::Whole(answer) =
-        attempt_loop::run(core, &[route], &plan, client, trip).await?
+    if let AttemptResult::Whole(response) =
+        attempt_loop::run(core, &[route], &plan, client, ctx).await?
     {
-        if (200..300).contains(&answer.status) {
-            let usage = usage::in_answer(&answer.body);
-            trip.buy(
+        if (200..300).contains(&response.status) {
+            let usage = usage::in_answer(&response.body);
+            ctx.buy(
                 core,
                 usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
             );
         }
-        respond::passed_on(client, trip, answer).await;
+        respond::passed_on(client, ctx, response).await;
     }
     Ok(())
 }
@@ -89,7 +94,7 @@ fn is_local(route: &ModelRoute) -> bool {
     route
         .targets
         .first()
-        .is_some_and(|target| matches!(target.site, Backend::Local))
+        .is_some_and(|target| matches!(target.backend, Backend::Local))
 }
 
 async fn serve_locally(
@@ -98,11 +103,11 @@ async fn serve_locally(
     model: &str,
     body: &[u8],
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    trip.target = route.targets.first().map(|target| target.label);
+    ctx.target = route.targets.first().map(|target| target.label);
     let asked = read_local(body, &mut core.scratch.borrow_mut(), DIMENSIONS)?;
-    let workshop = core.shared.workshop.as_ref().ok_or_else(|| {
+    let embedding_pool = core.shared.embedding_pool.as_ref().ok_or_else(|| {
         GatewayError::gateway(
             503,
             "model_not_loaded",
@@ -114,24 +119,24 @@ async fn serve_locally(
     let mut tokens = 0;
     // One at a time: a request with many texts must not fill the queue that the cache needs.
     for (at, text) in asked.inputs.into_iter().enumerate() {
-        let (vector, count) = embed(workshop, text, by)
+        let (vector, count) = embed(embedding_pool, text, by)
             .await
             .map_err(|fault| fault.on(format!("input[{at}]")))?;
         vectors.push(vector);
         tokens += count as u64;
     }
-    let answer = write_answer(model, &vectors, tokens, asked.base64);
+    let response = write_answer(model, &vectors, tokens, asked.base64);
     let usage = Usage {
         prompt: tokens,
         ..Usage::default()
     };
-    trip.buy(core, BilledUsage::Reported(usage));
-    let _ = respond::whole(client, trip, 200, "application/json", &answer).await;
+    ctx.buy(core, BilledUsage::Reported(usage));
+    let _ = respond::whole(client, ctx, 200, "application/json", &response).await;
     Ok(())
 }
 
 async fn embed(
-    workshop: &EmbeddingPool,
+    embedding_pool: &EmbeddingPool,
     text: String,
     by: Instant,
 ) -> Result<(Vector, usize), GatewayError> {
@@ -139,16 +144,16 @@ async fn embed(
         retry_after: Some("1".into()),
         ..GatewayError::gateway(503, "model_busy", message)
     };
-    let (reply, outcome) = oneshot::channel();
-    workshop
+    let (upstream_response, outcome) = oneshot::channel();
+    embedding_pool
         .embed_any(text, Some(by), move |embedded| {
-            let _ = reply.send(embedded);
+            let _ = upstream_response.send(embedded);
         })
         .map_err(|refused| match refused {
             EmbedRejection::QueueFull => {
                 busy("the local model's queue is full (embedding.queue_max)")
             }
-            EmbedRejection::NotReady => not_ready(workshop),
+            EmbedRejection::NotReady => not_ready(embedding_pool),
         })?;
     let embedded = before(by, outcome)
         .await
@@ -175,8 +180,8 @@ async fn embed(
     }
 }
 
-fn not_ready(workshop: &EmbeddingPool) -> GatewayError {
-    let message = match workshop.state() {
+fn not_ready(embedding_pool: &EmbeddingPool) -> GatewayError {
+    let message = match embedding_pool.state() {
         State::Failed(why) => format!("the local model could not be loaded: {why}"),
         _ => "the local model is still loading; try again in a moment".to_owned(),
     };

@@ -18,12 +18,12 @@ use serde_json::json;
 pub(crate) async fn serve(
     core: &Core,
     request: &Request<'_>,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let feedback = read_feedback(request.body, &mut core.scratch.borrow_mut())?;
-    let taken = core.shared.ratings.take(grant.key, &feedback.request_id);
+    let taken = core.shared.ratings.take(caller.key, &feedback.request_id);
     let rated = taken.map_err(|why| match why {
         Unrateable::Unknown => GatewayError::client(
             404,
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
             GatewayError::client(409, "already_rated", message)
         }
     })?;
-    trip.model = Some(rated.arm.model);
+    ctx.model = Some(rated.arm.model);
     if rated.is_fair {
         core.metrics
             .borrow_mut()
@@ -49,6 +49,6 @@ pub(crate) async fn serve(
         "counted": rated.is_fair,
     });
     let body = told.to_string();
-    let _ = respond::whole(client, trip, 200, "application/json", body.as_bytes()).await;
+    let _ = respond::whole(client, ctx, 200, "application/json", body.as_bytes()).await;
     Ok(())
 }

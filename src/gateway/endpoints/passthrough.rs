@@ -36,42 +36,43 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     (request, endpoint): (&Request<'_>, Endpoint),
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
     let kind = headers.get_str("content-type");
     let asked = passthrough::read(endpoint, kind, request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
-    trip.stream = asked.streams;
-    trip.stage_done(core, Stage::Read);
-    let mut passed_headers = forward_headers::passed_headers(headers, trip.face, &trip.request_id);
-    passed_headers.add("content-type", kind.unwrap_or("application/json"));
+    let route = find_model(snapshot, &asked.model, caller, &mut ctx.model)?;
+    ctx.stream = asked.streams;
+    ctx.stage_done(core, Stage::Read);
+    let mut forwarded_headers =
+        forward_headers::forwarded_headers(headers, ctx.client_api, &ctx.request_id);
+    forwarded_headers.add("content-type", kind.unwrap_or("application/json"));
     let plan = AttemptPlan {
         call: UpstreamOperation::Passed(endpoint.path),
-        face: trip.face,
+        client_api: ctx.client_api,
         body: request.body,
         model_range: &asked.model_range,
         usage_edit: asked.usage_edit.as_ref(),
         streams: asked.streams,
-        passed_headers,
-        asker: attempt_loop::asker(headers, trip.key),
-        patience: RequestDeadline::new(headers, route, trip.started_at)?,
+        forwarded_headers,
+        affinity_key: attempt_loop::affinity_key(headers, ctx.key),
+        request_deadline: RequestDeadline::new(headers, route, ctx.started_at)?,
         may_hedge: false,
         fallbacks: attempt_loop::Fallbacks::default(),
-        steer: RouteConstraints::new(snapshot, grant, headers, &Shape::default())?,
-        priority: grant.priority,
+        constraints: RouteConstraints::new(snapshot, caller, headers, &Shape::default())?,
+        priority: caller.priority,
     };
-    match attempt_loop::run(core, &[route], &plan, client, trip).await? {
-        AttemptResult::Whole(answer) => whole(core, answer, client, trip).await,
-        AttemptResult::Stream(answer) => {
+    match attempt_loop::run(core, &[route], &plan, client, ctx).await? {
+        AttemptResult::Whole(response) => whole(core, response, client, ctx).await,
+        AttemptResult::Stream(response) => {
             let is_completion = asked.streams && endpoint == passthrough::COMPLETIONS;
-            let passage = match is_completion && answer.reply.head.is_event_stream {
+            let raw_body = match is_completion && response.upstream_response.head.is_event_stream {
                 true => RawBodyRelay::of_events(asked.wants_usage),
                 false => RawBodyRelay::raw(),
             };
-            stream(core, *answer, passage, client, trip).await;
+            stream(core, *response, raw_body, client, ctx).await;
         }
     }
     Ok(())
@@ -79,50 +80,61 @@ pub(crate) async fn serve(
 
 async fn whole(
     core: &Core,
-    answer: BufferedResponse,
+    response: BufferedResponse,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
-    if (200..300).contains(&answer.status) {
-        let usage = usage_in(&answer.body);
-        trip.buy(
+    if (200..300).contains(&response.status) {
+        let usage = usage_in(&response.body);
+        ctx.buy(
             core,
             usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
         );
     }
-    respond::passed_on(client, trip, answer).await;
+    respond::passed_on(client, ctx, response).await;
 }
 
 async fn stream(
     core: &Core,
-    mut answer: StreamingResponse,
-    mut passage: RawBodyRelay,
+    mut response: StreamingResponse,
+    mut raw_body: RawBodyRelay,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
     let head = relay_response::begin_stream(
-        (answer.reply.status, &answer.reply.head.passed),
+        (
+            response.upstream_response.status,
+            &response.upstream_response.head.passed,
+        ),
         client,
-        trip,
+        ctx,
     );
     let arrived = Arrived {
-        bytes: std::mem::take(&mut answer.first),
-        is_done: answer.is_done,
+        bytes: std::mem::take(&mut response.first),
+        is_done: response.is_done,
         head,
     };
-    let timeout = answer.site.endpoint.limits.read;
-    let end = passage
-        .pump(&core.scratch, &mut answer.reply, timeout, arrived, client)
+    let timeout = response.backend.endpoint.limits.read;
+    let end = raw_body
+        .pump(
+            &core.scratch,
+            &mut response.upstream_response,
+            timeout,
+            arrived,
+            client,
+        )
         .await;
-    trip.buy(core, passage.bought());
-    let lesson = match end {
+    ctx.buy(core, raw_body.billed_usage());
+    let comparison = match end {
         StreamEnd::Complete => Outcome::Good,
         StreamEnd::Upstream(_) => Outcome::StreamBroke,
         _ => Outcome::Abandoned,
     };
-    answer.underway.end(core, lesson);
+    response.attempt_guard.end(core, comparison);
     if matches!(end, StreamEnd::Complete) {
-        answer.reply.finish(&answer.site.endpoint, &core.pool);
+        response
+            .upstream_response
+            .finish(&response.backend.endpoint, &core.pool);
     }
-    passage.conclude(core, end, client, trip).await;
+    raw_body.conclude(core, end, client, ctx).await;
 }

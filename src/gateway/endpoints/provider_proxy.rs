@@ -110,38 +110,47 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     (request, direct): (&Request<'_>, ProviderProxy<'_>),
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
     passthrough::check_path(direct.rest)?;
-    let site = match direct.provider {
-        Some(name) => named(snapshot, grant, name)?,
-        None => keeper(snapshot, grant, headers)?,
+    let backend = match direct.provider {
+        Some(name) => named(snapshot, caller, name)?,
+        None => keeper(snapshot, caller, headers)?,
     };
     // Which model this is about, nobody knows.
-    (trip.target, trip.model) = (Some(site.any_model), Some(site.any_model));
-    trip.stage_done(core, Stage::Read);
-    let lane = request_ids::random() as usize % site.api_keys.len().max(1);
-    let body = upload::body(site, request, client, trip).await?;
-    let bytes = encoded((site, lane), request, &body, direct, &trip.request_id)?;
-    trip.stage_done(core, Stage::Route);
-    let reply = match body {
-        Sent::Pieces(_) => upload::ask(core, site, bytes, client, trip).await?,
-        Sent::Whole(_) => ask(core, site, bytes, request.head.method, client, trip).await?,
+    (ctx.target, ctx.model) = (Some(backend.any_model), Some(backend.any_model));
+    ctx.stage_done(core, Stage::Read);
+    let key_index = request_ids::random() as usize % backend.api_keys.len().max(1);
+    let body = upload::body(backend, request, client, ctx).await?;
+    let bytes = encoded(
+        (backend, key_index),
+        request,
+        &body,
+        direct,
+        &ctx.request_id,
+    )?;
+    ctx.stage_done(core, Stage::Route);
+    let upstream_response = match body {
+        Sent::Pieces(_) => upload::ask(core, backend, bytes, client, ctx).await?,
+        Sent::Whole(_) => ask(core, backend, bytes, request.head.method, client, ctx).await?,
     };
-    pass_on(core, site, reply, client, trip).await
+    pass_on(core, backend, upstream_response, client, ctx).await
 }
 
 /// The provider called `name`, if the key may reach it.
 fn named<'s>(
     snapshot: &'s Snapshot,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     name: &str,
 ) -> Result<&'s Arc<Provider>, GatewayError> {
-    let found = snapshot.sites.iter().find(|site| site.provider == name);
-    found.filter(|site| may_reach(grant, site)).ok_or_else(|| {
+    let found = snapshot
+        .sites
+        .iter()
+        .find(|backend| backend.provider == name);
+    found.filter(|backend| may_reach(caller, backend)).ok_or_else(|| {
         // Whether it exists is no business of those who may not reach it.
         let message = format!(
             "there is no provider `{name}` that this key may reach directly; `providers` of the key lists them"
@@ -153,18 +162,18 @@ fn named<'s>(
 /// The provider that keeps files and batches: the one that a header names, or the only one it can be.
 fn keeper<'s>(
     snapshot: &'s Snapshot,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     headers: &Headers<'_>,
 ) -> Result<&'s Arc<Provider>, GatewayError> {
     if let Some(name) = headers.get_str(PROVIDER) {
-        return named(snapshot, grant, name.trim());
+        return named(snapshot, caller, name.trim());
     }
-    let speaks = |site: &&Arc<Provider>| site.dialect.native() == api::NAME;
+    let speaks = |backend: &&Arc<Provider>| backend.dialect.native() == api::NAME;
     let fit: Vec<_> = snapshot
         .sites
         .iter()
         .filter(speaks)
-        .filter(|site| may_reach(grant, site))
+        .filter(|backend| may_reach(caller, backend))
         .collect();
     match fit.as_slice() {
         [only] => Ok(only),
@@ -174,7 +183,10 @@ fn keeper<'s>(
             "files and batches belong to a provider's account, and this key may reach no provider of OpenAI's dialect directly; `providers` of the key lists those it may",
         )),
         several => {
-            let names: Vec<&str> = several.iter().map(|site| site.provider.as_str()).collect();
+            let names: Vec<&str> = several
+                .iter()
+                .map(|backend| backend.provider.as_str())
+                .collect();
             let message = format!(
                 "files and batches belong to one provider; name it in `{PROVIDER}`: {}",
                 names.join(", ")
@@ -184,19 +196,19 @@ fn keeper<'s>(
     }
 }
 
-fn may_reach(grant: Caller<'_>, site: &Provider) -> bool {
-    grant.reaches(&site.provider) && is_allowed(grant, site)
+fn may_reach(caller: Caller<'_>, backend: &Provider) -> bool {
+    caller.reaches(&backend.provider) && is_allowed(caller, backend)
 }
 
 /// Whether regions and tags of the key allow the provider.
-pub(crate) fn is_allowed(grant: Caller<'_>, site: &Provider) -> bool {
-    let is_in = |names: &[String]| match &site.region {
+pub(crate) fn is_allowed(caller: Caller<'_>, backend: &Provider) -> bool {
+    let is_in = |names: &[String]| match &backend.region {
         _ if names.is_empty() => true,
         Some(region) => names.contains(region),
         None => false,
     };
-    let has_tags = grant.tags.iter().all(|tag| site.tags.contains(tag));
-    is_in(grant.regions) && has_tags
+    let has_tags = caller.tags.iter().all(|tag| backend.tags.contains(tag));
+    is_in(caller.regions) && has_tags
 }
 
 fn method_name(method: Method) -> &'static str {
@@ -210,16 +222,16 @@ fn method_name(method: Method) -> &'static str {
 }
 
 /// Where it goes behind the host: path and query.
-fn place(site: &Provider, direct: ProviderProxy<'_>) -> (String, String) {
+fn place(backend: &Provider, direct: ProviderProxy<'_>) -> (String, String) {
     let (path, query) = direct.rest.split_once('?').unwrap_or((direct.rest, ""));
-    let url = &site.endpoint.url;
+    let url = &backend.endpoint.url;
     if direct.provider.is_some() {
         let whole = [&url.path, path].concat();
         let whole = if whole.is_empty() { "/".into() } else { whole };
         return (whole, query.to_owned());
     }
-    let version = site.api_version.as_deref();
-    let own = site.dialect.path(&url.path, path, None, version);
+    let version = backend.api_version.as_deref();
+    let own = backend.dialect.path(&url.path, path, None, version);
     let (path, given) = own.split_once('?').unwrap_or((&own, ""));
     let queries = [given, query].into_iter().filter(|one| !one.is_empty());
     let query = queries.collect::<Vec<_>>().join("&");
@@ -231,19 +243,19 @@ fn place(site: &Provider, direct: ProviderProxy<'_>) -> (String, String) {
 /// # Errors
 /// The provider's credentials are not there.
 pub(crate) fn encoded(
-    (site, lane): (&Provider, usize),
+    (backend, key_index): (&Provider, usize),
     request: &Request<'_>,
     body: &Sent<'_>,
     direct: ProviderProxy<'_>,
     request_id: &str,
 ) -> Result<Vec<u8>, GatewayError> {
     let headers = &request.head.headers;
-    let (path, query) = place(site, direct);
+    let (path, query) = place(backend, direct);
     let method = method_name(request.head.method);
-    let held = site.held();
-    let auth = site.auth(held.as_deref(), lane);
+    let held = backend.held();
+    let auth = backend.auth(held.as_deref(), key_index);
     let auth =
-        auth.map_err(|why| classify::failed(site, &UpstreamError::NoCredentials(why)).fault)?;
+        auth.map_err(|why| classify::failed(backend, &UpstreamError::NoCredentials(why)).fault)?;
     let (whole, length) = match body {
         Sent::Whole(bytes) => (&**bytes, bytes.len() as u64),
         Sent::Pieces(length) => (&[][..], *length),
@@ -253,7 +265,7 @@ pub(crate) fn encoded(
     for part in [method, " ", &path, mark, &query, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    let authority = &site.endpoint.url.authority;
+    let authority = &backend.endpoint.url.authority;
     encode::header(&mut out, "host", authority.as_bytes());
     let kind = headers.get_str("content-type");
     let mut signed = vec![("host", authority.as_str())];
@@ -265,7 +277,7 @@ pub(crate) fn encoded(
         headers: &signed,
         body: whole,
     };
-    auth.write(&mut out, site.dialect.key_header(), &sent);
+    auth.write(&mut out, backend.dialect.key_header(), &sent);
     for (name, value) in headers.iter() {
         if crosses(name, headers, &KEPT_FROM_PROVIDER, &KEPT_FROM_PROVIDER_LIKE) {
             encode::header(&mut out, name, value);
@@ -330,21 +342,21 @@ pub(crate) fn read_head(head: &ResponseHead<'_>) -> Passed {
 /// What the client is told.
 pub(crate) async fn ask(
     core: &Core,
-    site: &Provider,
+    backend: &Provider,
     mut request: Vec<u8>,
     method: Method,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<UpstreamResponse<Passed>, GatewayError> {
     let may_repeat = matches!(method, Method::Get | Method::Put | Method::Delete);
-    let limits = &site.endpoint.limits;
+    let limits = &backend.endpoint.limits;
     let mut fresh = !may_repeat;
     loop {
-        trip.attempts += 1;
+        ctx.attempts += 1;
         let sent_at = clock::recent();
         let until = sent_at + limits.connect + limits.tls + limits.first_byte;
         let (outcome, returned, used) = exchange(
-            &site.endpoint,
+            &backend.endpoint,
             &core.pool,
             request,
             fresh,
@@ -359,24 +371,28 @@ pub(crate) async fn ask(
             true => metrics.upstream_reuses += 1,
             false => metrics.upstream_connects += 1,
         }
-        trip.waited += clock::now().saturating_duration_since(sent_at);
+        ctx.waited += clock::now().saturating_duration_since(sent_at);
         match outcome {
-            Ok(reply) => {
+            Ok(upstream_response) => {
                 buffer::give(request);
-                trip.first_byte = Some(reply.first_byte_at.saturating_duration_since(sent_at));
-                let outcome = site.dialect.judge(reply.status).outcome;
-                count(&mut metrics.attempts, (site.any_model, outcome));
-                return Ok(reply);
+                ctx.first_byte = Some(
+                    upstream_response
+                        .first_byte_at
+                        .saturating_duration_since(sent_at),
+                );
+                let outcome = backend.dialect.judge(upstream_response.status).outcome;
+                count(&mut metrics.attempts, (backend.any_model, outcome));
+                return Ok(upstream_response);
             }
             Err(fault) => {
-                count(&mut metrics.attempts, (site.any_model, fault.outcome()));
+                count(&mut metrics.attempts, (backend.any_model, fault.outcome()));
                 if fault.retry() == Retry::OnFreshConnection && !fresh {
                     fresh = true;
                     continue;
                 }
                 buffer::give(request);
-                let failed = classify::failed(site, &fault);
-                trip.detail = Some(failed.detail);
+                let failed = classify::failed(backend, &fault);
+                ctx.detail = Some(failed.detail);
                 return Err(failed.fault);
             }
         }
@@ -386,57 +402,65 @@ pub(crate) async fn ask(
 /// Passes the answer on: at once with its length if it came at once, else piece by piece.
 async fn pass_on(
     core: &Core,
-    site: &Provider,
-    mut reply: UpstreamResponse<Passed>,
+    backend: &Provider,
+    mut upstream_response: UpstreamResponse<Passed>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let timeout = site.endpoint.limits.read;
+    let timeout = backend.endpoint.limits.read;
     let mut bytes = buffer::take(buffer::CLASS_BYTES[0]);
     let began_at = clock::recent();
-    let read = reply.read(&mut bytes, began_at + timeout, client).await;
-    trip.waited += clock::now().saturating_duration_since(began_at);
-    let status = reply.status;
+    let read = upstream_response
+        .read(&mut bytes, began_at + timeout, client)
+        .await;
+    ctx.waited += clock::now().saturating_duration_since(began_at);
+    let status = upstream_response.status;
     let is_done = match read {
         Ok(piece) => piece == Piece::Done,
         Err(UpstreamBodyError::Interrupted(why)) => {
             let fault = UpstreamError::Interrupted(why);
-            return Err(classify::failed(site, &fault).fault);
+            return Err(classify::failed(backend, &fault).fault);
         }
         Err(fault) => {
             let why = fault.why();
             let message = format!(
                 "the provider `{}` broke off in the middle of its answer ({why})",
-                site.provider
+                backend.provider
             );
             return Err(GatewayError::upstream(502, "upstream_broke_off", message));
         }
     };
-    let passed = std::mem::take(&mut reply.head.lines);
+    let passed = std::mem::take(&mut upstream_response.head.lines);
     if !is_done {
-        let mut passage = RawBodyRelay::raw();
-        trip.stream = true;
-        let head = relay_response::begin_stream((status, &passed), client, trip);
+        let mut raw_body = RawBodyRelay::raw();
+        ctx.stream = true;
+        let head = relay_response::begin_stream((status, &passed), client, ctx);
         let arrived = Arrived {
             bytes,
             is_done,
             head,
         };
-        let end = passage
-            .pump(&core.scratch, &mut reply, timeout, arrived, client)
+        let end = raw_body
+            .pump(
+                &core.scratch,
+                &mut upstream_response,
+                timeout,
+                arrived,
+                client,
+            )
             .await;
-        trip.buy(core, passage.bought());
+        ctx.buy(core, raw_body.billed_usage());
         if matches!(end, StreamEnd::Complete) {
-            reply.finish(&site.endpoint, &core.pool);
+            upstream_response.finish(&backend.endpoint, &core.pool);
         }
-        passage.conclude(core, end, client, trip).await;
+        raw_body.conclude(core, end, client, ctx).await;
         return Ok(());
     }
-    reply.finish(&site.endpoint, &core.pool);
+    upstream_response.finish(&backend.endpoint, &core.pool);
     if let Some(usage) = usage_in(&bytes).filter(|_| status < 300) {
-        trip.buy(core, BilledUsage::Reported(usage));
+        ctx.buy(core, BilledUsage::Reported(usage));
     }
-    write_whole((status, &passed), &bytes, client, trip).await;
+    write_whole((status, &passed), &bytes, client, ctx).await;
     buffer::give(bytes);
     Ok(())
 }
@@ -446,10 +470,10 @@ pub(crate) async fn write_whole(
     (status, passed): (u16, &[u8]),
     body: &[u8],
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
     let mut out = buffer::take(1024 + body.len());
-    respond::begin_head(&mut out, status, trip, client);
+    respond::begin_head(&mut out, status, ctx, client);
     out.extend_from_slice(passed);
     if matches!(status, 204 | 304) {
         // No body, and so no length (RFC 9110, 8.6).

@@ -31,38 +31,42 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     request: &Request<'_>,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
     let asked = read_rerank(request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, grant, &mut trip.model)?;
-    trip.stage_done(core, Stage::Read);
+    let route = find_model(snapshot, &asked.model, caller, &mut ctx.model)?;
+    ctx.stage_done(core, Stage::Read);
     let plan = AttemptPlan {
         call: UpstreamOperation::Rerank,
-        face: trip.face,
+        client_api: ctx.client_api,
         body: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        passed_headers: forward_headers::passed_headers(headers, trip.face, &trip.request_id),
-        asker: attempt_loop::asker(headers, trip.key),
-        priority: grant.priority,
-        patience: RequestDeadline::new(headers, route, trip.started_at)?,
+        forwarded_headers: forward_headers::forwarded_headers(
+            headers,
+            ctx.client_api,
+            &ctx.request_id,
+        ),
+        affinity_key: attempt_loop::affinity_key(headers, ctx.key),
+        priority: caller.priority,
+        request_deadline: RequestDeadline::new(headers, route, ctx.started_at)?,
         may_hedge: false,
         // Scores of another model cannot be compared with those of this one.
         fallbacks: Fallbacks::default(),
-        steer: RouteConstraints::new(snapshot, grant, headers, &Shape::default())?,
+        constraints: RouteConstraints::new(snapshot, caller, headers, &Shape::default())?,
     };
-    if let AttemptResult::Whole(answer) =
-        attempt_loop::run(core, &[route], &plan, client, trip).await?
+    if let AttemptResult::Whole(response) =
+        attempt_loop::run(core, &[route], &plan, client, ctx).await?
     {
-        if (200..300).contains(&answer.status) {
-            let units = search_units(&answer.body);
-            let tokens = usage::in_answer(&answer.body);
+        if (200..300).contains(&response.status) {
+            let units = search_units(&response.body);
+            let tokens = usage::in_answer(&response.body);
             let tokens = tokens.filter(|usage| usage.prompt > 0);
-            trip.buy(
+            ctx.buy(
                 core,
                 match (units, tokens) {
                     (Some(units), _) => BilledUsage::Searches(units),
@@ -71,14 +75,14 @@ pub(crate) async fn serve(
                 },
             );
         }
-        let mut out = buffer::take(512 + answer.body.len());
-        respond::begin_head(&mut out, answer.status, trip, client);
-        out.extend_from_slice(&answer.head.passed);
-        if answer.status >= 400 {
-            respond::advise(&mut out, trip);
+        let mut out = buffer::take(512 + response.body.len());
+        respond::begin_head(&mut out, response.status, ctx, client);
+        out.extend_from_slice(&response.head.passed);
+        if response.status >= 400 {
+            respond::advise(&mut out, ctx);
         }
-        let _ = respond::finish_whole(client, out, &answer.body).await;
-        buffer::give(answer.body);
+        let _ = respond::finish_whole(client, out, &response.body).await;
+        buffer::give(response.body);
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 /// What a provider keeps of a request's answer, and of the one before.
 pub struct StoredResponses<'s> {
-    grant: Caller<'s>,
+    caller: Caller<'s>,
     /// The answer that the request goes on from.
     pub previous: Option<Previous>,
 }
@@ -45,54 +45,64 @@ pub struct Previous {
     /// Its id at the provider.
     pub id: String,
     /// The API key that made it.
-    pub lane: usize,
+    pub key_index: usize,
 }
 
 impl StoredResponses<'_> {
     /// What seals answers that `site` gives by the key of this lane.
     #[must_use]
-    pub fn seal(&self, site: &Provider, lane: usize) -> Option<ResponseIdSeal> {
-        keeps(site, self.grant).then_some(())?;
-        seal(site, lane, self.grant)
+    pub fn seal(&self, backend: &Provider, key_index: usize) -> Option<ResponseIdSeal> {
+        keeps(backend, self.caller).then_some(())?;
+        seal(backend, key_index, self.caller)
     }
 }
 
 /// Whether a provider takes Responses as they are.
-fn is_native(site: &Provider) -> bool {
-    site.responses.is_some() || site.dialect.native() == api::NAME
+fn is_native(backend: &Provider) -> bool {
+    backend.responses.is_some() || backend.dialect.native() == api::NAME
 }
 
 /// Whether what a provider keeps is served to this caller. Without a key there is nothing to seal with:
 /// then only if there is nobody else to seal it from.
-fn keeps(site: &Provider, grant: Caller<'_>) -> bool {
+fn keeps(backend: &Provider, caller: Caller<'_>) -> bool {
     let has_secret = || {
-        let mut keys = site.api_keys.iter();
+        let mut keys = backend.api_keys.iter();
         keys.len() > 0 && keys.all(|key| !key.0.is_empty())
     };
-    is_native(site) && (grant.is_alone || has_secret())
+    is_native(backend) && (caller.is_alone || has_secret())
 }
 
-fn seal(site: &Provider, lane: usize, grant: Caller<'_>) -> Option<ResponseIdSeal> {
-    let secret = match site.api_keys.get(lane) {
+fn seal(backend: &Provider, key_index: usize, caller: Caller<'_>) -> Option<ResponseIdSeal> {
+    let secret = match backend.api_keys.get(key_index) {
         Some(key) => &key.0,
-        None if site.api_keys.is_empty() && lane == 0 => "",
+        None if backend.api_keys.is_empty() && key_index == 0 => "",
         None => return None,
     };
-    Some(ResponseIdSeal::new(secret, &site.provider, grant.tenant))
+    Some(ResponseIdSeal::new(
+        secret,
+        &backend.provider,
+        caller.tenant,
+    ))
 }
 
 /// The answer called `sealed`, if it is one of this caller's: provider, lane, and its id there.
 fn find<'s, 'i>(
     snapshot: &'s Snapshot,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     sealed: &'i str,
 ) -> Option<(&'s Arc<Provider>, usize, &'i str)> {
     let sites = snapshot.sites.iter();
-    let mut sites =
-        sites.filter(|site| keeps(site, grant) && provider_proxy::is_allowed(grant, site));
-    sites.find_map(|site| {
-        let mut lanes = 0..site.api_keys.len().max(1);
-        lanes.find_map(|lane| Some((site, lane, seal(site, lane, grant)?.open(sealed)?)))
+    let mut sites = sites
+        .filter(|backend| keeps(backend, caller) && provider_proxy::is_allowed(caller, backend));
+    sites.find_map(|backend| {
+        let mut key_cooldowns = 0..backend.api_keys.len().max(1);
+        key_cooldowns.find_map(|key_index| {
+            Some((
+                backend,
+                key_index,
+                seal(backend, key_index, caller)?.open(sealed)?,
+            ))
+        })
     })
 }
 
@@ -103,14 +113,14 @@ fn find<'s, 'i>(
 /// 400 naming what no provider of the models can serve, or an answer that is not the caller's.
 pub(crate) fn settle<'s>(
     snapshot: &'s Snapshot,
-    grant: Caller<'s>,
+    caller: Caller<'s>,
     (chat, body): (&mut ChatRequest, &mut Cow<'_, [u8]>),
     models: &[&ModelRoute],
-    steer: &mut RouteConstraints<'s>,
+    constraints: &mut RouteConstraints<'s>,
 ) -> Result<(), GatewayError> {
     let state = chat.state.take();
     let found = match &state {
-        Some(state) => named(snapshot, grant, state, models, steer)?,
+        Some(state) => named(snapshot, caller, state, models, constraints)?,
         None => None,
     };
     let has_state = state.as_ref().is_some_and(|one| one.field().is_some());
@@ -127,8 +137,8 @@ pub(crate) fn settle<'s>(
         body.to_mut().drain(range);
     }
     if chat.stores || has_state {
-        steer.kept = Some(StoredResponses {
-            grant,
+        constraints.kept = Some(StoredResponses {
+            caller,
             previous: found,
         });
     }
@@ -139,48 +149,48 @@ pub(crate) fn settle<'s>(
 /// Which providers may be asked; the answer that the request goes on from, if it does.
 fn named(
     snapshot: &Snapshot,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     state: &State,
     models: &[&ModelRoute],
-    steer: &mut RouteConstraints<'_>,
+    constraints: &mut RouteConstraints<'_>,
 ) -> Result<Option<Previous>, GatewayError> {
     let providers = |wanted: &dyn Fn(&Provider) -> bool| {
         let targets = models.iter().flat_map(|route| &route.targets);
-        let sites = targets.filter_map(|target| match &target.site {
-            Backend::Remote(site) if wanted(site) => Some(site.provider.clone()),
+        let sites = targets.filter_map(|target| match &target.backend {
+            Backend::Remote(backend) if wanted(backend) => Some(backend.provider.clone()),
             _ => None,
         });
         sites.collect::<Vec<_>>()
     };
-    if let Some(place) = state.reference.as_ref().filter(|_| !grant.is_alone) {
+    if let Some(place) = state.reference.as_ref().filter(|_| !caller.is_alone) {
         // Those who keep nothing cannot hand out what is another's.
-        let others = providers(&|site| !is_native(site));
+        let others = providers(&|backend| !is_native(backend));
         if others.is_empty() || state.field().is_some() {
             return Err(state::refused_reference(place));
         }
-        steer.demand.keepers = Some(others);
+        constraints.demand.keepers = Some(others);
     }
     if let Some(field) = state.field() {
-        let keepers = providers(&|site| keeps(site, grant));
+        let keepers = providers(&|backend| keeps(backend, caller));
         if keepers.is_empty() {
             return Err(state::refused(field));
         }
-        steer.demand.keepers = Some(keepers);
+        constraints.demand.keepers = Some(keepers);
     }
     let Some(previous) = &state.previous else {
         return Ok(None);
     };
     let is_plain = previous.range.len() == previous.id.len();
-    let found = is_plain.then(|| find(snapshot, grant, &previous.id));
-    let Some((site, lane, id)) = found.flatten() else {
+    let found = is_plain.then(|| find(snapshot, caller, &previous.id));
+    let Some((backend, key_index, id)) = found.flatten() else {
         let message = format!("Previous response with id '{}' not found.", previous.id);
         let fault = GatewayError::client(400, "previous_response_not_found", message);
         return Err(fault.on("previous_response_id"));
     };
-    steer.demand.keepers = Some(vec![site.provider.clone()]);
+    constraints.demand.keepers = Some(vec![backend.provider.clone()]);
     Ok(Some(Previous {
         id: id.to_owned(),
-        lane,
+        key_index,
     }))
 }
 
@@ -224,19 +234,19 @@ pub(crate) async fn serve(
     core: &Core,
     snapshot: &Snapshot,
     (request, call): (&Request<'_>, StoredResponseCall<'_>),
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let Some((site, lane, id)) = find(snapshot, grant, call.id) else {
+    let Some((backend, key_index, id)) = find(snapshot, caller, call.id) else {
         let message = format!("Response with id '{}' not found.", call.id);
         return Err(GatewayError::client(404, "response_not_found", message));
     };
-    let seal = seal(site, lane, grant)
+    let seal = seal(backend, key_index, caller)
         .ok_or_else(|| GatewayError::gateway(500, "internal_error", "the seal was lost"))?;
     // Which model it is about is not said.
-    (trip.target, trip.model) = (Some(site.any_model), Some(site.any_model));
-    trip.stage_done(core, Stage::Read);
+    (ctx.target, ctx.model) = (Some(backend.any_model), Some(backend.any_model));
+    ctx.stage_done(core, Stage::Read);
     let rest = ["/responses/", id, call.rest, call.query].concat();
     let asked = ProviderProxy {
         provider: None,
@@ -244,80 +254,88 @@ pub(crate) async fn serve(
         operation: "responses",
     };
     let body = Sent::Whole(request.body.into());
-    let bytes = provider_proxy::encoded((site, lane), request, &body, asked, &trip.request_id)?;
-    trip.stage_done(core, Stage::Route);
-    let reply = provider_proxy::ask(core, site, bytes, request.head.method, client, trip).await?;
-    if reply.head.is_event_stream && reply.status < 300 {
-        stream(core, site, (reply, seal), client, trip).await;
+    let bytes =
+        provider_proxy::encoded((backend, key_index), request, &body, asked, &ctx.request_id)?;
+    ctx.stage_done(core, Stage::Route);
+    let upstream_response =
+        provider_proxy::ask(core, backend, bytes, request.head.method, client, ctx).await?;
+    if upstream_response.head.is_event_stream && upstream_response.status < 300 {
+        stream(core, backend, (upstream_response, seal), client, ctx).await;
         return Ok(());
     }
-    whole(core, site, reply, (&seal, id), client, trip).await
+    whole(core, backend, upstream_response, (&seal, id), client, ctx).await
 }
 
 /// Passes events on as they come.
 async fn stream(
     core: &Core,
-    site: &Provider,
-    (mut reply, seal): (UpstreamResponse<Passed>, ResponseIdSeal),
+    backend: &Provider,
+    (mut upstream_response, seal): (UpstreamResponse<Passed>, ResponseIdSeal),
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
-    trip.stream = true;
-    let mut passage = RawBodyRelay::sealed(seal);
-    let passed = std::mem::take(&mut reply.head.lines);
+    ctx.stream = true;
+    let mut raw_body = RawBodyRelay::sealed(seal);
+    let passed = std::mem::take(&mut upstream_response.head.lines);
     let arrived = Arrived {
         bytes: buffer::take(buffer::CLASS_BYTES[0]),
         is_done: false,
-        head: relay_response::begin_stream((reply.status, &passed), client, trip),
+        head: relay_response::begin_stream((upstream_response.status, &passed), client, ctx),
     };
-    let timeout = site.endpoint.limits.read;
-    let end = passage
-        .pump(&core.scratch, &mut reply, timeout, arrived, client)
+    let timeout = backend.endpoint.limits.read;
+    let end = raw_body
+        .pump(
+            &core.scratch,
+            &mut upstream_response,
+            timeout,
+            arrived,
+            client,
+        )
         .await;
     if matches!(end, StreamEnd::Complete) {
-        reply.finish(&site.endpoint, &core.pool);
+        upstream_response.finish(&backend.endpoint, &core.pool);
     }
-    passage.conclude(core, end, client, trip).await;
+    raw_body.conclude(core, end, client, ctx).await;
 }
 
 /// Passes an answer on once it is whole.
 async fn whole(
     core: &Core,
-    site: &Provider,
-    mut reply: UpstreamResponse<Passed>,
+    backend: &Provider,
+    mut upstream_response: UpstreamResponse<Passed>,
     (seal, id): (&ResponseIdSeal, &str),
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let mut body = buffer::take(buffer::CLASS_BYTES[0]);
     let began_at = clock::recent();
     loop {
-        let by = clock::recent() + site.endpoint.limits.read;
-        let why = match reply.read(&mut body, by, client).await {
+        let by = clock::recent() + backend.endpoint.limits.read;
+        let why = match upstream_response.read(&mut body, by, client).await {
             Ok(Piece::Done) => break,
             Ok(Piece::More) if body.len() <= ANSWER_BYTES_MAX => continue,
             Ok(Piece::More) => "it is too large".to_owned(),
             Err(UpstreamBodyError::Interrupted(why)) => {
                 let fault = UpstreamError::Interrupted(why);
-                return Err(classify::failed(site, &fault).fault);
+                return Err(classify::failed(backend, &fault).fault);
             }
             Err(fault) => fault.why().to_owned(),
         };
         let message = format!(
             "the provider `{}` broke off in the middle of its answer ({why})",
-            site.provider
+            backend.provider
         );
         return Err(GatewayError::upstream(502, "upstream_broke_off", message));
     }
-    trip.waited += clock::now().saturating_duration_since(began_at);
-    let passed = std::mem::take(&mut reply.head.lines);
-    let status = reply.status;
-    reply.finish(&site.endpoint, &core.pool);
+    ctx.waited += clock::now().saturating_duration_since(began_at);
+    let passed = std::mem::take(&mut upstream_response.head.lines);
+    let status = upstream_response.status;
+    upstream_response.finish(&backend.endpoint, &core.pool);
     {
         let mut scratch = core.scratch.borrow_mut();
         hide_ids(seal, Some(id), status, &mut body, &mut scratch);
     }
-    provider_proxy::write_whole((status, &passed), &body, client, trip).await;
+    provider_proxy::write_whole((status, &passed), &body, client, ctx).await;
     buffer::give(body);
     Ok(())
 }

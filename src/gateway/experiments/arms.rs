@@ -51,7 +51,7 @@ pub struct ArmRoute {
     /// Its part of the cache's scope.
     identity: u64,
     /// Its targets, a bit each.
-    members: u32,
+    target_refs: u32,
     /// Places among the models a core takes turns for: of its targets, and of those behind them.
     slots: [usize; 2],
 }
@@ -148,7 +148,7 @@ impl ExperimentRoute {
         mut slot: impl FnMut(&str) -> usize,
     ) -> Self {
         let name = &configured.name;
-        let members = |targets: &[usize]| {
+        let target_refs = |targets: &[usize]| {
             let places = targets.iter().filter_map(|at| u32::try_from(*at).ok());
             places.fold(0, |bits, at| bits | 1_u32.checked_shl(at).unwrap_or(0))
         };
@@ -163,7 +163,7 @@ impl ExperimentRoute {
                 label: Name::new(&format!("{name}/{}", arm.name)),
                 is_canary: arm.canary,
                 identity: xxh3_64(whole.as_bytes()),
-                members: members(&arm.targets),
+                target_refs: target_refs(&arm.targets),
                 slots: [slot(&whole), slot(&format!("{whole}\0others"))],
             }
         };
@@ -172,7 +172,7 @@ impl ExperimentRoute {
         let shares = shares.map(|(route, arm)| Arm {
             identity: xxh3_64(arm.name.as_bytes()),
             weight: arm.weight,
-            members: route.members,
+            target_refs: route.target_refs,
         });
         Self {
             name: Name::new(name),
@@ -195,8 +195,8 @@ impl ExperimentRoute {
         excluded: u32,
     ) -> Option<ChosenArm<'_>> {
         let subject = match self.subject {
-            Subject::Asker => attempt_loop::asker(headers, key),
-            Subject::Session => attempt_loop::asker(headers, None),
+            Subject::Asker => attempt_loop::affinity_key(headers, key),
+            Subject::Session => attempt_loop::affinity_key(headers, None),
             Subject::Nobody => None,
         };
         let subject = subject.unwrap_or_else(request_ids::random);
@@ -213,7 +213,7 @@ impl ExperimentRoute {
     #[must_use]
     pub fn arm(&self, at: usize, excluded: u32) -> Option<ChosenArm<'_>> {
         let arm = self.arms.get(at)?;
-        let is_on = !self.rollbacks.is_off(at) && arm.members & !excluded != 0;
+        let is_on = !self.rollbacks.is_off(at) && arm.target_refs & !excluded != 0;
         is_on.then_some(ChosenArm {
             experiment: self,
             arm,
@@ -227,12 +227,12 @@ impl ExperimentRoute {
         if off == 0 {
             return 0;
         }
-        let members = |is_off: bool| {
+        let target_refs = |is_off: bool| {
             let arms = self.shares.iter().enumerate();
             let arms = arms.filter(move |(at, _)| bit(off, *at) == is_off);
-            arms.fold(0, |bits, (_, arm)| bits | arm.members)
+            arms.fold(0, |bits, (_, arm)| bits | arm.target_refs)
         };
-        members(true) & !members(false)
+        target_refs(true) & !target_refs(false)
     }
 
     /// Leaves out targets of arms that were rolled back, unless nothing else may be asked; and those of
@@ -276,7 +276,7 @@ impl ChosenArm<'_> {
     /// Whether the target in place `at` is one of its own.
     #[must_use]
     pub fn holds(&self, at: usize) -> bool {
-        bit(self.arm.members, at)
+        bit(self.arm.target_refs, at)
     }
 
     /// The arm's targets, then the others, each by the policy. What is down in the arm does not come
@@ -286,39 +286,39 @@ impl ChosenArm<'_> {
         route: &ModelRoute,
         selection: &Selection,
         draw: &RouteDraw,
-        fleet: &mut TargetTable,
+        target_table: &mut TargetTable,
         now_us: u64,
     ) -> Route {
         let asked = selection.asked(draw);
-        let (members, policy) = (&route.members, selection.policy);
+        let (target_refs, policy) = (&route.target_refs, selection.policy);
         let only = |bits: u32| RouteInputs {
             excluded: asked.excluded | !bits,
             ..asked
         };
         let [own, others] = self.arm.slots;
-        let inside = only(self.arm.members);
+        let inside = only(self.arm.target_refs);
         let first = if draw.is_new {
-            fleet.route(own, members, policy, &inside, now_us)
+            target_table.route(own, target_refs, policy, &inside, now_us)
         } else {
-            fleet.route_again(own, members, policy, &inside, now_us)
+            target_table.route_again(own, target_refs, policy, &inside, now_us)
         };
         if !self.experiment.fails_over {
             return first;
         }
-        let outside = only(!self.arm.members);
-        let second = fleet.route_again(others, members, policy, &outside, now_us);
+        let outside = only(!self.arm.target_refs);
+        let second = target_table.route_again(others, target_refs, policy, &outside, now_us);
         join(first, second)
     }
 
     /// Remembers the request, so that it can be rated as soon as its answer is there.
-    pub fn remember(&self, core: &Core, trip: &mut RequestContext) {
+    pub fn remember(&self, core: &Core, ctx: &mut RequestContext) {
         let rateable = Rateable {
             arm: self.arm.id,
             is_fair: self.is_fair,
         };
         let ratings = &core.shared.ratings;
-        ratings.remember(trip.key, &trip.request_id, rateable);
-        trip.arm = Some(RequestArm {
+        ratings.remember(ctx.key, &ctx.request_id, rateable);
+        ctx.arm = Some(RequestArm {
             id: self.arm.id,
             label: self.arm.label,
             is_fair: self.is_fair,
@@ -367,14 +367,10 @@ pub struct RequestArm {
 
 /// How the request went, for the arm's numbers.
 #[must_use]
-pub(crate) fn request_of(
-    trip: &RequestContext,
-    arm: &RequestArm,
-    duration: Duration,
-) -> ArmRequest {
+pub(crate) fn request_of(ctx: &RequestContext, arm: &RequestArm, duration: Duration) -> ArmRequest {
     // What fails because all targets are set aside is the arm's failure too.
-    let was_asked = trip.attempts > 0 || trip.fault == Some("upstream_rate_limited");
-    let outcome = match (trip.fault, trip.status) {
+    let was_asked = ctx.attempts > 0 || ctx.fault == Some("upstream_rate_limited");
+    let outcome = match (ctx.fault, ctx.status) {
         (Some(code), _) => code,
         (None, 429) => "status_429",
         (None, 400..=499) => "status_4xx",
@@ -386,10 +382,10 @@ pub(crate) fn request_of(
     ArmRequest {
         outcome,
         was_asked,
-        is_stream: trip.stream,
-        first_byte: trip.first_byte,
+        is_stream: ctx.stream,
+        first_byte: ctx.first_byte,
         duration,
-        cost_nanousd: trip.bill.paid_nanousd(),
-        is_cost_unknown: matches!(trip.bill, Charge::Unknown(_)),
+        cost_nanousd: ctx.charge.paid_nanousd(),
+        is_cost_unknown: matches!(ctx.charge, Charge::Unknown(_)),
     }
 }

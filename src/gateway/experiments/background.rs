@@ -7,7 +7,7 @@ use crate::cache::response::from_stream::StreamReader;
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};
 use crate::gateway::attempt::classify;
-use crate::gateway::attempt::response_head::reply_head;
+use crate::gateway::attempt::response_head::upstream_head;
 use crate::gateway::attempt::translate;
 use crate::gateway::attempt::translate::TranslationInput;
 use crate::gateway::core::Core;
@@ -51,13 +51,13 @@ pub(crate) struct ReplayRequest {
     /// A stream is asked for.
     pub streams: bool,
     /// The dialect that it is in.
-    pub face: &'static dyn ClientApi,
+    pub client_api: &'static dyn ClientApi,
 }
 
 /// Whether answers of a site to a caller of this dialect can be compared.
 #[must_use]
-pub(crate) fn is_read(face: &dyn ClientApi, site: &Provider) -> bool {
-    face.name() == READ && reads(site)
+pub(crate) fn is_read(client_api: &dyn ClientApi, backend: &Provider) -> bool {
+    client_api.name() == READ && reads(backend)
 }
 
 /// The dialects of providers whose answers can be compared at all.
@@ -68,8 +68,8 @@ pub(crate) fn comparable() -> Vec<&'static str> {
 }
 
 /// Whether answers of a site can be compared at all.
-fn reads(site: &Provider) -> bool {
-    site.dialect.native() == READ
+fn reads(backend: &Provider) -> bool {
+    backend.dialect.native() == READ
 }
 
 impl ReplayRequest {
@@ -78,25 +78,25 @@ impl ReplayRequest {
         &self,
         core: &Core,
         target: &TargetRoute,
-        member: &TargetRef,
+        target_ref: &TargetRef,
         passed: &ForwardedHeaders,
     ) -> Option<CachedResponse> {
-        let Backend::Remote(site) = &target.site else {
+        let Backend::Remote(backend) = &target.backend else {
             return None;
         };
-        let is_full = attempt_guard::is_full(core, member);
-        if is_full || !attempt_guard::may_try(core, member, Turn::First) {
+        let is_full = attempt_guard::is_full(core, target_ref);
+        if is_full || !attempt_guard::may_try(core, target_ref, Turn::First) {
             return None;
         }
-        let mut underway = AttemptGuard::begin(core, target.label, member, None);
-        let request = self.request(core, target, site, (passed, underway.lane()))?;
-        let answered = exchanged(core, site, request).await;
+        let mut attempt_guard = AttemptGuard::begin(core, target.label, target_ref, None);
+        let request = self.request(core, target, backend, (passed, attempt_guard.key_index()))?;
+        let answered = exchanged(core, backend, request).await;
         let outcome = answered
             .as_ref()
             .map_or(Outcome::Abandoned, |(status, ..)| {
                 classify::outcome_of(*status, None)
             });
-        underway.end(core, outcome);
+        attempt_guard.end(core, outcome);
         let name = if answered.is_some() {
             "shadow"
         } else {
@@ -107,47 +107,48 @@ impl ReplayRequest {
             (target.label, name),
         );
         let (status, is_stream, body) = answered?;
-        let answer = (status == 200).then(|| read(core, site.dialect, is_stream, &body))?;
-        answer.ok()
+        let response = (status == 200).then(|| read(core, backend.dialect, is_stream, &body))?;
+        response.ok()
     }
 
     fn request(
         &self,
         core: &Core,
         target: &TargetRoute,
-        site: &Provider,
-        (passed, lane): (&ForwardedHeaders, usize),
+        backend: &Provider,
+        (passed, key_index): (&ForwardedHeaders, usize),
     ) -> Option<Vec<u8>> {
-        let mut losses = UnsupportedFields::new(site.drops_untranslatable);
+        let mut unsupported = UnsupportedFields::new(backend.drops_untranslatable);
         // As the request that was answered would have been asked.
-        let wish = TranslationInput {
-            site,
-            dialect: site.dialect,
-            face: self.face,
+        let input = TranslationInput {
+            backend,
+            dialect: backend.dialect,
+            client_api: self.client_api,
             body: &self.body,
             streams: self.streams,
             model: &target.model,
         };
-        let worded = translate::word(&wish, &mut losses, &mut core.scratch.borrow_mut()).ok()?;
-        let is_native = site.dialect.native() == self.face.name();
-        let passed_headers = passed.lines(is_native);
-        let held = site.held();
-        let auth = site.auth(held.as_deref(), lane).ok()?;
-        let mut request = buffer::take(self.body.len() + passed_headers.len() + 1024);
-        site.dialect.encode(
+        let encoded_body =
+            translate::word(&input, &mut unsupported, &mut core.scratch.borrow_mut()).ok()?;
+        let is_native = backend.dialect.native() == self.client_api.name();
+        let forwarded_headers = passed.lines(is_native);
+        let held = backend.held();
+        let auth = backend.auth(held.as_deref(), key_index).ok()?;
+        let mut request = buffer::take(self.body.len() + forwarded_headers.len() + 1024);
+        backend.dialect.encode(
             &OutgoingRequest {
                 call: UpstreamOperation::Chat,
                 streams: self.streams,
-                body: worded.body(
-                    site,
+                body: encoded_body.body(
+                    backend,
                     (&self.body, &self.model_range, self.usage_edit.as_ref()),
                 ),
                 model: &target.model,
-                base_path: &site.endpoint.url.path,
-                api_version: site.api_version.as_deref(),
-                authority: &site.endpoint.url.authority,
+                base_path: &backend.endpoint.url.path,
+                api_version: backend.api_version.as_deref(),
+                authority: &backend.endpoint.url.authority,
                 auth,
-                passed_headers,
+                forwarded_headers,
             },
             &mut request,
         );
@@ -156,27 +157,35 @@ impl ReplayRequest {
 }
 
 /// Status, whether it is a stream, and the whole body.
-async fn exchanged(core: &Core, site: &Provider, request: Vec<u8>) -> Option<(u16, bool, Vec<u8>)> {
-    let (endpoint, watch) = (&site.endpoint, &mut NoInterrupt);
-    let is_stream = |head: &ResponseHead<'_>| reply_head(head).is_event_stream;
+async fn exchanged(
+    core: &Core,
+    backend: &Provider,
+    request: Vec<u8>,
+) -> Option<(u16, bool, Vec<u8>)> {
+    let (endpoint, watch) = (&backend.endpoint, &mut NoInterrupt);
+    let is_stream = |head: &ResponseHead<'_>| upstream_head(head).is_event_stream;
     let until = clock::now() + endpoint.limits.first_byte;
     let (outcome, request, _) = exchange(
         endpoint, &core.pool, request, false, until, watch, is_stream,
     )
     .await;
     buffer::give(request);
-    let mut reply = outcome.ok()?;
+    let mut upstream_response = outcome.ok()?;
     let mut body = Vec::new();
     loop {
         let by = clock::now() + endpoint.limits.read;
-        match reply.read(&mut body, by, &mut NoInterrupt).await.ok()? {
+        match upstream_response
+            .read(&mut body, by, &mut NoInterrupt)
+            .await
+            .ok()?
+        {
             Piece::Done => break,
             Piece::More if body.len() > BODY_BYTES_MAX => return None,
             Piece::More => {}
         }
     }
-    let status = reply.status;
-    Some((status, reply.finish(endpoint, &core.pool), body))
+    let status = upstream_response.status;
+    Some((status, upstream_response.finish(endpoint, &core.pool), body))
 }
 
 /// The answer that `provider` gave.

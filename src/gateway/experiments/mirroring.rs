@@ -37,7 +37,7 @@ pub struct MirrorTarget {
     /// The target.
     pub target: TargetRoute,
     /// What routing knows of it.
-    pub member: TargetRef,
+    pub target_ref: TargetRef,
     /// What is known of it beside that.
     pub traits: Traits,
     /// Share of the requests.
@@ -45,7 +45,7 @@ pub struct MirrorTarget {
     /// Tokens that they may take in an hour.
     pub tokens_max: u64,
     /// What they took, and came to.
-    pub tally: Arc<MirrorStats>,
+    pub stats: Arc<MirrorStats>,
 }
 
 /// What became of requests that were drawn.
@@ -85,7 +85,7 @@ pub(crate) const LABELS: [(Label, &str); 3] = [
 #[derive(Default)]
 pub struct MirrorStats {
     /// Places and tokens.
-    pub allowance: SampleBudget,
+    pub sample_budget: SampleBudget,
     outcomes: [AtomicU64; 5],
     labels: [AtomicU64; 3],
 }
@@ -123,7 +123,7 @@ struct MirrorPermit(Arc<MirrorStats>);
 
 impl Drop for MirrorPermit {
     fn drop(&mut self) {
-        self.0.allowance.leave();
+        self.0.sample_budget.leave();
     }
 }
 
@@ -147,17 +147,17 @@ impl Mirror {
         if fraction(request_ids::random()) > route.share || !may_see(route, asked) {
             return None;
         }
-        let tally = &route.tally;
-        if !tally.allowance.enter() {
-            tally.count(MirrorOutcome::Busy);
+        let stats = &route.stats;
+        if !stats.sample_budget.enter() {
+            stats.count(MirrorOutcome::Busy);
             return None;
         }
-        let place = MirrorPermit(Arc::clone(tally));
-        let expected = &asked.steer.expected;
+        let place = MirrorPermit(Arc::clone(stats));
+        let expected = &asked.constraints.expected;
         let tokens = expected.prompt + expected.completion;
         let hour = clock::since_epoch().as_secs() / 3600;
-        if !tally.allowance.spend(tokens, route.tokens_max, hour) {
-            tally.count(MirrorOutcome::OverBudget);
+        if !stats.sample_budget.spend(tokens, route.tokens_max, hour) {
+            stats.count(MirrorOutcome::OverBudget);
             return None;
         }
         let chat = asked.chat;
@@ -168,7 +168,7 @@ impl Mirror {
                 model_range: chat.model_range.clone(),
                 usage_edit: chat.usage_edit.clone(),
                 streams: chat.stream,
-                face: asked.face,
+                client_api: asked.client_api,
             },
             tokens,
             place,
@@ -185,9 +185,9 @@ impl Mirror {
     }
 
     /// The client has this answer.
-    pub fn served(&mut self, answer: Result<CachedResponse, &'static str>, took: Duration) {
-        let answer = answer.ok();
-        self.served = answer.map(|answer| (answer.content().to_owned(), took));
+    pub fn served(&mut self, response: Result<CachedResponse, &'static str>, took: Duration) {
+        let response = response.ok();
+        self.served = response.map(|response| (response.content().to_owned(), took));
     }
 
     /// Asks the target, in a task of its own.
@@ -197,10 +197,10 @@ impl Mirror {
         snapshot: CurrentSnapshot,
         passed: ForwardedHeaders,
     ) {
-        let tally = Arc::clone(&self.place.0);
+        let stats = Arc::clone(&self.place.0);
         if self.served.is_none() {
-            tally.allowance.settle(self.tokens, 0);
-            return tally.count(MirrorOutcome::NotComparable);
+            stats.sample_budget.settle(self.tokens, 0);
+            return stats.count(MirrorOutcome::NotComparable);
         }
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
         let task = async move { self.go(&core, &snapshot, &passed).await };
@@ -213,7 +213,7 @@ impl Mirror {
         snapshot: &CurrentSnapshot,
         passed: &ForwardedHeaders,
     ) {
-        let tally = Arc::clone(&self.place.0);
+        let stats = Arc::clone(&self.place.0);
         let model = snapshot.models.get(&*self.model.text());
         let (Some(route), Some((served, took))) = (
             model.and_then(|one| one.mirror.as_ref()),
@@ -223,69 +223,71 @@ impl Mirror {
         };
         let began_at = clock::now();
         let target = route.target.label;
-        let asking = self.again.ask(core, &route.target, &route.member, passed);
-        let Some(answer) = asking.await else {
-            return tally.count(MirrorOutcome::Failed);
+        let asking = self
+            .again
+            .ask(core, &route.target, &route.target_ref, passed);
+        let Some(response) = asking.await else {
+            return stats.count(MirrorOutcome::Failed);
         };
         let shadow_took = clock::now().saturating_duration_since(began_at);
-        tally.count(MirrorOutcome::Answered);
-        if let Some(usage) = answer.usage {
-            tally
-                .allowance
+        stats.count(MirrorOutcome::Answered);
+        if let Some(usage) = response.usage {
+            stats
+                .sample_budget
                 .settle(self.tokens, usage.prompt + usage.completion);
         }
-        let bought = answer
+        let billed_usage = response
             .usage
             .map_or(BilledUsage::Unknown, BilledUsage::Reported);
-        let bill = Charge::of(bought, Some(target), &snapshot.prices);
+        let charge = Charge::of(billed_usage, Some(target), &snapshot.prices);
         {
             let mut metrics = core.metrics.borrow_mut();
             // No key asked for it, so none pays.
-            record_usage(&mut metrics, None, self.model, bought, &bill);
+            record_usage(&mut metrics, None, self.model, billed_usage, &charge);
             let seen = MirroredRequest {
                 served: took,
                 shadow: shadow_took,
-                cost_nanousd: bill.paid_nanousd(),
+                cost_nanousd: charge.paid_nanousd(),
             };
             metrics.shadows.record((self.model, target), &seen);
         }
-        compare(core, served, answer.content().to_owned(), tally);
+        compare(core, served, response.content().to_owned(), stats);
     }
 }
 
 /// Whether the target may see the request and its answer can be compared.
 fn may_see(route: &MirrorTarget, asked: &SampleInput<'_>) -> bool {
-    let Backend::Remote(site) = &route.target.site else {
+    let Backend::Remote(backend) = &route.target.backend else {
         return false;
     };
-    let fits = exclusion(&route.traits, &asked.steer.demand).is_none();
+    let fits = exclusion(&route.traits, &asked.constraints.demand).is_none();
     // A rule may be there to keep data where it is.
-    let is_ruled_out = asked.steer.rule.is_some_and(RuleRoute::names_targets);
-    asked.may_repeat && fits && !is_ruled_out && background::is_read(asked.face, site)
+    let is_ruled_out = asked.constraints.rule.is_some_and(RuleRoute::names_targets);
+    asked.may_repeat && fits && !is_ruled_out && background::is_read(asked.client_api, backend)
 }
 
 /// Where there is no workshop, or it has no room, only what is the same is known to be.
-fn compare(core: &Core, served: String, shadow: String, tally: Arc<MirrorStats>) {
+fn compare(core: &Core, served: String, shadow: String, stats: Arc<MirrorStats>) {
     if is_same(&served, &shadow) {
-        return tally.label(Label::Right);
+        return stats.label(Label::Right);
     }
-    let Some(workshop) = &core.shared.workshop else {
-        return tally.label(Label::Unknown);
+    let Some(embedding_pool) = &core.shared.embedding_pool else {
+        return stats.label(Label::Unknown);
     };
-    let told = Arc::clone(&tally);
+    let told = Arc::clone(&stats);
     let tell = move |label| told.label(label);
-    if feedback::compare(workshop, served, shadow, tell).is_err() {
-        tally.label(Label::Unknown);
+    if feedback::compare(embedding_pool, served, shadow, tell).is_err() {
+        stats.label(Label::Unknown);
     }
 }
 
 /// A whole answer has gone to the client.
-pub(crate) fn served_whole(core: &Core, answer: &SharedResponse, trip: &mut RequestContext) {
-    let took = clock::now().saturating_duration_since(trip.started_at);
-    if let Some(mirror) = trip.mirror.as_mut().filter(|_| answer.head.status == 200) {
+pub(crate) fn served_whole(core: &Core, response: &SharedResponse, ctx: &mut RequestContext) {
+    let took = clock::now().saturating_duration_since(ctx.started_at);
+    if let Some(mirror) = ctx.mirror.as_mut().filter(|_| response.head.status == 200) {
         let mut scratch = core.scratch.borrow_mut();
         mirror.served(
-            CachedResponse::from_whole(&answer.body, answer.usage, &mut scratch),
+            CachedResponse::from_whole(&response.body, response.usage, &mut scratch),
             took,
         );
     }
@@ -295,10 +297,10 @@ pub(crate) fn served_whole(core: &Core, answer: &SharedResponse, trip: &mut Requ
 pub(crate) fn served_stream(
     reader: Option<StreamReader>,
     end: &StreamEnd,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
-    let took = clock::now().saturating_duration_since(trip.started_at);
-    if let (Some(mirror), Some(reader), StreamEnd::Complete) = (&mut trip.mirror, reader, end) {
+    let took = clock::now().saturating_duration_since(ctx.started_at);
+    if let (Some(mirror), Some(reader), StreamEnd::Complete) = (&mut ctx.mirror, reader, end) {
         mirror.served(reader.finish(), took);
     }
 }

@@ -52,7 +52,7 @@ pub struct RouteDraw {
     /// The number drawn for it.
     pub random: u64,
     /// Hash of who asks.
-    pub asker: Option<u64>,
+    pub affinity_key: Option<u64>,
     /// The series that its latency belongs to.
     pub series: Series,
     /// It was not routed before.
@@ -77,7 +77,7 @@ impl Selection {
     pub fn asked(&self, draw: &RouteDraw) -> RouteInputs<'_> {
         RouteInputs {
             random: draw.random,
-            asker: draw.asker,
+            affinity_key: draw.affinity_key,
             series: draw.series,
             excluded: self.excluded,
             costs_nanousd: &self.costs_nanousd,
@@ -92,7 +92,7 @@ impl<'s> RouteConstraints<'s> {
     /// A malformed header.
     pub fn new(
         snapshot: &'s Snapshot,
-        grant: Caller<'s>,
+        caller: Caller<'s>,
         headers: &Headers<'_>,
         shape: &Shape,
     ) -> Result<Self, GatewayError> {
@@ -115,9 +115,9 @@ impl<'s> RouteConstraints<'s> {
                 images: shape.has_images,
                 schema: shape.wants_schema,
                 streams: shape.streams,
-                key_regions: grant.regions,
+                key_regions: caller.regions,
                 regions,
-                key_tags: grant.tags,
+                key_tags: caller.tags,
                 ..Demand::default()
             },
             expected: Usage {
@@ -183,18 +183,18 @@ impl<'s> RouteConstraints<'s> {
         route: &ModelRoute,
         selection: &Selection,
         draw: &RouteDraw,
-        fleet: &mut TargetTable,
+        target_table: &mut TargetTable,
         now_us: u64,
     ) -> Route {
         if let Some(chosen) = self.arm_of(route) {
-            return chosen.order(route, selection, draw, fleet, now_us);
+            return chosen.order(route, selection, draw, target_table, now_us);
         }
         let asked = selection.asked(draw);
-        let (slot, members) = (route.slot, &route.members);
+        let (slot, target_refs) = (route.slot, &route.target_refs);
         let mut routed = if draw.is_new {
-            fleet.route(slot, members, selection.policy, &asked, now_us)
+            target_table.route(slot, target_refs, selection.policy, &asked, now_us)
         } else {
-            fleet.route_again(slot, members, selection.policy, &asked, now_us)
+            target_table.route_again(slot, target_refs, selection.policy, &asked, now_us)
         };
         if !self.demand.first.is_empty() {
             let rank = |at: usize| {
@@ -233,13 +233,17 @@ impl<'s> RouteConstraints<'s> {
     /// then.
     #[must_use]
     pub fn names_targets(&self) -> bool {
-        !self.demand.only.is_empty() || !self.demand.first.is_empty() || self.lane().is_some()
+        !self.demand.only.is_empty() || !self.demand.first.is_empty() || self.key_index().is_some()
     }
 
     /// The only API key that may be used, by its place among those of its provider.
     #[must_use]
-    pub fn lane(&self) -> Option<usize> {
-        self.kept.as_ref()?.previous.as_ref().map(|one| one.lane)
+    pub fn key_index(&self) -> Option<usize> {
+        self.kept
+            .as_ref()?
+            .previous
+            .as_ref()
+            .map(|one| one.key_index)
     }
 
     /// The rule, if it is one of this model.
@@ -262,12 +266,12 @@ impl<'s> RouteConstraints<'s> {
     }
 
     /// Whether a target that is none of the arm's answered; noted on the trip.
-    pub fn has_left_arm(&self, models: &[&ModelRoute], trip: &mut RequestContext) -> bool {
+    pub fn has_left_arm(&self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
         let (Some(chosen), Some(route)) = (&self.arm, models.first()) else {
             return false;
         };
-        let has_left = trip.fell_back || chosen.is_left(&route.targets, trip.target);
-        if let Some(arm) = &mut trip.arm {
+        let has_left = ctx.fell_back || chosen.is_left(&route.targets, ctx.target);
+        if let Some(arm) = &mut ctx.arm {
             arm.has_left = has_left;
         }
         has_left

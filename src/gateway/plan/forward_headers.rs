@@ -42,9 +42,9 @@ impl ForwardedHeaders {
 
 /// The headers that cross to the provider, encoded.
 #[must_use]
-pub(crate) fn passed_headers(
+pub(crate) fn forwarded_headers(
     headers: &Headers<'_>,
-    face: &dyn ClientApi,
+    client_api: &dyn ClientApi,
     request_id: &str,
 ) -> ForwardedHeaders {
     let mut lines = Vec::with_capacity(128);
@@ -58,7 +58,7 @@ pub(crate) fn passed_headers(
     pass(&PASSED_TO_PROVIDER, &mut lines);
     encode::header(&mut lines, "x-request-id", request_id.as_bytes());
     let own_at = lines.len();
-    pass(face.passed_headers(), &mut lines);
+    pass(client_api.forwarded_headers(), &mut lines);
     let id_end = own_at.saturating_sub("\r\n".len());
     ForwardedHeaders {
         lines,

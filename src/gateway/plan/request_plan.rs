@@ -34,7 +34,7 @@ pub(crate) struct RequestPlan<'s, 'b> {
     /// The model asked for, and those behind it.
     pub models: Chain<'s>,
     /// How their targets are chosen.
-    pub steer: RouteConstraints<'s>,
+    pub constraints: RouteConstraints<'s>,
 }
 
 impl<'s, 'b> RequestPlan<'s, 'b> {
@@ -42,7 +42,7 @@ impl<'s, 'b> RequestPlan<'s, 'b> {
     pub(crate) fn into_parts(
         self,
     ) -> (ChatRequest, Cow<'b, [u8]>, Chain<'s>, RouteConstraints<'s>) {
-        (self.chat, self.body, self.models, self.steer)
+        (self.chat, self.body, self.models, self.constraints)
     }
 }
 
@@ -51,9 +51,9 @@ pub(crate) struct RequestParser<'s, 'b> {
     /// The configuration.
     pub snapshot: &'s Snapshot,
     /// The caller.
-    pub grant: Caller<'s>,
+    pub caller: Caller<'s>,
     /// The dialect it speaks.
-    pub face: &'static dyn ClientApi,
+    pub client_api: &'static dyn ClientApi,
     /// The head of its request.
     pub head: &'b RequestHead<'b>,
     /// Its body.
@@ -84,10 +84,10 @@ impl<'s, 'b> RequestParser<'s, 'b> {
     ) -> Result<RequestPlan<'s, 'b>, GatewayError> {
         let mut chat = self.read_body(self.body, scratch)?;
         let (name, suffix) = self.without_suffix(&chat.model);
-        let route = find_model(self.snapshot, name, self.grant, seen)?;
-        let mut steer =
-            RouteConstraints::new(self.snapshot, self.grant, &self.head.headers, &chat.shape)?;
-        steer.policy = suffix.and_then(policy);
+        let route = find_model(self.snapshot, name, self.caller, seen)?;
+        let mut constraints =
+            RouteConstraints::new(self.snapshot, self.caller, &self.head.headers, &chat.shape)?;
+        constraints.policy = suffix.and_then(policy);
         let mut models = Chain::new();
         models.push(route);
         const HEADER: &str = "x-ringside-models";
@@ -100,49 +100,54 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         if let Some(steering) = chat.steering.take().filter(|_| !is_theirs) {
             let names = steering.models.iter().map(String::as_str);
             self.extend(&mut models, "models", names)?;
-            take_in(*steering, &mut steer)?;
+            take_in(*steering, &mut constraints)?;
             let cut = routing_fields::cut(self.body, scratch)?;
             chat = self.read_body(&cut, scratch)?;
             body = Cow::Owned(cut);
         }
-        self.follow_header(&models, &mut steer)?;
-        if self.face.name() == api::NAME {
+        self.follow_header(&models, &mut constraints)?;
+        if self.client_api.name() == api::NAME {
             let asked = (&mut chat, &mut body);
-            stored_responses::settle(self.snapshot, self.grant, asked, &models, &mut steer)?;
+            stored_responses::settle(self.snapshot, self.caller, asked, &models, &mut constraints)?;
         }
         if !route.rules.is_empty() {
-            self.rule(route, &mut steer, scratch);
+            self.rule(route, &mut constraints, scratch);
         }
         if let Some(experiment) = &route.experiment
-            && !steer.names_targets()
+            && !constraints.names_targets()
         {
-            let excluded = steer.select(route).excluded;
-            let ruled = steer.rule.and_then(|rule| rule.arm);
+            let excluded = constraints.select(route).excluded;
+            let ruled = constraints.rule.and_then(|rule| rule.arm);
             let ruled = ruled.and_then(|at| experiment.arm(at, excluded));
-            let drawn = || experiment.choose(&self.head.headers, self.grant.key, excluded);
-            steer.arm = ruled.or_else(drawn);
+            let drawn = || experiment.choose(&self.head.headers, self.caller.key, excluded);
+            constraints.arm = ruled.or_else(drawn);
         }
         *seen = Some(route.name);
         Ok(RequestPlan {
             chat,
             body,
             models,
-            steer,
+            constraints,
         })
     }
 
     /// Finds the rule that applies.
-    fn rule(&self, route: &'s ModelRoute, steer: &mut RouteConstraints<'s>, scratch: &mut Scratch) {
+    fn rule(
+        &self,
+        route: &'s ModelRoute,
+        constraints: &mut RouteConstraints<'s>,
+        scratch: &mut Scratch,
+    ) {
         let (rules, headers) = (&route.rules, &self.head.headers);
-        let asking = RuleContext::new(rules, headers, self.grant, steer, self.body, scratch);
+        let asking = RuleContext::new(rules, headers, self.caller, constraints, self.body, scratch);
         let (at, looked) = asking.first_of(rules);
-        steer.rule = at.and_then(|at| rules.get(at));
-        (steer.looked, steer.ruled) = (looked, Some(route.name));
+        constraints.rule = at.and_then(|at| rules.get(at));
+        (constraints.looked, constraints.ruled) = (looked, Some(route.name));
     }
 
     fn read_body(&self, body: &[u8], scratch: &mut Scratch) -> Result<ChatRequest, GatewayError> {
         let (target, form) = (self.head.target, self.with_canonical);
-        self.face.read_head(target, body, scratch, form)
+        self.client_api.read_head(target, body, scratch, form)
     }
 
     /// The configured name, and the policy that a suffix behind it stands for.
@@ -165,7 +170,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         names: impl Iterator<Item = &'n str>,
     ) -> Result<(), GatewayError> {
         for name in names {
-            let found = find_model(self.snapshot, name, self.grant, &mut None);
+            let found = find_model(self.snapshot, name, self.caller, &mut None);
             let found = found.map_err(|fault| fault.on(place))?;
             let is_new = models.iter().all(|one| one.slot != found.slot);
             if is_new && models.try_push(found).is_err() {
@@ -180,7 +185,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
     fn follow_header(
         &self,
         models: &Chain<'s>,
-        steer: &mut RouteConstraints<'s>,
+        constraints: &mut RouteConstraints<'s>,
     ) -> Result<(), GatewayError> {
         const HEADER: &str = "x-ringside-route";
         let Some(value) = self.head.headers.get_str(HEADER) else {
@@ -192,7 +197,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
             if word == "*" {
                 admits_others = true;
             } else if let Some(policy) = policy(word) {
-                steer.policy = Some(policy);
+                constraints.policy = Some(policy);
             } else if traits.any(|target| target.is_called(word)) {
                 names.push(word.to_owned());
             } else {
@@ -205,16 +210,16 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         }
         if !names.is_empty() {
             if !admits_others {
-                steer.demand.only.clone_from(&names);
+                constraints.demand.only.clone_from(&names);
             }
-            steer.demand.first = names;
+            constraints.demand.first = names;
         }
         Ok(())
     }
 }
 
 /// What the body's fields demand.
-fn take_in(steering: Steering, steer: &mut RouteConstraints<'_>) -> Result<(), GatewayError> {
+fn take_in(steering: Steering, constraints: &mut RouteConstraints<'_>) -> Result<(), GatewayError> {
     if let Some(field) = steering.unsupported {
         let message = format!("`provider.{field}` is not supported here");
         return Err(GatewayError::client(400, "invalid_request", message).on("provider"));
@@ -225,9 +230,9 @@ fn take_in(steering: Steering, steer: &mut RouteConstraints<'_>) -> Result<(), G
             let message = "`provider.sort` must be `price`, `throughput` or `latency`";
             GatewayError::client(400, "invalid_request", message).on("provider.sort")
         })?;
-        steer.policy = policy(name);
+        constraints.policy = policy(name);
     }
-    let demand = &mut steer.demand;
+    let demand = &mut constraints.demand;
     demand.only = steering.only;
     if steering.forbids_fallbacks && !steering.order.is_empty() {
         // Both lists hold: what is in one alone may not be asked.
@@ -254,7 +259,7 @@ fn take_in(steering: Steering, steer: &mut RouteConstraints<'_>) -> Result<(), G
 pub(crate) fn find_model<'s>(
     snapshot: &'s Snapshot,
     name: &str,
-    grant: Caller<'_>,
+    caller: Caller<'_>,
     seen: &mut Option<Name>,
 ) -> Result<&'s ModelRoute, GatewayError> {
     let Some(route) = snapshot.models.get(name) else {
@@ -262,7 +267,7 @@ pub(crate) fn find_model<'s>(
             .model_names
             .iter()
             .map(String::as_str)
-            .filter(|name| grant.allows(name))
+            .filter(|name| caller.allows(name))
             .collect();
         return Err(GatewayError::client(
             404,
@@ -275,6 +280,6 @@ pub(crate) fn find_model<'s>(
         .on("model"));
     };
     *seen = Some(route.name);
-    grant.check_model(name)?;
+    caller.check_model(name)?;
     Ok(route)
 }

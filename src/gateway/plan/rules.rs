@@ -75,7 +75,7 @@ pub(crate) struct RuleContext<'r, 's> {
     headers: &'r Headers<'r>,
     key: Option<std::sync::Arc<str>>,
     team: Option<std::sync::Arc<str>>,
-    steer: &'r RouteConstraints<'s>,
+    constraints: &'r RouteConstraints<'s>,
     metadata: Vec<(String, String)>,
 }
 
@@ -84,8 +84,8 @@ impl<'r, 's> RuleContext<'r, 's> {
     pub(crate) fn new(
         rules: &[RuleRoute],
         headers: &'r Headers<'r>,
-        grant: Caller<'_>,
-        steer: &'r RouteConstraints<'s>,
+        caller: Caller<'_>,
+        constraints: &'r RouteConstraints<'s>,
         body: &[u8],
         scratch: &mut Scratch,
     ) -> Self {
@@ -99,9 +99,9 @@ impl<'r, 's> RuleContext<'r, 's> {
         };
         Self {
             headers,
-            key: grant.key.map(Name::text),
-            team: grant.team.map(Name::text),
-            steer,
+            key: caller.key.map(Name::text),
+            team: caller.team.map(Name::text),
+            constraints,
             metadata,
         }
     }
@@ -155,7 +155,7 @@ impl Known for RuleContext<'_, '_> {
     }
 
     fn regions(&self) -> &[String] {
-        let demand = &self.steer.demand;
+        let demand = &self.constraints.demand;
         match demand.regions.is_empty() {
             true => demand.key_regions,
             false => &demand.regions,
@@ -163,11 +163,11 @@ impl Known for RuleContext<'_, '_> {
     }
 
     fn prompt_tokens(&self) -> u64 {
-        self.steer.demand.tokens
+        self.constraints.demand.tokens
     }
 
     fn needs(&self) -> [bool; 4] {
-        let demand = &self.steer.demand;
+        let demand = &self.constraints.demand;
         [demand.tools, demand.images, demand.schema, demand.streams]
     }
 }

@@ -133,10 +133,10 @@ mod tests {
 
     #[test]
     fn nothing_but_the_ids_is_touched() {
-        let answer = "{ \"id\" : \"resp_1\",\"x\":[1.50, \"caf\\u00e9 resp_1 \"],\"previous_response_id\":\"resp_0\"}\n";
-        let mut body = answer.as_bytes().to_vec();
+        let response = "{ \"id\" : \"resp_1\",\"x\":[1.50, \"caf\\u00e9 resp_1 \"],\"previous_response_id\":\"resp_0\"}\n";
+        let mut body = response.as_bytes().to_vec();
         seal_answer(&seal(), &mut body, &mut Scratch::default());
-        assert_eq!(String::from_utf8(body).unwrap(), mark(answer));
+        assert_eq!(String::from_utf8(body).unwrap(), mark(response));
         for other in ["{\"id\":\"a/b\"}", "not JSON", ""] {
             let mut body = other.as_bytes().to_vec();
             seal_answer(&seal(), &mut body, &mut Scratch::default());

@@ -117,7 +117,7 @@ impl RawBodyRelay {
 
     /// What was bought, as far as the body said.
     #[must_use]
-    pub(crate) fn bought(&self) -> BilledUsage {
+    pub(crate) fn billed_usage(&self) -> BilledUsage {
         let usage = match &self.events {
             Some(relay) => relay.usage(),
             None => usage_in(&self.tail),
@@ -129,7 +129,7 @@ impl RawBodyRelay {
     pub(crate) async fn pump<H>(
         &mut self,
         scratch: &RefCell<Scratch>,
-        reply: &mut UpstreamResponse<H>,
+        upstream_response: &mut UpstreamResponse<H>,
         read_timeout: Duration,
         mut arrived: Arrived,
         client: &mut Client,
@@ -163,7 +163,7 @@ impl RawBodyRelay {
                 return broken("upstream_truncated", message.to_owned());
             }
             let by = clock::recent() + read_timeout;
-            match reply.read(&mut arrived.bytes, by, client).await {
+            match upstream_response.read(&mut arrived.bytes, by, client).await {
                 Ok(piece) => arrived.is_done = piece == Piece::Done,
                 Err(UpstreamBodyError::Interrupted(Interruption::ClientGone)) => {
                     return StreamEnd::Client;
@@ -186,16 +186,16 @@ impl RawBodyRelay {
         core: &Core,
         end: StreamEnd,
         client: &mut Client,
-        trip: &mut RequestContext,
+        ctx: &mut RequestContext,
     ) {
         let (side, fault) = match end {
             StreamEnd::Upstream(fault) if self.events.is_none() => ("upstream", fault),
             StreamEnd::TooSlow(fault) if self.events.is_none() => ("client", fault),
             StreamEnd::Drained if self.events.is_none() => ("drain", stopping()),
-            end => return relay_response::conclude(core, end, client, trip).await,
+            end => return relay_response::conclude(core, end, client, ctx).await,
         };
         client.keep_alive = false;
-        trip.fault = Some(fault.code);
+        ctx.fault = Some(fault.code);
         count(&mut core.metrics.borrow_mut().streams_broken, side);
     }
 }

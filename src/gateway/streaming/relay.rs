@@ -34,8 +34,8 @@ impl Relay {
     /// The relay to a client that speaks `face`, of a stream in that dialect. A `collector` is used in
     /// every dialect but OpenAI's.
     #[must_use]
-    pub fn of(face: &dyn ClientApi, collector: Option<ResponseCollector>) -> Self {
-        let own = native_api(face.name()).filter(|_| face.name() != api::NAME);
+    pub fn of(client_api: &dyn ClientApi, collector: Option<ResponseCollector>) -> Self {
+        let own = native_api(client_api.name()).filter(|_| client_api.name() != api::NAME);
         match own {
             Some(own) => Self::Neutral(NeutralRelay::of(own, collector)),
             None => Self::plain(true),

@@ -34,89 +34,93 @@ use std::task::Poll;
 /// Relays a whole answer.
 pub(crate) async fn whole(
     core: &Core,
-    answer: BufferedResponse,
+    response: BufferedResponse,
     mut cache: CacheSession,
-    lead: Option<Leader>,
+    leader: Option<Leader>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
-    let (usage, mut read) = match trip.face == client_api::DEFAULT {
-        true => (usage::in_answer(&answer.body), None),
+    let (usage, mut read) = match ctx.client_api == client_api::DEFAULT {
+        true => (usage::in_answer(&response.body), None),
         false => {
             let mut scratch = core.scratch.borrow_mut();
-            let read =
-                translate_body::read_own(trip.face, answer.status, &answer.body, &mut scratch);
+            let read = translate_body::read_own(
+                ctx.client_api,
+                response.status,
+                &response.body,
+                &mut scratch,
+            );
             (read.usage, Some(read.stored))
         }
     };
-    if (200..300).contains(&answer.status) {
-        trip.buy(
+    if (200..300).contains(&response.status) {
+        ctx.buy(
             core,
             usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
         );
     }
-    let answer = SharedResponse {
+    let response = SharedResponse {
         usage,
-        may_retry: classify::outcome_of(answer.status, None) != Outcome::Good,
+        may_retry: classify::outcome_of(response.status, None) != Outcome::Good,
         head: Head {
-            target: answer.target,
-            status: answer.status,
-            passed: answer.head.passed,
+            target: response.target,
+            status: response.status,
+            passed: response.head.passed,
         },
-        body: answer.body,
+        body: response.body,
     };
-    let Some(lead) = lead else {
-        send_whole(&answer, client, trip).await;
-        mirroring::served_whole(core, &answer, trip);
-        store_whole(&answer, read.take(), &mut cache);
-        return buffer::give(answer.body);
+    let Some(leader) = leader else {
+        send_whole(&response, client, ctx).await;
+        mirroring::served_whole(core, &response, ctx);
+        store_whole(&response, read.take(), &mut cache);
+        return buffer::give(response.body);
     };
     // Those who follow do not wait for this client.
-    let answer = Arc::new(answer);
-    lead.finish(End::Whole(Arc::clone(&answer)));
-    send_whole(&answer, client, trip).await;
-    mirroring::served_whole(core, &answer, trip);
-    store_whole(&answer, read.take(), &mut cache);
+    let response = Arc::new(response);
+    leader.finish(End::Whole(Arc::clone(&response)));
+    send_whole(&response, client, ctx).await;
+    mirroring::served_whole(core, &response, ctx);
+    store_whole(&response, read.take(), &mut cache);
     // From here on the store answers.
-    client.company = None;
-    drop(lead);
-    if let Some(answer) = Arc::into_inner(answer) {
-        buffer::give(answer.body);
+    client.followers = None;
+    drop(leader);
+    if let Some(response) = Arc::into_inner(response) {
+        buffer::give(response.body);
     }
 }
 
 /// Sends a whole answer.
 pub(crate) async fn send_whole(
-    answer: &SharedResponse,
+    response: &SharedResponse,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
-    let head = &answer.head;
-    let mut out = buffer::take(512 + answer.body.len());
-    respond::begin_head(&mut out, head.status, trip, client);
-    respond::append_passed(&mut out, &head.passed, trip);
+    let head = &response.head;
+    let mut out = buffer::take(512 + response.body.len());
+    respond::begin_head(&mut out, head.status, ctx, client);
+    respond::append_passed(&mut out, &head.passed, ctx);
     if head.status >= 400 {
-        respond::advise(&mut out, trip);
+        respond::advise(&mut out, ctx);
     }
     // A client that is gone changes nothing: the answer is complete, paid for, and worth storing.
-    let _ = match trip.array {
-        Some(_) => respond::finish_whole(client, out, &JsonArray::of_one(&answer.body)).await,
-        None => respond::finish_whole(client, out, &answer.body).await,
+    let _ = match ctx.array {
+        Some(_) => respond::finish_whole(client, out, &JsonArray::of_one(&response.body)).await,
+        None => respond::finish_whole(client, out, &response.body).await,
     };
 }
 
 /// Stores it; it was read already if it is not in OpenAI's dialect.
 fn store_whole(
-    answer: &SharedResponse,
+    response: &SharedResponse,
     read: Option<Result<CachedResponse, &'static str>>,
     cache: &mut CacheSession,
 ) {
-    if answer.head.status == 200 {
-        cache.store(answer.head.target, |core| match read {
+    if response.head.status == 200 {
+        cache.store(response.head.target, |core| match read {
             Some(read) => read,
             None => {
                 let mut scratch = core.scratch.borrow_mut();
-                CachedResponse::from_whole(&answer.body, answer.usage, &mut scratch)
+                CachedResponse::from_whole(&response.body, response.usage, &mut scratch)
             }
         });
     }
@@ -125,32 +129,36 @@ fn store_whole(
 /// Relays a stream to the client that caused it.
 pub(crate) async fn stream(
     core: &Core,
-    mut inflow: UpstreamStream,
+    mut upstream_stream: UpstreamStream,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
-    if let Some(time) = trip.first_byte {
+    if let Some(time) = ctx.first_byte {
         let mut metrics = core.metrics.borrow_mut();
-        metrics.time_to_first_token(inflow.target(), time);
+        metrics.time_to_first_token(upstream_stream.target(), time);
     }
-    inflow.mirrored = trip.mirror.as_mut().and_then(|mirror| mirror.take_reader());
-    let out = begin_stream(inflow.head(), client, trip);
-    let end = match pump(inflow, out, client, trip).await {
-        Pumped::Ended(end, mut inflow) => {
-            mirroring::served_stream(inflow.mirrored.take(), &end, trip);
-            core.metrics.borrow_mut().events += inflow.relay.events();
-            trip.buy(core, inflow.bought());
-            trip.array = inflow.relay.array();
-            inflow.finish(&end, client).await;
+    upstream_stream.mirrored = ctx.mirror.as_mut().and_then(|mirror| mirror.take_reader());
+    let out = begin_stream(upstream_stream.head(), client, ctx);
+    let end = match pump(upstream_stream, out, client, ctx).await {
+        Pumped::Ended(end, mut upstream_stream) => {
+            mirroring::served_stream(upstream_stream.mirrored.take(), &end, ctx);
+            core.metrics.borrow_mut().events += upstream_stream.relay.events();
+            ctx.buy(core, upstream_stream.billed_usage());
+            ctx.array = upstream_stream.relay.array();
+            upstream_stream.finish(&end, client).await;
             end
         }
-        Pumped::Joined { seat, relay, sent } => {
-            client.company = None;
+        Pumped::Joined {
+            follower,
+            relay,
+            sent,
+        } => {
+            client.followers = None;
             // On the heap: rare.
-            let listening = on_heap(|| coalesce::listen(core, &seat, relay, sent, client));
+            let listening = on_heap(|| coalesce::listen(core, &follower, relay, sent, client));
             let (end, usage) = listening.await;
-            if let Some(usage) = seat.settle(usage) {
-                trip.buy(
+            if let Some(usage) = follower.settle(usage) {
+                ctx.buy(
                     core,
                     usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
                 );
@@ -158,18 +166,18 @@ pub(crate) async fn stream(
             end
         }
     };
-    conclude(core, end, client, trip).await;
+    conclude(core, end, client, ctx).await;
 }
 
 /// The head of a stream's answer, up to its first event.
 pub(crate) fn begin_stream(
     (status, passed): (u16, &[u8]),
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Vec<u8> {
     let mut out = buffer::take(buffer::CLASS_BYTES[0]);
-    respond::begin_head(&mut out, status, trip, client);
-    respond::append_passed(&mut out, passed, trip);
+    respond::begin_head(&mut out, status, ctx, client);
+    respond::append_passed(&mut out, passed, ctx);
     encode::header(&mut out, "cache-control", b"no-cache");
     if client.is_http10 {
         client.keep_alive = false;
@@ -188,7 +196,7 @@ enum Pumped {
     Ended(StreamEnd, UpstreamStream),
     /// Others follow, and the client did not keep up: it goes on by itself.
     Joined {
-        seat: Follower,
+        follower: Follower,
         relay: Relay,
         /// What became of the last write.
         sent: Written,
@@ -197,46 +205,52 @@ enum Pumped {
 
 /// Moves events until the stream ends; the first write carries the head.
 async fn pump(
-    mut inflow: UpstreamStream,
+    mut upstream_stream: UpstreamStream,
     mut out: Vec<u8>,
     client: &mut Client,
-    trip: &RequestContext,
+    ctx: &RequestContext,
 ) -> Pumped {
     loop {
-        inflow.take_in(!client.is_http10, &mut out);
-        let ended = inflow.ended();
+        upstream_stream.take_in(!client.is_http10, &mut out);
+        let ended = upstream_stream.ended();
         if !out.is_empty() {
             let mut write = pin!(client.write(out));
             let at_once = poll_fn(|cx| match write.as_mut().poll(cx) {
                 Poll::Ready(sent) => Poll::Ready(Some(sent)),
-                Poll::Pending => inflow.poll_company(cx).map(|()| None),
+                Poll::Pending => upstream_stream.poll_company(cx).map(|()| None),
             });
             out = match at_once.await {
                 Some((Ok(()), buffer)) => buffer,
-                Some((Err(_), _)) if inflow.close_if_alone() => {
-                    return Pumped::Ended(StreamEnd::Client, inflow);
+                Some((Err(_), _)) if upstream_stream.close_if_alone() => {
+                    return Pumped::Ended(StreamEnd::Client, upstream_stream);
                 }
                 // Those who follow do not wait for this client.
                 waits_or_gone => {
-                    let (seat, relay) = match inflow.detach(trip) {
+                    let (follower, relay) = match upstream_stream.detach(ctx) {
                         Ok(follower) => follower,
-                        Err(inflow) => return Pumped::Ended(StreamEnd::Client, inflow),
+                        Err(upstream_stream) => {
+                            return Pumped::Ended(StreamEnd::Client, upstream_stream);
+                        }
                     };
                     let sent = match waits_or_gone {
                         Some(sent) => sent,
                         None => write.await,
                     };
-                    return Pumped::Joined { seat, relay, sent };
+                    return Pumped::Joined {
+                        follower,
+                        relay,
+                        sent,
+                    };
                 }
             };
             out.clear();
         }
         if let Some(end) = ended {
             buffer::give(out);
-            return Pumped::Ended(end, inflow);
+            return Pumped::Ended(end, upstream_stream);
         }
-        if let Err(end) = inflow.read(client).await {
-            return Pumped::Ended(end, inflow);
+        if let Err(end) = upstream_stream.read(client).await {
+            return Pumped::Ended(end, upstream_stream);
         }
     }
 }
@@ -246,13 +260,13 @@ pub(crate) async fn conclude(
     core: &Core,
     end: StreamEnd,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) {
     let (side, fault) = match end {
         StreamEnd::Complete => return,
         StreamEnd::Client => {
             client.keep_alive = false;
-            trip.fault = Some("client_gone");
+            ctx.fault = Some("client_gone");
             count(&mut core.metrics.borrow_mut().streams_broken, "client");
             return;
         }
@@ -260,17 +274,17 @@ pub(crate) async fn conclude(
         StreamEnd::Upstream(fault) => ("upstream", fault),
         StreamEnd::Drained => ("drain", stopping()),
     };
-    trip.fault = Some(fault.code);
+    ctx.fault = Some(fault.code);
     count(&mut core.metrics.borrow_mut().streams_broken, side);
-    break_stream(trip, client, &fault).await;
+    break_stream(ctx, client, &fault).await;
 }
 
 /// Tells the client that its stream is not complete, and closes the connection.
-async fn break_stream(trip: &mut RequestContext, client: &mut Client, fault: &GatewayError) {
+async fn break_stream(ctx: &mut RequestContext, client: &mut Client, fault: &GatewayError) {
     client.keep_alive = false;
     let mut event = Vec::with_capacity(256);
-    trip.face.write_fault_event(fault, &mut event);
-    if let Some(array) = &mut trip.array {
+    ctx.client_api.write_fault_event(fault, &mut event);
+    if let Some(array) = &mut ctx.array {
         array.rewrite(&mut event, 0);
         array.end(&mut event);
     }

@@ -24,21 +24,21 @@ pub struct Said<'s> {
 /// # Errors
 /// 400 naming a field that is malformed, or lost.
 pub fn request(
-    face: &dyn ClientApi,
+    client_api: &dyn ClientApi,
     provider: &dyn ProviderApi,
     said: &Said<'_>,
     model: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
-    let prepared = face.prepare(said.body, scratch);
+    let prepared = client_api.prepare(said.body, scratch);
     let body = prepared.as_deref().unwrap_or(said.body);
     scratch
         .with_document(body, |document| {
-            let mut request = face.read_request(document, losses)?;
+            let mut request = client_api.read_request(document, unsupported)?;
             request.stream |= said.streams;
-            provider.write_request(&request, model, losses, out)
+            provider.write_request(&request, model, unsupported, out)
         })
         .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
@@ -51,34 +51,34 @@ pub(crate) const FAILED: &str = "the model broke its answer off: what it called 
 /// # Errors
 /// 502 for a body that is no answer.
 pub fn whole(
-    face: &dyn ClientApi,
+    client_api: &dyn ClientApi,
     provider: &dyn ProviderApi,
     status: u16,
     body: &[u8],
-    about: &ResponseContext,
+    response_ctx: &ResponseContext,
     scratch: &mut Scratch,
 ) -> Result<(u16, Vec<u8>), GatewayError> {
     let mut out = Vec::with_capacity(body.len() + 256);
     let read = scratch.with_document(body, |document| {
         if !is_good(status) {
             let mut failure = provider.read_failure(status, document);
-            failure.kind = failure.kind.or(about.error_kind.as_deref());
+            failure.kind = failure.kind.or(response_ctx.error_kind.as_deref());
             failure.window_exceeded |= refusal(status, body) == Some(Refusal::ContextLength);
-            face.write_failure(&failure, &mut out);
+            client_api.write_failure(&failure, &mut out);
             return Ok::<u16, UnreadableBody>(failure.status);
         }
-        let mut answer = provider.read_answer(document)?;
-        if answer.model.is_empty() {
-            answer.model = &about.model;
+        let mut response = provider.read_answer(document)?;
+        if response.model.is_empty() {
+            response.model = &response_ctx.model;
         }
-        if answer
+        if response
             .choices
             .iter()
             .any(|choice| choice.stop == Stop::Failed)
         {
             return Err(UnreadableBody(FAILED));
         }
-        face.write_answer(&answer, about, &mut out);
+        client_api.write_answer(&response, response_ctx, &mut out);
         Ok(status)
     });
     let why = match read {
@@ -103,8 +103,13 @@ pub struct Read {
 
 /// Reads a whole answer that is in the dialect `face`.
 #[must_use]
-pub fn read_own(face: &dyn ClientApi, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
-    match native_api(face.name()) {
+pub fn read_own(
+    client_api: &dyn ClientApi,
+    status: u16,
+    body: &[u8],
+    scratch: &mut Scratch,
+) -> Read {
+    match native_api(client_api.name()) {
         Some(provider) => read(provider, status, body, scratch),
         None => nothing("error"),
     }
@@ -117,10 +122,10 @@ pub fn read(provider: &dyn ProviderApi, status: u16, body: &[u8], scratch: &mut 
         return nothing("error");
     }
     let read = scratch.with_document(body, |document| {
-        let answer = provider.read_answer(document).ok()?;
+        let response = provider.read_answer(document).ok()?;
         Some(Read {
-            usage: answer.usage.map(Usage::from),
-            stored: ResponseCollector::answer(&answer),
+            usage: response.usage.map(Usage::from),
+            stored: ResponseCollector::response(&response),
         })
     });
     read.ok().flatten().unwrap_or_else(|| nothing("unparsable"))

@@ -28,22 +28,24 @@ pub(crate) enum Sent<'r> {
 /// # Errors
 /// It did not come.
 pub(crate) async fn body<'r>(
-    site: &Provider,
+    backend: &Provider,
     request: &Request<'r>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<Sent<'r>, GatewayError> {
     let Some(length) = client.upload.as_ref().map(|one| one.length()) else {
         return Ok(Sent::Whole(request.body.into()));
     };
-    let held = site.held();
-    let signs = site.auth(held.as_deref(), 0).is_ok_and(|one| one.signs());
+    let held = backend.held();
+    let signs = backend
+        .auth(held.as_deref(), 0)
+        .is_ok_and(|one| one.signs());
     if !signs {
         return Ok(Sent::Pieces(length));
     }
     let began_at = clock::recent();
     let whole = client.whole_upload().await;
-    trip.waited += clock::now().saturating_duration_since(began_at);
+    ctx.waited += clock::now().saturating_duration_since(began_at);
     whole
         .map(|bytes| Sent::Whole(bytes.into()))
         .map_err(|fault| match fault {
@@ -63,32 +65,36 @@ fn late() -> GatewayError {
 /// What the client is told.
 pub(crate) async fn ask(
     core: &Core,
-    site: &Provider,
+    backend: &Provider,
     head: Vec<u8>,
     client: &mut Client,
-    trip: &mut RequestContext,
+    ctx: &mut RequestContext,
 ) -> Result<UpstreamResponse<Passed>, GatewayError> {
-    trip.attempts += 1;
+    ctx.attempts += 1;
     let sent_at = clock::recent();
-    let (outcome, used) = upload(&site.endpoint, head, client, read_head).await;
-    trip.waited += clock::now().saturating_duration_since(sent_at);
+    let (outcome, used) = upload(&backend.endpoint, head, client, read_head).await;
+    ctx.waited += clock::now().saturating_duration_since(sent_at);
     let mut metrics = core.metrics.borrow_mut();
     metrics.upstream_connects += u64::from(used.connect.is_some());
     let told = match &outcome {
-        Ok(reply) => site.dialect.judge(reply.status).outcome,
+        Ok(upstream_response) => backend.dialect.judge(upstream_response.status).outcome,
         Err(UploadError::Upstream(fault)) => fault.outcome(),
         Err(UploadError::Late) => "request_timeout",
     };
-    count(&mut metrics.attempts, (site.any_model, told));
+    count(&mut metrics.attempts, (backend.any_model, told));
     match outcome {
-        Ok(reply) => {
-            trip.first_byte = Some(reply.first_byte_at.saturating_duration_since(sent_at));
-            Ok(reply)
+        Ok(upstream_response) => {
+            ctx.first_byte = Some(
+                upstream_response
+                    .first_byte_at
+                    .saturating_duration_since(sent_at),
+            );
+            Ok(upstream_response)
         }
         Err(UploadError::Late) => Err(late()),
         Err(UploadError::Upstream(fault)) => {
-            let failed = classify::failed(site, &fault);
-            trip.detail = Some(failed.detail);
+            let failed = classify::failed(backend, &fault);
+            ctx.detail = Some(failed.detail);
             Err(failed.fault)
         }
     }

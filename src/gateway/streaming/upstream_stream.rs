@@ -61,7 +61,7 @@ pub(crate) fn stopping() -> GatewayError {
 /// The stream.
 pub(crate) struct UpstreamStream {
     core: Rc<Core>,
-    answer: Box<StreamingResponse>,
+    response: Box<StreamingResponse>,
     /// What the client that caused it is relayed.
     pub relay: Relay,
     /// Estimated tokens of the prompt, where it is but text.
@@ -71,7 +71,7 @@ pub(crate) struct UpstreamStream {
     pub mirrored: Option<StreamReader>,
     cache: CacheSession,
     /// `None` when the call is not shared.
-    lead: Option<Leader>,
+    leader: Option<Leader>,
     /// Events on their way to the followers.
     events: Vec<u8>,
     arrived: Vec<u8>,
@@ -83,22 +83,22 @@ impl UpstreamStream {
     /// Begins it.
     pub(crate) fn new(
         core: &Rc<Core>,
-        mut answer: Box<StreamingResponse>,
-        face: &'static dyn ClientApi,
+        mut response: Box<StreamingResponse>,
+        client_api: &'static dyn ClientApi,
         chat: &ChatRequest,
         cache: CacheSession,
-        lead: Option<Leader>,
+        leader: Option<Leader>,
     ) -> Self {
-        if let Some(lead) = &lead {
-            lead.begin(Head {
-                target: answer.target,
-                status: answer.reply.status,
-                passed: answer.reply.head.passed.clone(),
+        if let Some(leader) = &leader {
+            leader.begin(Head {
+                target: response.target,
+                status: response.upstream_response.status,
+                passed: response.upstream_response.head.passed.clone(),
             });
         }
-        let (relay, reader) = match face == client_api::DEFAULT {
+        let (relay, reader) = match client_api == client_api::DEFAULT {
             true => (Relay::plain(chat.wants_usage), cache.stream_reader()),
-            false => (Relay::of(face, cache.collector()), None),
+            false => (Relay::of(client_api, cache.collector()), None),
         };
         Self {
             core: Rc::clone(core),
@@ -107,34 +107,37 @@ impl UpstreamStream {
             reader,
             mirrored: None,
             cache,
-            lead,
+            leader,
             events: buffer::take(buffer::CLASS_BYTES[0]),
-            arrived: std::mem::take(&mut answer.first),
-            is_done: answer.is_done,
+            arrived: std::mem::take(&mut response.first),
+            is_done: response.is_done,
             has_large_event: false,
-            answer,
+            response,
         }
     }
 
     /// The target that answers.
     pub(crate) fn target(&self) -> Name {
-        self.answer.target
+        self.response.target
     }
 
     /// Status, and encoded header lines that cross to the client.
     pub(crate) fn head(&self) -> (u16, &[u8]) {
-        (self.answer.reply.status, &self.answer.reply.head.passed)
+        (
+            self.response.upstream_response.status,
+            &self.response.upstream_response.head.passed,
+        )
     }
 
     /// Ready when somebody follows.
     pub(crate) fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let lead = self.lead.as_ref();
-        lead.map_or(Poll::Pending, |lead| lead.poll_company(cx))
+        let leader = self.leader.as_ref();
+        leader.map_or(Poll::Pending, |leader| leader.poll_company(cx))
     }
 
     /// True when nobody follows: from then on nobody may.
     pub(crate) fn close_if_alone(&self) -> bool {
-        self.lead.as_ref().is_none_or(Leader::close_if_alone)
+        self.leader.as_ref().is_none_or(Leader::close_if_alone)
     }
 
     /// Takes in what arrived: hands it to the followers, and appends what the client is to get.
@@ -142,7 +145,7 @@ impl UpstreamStream {
         let is_readable = self.translate();
         let (reader, mirrored) = (&mut self.reader, &mut self.mirrored);
         let (events, core) = (&mut self.events, &self.core);
-        let is_shared = self.lead.is_some();
+        let is_shared = self.leader.is_some();
         let watch = |event: &[u8], text: Option<Range<usize>>| {
             for reader in [&mut *reader, &mut *mirrored].into_iter().flatten() {
                 let scratch = &mut core.scratch.borrow_mut();
@@ -158,8 +161,8 @@ impl UpstreamStream {
         let (relay, arrived) = (&mut self.relay, &mut self.arrived);
         let fed = append_events(core, relay, watch, arrived, self.is_done, chunked, out);
         self.has_large_event = !(fed && is_readable);
-        if let Some(lead) = &self.lead {
-            lead.append(&self.events);
+        if let Some(leader) = &self.leader {
+            leader.append(&self.events);
             self.events.clear();
         }
     }
@@ -167,12 +170,12 @@ impl UpstreamStream {
     /// Puts what arrived into the caller's dialect, if it is in another, or seals its ids. False when an
     /// event is too large.
     fn translate(&mut self) -> bool {
-        if let Some(sealing) = &mut self.answer.sealing {
+        if let Some(sealing) = &mut self.response.sealing {
             let mut scratch = self.core.scratch.borrow_mut();
             let fed = sealing.feed(&mut self.arrived, self.is_done, &mut scratch);
             return fed.is_ok();
         }
-        let Some(translation) = &mut self.answer.translation else {
+        let Some(translation) = &mut self.response.translation else {
             return true;
         };
         let mut scratch = self.core.scratch.borrow_mut();
@@ -209,8 +212,13 @@ impl UpstreamStream {
 
     /// Waits for what comes next.
     pub(crate) async fn read(&mut self, client: &mut impl Interrupt) -> Result<(), StreamEnd> {
-        let by = clock::recent() + self.answer.site.endpoint.limits.read;
-        match self.answer.reply.read(&mut self.arrived, by, client).await {
+        let by = clock::recent() + self.response.backend.endpoint.limits.read;
+        match self
+            .response
+            .upstream_response
+            .read(&mut self.arrived, by, client)
+            .await
+        {
             Ok(piece) => {
                 self.is_done = piece == Piece::Done;
                 Ok(())
@@ -230,7 +238,7 @@ impl UpstreamStream {
 
     /// What was bought until now. Without a report of the provider (it broke off, or the client went
     /// first) it is estimated, if the size of the prompt is known.
-    pub(crate) fn bought(&self) -> BilledUsage {
+    pub(crate) fn billed_usage(&self) -> BilledUsage {
         if let Some(usage) = self.relay.usage() {
             return BilledUsage::Reported(usage);
         }
@@ -247,31 +255,32 @@ impl UpstreamStream {
     /// it cost.
     pub(crate) async fn finish(mut self, end: &StreamEnd, client: &mut impl Interrupt) -> bool {
         let core = Rc::clone(&self.core);
-        let lesson = match end {
+        let comparison = match end {
             StreamEnd::Complete if self.relay.has_failed() => Outcome::StreamBroke,
             StreamEnd::Complete => Outcome::Good,
             StreamEnd::Upstream(_) => Outcome::StreamBroke,
             StreamEnd::Client | StreamEnd::TooSlow(_) | StreamEnd::Drained => Outcome::Abandoned,
         };
         if let Some(usage) = self.relay.usage() {
-            let from = self.answer.reply.first_byte_at;
-            let underway = &mut self.answer.underway;
-            underway.generated(Series::FirstToken, usage.completion, from);
+            let from = self.response.upstream_response.first_byte_at;
+            let attempt_guard = &mut self.response.attempt_guard;
+            attempt_guard.generated(Series::FirstToken, usage.completion, from);
         }
-        self.answer.underway.end(&core, lesson);
+        self.response.attempt_guard.end(&core, comparison);
         let is_complete = matches!(end, StreamEnd::Complete);
         if let Some(reader) = self.reader.take().filter(|_| is_complete) {
-            self.cache.store(self.answer.target, |_| reader.finish());
+            self.cache.store(self.response.target, |_| reader.finish());
         }
         if let Some(collector) = self.relay.take_collector().filter(|_| is_complete) {
-            self.cache.store(self.answer.target, |_| collector.finish());
+            self.cache
+                .store(self.response.target, |_| collector.finish());
         }
-        let pays = self.lead.take().is_none_or(|lead| {
+        let pays = self.leader.take().is_none_or(|leader| {
             let failed = |fault| End::Failed {
                 fault: Arc::new(fault),
                 should_retry: None,
             };
-            lead.finish(match end {
+            leader.finish(match end {
                 StreamEnd::Complete => End::Complete(self.relay.usage()),
                 StreamEnd::Upstream(fault) | StreamEnd::TooSlow(fault) => failed(fault.clone()),
                 StreamEnd::Drained => failed(stopping()),
@@ -281,7 +290,7 @@ impl UpstreamStream {
         buffer::give(self.arrived);
         buffer::give(self.events);
         if is_complete {
-            finish_upstream(&core, *self.answer, client).await;
+            finish_upstream(&core, *self.response, client).await;
         }
         pays
     }
@@ -293,19 +302,19 @@ impl UpstreamStream {
     /// Itself, when the call is not shared.
     // Moved twice at most in the life of a stream.
     #[allow(clippy::result_large_err)]
-    pub(crate) fn detach(self, trip: &RequestContext) -> Result<(Follower, Relay), Self> {
-        let (Some(lead), Some(twin)) = (&self.lead, self.relay.twin()) else {
+    pub(crate) fn detach(self, ctx: &RequestContext) -> Result<(Follower, Relay), Self> {
+        let (Some(leader), Some(twin)) = (&self.leader, self.relay.twin()) else {
             return Err(self);
         };
-        let follower = (lead.leaders_seat(), twin);
+        let follower = (leader.leaders_seat(), twin);
         let core = Rc::clone(&self.core);
         core.unattended.set(core.unattended.get() + 1);
         let unattended = Unattended {
-            flight: Arc::clone(lead.flight()),
+            shared_call: Arc::clone(leader.shared_call()),
             place: core.drain.enter(),
             core: Rc::clone(&core),
         };
-        let task = go_on(self, unattended, trip.key, trip.model);
+        let task = go_on(self, unattended, ctx.key, ctx.model);
         spawn::spawn(task, move |message| {
             core.metrics.borrow_mut().panics += 1;
             eprintln!("ringside: a shared stream ended by a panic: {message}");
@@ -316,41 +325,51 @@ impl UpstreamStream {
 
 /// Moves a stream on for its followers, as long as there are any.
 async fn go_on(
-    mut inflow: UpstreamStream,
+    mut upstream_stream: UpstreamStream,
     mut unattended: Unattended,
     key: Option<Name>,
     model: Option<Name>,
 ) {
     let mut unused = Vec::new();
     let end = loop {
-        if let Some(end) = inflow.ended() {
+        if let Some(end) = upstream_stream.ended() {
             break end;
         }
-        poll_fn(|cx| unattended.flight.poll_wanted(cx)).await;
-        if let Err(end) = inflow.read(&mut unattended).await {
+        poll_fn(|cx| unattended.shared_call.poll_wanted(cx)).await;
+        if let Err(end) = upstream_stream.read(&mut unattended).await {
             break end;
         }
-        inflow.take_in(false, &mut unused);
+        upstream_stream.take_in(false, &mut unused);
         unused.clear();
     };
-    let (core, bought) = (Rc::clone(&unattended.core), inflow.bought());
-    let bill = Charge::of(bought, Some(inflow.target()), &core.snapshot().prices);
-    let pays = inflow.finish(&end, &mut unattended.place).await;
+    let (core, billed_usage) = (Rc::clone(&unattended.core), upstream_stream.billed_usage());
+    let charge = Charge::of(
+        billed_usage,
+        Some(upstream_stream.target()),
+        &core.snapshot().prices,
+    );
+    let pays = upstream_stream.finish(&end, &mut unattended.place).await;
     if let Some(model) = model.filter(|_| pays) {
-        record_usage(&mut core.metrics.borrow_mut(), key, model, bought, &bill);
+        record_usage(
+            &mut core.metrics.borrow_mut(),
+            key,
+            model,
+            billed_usage,
+            &charge,
+        );
     }
 }
 
 /// Whether a stream without its client is to go on.
 struct Unattended {
-    flight: Arc<SharedCall>,
+    shared_call: Arc<SharedCall>,
     place: ConnectionGuard,
     core: Rc<Core>,
 }
 
 impl Interrupt for Unattended {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
-        if self.flight.poll_alone(cx).is_ready() {
+        if self.shared_call.poll_alone(cx).is_ready() {
             return Poll::Ready(Interruption::ClientGone);
         }
         self.place.poll_interrupt(cx)
@@ -394,11 +413,17 @@ pub(crate) fn append_events(
 }
 
 /// Reads the little that may follow `[DONE]`, so that the connection can be reused.
-async fn finish_upstream(core: &Core, mut answer: StreamingResponse, client: &mut impl Interrupt) {
-    if !answer.is_done {
+async fn finish_upstream(
+    core: &Core,
+    mut response: StreamingResponse,
+    client: &mut impl Interrupt,
+) {
+    if !response.is_done {
         let mut rest = Vec::new();
         let by = clock::now() + TAIL;
-        let _ = answer.reply.read(&mut rest, by, client).await;
+        let _ = response.upstream_response.read(&mut rest, by, client).await;
     }
-    answer.reply.finish(&answer.site.endpoint, &core.pool);
+    response
+        .upstream_response
+        .finish(&response.backend.endpoint, &core.pool);
 }

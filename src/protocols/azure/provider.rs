@@ -73,10 +73,10 @@ impl ProviderApi for Azure {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
-        OpenAi.write_request(request, model, losses, out)
+        OpenAi.write_request(request, model, unsupported, out)
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {

@@ -82,15 +82,15 @@ mod tests {
     fn refused_by_name_or_dropped_and_named() {
         let fault = UnsupportedFields::new(false).lose("seed").unwrap_err();
         assert_eq!((fault.status, fault.param.as_deref()), (400, Some("seed")));
-        let mut losses = UnsupportedFields::new(true);
-        assert_eq!(losses.header(), None);
-        losses.lose("seed").unwrap();
-        losses.lose("seed").unwrap();
-        losses.hint("a,\r\nb");
-        assert_eq!(losses.header().as_deref(), Some("seed,ab"));
+        let mut unsupported = UnsupportedFields::new(true);
+        assert_eq!(unsupported.header(), None);
+        unsupported.lose("seed").unwrap();
+        unsupported.lose("seed").unwrap();
+        unsupported.hint("a,\r\nb");
+        assert_eq!(unsupported.header().as_deref(), Some("seed,ab"));
         for at in 0..100 {
-            losses.hint(&format!("f{at}"));
+            unsupported.hint(&format!("f{at}"));
         }
-        assert!(losses.dropped.len() <= NAMED_MAX + 1);
+        assert!(unsupported.dropped.len() <= NAMED_MAX + 1);
     }
 }

@@ -283,16 +283,19 @@ impl Request<'_> {
     ///
     /// # Errors
     /// 400 where several tools can be called, unless it is to be dropped.
-    pub fn lose_serial_tools(&self, losses: &mut UnsupportedFields) -> Result<(), GatewayError> {
+    pub fn lose_serial_tools(
+        &self,
+        unsupported: &mut UnsupportedFields,
+    ) -> Result<(), GatewayError> {
         if self.parallel_tools != Some(false) {
             return Ok(());
         }
         let is_forced = matches!(self.tool_choice, Some(ToolChoice::Tool(_)));
         if is_forced || self.tools.len() == 1 {
-            losses.hint("parallel_tool_calls");
+            unsupported.hint("parallel_tool_calls");
             return Ok(());
         }
-        losses.lose("parallel_tool_calls")
+        unsupported.lose("parallel_tool_calls")
     }
 }
 

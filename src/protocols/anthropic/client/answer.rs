@@ -12,46 +12,51 @@ use crate::protocols::neutral::request::Part;
 pub(crate) const INVALID_JSON: &str = "INVALID_JSON";
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
-pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     key(out, "id");
-    write_id(answer.id, about, out);
+    write_id(response.id, response_ctx, out);
     text(out, "type", "message");
     text(out, "role", "assistant");
-    text(out, "model", answer.model);
+    text(out, "model", response.model);
     open_field(out, "content", b'[');
-    let choice = answer.choices.first();
+    let choice = response.choices.first();
     let parts = choice.map(|choice| choice.parts.as_slice());
     for (nth, part) in parts.unwrap_or_default().iter().enumerate() {
-        write_block(part, nth, about, out);
+        write_block(part, nth, response_ctx, out);
     }
     out.push(b']');
     let stop = choice.map_or(Stop::End, |choice| choice.stop);
     write_stop(stop, choice.and_then(|choice| choice.stop_sequence), out);
     key(out, "usage");
-    write_usage(answer.usage.unwrap_or_default(), out);
+    write_usage(response.usage.unwrap_or_default(), out);
     out.push(b'}');
 }
 
 /// Appends the id of a message.
-pub(crate) fn write_id(id: &str, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write_id(id: &str, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     if id.is_empty() {
-        write_string(out, &format!("msg_{}", about.request_id));
+        write_string(out, &format!("msg_{}", response_ctx.request_id));
     } else {
         write_string(out, id);
     }
 }
 
 /// Appends the id of the call in block `nth`.
-pub(crate) fn write_call_id(id: &str, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write_call_id(
+    id: &str,
+    nth: usize,
+    response_ctx: &ResponseContext,
+    out: &mut Vec<u8>,
+) {
     if id.is_empty() {
-        write_string(out, &format!("toolu_{}_{nth}", about.request_id));
+        write_string(out, &format!("toolu_{}_{nth}", response_ctx.request_id));
     } else {
         write_string(out, id);
     }
 }
 
-fn write_block(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
+fn write_block(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     match part {
         Part::Text {
             text: words,
@@ -88,7 +93,7 @@ fn write_block(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut V
             open(out, b'{');
             text(out, "type", "tool_use");
             key(out, "id");
-            write_call_id(id, nth, about, out);
+            write_call_id(id, nth, response_ctx, out);
             text(out, "name", name);
             key(out, "input");
             write_input(arguments, out);

@@ -36,7 +36,7 @@ impl ClientApi for Anthropic {
         path.starts_with("/v1/messages")
     }
 
-    fn passed_headers(&self) -> &'static [&'static str] {
+    fn forwarded_headers(&self) -> &'static [&'static str] {
         &["anthropic-version", "anthropic-beta"]
     }
 
@@ -64,13 +64,18 @@ impl ClientApi for Anthropic {
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
     ) -> Result<Request<'d>, GatewayError> {
-        request::read(document, losses)
+        request::read(document, unsupported)
     }
 
-    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
-        answer::write(answer, about, out);
+    fn write_answer(
+        &self,
+        response: &Response<'_>,
+        response_ctx: &ResponseContext,
+        out: &mut Vec<u8>,
+    ) {
+        answer::write(response, response_ctx, out);
     }
 
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
@@ -97,8 +102,8 @@ impl ClientApi for Anthropic {
         out.extend_from_slice(b"\n\n");
     }
 
-    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder> {
-        Box::new(stream::Blocks::new(about))
+    fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {
+        Box::new(stream::Blocks::new(response_ctx))
     }
 
     /// All on one page: who asks for the next gets the same, and is told that there is none.

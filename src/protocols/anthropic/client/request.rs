@@ -19,7 +19,7 @@ pub(crate) const CACHE_MARKER: &str = "cache_control";
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
 pub(crate) fn read<'d>(
     document: &Document<'d>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Request<'d>, GatewayError> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
@@ -29,10 +29,10 @@ pub(crate) fn read<'d>(
         let sampling = &mut request.sampling;
         match name {
             "model" => {}
-            "messages" => read_messages(document, value, losses, &mut request.messages)?,
+            "messages" => read_messages(document, value, unsupported, &mut request.messages)?,
             "system" => {
                 let mut parts = Vec::new();
-                content(document, value, "system", losses, &mut parts)?;
+                content(document, value, "system", unsupported, &mut parts)?;
                 let system = Message {
                     role: Role::System,
                     parts,
@@ -53,14 +53,14 @@ pub(crate) fn read<'d>(
                 sampling.stop = texts.filter_map(|at| document.text(at)).collect();
             }
             "stream" => request.stream = document.boolean(value) == Some(true),
-            "tools" => request.tools = tools(document, value, losses)?,
+            "tools" => request.tools = tools(document, value, unsupported)?,
             "tool_choice" => tool_choice(document, value, &mut request)?,
-            "metadata" => metadata(document, value, &mut request, losses)?,
+            "metadata" => metadata(document, value, &mut request, unsupported)?,
             "thinking" => request.reasoning.budget_tokens = thinking(document, value),
-            "output_config" => output_config(document, value, &mut request, losses)?,
-            CACHE_MARKER => losses.hint(name),
-            _ if HINTS.contains(&name) => losses.hint(name),
-            _ => losses.lose(name)?,
+            "output_config" => output_config(document, value, &mut request, unsupported)?,
+            CACHE_MARKER => unsupported.hint(name),
+            _ if HINTS.contains(&name) => unsupported.hint(name),
+            _ => unsupported.lose(name)?,
         }
     }
     Ok(request)
@@ -69,7 +69,7 @@ pub(crate) fn read<'d>(
 fn read_messages<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     messages: &mut Vec<Message<'d>>,
 ) -> Result<(), GatewayError> {
     let elements = document
@@ -91,7 +91,7 @@ fn read_messages<'d>(
             document,
             value,
             &format!("{path}.content"),
-            losses,
+            unsupported,
             &mut parts,
         )?;
         messages.push(Message { role, parts, at });
@@ -103,7 +103,7 @@ fn content<'d>(
     document: &Document<'d>,
     value: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     parts: &mut Vec<Part<'d>>,
 ) -> Result<(), GatewayError> {
     if let Some(text) = document.text(value) {
@@ -115,9 +115,9 @@ fn content<'d>(
         .ok_or_else(|| bad(path, "must be a string or an array of blocks"))?;
     for (at, node) in elements.enumerate() {
         let path = format!("{path}[{at}]");
-        match block(document, node, &path, losses)? {
+        match block(document, node, &path, unsupported)? {
             Some(part) => parts.push(part),
-            None => losses.lose(&path)?,
+            None => unsupported.lose(&path)?,
         }
     }
     Ok(())
@@ -128,7 +128,7 @@ fn block<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Option<Part<'d>>, GatewayError> {
     let cache = document.raw_of(node, CACHE_MARKER);
     let text = |name| document.text_of(node, name);
@@ -147,7 +147,7 @@ fn block<'d>(
         "document" => {
             for name in ["citations", "context"] {
                 if document.raw_of(node, name).is_some() {
-                    losses.lose(&format!("{path}.{name}"))?;
+                    unsupported.lose(&format!("{path}.{name}"))?;
                 }
             }
             source().map(|source| Part::Document {
@@ -174,7 +174,7 @@ fn block<'d>(
                     document,
                     value,
                     &format!("{path}.content"),
-                    losses,
+                    unsupported,
                     &mut parts,
                 )?;
             }
@@ -212,14 +212,14 @@ fn source<'d>(document: &Document<'d>, node: usize) -> Option<Source<'d>> {
 fn tools<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Vec<Tool<'d>>, GatewayError> {
     let mut tools = Vec::new();
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         let kind = document.text_of(node, "type").unwrap_or("custom");
         let (Some(name), "custom") = (document.text_of(node, "name"), kind) else {
             // A tool that the provider runs itself.
-            losses.lose(&format!("tools[{at}]"))?;
+            unsupported.lose(&format!("tools[{at}]"))?;
             continue;
         };
         tools.push(Tool {
@@ -259,13 +259,13 @@ fn metadata<'d>(
     document: &Document<'d>,
     value: usize,
     request: &mut Request<'d>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<(), GatewayError> {
     for (name, value) in document.fields(value).into_iter().flatten() {
         if name == "user_id" {
             request.user = document.text(value);
         } else {
-            losses.lose(&format!("metadata.{name}"))?;
+            unsupported.lose(&format!("metadata.{name}"))?;
         }
     }
     Ok(())
@@ -283,7 +283,7 @@ fn output_config<'d>(
     document: &Document<'d>,
     value: usize,
     request: &mut Request<'d>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<(), GatewayError> {
     for (name, value) in document.fields(value).into_iter().flatten() {
         if document.is_null(value) {
@@ -307,7 +307,7 @@ fn output_config<'d>(
                 }
                 None => return Err(bad("output_config.format.schema", "is missing")),
             },
-            _ => losses.lose(&format!("output_config.{name}"))?,
+            _ => unsupported.lose(&format!("output_config.{name}"))?,
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 
 /// Writes the events of one stream.
 pub(crate) struct Blocks {
-    about: ResponseContext,
+    response_ctx: ResponseContext,
     started: bool,
     /// By the number of the neutral part: its block.
     parts: Vec<Option<Block>>,
@@ -34,9 +34,9 @@ const PARTS_MAX: usize = 4096;
 impl Blocks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub(crate) fn new(about: ResponseContext) -> Self {
+    pub(crate) fn new(response_ctx: ResponseContext) -> Self {
         Self {
-            about,
+            response_ctx,
             started: false,
             parts: Vec::new(),
             blocks: 0,
@@ -51,7 +51,7 @@ impl Blocks {
         begin(out, "message_start");
         open_field(out, "message", b'{');
         key(out, "id");
-        write_id(start.id, &self.about, out);
+        write_id(start.id, &self.response_ctx, out);
         text(out, "type", "message");
         text(out, "role", "assistant");
         text(out, "model", start.model);
@@ -86,7 +86,7 @@ impl Blocks {
             Kind::ToolCall { id, name } => {
                 text(out, "type", "tool_use");
                 key(out, "id");
-                write_call_id(id, index, &self.about, out);
+                write_call_id(id, index, &self.response_ctx, out);
                 text(out, "name", name);
                 raw(out, "input", "{}");
             }

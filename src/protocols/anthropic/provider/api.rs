@@ -56,7 +56,8 @@ impl ProviderApi for Anthropic {
             (_, true) => "/messages",
             (_, false) => "/v1/messages",
         };
-        let names_version = memmem::find(request.passed_headers, b"anthropic-version:").is_some();
+        let names_version =
+            memmem::find(request.forwarded_headers, b"anthropic-version:").is_some();
         let version: &[u8] = if names_version { b"" } else { VERSION };
         post(request, path, KEY_HEADER, version, out);
     }
@@ -65,10 +66,10 @@ impl ProviderApi for Anthropic {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
-        request::write(request, ("model", model), losses, out)
+        request::write(request, ("model", model), unsupported, out)
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
@@ -90,7 +91,7 @@ mod tests {
     use crate::protocols::provider_api::Body;
     use crate::signing::auth::Auth;
 
-    fn head(base_path: &str, call: UpstreamOperation, passed_headers: &[u8]) -> String {
+    fn head(base_path: &str, call: UpstreamOperation, forwarded_headers: &[u8]) -> String {
         let mut out = Vec::new();
         let request = OutgoingRequest {
             call,
@@ -101,7 +102,7 @@ mod tests {
             api_version: None,
             authority: "api.example",
             auth: Auth::Key("sk-ant-1"),
-            passed_headers,
+            forwarded_headers,
         };
         Anthropic.encode(&request, &mut out);
         String::from_utf8(out).unwrap()

@@ -24,7 +24,7 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 pub(crate) fn write(
     request: &Request<'_>,
     (name, value): (&str, &str),
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     out.push(b'{');
@@ -40,13 +40,13 @@ pub(crate) fn write(
         .messages
         .split_at_checked(leading)
         .unwrap_or((&[], &request.messages));
-    write_system(system, losses, out)?;
+    write_system(system, unsupported, out)?;
     write_turns(rest, out, |part, at, out| {
-        write_block(part, at, losses, out)
+        write_block(part, at, unsupported, out)
     })?;
-    write_tools(request, losses, out);
-    write_output(request, losses, out)?;
-    write_sampling(&request.sampling, losses, out)?;
+    write_tools(request, unsupported, out);
+    write_output(request, unsupported, out)?;
+    write_sampling(&request.sampling, unsupported, out)?;
     if let Some(user) = request.user {
         open_field(out, "metadata", b'{');
         text(out, "user_id", user);
@@ -66,7 +66,7 @@ fn is_system(role: Role) -> bool {
 /// The top-level system prompt: what comes before the conversation.
 fn write_system(
     system: &[Message<'_>],
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let parts = || system.iter().flat_map(|message| &message.parts);
@@ -85,7 +85,7 @@ fn write_system(
             open_field(out, "system", b'[');
             for message in system {
                 for part in &message.parts {
-                    write_block(part, message.at, losses, out)?;
+                    write_block(part, message.at, unsupported, out)?;
                 }
             }
             out.push(b']');
@@ -97,7 +97,7 @@ fn write_system(
 fn write_block(
     part: &Part<'_>,
     at: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let mut marker = None;
@@ -112,8 +112,12 @@ fn write_block(
             text(out, "text", words);
             marker = *cache;
         }
-        Part::Image { .. } | Part::Document { .. } => return write_file(part, at, losses, out),
-        Part::Audio { .. } => return losses.lose(&format!("messages[{at}].content.input_audio")),
+        Part::Image { .. } | Part::Document { .. } => {
+            return write_file(part, at, unsupported, out);
+        }
+        Part::Audio { .. } => {
+            return unsupported.lose(&format!("messages[{at}].content.input_audio"));
+        }
         Part::ToolCall {
             id,
             name,
@@ -134,7 +138,7 @@ fn write_block(
             parts,
             cache,
         } => {
-            write_result(id, *is_error, parts, at, losses, out)?;
+            write_result(id, *is_error, parts, at, unsupported, out)?;
             marker = *cache;
         }
         Part::Thinking {
@@ -148,7 +152,7 @@ fn write_block(
         }
         // Without its seal no provider takes a thought back.
         Part::Thinking { .. } => {
-            losses.hint("thinking");
+            unsupported.hint("thinking");
             return Ok(());
         }
         Part::Redacted { data } => {
@@ -166,7 +170,7 @@ fn write_block(
 fn write_file(
     part: &Part<'_>,
     at: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let (kind, field, source, title, cache) = match part {
@@ -176,7 +180,7 @@ fn write_file(
             cache,
         } => {
             if detail.is_some_and(|detail| detail != "auto") {
-                losses.hint("detail");
+                unsupported.hint("detail");
             }
             ("image", "image_url", source, None, cache)
         }
@@ -189,7 +193,7 @@ fn write_file(
     };
     // Files belong to the provider they were sent to.
     if matches!(source, Source::File(_)) {
-        return losses.lose(&format!("messages[{at}].content.{field}"));
+        return unsupported.lose(&format!("messages[{at}].content.{field}"));
     }
     open(out, b'{');
     text(out, "type", kind);
@@ -208,7 +212,7 @@ fn write_result(
     is_error: bool,
     parts: &[Part<'_>],
     at: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     open(out, b'{');
@@ -226,7 +230,7 @@ fn write_result(
         parts => {
             open_field(out, "content", b'[');
             for part in parts {
-                write_block(part, at, losses, out)?;
+                write_block(part, at, unsupported, out)?;
             }
             out.push(b']');
         }
@@ -277,7 +281,7 @@ fn write_tool_id(name: &str, id: &str, out: &mut Vec<u8>) {
     }
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
+fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: &mut Vec<u8>) {
     if request.tools.is_empty() {
         return;
     }
@@ -290,7 +294,7 @@ fn write_tools(request: &Request<'_>, losses: &mut UnsupportedFields, out: &mut 
         }
         let schema = tool.parameters.filter(|schema| is_object(schema));
         if schema.is_none() && tool.parameters.is_some() {
-            losses.hint("tools.parameters");
+            unsupported.hint("tools.parameters");
         }
         // Every schema of arguments is an object's; OpenAI's dialect lets `{}` stand for that.
         raw(
@@ -332,7 +336,7 @@ fn write_tools(request: &Request<'_>, losses: &mut UnsupportedFields, out: &mut 
 /// The answer's form, and how much is to be thought about it.
 fn write_output(
     request: &Request<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let Reasoning {
@@ -358,7 +362,7 @@ fn write_output(
     let schema = match request.format {
         Format::Text => None,
         Format::JsonObject => {
-            losses.lose("response_format")?;
+            unsupported.lose("response_format")?;
             None
         }
         Format::JsonSchema {
@@ -367,7 +371,7 @@ fn write_output(
             ..
         } => {
             if description.is_some() {
-                losses.hint("response_format.json_schema.description");
+                unsupported.hint("response_format.json_schema.description");
             }
             Some(schema)
         }
@@ -391,13 +395,13 @@ fn write_output(
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     // Up to 1 here, up to 2 elsewhere.
     let is_above_one = |raw: &&str| raw.parse::<f64>().is_ok_and(|number| number > 1.0);
     match sampling.temperature.filter(is_above_one) {
-        Some(_) => losses.lose("temperature")?,
+        Some(_) => unsupported.lose("temperature")?,
         None => raw_if(out, "temperature", sampling.temperature),
     }
     raw_if(out, "top_p", sampling.top_p);
@@ -414,7 +418,7 @@ fn write_sampling(
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            losses.lose(name)?;
+            unsupported.lose(name)?;
         }
     }
     Ok(())

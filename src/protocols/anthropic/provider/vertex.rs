@@ -75,10 +75,10 @@ impl ProviderApi for Vertex {
         &self,
         request: &Request<'_>,
         _model: &str,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
-        request::write(request, VERSION, losses, out)
+        request::write(request, VERSION, unsupported, out)
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
@@ -113,8 +113,8 @@ fn body(request: &OutgoingRequest<'_>) -> Vec<u8> {
         let version = version + ",";
         apply(&plain, [(&(at..at), version.as_bytes())], &mut out);
     } else {
-        let member = member_of(bytes, model_range);
-        apply(bytes, [(&member, version.as_bytes())], &mut out);
+        let target_ref = member_of(bytes, model_range);
+        apply(bytes, [(&target_ref, version.as_bytes())], &mut out);
     }
     out
 }
@@ -151,7 +151,7 @@ mod tests {
             api_version: None,
             authority: "h",
             auth: Auth::Bearer("t"),
-            passed_headers: b"anthropic-beta: b\r\n",
+            forwarded_headers: b"anthropic-beta: b\r\n",
         };
         Vertex.encode(&request, &mut out);
         let text = String::from_utf8(out).unwrap();

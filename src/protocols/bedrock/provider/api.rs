@@ -59,10 +59,10 @@ impl ProviderApi for Bedrock {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
-        request::write(request, model, losses, out)
+        request::write(request, model, unsupported, out)
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
@@ -111,7 +111,7 @@ mod tests {
             api_version: None,
             authority: "bedrock-runtime.eu-central-1.amazonaws.com",
             auth,
-            passed_headers: b"",
+            forwarded_headers: b"",
         };
         Bedrock.encode(&request, &mut out);
         String::from_utf8(out).unwrap()

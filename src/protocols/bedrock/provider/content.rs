@@ -60,7 +60,7 @@ impl Writer {
     pub(crate) fn system(
         &mut self,
         system: &[Message<'_>],
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
         let mark = out.len();
@@ -69,8 +69,8 @@ impl Writer {
         for message in system {
             for part in &message.parts {
                 match part {
-                    Part::Text { .. } => self.block(part, message.at, losses, out)?,
-                    _ => losses.lose(&format!("messages[{}].content", message.at))?,
+                    Part::Text { .. } => self.block(part, message.at, unsupported, out)?,
+                    _ => unsupported.lose(&format!("messages[{}].content", message.at))?,
                 }
             }
         }
@@ -90,11 +90,11 @@ impl Writer {
     pub(crate) fn messages(
         &mut self,
         messages: &[Message<'_>],
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
         write_turns(messages, out, |part, at, out| {
-            self.block(part, at, losses, out)
+            self.block(part, at, unsupported, out)
         })
     }
 
@@ -102,7 +102,7 @@ impl Writer {
         &mut self,
         part: &Part<'_>,
         at: usize,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
         let marker = match part {
@@ -115,14 +115,14 @@ impl Writer {
                 *cache
             }
             Part::Image { cache, .. } | Part::Document { cache, .. } => {
-                if !self.file(part, at, losses, out)? {
+                if !self.file(part, at, unsupported, out)? {
                     return Ok(());
                 }
                 *cache
             }
             Part::Audio { data, format } => {
                 if !SOUNDS.contains(format) {
-                    return losses.lose(&format!("messages[{at}].content.input_audio"));
+                    return unsupported.lose(&format!("messages[{at}].content.input_audio"));
                 }
                 write_bytes("audio", format, data, out);
                 None
@@ -143,11 +143,11 @@ impl Writer {
                 *cache
             }
             Part::ToolResult { cache, .. } => {
-                self.result(part, at, losses, out)?;
+                self.result(part, at, unsupported, out)?;
                 *cache
             }
             Part::Thinking { .. } | Part::Redacted { .. } => {
-                write_thought(part, losses, out);
+                write_thought(part, unsupported, out);
                 return Ok(());
             }
         };
@@ -161,7 +161,7 @@ impl Writer {
         &mut self,
         part: &Part<'_>,
         at: usize,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
         let Part::ToolResult {
@@ -178,7 +178,7 @@ impl Writer {
         write_call_id(id, out);
         open_field(out, "content", b'[');
         for part in parts {
-            self.block(part, at, losses, out)?;
+            self.block(part, at, unsupported, out)?;
         }
         out.push(b']');
         if *is_error {
@@ -193,13 +193,13 @@ impl Writer {
         &mut self,
         part: &Part<'_>,
         at: usize,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<bool, GatewayError> {
         let (kind, field, source, formats) = match part {
             Part::Image { source, detail, .. } => {
                 if detail.is_some_and(|detail| detail != "auto") {
-                    losses.hint("detail");
+                    unsupported.hint("detail");
                 }
                 ("image", "image_url", source, &IMAGES[..])
             }
@@ -223,7 +223,7 @@ impl Writer {
             _ => None,
         };
         let Some(format) = format else {
-            losses.lose(&format!("messages[{at}].content.{field}"))?;
+            unsupported.lose(&format!("messages[{at}].content.{field}"))?;
             return Ok(false);
         };
         open(out, b'{');
@@ -280,7 +280,7 @@ fn write_bytes(kind: &str, format: &str, data: &str, out: &mut Vec<u8>) {
 }
 
 /// A sealed thought; without its seal no provider takes one back.
-fn write_thought(part: &Part<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
+fn write_thought(part: &Part<'_>, unsupported: &mut UnsupportedFields, out: &mut Vec<u8>) {
     match part {
         Part::Thinking {
             text: thought,
@@ -299,7 +299,7 @@ fn write_thought(part: &Part<'_>, losses: &mut UnsupportedFields, out: &mut Vec<
             text(out, "redactedContent", data);
             out.extend_from_slice(b"}}");
         }
-        _ => losses.hint("thinking"),
+        _ => unsupported.hint("thinking"),
     }
 }
 

@@ -17,7 +17,7 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     out.push(b'{');
@@ -28,16 +28,16 @@ pub(crate) fn write(
         .split_at_checked(leading.count())
         .unwrap_or((&[], messages));
     let mut writer = Writer::default();
-    writer.messages(rest, losses, out)?;
-    writer.system(system, losses, out)?;
-    write_inference(&request.sampling, losses, out)?;
-    write_tools(request, losses, out)?;
-    let more = more_of(request, model, losses)?;
-    write_output(request, &more, losses, out)?;
+    writer.messages(rest, unsupported, out)?;
+    writer.system(system, unsupported, out)?;
+    write_inference(&request.sampling, unsupported, out)?;
+    write_tools(request, unsupported, out)?;
+    let more = more_of(request, model, unsupported)?;
+    write_output(request, &more, unsupported, out)?;
     write_more(&more, out);
-    refuse(request, losses)?;
+    refuse(request, unsupported)?;
     if request.user.is_some() {
-        losses.hint("user");
+        unsupported.hint("user");
     }
     out.push(b'}');
     Ok(())
@@ -45,7 +45,7 @@ pub(crate) fn write(
 
 fn write_inference(
     sampling: &Sampling<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let mark = out.len();
@@ -57,7 +57,7 @@ fn write_inference(
     // Up to 1 here, up to 2 elsewhere.
     let is_above_one = |raw: &&str| raw.parse::<f64>().is_ok_and(|number| number > 1.0);
     match sampling.temperature.filter(is_above_one) {
-        Some(_) => losses.lose("temperature")?,
+        Some(_) => unsupported.lose("temperature")?,
         None => raw_if(out, "temperature", sampling.temperature),
     }
     raw_if(out, "topP", sampling.top_p);
@@ -72,13 +72,13 @@ fn write_inference(
 
 fn write_tools(
     request: &Request<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if request.tools.is_empty() {
         return Ok(());
     }
-    request.lose_serial_tools(losses)?;
+    request.lose_serial_tools(unsupported)?;
     if request.tool_choice == Some(ToolChoice::None) {
         // There is no word for it: tools that are not to be called are not offered, unless the conversation
         // holds calls, which demands them.
@@ -86,9 +86,9 @@ fn write_tools(
             |part: &Part<'_>| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
         let mut parts = request.messages.iter().flat_map(|one| &one.parts);
         if parts.any(is_call) {
-            losses.lose("tool_choice")?;
+            unsupported.lose("tool_choice")?;
         } else {
-            losses.hint("tools");
+            unsupported.hint("tools");
             return Ok(());
         }
     }
@@ -103,7 +103,7 @@ fn write_tools(
         }
         let schema = tool.parameters.filter(|schema| is_object(schema));
         if schema.is_none() && tool.parameters.is_some() {
-            losses.hint("tools.parameters");
+            unsupported.hint("tools.parameters");
         }
         let schema = schema.filter(|schema| *schema != "{}");
         open_field(out, "inputSchema", b'{');
@@ -149,7 +149,7 @@ struct More<'r> {
 fn more_of<'r>(
     request: &Request<'r>,
     model: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<More<'r>, GatewayError> {
     let mut more = More::default();
     let is_of = |vendor: &str| model.contains(vendor);
@@ -157,7 +157,7 @@ fn more_of<'r>(
     match request.sampling.top_k {
         Some(raw) if is_claude || is_of("mistral.") => more.top_k = Some(raw),
         Some(raw) if is_of("amazon.nova") => more.nova_top_k = Some(raw),
-        Some(_) => losses.lose("top_k")?,
+        Some(_) => unsupported.lose("top_k")?,
         None => {}
     }
     let effort = match request.reasoning.effort {
@@ -170,7 +170,7 @@ fn more_of<'r>(
                 more.thinking = Some("{\"type\":\"disabled\"}".to_owned());
             } else {
                 // Who does not think unless asked has nothing to be told; who always does cannot be.
-                losses.hint("reasoning_effort");
+                unsupported.hint("reasoning_effort");
             }
         }
         (effort, Some(budget)) if is_claude => {
@@ -179,7 +179,7 @@ fn more_of<'r>(
             more.effort = effort;
         }
         (effort, Some(_)) => {
-            losses.lose("thinking")?;
+            unsupported.lose("thinking")?;
             more.effort = effort;
         }
         (Some(effort), None) => {
@@ -197,11 +197,11 @@ fn more_of<'r>(
 fn write_output(
     request: &Request<'_>,
     more: &More<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if request.format == Format::JsonObject {
-        losses.lose("response_format")?;
+        unsupported.lose("response_format")?;
     }
     let mark = out.len();
     open_field(out, "outputConfig", b'{');
@@ -255,7 +255,7 @@ fn write_more(more: &More<'_>, out: &mut Vec<u8>) {
 }
 
 /// What has no place.
-fn refuse(request: &Request<'_>, losses: &mut UnsupportedFields) -> Result<(), GatewayError> {
+fn refuse(request: &Request<'_>, unsupported: &mut UnsupportedFields) -> Result<(), GatewayError> {
     let sampling = &request.sampling;
     let is_set = |raw: Option<&str>| raw.is_some_and(|raw| raw.parse::<f64>() != Ok(0.0));
     for (name, is_lost) in [
@@ -268,7 +268,7 @@ fn refuse(request: &Request<'_>, losses: &mut UnsupportedFields) -> Result<(), G
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            losses.lose(name)?;
+            unsupported.lose(name)?;
         }
     }
     Ok(())

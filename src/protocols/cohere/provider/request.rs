@@ -18,7 +18,7 @@ const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     out.push(b'{');
@@ -26,10 +26,10 @@ pub(crate) fn write(
     raw(out, "stream", if request.stream { "true" } else { "false" });
     open_field(out, "messages", b'[');
     for message in &request.messages {
-        write_message(message, losses, out)?;
+        write_message(message, unsupported, out)?;
     }
     out.push(b']');
-    write_tools(request, losses, out)?;
+    write_tools(request, unsupported, out)?;
     match request.format {
         Format::Text => {}
         Format::JsonObject => raw(out, "response_format", "{\"type\":\"json_object\"}"),
@@ -39,7 +39,7 @@ pub(crate) fn write(
             ..
         } => {
             if description.is_some() {
-                losses.hint("response_format.json_schema.description");
+                unsupported.hint("response_format.json_schema.description");
             }
             open_field(out, "response_format", b'{');
             text(out, "type", "json_object");
@@ -47,10 +47,10 @@ pub(crate) fn write(
             out.push(b'}');
         }
     }
-    write_sampling(&request.sampling, losses, out)?;
-    write_thinking(request.reasoning, losses, out)?;
+    write_sampling(&request.sampling, unsupported, out)?;
+    write_thinking(request.reasoning, unsupported, out)?;
     if request.user.is_some() {
-        losses.hint("user");
+        unsupported.hint("user");
     }
     out.push(b'}');
     Ok(())
@@ -58,13 +58,13 @@ pub(crate) fn write(
 
 fn write_message(
     message: &Message<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let role = match message.role {
         Role::System | Role::Developer => "system",
         Role::User => "user",
-        Role::Assistant => return write_assistant(message, losses, out),
+        Role::Assistant => return write_assistant(message, unsupported, out),
     };
     let mut others = 0;
     for part in &message.parts {
@@ -79,17 +79,17 @@ fn write_message(
             continue;
         };
         if *is_error {
-            losses.hint("is_error");
+            unsupported.hint("is_error");
         }
-        losses.hint_marker(*cache);
+        unsupported.hint_marker(*cache);
         open(out, b'{');
         text(out, "role", "tool");
         text(out, "tool_call_id", id);
         open_field(out, "content", b'[');
         for part in parts {
             match part {
-                Part::Text { .. } => write_part(part, message.at, losses, out)?,
-                _ => losses.lose(&format!("messages[{}].content", message.at))?,
+                Part::Text { .. } => write_part(part, message.at, unsupported, out)?,
+                _ => unsupported.lose(&format!("messages[{}].content", message.at))?,
             }
         }
         out.extend_from_slice(b"]}");
@@ -101,7 +101,7 @@ fn write_message(
         write_content(
             message.parts.iter().filter(is_said),
             message.at,
-            losses,
+            unsupported,
             out,
         )?;
         out.push(b'}');
@@ -113,7 +113,7 @@ fn write_message(
 fn write_content<'p, 'a: 'p>(
     parts: impl Iterator<Item = &'p Part<'a>> + Clone,
     at: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let mut first_two = parts.clone();
@@ -124,13 +124,13 @@ fn write_content<'p, 'a: 'p>(
         None,
     ) = (first_two.next(), first_two.next())
     {
-        losses.hint_marker(*cache);
+        unsupported.hint_marker(*cache);
         text(out, "content", words);
         return Ok(());
     }
     open_field(out, "content", b'[');
     for part in parts {
-        write_part(part, at, losses, out)?;
+        write_part(part, at, unsupported, out)?;
     }
     out.push(b']');
     Ok(())
@@ -139,14 +139,14 @@ fn write_content<'p, 'a: 'p>(
 fn write_part(
     part: &Part<'_>,
     at: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     match part {
         Part::Text {
             text: words, cache, ..
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             write_words(words, out);
         }
         Part::Image {
@@ -154,7 +154,7 @@ fn write_part(
             detail,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             open(out, b'{');
             text(out, "type", "image_url");
             open_field(out, "image_url", b'{');
@@ -169,18 +169,18 @@ fn write_part(
             title,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             if title.is_some() {
-                losses.hint("title");
+                unsupported.hint("title");
             }
             write_words(words, out);
         }
-        Part::Thinking { .. } | Part::Redacted { .. } => losses.hint("thinking"),
-        Part::Image { .. } => losses.lose(&format!("messages[{at}].content.image_url"))?,
-        Part::Document { .. } => losses.lose(&format!("messages[{at}].content.file"))?,
-        Part::Audio { .. } => losses.lose(&format!("messages[{at}].content.input_audio"))?,
+        Part::Thinking { .. } | Part::Redacted { .. } => unsupported.hint("thinking"),
+        Part::Image { .. } => unsupported.lose(&format!("messages[{at}].content.image_url"))?,
+        Part::Document { .. } => unsupported.lose(&format!("messages[{at}].content.file"))?,
+        Part::Audio { .. } => unsupported.lose(&format!("messages[{at}].content.input_audio"))?,
         Part::ToolCall { .. } | Part::ToolResult { .. } => {
-            losses.lose(&format!("messages[{at}].content"))?;
+            unsupported.lose(&format!("messages[{at}].content"))?;
         }
     }
     Ok(())
@@ -196,14 +196,14 @@ fn write_words(words: &str, out: &mut Vec<u8>) {
 /// The model's own turn: words, then calls. Its thoughts are not sent back.
 fn write_assistant(
     message: &Message<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let is_call = |part: &&Part<'_>| matches!(part, Part::ToolCall { .. });
     let is_thought =
         |part: &Part<'_>| matches!(part, Part::Thinking { .. } | Part::Redacted { .. });
     if message.parts.iter().any(is_thought) {
-        losses.hint("thinking");
+        unsupported.hint("thinking");
     }
     let is_said = |part: &&Part<'_>| !is_call(part) && !is_thought(part);
     let (says, calls) = (
@@ -219,12 +219,12 @@ fn write_assistant(
         write_content(
             message.parts.iter().filter(is_said),
             message.at,
-            losses,
+            unsupported,
             out,
         )?;
     }
     if calls {
-        write_calls(&message.parts, losses, out);
+        write_calls(&message.parts, unsupported, out);
     }
     out.push(b'}');
     Ok(())
@@ -232,7 +232,7 @@ fn write_assistant(
 
 fn write_tools(
     request: &Request<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if request.tools.is_empty() {
@@ -240,7 +240,7 @@ fn write_tools(
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        losses.hint_marker(tool.cache);
+        unsupported.hint_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         open_field(out, "function", b'{');
@@ -261,7 +261,7 @@ fn write_tools(
     match strict.count() {
         0 => {}
         count if count == request.tools.len() => raw(out, "strict_tools", "true"),
-        _ => losses.hint("strict"),
+        _ => unsupported.hint("strict"),
     }
     match request.tool_choice {
         Some(ToolChoice::Any) => text(out, "tool_choice", "REQUIRED"),
@@ -269,17 +269,17 @@ fn write_tools(
         // The only one is the one that is required.
         Some(ToolChoice::Tool(name)) => match request.tools.as_slice() {
             [tool] if tool.name == name => text(out, "tool_choice", "REQUIRED"),
-            _ => losses.lose("tool_choice")?,
+            _ => unsupported.lose("tool_choice")?,
         },
         Some(ToolChoice::Auto) | None => {}
     }
-    request.lose_serial_tools(losses)?;
+    request.lose_serial_tools(unsupported)?;
     Ok(())
 }
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if let Some(tokens) = sampling.max_tokens {
@@ -299,7 +299,7 @@ fn write_sampling(
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            losses.lose(name)?;
+            unsupported.lose(name)?;
         }
     }
     Ok(())
@@ -308,7 +308,7 @@ fn write_sampling(
 /// Thinking is on or off, up to a budget; less of it cannot be said in a word.
 fn write_thinking(
     reasoning: Reasoning<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     match (reasoning.effort, reasoning.budget_tokens) {
@@ -323,7 +323,7 @@ fn write_thinking(
         (Some("high" | "xhigh" | "max"), None) => {
             raw(out, "thinking", "{\"type\":\"enabled\"}");
         }
-        (Some(_), None) => losses.lose("reasoning_effort")?,
+        (Some(_), None) => unsupported.lose("reasoning_effort")?,
     }
     Ok(())
 }

@@ -10,15 +10,15 @@ use crate::protocols::neutral::answer::{Failure, Response, Stop, Usage, redacted
 use crate::protocols::neutral::request::Part;
 
 /// Appends a whole answer.
-pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     open_field(out, "candidates", b'[');
-    for (index, choice) in answer.choices.iter().enumerate() {
+    for (index, choice) in response.choices.iter().enumerate() {
         open(out, b'{');
         open_field(out, "content", b'{');
         open_field(out, "parts", b'[');
         for (nth, part) in choice.parts.iter().enumerate() {
-            write_part(part, nth, about, out);
+            write_part(part, nth, response_ctx, out);
         }
         out.push(b']');
         text(out, "role", "model");
@@ -28,24 +28,33 @@ pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Ve
         out.push(b'}');
     }
     out.push(b']');
-    if let Some(usage) = answer.usage {
+    if let Some(usage) = response.usage {
         write_usage(usage, out);
     }
-    write_frame(answer.id, answer.model, about, out);
+    write_frame(response.id, response.model, response_ctx, out);
     out.push(b'}');
 }
 
 /// Appends what tells which answer this is.
-pub(crate) fn write_frame(id: &str, model: &str, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write_frame(
+    id: &str,
+    model: &str,
+    response_ctx: &ResponseContext,
+    out: &mut Vec<u8>,
+) {
     text(out, "modelVersion", model);
     text(
         out,
         "responseId",
-        if id.is_empty() { &about.request_id } else { id },
+        if id.is_empty() {
+            &response_ctx.request_id
+        } else {
+            id
+        },
     );
 }
 
-fn write_part(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
+fn write_part(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     match part {
         Part::Text { text: words, .. } => {
             open(out, b'{');
@@ -61,7 +70,7 @@ fn write_part(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut Ve
             name,
             arguments,
             ..
-        } => write_call((id, name), arguments, nth, about, out),
+        } => write_call((id, name), arguments, nth, response_ctx, out),
         // Models answer in nothing else; what another provider alone can read has no place.
         _ => {}
     }
@@ -83,13 +92,13 @@ pub(crate) fn write_call(
     (id, name): (&str, &str),
     arguments: &str,
     nth: usize,
-    about: &ResponseContext,
+    response_ctx: &ResponseContext,
     out: &mut Vec<u8>,
 ) {
     open(out, b'{');
     open_field(out, "functionCall", b'{');
     key(out, "id");
-    write_call_id(id, nth, about, out);
+    write_call_id(id, nth, response_ctx, out);
     text(out, "name", name);
     key(out, "args");
     write_input(

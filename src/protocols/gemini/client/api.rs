@@ -125,7 +125,7 @@ impl ClientApi for Gemini {
         head::streams_array(target)
     }
 
-    fn passed_headers(&self) -> &'static [&'static str] {
+    fn forwarded_headers(&self) -> &'static [&'static str] {
         &["x-goog-api-client"]
     }
 
@@ -146,13 +146,18 @@ impl ClientApi for Gemini {
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
     ) -> Result<Request<'d>, GatewayError> {
-        request::read(document, losses)
+        request::read(document, unsupported)
     }
 
-    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
-        answer::write(answer, about, out);
+    fn write_answer(
+        &self,
+        response: &Response<'_>,
+        response_ctx: &ResponseContext,
+        out: &mut Vec<u8>,
+    ) {
+        answer::write(response, response_ctx, out);
     }
 
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
@@ -175,8 +180,8 @@ impl ClientApi for Gemini {
         out.extend_from_slice(b"\n\n");
     }
 
-    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder> {
-        Box::new(stream::Chunks::new(about))
+    fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {
+        Box::new(stream::Chunks::new(response_ctx))
     }
 
     fn write_models(&self, names: &mut dyn Iterator<Item = &str>, _created: u64) -> Vec<u8> {
@@ -274,9 +279,14 @@ pub(crate) fn bad(field: &str, what: &str) -> GatewayError {
 }
 
 /// Appends the id of the call with this number.
-pub(crate) fn write_call_id(id: &str, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write_call_id(
+    id: &str,
+    nth: usize,
+    response_ctx: &ResponseContext,
+    out: &mut Vec<u8>,
+) {
     if id.is_empty() {
-        write_string(out, &format!("call_{}_{nth}", about.request_id));
+        write_string(out, &format!("call_{}_{nth}", response_ctx.request_id));
     } else {
         write_string(out, id);
     }

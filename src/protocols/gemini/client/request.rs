@@ -16,7 +16,7 @@ use crate::protocols::neutral::request::{
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
 pub(crate) fn read<'d>(
     document: &Document<'d>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Request<'d>, GatewayError> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
@@ -25,9 +25,9 @@ pub(crate) fn read<'d>(
         }
         match plain(name).as_str() {
             "model" => {}
-            "contents" => contents(document, value, losses, &mut request.messages)?,
+            "contents" => contents(document, value, unsupported, &mut request.messages)?,
             "systeminstruction" => {
-                let parts = parts(document, value, name, losses)?;
+                let parts = parts(document, value, name, unsupported)?;
                 let system = Message {
                     role: Role::System,
                     parts,
@@ -35,12 +35,12 @@ pub(crate) fn read<'d>(
                 };
                 request.messages.insert(0, system);
             }
-            "generationconfig" => generation(document, value, losses, &mut request)?,
-            "tools" => tools(document, value, losses, &mut request.tools)?,
-            "toolconfig" => tool_config(document, value, losses, &mut request)?,
-            "safetysettings" => safety(document, value, losses)?,
-            "labels" => losses.hint(name),
-            _ => losses.lose(name)?,
+            "generationconfig" => generation(document, value, unsupported, &mut request)?,
+            "tools" => tools(document, value, unsupported, &mut request.tools)?,
+            "toolconfig" => tool_config(document, value, unsupported, &mut request)?,
+            "safetysettings" => safety(document, value, unsupported)?,
+            "labels" => unsupported.hint(name),
+            _ => unsupported.lose(name)?,
         }
     }
     Ok(request)
@@ -49,7 +49,7 @@ pub(crate) fn read<'d>(
 fn contents<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     messages: &mut Vec<Message<'d>>,
 ) -> Result<(), GatewayError> {
     let elements = document
@@ -62,7 +62,7 @@ fn contents<'d>(
             Some("model") => Role::Assistant,
             _ => return Err(bad(&format!("{path}.role"), "is not a role served here")),
         };
-        let parts = parts(document, node, &path, losses)?;
+        let parts = parts(document, node, &path, unsupported)?;
         messages.push(Message { role, parts, at });
     }
     Ok(())
@@ -72,7 +72,7 @@ fn parts<'d>(
     document: &Document<'d>,
     content: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Vec<Part<'d>>, GatewayError> {
     let mut read = Vec::new();
     for (at, node) in list_of(document, content, "parts").enumerate() {
@@ -80,11 +80,11 @@ fn parts<'d>(
         for (name, _) in document.fields(node).into_iter().flatten() {
             // What says how a film is to be looked at, and what the provider's own tools gave.
             if !KNOWN.contains(&plain(name).as_str()) {
-                losses.lose(&format!("{path}.{name}"))?;
+                unsupported.lose(&format!("{path}.{name}"))?;
             }
         }
         if !part(document, node, &mut read) {
-            losses.lose(&path)?;
+            unsupported.lose(&path)?;
         }
     }
     Ok(read)
@@ -216,14 +216,14 @@ fn result<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
 fn tools<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     tools: &mut Vec<Tool<'d>>,
 ) -> Result<(), GatewayError> {
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         for (name, value) in document.fields(node).into_iter().flatten() {
             if plain(name).as_str() != "functiondeclarations" {
                 // A tool that the provider runs itself.
-                losses.lose(&format!("tools[{at}].{name}"))?;
+                unsupported.lose(&format!("tools[{at}].{name}"))?;
                 continue;
             }
             for node in document.elements(value).into_iter().flatten() {
@@ -238,7 +238,7 @@ fn tools<'d>(
                 });
                 for name in ["response", "responsejsonschema"] {
                     if node_of(document, node, name).is_some() {
-                        losses.hint("functionDeclarations.response");
+                        unsupported.hint("functionDeclarations.response");
                     }
                 }
             }
@@ -250,12 +250,12 @@ fn tools<'d>(
 fn tool_config<'d>(
     document: &Document<'d>,
     value: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     request: &mut Request<'d>,
 ) -> Result<(), GatewayError> {
     for (name, value) in document.fields(value).into_iter().flatten() {
         if plain(name).as_str() != "functioncallingconfig" {
-            losses.lose(&format!("toolConfig.{name}"))?;
+            unsupported.lose(&format!("toolConfig.{name}"))?;
             continue;
         }
         let mut allowed =
@@ -269,7 +269,7 @@ fn tool_config<'d>(
                 Some(ToolChoice::Auto)
             }
             _ => {
-                losses.lose("toolConfig.functionCallingConfig.allowedFunctionNames")?;
+                unsupported.lose("toolConfig.functionCallingConfig.allowedFunctionNames")?;
                 Some(ToolChoice::Any)
             }
         };
@@ -286,7 +286,7 @@ fn tool_config<'d>(
 fn safety(
     document: &Document<'_>,
     list: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<(), GatewayError> {
     let mut settings = document.elements(list).into_iter().flatten();
     let is_off = |at| {
@@ -297,14 +297,14 @@ fn safety(
     };
     match settings.all(is_off) {
         true => Ok(()),
-        false => losses.lose("safetySettings"),
+        false => unsupported.lose("safetySettings"),
     }
 }
 
 fn generation<'d>(
     document: &Document<'d>,
     config: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     request: &mut Request<'d>,
 ) -> Result<(), GatewayError> {
     let (mut media_type, mut schema) = (None, None);
@@ -337,7 +337,7 @@ fn generation<'d>(
             "thinkingconfig" => thinking(document, value, request),
             "responsemodalities" if is_text_only(document, value) => {}
             "responselogprobs" if document.boolean(value) == Some(false) => {}
-            _ => losses.lose(&format!("generationConfig.{name}"))?,
+            _ => unsupported.lose(&format!("generationConfig.{name}"))?,
         }
     }
     request.format = match (media_type, schema) {
@@ -350,7 +350,7 @@ fn generation<'d>(
         (Some("application/json"), None) => Format::JsonObject,
         (None | Some("text/plain"), None) => Format::Text,
         (Some(_), None) => {
-            losses.lose("generationConfig.responseMimeType")?;
+            unsupported.lose("generationConfig.responseMimeType")?;
             Format::Text
         }
     };

@@ -14,7 +14,7 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {
-    about: ResponseContext,
+    response_ctx: ResponseContext,
     id: String,
     model: String,
     parts: Vec<Option<Part>>,
@@ -49,9 +49,9 @@ const CHOICES_MAX: usize = 128;
 impl Chunks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub(crate) fn new(about: ResponseContext) -> Self {
+    pub(crate) fn new(response_ctx: ResponseContext) -> Self {
         Self {
-            about,
+            response_ctx,
             id: String::new(),
             model: String::new(),
             parts: Vec::new(),
@@ -93,7 +93,7 @@ impl Chunks {
         if let Some((_, Some(usage))) = end {
             write_usage(usage, out);
         }
-        write_frame(&self.id, &self.model, &self.about, out);
+        write_frame(&self.id, &self.model, &self.response_ctx, out);
         out.extend_from_slice(b"}\n\n");
     }
 
@@ -178,8 +178,14 @@ impl Chunks {
                     if let Some(Part::Call(call)) = part
                         && call.choice == *choice
                     {
-                        let about = &self.about;
-                        write_call((&call.id, &call.name), &call.arguments, nth, about, out);
+                        let response_ctx = &self.response_ctx;
+                        write_call(
+                            (&call.id, &call.name),
+                            &call.arguments,
+                            nth,
+                            response_ctx,
+                            out,
+                        );
                     }
                 }
             };

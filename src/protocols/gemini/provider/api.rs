@@ -77,10 +77,10 @@ impl ProviderApi for Gemini {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
-        request::write(request, model, losses, out)
+        request::write(request, model, unsupported, out)
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
@@ -130,7 +130,7 @@ mod tests {
             api_version: None,
             authority: "api.example",
             auth,
-            passed_headers: b"",
+            forwarded_headers: b"",
         };
         dialect.encode(&request, &mut out);
         String::from_utf8(out).unwrap()

@@ -28,7 +28,7 @@ const MEDIA_TYPES: [(&str, &str); 9] = [
 pub(crate) fn write(
     messages: &[Message<'_>],
     demands_seals: bool,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let leading = messages
@@ -41,7 +41,7 @@ pub(crate) fn write(
     let mut writer = Writer {
         all: messages,
         demands_seals,
-        losses,
+        unsupported,
     };
     writer.system(system, out)?;
     writer.contents(rest, out)
@@ -55,7 +55,7 @@ struct Writer<'w, 'a> {
     /// Calls, by whose ids results name their tool.
     all: &'w [Message<'a>],
     demands_seals: bool,
-    losses: &'w mut UnsupportedFields,
+    unsupported: &'w mut UnsupportedFields,
 }
 
 impl Writer<'_, '_> {
@@ -88,7 +88,7 @@ impl Writer<'_, '_> {
         for message in messages {
             if is_system(message.role) {
                 // There is no such role within a conversation; where it is dropped, the words stay.
-                self.losses
+                self.unsupported
                     .lose(&format!("messages[{}].role", message.at))?;
             }
             let role = match message.role {
@@ -194,14 +194,14 @@ impl Writer<'_, '_> {
             Part::ToolResult { .. } => return self.result(part, at, out),
             // Without its seal no provider takes a thought back; another's seal it cannot read.
             Part::Thinking { .. } | Part::Redacted { .. } => {
-                self.losses.hint("thinking");
+                self.unsupported.hint("thinking");
                 return Ok(());
             }
         }
         if let Some(seal) = seal {
             text(out, "thoughtSignature", seal);
         }
-        self.losses.hint_marker(marker);
+        self.unsupported.hint_marker(marker);
         out.push(b'}');
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Writer<'_, '_> {
                 cache,
             } => {
                 if detail.is_some_and(|detail| detail != "auto") {
-                    self.losses.hint("detail");
+                    self.unsupported.hint("detail");
                 }
                 (source, "image_url", cache)
             }
@@ -225,13 +225,13 @@ impl Writer<'_, '_> {
                 cache,
             } => {
                 if title.is_some() {
-                    self.losses.hint("title");
+                    self.unsupported.hint("title");
                 }
                 (source, "file", cache)
             }
             _ => return Ok(()),
         };
-        self.losses.hint_marker(*cache);
+        self.unsupported.hint_marker(*cache);
         match source {
             Source::Base64 { media_type, data } => {
                 open(out, b'{');
@@ -243,7 +243,9 @@ impl Writer<'_, '_> {
             }
             // Files that were sent to Google have URIs; others are another provider's.
             Source::File(uri) if !uri.contains("://") => {
-                return self.losses.lose(&format!("messages[{at}].content.{field}"));
+                return self
+                    .unsupported
+                    .lose(&format!("messages[{at}].content.{field}"));
             }
             Source::Url(uri) | Source::File(uri) => {
                 open(out, b'{');
@@ -281,9 +283,11 @@ impl Writer<'_, '_> {
             _ => None,
         });
         let Some(tool) = tool.next_back() else {
-            return self.losses.lose(&format!("messages[{at}].tool_call_id"));
+            return self
+                .unsupported
+                .lose(&format!("messages[{at}].tool_call_id"));
         };
-        self.losses.hint_marker(*cache);
+        self.unsupported.hint_marker(*cache);
         open(out, b'{');
         open_field(out, "functionResponse", b'{');
         if !id.is_empty() {

@@ -15,15 +15,15 @@ use crate::protocols::neutral::request::{Format, Reasoning, Request, Sampling, T
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     out.push(b'{');
-    contents::write(&request.messages, demands_seals(model), losses, out)?;
-    write_tools(request, losses, out)?;
-    write_generation(request, model, losses, out)?;
+    contents::write(&request.messages, demands_seals(model), unsupported, out)?;
+    write_tools(request, unsupported, out)?;
+    write_generation(request, model, unsupported, out)?;
     if request.user.is_some() {
-        losses.hint("user");
+        unsupported.hint("user");
     }
     out.push(b'}');
     Ok(())
@@ -43,7 +43,7 @@ fn demands_seals(model: &str) -> bool {
 
 fn write_tools(
     request: &Request<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if request.tools.is_empty() {
@@ -53,10 +53,10 @@ fn write_tools(
     open(out, b'{');
     open_field(out, "functionDeclarations", b'[');
     for tool in &request.tools {
-        write_tool(tool, losses, out);
+        write_tool(tool, unsupported, out);
     }
     out.extend_from_slice(b"]}]");
-    request.lose_serial_tools(losses)?;
+    request.lose_serial_tools(unsupported)?;
     let strict = request.tools.iter().any(|tool| tool.strict == Some(true));
     let (mode, only) = match request.tool_choice {
         // Bound to the schemas, but free to call or not.
@@ -80,7 +80,7 @@ fn write_tools(
 }
 
 /// The schema goes as the JSON schema that it is: `parameters` would take a part of OpenAPI's only.
-fn write_tool(tool: &Tool<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
+fn write_tool(tool: &Tool<'_>, unsupported: &mut UnsupportedFields, out: &mut Vec<u8>) {
     open(out, b'{');
     text(out, "name", tool.name);
     if let Some(description) = tool.description {
@@ -91,20 +91,20 @@ fn write_tool(tool: &Tool<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>
         "parametersJsonSchema",
         tool.parameters.filter(|schema| schema.trim() != "{}"),
     );
-    losses.hint_marker(tool.cache);
+    unsupported.hint_marker(tool.cache);
     out.push(b'}');
 }
 
 fn write_generation(
     request: &Request<'_>,
     model: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let before = out.len();
     open_field(out, "generationConfig", b'{');
     let empty = out.len();
-    write_sampling(&request.sampling, losses, out)?;
+    write_sampling(&request.sampling, unsupported, out)?;
     match request.format {
         Format::Text => {}
         Format::JsonObject => text(out, "responseMimeType", "application/json"),
@@ -114,7 +114,7 @@ fn write_generation(
             ..
         } => {
             if description.is_some() {
-                losses.hint("response_format.json_schema.description");
+                unsupported.hint("response_format.json_schema.description");
             }
             text(out, "responseMimeType", "application/json");
             raw(out, "responseJsonSchema", schema);
@@ -131,7 +131,7 @@ fn write_generation(
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if let Some(tokens) = sampling.max_tokens {
@@ -157,7 +157,7 @@ fn write_sampling(
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            losses.lose(name)?;
+            unsupported.lose(name)?;
         }
     }
     Ok(())

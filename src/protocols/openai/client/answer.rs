@@ -12,19 +12,23 @@ use crate::protocols::neutral::request::Part;
 use crate::protocols::openai::client::api::finish_reason;
 
 /// Appends a whole answer.
-pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     key(out, "id");
-    write_id(answer.id, about, out);
+    write_id(response.id, response_ctx, out);
     text(out, "object", "chat.completion");
-    number(out, "created", answer.created.unwrap_or(about.created));
-    text(out, "model", answer.model);
+    number(
+        out,
+        "created",
+        response.created.unwrap_or(response_ctx.created),
+    );
+    text(out, "model", response.model);
     open_field(out, "choices", b'[');
-    for (index, choice) in answer.choices.iter().enumerate() {
-        write_choice(index as u64, choice, about, out);
+    for (index, choice) in response.choices.iter().enumerate() {
+        write_choice(index as u64, choice, response_ctx, out);
     }
     out.push(b']');
-    if let Some(usage) = answer.usage {
+    if let Some(usage) = response.usage {
         key(out, "usage");
         write_usage(usage, out);
     }
@@ -32,24 +36,34 @@ pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Ve
 }
 
 /// Appends the id of an answer.
-pub(crate) fn write_id(id: &str, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write_id(id: &str, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     if id.is_empty() {
-        write_string(out, &format!("chatcmpl-{}", about.request_id));
+        write_string(out, &format!("chatcmpl-{}", response_ctx.request_id));
     } else {
         write_string(out, id);
     }
 }
 
 /// Appends the id of the call with this number.
-pub(crate) fn write_call_id(id: &str, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
+pub(crate) fn write_call_id(
+    id: &str,
+    nth: usize,
+    response_ctx: &ResponseContext,
+    out: &mut Vec<u8>,
+) {
     if id.is_empty() {
-        write_string(out, &format!("call_{}_{nth}", about.request_id));
+        write_string(out, &format!("call_{}_{nth}", response_ctx.request_id));
     } else {
         write_string(out, id);
     }
 }
 
-fn write_choice(index: u64, choice: &Choice<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
+fn write_choice(
+    index: u64,
+    choice: &Choice<'_>,
+    response_ctx: &ResponseContext,
+    out: &mut Vec<u8>,
+) {
     open(out, b'{');
     number(out, "index", index);
     open_field(out, "message", b'{');
@@ -57,7 +71,7 @@ fn write_choice(index: u64, choice: &Choice<'_>, about: &ResponseContext, out: &
     write_content(choice, out);
     raw(out, "refusal", "null");
     write_thoughts(choice, out);
-    write_calls(choice, about, out);
+    write_calls(choice, response_ctx, out);
     write_citations(choice, out);
     out.push(b'}');
     raw(out, "logprobs", choice.logprobs.unwrap_or("null"));
@@ -129,7 +143,7 @@ fn write_thoughts(choice: &Choice<'_>, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn write_calls(choice: &Choice<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
+fn write_calls(choice: &Choice<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     let calls = choice.parts.iter().filter_map(|part| match part {
         Part::ToolCall {
             id,
@@ -147,7 +161,7 @@ fn write_calls(choice: &Choice<'_>, about: &ResponseContext, out: &mut Vec<u8>) 
         }
         open(out, b'{');
         key(out, "id");
-        write_call_id(id, nth, about, out);
+        write_call_id(id, nth, response_ctx, out);
         text(out, "type", "function");
         open_field(out, "function", b'{');
         text(out, "name", name);

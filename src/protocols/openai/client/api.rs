@@ -27,7 +27,7 @@ impl ClientApi for OpenAi {
         (path == "/v1/chat/completions").then_some(ClientRoute::Chat)
     }
 
-    fn passed_headers(&self) -> &'static [&'static str] {
+    fn forwarded_headers(&self) -> &'static [&'static str] {
         &["openai-beta", "openai-organization", "openai-project"]
     }
 
@@ -44,13 +44,18 @@ impl ClientApi for OpenAi {
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
     ) -> Result<Request<'d>, GatewayError> {
-        request::read(document, losses)
+        request::read(document, unsupported)
     }
 
-    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
-        answer::write(answer, about, out);
+    fn write_answer(
+        &self,
+        response: &Response<'_>,
+        response_ctx: &ResponseContext,
+        out: &mut Vec<u8>,
+    ) {
+        answer::write(response, response_ctx, out);
     }
 
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
@@ -65,8 +70,8 @@ impl ClientApi for OpenAi {
         write_event(out, fault.envelope().as_bytes());
     }
 
-    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder> {
-        Box::new(stream::Chunks::new(about))
+    fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {
+        Box::new(stream::Chunks::new(response_ctx))
     }
 }
 

@@ -35,7 +35,7 @@ const DEFAULTS: [(&str, &str); 7] = [
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
 pub(crate) fn read<'d>(
     document: &Document<'d>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Request<'d>, GatewayError> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
@@ -46,7 +46,7 @@ pub(crate) fn read<'d>(
         let sampling = &mut request.sampling;
         match name {
             "model" | "stream_options" => {}
-            "messages" => request.messages = messages(document, value, losses)?,
+            "messages" => request.messages = messages(document, value, unsupported)?,
             "stream" => request.stream = document.boolean(value) == Some(true),
             "max_completion_tokens" => sampling.max_tokens = Some(whole(document, value, name)?),
             "max_tokens" => {
@@ -67,15 +67,15 @@ pub(crate) fn read<'d>(
             "top_logprobs" => sampling.top_logprobs = raw().filter(|raw| *raw != "0"),
             "logit_bias" => sampling.logit_bias = raw().filter(|raw| *raw != "{}"),
             "stop" => sampling.stop = stop(document, value)?,
-            "tools" => request.tools = tools(document, value, losses)?,
+            "tools" => request.tools = tools(document, value, unsupported)?,
             "tool_choice" => request.tool_choice = tool_choice(document, value)?,
             "parallel_tool_calls" => request.parallel_tools = document.boolean(value),
             "response_format" => request.format = format(document, value)?,
             "reasoning_effort" => request.reasoning.effort = document.text(value),
             "user" => request.user = document.text(value),
             _ if is_default(name, raw().unwrap_or_default()) => {}
-            _ if HINTS.contains(&name) => losses.hint(name),
-            _ => losses.lose(name)?,
+            _ if HINTS.contains(&name) => unsupported.hint(name),
+            _ => unsupported.lose(name)?,
         }
     }
     Ok(request)
@@ -90,7 +90,7 @@ fn is_default(name: &str, raw: &str) -> bool {
 fn messages<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Vec<Message<'d>>, GatewayError> {
     let elements = document
         .elements(list)
@@ -100,7 +100,7 @@ fn messages<'d>(
         let path = format!("messages[{at}]");
         let role = document.text_of(node, "role").unwrap_or_default();
         if role == "tool" {
-            let result = tool_result(document, node, &path, losses)?;
+            let result = tool_result(document, node, &path, unsupported)?;
             // The results of one turn's calls stand in one message.
             match read.last_mut() {
                 Some(last) if holds_results(last) => last.parts.push(result),
@@ -119,7 +119,7 @@ fn messages<'d>(
             "assistant" => Role::Assistant,
             _ => return Err(bad(&format!("{path}.role"), "is not a role served here")),
         };
-        let parts = message(document, node, &path, losses)?;
+        let parts = message(document, node, &path, unsupported)?;
         read.push(Message { role, parts, at });
     }
     Ok(read)
@@ -134,7 +134,7 @@ fn message<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Vec<Part<'d>>, GatewayError> {
     let mut parts = Vec::new();
     let thoughts = ["reasoning_content", "reasoning"];
@@ -161,12 +161,12 @@ fn message<'d>(
             | "reasoning"
             | "annotations"
             | "provider_specific_fields" => {}
-            "content" => content(document, value, &field(), losses, &mut parts)?,
+            "content" => content(document, value, &field(), unsupported, &mut parts)?,
             "refusal" => parts.extend(document.text(value).map(Part::text)),
             "tool_calls" => {}
             // Mistral's SDK says it with every message: the answer does not go on where this one ends.
             "prefix" if document.boolean(value) == Some(false) => {}
-            _ => losses.lose(&field())?,
+            _ => unsupported.lose(&field())?,
         }
     }
     if let Some(calls) = document.field(node, "tool_calls") {
@@ -222,7 +222,7 @@ fn tool_result<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Part<'d>, GatewayError> {
     let id = document
         .text_of(node, "tool_call_id")
@@ -233,7 +233,7 @@ fn tool_result<'d>(
             document,
             value,
             &format!("{path}.content"),
-            losses,
+            unsupported,
             &mut parts,
         )?;
     }
@@ -249,7 +249,7 @@ fn content<'d>(
     document: &Document<'d>,
     value: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     parts: &mut Vec<Part<'d>>,
 ) -> Result<(), GatewayError> {
     if let Some(text) = document.text(value) {
@@ -266,7 +266,7 @@ fn content<'d>(
         let path = || format!("{path}[{at}]");
         match part(document, node) {
             Some(part) => parts.push(part),
-            None => losses.lose(&path())?,
+            None => unsupported.lose(&path())?,
         }
     }
     Ok(())
@@ -327,14 +327,14 @@ fn part<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
 fn tools<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Vec<Tool<'d>>, GatewayError> {
     let mut tools = Vec::new();
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         let function = document.field(node, "function");
         let name = function.and_then(|function| document.text_of(function, "name"));
         let (Some(function), Some(name)) = (function, name) else {
-            losses.lose(&format!("tools[{at}]"))?;
+            unsupported.lose(&format!("tools[{at}]"))?;
             continue;
         };
         tools.push(Tool {

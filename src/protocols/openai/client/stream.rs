@@ -12,7 +12,7 @@ use crate::protocols::openai::client::api::finish_reason;
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {
-    about: ResponseContext,
+    response_ctx: ResponseContext,
     /// Everything of a chunk up to the choice's index.
     before: Vec<u8>,
     parts: Vec<Part>,
@@ -41,9 +41,9 @@ enum Form {
 impl Chunks {
     /// A writer at the start of a stream.
     #[must_use]
-    pub(crate) fn new(about: ResponseContext) -> Self {
+    pub(crate) fn new(response_ctx: ResponseContext) -> Self {
         Self {
-            about,
+            response_ctx,
             before: Vec::new(),
             parts: Vec::new(),
             calls: Vec::new(),
@@ -56,9 +56,13 @@ impl Chunks {
         self.started = true;
         let out = &mut self.before;
         out.extend_from_slice(b"data: {\"id\":");
-        write_id(start.id, &self.about, out);
+        write_id(start.id, &self.response_ctx, out);
         text(out, "object", "chat.completion.chunk");
-        number(out, "created", start.created.unwrap_or(self.about.created));
+        number(
+            out,
+            "created",
+            start.created.unwrap_or(self.response_ctx.created),
+        );
         text(out, "model", start.model);
         open_field(out, "choices", b'[');
     }
@@ -84,7 +88,7 @@ impl Chunks {
             None => raw(out, "finish_reason", "null"),
         }
         out.extend_from_slice(b"}]");
-        if self.about.wants_usage {
+        if self.response_ctx.wants_usage {
             raw(out, "usage", "null");
         }
         out.extend_from_slice(b"}\n\n");
@@ -135,7 +139,7 @@ impl Chunks {
                 let delta = |out: &mut Vec<u8>| {
                     begin_call(nth, out);
                     key(out, "id");
-                    write_call_id(id, nth, &self.about, out);
+                    write_call_id(id, nth, &self.response_ctx, out);
                     text(out, "type", "function");
                     open_field(out, "function", b'{');
                     text(out, "name", name);
@@ -230,7 +234,7 @@ impl Chunks {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        if let (true, Some(usage)) = (self.about.wants_usage, self.usage) {
+        if let (true, Some(usage)) = (self.response_ctx.wants_usage, self.usage) {
             out.extend_from_slice(&self.before);
             out.push(b']');
             key(out, "usage");
@@ -297,7 +301,7 @@ mod tests {
     use super::*;
     use crate::protocols::neutral::answer::Stop;
 
-    fn about(wants_usage: bool) -> ResponseContext {
+    fn response_ctx(wants_usage: bool) -> ResponseContext {
         ResponseContext {
             request_id: "r".into(),
             created: 5,
@@ -308,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_call_without_arguments_gets_empty_ones_and_an_id() {
-        let mut chunks = Chunks::new(about(false));
+        let mut chunks = Chunks::new(response_ctx(false));
         let mut out = Vec::new();
         for event in [
             Event::Start(Start::default()),
@@ -341,7 +345,7 @@ mod tests {
     #[test]
     fn usage_comes_last_and_only_when_asked_for() {
         for wants in [false, true] {
-            let mut chunks = Chunks::new(about(wants));
+            let mut chunks = Chunks::new(response_ctx(wants));
             let mut out = Vec::new();
             chunks.event(&Event::Start(Start::default()), &mut out);
             chunks.event(&Event::Usage(Usage::default()), &mut out);

@@ -55,10 +55,10 @@ impl ProviderApi for OpenAi {
         &self,
         request: &Request<'_>,
         model: &str,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
-        request::write(request, model, losses, out)
+        request::write(request, model, unsupported, out)
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
@@ -101,7 +101,7 @@ mod tests {
                 api_version: None,
                 authority: "api.example:1",
                 auth: Auth::Key("sk-1"),
-                passed_headers: b"x-a: b\r\n",
+                forwarded_headers: b"x-a: b\r\n",
             },
             &mut out,
         );

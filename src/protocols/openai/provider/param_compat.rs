@@ -36,14 +36,14 @@ pub(crate) fn takes(kind: Option<&Kind>, field: &str) -> bool {
 pub(crate) fn fitted(
     kind: &Kind,
     body: &[u8],
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     scratch: &mut Scratch,
 ) -> Result<Option<Vec<u8>>, GatewayError> {
     if !mentions_any(kind, body) {
         return Ok(None);
     }
     scratch
-        .with_document(body, |document| rewrite(kind, body, document, losses))
+        .with_document(body, |document| rewrite(kind, body, document, unsupported))
         .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
 }
 
@@ -66,7 +66,7 @@ fn rewrite(
     kind: &Kind,
     body: &[u8],
     document: &Document<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Option<Vec<u8>>, GatewayError> {
     let lost = || GatewayError::gateway(500, "internal_error", "a field's place was not found");
     let (mut pieces, mut edits) = (Vec::new(), Vec::new());
@@ -79,7 +79,7 @@ fn rewrite(
         let rest = body.get(end..).unwrap_or_default();
         let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
         let end = end + blank.count();
-        let is_kept = keep(kind, key, (document, value), losses)?;
+        let is_kept = keep(kind, key, (document, value), unsupported)?;
         pieces.push(Piece {
             range: from..end,
             is_kept,
@@ -118,13 +118,13 @@ fn keep(
     kind: &Kind,
     key: &str,
     (document, value): (&Document<'_>, usize),
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<bool, GatewayError> {
     if let Some(name) = kind.rename.get(key) {
         // Both names: the provider's own counts.
         let is_twice = document.field(0, name).is_some();
         if is_twice {
-            losses.hint(key);
+            unsupported.hint(key);
         }
         return Ok(!is_twice);
     }
@@ -132,9 +132,9 @@ fn keep(
         return Ok(true);
     }
     if HARMLESS.contains(&key) || asks_for_the_default(document, key, value) {
-        losses.hint(key);
+        unsupported.hint(key);
     } else {
-        losses.lose(key)?;
+        unsupported.lose(key)?;
     }
     Ok(false)
 }
@@ -195,17 +195,17 @@ mod tests {
     }
 
     fn fit(body: &str, drops: bool) -> (Result<Option<String>, String>, String) {
-        let mut losses = UnsupportedFields::new(drops);
+        let mut unsupported = UnsupportedFields::new(drops);
         let out = fitted(
             &kind(),
             body.as_bytes(),
-            &mut losses,
+            &mut unsupported,
             &mut Scratch::default(),
         );
         let out = out
             .map(|body| body.map(|body| String::from_utf8(body).unwrap()))
             .map_err(|fault| fault.param.unwrap_or_default().into_owned());
-        (out, losses.header().unwrap_or_default())
+        (out, unsupported.header().unwrap_or_default())
     }
 
     #[test]

@@ -17,19 +17,19 @@ const SCHEMA_NAME: &str = "response";
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     out.push(b'{');
     text(out, "model", model);
     open_field(out, "messages", b'[');
     for message in &request.messages {
-        write_message(message, losses, out)?;
+        write_message(message, unsupported, out)?;
     }
     out.push(b']');
-    write_tools(request, losses, out);
+    write_tools(request, unsupported, out);
     write_format(&request.format, out);
-    write_sampling(&request.sampling, losses, out)?;
+    write_sampling(&request.sampling, unsupported, out)?;
     write_reasoning(request.reasoning, out);
     if let Some(user) = request.user {
         text(out, "user", user);
@@ -44,14 +44,14 @@ pub(crate) fn write(
 
 fn write_message(
     message: &Message<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let role = match message.role {
         Role::System => "system",
         Role::Developer => "developer",
         Role::User => "user",
-        Role::Assistant => return write_assistant(message, losses, out),
+        Role::Assistant => return write_assistant(message, unsupported, out),
     };
     let mut others = 0;
     for part in &message.parts {
@@ -63,13 +63,13 @@ fn write_message(
                 cache,
             } => {
                 if *is_error {
-                    losses.hint("is_error");
+                    unsupported.hint("is_error");
                 }
-                losses.hint_marker(*cache);
+                unsupported.hint_marker(*cache);
                 open(out, b'{');
                 text(out, "role", "tool");
                 text(out, "tool_call_id", id);
-                write_content(parts.iter(), message.at, losses, out)?;
+                write_content(parts.iter(), message.at, unsupported, out)?;
                 out.push(b'}');
             }
             _ => others += 1,
@@ -82,7 +82,7 @@ fn write_message(
         write_content(
             message.parts.iter().filter(is_said),
             message.at,
-            losses,
+            unsupported,
             out,
         )?;
         out.push(b'}');
@@ -94,7 +94,7 @@ fn write_message(
 fn write_content<'p, 'a: 'p>(
     parts: impl Iterator<Item = &'p Part<'a>> + Clone,
     at: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let mut first_two = parts.clone();
@@ -106,13 +106,13 @@ fn write_content<'p, 'a: 'p>(
             }),
             None,
         ) => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             text(out, "content", words);
         }
         _ => {
             open_field(out, "content", b'[');
             for part in parts {
-                write_part(part, at, losses, out)?;
+                write_part(part, at, unsupported, out)?;
             }
             out.push(b']');
         }
@@ -123,14 +123,14 @@ fn write_content<'p, 'a: 'p>(
 fn write_part(
     part: &Part<'_>,
     at: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     match part {
         Part::Text {
             text: words, cache, ..
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             write_text_part(words, out);
         }
         Part::Image {
@@ -138,7 +138,7 @@ fn write_part(
             detail,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             open(out, b'{');
             text(out, "type", "image_url");
             open_field(out, "image_url", b'{');
@@ -153,7 +153,7 @@ fn write_part(
             title,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             open(out, b'{');
             text(out, "type", "file");
             open_field(out, "file", b'{');
@@ -166,9 +166,9 @@ fn write_part(
             title,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             if title.is_some() {
-                losses.hint("title");
+                unsupported.hint("title");
             }
             write_text_part(words, out);
         }
@@ -180,11 +180,13 @@ fn write_part(
             text(out, "format", format);
             out.extend_from_slice(b"}}");
         }
-        Part::Image { .. } => losses.lose(&format!("messages[{at}].content.image.source"))?,
-        Part::Document { .. } => losses.lose(&format!("messages[{at}].content.document.source"))?,
-        Part::Thinking { .. } | Part::Redacted { .. } => losses.hint("thinking"),
+        Part::Image { .. } => unsupported.lose(&format!("messages[{at}].content.image.source"))?,
+        Part::Document { .. } => {
+            unsupported.lose(&format!("messages[{at}].content.document.source"))?
+        }
+        Part::Thinking { .. } | Part::Redacted { .. } => unsupported.hint("thinking"),
         Part::ToolCall { .. } | Part::ToolResult { .. } => {
-            losses.lose(&format!("messages[{at}].content"))?;
+            unsupported.lose(&format!("messages[{at}].content"))?;
         }
     }
     Ok(())
@@ -200,14 +202,14 @@ fn write_text_part(words: &str, out: &mut Vec<u8>) {
 /// The model's own turn: words, then calls. Its thoughts are sealed for the provider that had them.
 fn write_assistant(
     message: &Message<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let is_call = |part: &&Part<'_>| matches!(part, Part::ToolCall { .. });
     let is_thought =
         |part: &Part<'_>| matches!(part, Part::Thinking { .. } | Part::Redacted { .. });
     if message.parts.iter().any(is_thought) {
-        losses.hint("thinking");
+        unsupported.hint("thinking");
     }
     let is_said = |part: &&Part<'_>| !is_call(part) && !is_thought(part);
     let has_calls = message.parts.iter().any(|part| is_call(&part));
@@ -219,19 +221,23 @@ fn write_assistant(
         write_content(
             message.parts.iter().filter(is_said),
             message.at,
-            losses,
+            unsupported,
             out,
         )?;
     }
     if has_calls {
-        write_calls(&message.parts, losses, out);
+        write_calls(&message.parts, unsupported, out);
     }
     out.push(b'}');
     Ok(())
 }
 
 /// The field `tool_calls` of an assistant's message.
-pub(crate) fn write_calls(parts: &[Part<'_>], losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
+pub(crate) fn write_calls(
+    parts: &[Part<'_>],
+    unsupported: &mut UnsupportedFields,
+    out: &mut Vec<u8>,
+) {
     open_field(out, "tool_calls", b'[');
     for part in parts {
         let Part::ToolCall {
@@ -243,7 +249,7 @@ pub(crate) fn write_calls(parts: &[Part<'_>], losses: &mut UnsupportedFields, ou
         else {
             continue;
         };
-        losses.hint_marker(*cache);
+        unsupported.hint_marker(*cache);
         open(out, b'{');
         text(out, "id", id);
         text(out, "type", "function");
@@ -255,13 +261,13 @@ pub(crate) fn write_calls(parts: &[Part<'_>], losses: &mut UnsupportedFields, ou
     out.push(b']');
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
+fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: &mut Vec<u8>) {
     if request.tools.is_empty() {
         return;
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        losses.hint_marker(tool.cache);
+        unsupported.hint_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         open_field(out, "function", b'{');
@@ -326,7 +332,7 @@ fn write_format(format: &Format<'_>, out: &mut Vec<u8>) {
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if let Some(tokens) = sampling.max_tokens {
@@ -335,7 +341,7 @@ fn write_sampling(
     raw_if(out, "temperature", sampling.temperature);
     raw_if(out, "top_p", sampling.top_p);
     if sampling.top_k.is_some() {
-        losses.lose("top_k")?;
+        unsupported.lose("top_k")?;
     }
     raw_if(out, "frequency_penalty", sampling.frequency_penalty);
     raw_if(out, "presence_penalty", sampling.presence_penalty);

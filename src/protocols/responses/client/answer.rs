@@ -10,8 +10,8 @@ use crate::protocols::neutral::request::Part;
 use crate::protocols::responses::client::api::write_summary;
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
-pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
-    let choice = answer.choices.first();
+pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
+    let choice = response.choices.first();
     let parts = choice.map_or(&[][..], |choice| &choice.parts);
     let mut items = Vec::new();
     let mut in_message = false;
@@ -23,11 +23,11 @@ pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Ve
         match part {
             Part::Text { text: words, .. } => {
                 if !in_message {
-                    begin_message(&item_id("msg", about, nth), "completed", &mut items);
+                    begin_message(&item_id("msg", response_ctx, nth), "completed", &mut items);
                 }
                 write_text(words, &mut items);
             }
-            part => write_item(part, nth, about, &mut items),
+            part => write_item(part, nth, response_ctx, &mut items),
         }
         in_message = is_text;
     }
@@ -35,11 +35,11 @@ pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Ve
         items.extend_from_slice(b"]}");
     }
     let frame = Frame {
-        about,
-        created: answer.created,
-        model: answer.model,
+        response_ctx,
+        created: response.created,
+        model: response.model,
         stop: Some(choice.map_or(Stop::End, |choice| choice.stop)),
-        usage: answer.usage,
+        usage: response.usage,
     };
     frame.write(&items, out);
 }
@@ -47,7 +47,7 @@ pub(crate) fn write(answer: &Response<'_>, about: &ResponseContext, out: &mut Ve
 /// A response but for its items.
 pub(crate) struct Frame<'a> {
     /// What writers are told.
-    pub about: &'a ResponseContext,
+    pub response_ctx: &'a ResponseContext,
     /// The provider's time stamp.
     pub created: Option<u64>,
     /// Who answers.
@@ -74,12 +74,12 @@ impl Frame<'_> {
     pub(crate) fn write(&self, items: &[u8], out: &mut Vec<u8>) {
         out.push(b'{');
         key(out, "id");
-        write_string(out, &format!("resp_{}", self.about.request_id));
+        write_string(out, &format!("resp_{}", self.response_ctx.request_id));
         text(out, "object", "response");
         number(
             out,
             "created_at",
-            self.created.unwrap_or(self.about.created),
+            self.created.unwrap_or(self.response_ctx.created),
         );
         let (status, why) = self.status();
         text(out, "status", status);
@@ -96,7 +96,7 @@ impl Frame<'_> {
         open_field(out, "output", b'[');
         out.extend_from_slice(items);
         out.push(b']');
-        match self.about.repeated.as_slice() {
+        match self.response_ctx.repeated.as_slice() {
             [] => write_repeated(|_| None, out),
             repeated => out.extend_from_slice(repeated),
         }
@@ -144,8 +144,8 @@ fn write_repeated<'v>(value: impl Fn(&str) -> Option<&'v str>, out: &mut Vec<u8>
 
 /// The id of the `nth` item.
 #[must_use]
-pub(crate) fn item_id(kind: &str, about: &ResponseContext, nth: usize) -> String {
-    format!("{kind}_{}_{nth}", about.request_id)
+pub(crate) fn item_id(kind: &str, response_ctx: &ResponseContext, nth: usize) -> String {
+    format!("{kind}_{}_{nth}", response_ctx.request_id)
 }
 
 /// Opens a message's item, up to its first part.
@@ -171,7 +171,7 @@ pub(crate) fn write_text(words: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends the item of a thought or a call.
-fn write_item(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
+fn write_item(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     let (thought, seal) = match part {
         Part::Thinking { text, signature } => (*text, *signature),
         Part::Redacted { data } => ("", Some(*data)),
@@ -183,20 +183,20 @@ fn write_item(part: &Part<'_>, nth: usize, about: &ResponseContext, out: &mut Ve
         } => {
             separate(out);
             let call = FunctionCall {
-                item: &item_id("fc", about, nth),
+                item: &item_id("fc", response_ctx, nth),
                 id,
                 name,
                 arguments,
                 status: "completed",
             };
-            call.write(nth, about, out);
+            call.write(nth, response_ctx, out);
             return;
         }
         // Models answer in nothing else.
         _ => return,
     };
     separate(out);
-    write_thought(&item_id("rs", about, nth), thought, seal, out);
+    write_thought(&item_id("rs", response_ctx, nth), thought, seal, out);
 }
 
 fn separate(out: &mut Vec<u8>) {
@@ -232,12 +232,12 @@ pub(crate) struct FunctionCall<'c> {
 
 impl FunctionCall<'_> {
     /// Appends it.
-    pub(crate) fn write(&self, nth: usize, about: &ResponseContext, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, nth: usize, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"type\":\"function_call\"");
         text(out, "id", self.item);
         key(out, "call_id");
         if self.id.is_empty() {
-            write_string(out, &item_id("call", about, nth));
+            write_string(out, &item_id("call", response_ctx, nth));
         } else {
             write_string(out, self.id);
         }

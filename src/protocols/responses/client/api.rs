@@ -35,7 +35,7 @@ impl ClientApi for Responses {
         path.starts_with("/v1/responses")
     }
 
-    fn passed_headers(&self) -> &'static [&'static str] {
+    fn forwarded_headers(&self) -> &'static [&'static str] {
         &["openai-beta", "openai-organization", "openai-project"]
     }
 
@@ -60,13 +60,18 @@ impl ClientApi for Responses {
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
-        losses: &mut UnsupportedFields,
+        unsupported: &mut UnsupportedFields,
     ) -> Result<Request<'d>, GatewayError> {
-        request::read(document, losses)
+        request::read(document, unsupported)
     }
 
-    fn write_answer(&self, answer: &Response<'_>, about: &ResponseContext, out: &mut Vec<u8>) {
-        answer::write(answer, about, out);
+    fn write_answer(
+        &self,
+        response: &Response<'_>,
+        response_ctx: &ResponseContext,
+        out: &mut Vec<u8>,
+    ) {
+        answer::write(response, response_ctx, out);
     }
 
     fn repeated(&self, body: &[u8], scratch: &mut Scratch) -> Vec<u8> {
@@ -86,8 +91,8 @@ impl ClientApi for Responses {
         write_error_event(fault.code, &fault.message, &fault.envelope(), out);
     }
 
-    fn encoder(&self, about: ResponseContext) -> Box<dyn Encoder> {
-        Box::new(stream::Items::new(about))
+    fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {
+        Box::new(stream::Items::new(response_ctx))
     }
 }
 

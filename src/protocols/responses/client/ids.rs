@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn ids_are_found_where_they_stand_and_nowhere_else() {
-        let answer = r#"{"previous_response_id" : "resp_0","metadata":{"id":"resp_1"},"output":[{"id":"msg_1"}],"id":"resp_1"}"#;
-        assert_eq!(found(answer, false), ["resp_0", "resp_1"]);
+        let response = r#"{"previous_response_id" : "resp_0","metadata":{"id":"resp_1"},"output":[{"id":"msg_1"}],"id":"resp_1"}"#;
+        assert_eq!(found(response, false), ["resp_0", "resp_1"]);
         assert_eq!(
             found(r#"{"id":null,"previous_response_id":null}"#, false).len(),
             0

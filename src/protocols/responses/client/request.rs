@@ -41,7 +41,7 @@ const DEFAULTS: [(&str, &str); 12] = [
 /// 400 naming the field that is malformed, or that the neutral form has no place for.
 pub(crate) fn read<'d>(
     document: &Document<'d>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Request<'d>, GatewayError> {
     let mut request = Request::default();
     for (name, value) in document.root_fields().into_iter().flatten() {
@@ -52,7 +52,7 @@ pub(crate) fn read<'d>(
         let sampling = &mut request.sampling;
         match name {
             "model" => {}
-            "input" => input(document, value, losses, &mut request.messages)?,
+            "input" => input(document, value, unsupported, &mut request.messages)?,
             "instructions" => {
                 let text = document.text(value);
                 let text = text.ok_or_else(|| bad(name, "must be a string"))?;
@@ -77,17 +77,17 @@ pub(crate) fn read<'d>(
                     _ => sampling.temperature = Some(number),
                 }
             }
-            "tools" => request.tools = tools(document, value, losses)?,
-            "tool_choice" => request.tool_choice = tool_choice(document, value, losses)?,
+            "tools" => request.tools = tools(document, value, unsupported)?,
+            "tool_choice" => request.tool_choice = tool_choice(document, value, unsupported)?,
             "parallel_tool_calls" => request.parallel_tools = document.boolean(value),
-            "text" => request.format = text_format(document, value, losses)?,
+            "text" => request.format = text_format(document, value, unsupported)?,
             "reasoning" => request.reasoning.effort = document.text_of(value, "effort"),
             "user" => request.user = document.text(value),
             _ if is_default(name, raw().unwrap_or_default()) => {}
-            _ if HINTS.contains(&name) => losses.hint(name),
+            _ if HINTS.contains(&name) => unsupported.hint(name),
             // Left out they would make it another question, whatever is configured.
             "prompt" => return Err(no_place(name)),
-            _ => losses.lose(name)?,
+            _ => unsupported.lose(name)?,
         }
     }
     Ok(request)
@@ -111,7 +111,7 @@ fn no_place(name: &str) -> GatewayError {
 fn input<'d>(
     document: &Document<'d>,
     value: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     messages: &mut Vec<Message<'d>>,
 ) -> Result<(), GatewayError> {
     if let Some(text) = document.text(value) {
@@ -129,15 +129,15 @@ fn input<'d>(
         let path = format!("input[{at}]");
         let text = |name| document.text_of(node, name);
         let (role, parts) = match text("type").unwrap_or("message") {
-            "message" => message(document, node, &path, losses)?,
+            "message" => message(document, node, &path, unsupported)?,
             "function_call" => (Role::Assistant, vec![call(document, node, &path)?]),
             "function_call_output" => (
                 Role::User,
-                vec![call_output(document, node, &path, losses)?],
+                vec![call_output(document, node, &path, unsupported)?],
             ),
             "reasoning" => (Role::Assistant, vec![thought(document, node)]),
             _ => {
-                losses.lose(&path)?;
+                unsupported.lose(&path)?;
                 continue;
             }
         };
@@ -159,7 +159,7 @@ fn message<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<(Role, Vec<Part<'d>>), GatewayError> {
     let role = match document.text_of(node, "role") {
         Some("user") => Role::User,
@@ -172,7 +172,7 @@ fn message<'d>(
     let value = document
         .field(node, "content")
         .ok_or_else(|| bad(&path, "is missing"))?;
-    Ok((role, content(document, value, &path, losses)?))
+    Ok((role, content(document, value, &path, unsupported)?))
 }
 
 /// A text, or parts.
@@ -180,7 +180,7 @@ fn content<'d>(
     document: &Document<'d>,
     value: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Vec<Part<'d>>, GatewayError> {
     if let Some(text) = document.text(value) {
         return Ok(vec![Part::text(text)]);
@@ -192,7 +192,7 @@ fn content<'d>(
     for (at, node) in elements.enumerate() {
         match part(document, node) {
             Some(part) => parts.push(part),
-            None => losses.lose(&format!("{path}[{at}]"))?,
+            None => unsupported.lose(&format!("{path}[{at}]"))?,
         }
     }
     Ok(parts)
@@ -263,7 +263,7 @@ fn call_output<'d>(
     document: &Document<'d>,
     node: usize,
     path: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Part<'d>, GatewayError> {
     let id = document
         .text_of(node, "call_id")
@@ -275,7 +275,7 @@ fn call_output<'d>(
     Ok(Part::ToolResult {
         id,
         is_error: false,
-        parts: content(document, value, &path, losses)?,
+        parts: content(document, value, &path, unsupported)?,
         cache: None,
     })
 }
@@ -298,7 +298,7 @@ fn thought<'d>(document: &Document<'d>, node: usize) -> Part<'d> {
 fn tools<'d>(
     document: &Document<'d>,
     list: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Vec<Tool<'d>>, GatewayError> {
     let mut tools = Vec::new();
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
@@ -306,7 +306,7 @@ fn tools<'d>(
         let name = document.text_of(node, "name").filter(|_| is_function);
         let Some(name) = name else {
             // What the provider runs itself.
-            losses.lose(&format!("tools[{at}]"))?;
+            unsupported.lose(&format!("tools[{at}]"))?;
             continue;
         };
         tools.push(Tool {
@@ -325,7 +325,7 @@ fn tools<'d>(
 fn tool_choice<'d>(
     document: &Document<'d>,
     value: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Option<ToolChoice<'d>>, GatewayError> {
     Ok(match document.text(value) {
         Some("auto") => Some(ToolChoice::Auto),
@@ -336,7 +336,7 @@ fn tool_choice<'d>(
             let is_function = document.text_of(value, "type") == Some("function");
             let name = document.text_of(value, "name").filter(|_| is_function);
             if name.is_none() {
-                losses.lose("tool_choice")?;
+                unsupported.lose("tool_choice")?;
             }
             name.map(ToolChoice::Tool)
         }
@@ -346,11 +346,11 @@ fn tool_choice<'d>(
 fn text_format<'d>(
     document: &Document<'d>,
     value: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
 ) -> Result<Format<'d>, GatewayError> {
     let verbosity = document.text_of(value, "verbosity");
     if verbosity.is_some_and(|word| word != "medium") {
-        losses.lose("text.verbosity")?;
+        unsupported.lose("text.verbosity")?;
     }
     let Some(format) = document.field(value, "format") else {
         return Ok(Format::Text);

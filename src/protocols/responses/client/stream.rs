@@ -15,7 +15,7 @@ use crate::protocols::responses::client::api::write_error_event;
 
 /// Writes the events of one stream.
 pub(crate) struct Items {
-    about: ResponseContext,
+    response_ctx: ResponseContext,
     model: String,
     created: Option<u64>,
     sequence: u64,
@@ -57,9 +57,9 @@ const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 impl Items {
     /// A writer at the start of a stream.
     #[must_use]
-    pub(crate) fn new(about: ResponseContext) -> Self {
+    pub(crate) fn new(response_ctx: ResponseContext) -> Self {
         Self {
-            about,
+            response_ctx,
             model: String::new(),
             created: None,
             sequence: 0,
@@ -91,7 +91,7 @@ impl Items {
     fn response(&self, items: &[u8]) -> Vec<u8> {
         let mut written = Vec::with_capacity(512 + items.len());
         let frame = Frame {
-            about: &self.about,
+            response_ctx: &self.response_ctx,
             created: self.created,
             model: &self.model,
             stop: self.stop,
@@ -125,7 +125,7 @@ impl Items {
             Kind::Thinking | Kind::Redacted { .. } => ("rs", Form::Thought),
             Kind::ToolCall { id, name } => {
                 let id = match *id {
-                    "" => item_id("call", &self.about, self.count),
+                    "" => item_id("call", &self.response_ctx, self.count),
                     id => id.to_owned(),
                 };
                 let name = (*name).to_owned();
@@ -139,13 +139,13 @@ impl Items {
         };
         let item = Item {
             at: self.count,
-            id: item_id(prefix, &self.about, self.count),
+            id: item_id(prefix, &self.response_ctx, self.count),
             form,
             text: String::new(),
             seal,
         };
         self.count += 1;
-        let begun = item.begun(&self.about);
+        let begun = item.begun(&self.response_ctx);
         self.emit("response.output_item.added", out, |out| {
             number(out, "output_index", item.at as u64);
             key(out, "item");
@@ -248,7 +248,7 @@ impl Items {
                 self.emit(closing, out, |out| item.write_part(out));
             }
         }
-        let done = item.done(&self.about);
+        let done = item.done(&self.response_ctx);
         self.emit("response.output_item.done", out, |out| {
             number(out, "output_index", item.at as u64);
             key(out, "item");
@@ -304,7 +304,7 @@ fn too_large() -> Failure<'static> {
 
 impl Item {
     /// The item as it begins.
-    fn begun(&self, about: &ResponseContext) -> Vec<u8> {
+    fn begun(&self, response_ctx: &ResponseContext) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         match &self.form {
             Form::Message | Form::Refusal => {
@@ -320,14 +320,14 @@ impl Item {
                     arguments: "",
                     status: "in_progress",
                 };
-                call.write(self.at, about, &mut out);
+                call.write(self.at, response_ctx, &mut out);
             }
         }
         out
     }
 
     /// The item as it ended.
-    fn done(&self, about: &ResponseContext) -> Vec<u8> {
+    fn done(&self, response_ctx: &ResponseContext) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 + self.text.len());
         match &self.form {
             Form::Message => {
@@ -349,7 +349,7 @@ impl Item {
                     arguments: &self.text,
                     status: "completed",
                 };
-                call.write(self.at, about, &mut out);
+                call.write(self.at, response_ctx, &mut out);
             }
         }
         out

@@ -17,19 +17,19 @@ const SCHEMA_NAME: &str = "response";
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     out.push(b'{');
     text(out, "model", model);
     open_field(out, "input", b'[');
     for message in &request.messages {
-        write_message(message, losses, out)?;
+        write_message(message, unsupported, out)?;
     }
     out.push(b']');
-    write_tools(request, losses, out);
+    write_tools(request, unsupported, out);
     write_format(&request.format, out);
-    write_sampling(&request.sampling, losses, out)?;
+    write_sampling(&request.sampling, unsupported, out)?;
     write_reasoning(request.reasoning, out);
     raw(out, "store", "false");
     raw(out, "include", "[\"reasoning.encrypted_content\"]");
@@ -46,7 +46,7 @@ pub(crate) fn write(
 /// A turn: messages, calls, results and thoughts are items side by side, in their order.
 fn write_message(
     message: &Message<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let mut in_message = false;
@@ -62,7 +62,7 @@ fn write_message(
             if std::mem::take(&mut in_message) {
                 out.extend_from_slice(b"]}");
             }
-            write_item(part, message.at, losses, out)?;
+            write_item(part, message.at, unsupported, out)?;
             continue;
         }
         if !std::mem::replace(&mut in_message, true) {
@@ -70,7 +70,7 @@ fn write_message(
             text(out, "role", role(message.role));
             open_field(out, "content", b'[');
         }
-        write_part(part, message, losses, out)?;
+        write_part(part, message, unsupported, out)?;
     }
     if in_message {
         out.extend_from_slice(b"]}");
@@ -90,7 +90,7 @@ fn role(role: Role) -> &'static str {
 fn write_item(
     part: &Part<'_>,
     at: usize,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     match part {
@@ -100,7 +100,7 @@ fn write_item(
             arguments,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             open(out, b'{');
             text(out, "type", "function_call");
             text(out, "call_id", id);
@@ -113,9 +113,9 @@ fn write_item(
             parts,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             if *is_error {
-                losses.hint("is_error");
+                unsupported.hint("is_error");
             }
             open(out, b'{');
             text(out, "type", "function_call_output");
@@ -132,14 +132,14 @@ fn write_item(
                 };
                 open_field(out, "output", b'[');
                 for part in parts {
-                    write_part(part, &given, losses, out)?;
+                    write_part(part, &given, unsupported, out)?;
                 }
                 out.push(b']');
             }
         }
         // Thoughts are sealed for the provider that had them.
         _ => {
-            losses.hint("thinking");
+            unsupported.hint("thinking");
             return Ok(());
         }
     }
@@ -150,7 +150,7 @@ fn write_item(
 fn write_part(
     part: &Part<'_>,
     message: &Message<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     let at = message.at;
@@ -158,7 +158,7 @@ fn write_part(
         Part::Text {
             text: words, cache, ..
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             let kind = match message.role {
                 Role::Assistant => "output_text",
                 _ => "input_text",
@@ -170,9 +170,9 @@ fn write_part(
             detail,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             if !matches!(source, Source::Url(_) | Source::Base64 { .. }) {
-                return losses.lose(&format!("messages[{at}].content.image.source"));
+                return unsupported.lose(&format!("messages[{at}].content.image.source"));
             }
             open(out, b'{');
             text(out, "type", "input_image");
@@ -185,11 +185,11 @@ fn write_part(
             title,
             cache,
         } => {
-            losses.hint_marker(*cache);
+            unsupported.hint_marker(*cache);
             let name = match source {
                 Source::Text(words) => {
                     if title.is_some() {
-                        losses.hint("title");
+                        unsupported.hint("title");
                     }
                     write_words("input_text", words, out);
                     return Ok(());
@@ -198,7 +198,7 @@ fn write_part(
                 Source::Url(_) => "file_url",
                 // Files belong to the provider they were sent to.
                 Source::File(_) => {
-                    return losses.lose(&format!("messages[{at}].content.document.source"));
+                    return unsupported.lose(&format!("messages[{at}].content.document.source"));
                 }
             };
             open(out, b'{');
@@ -209,7 +209,7 @@ fn write_part(
             source.write_url(name, out);
             out.push(b'}');
         }
-        _ => losses.lose(&format!("messages[{at}].content"))?,
+        _ => unsupported.lose(&format!("messages[{at}].content"))?,
     }
     Ok(())
 }
@@ -221,13 +221,13 @@ fn write_words(kind: &str, words: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn write_tools(request: &Request<'_>, losses: &mut UnsupportedFields, out: &mut Vec<u8>) {
+fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: &mut Vec<u8>) {
     if request.tools.is_empty() {
         return;
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        losses.hint_marker(tool.cache);
+        unsupported.hint_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         text(out, "name", tool.name);
@@ -287,7 +287,7 @@ fn write_format(format: &Format<'_>, out: &mut Vec<u8>) {
 
 fn write_sampling(
     sampling: &Sampling<'_>,
-    losses: &mut UnsupportedFields,
+    unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if let Some(tokens) = sampling.max_tokens {
@@ -308,7 +308,7 @@ fn write_sampling(
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            losses.lose(name)?;
+            unsupported.lose(name)?;
         }
     }
     Ok(())

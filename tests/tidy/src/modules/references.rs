@@ -5,7 +5,7 @@ use syn::UseTree;
 
 /// One name that a `use` brings in.
 #[derive(Debug, PartialEq, Eq)]
-pub struct UseLeaf {
+pub(super) struct UseLeaf {
     /// The whole path.
     pub path: Vec<String>,
     /// The name in the importing module; `None` for `*` and `as _`.
@@ -17,7 +17,7 @@ pub struct UseLeaf {
 }
 
 /// Flattens a `use` tree that follows `prefix`.
-pub fn use_leaves(tree: &UseTree, prefix: &[String], leaves: &mut Vec<UseLeaf>) {
+pub(super) fn use_leaves(tree: &UseTree, prefix: &[String], leaves: &mut Vec<UseLeaf>) {
     let with = |name: &proc_macro2::Ident| {
         let mut path = prefix.to_vec();
         // `a::{self}` is `a`.
@@ -58,7 +58,7 @@ pub fn use_leaves(tree: &UseTree, prefix: &[String], leaves: &mut Vec<UseLeaf>) 
 
 /// A path found in tokens.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TokenPath {
+pub(super) struct TokenPath {
     /// Segments; `$crate` is `crate`.
     pub path: Vec<String>,
     /// Line from 1.
@@ -68,7 +68,7 @@ pub struct TokenPath {
 }
 
 /// Everything in `tokens` that looks like `a::b`, and names of macros that are called.
-pub fn token_paths(tokens: TokenStream, found: &mut Vec<TokenPath>) {
+pub(super) fn token_paths(tokens: TokenStream, found: &mut Vec<TokenPath>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut at = 0;
     while at < tokens.len() {
@@ -114,13 +114,13 @@ fn is_double_colon(tokens: &[TokenTree], at: usize) -> bool {
 }
 
 /// The name without `r#`.
-pub fn plain(name: &proc_macro2::Ident) -> String {
+pub(super) fn plain(name: &proc_macro2::Ident) -> String {
     let name = name.to_string();
     name.strip_prefix("r#").map(str::to_owned).unwrap_or(name)
 }
 
 /// The path that a string in an attribute spells, as in `#[serde(with = "a::b")]`.
-pub fn attribute_paths(tokens: TokenStream, found: &mut Vec<TokenPath>) {
+pub(super) fn attribute_paths(tokens: TokenStream, found: &mut Vec<TokenPath>) {
     for token in tokens {
         match token {
             TokenTree::Group(group) => attribute_paths(group.stream(), found),

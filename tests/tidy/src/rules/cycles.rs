@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const RULE: &str = "cycles";
 
 /// Cycles of files, and of the files and folders of each folder.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let uses = uses(repository);
     let mut findings = Vec::new();
     report("files", &uses, str::to_owned, &mut findings);

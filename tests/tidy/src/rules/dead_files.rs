@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const RULE: &str = "dead-files";
 
 /// Files without a crate and modules without a file.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut reached = BTreeSet::new();
     let mut findings = BTreeSet::new();
     for root in crate_roots(repository) {
@@ -29,7 +29,7 @@ pub fn check(repository: &Repository) -> Vec<Finding> {
 }
 
 /// Files that do not parse: the other rules do not see them.
-pub fn syntax(repository: &Repository) -> Vec<Finding> {
+pub(super) fn syntax(repository: &Repository) -> Vec<Finding> {
     let broken = repository
         .rust()
         .filter_map(|source| Some((source, source.syntax_error()?)));

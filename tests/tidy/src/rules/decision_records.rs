@@ -14,7 +14,7 @@ const FOLDERS: [&str; 9] = [
 const CLOSED: [&str; 3] = ["withdrawn", "superseded", "replaced by"];
 
 /// Gaps in the numbers, records without status or date, and paths that do not exist.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut next = 0_usize;
     for name in repository.children(FOLDER) {

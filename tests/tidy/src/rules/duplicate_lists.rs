@@ -9,7 +9,7 @@ const RULE: &str = "duplicate-lists";
 const FILE: &str = "tests/tidy/registries.txt";
 
 /// Files and folders that their list does not name, and entries of `registries.txt` that fit nothing.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for row in data::rows(repository, FILE) {
         let (folder, registry, list) = (row.column(0), row.column(1), row.column(2));

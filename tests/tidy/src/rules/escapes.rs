@@ -5,7 +5,7 @@ use crate::{Finding, Repository};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Code that rustfmt leaves alone.
-pub fn rustfmt_skip(repository: &Repository) -> Vec<Finding> {
+pub(super) fn rustfmt_skip(repository: &Repository) -> Vec<Finding> {
     let is_skip = |window: &[TokenTree]| {
         is_name(window, 0, "rustfmt")
             && is_sign(window, 1, ':')
@@ -17,7 +17,7 @@ pub fn rustfmt_skip(repository: &Repository) -> Vec<Finding> {
 }
 
 /// `allow(…)` in an attribute, alone or in `cfg_attr`, without `reason = "…"`.
-pub fn allow_without_reason(repository: &Repository) -> Vec<Finding> {
+pub(super) fn allow_without_reason(repository: &Repository) -> Vec<Finding> {
     let is_allow = |window: &[TokenTree]| {
         // In an attribute, a lint is allowed at its beginning or after a comma of `cfg_attr`.
         let Some(TokenTree::Group(group)) = window.get(1) else {
@@ -46,7 +46,7 @@ pub fn allow_without_reason(repository: &Repository) -> Vec<Finding> {
 
 /// `unsafe` anywhere: blocks, functions, traits and their implementations, `extern` blocks, macros.
 /// The name of the lint (`unsafe_code`) is another word.
-pub fn unsafe_code(repository: &Repository) -> Vec<Finding> {
+pub(super) fn unsafe_code(repository: &Repository) -> Vec<Finding> {
     let is_unsafe = |window: &[TokenTree]| is_name(window, 0, "unsafe");
     search(repository, "unsafe-code", "unsafe code", &is_unsafe)
 }

@@ -12,7 +12,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 500;
 
 /// Functions that are too long, tests included.
-pub fn functions(repository: &Repository) -> Vec<Finding> {
+pub(super) fn functions(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in repository.rust() {
         if let Some(file) = source.syntax() {
@@ -30,7 +30,7 @@ pub fn functions(repository: &Repository) -> Vec<Finding> {
 }
 
 /// Files of `src` and `tests` that are too long.
-pub fn files(repository: &Repository) -> Vec<Finding> {
+pub(super) fn files(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in repository.rust() {
         let lines = source.text.lines().count();
@@ -44,7 +44,7 @@ pub fn files(repository: &Repository) -> Vec<Finding> {
 }
 
 /// Files that do not begin by saying what they hold.
-pub fn headers(repository: &Repository) -> Vec<Finding> {
+pub(super) fn headers(repository: &Repository) -> Vec<Finding> {
     let without = repository
         .rust()
         .filter(|source| !source.text.starts_with("//!"));

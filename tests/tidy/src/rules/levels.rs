@@ -10,7 +10,7 @@ const FILE: &str = "tests/tidy/levels.txt";
 const NO_MODULE: [&str; 1] = ["src/lib.rs"];
 
 /// Uses of equal or higher levels, code for tests included, and modules without a level.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut levels: BTreeMap<&str, usize> = BTreeMap::new();
     let mut findings = Vec::new();
     let present: BTreeSet<&str> = repository

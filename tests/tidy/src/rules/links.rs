@@ -6,7 +6,7 @@ use crate::{Finding, Repository};
 const RULE: &str = "links";
 
 /// Relative links whose file or heading does not exist.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     let markdown = repository
         .sources()

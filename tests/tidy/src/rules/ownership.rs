@@ -16,7 +16,7 @@ struct Owner<'a> {
 }
 
 /// Uses outside of the folders, code for tests excepted.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let rows = data::rows(repository, FILE);
     let owners: Vec<Owner<'_>> = rows
         .iter()

@@ -9,7 +9,7 @@ use syn::{FnArg, Pat, Signature, Type};
 const PARAMETERS_MAX: usize = 6;
 
 /// Parameters whose type or pattern is a tuple, outside of tests.
-pub fn tuples(repository: &Repository) -> Vec<Finding> {
+pub(super) fn tuples(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in repository.rust() {
         let Some(file) = source.syntax() else {
@@ -39,7 +39,7 @@ pub fn tuples(repository: &Repository) -> Vec<Finding> {
 }
 
 /// Functions with more parameters than the limit.
-pub fn many(repository: &Repository) -> Vec<Finding> {
+pub(super) fn many(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in repository.rust() {
         let Some(file) = source.syntax() else {

@@ -42,7 +42,7 @@ struct FileWords {
 }
 
 /// Uses of retired words, one finding for each line and word.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     let rows = data::rows(repository, FILE);
     for row in &rows {

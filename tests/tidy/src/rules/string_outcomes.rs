@@ -24,7 +24,7 @@ const NAMES: [&str; 10] = [
 ];
 
 /// Comparisons of outcomes with strings (literals, and constants that are strings), and `Err("")`.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let of_src = || {
         let inside = repository
             .rust()

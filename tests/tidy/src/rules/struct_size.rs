@@ -8,7 +8,7 @@ use syn::visit::{self, Visit};
 const PUBLIC_FIELDS_MAX: usize = 12;
 
 /// Structs of `src` with more public fields than the limit.
-pub fn check(repository: &Repository) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
     let of_src = repository
         .rust()

@@ -15,7 +15,7 @@ struct Word {
 
 /// The words of a text, and where each stands.
 #[derive(Debug, Default)]
-pub struct Words {
+pub(super) struct Words {
     words: Vec<Word>,
     /// Places in `words` of each text.
     places: BTreeMap<String, Vec<usize>>,
@@ -26,7 +26,7 @@ pub struct Words {
 impl Words {
     /// Adds the words of `text`, which begins on `first_line`. In code, only parts of one identifier
     /// follow each other.
-    pub fn add(&mut self, text: &str, first_line: usize, is_code: bool) {
+    pub(super) fn add(&mut self, text: &str, first_line: usize, is_code: bool) {
         let mut line = first_line;
         let mut gap = ".".to_owned();
         let mut rest = text;
@@ -64,7 +64,7 @@ impl Words {
     }
 
     /// Lines on which `wanted` stands as consecutive words, the last one also in the plural.
-    pub fn lines_with(&self, wanted: &[String]) -> Vec<usize> {
+    pub(super) fn lines_with(&self, wanted: &[String]) -> Vec<usize> {
         let mut lines = Vec::new();
         let Some((last, before)) = wanted.split_last() else {
             return lines;
@@ -86,13 +86,13 @@ impl Words {
     }
 
     /// Lines on which exactly this identifier stands.
-    pub fn lines_with_identifier(&self, wanted: &str) -> Vec<usize> {
+    pub(super) fn lines_with_identifier(&self, wanted: &str) -> Vec<usize> {
         self.identifiers.get(wanted).cloned().unwrap_or_default()
     }
 }
 
 /// Parts of an identifier or of prose, in lower case.
-pub fn parts(identifier: &str) -> Vec<String> {
+pub(super) fn parts(identifier: &str) -> Vec<String> {
     let mut parts = Vec::new();
     for word in identifier.split(|c: char| !c.is_alphanumeric()) {
         let chars: Vec<char> = word.chars().collect();
