@@ -92,6 +92,14 @@ def test_the_tour_of_the_readme_prints_what_it_shows(demo):
         demo.check(block)
 
 
+def test_the_python_of_the_readme_runs_as_it_stands(demo):
+    programs = [block for block in blocks(README) if block.language == "python"]
+    assert programs
+    for number, block in enumerate(programs):
+        (demo.folder / f"readme{number}.py").write_text(block.text)
+        assert "The capital of France is Paris." in "\n".join(demo.run(f"python readme{number}.py"))
+
+
 def test_the_gateway_prints_the_tour_of_the_readme(demo):
     """`make run` prints requests to start with: they are those of the README, up to what it pipes them into."""
     printed = re.findall(r"^ +(curl .*)$", (demo.folder / "start.log").read_text(), re.M)
