@@ -5,6 +5,9 @@ TOOLS := .tools
 RUNTIME := models/runtime/libonnxruntime.so
 ARGS ?=
 
+# Private items are documented too, so links to them lead somewhere.
+DOC_FLAGS := -D warnings -A rustdoc::private_intra_doc_links
+
 # The shape of the source has a package of its own.
 TIDY := $(if $(wildcard tests/tidy/Cargo.toml),-p ringside-tidy,-p ringside --test tidy)
 
@@ -28,7 +31,7 @@ check: $(RUNTIME) ## format, lints and unit tests: while you work
 lint: $(TOOLS)/installed ## format, lints of everything, documentation, dependencies, spelling
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+	RUSTDOCFLAGS="$(DOC_FLAGS)" cargo doc --quiet --workspace --no-deps --document-private-items
 	$(TOOLS)/bin/cargo-deny --workspace check -D unmatched-skip -D unnecessary-skip licenses bans sources
 	tools/advisories $(TOOLS)/bin/cargo-deny
 	$(TOOLS)/bin/typos
