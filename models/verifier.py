@@ -8,7 +8,7 @@
 
 PAIRS.jsonl has lines with `a`, `b`, `same`, `source`. Only sources that may be used freely are trained on
 (see FREE); others are reported and nothing else. Half of the free pairs, drawn by a hash of the pair, is
-kept for the calibration. Features come from the gateway's own code (examples/pair_features.rs), so there is
+kept for the calibration. Features come from the gateway's own code (benches/tools/pair_features.rs), so there is
 one implementation.
 """
 

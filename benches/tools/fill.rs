@@ -4,7 +4,7 @@
 //! the share of entries that go into the first scope, in percent. Questions are made from a list of
 //! words and read as ever. Their vectors are random: a run of the model for each would take hours, and
 //! neither memory nor time depends on them. Hence look-ups by meaning are timed in two parts: the
-//! certain misses on the caller's thread, and the search given a vector (`examples/recall` measures
+//! certain misses on the caller's thread, and the search given a vector (`benches/tools/recall.rs` measures
 //! whether it finds what is there).
 
 use ringside::base::names::Name;

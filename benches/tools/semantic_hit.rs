@@ -2,7 +2,7 @@
 //!
 //! usage: semantic_hit MODEL_DIR; pin it to two CPUs that nothing else uses.
 
-#[path = "../tests/in_process/mod.rs"]
+#[path = "../../tests/in_process/mod.rs"]
 mod in_process;
 
 use in_process::{WHOLE, gateway, provider};

@@ -1,6 +1,6 @@
 //! Runs each workload of the benches under valgrind's callgrind, for `benches/instructions` to count.
 
-#[path = "../benches/workloads.rs"]
+#[path = "../workloads.rs"]
 mod workloads;
 
 /// Runs of each that are counted.
