@@ -107,13 +107,13 @@ fn raise_open_files_limit() {
 fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
     crate::cache::freshness::classify::prepare();
     let config = &snapshot.config;
-    let folder = match config.cache.path.as_ref().filter(|_| config.cache.enabled) {
+    let folder = match config.cache.dir.as_ref().filter(|_| config.cache.enabled) {
         Some(path) => Some(Folder::open(path)?),
         None => None,
     };
     let store = Arc::new(Store::new(
         config.cache.memory_bytes_max as u64,
-        config.cache.share_max,
+        config.cache.key_share_max,
     ));
     let pending_removals = Arc::default();
     let is_semantic = config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;
@@ -122,8 +122,8 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         .iter()
         .flat_map(|model| &model.targets)
         .any(|target| target.place == TargetLocation::Local);
-    let has_shadows = config.models.iter().any(|model| model.shadow.is_some());
-    let embedding_pool = (is_semantic || has_local || has_shadows).then(|| {
+    let has_mirrors = config.models.iter().any(|model| model.mirror.is_some());
+    let embedding_pool = (is_semantic || has_local || has_mirrors).then(|| {
         EmbeddingPool::start(Settings {
             model_dir: config.embedding.model_dir.clone(),
             threads: config.embedding.threads,
@@ -149,7 +149,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
                 semantic: semantic.clone(),
                 pending_removals: Arc::clone(&pending_removals),
             };
-            let bytes_max = config.cache.path_bytes_max as u64;
+            let bytes_max = config.cache.disk_bytes_max as u64;
             Disk::start(folder, bytes_max, into)?.secret().clone()
         }
     };
@@ -347,7 +347,7 @@ async fn run_plane(
     };
     let drain = plane.shared.snapshot.load().config.server.drain.clone();
     let announce_for = if announce_stop {
-        drain.announce
+        drain.delay
     } else {
         Duration::ZERO
     };

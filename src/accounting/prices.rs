@@ -62,12 +62,12 @@ impl PriceBook {
             Some(file) => file,
             None => shipped()?,
         };
-        let shadows = config
+        let mirrors = config
             .models
             .iter()
-            .filter_map(|model| model.shadow.as_ref());
+            .filter_map(|model| model.mirror.as_ref());
         let targets = config.models.iter().flat_map(|model| &model.targets);
-        let targets = targets.chain(shadows.map(|shadow| &shadow.target));
+        let targets = targets.chain(mirrors.map(|mirror| &mirror.target));
         let by_target = targets.map(|target| {
             let entry = Entry {
                 price: price_of(target, config, table),

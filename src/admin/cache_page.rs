@@ -58,7 +58,7 @@ pub(crate) fn not_on_disk() -> AdminResponse {
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "deletion_not_on_disk",
-        "removed from memory, but the deletion could not be written to cache.path: what was removed may \
+        "removed from memory, but the deletion could not be written to cache.dir: what was removed may \
          come back after a restart; repeat this, or remove the folder's segments",
     )
 }

@@ -133,12 +133,12 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
     type Value = fn(&ExperimentRoute, usize) -> f64;
     let gauges: [(&str, &str, Value); 2] = [
         (
-            "ringside_arm_share",
+            "ringside_experiment_arm_share",
             "Share of the experiment's requests that an arm takes now.",
             share,
         ),
         (
-            "ringside_arm_rolled_back",
+            "ringside_experiment_arm_rolled_back",
             "1 for a canary that was rolled back.",
             |experiment, at| f64::from(u8::from(experiment.rollbacks.is_off(at))),
         ),
@@ -154,13 +154,13 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
     }
     gauge(
         page,
-        "ringside_rateable_requests",
+        "ringside_feedback_window_requests",
         "Requests that may be rated.",
         plane.shared.ratings.len() as u64,
     );
     gauge(
         page,
-        "ringside_rateable_requests_limit",
+        "ringside_feedback_window_requests_limit",
         "Requests that may be rated at most; the oldest is forgotten.",
         RATEABLE_MAX as u64,
     );

@@ -32,14 +32,14 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// A client that takes nothing for this long has gone.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a load balancer to ask for readiness and to act on the answer.
-pub(crate) const DRAIN_ANNOUNCE: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN_DELAY: Duration = Duration::from_secs(5);
 /// Kubernetes' default grace period.
 pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What most providers and local servers speak.
 pub(crate) const DIALECT: &str = "openai";
 /// Never silently: what a provider has no place for is refused by name.
-pub(crate) const DROPS_UNTRANSLATABLE: bool = false;
+pub(crate) const DROPS_UNSUPPORTED_FIELDS: bool = false;
 /// By the host: OpenAI's own API answers Responses, few of those like it do.
 pub(crate) const RESPONSES: Option<bool> = None;
 /// A lost SYN is sent again after 1 s, then after 3 s: one loss is forgiven, not two.
@@ -67,7 +67,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
 /// A request that all targets failed may have been paid for already: the user turns this on.
 pub(crate) const RETRIES: u32 = 0;
 /// Holding a stream back delays its first token: the user turns this on.
-pub(crate) const STREAM_HOLD: Duration = Duration::ZERO;
+pub(crate) const FIRST_CHUNK_HOLD: Duration = Duration::ZERO;
 /// An answer past its time may be wrong by now: the user turns this on.
 pub(crate) const STALE_IF_ERROR: Duration = Duration::ZERO;
 /// A second request is paid for: the user turns this on.
@@ -75,9 +75,9 @@ pub(crate) const HEDGE_ENABLED: bool = false;
 /// The slowest one in twenty: beyond it a second request is mostly answered first.
 pub(crate) const HEDGE_QUANTILE: f64 = 0.95;
 /// Two tokens more in a hundred.
-pub(crate) const HEDGE_SHARE_MAX: f64 = 0.02;
+pub(crate) const HEDGE_EXTRA_TOKENS_SHARE_MAX: f64 = 0.02;
 /// As the policy `sticky` has it.
-pub(crate) const EXPERIMENT_SUBJECT: Subject = Subject::Asker;
+pub(crate) const EXPERIMENT_SUBJECT: Subject = Subject::SessionOrKey;
 /// An answer from another arm is better than none.
 pub(crate) const EXPERIMENT_FAILS_OVER: bool = true;
 /// An arm is compared by answers of its own.
@@ -87,9 +87,9 @@ pub(crate) const ARM_WEIGHT: u32 = 1;
 /// Rolling back is for what is new.
 pub(crate) const ARM_CANARY: bool = false;
 /// One in a hundred requests.
-pub(crate) const SHADOW_SHARE: f64 = 0.01;
+pub(crate) const MIRROR_SHARE: f64 = 0.01;
 /// About a hundred answers of a thousand tokens.
-pub(crate) const SHADOW_TOKENS_MAX: u64 = 100_000;
+pub(crate) const MIRROR_TOKENS_MAX: u64 = 100_000;
 /// A hosted provider takes more than is ever sent to it, and limits by tokens: the user turns this on.
 pub(crate) const ADMISSION_ENABLED: bool = false;
 /// One keeps measuring.
@@ -114,9 +114,9 @@ pub(crate) const CACHE_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// 256 KiB: above the longest text answers, below images.
 pub(crate) const CACHE_ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// One busy key leaves half of a full cache to the others.
-pub(crate) const CACHE_SHARE_MAX: f64 = 0.5;
+pub(crate) const CACHE_KEY_SHARE_MAX: f64 = 0.5;
 /// Four times the memory: texts are stored once more for each time they were replaced.
-pub(crate) const CACHE_PATH_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub(crate) const CACHE_DISK_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// No key ever sees what another asked, unless the user says so.
 pub(crate) const CACHE_SCOPE: TenantScope = TenantScope::Key;
 /// The answer would be served to the later request from the exact tier a moment after.
@@ -126,7 +126,7 @@ pub(crate) const FRESHNESS_ENABLED: bool = true;
 /// An office or a price seldom changes within an hour.
 pub(crate) const SLOW_TTL: Duration = Duration::from_secs(3600);
 /// Other words for "who is" may mean another time: word for word the asker knows what was asked.
-pub(crate) const SLOW_BY_MEANING: bool = false;
+pub(crate) const SLOW_SEMANTIC: bool = false;
 /// Repeats of one click and of a burst of users are answered, the next look at the weather is not.
 pub(crate) const LIVE_TTL: Duration = Duration::from_secs(30);
 /// The next asker behind the same key may be another person.

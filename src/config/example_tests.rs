@@ -147,7 +147,7 @@ fn example_has_every_key() {
         }
     }
     // Root, 9 single sections, 5 providers, 4 with credentials, 3 models with 1 target each, 1 of them with
-    // fallbacks, hedges and admission and 1 with an experiment of arms, a shadow and a rule with conditions, 2 keys,
+    // fallbacks, hedges and admission and 1 with an experiment of arms, a mirror and a rule with conditions, 2 keys,
     // 2 prices, 1 of them with a tier.
     assert_eq!(sections, 38);
 }

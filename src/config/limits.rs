@@ -83,9 +83,9 @@ pub(crate) const CONNECTIONS_PER_CORE: Bounds<usize> = bounds("CONNECTIONS_PER_C
 /// Every time limit on a socket. Zero would close each connection at once, and a limit above an
 /// hour is no limit.
 pub(crate) const TIMEOUT: Bounds<Duration> = bounds("TIMEOUT", Duration::from_millis(1), HOUR);
-/// `[server.drain] announce`; zero closes the listeners at once.
-pub(crate) const DRAIN_ANNOUNCE: Bounds<Duration> =
-    bounds("DRAIN_ANNOUNCE", Duration::ZERO, MINUTE.saturating_mul(10));
+/// `[server.drain] delay`; zero closes the listeners at once.
+pub(crate) const DRAIN_DELAY: Bounds<Duration> =
+    bounds("DRAIN_DELAY", Duration::ZERO, MINUTE.saturating_mul(10));
 /// `[server.drain] deadline`; zero cuts busy connections at once.
 pub(crate) const DRAIN_DEADLINE: Bounds<Duration> = bounds("DRAIN_DEADLINE", Duration::ZERO, HOUR);
 
@@ -108,8 +108,11 @@ pub(crate) const ARM_WEIGHT: Bounds<u32> = bounds("ARM_WEIGHT", 0, 1_000_000);
 /// Times that targets which all failed are asked again.
 pub(crate) const RETRIES: Bounds<u32> = bounds("RETRIES", 0, 10);
 /// How long a stream's first bytes are held; longer would be no stream.
-pub(crate) const STREAM_HOLD: Bounds<Duration> =
-    bounds("STREAM_HOLD", Duration::ZERO, SECOND.saturating_mul(30));
+pub(crate) const FIRST_CHUNK_HOLD: Bounds<Duration> = bounds(
+    "FIRST_CHUNK_HOLD",
+    Duration::ZERO,
+    SECOND.saturating_mul(30),
+);
 /// Requests under way at a target; none would be a target that serves nobody.
 pub(crate) const CONCURRENCY: Bounds<u32> = bounds("CONCURRENCY", 1, 1_000_000);
 /// Requests that may wait for a place at a target, per core and model.

@@ -61,7 +61,7 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
     };
     let config =
         crate::config::load::load(path, &known).map_err(|problems| problems.to_string())?;
-    if let Some(folder) = config.cache.path.as_ref().filter(|_| config.cache.enabled) {
+    if let Some(folder) = config.cache.dir.as_ref().filter(|_| config.cache.enabled) {
         Folder::check(folder).map_err(|why| format!("{}: {why}\n", path.display()))?;
     }
     Ok(config)
@@ -152,12 +152,17 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     if old.cache.memory_bytes_max != new.cache.memory_bytes_max {
         sections.push("cache.memory_max");
     }
-    if old.cache.share_max.total_cmp(&new.cache.share_max).is_ne() {
-        sections.push("cache.share_max");
+    if old
+        .cache
+        .key_share_max
+        .total_cmp(&new.cache.key_share_max)
+        .is_ne()
+    {
+        sections.push("cache.key_share_max");
     }
-    let disk = |config: &Config| (config.cache.path.clone(), config.cache.path_bytes_max);
+    let disk = |config: &Config| (config.cache.dir.clone(), config.cache.disk_bytes_max);
     if disk(old) != disk(new) {
-        sections.push("cache.path");
+        sections.push("cache.dir");
     }
     let is_semantic =
         |config: &Config| config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;

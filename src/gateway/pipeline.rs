@@ -63,13 +63,13 @@ impl Serve for Pipeline {
             respond::fault(client, &mut ctx, &fault).await;
         }
         client.followers = None;
-        if let Some(shadow) = ctx.shadow.take() {
+        if let Some(hit_sample) = ctx.hit_sample.take() {
             let passed = forward_headers::forwarded_headers(
                 &request.head.headers,
                 ctx.client_api,
                 &ctx.request_id,
             );
-            shadow.send(&self.core, Rc::clone(&snapshot), passed);
+            hit_sample.send(&self.core, Rc::clone(&snapshot), passed);
         }
         if let Some(mirror) = ctx.mirror.take() {
             let passed = forward_headers::forwarded_headers(
@@ -276,7 +276,7 @@ async fn look_up(
     }
     ctx.stage_done(core, Stage::Exact);
     if let Some(hit) = cache.semantic(ctx).await {
-        ctx.shadow = cache.shadow(&hit, asked);
+        ctx.hit_sample = cache.hit_sample(&hit, asked);
         return Some(hit);
     }
     ctx.stage_done(core, Stage::Semantic);

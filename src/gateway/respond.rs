@@ -37,7 +37,7 @@ pub(crate) fn begin_head(
     if ctx.operation == "chat" {
         encode::header(out, "x-ringside-cache", ctx.cache.as_bytes());
         let why = ctx.cache_why.as_deref().unwrap_or(NOT_REACHED);
-        encode::header(out, "x-ringside-cache-why", why.as_bytes());
+        encode::header(out, "x-ringside-cache-reason", why.as_bytes());
         if let Some((id, age)) = ctx.cache_entry {
             // Room at once: leading zeros are written one by one.
             let mut text = String::with_capacity(32);

@@ -166,7 +166,7 @@ pub struct Registry {
     models: HashMap<String, usize>,
     /// By model, with the experiment that they are of.
     rollbacks: HashMap<String, (Experiment, Arc<Rollbacks>)>,
-    /// Of shadows, by model.
+    /// Of mirrors, by model.
     tallies: HashMap<String, Arc<MirrorStats>>,
     trust: HashMap<Option<Vec<u8>>, ClientSettings>,
     /// As long as a configuration uses them.
@@ -433,24 +433,24 @@ fn served(
     Ok((target_ref, route))
 }
 
-/// Where a model's shadows go, if they go anywhere.
+/// Where a model's mirrors go, if they go anywhere.
 fn mirror_route(
     model: &Model,
     config: &Config,
     sites: &[Arc<Provider>],
     registry: &mut Registry,
 ) -> Result<Option<MirrorTarget>, String> {
-    let Some(shadow) = &model.shadow else {
+    let Some(mirror) = &model.mirror else {
         return Ok(None);
     };
-    let target = &shadow.target;
+    let target = &mirror.target;
     let (target_ref, route) = served(target, config, sites, registry, None, &mut String::new())?;
     Ok(Some(MirrorTarget {
         target: route,
         target_ref,
         traits: traits_of(target, config),
-        share: shadow.share,
-        tokens_max: shadow.tokens_max,
+        share: mirror.share,
+        tokens_max: mirror.tokens_max,
         stats: Arc::clone(registry.tallies.entry(model.name.clone()).or_default()),
     }))
 }

@@ -31,7 +31,7 @@ impl LogLine {
 pub struct TargetNotice {
     /// When, since the Unix epoch.
     pub at: Duration,
-    /// `target_phase` or `key_set_aside`.
+    /// `target_phase` or `key_cooldown`.
     pub event: &'static str,
     /// `provider/model`.
     pub target: Name,

@@ -38,7 +38,7 @@ pub enum NotSemantic {
 }
 
 impl NotSemantic {
-    /// Name in `x-ringside-cache-why` and metrics.
+    /// Name in `x-ringside-cache-reason` and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

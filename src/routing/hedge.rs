@@ -24,7 +24,7 @@ pub struct Rule {
     /// Quantile of the target's latency after which a request is late.
     pub quantile: f64,
     /// Tokens that may be spent on hedges, as a share of all that were bought.
-    pub share_max: f64,
+    pub extra_tokens_share_max: f64,
 }
 
 /// What a core knows for hedging.
@@ -89,7 +89,8 @@ impl Hedges {
         };
         // Counts of tokens stay far below 2^53.
         #[allow(clippy::cast_precision_loss)]
-        let may = (budget.spent + cost) as f64 <= budget.billed_usage as f64 * rule.share_max;
+        let may = (budget.spent + cost) as f64
+            <= budget.billed_usage as f64 * rule.extra_tokens_share_max;
         may.then(|| {
             budget.spent += cost;
             cost
@@ -118,7 +119,7 @@ mod tests {
 
     const RULE: Rule = Rule {
         quantile: 0.95,
-        share_max: 0.02,
+        extra_tokens_share_max: 0.02,
     };
     const SERIES: Series = Series::FirstToken;
 
@@ -173,7 +174,7 @@ mod tests {
                 hedges.earn(1, input + output, now_us);
                 billed_usage += input + output;
                 assert!(
-                    spent as f64 <= billed_usage as f64 * RULE.share_max,
+                    spent as f64 <= billed_usage as f64 * RULE.extra_tokens_share_max,
                     "seed {seed}, step {step}"
                 );
             }
@@ -188,8 +189,14 @@ mod tests {
     /// of a request's tokens is its input, and what the tail looks like then.
     #[test]
     fn the_tail_is_cut_where_input_is_a_small_part_of_what_is_bought() {
-        let p99_us = |share_max: f64, input: u64, output: u64, seed: u64| {
-            let (mut hedges, rule) = (Hedges::default(), Rule { share_max, ..RULE });
+        let p99_us = |extra_tokens_share_max: f64, input: u64, output: u64, seed: u64| {
+            let (mut hedges, rule) = (
+                Hedges::default(),
+                Rule {
+                    extra_tokens_share_max,
+                    ..RULE
+                },
+            );
             let draw = |salt: u64| {
                 let jitter = 45_000.0 + 10_000.0 * fraction(mix(seed, salt));
                 let slow = fraction(mix(seed, salt + 1)) <= 0.05;

@@ -53,9 +53,9 @@ impl UpstreamError {
             Self::FirstByte => "first_byte_timeout",
             Self::Died { .. } => "connection_died",
             Self::Malformed(_) => "malformed",
-            Self::Interrupted(Interruption::ClientGone) => "client_gone",
+            Self::Interrupted(Interruption::ClientGone) => "client_disconnected",
             Self::Interrupted(Interruption::Drained) => "drained",
-            Self::Interrupted(Interruption::Outrun) => "outrun",
+            Self::Interrupted(Interruption::Outrun) => "hedge_cancelled",
         }
     }
 

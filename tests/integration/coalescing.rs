@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 const PATH: &str = "/v1/chat/completions";
-const FOLLOWERS: &str = "ringside_cache_followers_total";
-const HANDOVERS: &str = "ringside_cache_handovers_total";
+const FOLLOWERS: &str = "ringside_coalesced_requests_total";
+const HANDOVERS: &str = "ringside_coalesce_handovers_total";
 const SAVED: &str = "ringside_cache_tokens_saved_total{gen_ai_request_model=\"m\"}";
 const BOUGHT: &str = "gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}";
 
@@ -73,8 +73,8 @@ fn follow(gateway: &Gateway, count: usize, body: &Value) -> Vec<Client> {
 }
 
 fn nothing_is_left(gateway: &Gateway) {
-    gateway.wait_for_metric("ringside_cache_flights", 0.0);
-    gateway.wait_for_metric("ringside_cache_flight_bytes", 0.0);
+    gateway.wait_for_metric("ringside_coalesce_in_flight", 0.0);
+    gateway.wait_for_metric("ringside_coalesce_buffer_bytes", 0.0);
     gateway.wait_for_metric("ringside_connections_open", 0.0);
     assert_eq!(gateway.metric("ringside_panics_total"), 0.0);
 }
@@ -88,7 +88,7 @@ fn identical_requests_share_one_call_over_cores() {
         let mut leader = lead(&gateway, &upstream, &ask("q"));
         // What does not change the answer does not keep requests apart.
         let mut followers = follow(&gateway, 6, &with(ask("q"), "user", "someone".into()));
-        assert_eq!(gateway.metric("ringside_cache_flights"), 1.0);
+        assert_eq!(gateway.metric("ringside_coalesce_in_flight"), 1.0);
         gate.open();
         let answer = leader.reply();
         assert_eq!(answer.cache(), "miss");
@@ -98,7 +98,7 @@ fn identical_requests_share_one_call_over_cores() {
             assert_eq!(reply.body, answer.body);
             assert_eq!(reply.cache(), "coalesced");
             assert_eq!(
-                reply.header("x-ringside-cache-why"),
+                reply.header("x-ringside-cache-reason"),
                 Some("same request in flight")
             );
             assert_eq!(reply.header("x-ringside-attempts"), Some("0"));
@@ -319,13 +319,13 @@ fn who_reads_slowly_holds_nobody_and_loses_the_stream_at_the_limit() {
                 assert_eq!(text.matches(&EVENT.repeat(750)).count(), EVENTS);
             }
             // The limit holds for what is kept for the slow one.
-            assert!(gateway.metric("ringside_cache_flight_bytes") < 4.0 * 1024.0 * 1024.0);
+            assert!(gateway.metric("ringside_coalesce_buffer_bytes") < 4.0 * 1024.0 * 1024.0);
             let text = read_all(slow, |_| {}).join().unwrap();
-            assert!(text.contains("shared_stream_too_slow"));
+            assert!(text.contains("coalesced_stream_too_slow"));
             assert!(!text.contains("[DONE]"));
             assert!(text.ends_with("\r\n0\r\n\r\n"));
             assert_eq!(upstream.count(), 1);
-            gateway.wait_for_metric("ringside_cache_followers_too_slow_total", 1.0);
+            gateway.wait_for_metric("ringside_coalesce_followers_too_slow_total", 1.0);
             gateway.wait_for_metric(BOUGHT, 1.0);
             nothing_is_left(&gateway);
         }
@@ -352,7 +352,7 @@ fn a_stream_that_breaks_off_breaks_off_for_all() {
         gate.open();
         for client in &mut clients {
             let text = client.reply().text();
-            assert!(text.contains("upstream_broke_off") && !text.contains("[DONE]"));
+            assert!(text.contains("upstream_closed_early") && !text.contains("[DONE]"));
             assert!(client.is_closed());
         }
         assert_eq!(upstream.count(), 1);
@@ -422,7 +422,10 @@ fn a_provider_that_is_gone_is_tried_once_more_for_all() {
         gate.open();
         for client in &mut clients {
             let reply = client.reply();
-            assert_eq!((reply.status, &*reply.error().0), (502, "upstream_died"));
+            assert_eq!(
+                (reply.status, &*reply.error().0),
+                (502, "upstream_connection_closed")
+            );
         }
         assert_eq!(upstream.count(), 2);
         drop(clients);

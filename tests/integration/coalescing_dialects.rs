@@ -9,8 +9,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const FOLLOWERS: &str = "ringside_cache_followers_total";
-const HANDOVERS: &str = "ringside_cache_handovers_total";
+const FOLLOWERS: &str = "ringside_coalesced_requests_total";
+const HANDOVERS: &str = "ringside_coalesce_handovers_total";
 const SAVED: &str = "ringside_cache_tokens_saved_total{gen_ai_request_model=\"m\"}";
 const BOUGHT: &str = "gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}";
 
@@ -90,8 +90,8 @@ fn follow(gateway: &Gateway, count: usize, caller: Caller, streams: bool) -> Vec
 }
 
 fn nothing_is_left(gateway: &Gateway) {
-    gateway.wait_for_metric("ringside_cache_flights", 0.0);
-    gateway.wait_for_metric("ringside_cache_flight_bytes", 0.0);
+    gateway.wait_for_metric("ringside_coalesce_in_flight", 0.0);
+    gateway.wait_for_metric("ringside_coalesce_buffer_bytes", 0.0);
     gateway.wait_for_metric("ringside_connections_open", 0.0);
     assert_eq!(gateway.metric("ringside_panics_total"), 0.0);
 }

@@ -100,7 +100,7 @@ fn the_first_rule_that_applies_decides() {
         let line = gateway.wait_for_log(|line| line["rule"] == "app");
         assert_eq!(line["arm"], "e/y");
         // A rule is no chance: the arm's numbers leave such requests out.
-        let counted = "ringside_arm_requests_total{gen_ai_request_model=\"m\",experiment=\"e\",arm=\"y\",outcome=\"ok\"}";
+        let counted = "ringside_experiment_arm_requests_total{gen_ai_request_model=\"m\",experiment=\"e\",arm=\"y\",outcome=\"ok\"}";
         assert_eq!(gateway.metric(counted), 0.0);
     });
 }
@@ -120,7 +120,7 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
             .post("/v1/chat/completions", &headers, &ask("q"));
         assert_eq!(
             (refused.status, refused.error().0.as_str()),
-            (400, "no_target_fits")
+            (400, "no_eligible_target")
         );
         let told = refused.error().1;
         assert!(told.contains("c/m-at-c (rule)"), "{told}");

@@ -47,7 +47,12 @@ fn arm_metric(gateway: &Gateway, name: &str, arm: &str, more: &str) -> f64 {
 
 fn answered(gateway: &Gateway, arm: &str, outcome: &str) -> f64 {
     let more = format!(",outcome=\"{outcome}\"");
-    arm_metric(gateway, "ringside_arm_requests_total", arm, &more)
+    arm_metric(
+        gateway,
+        "ringside_experiment_arm_requests_total",
+        arm,
+        &more,
+    )
 }
 
 #[test]
@@ -82,7 +87,10 @@ fn subjects_are_split_by_weight_and_stay() {
         assert!(drawn.abs_diff(60) < 26, "{drawn}");
         let all = 2 * split[1] + i32::try_from(drawn).unwrap();
         assert_eq!(answered(&gateway, "b", "ok"), f64::from(all));
-        assert_eq!(arm_metric(&gateway, "ringside_arm_share", "b", ""), 0.3);
+        assert_eq!(
+            arm_metric(&gateway, "ringside_experiment_arm_share", "b", ""),
+            0.3
+        );
         let line = gateway.wait_for_log(|line| line["event"] == "request");
         assert!(line["arm"].as_str().unwrap().starts_with("e/"), "{line}");
         // Who names a target is no part of it.
@@ -117,7 +125,7 @@ fn arms_share_no_answers_unless_they_are_to() {
             assert_eq!(session(&gateway, &in_a, "new").cache(), "exact");
             let asked = arm_metric(
                 &gateway,
-                "ringside_arm_requests_total",
+                "ringside_experiment_arm_requests_total",
                 "a",
                 ",outcome=\"cached\"",
             );
@@ -220,7 +228,12 @@ fn a_rating_finds_its_arm_and_nobody_rates_anothers_request() {
         );
         for (verdict, count) in [("good", 1.0), ("neutral", 1.0), ("bad", 1.0)] {
             let more = format!(",verdict=\"{verdict}\"");
-            let seen = arm_metric(&gateway, "ringside_arm_ratings_total", "b", &more);
+            let seen = arm_metric(
+                &gateway,
+                "ringside_experiment_arm_ratings_total",
+                "b",
+                &more,
+            );
             assert_eq!(seen, count, "{verdict}");
         }
         let told = gateway.admin("GET", "/experiments").json();
@@ -233,8 +246,11 @@ fn a_rating_finds_its_arm_and_nobody_rates_anothers_request() {
             (arm["score_mean"].as_f64().unwrap() - 0.5 / 3.0).abs() < 1e-9,
             "{told}"
         );
-        assert_eq!(gateway.metric("ringside_rateable_requests"), 4.0);
-        assert_eq!(gateway.metric("ringside_rateable_requests_limit"), 65_536.0);
+        assert_eq!(gateway.metric("ringside_feedback_window_requests"), 4.0);
+        assert_eq!(
+            gateway.metric("ringside_feedback_window_requests_limit"),
+            65_536.0
+        );
     });
 }
 
@@ -242,7 +258,7 @@ fn a_rating_finds_its_arm_and_nobody_rates_anothers_request() {
 fn wear_out(gateway: &Gateway) {
     let mut client = gateway.connect();
     let at = std::cell::Cell::new(0);
-    let rolled_back = || arm_metric(gateway, "ringside_arm_rolled_back", "b", "") == 1.0;
+    let rolled_back = || arm_metric(gateway, "ringside_experiment_arm_rolled_back", "b", "") == 1.0;
     let client = std::cell::RefCell::new(&mut client);
     wait_until("the canary is rolled back", || {
         for _ in 0..40 {
@@ -274,7 +290,10 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
         );
         assert_eq!(told["baseline"]["bad"], 0, "{told}");
         assert_eq!(told["canary"]["bad"], told["canary"]["all"], "{told}");
-        assert_eq!(arm_metric(&gateway, "ringside_arm_share", "b", ""), 0.0);
+        assert_eq!(
+            arm_metric(&gateway, "ringside_experiment_arm_share", "b", ""),
+            0.0
+        );
         let before = b.count();
         for at in 0..50 {
             let reply = session(&gateway, &format!("after{at}"), "q");
@@ -290,9 +309,9 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
         // A reload that leaves the experiment as it is leaves it rolled back, too.
         gateway.rewrite_config(&format!("{text}[log]\nrequests = true\n"));
         gateway.signal(nix::sys::signal::Signal::SIGHUP);
-        gateway.wait_for_metric("ringside_config_generation", 2.0);
+        gateway.wait_for_metric("ringside_config_loads_total", 2.0);
         assert_eq!(
-            arm_metric(&gateway, "ringside_arm_rolled_back", "b", ""),
+            arm_metric(&gateway, "ringside_experiment_arm_rolled_back", "b", ""),
             1.0
         );
         // Given back, requests are drawn for it again; its target may still be open from before.
@@ -302,18 +321,21 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
         );
         let reset = gateway.admin("POST", "/experiments/reset?model=m").json();
         assert_eq!(reset["restored"], 1);
-        assert_eq!(arm_metric(&gateway, "ringside_arm_share", "b", ""), 0.5);
+        assert_eq!(
+            arm_metric(&gateway, "ringside_experiment_arm_share", "b", ""),
+            0.5
+        );
         let before = answered(&gateway, "b", "failover");
         wear_out(&gateway);
         assert!(answered(&gateway, "b", "failover") > before);
         // Another split is another experiment.
         gateway.rewrite_config(&text.replacen("weight = 50", "weight = 60", 1));
         gateway.signal(nix::sys::signal::Signal::SIGHUP);
-        gateway.wait_for_metric("ringside_config_generation", 3.0);
+        gateway.wait_for_metric("ringside_config_loads_total", 3.0);
         // What is known of the one before is not held against it, however often the watch looks.
         std::thread::sleep(std::time::Duration::from_millis(2500));
         assert_eq!(
-            arm_metric(&gateway, "ringside_arm_rolled_back", "b", ""),
+            arm_metric(&gateway, "ringside_experiment_arm_rolled_back", "b", ""),
             0.0
         );
     });
@@ -332,7 +354,7 @@ fn a_canary_that_does_as_well_keeps_its_share() {
         }
         assert!(answered(&gateway, "b", "ok") > 20.0);
         assert_eq!(
-            arm_metric(&gateway, "ringside_arm_rolled_back", "b", ""),
+            arm_metric(&gateway, "ringside_experiment_arm_rolled_back", "b", ""),
             0.0
         );
     });

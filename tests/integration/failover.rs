@@ -119,8 +119,8 @@ fn when_nothing_works_the_client_is_told_what() {
             ("200html", 502, "upstream_not_json"),
             ("200cut", 502, "upstream_not_json"),
             ("garbage", 502, "upstream_malformed"),
-            ("close", 502, "upstream_died"),
-            ("half", 502, "upstream_broke_off"),
+            ("close", 502, "upstream_connection_closed"),
+            ("half", 502, "upstream_closed_early"),
             ("slow", 504, "upstream_timeout"),
         ];
         let mut config = format!(

@@ -8,7 +8,7 @@ const CHAT: &str = "/v1/chat/completions";
 const SERVE: &str = "[cache.semantic]\nmode = \"serve\"\nsimilarity_min = 0.8\ndeadline = \"5s\"\n";
 
 fn why(reply: &Reply) -> (&str, &str) {
-    let why = reply.header("x-ringside-cache-why");
+    let why = reply.header("x-ringside-cache-reason");
     (reply.cache(), why.unwrap_or("(none)"))
 }
 

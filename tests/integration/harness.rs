@@ -84,13 +84,13 @@ impl<'s> Setup<'s> {
         } else {
             "listen = \"127.0.0.1:0\"\n"
         };
-        let announce = if self.server.contains("[server.drain]") {
+        let drain_delay = if self.server.contains("[server.drain]") {
             ""
         } else {
             "[server.drain]\nannounce = \"1ms\"\n"
         };
         format!(
-            "[server]\n{listen}driver = \"{}\"\n{}\n{announce}[admin]\nlisten = \"127.0.0.1:0\"\n{}",
+            "[server]\n{listen}driver = \"{}\"\n{}\n{drain_delay}[admin]\nlisten = \"127.0.0.1:0\"\n{}",
             self.driver, self.server, self.config
         )
     }

@@ -57,7 +57,7 @@ fn second() -> Upstream {
 
 fn config(first: &Upstream, second: &Upstream, share_max: f64) -> String {
     format!(
-        "{}{}{}hedge = {{ enabled = true, share_max = {share_max} }}\n[cache]\nenabled = false\n",
+        "{}{}{}hedge = {{ enabled = true, extra_tokens_share_max = {share_max} }}\n[cache]\nenabled = false\n",
         first.provider("a"),
         second.provider("b"),
         model("m", &["a", "b"]),
@@ -113,7 +113,7 @@ fn the_second_target_answers_a_request_that_is_late_and_the_first_is_left_at_onc
                 gateway.metric("ringside_target_health{target=\"a/m-at-a\"}"),
                 1.0
             );
-            let outstanding = "ringside_target_outstanding{target=\"a/m-at-a\"}";
+            let outstanding = "ringside_target_in_flight{target=\"a/m-at-a\"}";
             assert_eq!(gateway.metric(outstanding), 0.0);
         }
     });
@@ -231,7 +231,7 @@ fn a_client_that_hangs_up_ends_both() {
             [&first, &second].map(|target| target.left.load(Ordering::SeqCst)) == [1, 1]
         });
         let line = gateway.wait_for_log(|line| line["status"] == 499);
-        assert_eq!(line["fault"], "client_gone");
+        assert_eq!(line["fault"], "client_disconnected");
     });
 }
 

@@ -97,13 +97,13 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
             assert_eq!(upstream.count(), 2);
             assert_eq!(upstream.last().question(), OTHER_WORDS);
             gateway.wait_for_metric("ringside_cache_entries", 0.0);
-            gateway.wait_for_metric("ringside_cache_refuted", 1.0);
+            gateway.wait_for_metric("ringside_cache_wrong_answers", 1.0);
             assert_eq!(samples(&gateway, "compared"), 1.0);
             // The same two again: the mark refuses what was served before.
             assert_eq!(gateway.chat(&ask(ASKED)).cache(), "miss");
             gateway.wait_for_metric("ringside_cache_vectors", 1.0);
             let again = gateway.chat(&ask(OTHER_WORDS));
-            let why = again.header("x-ringside-cache-why");
+            let why = again.header("x-ringside-cache-reason");
             assert_eq!((again.cache(), why), ("miss", Some("refuted")));
             assert_eq!(again.content(), "Compton");
             let told = gateway.admin("GET", "/cache/quality").json();
@@ -184,7 +184,7 @@ fn what_is_confirmed_stays_and_samples_cost_no_more_than_their_budget() {
         assert_eq!(gateway.metric("ringside_cache_sample_tokens_limit"), 30.0);
         // What samples cost is spent like any other call.
         assert_eq!(gateway.metric("gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}"), 3.0);
-        assert_eq!(gateway.metric("ringside_cache_refuted"), 0.0);
+        assert_eq!(gateway.metric("ringside_cache_wrong_answers"), 0.0);
     });
 }
 

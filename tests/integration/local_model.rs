@@ -66,7 +66,7 @@ fn embeddings_are_served_in_process() {
         let chat = gateway.chat(&with(ask("x"), "model", "embed".into()));
         assert_eq!(
             (chat.status, chat.error().0.as_str()),
-            (400, "wrong_operation")
+            (400, "unsupported_operation")
         );
         // Other models go to their provider, the body untouched but for the name.
         let sent = json!({"model": "m", "input": "x", "odd": {"b": 1, "a": 2}});
@@ -88,13 +88,13 @@ fn the_same_question_in_other_words_is_answered_from_the_cache() {
         ready(&gateway);
         let first = gateway.chat(&ask("What is the capital of France?"));
         assert_eq!(first.cache(), "miss");
-        assert_eq!(first.header("x-ringside-cache-why"), Some("scope-empty"));
+        assert_eq!(first.header("x-ringside-cache-reason"), Some("scope-empty"));
         gateway.wait_for_metric("ringside_cache_vectors", 1.0);
         let other = gateway.chat(&ask("What is the capital city of France?"));
         assert_eq!(other.cache(), "semantic", "{other:?}");
         assert!(
             other
-                .header("x-ringside-cache-why")
+                .header("x-ringside-cache-reason")
                 .unwrap()
                 .starts_with("similarity=0.9")
         );
@@ -106,7 +106,10 @@ fn the_same_question_in_other_words_is_answered_from_the_cache() {
         );
         let unrelated = gateway.chat(&ask("How do I bake sourdough bread?"));
         assert_eq!(
-            (unrelated.cache(), unrelated.header("x-ringside-cache-why")),
+            (
+                unrelated.cache(),
+                unrelated.header("x-ringside-cache-reason")
+            ),
             ("miss", Some("similarity"))
         );
         // A caller may tighten, never loosen.
@@ -153,7 +156,7 @@ fn what_the_model_cannot_see_whole_is_never_matched_by_meaning() {
     ] {
         let reply = gateway.chat(&ask(&question));
         assert_eq!(
-            (reply.cache(), reply.header("x-ringside-cache-why")),
+            (reply.cache(), reply.header("x-ringside-cache-reason")),
             ("miss", Some(why))
         );
         // Word for word it still is.
@@ -171,7 +174,7 @@ fn observing_serves_nothing_and_counts() {
     gateway.wait_for_metric("ringside_cache_vectors", 1.0);
     let other = gateway.chat(&ask("What is the capital city of France?"));
     assert_eq!(
-        (other.cache(), other.header("x-ringside-cache-why")),
+        (other.cache(), other.header("x-ringside-cache-reason")),
         ("miss", Some("observed"))
     );
     gateway.wait_for_metric("ringside_cache_observed_total{outcome=\"hit\"}", 1.0);
@@ -197,7 +200,7 @@ fn without_the_model_file_the_gateway_serves_and_says_why() {
         assert!(reason.contains("no/such/folder"), "{reason}");
         let reply = gateway.chat(&ask("x"));
         assert_eq!(
-            (reply.status, reply.header("x-ringside-cache-why")),
+            (reply.status, reply.header("x-ringside-cache-reason")),
             (200, Some("model-not-ready"))
         );
         let reply = gateway.post("/v1/embeddings", &json!({"model": "embed", "input": "x"}));
@@ -227,7 +230,7 @@ fn a_deadline_that_is_too_short_is_a_counted_miss() {
         let replies = asked.into_iter().map(|one| one.join().unwrap());
         let late = replies.filter(|reply| {
             assert_eq!((reply.status, reply.cache()), (200, "miss"));
-            reply.header("x-ringside-cache-why") == Some("deadline")
+            reply.header("x-ringside-cache-reason") == Some("deadline")
         });
         late.count()
     });
@@ -306,7 +309,11 @@ fn another_question_is_refused_by_its_rule_however_low_the_threshold() {
         for (at, (first, second, rule)) in pairs.into_iter().enumerate() {
             let reply = asked_in_turn(&gateway, at, 2 * at + 1, first, second);
             assert_eq!(reply.cache(), "miss", "{second}: {reply:?}");
-            assert_eq!(reply.header("x-ringside-cache-why"), Some(rule), "{second}");
+            assert_eq!(
+                reply.header("x-ringside-cache-reason"),
+                Some(rule),
+                "{second}"
+            );
             // The refused one is stored too.
             asked_again(&gateway, at, second);
         }
@@ -345,7 +352,7 @@ fn the_default_operating_point_serves_other_words_for_the_same() {
         for (at, (first, second)) in pairs.into_iter().enumerate() {
             let reply = asked_in_turn(&gateway, at, at + 1, first, second);
             assert_eq!(reply.cache(), "semantic", "{second}: {reply:?}");
-            let why = reply.header("x-ringside-cache-why").unwrap();
+            let why = reply.header("x-ringside-cache-reason").unwrap();
             let confidence: f64 = why.split("confidence=").nth(1).unwrap().parse().unwrap();
             assert!(confidence > 0.9, "{second}: {why}");
         }

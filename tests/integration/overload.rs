@@ -114,7 +114,7 @@ fn asking(gateway: &Gateway, body: Value, headers: &[(&str, &str)]) -> JoinHandl
 }
 
 fn assert_nothing_is_left(gateway: &Gateway) {
-    gateway.wait_for_metric("ringside_target_outstanding{target=\"a/m-at-a\"}", 0.0);
+    gateway.wait_for_metric("ringside_target_in_flight{target=\"a/m-at-a\"}", 0.0);
     assert_eq!(gateway.metric(LENGTH), 0.0);
 }
 
@@ -219,7 +219,7 @@ fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
         // The line is full, in both dialects.
         let refused = gateway.chat(&ask("refused"));
         assert_eq!(refused.status, 503, "{refused:?}");
-        assert_eq!(refused.error().0, "targets_busy");
+        assert_eq!(refused.error().0, "overloaded");
         assert_eq!(refused.header("retry-after"), Some("1"));
         assert_eq!(refused.header("x-should-retry"), Some("true"));
         assert_eq!(refused.header("x-ringside-attempts"), Some("0"));
@@ -228,7 +228,7 @@ fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
         // Its time in line ends.
         let late = late.join().unwrap();
         assert_eq!(late.status, 503, "{late:?}");
-        assert_eq!(late.error().0, "targets_busy");
+        assert_eq!(late.error().0, "overloaded");
         assert!(late.header("retry-after").is_some());
         assert!(shed(&gateway, "queue_full") >= 1.0);
         assert_eq!(shed(&gateway, "queue_deadline"), 1.0);
@@ -270,8 +270,9 @@ fn who_hangs_up_leaves_the_line_and_the_place() {
         gateway.wait_for_metric(LENGTH, 1.0);
         drop(gone);
         gateway.wait_for_metric(LENGTH, 0.0);
-        assert_eq!(shed(&gateway, "client_gone"), 1.0);
-        gateway.wait_for_log(|line| line["fault"] == "client_gone" && line["attempts"] == 0);
+        assert_eq!(shed(&gateway, "client_disconnected"), 1.0);
+        gateway
+            .wait_for_log(|line| line["fault"] == "client_disconnected" && line["attempts"] == 0);
         // Its place in line is free, and so is that at the target when the first hangs up.
         let next = asking(&gateway, ask("next"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
@@ -379,7 +380,7 @@ fn a_late_request_is_not_sent_to_a_full_target_too() {
     on_both_drivers(|driver| {
         let (first, second) = (gate(), gate());
         let config = format!(
-            "{}{}{}hedge = {{ enabled = true, share_max = 0.5 }}\n{}{}{}[cache]\nenabled = false\n",
+            "{}{}{}hedge = {{ enabled = true, extra_tokens_share_max = 0.5 }}\n{}{}{}[cache]\nenabled = false\n",
             first.upstream.provider("a"),
             second.upstream.provider("b"),
             model("m", &["a", "b"]),

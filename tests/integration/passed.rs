@@ -496,7 +496,7 @@ fn answers_of_any_kind_come_back_filtered() {
         let reply = ask("POST /providers/one/down");
         assert_eq!(
             (reply.status, reply.error().0.as_str()),
-            (502, "upstream_died")
+            (502, "upstream_connection_closed")
         );
         // What may have had an effect is not sent twice.
         assert_eq!(one.count(), before + 1);

@@ -196,7 +196,7 @@ fn a_client_that_hangs_up_in_a_pause_ends_the_request() {
         wait_until("the first attempt", || dead.count() > 0);
         drop(client);
         let line = gateway.wait_for_log(|line| line["status"] == 499);
-        assert_eq!(line["fault"], "client_gone", "{line}");
+        assert_eq!(line["fault"], "client_disconnected", "{line}");
     });
 }
 
@@ -279,7 +279,7 @@ fn a_stream_that_breaks_while_it_is_held_is_not_seen() {
     on_both_drivers(|driver| {
         for events in [0, 1, 2, 5] {
             let (cut, fine) = (cut_after(events), Upstream::echo());
-            let keys = "stream_hold = \"5s\"";
+            let keys = "first_chunk_hold = \"5s\"";
             let gateway = Setup::new(driver, config(&[&cut, &fine], keys)).start();
             let reply = gateway.chat(&ask_stream("all of it"));
             assert_eq!(reply.content(), "answer to: all of it", "{events}");
@@ -302,7 +302,7 @@ fn a_stream_that_is_held_loses_nothing_and_goes_on_when_the_time_is_over() {
             let _ = stream.write_all(&chunk(&stream_end()));
             stream.write_all(b"0\r\n\r\n").is_ok()
         });
-        let gateway = Setup::new(driver, config(&[&slow], "stream_hold = \"100ms\"")).start();
+        let gateway = Setup::new(driver, config(&[&slow], "first_chunk_hold = \"100ms\"")).start();
         for _ in 0..3 {
             let reply = gateway.chat(&ask_stream("x"));
             assert_eq!(reply.content(), "0 1 2 3 4 5 6 7 8 9 ");
@@ -310,10 +310,14 @@ fn a_stream_that_is_held_loses_nothing_and_goes_on_when_the_time_is_over() {
         }
         // The time of a break after it was held is the client's to see.
         let cut = cut_after(8);
-        let gateway = Setup::new(driver, config(&[&cut, &slow], "stream_hold = \"40ms\"")).start();
+        let gateway = Setup::new(
+            driver,
+            config(&[&cut, &slow], "first_chunk_hold = \"40ms\""),
+        )
+        .start();
         let reply = gateway.chat(&ask_stream("x"));
         assert_eq!((target(&reply), attempts(&reply)), ("a/m-at-a", "1"));
-        assert!(reply.text().contains("upstream_broke_off"));
+        assert!(reply.text().contains("upstream_closed_early"));
         assert!(reply.content().starts_with("0 1 2 "), "{reply:?}");
     });
 }

@@ -8,7 +8,7 @@ const SEMANTIC: &str =
     "[cache.semantic]\nmode = \"serve\"\nsimilarity_min = 0.9\ndeadline = \"5s\"\n";
 
 fn cache(folder: &Path, more: &str) -> String {
-    format!("[cache]\npath = \"{}\"\n{more}", folder.display())
+    format!("[cache]\ndir = \"{}\"\n{more}", folder.display())
 }
 
 /// Waits until everything of the earlier run is there.
@@ -48,7 +48,7 @@ fn killed_under_load_it_serves_nothing_torn() {
     on_both_drivers(|driver| {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::echo();
-        let config = upstream.config() + &cache(folder.path(), "path_max = \"2MiB\"\n");
+        let config = upstream.config() + &cache(folder.path(), "disk_max = \"2MiB\"\n");
         let question = |at: usize| format!("{at} {}", "long ".repeat(at % 300));
         for round in 0..4 {
             let mut gateway = Setup::new(driver, config.clone()).start();
@@ -117,7 +117,7 @@ fn a_folder_that_cannot_be_used_is_told() {
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{command}");
         let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains("cache.path: cannot write to"), "{told}");
+        assert!(told.contains("cache.dir: cannot write to"), "{told}");
     }
 }
 
@@ -136,7 +136,7 @@ fn another_folder_needs_a_restart() {
     let event = gateway.wait_for_event("reloaded");
     let restart = event["needs_restart"].as_array().unwrap();
     assert!(
-        restart.iter().any(|section| section == "cache.path"),
+        restart.iter().any(|section| section == "cache.dir"),
         "{event}"
     );
 }

@@ -512,7 +512,7 @@ fn what_no_provider_keeps_is_refused_by_name_before_anything_is_sent() {
             let error = &reply.json()["error"];
             assert_eq!(
                 (reply.status, &error["code"], &error["param"]),
-                (400, &json!("no_state"), &json!(param)),
+                (400, &json!("stateful_not_supported"), &json!(param)),
                 "{more}"
             );
         }
@@ -554,7 +554,10 @@ fn with_one_tenant_items_may_be_named_and_keyless_servers_keep_answers() {
             404
         );
         let reply = create(&shared, "a", json!({"background": true}));
-        assert_eq!((reply.status, reply.error().0.as_str()), (400, "no_state"));
+        assert_eq!(
+            (reply.status, reply.error().0.as_str()),
+            (400, "stateful_not_supported")
+        );
     });
 }
 

@@ -139,7 +139,7 @@ fn streams_that_break_open_their_target() {
         let gateway = setup.start();
         for at in 0..5 {
             let reply = gateway.chat(&ask_stream(&format!("{at}")));
-            assert!(reply.text().contains("upstream_broke_off"), "{reply:?}");
+            assert!(reply.text().contains("upstream_closed_early"), "{reply:?}");
         }
         assert_eq!(
             facts(&gateway.chat(&ask_stream("whole"))),
@@ -242,7 +242,7 @@ fn a_refused_key_is_set_aside_and_the_others_go_on() {
             .filter(|one| one.header("authorization") == Some("Bearer key-one"));
         assert_eq!((refused.count(), seen.len()), (1, 8));
         drop(seen);
-        let line = gateway.wait_for_log(|line| line["event"] == "key_set_aside");
+        let line = gateway.wait_for_log(|line| line["event"] == "key_cooldown");
         assert_eq!(
             (line["what"].as_str(), line["api_key"].as_u64()),
             (Some("refused"), Some(1))

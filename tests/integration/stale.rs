@@ -53,7 +53,7 @@ fn an_answer_past_its_time_is_served_when_every_target_fails() {
         assert_eq!(gateway.chat(&ask("whole")).cache(), "miss");
         expire();
         for (status, why) in [
-            (DIES, "upstream_died"),
+            (DIES, "upstream_connection_closed"),
             (500, "status 500"),
             (429, "status 429"),
         ] {
@@ -63,7 +63,7 @@ fn an_answer_past_its_time_is_served_when_every_target_fails() {
                 assert_eq!((reply.status, reply.cache()), (200, "stale"), "{reply:?}");
                 let question = body["messages"][0]["content"].as_str().unwrap();
                 assert_eq!(reply.content(), question);
-                let told = reply.header("x-ringside-cache-why").unwrap();
+                let told = reply.header("x-ringside-cache-reason").unwrap();
                 // Once the target is open it is not asked: the last failure is told, or that.
                 assert!(told.starts_with("every target failed ("), "{told}");
                 assert!(told.ends_with("); same request"), "{told}");
@@ -150,7 +150,7 @@ fn those_who_share_a_failed_call_share_the_old_answer() {
             let reply = thread.join().unwrap();
             assert_eq!((reply.status, reply.cache()), (200, "stale"), "{reply:?}");
         }
-        gateway.wait_for_metric("ringside_cache_flights", 0.0);
+        gateway.wait_for_metric("ringside_coalesce_in_flight", 0.0);
     });
 }
 
@@ -176,7 +176,7 @@ fn an_old_answer_is_found_by_meaning_too() {
         state.store(DIES, Ordering::SeqCst);
         let reply = gateway.chat(&ask(other));
         assert_eq!((reply.status, reply.cache()), (200, "stale"), "{reply:?}");
-        let told = reply.header("x-ringside-cache-why").unwrap();
+        let told = reply.header("x-ringside-cache-reason").unwrap();
         assert!(told.contains("similarity=0.9"), "{told}");
         // What is verified is verified here too.
         let reply = gateway.chat(&ask("How do I not reset my password?"));

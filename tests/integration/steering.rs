@@ -67,7 +67,7 @@ fn a_header_names_policy_and_targets() {
         let nowhere = region("mars");
         assert_eq!(
             (nowhere.status, nowhere.error().0.as_str()),
-            (400, "no_target_fits")
+            (400, "no_eligible_target")
         );
         let told = nowhere.error().1;
         assert!(
@@ -132,7 +132,7 @@ fn what_a_target_cannot_do_is_not_sent_to_it() {
         let pinned = |body: &Value| post(&gateway, &[("x-ringside-route", "c")], body);
         assert_eq!(who(&pinned(&ask(&long))), "c");
         let (code, message) = pinned(&image).error();
-        assert_eq!(code, "no_target_fits");
+        assert_eq!(code, "no_eligible_target");
         assert!(message.contains("c/x (vision)"), "{message}");
         let line = gateway.wait_for_log(|line| line["route"]["excluded"]["c/x"] == "vision");
         assert_eq!(line["route"]["policy"], "cheapest");
@@ -156,10 +156,10 @@ fn a_key_keeps_its_regions_whatever_the_caller_wishes() {
         assert_eq!(who(&post(&gateway, &[eu], &ask("q"))), "a");
         for route in ["b", "c"] {
             let reply = post(&gateway, &[eu, ("x-ringside-route", route)], &ask("q"));
-            assert_eq!(reply.error().0, "no_target_fits");
+            assert_eq!(reply.error().0, "no_eligible_target");
         }
         let reply = post(&gateway, &[eu, ("x-ringside-region", "us")], &ask("q"));
-        assert_eq!(reply.error().0, "no_target_fits");
+        assert_eq!(reply.error().0, "no_eligible_target");
         let safe = ("authorization", "Bearer secret-safe");
         assert_eq!(who(&post(&gateway, &[safe], &ask("q"))), "b");
         assert_eq!(ups[2].count(), 0);
@@ -280,7 +280,7 @@ fn explain_says_what_then_happens() {
         let input = json!({"headers": {"x-ringside-region": "mars"}, "body": ask("q")});
         let told = explained(&path, &input, false);
         assert!(told.contains("excluded: region"), "{told}");
-        assert!(told.contains("refused: 400 no_target_fits"), "{told}");
+        assert!(told.contains("refused: 400 no_eligible_target"), "{told}");
         let wrong = admin_explain(&gateway, &with(ask("q"), "model", "none".into()));
         assert_eq!(wrong["refused"]["code"], "model_not_found");
         assert_eq!(ups.iter().map(Upstream::count).sum::<usize>(), before);

@@ -113,10 +113,10 @@ fn a_stream_that_breaks_says_so() {
         );
         let gateway = Setup::new(driver, config).start();
         for (how, code) in [
-            ("hang up", "upstream_broke_off"),
+            ("hang up", "upstream_closed_early"),
             ("end without finish", "upstream_truncated"),
-            ("bad chunk", "upstream_broke_off"),
-            ("stall", "upstream_broke_off"),
+            ("bad chunk", "upstream_closed_early"),
+            ("stall", "upstream_closed_early"),
             ("error event", "x"),
         ] {
             let reply = gateway.chat(&ask_stream(how));

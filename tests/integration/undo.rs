@@ -9,7 +9,7 @@ use serde_json::json;
 const CHAT: &str = "/v1/chat/completions";
 
 fn why(reply: &Reply) -> (&str, &str) {
-    let why = reply.header("x-ringside-cache-why");
+    let why = reply.header("x-ringside-cache-reason");
     (reply.cache(), why.unwrap_or("(none)"))
 }
 
@@ -112,7 +112,7 @@ fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
         assert_eq!(told["removed"], 1);
         assert_eq!(told["tightened"], true);
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
-        gateway.wait_for_metric("ringside_cache_refuted", 1.0);
+        gateway.wait_for_metric("ringside_cache_wrong_answers", 1.0);
         store();
         assert_eq!(why(&again(FAR)), ("miss", "refuted"));
         assert_eq!(again(NEAR).cache(), "semantic");
@@ -129,7 +129,7 @@ fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
         gateway.wait_for_metric("ringside_cache_vectors", 2.0);
         assert_eq!(again("how can i reset my password").cache(), "semantic");
         gateway.admin("DELETE", "/cache");
-        gateway.wait_for_metric("ringside_cache_refuted", 0.0);
+        gateway.wait_for_metric("ringside_cache_wrong_answers", 0.0);
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
         store();
         assert_eq!(again(FAR).cache(), "semantic");

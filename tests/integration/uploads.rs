@@ -201,7 +201,7 @@ fn who_hangs_up_in_the_middle_ends_the_call_at_the_provider() {
         let log = gateway.wait_for_log(|line| line["operation"] == "passed");
         assert_eq!(
             (&log["status"], &log["fault"]),
-            (&json!(499), &json!("client_gone"))
+            (&json!(499), &json!("client_disconnected"))
         );
         gateway.wait_for_metric("ringside_connections", 0.0);
     });
@@ -246,7 +246,7 @@ fn a_provider_that_breaks_off_is_told() {
         let reply = client.reply();
         assert_eq!(
             (reply.status, reply.error().0),
-            (502, "upstream_died".into())
+            (502, "upstream_connection_closed".into())
         );
     });
 }

@@ -352,7 +352,7 @@ def test_what_has_no_place_is_refused_by_name_or_dropped_and_named(dialects, moc
     client = dialects.client()
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="anthropic", **asked)
-    assert caught.value.param == "seed" and caught.value.code == "untranslatable"
+    assert caught.value.param == "seed" and caught.value.code == "unsupported_fields"
     raw = client.chat.completions.with_raw_response.create(model="dropping", **asked)
     assert raw.headers["x-ringside-dropped"] == "seed" and "seed" not in seen(mock)
     with pytest.raises(anthropic.BadRequestError, match="top_k"):

@@ -35,8 +35,8 @@ def test_it_crosses_byte_for_byte_and_is_counted(dialects, upstreams, path):
 def test_who_has_none_says_so_and_keys_are_checked(dialects):
     body = '{"query": "q", "documents": ["a"], "model": "MODEL"}'
     for model, key, status, code in [
-        ("anthropic", "key-all", 400, "wrong_operation"),
-        ("bedrock", "key-all", 400, "wrong_operation"),
+        ("anthropic", "key-all", 400, "unsupported_operation"),
+        ("bedrock", "key-all", 400, "unsupported_operation"),
         ("nope", "key-all", 404, "model_not_found"),
         ("cohere", "wrong", 401, "invalid_api_key"),
     ]:

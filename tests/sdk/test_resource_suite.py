@@ -33,7 +33,7 @@ OTHERS = "ids of answers that no caller of the gateway was given"
 FAILS = {
     "beta/responses": [
         (r"_create_overload", "invalid_request", NO_MODEL),
-        (r"_create_with_all_params", "no_state", "`conversation`"),
+        (r"_create_with_all_params", "stateful_not_supported", "`conversation`"),
         (r"_(cancel|delete|retrieve)", "response_not_found", OTHERS),
         (r"_compact", "unknown_path", "not served"),
     ],

@@ -40,7 +40,7 @@ def test_the_own_dialect_crosses_byte_for_byte(passing):
     sealed = json.loads(raw)["id"]
     assert re.fullmatch("resp_mock1_[0-9a-f]{32}", sealed)
     assert raw == expected.replace(b'"resp_mock1"', f'"{sealed}"'.encode())
-    assert (headers["x-ringside-cache"], headers["x-ringside-cache-why"]) == ("bypass", "responses")
+    assert (headers["x-ringside-cache"], headers["x-ringside-cache-reason"]) == ("bypass", "responses")
 
 
 def test_a_stream_of_the_own_dialect_is_untouched(passing):
@@ -139,12 +139,12 @@ def test_what_needs_state_is_refused_by_name(dialects):
     for more in ({"previous_response_id": "resp_1"}, {"background": True}, {"conversation": "conv_1"}):
         with pytest.raises(openai.BadRequestError) as caught:
             create(model="openai", input="x", **more)
-        assert (caught.value.code, caught.value.param) == ("no_state", next(iter(more)))
+        assert (caught.value.code, caught.value.param) == ("stateful_not_supported", next(iter(more)))
     with pytest.raises(openai.NotFoundError):
         dialects.client().responses.retrieve("resp_1")
     with pytest.raises(openai.BadRequestError) as caught:
         create(model="bedrock", input="x", tools=[{"type": "web_search"}])
-    assert (caught.value.code, caught.value.param) == ("untranslatable", "tools[0]")
+    assert (caught.value.code, caught.value.param) == ("unsupported_fields", "tools[0]")
 
 
 def test_a_turn_with_a_tool_goes_back_as_it_came(dialects, upstreams):

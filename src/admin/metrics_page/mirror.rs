@@ -1,4 +1,4 @@
-//! The part of `/metrics` that tells what shadow traffic took and came to.
+//! The part of `/metrics` that tells what mirrored traffic took and came to.
 
 use crate::admin::metrics_page::page::gauge;
 use crate::cache::quality::sample_budget::OPEN_MAX;
@@ -6,7 +6,7 @@ use crate::control::plane::Plane;
 use crate::gateway::experiments::mirroring::{LABELS, MirrorOutcome, MirrorTarget};
 use crate::observability::metrics::prometheus::{Page, float};
 
-/// Writes it; nothing where no model has shadows.
+/// Writes it; nothing where no model has mirrors.
 pub(crate) fn write(plane: &Plane, page: &mut Page) {
     let snapshot = plane.shared.snapshot.load();
     let names = snapshot.model_names.iter();
@@ -16,8 +16,8 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
         return;
     }
     const MODEL: &str = "gen_ai_request_model";
-    let name = "ringside_shadow_requests_total";
-    let help = "Requests drawn for shadow traffic, by what became of them.";
+    let name = "ringside_mirror_requests_total";
+    let help = "Requests drawn for mirrored traffic, by what became of them.";
     page.metric(name, "counter", help);
     for (model, route) in &routes {
         for (outcome, value) in MirrorOutcome::ALL {
@@ -25,8 +25,8 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
             page.sample(name, &labels, float(route.stats.outcomes(outcome)));
         }
     }
-    let name = "ringside_shadow_labels_total";
-    let help = "Compared answers, by whether the shadow's says the same.";
+    let name = "ringside_mirror_labels_total";
+    let help = "Compared answers, by whether the mirror's says the same.";
     page.metric(name, "counter", help);
     for (model, route) in &routes {
         for ((_, label), count) in LABELS.into_iter().zip(route.stats.labels()) {
@@ -36,17 +36,19 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
     }
     type Value = fn(&MirrorTarget) -> u64;
     let gauges: [(&str, &str, Value); 3] = [
-        ("ringside_shadows_open", "Shadows under way.", |route| {
-            route.stats.sample_budget.open()
-        }),
         (
-            "ringside_shadow_tokens",
-            "Tokens that shadows took in the last hour that had one.",
+            "ringside_mirror_requests_in_flight",
+            "Mirrors under way.",
+            |route| route.stats.sample_budget.open(),
+        ),
+        (
+            "ringside_mirror_tokens",
+            "Tokens that mirrors took in the last hour that had one.",
             |route| route.stats.sample_budget.tokens(),
         ),
         (
-            "ringside_shadow_tokens_limit",
-            "Tokens that shadows may take in an hour.",
+            "ringside_mirror_tokens_limit",
+            "Tokens that mirrors may take in an hour.",
             |route| route.tokens_max,
         ),
     ];
@@ -56,11 +58,11 @@ pub(crate) fn write(plane: &Plane, page: &mut Page) {
             page.sample(name, &[(MODEL, model.as_str())], float(value(route)));
         }
     }
-    let name = "ringside_shadows_open_limit";
+    let name = "ringside_mirror_requests_in_flight_limit";
     gauge(
         page,
         name,
-        "Shadows that may be under way, of each model.",
+        "Mirrors that may be under way, of each model.",
         OPEN_MAX,
     );
 }

@@ -21,7 +21,7 @@ pub(crate) async fn page(plane: &Plane) -> String {
     let cores = [
         ("ringside_cores", "Data-plane cores.", plane.cores.len()),
         (
-            "ringside_cores_answering",
+            "ringside_cores_reporting",
             "Data-plane cores that handed over their numbers in time.",
             answered,
         ),
@@ -34,7 +34,7 @@ pub(crate) async fn page(plane: &Plane) -> String {
         (reload.generation, reload.refused.is_some())
     };
     page.single(
-        "ringside_config_generation",
+        "ringside_config_loads_total",
         "counter",
         "Configurations that took effect.",
         float(generation),
@@ -155,22 +155,22 @@ fn shared_calls(plane: &Plane, page: &mut Page) {
     let counts = shared_calls.counts();
     let gauges = [
         (
-            "ringside_cache_flights",
+            "ringside_coalesce_in_flight",
             "Upstream calls in flight that identical requests may share.",
             shared_calls.len(),
         ),
         (
-            "ringside_cache_flights_limit",
+            "ringside_coalesce_in_flight_limit",
             "Calls that may be shared at once; a request beyond makes its own.",
             FLIGHTS_MAX,
         ),
         (
-            "ringside_cache_flight_bytes",
+            "ringside_coalesce_buffer_bytes",
             "Bytes of streams held for requests that share them.",
             counts.bytes.load(Relaxed),
         ),
         (
-            "ringside_cache_flight_bytes_limit",
+            "ringside_coalesce_buffer_bytes_limit",
             "Bytes from which on each stream keeps little.",
             ALL_STREAM_BYTES_MAX,
         ),
@@ -180,17 +180,17 @@ fn shared_calls(plane: &Plane, page: &mut Page) {
     }
     let counters = [
         (
-            "ringside_cache_followers_total",
+            "ringside_coalesced_requests_total",
             "Requests that waited for the call of an identical one.",
             &counts.followers,
         ),
         (
-            "ringside_cache_handovers_total",
+            "ringside_coalesce_handovers_total",
             "Shared calls that went on after the client that caused them had hung up.",
             &counts.handovers,
         ),
         (
-            "ringside_cache_followers_too_slow_total",
+            "ringside_coalesce_followers_too_slow_total",
             "Requests that lost their shared stream because they read it too slowly.",
             &counts.lagged,
         ),
@@ -269,13 +269,13 @@ fn model(plane: &Plane, page: &mut Page) {
 fn wrong_answers(semantic: &crate::cache::semantic::Semantic, page: &mut Page) {
     gauge(
         page,
-        "ringside_cache_refuted",
+        "ringside_cache_wrong_answers",
         "Questions remembered because their stored answer was wrong.",
         semantic.wrong_answers().len() as u64,
     );
     gauge(
         page,
-        "ringside_cache_refuted_limit",
+        "ringside_cache_wrong_answers_limit",
         "Refuted questions that may be remembered.",
         crate::cache::wrong_answers::REFUTED_MAX as u64,
     );

@@ -84,12 +84,12 @@ fn samples(plane: &Plane, semantic: &Semantic, page: &mut Page) {
             tokens_max,
         ),
         (
-            "ringside_cache_samples_open",
+            "ringside_cache_samples_in_flight",
             "Samples under way.",
             quality.sample_budget.open(),
         ),
         (
-            "ringside_cache_samples_open_limit",
+            "ringside_cache_samples_in_flight_limit",
             "Samples that may be under way at once.",
             OPEN_MAX,
         ),

@@ -69,7 +69,7 @@ impl Folder {
         let lock = lock_file(path).map_err(wrong)?;
         lock.try_lock().map_err(|_| {
             format!(
-                "cache.path: another process has {}\n  remedy: give each process a folder of its own",
+                "cache.dir: another process has {}\n  remedy: give each process a folder of its own",
                 path.display()
             )
         })?;
@@ -167,7 +167,7 @@ fn lock_file(folder: &Path) -> std::io::Result<File> {
 
 fn unusable(folder: &Path, error: &std::io::Error) -> String {
     format!(
-        "cache.path: cannot write to {}: {error}\n  remedy: give a folder that this user may write to, \
+        "cache.dir: cannot write to {}: {error}\n  remedy: give a folder that this user may write to, \
          or remove the key",
         folder.display()
     )

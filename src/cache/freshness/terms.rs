@@ -20,7 +20,7 @@ impl Freshness {
         let (own, by_meaning) = match self {
             _ if !config.enabled => (ttl, true),
             Self::Static => (ttl, true),
-            Self::Slow => (config.slow_ttl, config.slow_by_meaning),
+            Self::Slow => (config.slow_ttl, config.slow_semantic),
             Self::Live => (config.live_ttl, false),
             Self::Personal => (config.personal_ttl, false),
         };

@@ -126,7 +126,7 @@ pub(crate) fn object(words: &Words, at: usize) -> Option<&Word> {
         .find(|word| word.is_content())
 }
 
-/// The first rule that the pair breaks, by the name in `x-ringside-cache-why`.
+/// The first rule that the pair breaks, by the name in `x-ringside-cache-reason`.
 #[must_use]
 pub(crate) fn veto(a: &Words, b: &Words, alignment: &Alignment) -> Option<&'static str> {
     let habit = a.speaks_of_habit_past() != b.speaks_of_habit_past();

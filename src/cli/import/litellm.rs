@@ -80,7 +80,7 @@ impl<'n> Section<'n> {
 fn why_not(key: &str) -> &'static str {
     match key {
         "modify_params" | "additional_drop_params" => {
-            "no such switch; see `untranslatable` in docs/configuration.md"
+            "no such switch; see `unsupported_fields` in docs/configuration.md"
         }
         "database_url" | "store_model_in_db" | "database_connection_pool_limit" => {
             "there is no database. LiteLLM keeps the SHA-256 of each virtual key in the column `token` of \
@@ -323,7 +323,7 @@ impl<'d> Import<'d> {
             let (name, keys) = (quoted(name), &provider.keys);
             let _ = write!(out, "\n[[providers]]\nname = {name}\n{keys}");
             if drops {
-                out.push_str("untranslatable = \"drop\"\n");
+                out.push_str("unsupported_fields = \"drop\"\n");
             }
         }
     }

@@ -17,7 +17,7 @@ pub struct Cache {
     /// Largest answer stored, in bytes.
     pub entry_bytes_max: usize,
     /// Share of the memory that one principal (key, or team by `scope`) keeps when others want room.
-    pub share_max: f64,
+    pub key_share_max: f64,
     /// Who shares entries.
     pub scope: TenantScope,
     /// Identical requests in flight share one upstream call.
@@ -27,9 +27,9 @@ pub struct Cache {
     /// Times to live by how long an answer lasts.
     pub freshness: Freshness,
     /// Folder in which entries survive a restart; `None` = in memory only.
-    pub path: Option<PathBuf>,
+    pub dir: Option<PathBuf>,
     /// Bytes that the folder may take.
-    pub path_bytes_max: usize,
+    pub disk_bytes_max: usize,
     /// Semantic tier.
     pub semantic: Semantic,
 }
@@ -42,7 +42,7 @@ pub struct Freshness {
     /// Longest time to live of answers that change in months.
     pub slow_ttl: Duration,
     /// Whether those are served by meaning too.
-    pub slow_by_meaning: bool,
+    pub slow_semantic: bool,
     /// Longest time to live of answers that change in minutes; zero = not stored.
     pub live_ttl: Duration,
     /// Longest time to live of answers to personal questions and to requests to act; zero = not stored.
@@ -82,7 +82,7 @@ pub struct Semantic {
 pub enum SemanticMode {
     /// No look-up, no embedding.
     Off,
-    /// Looks up, counts and reports in `x-ringside-cache-why`, serves nothing.
+    /// Looks up, counts and reports in `x-ringside-cache-reason`, serves nothing.
     Observe,
     /// Serves hits.
     Serve,

@@ -90,7 +90,7 @@ pub enum Driver {
 #[derive(Debug, Clone)]
 pub struct Drain {
     /// How long readiness answers 503 before the listeners close.
-    pub announce: Duration,
+    pub delay: Duration,
     /// How long busy connections may go on after the listeners closed.
     pub deadline: Duration,
 }
@@ -199,7 +199,7 @@ pub struct Model {
     /// Arms that share its requests.
     pub experiment: Option<Experiment>,
     /// Another target that a share of its requests is sent to as well.
-    pub shadow: Option<Mirror>,
+    pub mirror: Option<Mirror>,
     /// Which requests go where.
     pub rules: Vec<Rule>,
 }
@@ -212,7 +212,7 @@ pub struct Failover {
     /// Times that targets which all failed are asked again, after a pause.
     pub retries: u32,
     /// How long the first bytes of a stream are held, so that a failure can be hidden; zero = not.
-    pub stream_hold: Duration,
+    pub first_chunk_hold: Duration,
     /// How long past its time a cached answer is served when every target failed; zero = not.
     pub stale_if_error: Duration,
     /// Models to ask instead when a request is refused for its content.
@@ -231,7 +231,7 @@ pub struct Hedge {
     /// Quantile of a target's latency after which a request is late.
     pub quantile: f64,
     /// Tokens that second requests may cost, as a share of those bought.
-    pub share_max: f64,
+    pub extra_tokens_share_max: f64,
 }
 
 /// `[models.fallback]`: names of models.

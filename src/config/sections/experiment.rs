@@ -41,11 +41,11 @@ pub struct Arm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// The session if a header names one, else the virtual key; as the policy `sticky` has it.
-    Asker,
+    SessionOrKey,
     /// The session; a request without one goes anywhere.
     Session,
-    /// Nobody: each request goes anywhere.
-    Nobody,
+    /// No subject: each request goes anywhere.
+    Request,
 }
 
 /// The names by which targets are called: provider, and `provider/model`.
@@ -95,9 +95,9 @@ pub(crate) fn read(mut section: Section<'_>, called: &TargetNames) -> Option<Exp
         "subject",
         defaults::EXPERIMENT_SUBJECT,
         &[
-            ("asker", Subject::Asker),
+            ("session-or-key", Subject::SessionOrKey),
             ("session", Subject::Session),
-            ("nobody", Subject::Nobody),
+            ("request", Subject::Request),
         ],
     );
     let fails_over = section.choice(

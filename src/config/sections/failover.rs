@@ -21,7 +21,11 @@ pub(crate) fn failover<'a>(
     Failover {
         deadline: section.duration("deadline", defaults::DEADLINE, &limits::TIMEOUT),
         retries: section.number("retries", defaults::RETRIES, &limits::RETRIES),
-        stream_hold: section.duration("stream_hold", defaults::STREAM_HOLD, &limits::STREAM_HOLD),
+        first_chunk_hold: section.duration(
+            "first_chunk_hold",
+            defaults::FIRST_CHUNK_HOLD,
+            &limits::FIRST_CHUNK_HOLD,
+        ),
         stale_if_error: section.duration(
             "stale_if_error",
             defaults::STALE_IF_ERROR,
@@ -42,12 +46,12 @@ fn hedge(mut section: Section<'_>) -> Hedge {
                 within(item.fraction()?, 0.5, 0.999, "a quantile", remedy)
             })
             .unwrap_or(defaults::HEDGE_QUANTILE),
-        share_max: section
-            .read("share_max", |item| {
+        extra_tokens_share_max: section
+            .read("extra_tokens_share_max", |item| {
                 let remedy = "use a value such as 0.02: two per cent more tokens at most";
                 within(item.fraction()?, 0.0, 0.5, "a share", remedy)
             })
-            .unwrap_or(defaults::HEDGE_SHARE_MAX),
+            .unwrap_or(defaults::HEDGE_EXTRA_TOKENS_SHARE_MAX),
     };
     section.finish();
     hedge

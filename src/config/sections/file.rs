@@ -120,11 +120,7 @@ fn clash(a: &Listen, b: &Listen) -> bool {
 
 fn drain(mut section: Section<'_>) -> Drain {
     let drain = Drain {
-        announce: section.duration(
-            "announce",
-            defaults::DRAIN_ANNOUNCE,
-            &limits::DRAIN_ANNOUNCE,
-        ),
+        delay: section.duration("delay", defaults::DRAIN_DELAY, &limits::DRAIN_DELAY),
         deadline: section.duration(
             "deadline",
             defaults::DRAIN_DEADLINE,
@@ -189,9 +185,9 @@ fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
             defaults::CACHE_ENTRY_BYTES_MAX,
             &limits::CACHE_ENTRY_BYTES,
         ),
-        share_max: section
-            .read("share_max", |item| share(item.fraction()?))
-            .unwrap_or(defaults::CACHE_SHARE_MAX),
+        key_share_max: section
+            .read("key_share_max", |item| share(item.fraction()?))
+            .unwrap_or(defaults::CACHE_KEY_SHARE_MAX),
         scope: section.choice(
             "scope",
             defaults::CACHE_SCOPE,
@@ -200,12 +196,12 @@ fn cache(mut section: Section<'_>, known: &KnownNames<'_>) -> Cache {
         coalesce: section.flag("coalesce", defaults::CACHE_COALESCE),
         epoch: section.read("epoch", |item| Ok(values::name(item.text()?)?.to_owned())),
         freshness: freshness(section.section("freshness")),
-        path: section.read("path", |item| {
+        dir: section.read("dir", |item| {
             path(item, "give the folder, or remove the key")
         }),
-        path_bytes_max: section.size(
-            "path_max",
-            defaults::CACHE_PATH_BYTES_MAX,
+        disk_bytes_max: section.size(
+            "disk_max",
+            defaults::CACHE_DISK_BYTES_MAX,
             &limits::CACHE_PATH_BYTES,
         ),
         semantic: semantic(section.section("semantic"), known),
@@ -233,7 +229,7 @@ fn freshness(mut section: Section<'_>) -> Freshness {
     let freshness = Freshness {
         enabled: section.flag("enabled", defaults::FRESHNESS_ENABLED),
         slow_ttl,
-        slow_by_meaning: section.flag("slow_by_meaning", defaults::SLOW_BY_MEANING),
+        slow_semantic: section.flag("slow_semantic", defaults::SLOW_SEMANTIC),
         live_ttl,
         personal_ttl,
     };

@@ -162,7 +162,11 @@ fn provider<'a>(
 /// What becomes of fields that the dialect has no place for: true if they are dropped.
 fn untranslatable(section: &mut Section<'_>) -> bool {
     let choices = [("refuse", false), ("drop", true)];
-    section.choice("untranslatable", defaults::DROPS_UNTRANSLATABLE, &choices)
+    section.choice(
+        "unsupported_fields",
+        defaults::DROPS_UNSUPPORTED_FIELDS,
+        &choices,
+    )
 }
 
 /// What becomes of requests in Responses: `Some(true)` if they are passed.
@@ -285,7 +289,7 @@ fn model<'a>(
     };
     let called = experiment::called(whole, providers);
     let experiment = experiment::read(section.section("experiment"), &called);
-    let shadow = mirror::read(section.section("shadow"), own_name, providers, comparable);
+    let mirror = mirror::read(section.section("mirror"), own_name, providers, comparable);
     let refers_to = rules::KnownTargets {
         called: &called,
         experiment: experiment.as_ref(),
@@ -300,7 +304,7 @@ fn model<'a>(
         targets: (targets.len() == written).then_some(targets)?,
         failover,
         experiment,
-        shadow,
+        mirror,
         rules,
     })
 }

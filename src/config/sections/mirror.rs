@@ -1,4 +1,4 @@
-//! `[models.shadow]`: a target that a share of a model's requests is sent to as well, as the user wrote it.
+//! `[models.mirror]`: a target that a share of a model's requests is sent to as well, as the user wrote it.
 //!
 //! It must not know the rest of a model's section (`lists.rs`).
 
@@ -10,7 +10,7 @@ use crate::config::problem::Complaint;
 use crate::config::reader::{Section, suggest};
 use crate::config::values;
 
-/// Shadow traffic.
+/// Mirrored traffic.
 #[derive(Debug, Clone)]
 pub struct Mirror {
     /// Where it goes.
@@ -88,7 +88,7 @@ pub(crate) fn read(
     });
     let tokens_max = section.number(
         "tokens_max",
-        defaults::SHADOW_TOKENS_MAX,
+        defaults::MIRROR_TOKENS_MAX,
         &limits::SAMPLE_TOKENS,
     );
     section.finish();
@@ -100,7 +100,7 @@ pub(crate) fn read(
             priority: defaults::PRIORITY,
             abilities: Abilities::default(),
         },
-        share: share.unwrap_or(defaults::SHADOW_SHARE),
+        share: share.unwrap_or(defaults::MIRROR_SHARE),
         tokens_max,
     })
 }

@@ -274,7 +274,7 @@ impl AttemptGuard {
                 count(&mut metrics.keys_set_aside, (self.target, why.name()));
                 let key = self.has_keys.then_some(self.key_index + 1);
                 let lasts = Duration::from_micros(until_us.saturating_sub(now_us));
-                ("key_set_aside", why.name(), key, Some(lasts))
+                ("key_cooldown", why.name(), key, Some(lasts))
             }
         };
         let notice = TargetNotice {

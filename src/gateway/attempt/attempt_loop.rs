@@ -113,7 +113,7 @@ impl AttemptPlan<'_> {
             name: route.name,
             rule: Rule {
                 quantile: hedge.quantile,
-                share_max: hedge.share_max,
+                extra_tokens_share_max: hedge.extra_tokens_share_max,
             },
             input: hedge::estimated_input(self.body.len()),
             series: self.series(),
@@ -472,7 +472,7 @@ fn asking<'s>(
         target,
         backend,
         plan,
-        hold: route.failover.stream_hold,
+        hold: route.failover.first_chunk_hold,
         measures_rate: plan.constraints.policy_of(route).reads_rates(),
     })
 }

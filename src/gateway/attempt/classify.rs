@@ -89,7 +89,7 @@ pub(crate) fn not_a_chat_model(target: &TargetRoute) -> AttemptError {
     AttemptError {
         fault: GatewayError::client(
             400,
-            "wrong_operation",
+            "unsupported_operation",
             "this model is the local embedding model: it serves POST /v1/embeddings only",
         )
         .on("model"),
@@ -109,7 +109,7 @@ pub(crate) fn no_such_call(target: &TargetRoute, call: UpstreamOperation) -> Att
     };
     let fault = GatewayError::client(
         400,
-        "wrong_operation",
+        "unsupported_operation",
         format!("the provider of this model has no {what}"),
     );
     untranslatable(target, fault.on("model"))
@@ -149,9 +149,11 @@ impl ResponseBodyError {
             Self::Body(UpstreamBodyError::Stalled) => "stalled",
             Self::Stream(_) => "stream_failed",
             Self::Deadline => "deadline",
-            Self::Body(UpstreamBodyError::Interrupted(Interruption::ClientGone)) => "client_gone",
+            Self::Body(UpstreamBodyError::Interrupted(Interruption::ClientGone)) => {
+                "client_disconnected"
+            }
             Self::Body(UpstreamBodyError::Interrupted(Interruption::Drained)) => "drained",
-            Self::Body(UpstreamBodyError::Interrupted(Interruption::Outrun)) => "outrun",
+            Self::Body(UpstreamBodyError::Interrupted(Interruption::Outrun)) => "hedge_cancelled",
         }
     }
 
@@ -179,7 +181,7 @@ pub(crate) fn broken_answer(
     let broke_off = || {
         GatewayError::upstream(
             502,
-            "upstream_broke_off",
+            "upstream_closed_early",
             format!("the provider `{provider}` broke off in the middle of its answer"),
         )
     };
@@ -187,7 +189,7 @@ pub(crate) fn broken_answer(
         ResponseBodyError::TooLarge => (
             GatewayError::upstream(
                 502,
-                "upstream_answer_too_large",
+                "upstream_response_too_large",
                 format!("the provider `{provider}` sent more than {ANSWER_BYTES_MAX} bytes"),
             ),
             "answer too large".to_owned(),
@@ -246,7 +248,9 @@ pub(crate) fn cut_short(why: Interruption) -> AttemptError {
 /// The fault for a wait that was cut short; nothing else is tried.
 pub(crate) fn interrupted(why: Interruption) -> GatewayError {
     let fault = match why {
-        Interruption::ClientGone => GatewayError::client(499, "client_gone", "the client hung up"),
+        Interruption::ClientGone => {
+            GatewayError::client(499, "client_disconnected", "the client hung up")
+        }
         Interruption::Drained => GatewayError {
             // Another process, or this one's successor.
             retry_after: Some("1".into()),
@@ -258,7 +262,7 @@ pub(crate) fn interrupted(why: Interruption) -> GatewayError {
         },
         // Told to nobody: the one that came first is relayed.
         Interruption::Outrun => {
-            GatewayError::gateway(500, "outrun", "another target answered first")
+            GatewayError::gateway(500, "hedge_cancelled", "another target answered first")
         }
     };
     GatewayError {
@@ -280,7 +284,11 @@ pub(crate) fn failed(backend: &Provider, fault: &UpstreamError) -> AttemptError 
         UpstreamError::Connect(_) => (502, "upstream_unreachable", "no connection could be made"),
         UpstreamError::Tls(_) => (502, "upstream_tls", "TLS could not be agreed"),
         UpstreamError::FirstByte => (504, "upstream_timeout", "no answer came in time"),
-        UpstreamError::Died { .. } => (502, "upstream_died", "it closed without an answer"),
+        UpstreamError::Died { .. } => (
+            502,
+            "upstream_connection_closed",
+            "it closed without an answer",
+        ),
         UpstreamError::Malformed(_) => (502, "upstream_malformed", "its answer is not HTTP"),
         UpstreamError::Interrupted(why) => {
             return AttemptError {

@@ -133,7 +133,7 @@ pub(crate) async fn wait(
         Some(Ok(Wakeup::Displaced)) => Err(shed(core, route, "displaced", ctx)),
         Some(Err(why)) => {
             let reason = match why {
-                Interruption::ClientGone => "client_gone",
+                Interruption::ClientGone => "client_disconnected",
                 Interruption::Drained | Interruption::Outrun => "drained",
             };
             core.metrics.borrow_mut().admission.shed(route.name, reason);
@@ -206,7 +206,7 @@ fn shed(
 }
 
 /// Code of the fault of a request that was turned away because targets are busy.
-pub(crate) const SHED: &str = "targets_busy";
+pub(crate) const SHED: &str = "overloaded";
 
 fn failed(fault: GatewayError) -> AttemptError {
     AttemptError {

@@ -311,7 +311,7 @@ fn note(ctx: &mut RequestContext) {
 fn lost() -> GatewayError {
     GatewayError::gateway(
         502,
-        "shared_call_lost",
+        "coalesced_request_failed",
         "the request that called the provider for this one too ended without an answer",
     )
 }
@@ -319,7 +319,7 @@ fn lost() -> GatewayError {
 fn too_slow() -> GatewayError {
     GatewayError::gateway(
         503,
-        "shared_stream_too_slow",
+        "coalesced_stream_too_slow",
         "this stream is shared and was read too slowly: what came next is no longer held",
     )
 }

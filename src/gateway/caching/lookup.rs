@@ -269,7 +269,11 @@ impl CacheSession {
 
     /// Draws a hit by meaning for a sample.
     #[must_use]
-    pub(crate) fn shadow(&self, hit: &Hit, request: &SampleInput<'_>) -> Option<Box<HitSample>> {
+    pub(crate) fn hit_sample(
+        &self,
+        hit: &Hit,
+        request: &SampleInput<'_>,
+    ) -> Option<Box<HitSample>> {
         let question = self.key.as_ref()?.question();
         HitSample::draw(&self.core, &self.config, hit, question, self.owner, request)
     }

@@ -69,7 +69,7 @@ pub struct RequestContext {
     /// Entry served and its age.
     pub cache_entry: Option<(u128, Duration)>,
     /// The hit is to be compared with a fresh answer.
-    pub shadow: Option<Box<HitSample>>,
+    pub hit_sample: Option<Box<HitSample>>,
     /// It is to be sent to another target as well.
     pub mirror: Option<Box<Mirror>>,
     /// Upstream attempts made.
@@ -141,7 +141,7 @@ impl RequestContext {
             cache: "bypass",
             cache_why: None,
             cache_entry: None,
-            shadow: None,
+            hit_sample: None,
             mirror: None,
             attempts: 0,
             hedge_earns: None,

@@ -427,7 +427,11 @@ async fn pass_on(
                 "the provider `{}` broke off in the middle of its answer ({why})",
                 backend.provider
             );
-            return Err(GatewayError::upstream(502, "upstream_broke_off", message));
+            return Err(GatewayError::upstream(
+                502,
+                "upstream_closed_early",
+                message,
+            ));
         }
     };
     let passed = std::mem::take(&mut upstream_response.head.lines);

@@ -325,7 +325,11 @@ async fn whole(
             "the provider `{}` broke off in the middle of its answer ({why})",
             backend.provider
         );
-        return Err(GatewayError::upstream(502, "upstream_broke_off", message));
+        return Err(GatewayError::upstream(
+            502,
+            "upstream_closed_early",
+            message,
+        ));
     }
     ctx.waited += clock::now().saturating_duration_since(began_at);
     let passed = std::mem::take(&mut upstream_response.head.lines);

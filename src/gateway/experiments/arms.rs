@@ -195,9 +195,9 @@ impl ExperimentRoute {
         excluded: u32,
     ) -> Option<ChosenArm<'_>> {
         let subject = match self.subject {
-            Subject::Asker => attempt_loop::affinity_key(headers, key),
+            Subject::SessionOrKey => attempt_loop::affinity_key(headers, key),
             Subject::Session => attempt_loop::affinity_key(headers, None),
-            Subject::Nobody => None,
+            Subject::Request => None,
         };
         let subject = subject.unwrap_or_else(request_ids::random);
         let off = self.rollbacks.off.load(Ordering::Relaxed);

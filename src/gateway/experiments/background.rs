@@ -98,9 +98,9 @@ impl ReplayRequest {
             });
         attempt_guard.end(core, outcome);
         let name = if answered.is_some() {
-            "shadow"
+            "mirror"
         } else {
-            "shadow_failed"
+            "mirror_failed"
         };
         count(
             &mut core.metrics.borrow_mut().attempts,

@@ -1,4 +1,4 @@
-//! Shadow traffic: a share of a model's requests is also sent to a target that is being considered, once the
+//! Mirrored traffic: a share of a model's requests is also sent to a target that is being considered, once the
 //! client has its answer, and both answers are compared. What comes back is served to nobody.
 //!
 //! Never for what has an effect beyond its answer, nor where the request's data may not go.
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Where the shadows of a model go.
+/// Where the mirrors of a model go.
 pub struct MirrorTarget {
     /// The target.
     pub target: TargetRoute,
@@ -81,7 +81,7 @@ pub(crate) const LABELS: [(Label, &str); 3] = [
     (Label::Unknown, "unknown"),
 ];
 
-/// What the shadows of a model took, and came to; shared by all cores. It outlives a configuration.
+/// What the mirrors of a model took, and came to; shared by all cores. It outlives a configuration.
 #[derive(Default)]
 pub struct MirrorStats {
     /// Places and tokens.
@@ -118,7 +118,7 @@ impl MirrorStats {
     }
 }
 
-/// A place among the shadows under way; given back however it ends.
+/// A place among the mirrors under way; given back however it ends.
 struct MirrorPermit(Arc<MirrorStats>);
 
 impl Drop for MirrorPermit {
@@ -229,7 +229,7 @@ impl Mirror {
         let Some(response) = asking.await else {
             return stats.count(MirrorOutcome::Failed);
         };
-        let shadow_took = clock::now().saturating_duration_since(began_at);
+        let mirror_took = clock::now().saturating_duration_since(began_at);
         stats.count(MirrorOutcome::Answered);
         if let Some(usage) = response.usage {
             stats
@@ -246,10 +246,10 @@ impl Mirror {
             record_usage(&mut metrics, None, self.model, billed_usage, &charge);
             let seen = MirroredRequest {
                 served: took,
-                shadow: shadow_took,
+                mirror: mirror_took,
                 cost_nanousd: charge.paid_nanousd(),
             };
-            metrics.shadows.record((self.model, target), &seen);
+            metrics.mirrors.record((self.model, target), &seen);
         }
         compare(core, served, response.content().to_owned(), stats);
     }
@@ -267,8 +267,8 @@ fn may_see(route: &MirrorTarget, asked: &SampleInput<'_>) -> bool {
 }
 
 /// Where there is no workshop, or it has no room, only what is the same is known to be.
-fn compare(core: &Core, served: String, shadow: String, stats: Arc<MirrorStats>) {
-    if is_same(&served, &shadow) {
+fn compare(core: &Core, served: String, mirror: String, stats: Arc<MirrorStats>) {
+    if is_same(&served, &mirror) {
         return stats.label(Label::Right);
     }
     let Some(embedding_pool) = &core.shared.embedding_pool else {
@@ -276,7 +276,7 @@ fn compare(core: &Core, served: String, shadow: String, stats: Arc<MirrorStats>)
     };
     let told = Arc::clone(&stats);
     let tell = move |label| told.label(label);
-    if feedback::compare(embedding_pool, served, shadow, tell).is_err() {
+    if feedback::compare(embedding_pool, served, mirror, tell).is_err() {
         stats.label(Label::Unknown);
     }
 }

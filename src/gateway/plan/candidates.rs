@@ -226,7 +226,7 @@ impl<'s> RouteConstraints<'s> {
             }
         }
         let message = format!("no target may be asked for this request: {reasons}");
-        Some(GatewayError::client(400, "no_target_fits", message))
+        Some(GatewayError::client(400, "no_eligible_target", message))
     }
 
     /// The caller names targets, or goes on from what one of them keeps: it is no part of an experiment

@@ -173,7 +173,7 @@ impl RawBodyRelay {
                     let why = fault.why();
                     let message =
                         format!("the provider broke off in the middle of its answer ({why})");
-                    return broken("upstream_broke_off", message);
+                    return broken("upstream_closed_early", message);
                 }
             }
         }

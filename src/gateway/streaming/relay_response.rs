@@ -266,7 +266,7 @@ pub(crate) async fn conclude(
         StreamEnd::Complete => return,
         StreamEnd::Client => {
             client.keep_alive = false;
-            ctx.fault = Some("client_gone");
+            ctx.fault = Some("client_disconnected");
             count(&mut core.metrics.borrow_mut().streams_broken, "client");
             return;
         }

@@ -88,7 +88,7 @@ pub fn whole(
     };
     Err(GatewayError::upstream(
         502,
-        "upstream_not_an_answer",
+        "upstream_invalid_response",
         format!("the provider's answer cannot be read: {why}"),
     ))
 }

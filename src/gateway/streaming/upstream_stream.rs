@@ -67,7 +67,7 @@ pub(crate) struct UpstreamStream {
     /// Estimated tokens of the prompt, where it is but text.
     prompt_tokens: Option<u64>,
     reader: Option<StreamReader>,
-    /// Reads the answer that a shadow's is compared with.
+    /// Reads the answer that a mirror's is compared with.
     pub mirrored: Option<StreamReader>,
     cache: CacheSession,
     /// `None` when the call is not shared.
@@ -229,7 +229,7 @@ impl UpstreamStream {
                 let why = fault.why();
                 Err(StreamEnd::Upstream(GatewayError::upstream(
                     502,
-                    "upstream_broke_off",
+                    "upstream_closed_early",
                     format!("the provider broke off in the middle of the stream ({why})"),
                 )))
             }

@@ -112,7 +112,7 @@ impl Default for ArmStats {
 }
 
 /// Outcomes that say nothing of an arm: the client or the process ended them.
-const NEUTRAL: [&str; 2] = ["client_gone", "shutting_down"];
+const NEUTRAL: [&str; 2] = ["client_disconnected", "shutting_down"];
 
 impl ArmStats {
     fn record(&mut self, request: &ArmRequest) {
@@ -202,7 +202,7 @@ impl Arms {
             return;
         }
         arms.sort_unstable_by_key(|(arm, _)| **arm);
-        let name = "ringside_arm_requests_total";
+        let name = "ringside_experiment_arm_requests_total";
         page.metric(name, "counter", "Requests of an arm, by outcome.");
         for (arm, stats) in &arms {
             let mut outcomes: Vec<_> = stats.outcomes.iter().collect();
@@ -213,7 +213,7 @@ impl Arms {
                 });
             }
         }
-        let name = "ringside_arm_time_to_first_token_seconds";
+        let name = "ringside_experiment_arm_time_to_first_token_seconds";
         let help = "From a stream's request sent upstream to its first byte, by arm.";
         page.metric(name, "histogram", help);
         for (arm, stats) in &arms {
@@ -221,7 +221,7 @@ impl Arms {
                 page.histogram(name, labels, &stats.first_token);
             });
         }
-        let name = "ringside_arm_duration_seconds";
+        let name = "ringside_experiment_arm_duration_seconds";
         let help = "From a request's arrival to the end of a good answer, by arm.";
         page.metric(name, "histogram", help);
         for (arm, stats) in &arms {
@@ -239,12 +239,12 @@ fn costs_and_ratings(arms: &[(&ArmId, &ArmStats)], page: &mut Page) {
     type Value = fn(&ArmStats) -> u64;
     let counters: [(&str, &str, Value); 2] = [
         (
-            "ringside_arm_cost_nanousd_total",
+            "ringside_experiment_arm_cost_nanousd_total",
             "What an arm's answers cost, in nano-dollars.",
             |stats| stats.cost_nanousd,
         ),
         (
-            "ringside_arm_cost_unknown_total",
+            "ringside_experiment_arm_cost_unknown_total",
             "Answers of an arm whose cost is not known.",
             |stats| stats.cost_unknown,
         ),
@@ -257,7 +257,7 @@ fn costs_and_ratings(arms: &[(&ArmId, &ArmStats)], page: &mut Page) {
             });
         }
     }
-    let name = "ringside_arm_ratings_total";
+    let name = "ringside_experiment_arm_ratings_total";
     page.metric(name, "counter", "Ratings by applications, by arm.");
     for (arm, stats) in arms {
         for ((_, verdict), count) in ArmOutcome::ALL.into_iter().zip(stats.ratings) {
@@ -266,7 +266,7 @@ fn costs_and_ratings(arms: &[(&ArmId, &ArmStats)], page: &mut Page) {
             });
         }
     }
-    let name = "ringside_arm_score_mean";
+    let name = "ringside_experiment_arm_score_mean";
     page.metric(name, "gauge", "Mean score of the ratings, from -1 to 1.");
     for (arm, stats) in arms {
         if let Some(mean) = stats.mean_score() {
@@ -315,7 +315,7 @@ mod tests {
         };
         let mut arms = Arms::default();
         arms.record(arm, &request);
-        for outcome in ["client_gone", "failover", "status_5xx"] {
+        for outcome in ["client_disconnected", "failover", "status_5xx"] {
             arms.record(arm, &ArmRequest { outcome, ..request });
         }
         let cached = ArmRequest {

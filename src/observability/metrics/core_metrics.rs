@@ -83,8 +83,8 @@ pub struct CoreMetrics {
     pub money: CostMetrics,
     /// Arms of experiments.
     pub arms: Arms,
-    /// Shadow traffic.
-    pub shadows: MirrorMetrics,
+    /// Mirrored traffic.
+    pub mirrors: MirrorMetrics,
     /// Waits for places at targets.
     pub admission: Admission,
     /// Time added by the gateway, by stage.
@@ -219,7 +219,7 @@ impl CoreMetrics {
         merge_histograms(&mut self.first_token, &other.first_token);
         self.money.merge(&other.money);
         self.arms.merge(&other.arms);
-        self.shadows.merge(&other.shadows);
+        self.mirrors.merge(&other.mirrors);
         self.admission.merge(&other.admission);
         self.events += other.events;
         self.connections_accepted += other.connections_accepted;

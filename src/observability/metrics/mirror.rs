@@ -1,4 +1,4 @@
-//! Latency and cost of shadow traffic beside those of what was served, and their lines on the metrics page.
+//! Latency and cost of mirrored traffic beside those of what was served, and their lines on the metrics page.
 
 use crate::base::names::Name;
 use crate::observability::metrics::histogram::{DURATION_SECONDS, Histogram};
@@ -13,17 +13,17 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 pub struct MirroredRequest {
     /// From the client's request to the end of its answer.
     pub served: Duration,
-    /// How long the shadow took.
-    pub shadow: Duration,
-    /// What the shadow cost, in nano-dollars; `None` when that is not known.
+    /// How long the mirror took.
+    pub mirror: Duration,
+    /// What the mirror cost, in nano-dollars; `None` when that is not known.
     pub cost_nanousd: Option<u64>,
 }
 
-/// Numbers of one model's shadows at one target.
+/// Numbers of one model's mirrors at one target.
 #[derive(Debug, Clone)]
 struct Stats {
     served: Histogram,
-    shadow: Histogram,
+    mirror: Histogram,
     cost_nanousd: u64,
     cost_unknown: u64,
 }
@@ -32,14 +32,14 @@ impl Default for Stats {
     fn default() -> Self {
         Self {
             served: Histogram::new(DURATION_SECONDS),
-            shadow: Histogram::new(DURATION_SECONDS),
+            mirror: Histogram::new(DURATION_SECONDS),
             cost_nanousd: 0,
             cost_unknown: 0,
         }
     }
 }
 
-/// All shadows of a core, by model and target, or the sum over several cores.
+/// All mirrors of a core, by model and target, or the sum over several cores.
 #[derive(Debug, Clone, Default)]
 pub struct MirrorMetrics(Map<(Name, Name), Stats>);
 
@@ -48,7 +48,7 @@ impl MirrorMetrics {
     pub fn record(&mut self, of: (Name, Name), seen: &MirroredRequest) {
         let stats = self.0.entry(of).or_default();
         stats.served.record(seen.served.as_secs_f64());
-        stats.shadow.record(seen.shadow.as_secs_f64());
+        stats.mirror.record(seen.mirror.as_secs_f64());
         stats.cost_nanousd += seen.cost_nanousd.unwrap_or(0);
         stats.cost_unknown += u64::from(seen.cost_nanousd.is_none());
     }
@@ -58,7 +58,7 @@ impl MirrorMetrics {
         for (of, theirs) in &other.0 {
             let stats = self.0.entry(*of).or_default();
             stats.served.merge(&theirs.served);
-            stats.shadow.merge(&theirs.shadow);
+            stats.mirror.merge(&theirs.mirror);
             stats.cost_nanousd += theirs.cost_nanousd;
             stats.cost_unknown += theirs.cost_unknown;
         }
@@ -71,12 +71,12 @@ impl MirrorMetrics {
             return;
         }
         all.sort_unstable_by_key(|(of, _)| **of);
-        let name = "ringside_shadow_duration_seconds";
-        let help = "How long shadows took, and the answers that were served.";
+        let name = "ringside_mirror_duration_seconds";
+        let help = "How long mirrors took, and the answers that were served.";
         page.metric(name, "histogram", help);
         for ((model, target), stats) in &all {
             let (model, target) = (model.text(), target.text());
-            for (side, histogram) in [("shadow", &stats.shadow), ("served", &stats.served)] {
+            for (side, histogram) in [("mirror", &stats.mirror), ("served", &stats.served)] {
                 let labels = [
                     ("gen_ai_request_model", &*model),
                     ("target", &*target),
@@ -88,13 +88,13 @@ impl MirrorMetrics {
         type Value = fn(&Stats) -> u64;
         let counters: [(&str, &str, Value); 2] = [
             (
-                "ringside_shadow_cost_nanousd_total",
-                "What shadows cost, in nano-dollars.",
+                "ringside_mirror_cost_nanousd_total",
+                "What mirrors cost, in nano-dollars.",
                 |stats| stats.cost_nanousd,
             ),
             (
-                "ringside_shadow_cost_unknown_total",
-                "Shadows whose cost is not known.",
+                "ringside_mirror_cost_unknown_total",
+                "Mirrors whose cost is not known.",
                 |stats| stats.cost_unknown,
             ),
         ];

@@ -95,7 +95,7 @@ impl Page {
         self.usage(core);
         core.money.write(self);
         core.arms.write(self);
-        core.shadows.write(self);
+        core.mirrors.write(self);
         self.ground(core);
     }
 
@@ -241,7 +241,7 @@ impl Page {
                 self.sample(name, &[("target", target), ("phase", phase)], float(cores));
             }
         }
-        let name = "ringside_target_outstanding";
+        let name = "ringside_target_in_flight";
         self.metric(name, "gauge", "Requests under way at a target.");
         for (target, gauge) in &targets {
             self.sample(name, &[("target", target)], float(gauge.outstanding));
@@ -254,7 +254,7 @@ impl Page {
                 &core.target_changes,
             ),
             (
-                "ringside_target_set_aside_total",
+                "ringside_target_cooldowns_total",
                 "Times a target or one of its keys was set aside.",
                 "reason",
                 &core.keys_set_aside,

@@ -33,11 +33,11 @@ impl UnsupportedFields {
         }
         let message = format!(
             "the model's provider speaks another dialect, which has no place for `{field}`; \
-             leave it out, or set `untranslatable = \"drop\"` for the provider"
+             leave it out, or set `unsupported_fields = \"drop\"` for the provider"
         );
         Err(GatewayError {
             retry: Retry::OnNextTarget,
-            ..GatewayError::client(400, "untranslatable", message).on(field.to_owned())
+            ..GatewayError::client(400, "unsupported_fields", message).on(field.to_owned())
         })
     }
 

@@ -330,11 +330,11 @@ mod tests {
 
     #[test]
     fn a_fault_is_told_in_googles_envelope() {
-        let fault = GatewayError::client(400, "untranslatable", "no \"place\"").on("seed");
+        let fault = GatewayError::client(400, "unsupported_fields", "no \"place\"").on("seed");
         let told: serde_json::Value = serde_json::from_str(&Gemini.envelope(&fault)).unwrap();
         assert_eq!(told["error"]["code"], 400);
         assert_eq!(told["error"]["status"], "INVALID_ARGUMENT");
-        assert_eq!(told["error"]["details"][0]["reason"], "untranslatable");
+        assert_eq!(told["error"]["details"][0]["reason"], "unsupported_fields");
         assert_eq!(told["error"]["details"][0]["metadata"]["field"], "seed");
     }
 

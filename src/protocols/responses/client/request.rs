@@ -103,7 +103,7 @@ fn no_place(name: &str) -> GatewayError {
     let message = format!("`{name}` is kept by OpenAI; the model's provider does not know it");
     GatewayError {
         retry: Retry::OnNextTarget,
-        ..GatewayError::client(400, "untranslatable", message).on(name.to_owned())
+        ..GatewayError::client(400, "unsupported_fields", message).on(name.to_owned())
     }
 }
 

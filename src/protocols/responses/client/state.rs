@@ -14,7 +14,7 @@ const NOT_SERVED: &str = "conversation";
 const OWN_ID: &str = "request_id";
 
 /// Code of a request that needs a kept answer where none is kept.
-pub(crate) const NO_STATE: &str = "no_state";
+pub(crate) const NO_STATE: &str = "stateful_not_supported";
 
 /// The field without which an item with an id is but the name of one that the provider keeps, by type
 /// (OpenAI's API reference, "Create a model response", `input`).

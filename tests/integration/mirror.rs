@@ -1,4 +1,4 @@
-//! Shadow traffic: a request that was answered is sent to another target too and both answers are compared;
+//! Mirrored traffic: a request that was answered is sent to another target too and both answers are compared;
 //! whatever that target does, the client's answer is what it would have been, and as early.
 
 use crate::harness::*;
@@ -11,7 +11,7 @@ const NO_CACHE: &str = "[cache]\nenabled = false\n";
 /// A model `m` at `served`, with all its requests sent to `other`, too.
 fn config(served: &Upstream, other: &Upstream, more: &str) -> String {
     format!(
-        "{}{}{}shadow = {{ provider = \"new\", model = \"candidate\", share = 1{more} }}\n\
+        "{}{}{}mirror = {{ provider = \"new\", model = \"candidate\", share = 1{more} }}\n\
          [[prices]]\nprovider = \"new\"\nmodel = \"candidate\"\ninput = 1\noutput = 2\n",
         served.provider("up"),
         other.provider("new"),
@@ -40,13 +40,13 @@ fn hanging() -> Upstream {
 
 fn outcomes(gateway: &Gateway, outcome: &str) -> f64 {
     gateway.metric(&format!(
-        "ringside_shadow_requests_total{{gen_ai_request_model=\"m\",outcome=\"{outcome}\"}}"
+        "ringside_mirror_requests_total{{gen_ai_request_model=\"m\",outcome=\"{outcome}\"}}"
     ))
 }
 
 fn labels(gateway: &Gateway, label: &str) -> f64 {
     gateway.metric(&format!(
-        "ringside_shadow_labels_total{{gen_ai_request_model=\"m\",label=\"{label}\"}}"
+        "ringside_mirror_labels_total{{gen_ai_request_model=\"m\",label=\"{label}\"}}"
     ))
 }
 
@@ -59,8 +59,8 @@ fn answers_are_compared_and_what_is_served_is_not_touched() {
     on_both_drivers(|driver| {
         for streams in [false, true] {
             for (other, label) in [("paris", "same"), ("Lyon", "other")] {
-                let (served, shadow) = (saying("Paris."), saying(other));
-                let config = config(&served, &shadow, "") + NO_CACHE;
+                let (served, mirror) = (saying("Paris."), saying(other));
+                let config = config(&served, &mirror, "") + NO_CACHE;
                 let gateway = Setup::new(driver, config).start();
                 ready(&gateway);
                 let reply = gateway.chat(&with(ask("q"), "stream", streams.into()));
@@ -69,19 +69,19 @@ fn answers_are_compared_and_what_is_served_is_not_touched() {
                 assert_eq!(reply.header("x-ringside-attempts"), Some("1"));
                 wait_until(label, || labels(&gateway, label) == 1.0);
                 assert_eq!(outcomes(&gateway, "answered"), 1.0);
-                assert_eq!((served.count(), shadow.count()), (1, 1));
-                assert_eq!(shadow.last().json()["model"], "candidate");
-                assert_eq!(shadow.last().question(), "q");
+                assert_eq!((served.count(), mirror.count()), (1, 1));
+                assert_eq!(mirror.last().json()["model"], "candidate");
+                assert_eq!(mirror.last().question(), "q");
                 // 7 tokens at 1 and 5 at 2 dollars a million.
-                let cost = "ringside_shadow_cost_nanousd_total{gen_ai_request_model=\"m\",target=\"new/candidate\"}";
+                let cost = "ringside_mirror_cost_nanousd_total{gen_ai_request_model=\"m\",target=\"new/candidate\"}";
                 assert_eq!(gateway.metric(cost), 17_000.0);
                 assert_eq!(
-                    gateway.metric("ringside_shadow_tokens{gen_ai_request_model=\"m\"}"),
+                    gateway.metric("ringside_mirror_tokens{gen_ai_request_model=\"m\"}"),
                     12.0
                 );
-                for side in ["served", "shadow"] {
+                for side in ["served", "mirror"] {
                     let took = format!(
-                        "ringside_shadow_duration_seconds_count{{gen_ai_request_model=\"m\",target=\"new/candidate\",side=\"{side}\"}}"
+                        "ringside_mirror_duration_seconds_count{{gen_ai_request_model=\"m\",target=\"new/candidate\",side=\"{side}\"}}"
                     );
                     assert_eq!(gateway.metric(&took), 1.0);
                 }
@@ -93,24 +93,27 @@ fn answers_are_compared_and_what_is_served_is_not_touched() {
 #[test]
 fn a_target_that_hangs_delays_nobody_and_takes_no_more_than_its_places() {
     on_both_drivers(|driver| {
-        let (served, shadow) = (saying("Paris."), hanging());
-        let config = config(&served, &shadow, ", tokens_max = 1_000_000") + NO_CACHE;
+        let (served, mirror) = (saying("Paris."), hanging());
+        let config = config(&served, &mirror, ", tokens_max = 1_000_000") + NO_CACHE;
         let mut gateway = Setup::new(driver, config).start();
         let mut client = gateway.connect();
         let began_at = Instant::now();
-        // One connection: a request that waited for its shadow would hold up all that follow.
+        // One connection: a request that waited for its mirror would hold up all that follow.
         for _ in 0..70 {
             let reply = client.post("/v1/chat/completions", &[], &ask("q"));
             assert_eq!((reply.status, reply.content().as_str()), (200, "Paris."));
         }
-        // A shadow hangs for 20 s here; waiting for one alone would take as long.
+        // A mirror hangs for 20 s here; waiting for one alone would take as long.
         assert!(began_at.elapsed() < PATIENCE);
         assert_eq!(outcomes(&gateway, "busy"), 6.0);
         assert_eq!(
-            gateway.metric("ringside_shadows_open{gen_ai_request_model=\"m\"}"),
+            gateway.metric("ringside_mirror_requests_in_flight{gen_ai_request_model=\"m\"}"),
             64.0
         );
-        assert_eq!(gateway.metric("ringside_shadows_open_limit"), 64.0);
+        assert_eq!(
+            gateway.metric("ringside_mirror_requests_in_flight_limit"),
+            64.0
+        );
         assert_eq!(served.count(), 70);
         // Nor does a stop wait for them.
         let began_at = Instant::now();
@@ -125,8 +128,8 @@ fn a_target_that_hangs_delays_nobody_and_takes_no_more_than_its_places() {
 fn a_target_that_fails_is_counted_and_its_clients_see_nothing() {
     on_both_drivers(|driver| {
         let served = saying("Paris.");
-        let shadow = Upstream::start(|_, stream| write_json(stream, 500, &json!({"error": {}})));
-        let config = config(&served, &shadow, "") + NO_CACHE;
+        let mirror = Upstream::start(|_, stream| write_json(stream, 500, &json!({"error": {}})));
+        let config = config(&served, &mirror, "") + NO_CACHE;
         let gateway = Setup::new(driver, config).start();
         assert_eq!(gateway.chat(&ask("q")).content(), "Paris.");
         wait_for(&gateway, "failed", 1.0);
@@ -138,9 +141,9 @@ fn a_target_that_fails_is_counted_and_its_clients_see_nothing() {
 #[test]
 fn what_must_not_be_sent_twice_or_there_is_not_and_the_budget_holds() {
     on_both_drivers(|driver| {
-        let (served, shadow) = (saying("Paris."), saying("Paris."));
+        let (served, mirror) = (saying("Paris."), saying("Paris."));
         // Estimated at 5 + 500 tokens each: one fits.
-        let config = config(&served, &shadow, ", tokens_max = 600");
+        let config = config(&served, &mirror, ", tokens_max = 600");
         let gateway = Setup::new(driver, config).start();
         let ask_with = |headers: &[(&str, &str)], body: &serde_json::Value| {
             let mut client = gateway.connect();
@@ -151,7 +154,7 @@ fn what_must_not_be_sent_twice_or_there_is_not_and_the_budget_holds() {
         ask_with(&[], &with(ask("b"), "store", true.into()));
         // Who names where to go has not named the other target.
         ask_with(&[("x-ringside-route", "up")], &ask("c"));
-        assert_eq!(shadow.count(), 0);
+        assert_eq!(mirror.count(), 0);
         ask_with(&[], &ask("d"));
         wait_for(&gateway, "answered", 1.0);
         // A cached answer is no news.
@@ -161,6 +164,6 @@ fn what_must_not_be_sent_twice_or_there_is_not_and_the_budget_holds() {
         wait_for(&gateway, "answered", 2.0);
         ask_with(&[], &with(ask("f"), "max_tokens", 1000.into()));
         assert_eq!(outcomes(&gateway, "over-budget"), 1.0);
-        assert_eq!(shadow.count(), 2);
+        assert_eq!(mirror.count(), 2);
     });
 }
