@@ -84,7 +84,7 @@ impl Serve for Pipeline {
 
     fn wants_pieces(&self, head: &RequestHead<'_>) -> bool {
         let operation = endpoints::operation(head.method, head.target);
-        matches!(operation, Ok(Operation::Direct(_)))
+        matches!(operation, Ok(Operation::ProviderProxy(_)))
     }
 
     async fn reject(&self, fault: &GatewayError, client: &mut Client) {
@@ -139,15 +139,15 @@ async fn travel(
         Operation::Rerank => {
             on_heap(|| rerank::serve(core, snapshot, request, caller, client, ctx)).await
         }
-        Operation::Passed(endpoint) => {
+        Operation::Passthrough(endpoint) => {
             let request = (request, endpoint);
             on_heap(|| passthrough::serve(core, snapshot, request, caller, client, ctx)).await
         }
-        Operation::Direct(to) => {
+        Operation::ProviderProxy(to) => {
             let request = (request, to);
             on_heap(|| provider_proxy::serve(core, snapshot, request, caller, client, ctx)).await
         }
-        Operation::Kept(call) => {
+        Operation::StoredResponse(call) => {
             let request = (request, call);
             on_heap(|| stored_responses::serve(core, snapshot, request, caller, client, ctx)).await
         }

@@ -26,11 +26,11 @@ pub(crate) enum Operation<'t> {
     /// `POST /v1/rerank`, `POST /v2/rerank`
     Rerank,
     /// What is passed on by the model in its body: `POST /v1/images/generations` and others
-    Passed(Endpoint),
+    Passthrough(Endpoint),
     /// What goes to one provider as it is: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
-    Direct(ProviderProxy<'t>),
+    ProviderProxy(ProviderProxy<'t>),
     /// What is asked of an answer that a provider keeps: `/v1/responses/{id}` and below
-    Kept(StoredResponseCall<'t>),
+    StoredResponse(StoredResponseCall<'t>),
     /// `GET /v1/models`, `GET /v1beta/models`
     Models,
     /// `GET /v1/models/{id}`, `GET /v1beta/models/{id}`
@@ -47,9 +47,9 @@ impl Operation<'_> {
             Self::Embeddings => "embeddings",
             Self::Feedback => "feedback",
             Self::Rerank => "rerank",
-            Self::Passed(endpoint) => endpoint.operation,
-            Self::Direct(direct) => direct.operation,
-            Self::Kept(_) => "responses",
+            Self::Passthrough(endpoint) => endpoint.operation,
+            Self::ProviderProxy(proxy) => proxy.operation,
+            Self::StoredResponse(_) => "responses",
             Self::Models | Self::Model(_) => "models",
         }
     }
@@ -99,7 +99,7 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
             Method::Get | Method::Post | Method::Put | Method::Patch | Method::Delete
         );
         return match is_passed {
-            true => Ok(Operation::Direct(direct)),
+            true => Ok(Operation::ProviderProxy(direct)),
             false => Err(NoOperation::MethodNotAllowed(
                 "GET, POST, PUT, PATCH, DELETE",
             )),
@@ -107,12 +107,12 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
     }
     if let Some(kept) = state::kept(method, target) {
         return kept
-            .map(Operation::Kept)
+            .map(Operation::StoredResponse)
             .map_err(NoOperation::MethodNotAllowed);
     }
     let path = target.split('?').next().unwrap_or(target);
     let by_model =
-        passthrough::by_model(path).map(|endpoint| (Operation::Passed(endpoint), "POST"));
+        passthrough::by_model(path).map(|endpoint| (Operation::Passthrough(endpoint), "POST"));
     let of_face = CLIENT_APIS.iter().find_map(|client_api| {
         Some(match client_api.ask(path)? {
             ClientRoute::Chat => (Operation::Chat(*client_api), "POST"),

@@ -34,7 +34,7 @@ pub enum UpstreamOperation {
     /// Documents in the order of a query.
     Rerank,
     /// An endpoint that is passed on, of this path.
-    Passed(&'static str),
+    Passthrough(&'static str),
 }
 
 /// A request to encode.
@@ -267,7 +267,7 @@ fn write_auth(request: &OutgoingRequest<'_>, path: &str, key_header: KeyHeader, 
     let (path, query) = whole_path.split_once('?').unwrap_or((&whole_path, ""));
     let kind = match request.call {
         // A form, say: the line that crosses.
-        UpstreamOperation::Passed(_) => line_of(request.forwarded_headers, "content-type"),
+        UpstreamOperation::Passthrough(_) => line_of(request.forwarded_headers, "content-type"),
         _ => Some(JSON),
     };
     let headers = [
@@ -339,7 +339,7 @@ pub(crate) fn post_accepting(
     write_auth(request, path, key_header, out);
     out.extend_from_slice(headers);
     // The content type of what is passed on is among the headers that cross.
-    let is_passed = matches!(request.call, UpstreamOperation::Passed(_));
+    let is_passed = matches!(request.call, UpstreamOperation::Passthrough(_));
     if !is_passed {
         encode::header(out, "content-type", JSON.as_bytes());
     }

@@ -105,7 +105,7 @@ pub(crate) fn no_such_call(target: &TargetRoute, call: UpstreamOperation) -> Att
         UpstreamOperation::Embeddings => "embeddings",
         UpstreamOperation::CountTokens => "counting of tokens",
         UpstreamOperation::Rerank => "reranking",
-        UpstreamOperation::Passed(_) => "endpoints of OpenAI's beside chats",
+        UpstreamOperation::Passthrough(_) => "endpoints of OpenAI's beside chats",
     };
     let fault = GatewayError::client(
         400,

@@ -268,7 +268,7 @@ impl TargetCall<'_> {
     /// Whether a good answer is passed on as it comes: what is JSON can be judged when it is complete.
     fn flows(&self, head: &UpstreamHead) -> bool {
         match self.plan.call {
-            UpstreamOperation::Passed(_) => !head.is_json,
+            UpstreamOperation::Passthrough(_) => !head.is_json,
             _ => self.plan.streams && head.is_event_stream,
         }
     }

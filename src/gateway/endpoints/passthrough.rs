@@ -50,7 +50,7 @@ pub(crate) async fn serve(
         forward_headers::forwarded_headers(headers, ctx.client_api, &ctx.request_id);
     forwarded_headers.add("content-type", kind.unwrap_or("application/json"));
     let plan = AttemptPlan {
-        call: UpstreamOperation::Passed(endpoint.path),
+        call: UpstreamOperation::Passthrough(endpoint.path),
         client_api: ctx.client_api,
         body: request.body,
         model_range: &asked.model_range,

@@ -55,7 +55,7 @@ impl ProviderApi for Azure {
     fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let suffix = match request.call {
             UpstreamOperation::Embeddings => "/embeddings",
-            UpstreamOperation::Passed(path) => path,
+            UpstreamOperation::Passthrough(path) => path,
             UpstreamOperation::Chat
             | UpstreamOperation::CountTokens
             | UpstreamOperation::Rerank => "/chat/completions",

@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
     let face = api::face_of(target);
     let _ = face.key_in_query(target);
     match api::operation(Method::Post, target) {
-        Ok(Operation::Direct(direct)) => {
+        Ok(Operation::ProviderProxy(direct)) => {
             assert!(target.ends_with(direct.rest));
             if api::passed::check_path(direct.rest).is_ok() {
                 stays_below(direct.rest);

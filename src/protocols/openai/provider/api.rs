@@ -36,7 +36,7 @@ impl ProviderApi for OpenAi {
             UpstreamOperation::Chat
                 | UpstreamOperation::Embeddings
                 | UpstreamOperation::Rerank
-                | UpstreamOperation::Passed(_)
+                | UpstreamOperation::Passthrough(_)
         )
     }
 
@@ -45,7 +45,7 @@ impl ProviderApi for OpenAi {
             UpstreamOperation::Embeddings => "/embeddings",
             // Not OpenAI's, but of many of the servers that speak its dialect, as Jina has it.
             UpstreamOperation::Rerank => "/rerank",
-            UpstreamOperation::Passed(path) => path,
+            UpstreamOperation::Passthrough(path) => path,
             UpstreamOperation::Chat | UpstreamOperation::CountTokens => "/chat/completions",
         };
         post(request, path, BEARER, b"", out);
