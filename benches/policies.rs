@@ -3,9 +3,10 @@
 
 use super::workloads::ten_members;
 use criterion::Criterion;
+use ringside::base::random::mix;
 use ringside::routing::health::Outcome;
 use ringside::routing::measurements::Series;
-use ringside::routing::policy::{POLICIES, RoutingPolicy, mix};
+use ringside::routing::policy::{POLICIES, RoutingPolicy};
 use ringside::routing::route_inputs::RouteInputs;
 use ringside::routing::targets::{TargetRef, TargetTable};
 use std::hint::black_box;

@@ -1,5 +1,6 @@
 //! What the benches and the instruction count run: pure pieces of a request's way, each as a closure.
 
+use ringside::base::random::mix;
 use ringside::cache::entry::HashSecret;
 use ringside::cache::entry::{Entry, Key};
 use ringside::cache::freshness::classify::Freshness;
@@ -28,7 +29,7 @@ use ringside::protocols::openai::chat_head::read_chat;
 use ringside::protocols::provider_api::provider;
 use ringside::routing::health::Outcome;
 use ringside::routing::measurements::Series;
-use ringside::routing::policy::{mix, policy};
+use ringside::routing::policy::policy;
 use ringside::routing::route_inputs::RouteInputs;
 use ringside::routing::targets::{TargetRef, TargetTable};
 use std::hint::black_box;

@@ -73,15 +73,8 @@ fn nanousd(tokens: u64, rate: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::mix;
     use crate::config::sections::prices::{Seller, Tier};
-
-    /// SplitMix64, as in `routing`, which accounting must not import.
-    fn drawn(seed: u64) -> u64 {
-        let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
 
     fn price(rates: Rates) -> Price {
         Price {
@@ -124,7 +117,7 @@ mod tests {
     #[test]
     fn parts_add_up_are_within_bounds_and_grow_with_tokens() {
         for seed in 0..20_000_u64 {
-            let draw = |salt: u64, below: u64| drawn(seed * 16 + salt) % below;
+            let draw = |salt: u64, below: u64| mix(seed * 16 + salt, 1) % below;
             let sold = price(Rates {
                 input: draw(1, micro(100_000_000)),
                 cached_input: draw(2, micro(100_000_000)),

@@ -1,9 +1,9 @@
 //! Virtual keys: found by the digest of what the caller presents; no secret is kept.
 
+use crate::base::key_priority::KeyPriority;
 use crate::base::names::Name;
 use crate::config::model::cache::TenantScope;
 use crate::config::model::config::Key;
-use crate::config::sections::admission::KeyPriority;
 use crate::error::GatewayError;
 use std::collections::{HashMap, HashSet};
 

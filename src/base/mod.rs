@@ -2,6 +2,8 @@
 //! It must not know requests, configuration or sockets.
 
 pub(crate) mod confidence_sequence;
+pub mod key_priority;
 pub mod names;
+pub mod random;
 pub(crate) mod request_ids;
 pub(crate) mod statistics;

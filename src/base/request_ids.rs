@@ -1,5 +1,6 @@
 //! Request ids: the caller's, if it is fit to be echoed, or a new one.
 
+use crate::base::random;
 use std::cell::Cell;
 
 /// Longest caller's id that is echoed, in bytes.
@@ -56,12 +57,9 @@ fn next() -> u64 {
             }
             seed = u64::from_le_bytes(bytes);
         }
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        state.set(seed);
-        let mut mixed = seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let (following, number) = random::next(seed);
+        state.set(following);
+        number
     })
 }
 

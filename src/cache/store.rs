@@ -4,6 +4,7 @@
 //! used for long loses against what is (greedy dual, size and frequency). The least of a small sample
 //! is taken, so that an insertion costs the same however much is stored. Must not know: requests.
 
+use crate::base::random::mix;
 use crate::cache::disk::disk_cache::{Deletion, Disk};
 use crate::cache::disk::record::Embedding;
 use crate::cache::entry::{Entry, Key};
@@ -371,7 +372,7 @@ impl Store {
 
     /// The least worthy of a sample from the whole store, those over their share before all others.
     fn pick(&self, greedy: Option<u32>) -> Option<Candidate> {
-        let mut random = splitmix(self.picks.fetch_add(1, Ordering::Relaxed));
+        let mut random = mix(self.picks.fetch_add(1, Ordering::Relaxed), 1);
         let first = random as usize % SHARDS;
         let (mut worst, mut least, mut seen) = (None, None, 0);
         let principals = self.principals.read();
@@ -379,7 +380,7 @@ impl Store {
             let shard = self.shards[(first + turn) % SHARDS].read();
             let wanted = shard.slots.len().min(SAMPLE - seen);
             let runs = (0..wanted.div_ceil(SAMPLE_RUN)).flat_map(|_| {
-                random = splitmix(random);
+                random = mix(random, 1);
                 let at = random as usize % shard.slots.len();
                 let (head, tail) = shard.slots.split_at(at);
                 tail.iter().chain(head).take(SAMPLE_RUN)
@@ -426,14 +427,6 @@ impl Store {
             held.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
-}
-
-/// Random numbers from a counter (splitmix64).
-fn splitmix(state: u64) -> u64 {
-    let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]

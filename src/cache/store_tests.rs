@@ -68,7 +68,7 @@ fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
     );
     let mut random = 1;
     for at in 0..5000 {
-        random = splitmix(random);
+        random = mix(random, 1);
         // Mostly small, some as large as a tenth of the memory.
         let bytes = 1 << (random % 15);
         let entry = entry(&format!("q{}", at % 4000), bytes, &pending_removals);

@@ -6,9 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::base::key_priority::KeyPriority;
 use crate::config::model::cache::{SemanticMode, TenantScope};
 use crate::config::model::config::Driver;
-use crate::config::sections::admission::KeyPriority;
 use crate::config::sections::experiment::Subject;
 
 /// Loopback: without keys the gateway is open, so nothing else may reach it unasked.

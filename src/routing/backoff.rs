@@ -1,6 +1,6 @@
 //! The pause before targets that failed are asked again. It must not know why they failed.
 
-use crate::routing::policy::fraction;
+use crate::base::random::fraction;
 use std::time::Duration;
 
 /// Longest pause before the first repeat: what a restarted process or a moved connection takes …
@@ -34,7 +34,7 @@ pub(crate) fn pause(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::policy::mix;
+    use crate::base::random::mix;
 
     const LONG: Duration = Duration::from_secs(3600);
 

@@ -226,7 +226,7 @@ fn float(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::policy::{fraction, mix};
+    use crate::base::random::{fraction, mix};
 
     const BOUNDS: [f64; 6] = [0.1, 0.2, 0.4, 0.8, 1.6, f64::INFINITY];
 

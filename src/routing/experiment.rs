@@ -3,7 +3,7 @@
 //!
 //! It must not know what an arm is compared by (`canary.rs`).
 
-use crate::routing::policy::{fraction, mix};
+use crate::base::random::{fraction, mix};
 
 /// An arm, as far as drawing needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 //! healthy ⇄ degraded → open → half-open → slow start → healthy; what fails in half-open or slow start
 //! is open again, for longer. It must not know sockets, clocks or keys (`lanes.rs` has those).
 
+use crate::base::random::{fraction, mix};
 use crate::routing::measurements::{Class, Outcomes};
-use crate::routing::policy::{fraction, mix};
 
 /// Failures in a row that open a target: fewer would let a coincidence shut it.
 pub const FAILURES_IN_A_ROW: u32 = 5;

@@ -115,7 +115,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::policy::{fraction, mix};
+    use crate::base::random::{fraction, mix};
 
     const RULE: Rule = Rule {
         quantile: 0.95,

@@ -320,7 +320,7 @@ fn float(limit: u32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::policy::{fraction, mix};
+    use crate::base::random::{fraction, mix};
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
 

@@ -1,12 +1,13 @@
 //! A simulated server that collapses under a crowd, with a virtual clock, behind the fleet's limit and line,
 //! and without.
 
-use crate::config::sections::admission::KeyPriority;
-use crate::config::sections::admission::KeyPriority::{High, Low, Normal};
+use crate::base::key_priority::KeyPriority;
+use crate::base::key_priority::KeyPriority::{High, Low, Normal};
+use crate::base::random::{fraction, mix};
 use crate::routing::health::Outcome;
 use crate::routing::limiter::{Bounds, LIMIT_FIRST, Work};
 use crate::routing::measurements::Series;
-use crate::routing::policy::{fraction, mix, policy};
+use crate::routing::policy::policy;
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health::SharedHealth;
 use crate::routing::simulation::{MS, SECOND};

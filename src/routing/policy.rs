@@ -100,25 +100,6 @@ pub fn policy(name: &str) -> Option<&'static dyn RoutingPolicy> {
         .find(|policy| policy.name() == name)
 }
 
-/// A number that looks random and depends on both arguments alone: SplitMix64's output function
-/// (Steele, Lea, Flood 2014).
-#[must_use]
-pub fn mix(seed: u64, salt: u64) -> u64 {
-    let mut mixed = seed ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// `random` as a fraction in (0, 1].
-#[must_use]
-pub fn fraction(random: u64) -> f64 {
-    // 53 bits are exact in a double.
-    #[allow(clippy::cast_precision_loss)]
-    let wide = ((random >> 11) + 1) as f64;
-    wide / (1_u64 << 53) as f64
-}
-
 /// Appends every candidate's index, by `key`, the smallest first; equal ones stay in their order.
 pub(crate) fn push_sorted(order: &mut Order, count: usize, key: impl Fn(usize) -> f64) {
     let mut keyed: ArrayVec<(f64, usize), TARGETS_MAX> = (0..count.min(TARGETS_MAX))
@@ -133,6 +114,7 @@ pub(crate) fn push_sorted(order: &mut Order, count: usize, key: impl Fn(usize) -
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::base::random::mix;
 
     /// A healthy target that was never measured.
     pub(crate) const PLAIN: Candidate = Candidate {

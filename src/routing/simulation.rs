@@ -1,8 +1,9 @@
 //! A simulated fleet with a virtual clock, run through the very code that the journey uses.
 
+use crate::base::random::{fraction, mix};
 use crate::routing::health::{Outcome, Phase};
 use crate::routing::measurements::Series;
-use crate::routing::policy::{RoutingPolicy, fraction, mix};
+use crate::routing::policy::RoutingPolicy;
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::targets::{Change, TargetRef, TargetTable, Ticket};
 use std::cmp::Reverse;

@@ -3,12 +3,13 @@
 //! The journey and the simulation use it alike: [`Fleet::route`], then for each target
 //! [`Fleet::may_try`], [`Fleet::begin`], [`Fleet::end`].
 
+use crate::base::random::mix;
 use crate::routing::budget::Budget;
 use crate::routing::health::{Outcome, Phase};
 use crate::routing::key_cooldowns::{KeyPermit, Why};
 use crate::routing::limiter::Bounds;
 use crate::routing::measurements::Series;
-use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, TARGETS_MAX, mix};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, TARGETS_MAX};
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health;
 use crate::routing::shared_health::{PeerObservation, SharedHealth, TOLD};

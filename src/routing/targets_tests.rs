@@ -1,8 +1,9 @@
 //! Who may be tried for a request, and what is counted.
 
+use crate::base::random::mix;
 use crate::routing::health::{Outcome, Phase};
 use crate::routing::measurements::Series;
-use crate::routing::policy::{mix, policy};
+use crate::routing::policy::policy;
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::targets::*;
 

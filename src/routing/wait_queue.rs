@@ -6,7 +6,7 @@
 //! that is full takes one of a higher priority instead of the last of the lowest that has more than the
 //! same share of the line.
 
-use crate::config::sections::admission::KeyPriority;
+use crate::base::key_priority::KeyPriority;
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 

@@ -2,10 +2,11 @@
 //!
 //! It must not know how the file was written; `file.rs` turns what the user wrote into this.
 
+use crate::base::key_priority::KeyPriority;
 use crate::config::model::auth::Auth;
 use crate::config::model::cache::Cache;
 use crate::config::provider_family::Kind;
-use crate::config::sections::admission::{Admission, KeyPriority};
+use crate::config::sections::admission::Admission;
 use crate::config::sections::experiment::Experiment;
 use crate::config::sections::mirror::Mirror;
 use crate::config::sections::prices::{Price, PriceFile};

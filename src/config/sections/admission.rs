@@ -1,6 +1,7 @@
 //! Who is let through to a target that is as busy as it may be: `[models.admission]`, and the priorities of
 //! `[[keys]]`. It must not know the rest of those sections (`lists.rs`).
 
+use crate::base::key_priority::KeyPriority;
 use crate::config::defaults;
 use crate::config::limits;
 use crate::config::problem::Complaint;
@@ -22,23 +23,7 @@ pub struct Admission {
     pub queue_deadline: Duration,
 }
 
-/// `[[keys]] priority`, the lowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KeyPriority {
-    /// What can wait.
-    Low,
-    /// The rest.
-    Normal,
-    /// What somebody waits for.
-    High,
-}
-
-impl KeyPriority {
-    /// How many there are.
-    pub const COUNT: usize = 3;
-}
-
-/// Their names.
+/// Names of priorities.
 pub(crate) const KEY_PRIORITIES: [(&str, KeyPriority); KeyPriority::COUNT] = [
     ("low", KeyPriority::Low),
     ("normal", KeyPriority::Normal),

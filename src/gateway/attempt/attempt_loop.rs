@@ -4,9 +4,9 @@
 //! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
 //! `asking.rs`.
 
+use crate::base::key_priority::KeyPriority;
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::config::sections::admission::KeyPriority;
 use crate::error::{ErrorSource, GatewayError};
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};

@@ -5,6 +5,7 @@
 
 use crate::accounting::billing::{BilledUsage, Charge, record_usage};
 use crate::base::names::Name;
+use crate::base::random::fraction;
 use crate::base::request_ids;
 use crate::cache::coalesce::shared_call::SharedResponse;
 use crate::cache::feedback;
@@ -23,7 +24,6 @@ use crate::gateway::snapshot::{Backend, TargetRoute};
 use crate::gateway::streaming::upstream_stream::StreamEnd;
 use crate::observability::metrics::mirror::MirroredRequest;
 use crate::routing::demand::{Traits, exclusion};
-use crate::routing::policy::fraction;
 use crate::routing::targets::TargetRef;
 use crate::runtime::clock;
 use crate::runtime::spawn;

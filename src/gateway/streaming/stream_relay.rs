@@ -254,9 +254,9 @@ fn is_error(data: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::mix;
     use crate::cache::response::from_stream::StreamReader;
     use crate::protocols::json::document::Scratch;
-    use crate::routing::policy::mix;
 
     const STREAM: &str = concat!(
         "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\":null\"}}],\"usage\":null}\n\n",

@@ -2,7 +2,8 @@
 //! Mitzenmacher 2001), by the quantile measured for requests of this kind. Now and then a target that
 //! was not chosen for a while comes first, so that its getting faster is noticed.
 
-use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, mix, push_sorted};
+use crate::base::random::mix;
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
 /// The policy.
 pub(crate) struct LeastLatency;

@@ -1,9 +1,8 @@
 //! `least-outstanding`: the fewest requests under way per weight; equal ones in random order. A probe
 //! comes first.
 
-use crate::routing::policy::{
-    Candidate, Order, RequestFacts, RoutingPolicy, fraction, mix, push_sorted,
-};
+use crate::base::random::{fraction, mix};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
 /// The policy.
 pub(crate) struct LeastOutstanding;

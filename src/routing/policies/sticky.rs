@@ -1,8 +1,9 @@
 //! `sticky`: who asks again comes to the same target, so that a provider's prompt cache is warm. By
 //! weighted rendezvous hashing (Thaler, Ravishankar 1998): when a target goes, only its askers move.
 
+use crate::base::random::mix;
 use crate::routing::policies::weighted::lot;
-use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, mix, push_sorted};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
 /// The policy.
 pub(crate) struct Sticky;

@@ -1,9 +1,8 @@
 //! `weighted`: drawn by weight, less for a target that gives errors; what was not drawn follows, drawn
 //! likewise.
 
-use crate::routing::policy::{
-    Candidate, Order, RequestFacts, RoutingPolicy, fraction, mix, push_sorted,
-};
+use crate::base::random::{fraction, mix};
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
 /// The policy.
 pub(crate) struct Weighted;
