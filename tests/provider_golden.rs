@@ -20,7 +20,7 @@ use ringside::gateway::streaming::translate_body::Said;
 use ringside::http::event_stream::{Value, write_message};
 use ringside::protocols::client_api::{CLIENT_APIS, ClientApi, ResponseContext};
 use ringside::protocols::json::document::Scratch;
-use ringside::protocols::neutral::loss::UnsupportedFields;
+use ringside::protocols::neutral::unsupported_fields::UnsupportedFields;
 use ringside::protocols::provider_api::{PROVIDERS, ProviderApi, provider};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@
 use ringside::cache::entry::HashSecret;
 use ringside::cache::entry::Key;
 use ringside::protocols::json::document::Scratch;
-use ringside::protocols::openai::chat_head::read_chat;
+use ringside::protocols::request::chat_request::read_chat;
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -8,7 +8,7 @@ use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::shard::SLOT_BYTES;
 use crate::embedding::codes::Code;
 use crate::embedding::static_index::STATIC_ENTRY_BYTES;
-use crate::protocols::canonical::Canonical;
+use crate::protocols::request::canonical_request::Canonical;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -4,12 +4,12 @@
 
 use crate::error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::{Failure, Response};
 use crate::protocols::neutral::event::Event;
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::openai::chat_head::ChatRequest;
-use crate::protocols::openai::models;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::openai::model_list;
+use crate::protocols::request::chat_request::ChatRequest;
 use std::borrow::Cow;
 
 /// What a writer of answers is told beside the answer.
@@ -114,13 +114,13 @@ pub trait ClientApi: Sync {
 
     /// The list of models; `created` is the gateway's start, in seconds since the Unix epoch.
     fn write_models(&self, names: &mut dyn Iterator<Item = &str>, created: u64) -> Vec<u8> {
-        models::list(names, created)
+        model_list::list(names, created)
     }
 
     /// One of them.
     fn write_model(&self, name: &str, created: u64) -> Vec<u8> {
         let mut body = Vec::new();
-        models::write_model(&mut body, name, created);
+        model_list::write_model(&mut body, name, created);
         body
     }
 }

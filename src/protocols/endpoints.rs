@@ -8,8 +8,8 @@ use crate::protocols::client_api;
 use crate::protocols::client_api::{CLIENT_APIS, ClientApi, ClientRoute};
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{Endpoint, ProviderProxy};
-use crate::protocols::responses::client::state;
-use crate::protocols::responses::client::state::StoredResponseCall;
+use crate::protocols::responses::client::stored_responses;
+use crate::protocols::responses::client::stored_responses::StoredResponseCall;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
             )),
         };
     }
-    if let Some(kept) = state::kept(method, target) {
+    if let Some(kept) = stored_responses::kept(method, target) {
         return kept
             .map(Operation::StoredResponse)
             .map_err(NoOperation::MethodNotAllowed);

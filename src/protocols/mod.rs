@@ -4,7 +4,6 @@
 pub(crate) mod anthropic;
 pub(crate) mod azure;
 pub(crate) mod bedrock;
-pub mod canonical;
 pub mod client_api;
 pub(crate) mod cohere;
 pub(crate) mod endpoints;
@@ -15,8 +14,8 @@ pub mod neutral;
 pub mod openai;
 pub(crate) mod passthrough;
 pub mod provider_api;
-pub(crate) mod refusal;
+pub(crate) mod provider_refusals;
+pub mod request;
 pub(crate) mod rerank;
 pub(crate) mod responses;
-pub(crate) mod shape;
 pub mod usage;

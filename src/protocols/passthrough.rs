@@ -7,7 +7,7 @@ use crate::error::GatewayError;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::multipart;
 use crate::protocols::json::splice::Edit;
-use crate::protocols::openai::chat_head::{read_top, usage_option};
+use crate::protocols::request::chat_request::{read_top, usage_option};
 use crate::protocols::usage::Usage;
 use std::ops::Range;
 

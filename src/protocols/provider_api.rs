@@ -11,11 +11,11 @@ use crate::protocols::anthropic::provider::vertex;
 use crate::protocols::json::document;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::Edit;
-use crate::protocols::neutral::answer::{Failure, Response};
 use crate::protocols::neutral::event::Event;
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::openai::chat_head;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::request::chat_request;
 use crate::signing::auth::{Auth, BEARER, KeyHeader};
 use crate::signing::sigv4::ToSign;
 use std::borrow::Cow;
@@ -107,7 +107,7 @@ impl Body<'_> {
                 bytes,
                 model_range,
                 usage_edit,
-            } => chat_head::write_body(bytes, model_range, *usage_edit, model, out),
+            } => chat_request::write_body(bytes, model_range, *usage_edit, model, out),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::error::GatewayError;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::openai::chat_head::read_top;
+use crate::protocols::request::chat_request::read_top;
 use serde::Deserialize;
 use std::ops::Range;
 

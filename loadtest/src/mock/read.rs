@@ -2,8 +2,8 @@
 
 use super::answer::Dialect;
 use super::messages;
-use ringside::protocols::canonical::canonical;
 use ringside::protocols::json::document::Document;
+use ringside::protocols::request::canonical_request::canonical;
 
 /// What a request asks for, read.
 pub(super) struct Read {

@@ -16,7 +16,7 @@ use ringside::http::head::Headers;
 use ringside::http::limits::HeadLimits;
 use ringside::protocols::json::document::Scratch;
 use ringside::protocols::openai::embeddings;
-use ringside::protocols::openai::models;
+use ringside::protocols::openai::model_list;
 use ringside::runtime::clock;
 use ringside::runtime::core::{DriverChoice, pin_to_cpu, run as run_core};
 use ringside::runtime::io::Interrupt;
@@ -140,7 +140,7 @@ impl Serve for Server {
             _ if path_of(path).is_some() => self.chat(request, client).await,
             "/v1/embeddings" => self.embeddings(request, client).await,
             "/v1/models" => {
-                let body = models::list(["mock-model"].into_iter(), CREATED);
+                let body = model_list::list(["mock-model"].into_iter(), CREATED);
                 send(client, 200, "application/json", &[], &body).await;
             }
             "/mock/stats" => {

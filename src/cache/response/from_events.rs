@@ -1,10 +1,10 @@
 //! An answer for the store, read from neutral events, whatever dialect they came in.
 
 use crate::cache::response::cached_response::{CachedResponse, NotStored, TEXT_BYTES_EXPECTED};
-use crate::protocols::neutral::answer;
-use crate::protocols::neutral::answer::Stop;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response;
+use crate::protocols::neutral::response::Stop;
 
 /// Collects an answer from the events of a stream as they pass.
 pub struct ResponseCollector {
@@ -85,7 +85,7 @@ impl ResponseCollector {
     ///
     /// # Errors
     /// Why it is not stored.
-    pub fn response(response: &answer::Response<'_>) -> Result<CachedResponse, NotStored> {
+    pub fn response(response: &response::Response<'_>) -> Result<CachedResponse, NotStored> {
         let [choice] = response.choices.as_slice() else {
             return Err("several-choices");
         };

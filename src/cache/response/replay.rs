@@ -2,10 +2,10 @@
 
 use crate::cache::response::cached_response::{CachedResponse, pieces};
 use crate::protocols::client_api::{ClientApi, ResponseContext};
-use crate::protocols::neutral::answer;
-use crate::protocols::neutral::answer::{Choice, Stop};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response;
+use crate::protocols::neutral::response::{Choice, Stop};
 
 /// As a whole answer.
 #[must_use]
@@ -14,7 +14,7 @@ pub(crate) fn whole(
     client_api: &dyn ClientApi,
     response_ctx: &ResponseContext,
 ) -> Vec<u8> {
-    let neutral = answer::Response {
+    let neutral = response::Response {
         id: response.id(),
         model: response.model(),
         created: Some(response.created),
@@ -40,7 +40,7 @@ pub(crate) fn stream(
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(response.content().len() * 8 + 1024);
     let mut encoder = client_api.encoder(response_ctx);
-    let usage = response.usage.map(answer::Usage::from);
+    let usage = response.usage.map(response::Usage::from);
     encoder.event(
         &Event::Start(Start {
             id: response.id(),

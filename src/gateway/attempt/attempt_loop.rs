@@ -31,7 +31,7 @@ use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::splice::Edit;
 use crate::protocols::provider_api::UpstreamOperation;
-use crate::protocols::refusal::Refusal;
+use crate::protocols::provider_refusals::Refusal;
 use crate::routing::backoff;
 use crate::routing::hedge::Rule;
 use crate::routing::measurements::Series;

@@ -24,7 +24,7 @@ use crate::protocols::client_api::ResponseContext;
 use crate::protocols::provider_api::{
     OutgoingRequest, ProviderApi, StatusClass, UpstreamOperation,
 };
-use crate::protocols::refusal::refusal;
+use crate::protocols::provider_refusals::refusal;
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;

@@ -11,11 +11,11 @@ use crate::gateway::streaming::translate_body::Said;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
-use crate::protocols::neutral::loss::UnsupportedFields;
-use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::openai::client::api;
 use crate::protocols::openai::provider::param_compat;
 use crate::protocols::provider_api::{Body, ProviderApi, UpstreamOperation};
+use crate::protocols::request::chat_request::ChatRequest;
 use crate::runtime::buffer;
 use std::ops::Range;
 

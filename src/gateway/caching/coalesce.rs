@@ -19,7 +19,7 @@ use crate::gateway::streaming::relay::Relay;
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upstream_stream::{StreamEnd, append_events};
 use crate::protocols::client_api;
-use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::usage::Usage;
 use crate::runtime::buffer;
 use crate::runtime::clock;

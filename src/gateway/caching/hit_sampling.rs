@@ -20,7 +20,7 @@ use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw};
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::snapshot::{Backend, ModelRoute, Snapshot};
 use crate::protocols::client_api::ClientApi;
-use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::request::chat_request::ChatRequest;
 use crate::routing::measurements::Series;
 use crate::runtime::clock;
 use crate::runtime::spawn;

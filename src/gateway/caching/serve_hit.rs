@@ -10,7 +10,7 @@ use crate::gateway::respond;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::http::encode;
 use crate::protocols::client_api;
-use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::request::chat_request::ChatRequest;
 use crate::runtime::buffer;
 use crate::server::client::Client;
 

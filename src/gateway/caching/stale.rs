@@ -8,7 +8,7 @@ use crate::gateway::caching::lookup::CacheSession;
 use crate::gateway::caching::serve_hit;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::request::chat_request::ChatRequest;
 use crate::server::client::Client;
 
 /// Serves an answer past its time if every target failed and there is one; true then.

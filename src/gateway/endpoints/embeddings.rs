@@ -19,7 +19,7 @@ use crate::gateway::snapshot::{Backend, ModelRoute, Snapshot};
 use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
 use crate::protocols::provider_api::UpstreamOperation;
-use crate::protocols::shape::Shape;
+use crate::protocols::request::request_shape::Shape;
 use crate::protocols::usage;
 use crate::protocols::usage::Usage;
 use crate::runtime::clock;

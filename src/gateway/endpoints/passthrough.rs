@@ -23,7 +23,7 @@ use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{Endpoint, usage_in};
 use crate::protocols::provider_api::UpstreamOperation;
-use crate::protocols::shape::Shape;
+use crate::protocols::request::request_shape::Shape;
 use crate::routing::health::Outcome;
 use crate::server::client::Client;
 use crate::server::connection::Request;

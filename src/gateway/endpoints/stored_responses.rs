@@ -19,11 +19,11 @@ use crate::gateway::streaming::upload::Sent;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
 use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::openai::chat_head::ChatRequest;
 use crate::protocols::passthrough::ProviderProxy;
+use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::responses::client::api;
-use crate::protocols::responses::client::state;
-use crate::protocols::responses::client::state::{State, StoredResponseCall};
+use crate::protocols::responses::client::stored_responses;
+use crate::protocols::responses::client::stored_responses::{State, StoredResponseCall};
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::server::client::Client;
@@ -166,14 +166,14 @@ fn named(
         // Those who keep nothing cannot hand out what is another's.
         let others = providers(&|backend| !is_native(backend));
         if others.is_empty() || state.field().is_some() {
-            return Err(state::refused_reference(place));
+            return Err(stored_responses::refused_reference(place));
         }
         constraints.demand.keepers = Some(others);
     }
     if let Some(field) = state.field() {
         let keepers = providers(&|backend| keeps(backend, caller));
         if keepers.is_empty() {
-            return Err(state::refused(field));
+            return Err(stored_responses::refused(field));
         }
         constraints.demand.keepers = Some(keepers);
     }

@@ -21,7 +21,7 @@ use crate::observability::metrics::core_metrics::count;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
-use crate::protocols::neutral::loss::UnsupportedFields;
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::provider_api::{OutgoingRequest, PROVIDERS, ProviderApi, UpstreamOperation};
 use crate::protocols::usage;
 use crate::routing::health::Outcome;

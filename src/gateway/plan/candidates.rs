@@ -11,7 +11,7 @@ use crate::gateway::experiments::arms::ChosenArm;
 use crate::gateway::plan::rules::{Looked, RuleRoute};
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
 use crate::http::head::Headers;
-use crate::protocols::shape::Shape;
+use crate::protocols::request::request_shape::Shape;
 use crate::protocols::usage::Usage;
 use crate::routing::demand::{Demand, Exclusion, exclusion};
 use crate::routing::measurements::Series;

@@ -5,13 +5,13 @@ use crate::auth::response_ids::ResponseIdSeal;
 use crate::gateway::streaming::stream_relay::EventTooLarge;
 use crate::http::sse::{SseSplitter, data_place, event_data};
 use crate::protocols::json::document::Scratch;
-use crate::protocols::responses::client::ids;
-use crate::protocols::responses::client::ids::IdPositions;
+use crate::protocols::responses::client::response_ids;
+use crate::protocols::responses::client::response_ids::IdPositions;
 
 /// Seals the ids in a whole answer. What is no JSON stays as it is.
 pub(crate) fn seal_answer(seal: &ResponseIdSeal, body: &mut Vec<u8>, scratch: &mut Scratch) {
     let sealed = scratch.with_document(body, |document| {
-        let places = ids::in_answer(body, document);
+        let places = response_ids::in_answer(body, document);
         (!places.is_empty()).then(|| {
             let mut out = Vec::with_capacity(body.len() + 128);
             append(seal, body, &places, Some, &mut out);
@@ -98,14 +98,14 @@ impl Sealing {
     }
 
     fn event(&self, event: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) {
-        let data = Some(event).filter(|event| ids::may_hold(event));
+        let data = Some(event).filter(|event| response_ids::may_hold(event));
         let Some(data) = data.and_then(event_data) else {
             out.extend_from_slice(event);
             return;
         };
         let place = |at| data_place(event, at);
         let sealed = scratch.with_document(&data, |document| {
-            let places = ids::in_event(&data, document);
+            let places = response_ids::in_event(&data, document);
             append(&self.seal, event, &places, place, out);
         });
         if sealed.is_err() {

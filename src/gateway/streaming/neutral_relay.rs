@@ -7,10 +7,10 @@ use crate::gateway::streaming::stream_relay::EventTooLarge;
 use crate::gateway::streaming::translate_body::FAILED;
 use crate::protocols::client_api::Encoder;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::neutral::answer::{Failure, Stop, Usage};
 use crate::protocols::neutral::event::{Delta, Event, Start};
+use crate::protocols::neutral::response::{Failure, Stop, Usage};
 use crate::protocols::provider_api::{Decoder, ProviderApi};
-use crate::protocols::shape::BYTES_PER_TOKEN;
+use crate::protocols::request::request_shape::BYTES_PER_TOKEN;
 
 /// State of one stream.
 pub struct NeutralRelay {

@@ -6,7 +6,7 @@
 
 use crate::gateway::streaming::event_template::{Fit, Template};
 use crate::http::sse::{SseSplitter, event_data};
-use crate::protocols::shape::BYTES_PER_TOKEN;
+use crate::protocols::request::request_shape::BYTES_PER_TOKEN;
 use crate::protocols::usage;
 use crate::protocols::usage::{Mention, Usage};
 use memchr::memmem::Finder;

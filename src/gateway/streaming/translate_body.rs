@@ -5,10 +5,10 @@ use crate::cache::response::from_events::ResponseCollector;
 use crate::error::GatewayError;
 use crate::protocols::client_api::{ClientApi, ResponseContext};
 use crate::protocols::json::document::Scratch;
-use crate::protocols::neutral::answer::Stop;
-use crate::protocols::neutral::loss::UnsupportedFields;
+use crate::protocols::neutral::response::Stop;
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::provider_api::{ProviderApi, UnreadableBody, native_api};
-use crate::protocols::refusal::{Refusal, refusal};
+use crate::protocols::provider_refusals::{Refusal, refusal};
 use crate::protocols::usage::Usage;
 
 /// A request as a client said it.

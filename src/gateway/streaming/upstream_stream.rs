@@ -15,7 +15,7 @@ use crate::gateway::streaming::relay::Relay;
 use crate::http::encode;
 use crate::protocols::client_api;
 use crate::protocols::client_api::ClientApi;
-use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::usage::Usage;
 use crate::routing::health::Outcome;
 use crate::routing::measurements::Series;

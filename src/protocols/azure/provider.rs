@@ -7,9 +7,9 @@
 use crate::error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Failure, Response};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::openai::client::api;
 use crate::protocols::openai::provider::api::OpenAi;
 use crate::protocols::provider_api::{

@@ -1,6 +1,6 @@
 //! What happens in a stream. Parts are numbered over the whole stream, in the order they begin.
 
-use crate::protocols::neutral::answer::{Failure, Stop, Usage};
+use crate::protocols::neutral::response::{Failure, Stop, Usage};
 
 /// One thing that happens in a stream.
 #[derive(Debug, Clone, PartialEq)]

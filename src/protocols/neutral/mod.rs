@@ -3,8 +3,8 @@
 //!
 //! It borrows from the document it was read from and holds no JSON tree. It must not know any dialect.
 
-pub(crate) mod answer;
 pub(crate) mod event;
-pub mod loss;
 pub(crate) mod request;
+pub(crate) mod response;
 pub(crate) mod turns;
+pub mod unsupported_fields;

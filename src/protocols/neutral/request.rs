@@ -6,7 +6,7 @@
 use crate::error::GatewayError;
 use crate::protocols::json::document::write_escaped;
 use crate::protocols::json::write::{key, text};
-use crate::protocols::neutral::loss::UnsupportedFields;
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Budgets in tokens up to which an effort is `low` or `medium`; beyond, it is `high`.
 const EFFORT_BUDGETS: [(u64, &str); 2] = [(2048, "low"), (8192, "medium")];

@@ -2,7 +2,7 @@
 
 use crate::error::GatewayError;
 use crate::protocols::json::document::{Scratch, write_string, write_u64};
-use crate::protocols::openai::chat_head::read_top;
+use crate::protocols::request::chat_request::read_top;
 use base64::Engine;
 use std::ops::Range;
 

@@ -1,8 +1,6 @@
 //! OpenAI's chat completions, and the endpoints that share its conventions.
 
-pub mod chat_head;
 pub(crate) mod client;
 pub mod embeddings;
-pub mod models;
+pub mod model_list;
 pub(crate) mod provider;
-pub(crate) mod routing_fields;

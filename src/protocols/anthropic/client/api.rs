@@ -1,17 +1,17 @@
 //! Anthropic's Messages as applications speak them.
 
 use crate::error::GatewayError;
-use crate::protocols::anthropic::client::answer;
 use crate::protocols::anthropic::client::request;
+use crate::protocols::anthropic::client::response;
 use crate::protocols::anthropic::client::stream;
-use crate::protocols::canonical::canonical;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::write::{key, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Failure, Response, Stop};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::openai::chat_head::{ChatRequest, read_plain};
+use crate::protocols::neutral::response::{Failure, Response, Stop};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::request::canonical_request::canonical;
+use crate::protocols::request::chat_request::{ChatRequest, read_plain};
 
 /// The dialect's name.
 pub(crate) const NAME: &str = "anthropic";
@@ -75,11 +75,11 @@ impl ClientApi for Anthropic {
         response_ctx: &ResponseContext,
         out: &mut Vec<u8>,
     ) {
-        answer::write(response, response_ctx, out);
+        response::write(response, response_ctx, out);
     }
 
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        answer::write_failure(failure, out);
+        response::write_failure(failure, out);
     }
 
     fn envelope(&self, fault: &GatewayError) -> String {

@@ -2,10 +2,10 @@
 
 use crate::error::GatewayError;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Source, Tool, ToolChoice,
 };
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Fields that do not steer the answer: left out and named.
 const HINTS: [&str; 4] = ["service_tier", "inference_geo", "speed", "diagnostics"];

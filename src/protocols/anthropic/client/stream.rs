@@ -1,13 +1,13 @@
 //! A stream of Message events, written from neutral ones. Every event has its `event:` line, for
 //! clients that dispatch by it.
 
-use crate::protocols::anthropic::client::answer::{
+use crate::protocols::anthropic::client::response::{
     write_call_id, write_failure, write_id, write_stop, write_usage,
 };
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
-use crate::protocols::neutral::answer::{Stop, Usage};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+use crate::protocols::neutral::response::{Stop, Usage};
 
 /// Writes the events of one stream.
 pub(crate) struct Blocks {

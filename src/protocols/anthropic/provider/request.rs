@@ -1,14 +1,14 @@
 //! A Messages request, written from the neutral form.
 
 use crate::error::GatewayError;
-use crate::protocols::anthropic::client::answer::{is_object, write_input};
 use crate::protocols::anthropic::client::request::CACHE_MARKER;
+use crate::protocols::anthropic::client::response::{is_object, write_input};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
 use crate::protocols::neutral::turns::write_turns;
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Most tokens of an answer when the caller sets no limit: this dialect demands one. Every model there
 /// is takes it (Anthropic's table of models: the smallest limit is 4096).

@@ -1,7 +1,7 @@
 //! A stream of Message events, read into neutral ones.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
-use crate::protocols::anthropic::provider::answer::{Counted, read_failure, stop};
+use crate::protocols::anthropic::provider::response::{Counted, read_failure, stop};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::provider_api::{Decoder, Sink, event_json, not_json};

@@ -3,15 +3,15 @@
 
 use crate::error::GatewayError;
 use crate::protocols::anthropic::client::api;
-use crate::protocols::anthropic::provider::answer;
 use crate::protocols::anthropic::provider::request;
+use crate::protocols::anthropic::provider::response;
 use crate::protocols::anthropic::provider::stream;
 use crate::protocols::gemini::provider::api::write_model_path;
 use crate::protocols::json::document::Document;
 use crate::protocols::json::splice::{after_brace, apply};
-use crate::protocols::neutral::answer::{Failure, Response};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::provider_api::{
     Body, Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
 };
@@ -82,11 +82,11 @@ impl ProviderApi for Vertex {
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
-        answer::read(document)
+        response::read(document)
     }
 
     fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        answer::read_failure(status, document)
+        response::read_failure(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {

@@ -5,13 +5,13 @@
 
 use crate::error::{GatewayError, Retry};
 use crate::http::percent::push_escaped;
-use crate::protocols::bedrock::provider::answer;
 use crate::protocols::bedrock::provider::request;
+use crate::protocols::bedrock::provider::response;
 use crate::protocols::bedrock::provider::stream;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Failure, Response};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::provider_api::{
     Decoder, OutgoingRequest, ProviderApi, StatusClass, UnreadableBody, UpstreamOperation,
     judge_by_class, post_accepting,
@@ -66,11 +66,11 @@ impl ProviderApi for Bedrock {
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
-        answer::read(document)
+        response::read(document)
     }
 
     fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        answer::read_failure(status, document)
+        response::read_failure(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {

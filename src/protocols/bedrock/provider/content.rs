@@ -1,11 +1,11 @@
 //! Messages of a Converse request: turns, their blocks, files and cache points.
 
 use crate::error::GatewayError;
-use crate::protocols::anthropic::client::answer::write_input;
+use crate::protocols::anthropic::client::response::write_input;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{Message, Part, Source};
 use crate::protocols::neutral::turns::write_turns;
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use serde::Deserialize;
 
 /// Longest id of a call, in bytes (`ToolUseId`).

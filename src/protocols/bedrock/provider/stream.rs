@@ -5,10 +5,10 @@
 
 use crate::http::event_stream::{BadMessage, Message, next_message};
 use crate::http::sse::EventTooLong;
-use crate::protocols::bedrock::provider::answer::{status_of, stop, told, usage};
+use crate::protocols::bedrock::provider::response::{status_of, stop, told, usage};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::Failure;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+use crate::protocols::neutral::response::Failure;
 use crate::protocols::provider_api::{Decoder, Sink, not_json};
 
 /// Reads the messages of one stream.

@@ -2,13 +2,13 @@
 //! translated. A rerank goes through as it came but for the model's name.
 
 use crate::error::GatewayError;
-use crate::protocols::cohere::provider::answer;
 use crate::protocols::cohere::provider::request;
+use crate::protocols::cohere::provider::response;
 use crate::protocols::cohere::provider::stream;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Failure, Response};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::provider_api::{
     Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
 };
@@ -55,11 +55,11 @@ impl ProviderApi for Cohere {
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
-        answer::read(document)
+        response::read(document)
     }
 
     fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        answer::read_failure(status, document)
+        response::read_failure(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {

@@ -1,10 +1,10 @@
 //! A stream of chat events, read into neutral ones. Each part ends before the next begins.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
-use crate::protocols::cohere::provider::answer::{stop, usage};
+use crate::protocols::cohere::provider::response::{stop, usage};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::Failure;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+use crate::protocols::neutral::response::Failure;
 use crate::protocols::provider_api::{Decoder, Sink, event_json, message_of, not_json};
 
 /// Reads the events of one stream.

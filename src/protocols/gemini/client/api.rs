@@ -5,17 +5,17 @@
 use crate::error::GatewayError;
 use crate::http::percent;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
-use crate::protocols::gemini::client::answer;
-use crate::protocols::gemini::client::head;
 use crate::protocols::gemini::client::prepare;
 use crate::protocols::gemini::client::request;
+use crate::protocols::gemini::client::request_head;
+use crate::protocols::gemini::client::response;
 use crate::protocols::gemini::client::stream;
 use crate::protocols::json::document::{Document, Scratch, write_string};
 use crate::protocols::json::write::{number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Failure, Response, Stop};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::openai::chat_head::ChatRequest;
+use crate::protocols::neutral::response::{Failure, Response, Stop};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::request::chat_request::ChatRequest;
 use arrayvec::ArrayString;
 use std::borrow::Cow;
 
@@ -122,7 +122,7 @@ impl ClientApi for Gemini {
     }
 
     fn streams_array(&self, target: &str) -> bool {
-        head::streams_array(target)
+        request_head::streams_array(target)
     }
 
     fn forwarded_headers(&self) -> &'static [&'static str] {
@@ -136,7 +136,7 @@ impl ClientApi for Gemini {
         scratch: &mut Scratch,
         with_canonical: bool,
     ) -> Result<ChatRequest, GatewayError> {
-        head::read(target, body, scratch, with_canonical)
+        request_head::read(target, body, scratch, with_canonical)
     }
 
     fn prepare(&self, body: &[u8], scratch: &mut Scratch) -> Option<Vec<u8>> {
@@ -157,11 +157,11 @@ impl ClientApi for Gemini {
         response_ctx: &ResponseContext,
         out: &mut Vec<u8>,
     ) {
-        answer::write(response, response_ctx, out);
+        response::write(response, response_ctx, out);
     }
 
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        answer::write_failure(failure, out);
+        response::write_failure(failure, out);
     }
 
     fn envelope(&self, fault: &GatewayError) -> String {

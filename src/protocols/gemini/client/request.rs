@@ -5,10 +5,10 @@ use crate::protocols::gemini::client::api::{
     NO_SEAL, bad, list_of, node_of, plain, raw_of, text_of,
 };
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Request, Role, Source, Tool, ToolChoice,
 };
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Reads a request. Whether it is a stream the path says; providers that must be told are.
 ///

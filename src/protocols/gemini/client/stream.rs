@@ -5,12 +5,12 @@
 
 use crate::http::limits::SSE_EVENT_BYTES_MAX;
 use crate::protocols::client_api::{Encoder, ResponseContext};
-use crate::protocols::gemini::client::answer::{
+use crate::protocols::gemini::client::response::{
     finish_reason, write_call, write_failure, write_frame, write_thought, write_usage,
 };
 use crate::protocols::json::write::{number, open, open_field, text};
-use crate::protocols::neutral::answer::{Failure, Stop, Usage};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+use crate::protocols::neutral::response::{Failure, Stop, Usage};
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {

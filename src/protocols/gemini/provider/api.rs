@@ -4,13 +4,13 @@
 use crate::error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::gemini::client::api;
-use crate::protocols::gemini::provider::answer;
 use crate::protocols::gemini::provider::request;
+use crate::protocols::gemini::provider::response;
 use crate::protocols::gemini::provider::stream;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Failure, Response};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::provider_api::{
     Decoder, OutgoingRequest, ProviderApi, RefusalDetail, UnreadableBody, UpstreamOperation, post,
 };
@@ -84,11 +84,11 @@ impl ProviderApi for Gemini {
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
-        answer::read(document)
+        response::read(document)
     }
 
     fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        answer::read_failure(status, document)
+        response::read_failure(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {
@@ -96,7 +96,7 @@ impl ProviderApi for Gemini {
     }
 
     fn refused(&self, status: u16, body: &[u8]) -> RefusalDetail {
-        answer::refused(status, body)
+        response::refused(status, body)
     }
 }
 

@@ -2,11 +2,11 @@
 //! neutral form's messages.
 
 use crate::error::GatewayError;
-use crate::protocols::anthropic::client::answer::write_input;
+use crate::protocols::anthropic::client::response::write_input;
 use crate::protocols::gemini::client::api::NO_SEAL;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{Message, Part, Role, Source};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Media types by the end of a URL's path, for what names none itself (IANA's registry).
 const MEDIA_TYPES: [(&str, &str); 9] = [

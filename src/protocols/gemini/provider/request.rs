@@ -5,8 +5,8 @@ use crate::error::GatewayError;
 use crate::protocols::gemini::provider::contents;
 use crate::protocols::json::document::write_string;
 use crate::protocols::json::write::{open, open_field, raw, raw_if, text, texts_if};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{Format, Reasoning, Request, Sampling, Tool, ToolChoice};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Appends the body of a request. Model and the wish for a stream stand in the path.
 ///

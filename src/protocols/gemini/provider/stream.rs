@@ -2,12 +2,12 @@
 //! the body ends after a finish reason.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
-use crate::protocols::gemini::provider::answer::{
+use crate::protocols::gemini::provider::response::{
     Piece, What, is_blocked, parts_of, read_failure, stop, usage,
 };
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::Stop;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+use crate::protocols::neutral::response::Stop;
 use crate::protocols::provider_api::{Decoder, Sink, event_json, not_json};
 
 /// Reads the chunks of one stream.

@@ -4,13 +4,13 @@ use crate::error::GatewayError;
 use crate::http::sse::write_event;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::{Failure, Response, Stop};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::openai::chat_head::{ChatRequest, read_chat};
-use crate::protocols::openai::client::answer;
+use crate::protocols::neutral::response::{Failure, Response, Stop};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::openai::client::request;
+use crate::protocols::openai::client::response;
 use crate::protocols::openai::client::stream;
+use crate::protocols::request::chat_request::{ChatRequest, read_chat};
 
 /// The dialect's name.
 pub(crate) const NAME: &str = "openai";
@@ -55,11 +55,11 @@ impl ClientApi for OpenAi {
         response_ctx: &ResponseContext,
         out: &mut Vec<u8>,
     ) {
-        answer::write(response, response_ctx, out);
+        response::write(response, response_ctx, out);
     }
 
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        answer::write_failure(failure, out);
+        response::write_failure(failure, out);
     }
 
     fn envelope(&self, fault: &GatewayError) -> String {

@@ -3,12 +3,12 @@
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::document::write_u64;
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::Usage;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::openai::client::answer::{
+use crate::protocols::neutral::response::Usage;
+use crate::protocols::openai::client::api::finish_reason;
+use crate::protocols::openai::client::response::{
     write_call_id, write_failure, write_id, write_usage,
 };
-use crate::protocols::openai::client::api::finish_reason;
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {
@@ -299,7 +299,7 @@ impl Encoder for Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocols::neutral::answer::Stop;
+    use crate::protocols::neutral::response::Stop;
 
     fn response_ctx(wants_usage: bool) -> ResponseContext {
         ResponseContext {

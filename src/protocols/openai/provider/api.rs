@@ -4,15 +4,15 @@
 //! are spliced in.
 
 use crate::protocols::openai::client::api;
-use crate::protocols::openai::provider::answer;
 use crate::protocols::openai::provider::request;
+use crate::protocols::openai::provider::response;
 use crate::protocols::openai::provider::stream;
 
 use crate::error::GatewayError;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Failure, Response};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::provider_api::{
     Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
 };
@@ -62,11 +62,11 @@ impl ProviderApi for OpenAi {
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
-        answer::read(document)
+        response::read(document)
     }
 
     fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        answer::read_failure(status, document)
+        response::read_failure(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {
@@ -78,8 +78,8 @@ impl ProviderApi for OpenAi {
 mod tests {
     use super::*;
     use crate::protocols::json::document::Scratch;
-    use crate::protocols::openai::chat_head::read_chat;
     use crate::protocols::provider_api::Body;
+    use crate::protocols::request::chat_request::read_chat;
     use crate::signing::auth::Auth;
 
     #[test]

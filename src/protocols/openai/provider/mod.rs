@@ -1,7 +1,7 @@
 //! The provider side: requests written, responses, streams and errors read.
 
-pub(crate) mod answer;
 pub(crate) mod api;
 pub(crate) mod param_compat;
 pub(crate) mod request;
+pub(crate) mod response;
 pub(crate) mod stream;

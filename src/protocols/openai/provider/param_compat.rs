@@ -7,7 +7,7 @@ use crate::config::provider_family::Kind;
 use crate::error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::{Edit, after_brace, string_end, value_end, value_start};
-use crate::protocols::neutral::loss::UnsupportedFields;
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use memchr::memmem;
 use std::ops::Range;
 

@@ -2,10 +2,10 @@
 
 use crate::error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text, texts_if};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Name of a schema that came without one: OpenAI's dialect demands one.
 const SCHEMA_NAME: &str = "response";

@@ -2,9 +2,9 @@
 
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::Stop;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::openai::provider::answer::{THOUGHTS, read_failure, stop, usage};
+use crate::protocols::neutral::response::Stop;
+use crate::protocols::openai::provider::response::{THOUGHTS, read_failure, stop, usage};
 use crate::protocols::provider_api::{Decoder, Sink, event_json, not_json};
 
 /// Reads the chunks of one stream.

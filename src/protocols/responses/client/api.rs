@@ -5,15 +5,15 @@ use crate::error::GatewayError;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::write::{open_field, raw, text};
-use crate::protocols::neutral::answer::{Failure, Response};
-use crate::protocols::neutral::loss::UnsupportedFields;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::openai::chat_head::{ChatRequest, read_responses};
-use crate::protocols::openai::client::answer::write_failure;
-use crate::protocols::responses::client::answer;
+use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::openai::client::response::write_failure;
+use crate::protocols::request::chat_request::{ChatRequest, read_responses};
 use crate::protocols::responses::client::request;
-use crate::protocols::responses::client::state;
-use crate::protocols::responses::client::state::State;
+use crate::protocols::responses::client::response;
+use crate::protocols::responses::client::stored_responses;
+use crate::protocols::responses::client::stored_responses::State;
 use crate::protocols::responses::client::stream;
 
 /// The dialect's name.
@@ -50,7 +50,7 @@ impl ClientApi for Responses {
         scratch
             .with_document(body, |document| {
                 let mut chat = read_responses(body, document)?;
-                let state = state::read(body, document)?;
+                let state = stored_responses::read(body, document)?;
                 chat.state = (state != State::default()).then(|| Box::new(state));
                 Ok(chat)
             })
@@ -71,11 +71,11 @@ impl ClientApi for Responses {
         response_ctx: &ResponseContext,
         out: &mut Vec<u8>,
     ) {
-        answer::write(response, response_ctx, out);
+        response::write(response, response_ctx, out);
     }
 
     fn repeated(&self, body: &[u8], scratch: &mut Scratch) -> Vec<u8> {
-        let repeated = scratch.with_document(body, answer::repeated);
+        let repeated = scratch.with_document(body, response::repeated);
         repeated.unwrap_or_default()
     }
 

@@ -1,8 +1,8 @@
 //! The client side: requests read, responses, streams and errors written.
 
-pub(crate) mod answer;
 pub(crate) mod api;
-pub(crate) mod ids;
 pub(crate) mod request;
-pub(crate) mod state;
+pub(crate) mod response;
+pub(crate) mod response_ids;
+pub(crate) mod stored_responses;
 pub(crate) mod stream;

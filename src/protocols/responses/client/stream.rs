@@ -5,13 +5,13 @@
 
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
-use crate::protocols::neutral::answer::{Failure, Stop, Usage, redacted};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::openai::client::answer::write_failure;
-use crate::protocols::responses::client::answer::{
+use crate::protocols::neutral::response::{Failure, Stop, Usage, redacted};
+use crate::protocols::openai::client::response::write_failure;
+use crate::protocols::responses::client::api::write_error_event;
+use crate::protocols::responses::client::response::{
     Frame, FunctionCall, begin_message, item_id, write_text, write_thought,
 };
-use crate::protocols::responses::client::api::write_error_event;
 
 /// Writes the events of one stream.
 pub(crate) struct Items {

@@ -1,6 +1,6 @@
 //! The provider side: requests written, responses, streams and errors read.
 
-pub(crate) mod answer;
 pub(crate) mod api;
 pub(crate) mod request;
+pub(crate) mod response;
 pub(crate) mod stream;

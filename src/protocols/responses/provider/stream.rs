@@ -2,10 +2,10 @@
 
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::Failure;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
+use crate::protocols::neutral::response::Failure;
 use crate::protocols::provider_api::{Decoder, Sink, event_json, message_of, not_json};
-use crate::protocols::responses::provider::answer::{stop, usage};
+use crate::protocols::responses::provider::response::{stop, usage};
 use std::borrow::Cow;
 
 /// Reads the events of one stream.

@@ -3,12 +3,12 @@
 
 use crate::error::GatewayError;
 use crate::http::percent;
-use crate::protocols::canonical::{Canonical, NotSemantic, form};
 use crate::protocols::gemini::client::api::{bad, list_of, node_of, parts_of, text_of};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::string_end;
-use crate::protocols::openai::chat_head::ChatRequest;
-use crate::protocols::shape::{Shape, text_bytes};
+use crate::protocols::request::canonical_request::{Canonical, NotSemantic, form};
+use crate::protocols::request::chat_request::ChatRequest;
+use crate::protocols::request::request_shape::{Shape, text_bytes};
 use std::ops::Range;
 
 /// Reads a request to `target`.

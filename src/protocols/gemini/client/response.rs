@@ -1,13 +1,13 @@
 //! A whole `GenerateContentResponse`, and errors, written from the neutral form.
 
-use crate::protocols::anthropic::client::answer::write_input;
+use crate::protocols::anthropic::client::response::write_input;
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::gemini::client::api::{
     FINISH_REASONS, error_status, write_call_id, write_reason,
 };
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Failure, Response, Stop, Usage, redacted};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response::{Failure, Response, Stop, Usage, redacted};
 
 /// Appends a whole answer.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {

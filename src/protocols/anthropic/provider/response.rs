@@ -2,8 +2,8 @@
 
 use crate::protocols::anthropic::client::api::STOP_REASONS;
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer.

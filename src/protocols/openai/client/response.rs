@@ -7,8 +7,8 @@
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_escaped, write_string, write_u64};
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Choice, Failure, Response, Usage, redacted};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response::{Choice, Failure, Response, Usage, redacted};
 use crate::protocols::openai::client::api::finish_reason;
 
 /// Appends a whole answer.

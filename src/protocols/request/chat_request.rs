@@ -1,14 +1,14 @@
 //! `POST /v1/chat/completions`: what the gateway must know of a request, read in one pass.
 
 use crate::error::GatewayError;
-use crate::protocols::canonical::{Canonical, canonical};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice;
 use crate::protocols::json::splice::Edit;
-use crate::protocols::openai::routing_fields;
-use crate::protocols::openai::routing_fields::Steering;
-use crate::protocols::responses::client::state::State;
-use crate::protocols::shape::Shape;
+use crate::protocols::request::canonical_request::{Canonical, canonical};
+use crate::protocols::request::request_shape::Shape;
+use crate::protocols::request::routing_fields;
+use crate::protocols::request::routing_fields::Steering;
+use crate::protocols::responses::client::stored_responses::State;
 use std::ops::Range;
 
 /// A chat request, read.

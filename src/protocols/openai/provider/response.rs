@@ -1,8 +1,8 @@
 //! A whole `chat.completion`, its usage, and errors, read into the neutral form.
 
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::openai::client::api::FINISH_REASONS;
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 

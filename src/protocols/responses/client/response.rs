@@ -5,8 +5,8 @@
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{Document, write_string};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text};
-use crate::protocols::neutral::answer::{Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response::{Response, Stop, Usage};
 use crate::protocols::responses::client::api::write_summary;
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.

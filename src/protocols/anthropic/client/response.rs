@@ -4,8 +4,8 @@ use crate::protocols::anthropic::client::api::{STOP_REASONS, error_type};
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_string, write_u64};
 use crate::protocols::json::write::{comma, key, number, open, open_field, raw, text};
-use crate::protocols::neutral::answer::{Failure, Response, Stop, Usage, redacted};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response::{Failure, Response, Stop, Usage, redacted};
 
 /// Key of what a model wrote where a JSON object was due: as Anthropic advises to wrap such arguments
 /// (its documentation of fine-grained tool streaming).

@@ -132,7 +132,7 @@ pub(crate) fn text_bytes(document: &Document<'_>, at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use crate::protocols::json::document::Scratch;
-    use crate::protocols::openai::chat_head::read_chat;
+    use crate::protocols::request::chat_request::read_chat;
 
     #[test]
     fn text_is_counted_and_needs_are_seen() {

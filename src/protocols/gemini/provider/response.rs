@@ -2,8 +2,8 @@
 
 use crate::protocols::gemini::client::api::{ERROR_STATUSES, FINISH_REASONS};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::provider_api::{RefusalDetail, UnreadableBody};
 use std::borrow::Cow;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //! source.
 
 use crate::protocols::json::document::Document;
-use crate::protocols::neutral::answer::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::neutral::request::Part;
+use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer. It does not name the model.

@@ -133,7 +133,7 @@ pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, Gateway
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocols::openai::chat_head::read_chat;
+    use crate::protocols::request::chat_request::read_chat;
 
     #[test]
     fn every_other_byte_stays() {
