@@ -398,7 +398,7 @@ def test_a_stream_that_breaks_is_an_error(dialects, provider, how):
 
 
 def test_the_page_shows_what_passed():
-    rows = ["| application speaks | provider speaks | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
+    rows = ["| client dialect | provider dialect | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
     for face in FACES:
         for provider in [*PROVIDERS, *OTHERS]:
             cells = [", ".join(mode for mode in MODES if (face, provider, feature, mode) in passed) or "no" for feature in FEATURES]

@@ -94,7 +94,7 @@ def test_structured_output(dialects, client, provider):
 
 def test_the_page_shows_what_passed():
     features = [*FEATURES, STRUCTURED]
-    rows = ["| client | provider speaks | " + " | ".join(features) + " |", "|---" * (2 + len(features)) + "|"]
+    rows = ["| client | provider dialect | " + " | ".join(features) + " |", "|---" * (2 + len(features)) + "|"]
     for client in CLIENTS:
         for provider in [*PROVIDERS, *OTHERS]:
             cells = [", ".join(mode for mode in MODES if (client, provider, feature, mode) in passed) or "no" for feature in features]

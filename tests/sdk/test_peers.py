@@ -112,7 +112,7 @@ def test_a_whole_answer_to_a_stream_is_not_an_empty_stream(peers, face):
 
 
 def test_the_page_shows_what_passed():
-    rows = ["| application speaks | LiteLLM's face | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
+    rows = ["| client dialect | LiteLLM's API | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
     for face in FACES:
         for provider in BASES:
             cells = [", ".join(mode for mode in MODES if (face, provider, feature, mode) in passed) or "no" for feature in FEATURES]
