@@ -13,7 +13,10 @@ use ringside::cache::entry::{HashSecret, PendingRemovals, Storing};
 use ringside::cache::response::cached_response::CachedResponse;
 use ringside::cache::semantic::Semantic;
 use ringside::cache::store::Store;
-use ringside::embedding::pool::{DIMENSIONS, EmbeddingPool, Settings, State, Vector};
+use ringside::embedding::pool::EmbeddingPool;
+use ringside::embedding::settings::Settings;
+use ringside::embedding::status::ModelState;
+use ringside::embedding::vector::{DIMENSIONS, Vector};
 use ringside::protocols::json::document::Scratch;
 use ringside::protocols::request::canonical_request::Canonical;
 use std::path::PathBuf;
@@ -121,7 +124,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         runtime_library: None,
     });
     while !embedding_pool.is_ready() {
-        if let State::Failed(why) = embedding_pool.state() {
+        if let ModelState::Failed(why) = embedding_pool.model_state() {
             return Err(why.into());
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -160,7 +163,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-    while embedding_pool.gauges().queued > 0 {
+    while embedding_pool.stats().queued > 0 {
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(Duration::from_millis(50));

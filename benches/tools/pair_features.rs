@@ -6,8 +6,11 @@
 
 use ringside::cache::verify::features::{NAMES, compare};
 use ringside::cache::verify::words::Words;
-use ringside::embedding::pool::{EmbeddingPool, Settings, State, Vector};
+use ringside::embedding::pool::EmbeddingPool;
+use ringside::embedding::settings::Settings;
+use ringside::embedding::status::ModelState;
 use ringside::embedding::table::StaticTable;
+use ringside::embedding::vector::Vector;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -29,14 +32,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         runtime_library: None,
     });
     while !embedding_pool.is_ready() {
-        if let State::Failed(why) = embedding_pool.state() {
+        if let ModelState::Failed(why) = embedding_pool.model_state() {
             return Err(why.into());
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let embed = |text: &str| -> mpsc::Receiver<Option<Vector>> {
         let (send, receive) = mpsc::sync_channel(1);
-        let then = move |outcome: Result<ringside::embedding::pool::Embedded, _>| {
+        let then = move |outcome: Result<ringside::embedding::embed_result::Embedded, _>| {
             let _ = send.send(outcome.ok().map(|embedded| embedded.vector));
         };
         // A full queue drops the callback, which reads as no vector.

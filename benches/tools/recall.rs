@@ -7,7 +7,10 @@
 
 use ringside::embedding::codes::{Code, dot};
 use ringside::embedding::index::VectorIndex;
-use ringside::embedding::pool::{EmbeddingPool, Settings, State, Vector};
+use ringside::embedding::pool::EmbeddingPool;
+use ringside::embedding::settings::Settings;
+use ringside::embedding::status::ModelState;
+use ringside::embedding::vector::Vector;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -66,17 +69,17 @@ fn measure(vectors: &[Vector], stored: usize) {
         let began = Instant::now();
         let found = index.nearest(query);
         times.push(began.elapsed());
-        let Some((id, similarity)) = found else {
+        let Some(found) = found else {
             continue;
         };
         let all = live.iter().map(|at| (*at, dot(query, &vectors[*at])));
         let Some((best, cosine)) = all.max_by(|a, b| a.1.total_cmp(&b.1)) else {
             continue;
         };
-        let exact = dot(query, &vectors[id as usize]);
-        right += u32::from(best == id as usize);
+        let exact = dot(query, &vectors[found.id as usize]);
+        right += u32::from(best == found.id as usize);
         near += u32::from(exact >= cosine - 0.001);
-        let error = f64::from((similarity - exact).abs());
+        let error = f64::from((found.cosine - exact).abs());
         off += error;
         most = most.max(error);
     }
@@ -103,7 +106,7 @@ fn embed(texts: &[String], model_dir: PathBuf) -> Result<Vec<Vector>, Box<dyn st
         runtime_library: None,
     });
     while !embedding_pool.is_ready() {
-        if let State::Failed(why) = embedding_pool.state() {
+        if let ModelState::Failed(why) = embedding_pool.model_state() {
             return Err(why.into());
         }
         std::thread::sleep(Duration::from_millis(20));

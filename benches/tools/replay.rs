@@ -9,9 +9,12 @@ use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;
 use ringside::cache::verify::verify::Query;
 use ringside::cache::verify::words::Words;
-use ringside::embedding::pool::{EmbeddingPool, Settings, State, Vector};
+use ringside::embedding::pool::EmbeddingPool;
+use ringside::embedding::settings::Settings;
 use ringside::embedding::static_index::StaticIndex;
+use ringside::embedding::status::ModelState;
 use ringside::embedding::table::StaticTable;
+use ringside::embedding::vector::Vector;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -212,7 +215,7 @@ fn embed(
         runtime_library: None,
     });
     while !embedding_pool.is_ready() {
-        if let State::Failed(why) = embedding_pool.state() {
+        if let ModelState::Failed(why) = embedding_pool.model_state() {
             return Err(why.into());
         }
         std::thread::sleep(std::time::Duration::from_millis(20));

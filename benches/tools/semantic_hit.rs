@@ -6,7 +6,8 @@
 mod in_process;
 
 use in_process::{WHOLE, gateway, provider};
-use ringside::embedding::pool::{EmbeddingPool, Settings};
+use ringside::embedding::pool::EmbeddingPool;
+use ringside::embedding::settings::Settings;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

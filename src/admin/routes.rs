@@ -6,7 +6,7 @@ use crate::admin::metrics_page::page;
 use crate::cache::disk::disk_cache::Deletion;
 use crate::control::log;
 use crate::control::plane::Plane;
-use crate::embedding::pool::State;
+use crate::embedding::status::ModelState;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -191,14 +191,14 @@ fn info(plane: &Plane) -> Value {
         .shared
         .embedding_pool
         .as_ref()
-        .map(|embedding_pool| embedding_pool.state())
+        .map(|embedding_pool| embedding_pool.model_state())
     {
         None => json!({ "state": "off" }),
-        Some(State::Loading) => json!({ "state": "loading" }),
-        Some(State::Ready { model, load_ms }) => {
+        Some(ModelState::Loading) => json!({ "state": "loading" }),
+        Some(ModelState::Ready { model, load_ms }) => {
             json!({ "state": "ready", "model": model, "load_ms": load_ms })
         }
-        Some(State::Failed(why)) => json!({ "state": "failed", "reason": why }),
+        Some(ModelState::Failed(why)) => json!({ "state": "failed", "reason": why }),
     };
     json!({
         "version": env!("CARGO_PKG_VERSION"),

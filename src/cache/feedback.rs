@@ -9,7 +9,9 @@ use crate::cache::quality::error_rate::Observation;
 use crate::cache::quality::log::Line;
 use crate::cache::semantic::{Semantic, SemanticHit};
 use crate::embedding::codes::dot as cosine;
-use crate::embedding::pool::{EmbedError, EmbedRejection, Embedded, EmbeddingPool, Vector};
+use crate::embedding::embed_result::{EmbedError, EmbedRejection, Embedded};
+use crate::embedding::pool::EmbeddingPool;
+use crate::embedding::vector::Vector;
 use std::sync::Arc;
 
 /// A hit that was, or would have been, and the answer that was given instead.
@@ -59,7 +61,7 @@ pub(crate) fn compare(
             });
         });
     };
-    embedding_pool.run(work).map_err(EmbedRejection::rule)
+    embedding_pool.run(work).map_err(EmbedRejection::as_str)
 }
 
 impl Semantic {

@@ -13,9 +13,12 @@ use crate::cache::verify::model::Verifier;
 use crate::cache::verify::verify::{MatchVerdict, Query, Thresholds};
 use crate::cache::wrong_answers::WrongAnswers;
 use crate::embedding::codes::Code;
-use crate::embedding::index::{VectorIndex, push};
-use crate::embedding::pool::{EmbedError, EmbedRejection, Embedded, EmbeddingPool, State, Vector};
+use crate::embedding::embed_result::{EmbedError, EmbedRejection, Embedded};
+use crate::embedding::index::{VectorIndex, push_compact};
+use crate::embedding::pool::EmbeddingPool;
 use crate::embedding::static_index::{StaticCode, StaticIndex};
+use crate::embedding::status::ModelState;
+use crate::embedding::vector::Vector;
 use futures_channel::oneshot;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -169,7 +172,7 @@ impl Semantic {
                 outcome,
                 vector: slot,
             }),
-            Err(refused) => Err(refused.rule()),
+            Err(refused) => Err(refused.as_str()),
         }
     }
 
@@ -226,7 +229,7 @@ impl Semantic {
             }
         };
         let queued = self.embedding_pool.embed(question, None, then);
-        queued.map_err(EmbedRejection::rule)
+        queued.map_err(EmbedRejection::as_str)
     }
 
     /// How often hits are wrong, as far as it was learned.
@@ -283,7 +286,7 @@ impl Semantic {
                     }
                 }),
         };
-        queued.map_err(EmbedRejection::rule)
+        queued.map_err(EmbedRejection::as_str)
     }
 
     /// Indexes an entry with a vector that was made earlier, if this model made it.
@@ -296,10 +299,10 @@ impl Semantic {
     /// Whether the model is loaded; `None` when it never will be.
     #[must_use]
     pub fn readiness(&self) -> Option<bool> {
-        match self.embedding_pool.state() {
-            State::Failed(_) => None,
-            State::Loading => Some(false),
-            State::Ready { .. } => Some(true),
+        match self.embedding_pool.model_state() {
+            ModelState::Failed(_) => None,
+            ModelState::Loading => Some(false),
+            ModelState::Ready { .. } => Some(true),
         }
     }
 
@@ -374,7 +377,7 @@ impl Semantic {
         let scope = self.scopes.read().get(&entry.scope).cloned();
         scope.is_some_and(|scope| {
             let entries = scope.entries.lock();
-            let place = entries.index.place(entry.vector());
+            let place = entries.index.position(entry.vector());
             let owner = place.and_then(|at| entries.owners.get(at));
             owner.is_some_and(|owner| std::ptr::eq(owner.as_ptr(), Arc::as_ptr(entry)))
         })
@@ -396,12 +399,12 @@ impl Scope {
         let mut entries = self.entries.lock();
         let nearest = entries.index.nearest_k(vector, LOOKED_AT);
         let mut found = Vec::with_capacity(nearest.len());
-        for (id, similarity) in nearest {
-            let place = entries.index.place(id);
-            let owner = place.and_then(|at| entries.owners.get(at));
+        for neighbour in nearest {
+            let position = entries.index.position(neighbour.id);
+            let owner = position.and_then(|position| entries.owners.get(position));
             match owner.and_then(Weak::upgrade) {
-                Some(entry) => found.push((entry, similarity)),
-                None => self.forget(&mut entries, id),
+                Some(entry) => found.push((entry, neighbour.cosine)),
+                None => self.forget(&mut entries, neighbour.id),
             }
         }
         found
@@ -416,7 +419,7 @@ impl Scope {
         entry: &Arc<Entry>,
     ) {
         entries.index.insert(id, vector);
-        push(&mut entries.owners, Arc::downgrade(entry));
+        push_compact(&mut entries.owners, Arc::downgrade(entry));
         self.near.write().insert(code);
     }
 

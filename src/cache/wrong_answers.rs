@@ -3,7 +3,7 @@
 //! It must not know entries or who refuted them. What is remembered only ever tightens.
 
 use crate::embedding::codes::dot as cosine;
-use crate::embedding::pool::Vector;
+use crate::embedding::vector::Vector;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,7 +117,7 @@ mod tests {
 
     /// A unit vector at an angle, in the plane of two components.
     fn at(angle: f32, plane: usize) -> Vector {
-        let mut vector = vec![0.0; crate::embedding::pool::DIMENSIONS];
+        let mut vector = vec![0.0; crate::embedding::vector::DIMENSIONS];
         vector[2 * plane] = angle.cos();
         vector[2 * plane + 1] = angle.sin();
         vector.into()

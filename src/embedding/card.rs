@@ -2,13 +2,12 @@
 //!
 //! Must not know: how a model is run.
 
-use crate::embedding::pool::{DIMENSIONS, WINDOW_TOKENS};
+use crate::embedding::vector::{DIMENSIONS, WINDOW_TOKENS};
 use std::path::Path;
 
-/// `model.json`, as far as the gateway needs it.
+/// The fields of `model.json` that the gateway reads.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Card {
-    /// The model's name.
     pub name: String,
     /// How the weights were quantised.
     pub quantisation: String,
@@ -19,9 +18,8 @@ pub(crate) struct Card {
     static_sha256: String,
 }
 
-/// A model's files, complete and as the card says.
-pub(crate) struct Files {
-    /// The card.
+/// The files of a model. Their checksums are those of the card.
+pub(crate) struct ModelFiles {
     pub card: Card,
     /// `model.onnx`.
     pub model: Vec<u8>,
@@ -31,11 +29,9 @@ pub(crate) struct Files {
     pub table: Vec<u8>,
 }
 
-impl Files {
-    /// Reads the folder.
-    ///
+impl ModelFiles {
     /// # Errors
-    /// What is missing, damaged or not fit for this program, and the remedy.
+    /// What is missing, damaged or made for another program, and the remedy.
     pub(crate) fn read(folder: &Path) -> Result<Self, String> {
         let path = folder.join("model.json");
         let card: Card = serde_json::from_slice(&read(&path)?)
@@ -59,7 +55,8 @@ impl Files {
 }
 
 impl Card {
-    /// Identity of the vectors that this model makes; never 0.
+    /// Identity of the vectors that this model makes: a hash of model, weights, tokenizer and quantisation;
+    /// never 0.
     #[must_use]
     pub(crate) fn embedder_id(&self) -> u64 {
         let parts = [
@@ -82,7 +79,7 @@ impl Card {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| {
         format!(
-            "{} cannot be read ({error}); it is part of the repository, and models/build.py makes it anew",
+            "{} cannot be read ({error}); it is part of the repository, and models/build.py rebuilds it",
             path.display()
         )
     })
@@ -101,7 +98,7 @@ fn read_checked(path: &Path, sha256: &str) -> Result<Vec<u8>, String> {
     }
     Err(format!(
         "{} is damaged: its SHA-256 is {hex}, the model card says {sha256}; restore it from the \
-         repository, or make it anew with models/build.py",
+         repository, or rebuild it with models/build.py",
         path.display()
     ))
 }

@@ -1,38 +1,39 @@
-//! Vectors in one byte per component, and their cosine to a question's vector.
+//! Vectors quantised to one byte per component, and their cosine to a query vector.
 //!
 //! Each vector is scaled so that its largest component becomes ±127: with a fixed scale, unit vectors
-//! of 384 components, of which most are near 0.05, would use three of the eight bits. The scale is not
-//! kept: a cosine needs the length of the code only. Two bytes lie in one 16-bit number, because the
-//! baseline instruction set multiplies those eight at a time, and taking them apart costs two shifts.
+//! of 384 components, most of them near 0.05, would use three of the eight bits. The scale is not
+//! stored: a cosine needs only the length of the code. Two bytes share one 16-bit integer, because the
+//! baseline instruction set multiplies eight of those at a time, and unpacking costs two shifts.
 //!
 //! Must not know: ids, entries, or how vectors are searched.
 
-use crate::embedding::pool::DIMENSIONS;
+use crate::embedding::vector::DIMENSIONS;
 
-/// Largest code.
+/// Largest component of a code.
 const CODE_MAX: f32 = 127.0;
-/// Length of a question in whole numbers. The products of a question with a code, and each of their
+/// Length of a query vector in integers. The products of a query with a code, and each of their
 /// sums, stay below 127 × 256 × √384 × 3000 < 2³¹ (Cauchy-Schwarz).
-const ASKED_LENGTH: f32 = 3000.0;
+const QUERY_LENGTH: f32 = 3000.0;
 /// Pairs of components.
 const PAIRS: usize = DIMENSIONS / 2;
 
 /// Bytes of a code.
 pub const CODE_BYTES: usize = DIMENSIONS;
 
-/// Signed bytes, two in each number: the first half of the components low, the second half high.
+/// Signed bytes, two in each integer: the first half of the components in the low bytes, the second half in
+/// the high bytes.
 pub type Pairs<const N: usize> = [i16; N];
 
-/// A stored vector.
+/// A quantised vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Code {
     /// The components.
     pub pairs: Pairs<PAIRS>,
-    /// 1 ÷ the length of the components; 0 of a vector without direction.
+    /// 1 ÷ the length of the components; 0 for a zero vector.
     pub scale: f32,
 }
 
-/// A vector to compare with codes: whole numbers, the two halves apart as the codes have them.
+/// A vector to compare with codes: integers, the two halves apart as in [`Pairs`].
 pub struct QueryCode<const N: usize> {
     low: [i16; N],
     high: [i16; N],
@@ -42,13 +43,13 @@ pub struct QueryCode<const N: usize> {
 pub type QueryVector = QueryCode<PAIRS>;
 
 impl Code {
-    /// The code of a vector; components beyond [`DIMENSIONS`] are ignored.
+    /// Quantises a vector; components beyond [`DIMENSIONS`] are ignored.
     #[must_use]
     pub fn new(vector: &[f32]) -> Self {
         Self::from_bytes(&bytes(vector))
     }
 
-    /// The code of these components.
+    /// The code with these components.
     #[must_use]
     pub fn from_bytes(bytes: &[i8; CODE_BYTES]) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl Code {
         }
     }
 
-    /// Its components.
+    /// The components, as [`Code::from_bytes`] takes them.
     #[must_use]
     pub fn to_bytes(&self) -> [i8; CODE_BYTES] {
         let mut bytes = [0; CODE_BYTES];
@@ -68,16 +69,16 @@ impl Code {
         bytes
     }
 
-    /// Cosine to a question.
+    /// Cosine to a query vector.
     #[must_use]
     #[inline(always)]
-    pub fn cosine(&self, asked: &QueryVector) -> f32 {
-        // Rounding may carry a vector's cosine to itself past one.
-        (asked.dot(&self.pairs) * self.scale).min(1.0)
+    pub fn cosine(&self, query: &QueryVector) -> f32 {
+        // Rounding can lift the cosine of a vector with itself above one.
+        (query.dot(&self.pairs) * self.scale).min(1.0)
     }
 }
 
-/// 1 ÷ the length of these components; 0 when all are 0.
+/// 1 ÷ the length of these components; 0 when every component is 0.
 #[must_use]
 pub fn scale(bytes: &[i8]) -> f32 {
     let square = bytes.iter().map(|x| i32::from(*x) * i32::from(*x));
@@ -85,10 +86,7 @@ pub fn scale(bytes: &[i8]) -> f32 {
     if length > 0.0 { length.recip() } else { 0.0 }
 }
 
-/// Puts two bytes into each number.
-///
-/// # Panics
-/// Never: the sizes are checked when this is compiled.
+/// Packs two bytes into each integer. The sizes are checked at compile time.
 #[must_use]
 pub fn pair<const B: usize, const N: usize>(bytes: &[i8; B]) -> Pairs<N> {
     const { assert!(B == 2 * N) };
@@ -100,7 +98,7 @@ pub fn pair<const B: usize, const N: usize>(bytes: &[i8; B]) -> Pairs<N> {
     pairs
 }
 
-/// `vector` in one byte per component, in units of a scale of its own.
+/// Quantises `vector` to one byte per component, so that its largest component becomes ±127.
 #[must_use]
 pub fn bytes<const B: usize>(vector: &[f32]) -> [i8; B] {
     let largest = vector
@@ -113,18 +111,18 @@ pub fn bytes<const B: usize>(vector: &[f32]) -> [i8; B] {
     };
     let mut bytes = [0; B];
     for (byte, x) in bytes.iter_mut().zip(vector) {
-        // In range by the choice of scale.
+        // The scale keeps it in range.
         *byte = (x * scale).round() as i8;
     }
     bytes
 }
 
 impl<const N: usize> QueryCode<N> {
-    /// Of the first 2 `N` components of a vector of length `length`.
+    /// Quantises the first 2 `N` components of a vector whose length is `length`.
     #[must_use]
     pub fn new(vector: &[f32], length: f32) -> Self {
         let unit = if length > 0.0 {
-            ASKED_LENGTH / length
+            QUERY_LENGTH / length
         } else {
             0.0
         };
@@ -135,31 +133,34 @@ impl<const N: usize> QueryCode<N> {
         Self { low, high }
     }
 
-    /// The question as a vector of length one, times the components of a code.
+    /// Dot product of the query, taken as a vector of length one, with the components of a code.
     #[must_use]
     #[inline(always)]
-    #[allow(clippy::cast_precision_loss)]
     pub fn dot(&self, pairs: &Pairs<N>) -> f32 {
-        // Both bytes stay 256 times what they are, the high one where it is: one sum for both.
+        // Both bytes are multiplied by 256 (the high byte stays where it is), so that one sum serves both.
         let mut sum = 0;
         for ((pair, x), y) in pairs.iter().zip(&self.low).zip(&self.high) {
             sum += i32::from(*pair << 8) * i32::from(*x);
             sum += i32::from(*pair & !0xff) * i32::from(*y);
         }
-        sum as f32 / (256.0 * ASKED_LENGTH)
+        sum as f32 / (256.0 * QUERY_LENGTH)
     }
 }
 
-/// Runs `work` compiled for the widest vector registers that this processor has, if what it calls is
-/// inlined into it.
+/// Runs `work` compiled for the widest vector registers of this processor. Only functions that are inlined
+/// into `work` benefit.
 #[inline(always)]
 pub fn with_wide_registers<T>(work: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(work)
 }
 
-/// Dot product.
+/// Dot product; for unit vectors, the cosine. Components beyond a multiple of 16 are ignored.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    // Sixteen sums side by side, because the compiler may not reorder one.
+    debug_assert!(
+        a.len() == b.len() && a.len().is_multiple_of(16),
+        "vectors of one model"
+    );
+    // Sixteen independent sums: the compiler must not reorder the additions of one sum.
     let mut sums = [0.0_f32; 16];
     for (a, b) in a.chunks_exact(16).zip(b.chunks_exact(16)) {
         for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
@@ -209,7 +210,7 @@ mod tests {
             let cosine = Code::new(&signed).cosine(&QueryVector::new(&flat, 1.0));
             assert!((cosine - sign).abs() < 0.02, "{cosine}");
         }
-        let none = Code::new(&[0.0; DIMENSIONS]);
-        assert_eq!(none.cosine(&QueryVector::new(&flat, 1.0)), 0.0);
+        let zero = Code::new(&[0.0; DIMENSIONS]);
+        assert_eq!(zero.cosine(&QueryVector::new(&flat, 1.0)), 0.0);
     }
 }

@@ -1,28 +1,27 @@
-//! The large index: a usearch graph over one-byte codes, which finds candidates to be compared again.
+//! A usearch graph over one-byte codes: proposes candidates, whose similarity the caller computes.
 //!
-//! It holds the only copy of its codes: keeping them outside too would cost as much as all the rest.
+//! The graph holds the only copy of its codes: a second copy would double the memory of an index.
 //!
-//! usearch is used for what it does reliably: adding, removing and plain searching, one writer at a
-//! time. Filtered search and memory-mapped views have corrupted results and are not used.
+//! Only the reliable functions of usearch are used: add, remove and plain search, with one writer at a
+//! time. Filtered search and memory-mapped views have returned corrupted results.
 //!
-//! Must not know: when a graph is worth its memory.
+//! Must not know: at which size a graph replaces a scan.
 
 use crate::embedding::codes;
 use crate::embedding::codes::{CODE_BYTES, Code};
-use crate::embedding::pool::DIMENSIONS;
+use crate::embedding::vector::DIMENSIONS;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 /// Neighbours per node (M): what usearch and hnswlib suggest for hundreds of dimensions.
 const CONNECTIVITY: usize = 16;
-/// Candidates kept while adding and while searching: recall@1 above 0.99 at 50,000 vectors.
+/// Candidates that usearch considers while it adds and searches: recall@1 above 0.99 at 50,000 vectors.
 const EXPANSION_ADD: usize = 128;
 const EXPANSION_SEARCH: usize = 128;
-/// Its owner uses it from one thread at a time; usearch keeps memory for each thread.
+/// The owner uses a graph from one thread at a time; usearch reserves memory for each thread.
 const THREADS: usize = 1;
-/// Room is added by this part of what there is.
-const GROWTH: usize = 8;
+/// A full graph grows by its capacity divided by this.
+const GROWTH_DIVISOR: usize = 8;
 
-/// A graph over ids and codes.
 pub(crate) struct Graph {
     index: Index,
 }
@@ -35,7 +34,7 @@ impl Graph {
     pub(crate) fn new(capacity: usize) -> Result<Self, String> {
         let options = IndexOptions {
             dimensions: DIMENSIONS,
-            // The codes' scales differ, and only the cosine does not mind.
+            // The scales of codes differ; of the metrics only the cosine does not depend on them.
             metric: MetricKind::Cos,
             quantization: ScalarKind::I8,
             connectivity: CONNECTIVITY,
@@ -59,38 +58,40 @@ impl Graph {
     /// # Errors
     /// usearch could not allocate.
     pub(crate) fn add(&mut self, id: u64, code: &Code) -> Result<(), String> {
-        // Removed nodes are reused, but only once their place is known to be free: keep one spare.
+        // usearch reuses a removed node late, so the capacity always has one spare node.
         if self.index.size() + 1 >= self.index.capacity() {
             let capacity = self.index.capacity();
-            self.reserve(capacity + capacity / GROWTH)?;
+            self.reserve(capacity + capacity / GROWTH_DIVISOR)?;
         }
         self.index
             .add(id, &code.to_bytes()[..])
             .map_err(|error| error.to_string())
     }
 
-    /// The code of an id.
     pub(crate) fn code(&self, id: u64) -> Option<Code> {
         let mut bytes = [0; CODE_BYTES];
         let found = self.index.get(id, &mut bytes[..]).ok()?;
         (found == 1).then(|| Code::from_bytes(&bytes))
     }
 
-    /// Removes an id, if it is there.
+    /// Removes an id, if the graph has it.
     pub(crate) fn remove(&mut self, id: u64) {
-        // Fails only for an index opened as a view.
-        let _ = self.index.remove(id);
+        let removed = self.index.remove(id);
+        debug_assert!(
+            removed.is_ok(),
+            "usearch refuses removals only for an index opened as a view"
+        );
     }
 
-    /// The ids of the `count` vectors that seem nearest to `query`; none where usearch fails.
+    /// The ids of the `count` vectors that the graph finds nearest to `query`; empty when usearch fails.
     pub(crate) fn candidates(&self, query: &[f32], count: usize) -> Vec<u64> {
         let query: [i8; CODE_BYTES] = codes::bytes(query);
         let found = self.index.search(&query[..], count);
         found.map(|matches| matches.keys).unwrap_or_default()
     }
 
-    /// Memory held, in bytes. usearch maps 8 MiB at least and uses them bit by bit: what it has not
-    /// touched yet takes no memory and is not counted.
+    /// Memory held, in bytes. usearch maps at least 8 MiB and fills them gradually: pages that it has not
+    /// touched take no memory and are not counted.
     pub(crate) fn memory_bytes(&self) -> usize {
         let stats = self.index.memory_stats();
         let untouched = stats.graph_reserved + stats.vectors_reserved;

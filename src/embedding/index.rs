@@ -1,40 +1,58 @@
-//! The nearest of a set of vectors: by an exact scan while there are few, by a graph beyond.
+//! Nearest-neighbour search over a set of vectors: an exact scan for small sets, a graph for larger ones.
 //!
-//! One byte per component is all that is kept ([`Code`]). Whatever proposes candidates, the similarity
-//! given out is the cosine of the question's full vector to the code, within about a thousandth.
+//! The index stores one byte per component ([`Code`]). With either method the similarity returned is the
+//! cosine of the full query vector to the code, exact within about a thousandth.
 //!
 //! Must not know: what the ids stand for.
 
 use crate::embedding::codes::{Code, QueryVector, with_wide_registers};
 use crate::embedding::graph::Graph;
-use crate::embedding::pool::DIMENSIONS;
+use crate::embedding::vector::DIMENSIONS;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-/// A graph is begun at this size; up to here, a scan takes about 0.1 ms.
+/// The size at which an index begins to build a graph; a scan of this size takes about 0.1 ms.
 pub const GRAPH_FROM: usize = 2048;
-/// The graph is given up at this size: well below, so that a set near the limit does not swing.
+/// The size at which an index drops its graph: half of [`GRAPH_FROM`], so that a set near that size does not
+/// build and drop a graph in turn.
 pub const GRAPH_UNTIL: usize = GRAPH_FROM / 2;
-/// Older vectors taken into an unfinished graph with each insertion: all of them, in time.
-const CATCH_UP: usize = 4;
-/// Candidates that the graph is asked for at least, to be compared again.
+/// Older vectors added to an unfinished graph with each insertion, until none is left.
+const BACKFILL: usize = 4;
+/// Fewest candidates that are requested from the graph; their similarities are computed again.
 const RESCORED_MIN: usize = 16;
-/// Tables grow by this part of what they hold: doubling would leave a quarter of the memory unused.
-const GROWTH: usize = 8;
+/// A full table grows by its length divided by this: doubling would leave a quarter of the memory unused.
+const GROWTH_DIVISOR: usize = 8;
 
 /// Vectors by id.
 #[derive(Default)]
 pub struct VectorIndex {
     ids: Vec<u64>,
-    /// In the order of `ids`; empty once the graph holds them all.
+    /// In the order of `ids`; empty once the graph holds all codes.
     codes: Vec<Code>,
-    /// Where in `ids` each one is.
-    places: HashMap<u64, u32, foldhash::fast::RandomState>,
+    /// The position in `ids` of each id.
+    positions: HashMap<u64, u32, foldhash::fast::RandomState>,
     graph: Option<Graph>,
-    /// Ids that the graph has yet to take; it answers once there are none.
-    outside: Vec<u64>,
-    /// usearch failed once: scanning is slower, but right.
-    no_graph: bool,
+    /// Ids that are not yet in the graph; it is searched once there are none.
+    not_in_graph: Vec<u64>,
+    /// usearch failed once: from then on the index is scanned, which is slower but correct.
+    graph_failed: bool,
+}
+
+/// A vector that a search found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbour {
+    /// The vector's id.
+    pub id: u64,
+    /// Its cosine to the query.
+    pub cosine: f32,
+}
+
+impl Neighbour {
+    /// Orders by similarity, the nearest first; at equal distance, the smaller id first.
+    fn by_similarity(&self, other: &Self) -> Ordering {
+        let by_cosine = other.cosine.total_cmp(&self.cosine);
+        by_cosine.then(self.id.cmp(&other.id))
+    }
 }
 
 impl VectorIndex {
@@ -44,16 +62,16 @@ impl VectorIndex {
         Self::default()
     }
 
-    /// Adds a vector, at the end, under an id that is not there yet.
+    /// Adds a vector at the end, under an id that the index does not have.
     pub fn insert(&mut self, id: u64, code: &Code) {
-        debug_assert!(!self.places.contains_key(&id));
-        let place = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
-        self.places.insert(id, place);
-        push(&mut self.ids, id);
+        debug_assert!(!self.positions.contains_key(&id), "ids are unique");
+        let position = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+        self.positions.insert(id, position);
+        push_compact(&mut self.ids, id);
         if self.is_in_graph() {
             let added = self.graph.as_mut().map(|graph| graph.add(id, code));
             if added.is_some_and(|added| added.is_err()) {
-                self.no_graph = true;
+                self.graph_failed = true;
                 self.drop_graph();
                 if let Some(last) = self.codes.last_mut() {
                     *last = *code;
@@ -61,81 +79,90 @@ impl VectorIndex {
             }
             return;
         }
-        push(&mut self.codes, *code);
+        push_compact(&mut self.codes, *code);
         if (self.graph.is_some() || self.ids.len() >= GRAPH_FROM)
-            && !self.no_graph
+            && !self.graph_failed
             && self.grow_graph(id).is_err()
         {
-            self.no_graph = true;
+            self.graph_failed = true;
             self.drop_graph();
         }
     }
 
-    /// Removes a vector and tells where it was; the last one is there now.
+    /// Removes a vector and returns its position; the last vector takes that position.
     pub fn remove(&mut self, id: u64) -> Option<usize> {
-        let place = self.places.remove(&id)?;
-        let at = place as usize;
-        self.ids.swap_remove(at);
-        if let Some(moved) = self.ids.get(at) {
-            self.places.insert(*moved, place);
+        let position = self.positions.remove(&id)?;
+        let index = position as usize;
+        self.ids.swap_remove(index);
+        if let Some(moved) = self.ids.get(index) {
+            self.positions.insert(*moved, position);
         }
-        if at < self.codes.len() {
-            self.codes.swap_remove(at);
+        if index < self.codes.len() {
+            self.codes.swap_remove(index);
         }
         if let Some(graph) = &mut self.graph {
             graph.remove(id);
-            self.outside.retain(|other| *other != id);
+            self.not_in_graph.retain(|other| *other != id);
             if self.ids.len() < GRAPH_UNTIL {
                 self.drop_graph();
-            } else if self.outside.is_empty() {
+            } else if self.not_in_graph.is_empty() {
                 self.codes = Vec::new();
             }
         }
-        self.give_back();
-        Some(at)
+        self.shrink_if_sparse();
+        Some(index)
     }
 
-    /// Where the vector of `id` is, in the order of insertion, changed by removals.
+    /// The position of a vector: the order of insertion, changed by removals (see [`VectorIndex::remove`]).
     #[must_use]
-    pub fn place(&self, id: u64) -> Option<usize> {
-        self.places.get(&id).map(|place| *place as usize)
+    pub fn position(&self, id: u64) -> Option<usize> {
+        self.positions.get(&id).map(|position| *position as usize)
     }
 
-    /// The vector nearest to `query`, and its cosine.
+    /// The vector nearest to `query`.
     #[must_use]
-    pub fn nearest(&self, query: &[f32]) -> Option<(u64, f32)> {
+    pub fn nearest(&self, query: &[f32]) -> Option<Neighbour> {
         self.nearest_k(query, 1).first().copied()
     }
 
-    /// The `k` vectors nearest to `query` and their cosines, the nearest first. Complete up to
-    /// [`GRAPH_FROM`] vectors, nearly so beyond; a set that shrank is complete again below
-    /// [`GRAPH_UNTIL`]. Empty when `query` is no vector of this model.
+    /// The `k` vectors nearest to `query`, the nearest first. Exact up to [`GRAPH_FROM`] vectors and
+    /// approximate beyond; a set that shrank is exact again below [`GRAPH_UNTIL`]. Empty when `query` is not
+    /// a vector of this model.
     #[must_use]
-    pub fn nearest_k(&self, query: &[f32], k: usize) -> Vec<(u64, f32)> {
+    pub fn nearest_k(&self, query: &[f32], k: usize) -> Vec<Neighbour> {
         if k == 0 || query.len() != DIMENSIONS || !query.iter().all(|x| x.is_finite()) {
             return Vec::new();
         }
         let length = query.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let asked = QueryVector::new(query, length);
-        let mut found: Vec<(u64, f32)> = match &self.graph {
-            Some(graph) if self.outside.is_empty() => {
+        let query_vector = QueryVector::new(query, length);
+        let mut found: Vec<Neighbour> = match &self.graph {
+            Some(graph) if self.not_in_graph.is_empty() => {
                 let ids = graph.candidates(query, RESCORED_MIN.max(k.saturating_mul(4)));
-                let codes = ids.iter().filter_map(|id| Some((*id, graph.code(*id)?)));
-                codes.map(|(id, code)| (id, code.cosine(&asked))).collect()
+                let scored = ids.into_iter().filter_map(|id| {
+                    let cosine = graph.code(id)?.cosine(&query_vector);
+                    Some(Neighbour { id, cosine })
+                });
+                scored.collect()
             }
             _ => {
                 let all = self.ids.iter().zip(&self.codes);
                 with_wide_registers(
                     #[inline(always)]
-                    || all.map(|(id, code)| (*id, code.cosine(&asked))).collect(),
+                    || {
+                        let scored = all.map(|(id, code)| Neighbour {
+                            id: *id,
+                            cosine: code.cosine(&query_vector),
+                        });
+                        scored.collect()
+                    },
                 )
             }
         };
         if k < found.len() {
-            found.select_nth_unstable_by(k, nearer);
+            found.select_nth_unstable_by(k, Neighbour::by_similarity);
             found.truncate(k);
         }
-        found.sort_unstable_by(nearer);
+        found.sort_unstable_by(Neighbour::by_similarity);
         found
     }
 
@@ -145,7 +172,7 @@ impl VectorIndex {
         self.ids.len()
     }
 
-    /// Whether there is none.
+    /// Whether the index holds no vector.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
@@ -154,78 +181,75 @@ impl VectorIndex {
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        // A control byte comes with each place in the map, and an eighth of the places stays free.
-        let slots = self.places.capacity() * 8 / 7;
+        // The map has one control byte per slot, and an eighth of its slots stays free.
+        let slots = self.positions.capacity() * 8 / 7;
         self.ids.capacity() * size_of::<u64>()
             + self.codes.capacity() * size_of::<Code>()
             + slots * (size_of::<(u64, u32)>() + 1)
-            + self.outside.capacity() * size_of::<u64>()
+            + self.not_in_graph.capacity() * size_of::<u64>()
             + self.graph.as_ref().map_or(0, Graph::memory_bytes)
     }
 
-    /// Whether the graph is complete, and alone has the codes.
+    /// Whether the graph is complete and holds the only copy of the codes.
     fn is_in_graph(&self) -> bool {
-        self.graph.is_some() && self.outside.is_empty()
+        self.graph.is_some() && self.not_in_graph.is_empty()
     }
 
-    /// Begins the graph where there is none, and brings it forward by the new vector and a few old
-    /// ones: building it at once would hold the index for a tenth of a second.
+    /// Creates the graph if there is none, and adds the new vector and a few older ones to it: building the
+    /// whole graph at once would lock the index for a tenth of a second.
     fn grow_graph(&mut self, new: u64) -> Result<(), String> {
         let graph = match &mut self.graph {
             Some(graph) => graph,
             none => {
                 let ids = self.ids.iter().copied();
-                self.outside = ids.filter(|id| *id != new).collect();
+                self.not_in_graph = ids.filter(|id| *id != new).collect();
                 none.insert(Graph::new(GRAPH_FROM * 3 / 2)?)
             }
         };
-        let rest = self.outside.len().saturating_sub(CATCH_UP);
-        for id in self.outside.drain(rest..).chain([new]) {
-            let place = self.places.get(&id).map(|place| *place as usize);
-            if let Some(code) = place.and_then(|at| self.codes.get(at)) {
+        let rest = self.not_in_graph.len().saturating_sub(BACKFILL);
+        for id in self.not_in_graph.drain(rest..).chain([new]) {
+            let position = self.positions.get(&id);
+            let code = position.and_then(|position| self.codes.get(*position as usize));
+            debug_assert!(code.is_some(), "every id outside the graph has a code");
+            if let Some(code) = code {
                 graph.add(id, code)?;
             }
         }
-        if self.outside.is_empty() {
-            self.outside = Vec::new();
+        if self.not_in_graph.is_empty() {
+            self.not_in_graph = Vec::new();
             self.codes = Vec::new();
         }
         Ok(())
     }
 
-    /// Goes back to scanning.
+    /// Drops the graph; the index is scanned from now on.
     fn drop_graph(&mut self) {
-        if let Some(graph) = self.graph.take().filter(|_| self.outside.is_empty()) {
-            // What usearch does not give back is near to nothing.
-            let none = Code::from_bytes(&[0; DIMENSIONS]);
-            let codes = self.ids.iter().map(|id| graph.code(*id).unwrap_or(none));
+        if let Some(graph) = self.graph.take().filter(|_| self.not_in_graph.is_empty()) {
+            // A code that usearch fails to return becomes a zero vector, whose cosine to any query is 0.
+            let zero = Code::from_bytes(&[0; DIMENSIONS]);
+            let codes = self.ids.iter().map(|id| graph.code(*id).unwrap_or(zero));
             self.codes = codes.collect();
         }
-        self.outside = Vec::new();
+        self.not_in_graph = Vec::new();
     }
 
-    /// Gives memory back once half of it is unused.
-    fn give_back(&mut self) {
+    /// Frees memory once more than half of it is unused.
+    fn shrink_if_sparse(&mut self) {
         let len = self.ids.len();
-        if self.ids.capacity() > 2 * len + GROWTH {
-            self.ids.shrink_to(len + len / GROWTH);
-            self.codes.shrink_to(len + len / GROWTH);
-            self.places.shrink_to(len);
+        if self.ids.capacity() > 2 * len + GROWTH_DIVISOR {
+            self.ids.shrink_to(len + len / GROWTH_DIVISOR);
+            self.codes.shrink_to(len + len / GROWTH_DIVISOR);
+            self.positions.shrink_to(len);
         }
     }
 }
 
-/// Appends, and makes little more room than is needed.
-pub fn push<T>(all: &mut Vec<T>, one: T) {
-    if all.len() == all.capacity() {
-        all.reserve_exact(all.len() / GROWTH + 1);
+/// Appends to a vector that grows by an eighth instead of doubling.
+pub(crate) fn push_compact<T>(items: &mut Vec<T>, item: T) {
+    if items.len() == items.capacity() {
+        items.reserve_exact(items.len() / GROWTH_DIVISOR + 1);
     }
-    all.push(one);
-}
-
-/// Orders by similarity, the nearest first; of two at one distance, the older.
-fn nearer(a: &(u64, f32), b: &(u64, f32)) -> Ordering {
-    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+    items.push(item);
 }
 
 #[cfg(test)]

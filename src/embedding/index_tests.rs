@@ -1,8 +1,8 @@
-//! The index against a brute-force oracle.
+//! Compares the index with brute-force search.
 
 use super::*;
 use crate::embedding::codes::dot;
-use crate::embedding::pool::Vector;
+use crate::embedding::vector::Vector;
 use std::sync::Arc;
 
 /// Random numbers that are the same in every run (splitmix64).
@@ -99,7 +99,7 @@ impl Churn {
     }
 
     fn is_scanning(&self) -> bool {
-        self.index.graph.is_none() || !self.index.outside.is_empty()
+        self.index.graph.is_none() || !self.index.not_in_graph.is_empty()
     }
 
     /// Share of queries whose nearest is found; whatever is found must be there, with its cosine.
@@ -108,7 +108,7 @@ impl Churn {
         let mut right = 0;
         for _ in 0..queries {
             let query = self.random.of_topics(&self.topics);
-            let (id, cosine) = self.index.nearest(&query).unwrap();
+            let Neighbour { id, cosine } = self.index.nearest(&query).unwrap();
             let (_, live) = self
                 .oracle
                 .0
@@ -145,7 +145,7 @@ fn a_scan_is_exact() {
         .collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     for (found, exact) in churn.index.nearest_k(&query, 10).iter().zip(&all) {
-        assert!((found.1 - exact.1).abs() < CODE_ERROR);
+        assert!((found.cosine - exact.1).abs() < CODE_ERROR);
     }
     assert_eq!(churn.index.nearest_k(&query, usize::MAX).len(), all.len());
 }
@@ -220,7 +220,7 @@ fn places_follow_removals() {
         let id = names[random.below(names.len())];
         names.swap_remove(index.remove(id).unwrap());
         for (at, id) in names.iter().enumerate() {
-            assert_eq!(index.place(*id), Some(at));
+            assert_eq!(index.position(*id), Some(at));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Finds ONNX Runtime's library and opens it, once per process.
+//! Finds the ONNX Runtime library and opens it, once per process.
 //!
-//! Must not know: models, or what is run in the library.
+//! Must not know: models, or what the library computes.
 
 use ort::environment::Environment;
 use parking_lot::Mutex;
@@ -11,25 +11,26 @@ const NAME: &str = "libonnxruntime.so";
 const REMEDY: &str = "get it with models/fetch-runtime, or name one in ORT_DYLIB_PATH";
 
 /// The library in use. ONNX Runtime allows one environment per process, and it is never closed:
-/// sessions may outlive every workshop.
+/// sessions may outlive every embedding pool.
 static OPEN: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// Opens the library named, or else the first found; the second time, hands out the same.
+/// Opens the library at `configured`, or else the first that is found. A second call returns the same
+/// environment.
 ///
 /// # Errors
-/// Where it was looked for or what is wrong with it, and the remedy.
-pub(crate) fn open(named: Option<&Path>, model_dir: &Path) -> Result<Environment, String> {
-    let places = match named {
+/// The paths that were searched, or what is wrong with the library, and the remedy.
+pub(crate) fn open(configured: Option<&Path>, model_dir: &Path) -> Result<Environment, String> {
+    let candidates = match configured {
         Some(path) => vec![path.to_owned()],
-        None => places(model_dir),
+        None => search_paths(model_dir),
     };
-    // Absolute, because `ort` reads a relative path from the executable's folder first.
-    let found = places
+    // Absolute, because `ort` resolves a relative path from the executable's folder first.
+    let found = candidates
         .iter()
         .filter(|path| path.is_file())
         .find_map(|path| path.canonicalize().ok());
     let Some(path) = found else {
-        let list: Vec<_> = places
+        let list: Vec<_> = candidates
             .iter()
             .map(|path| path.display().to_string())
             .collect();
@@ -44,7 +45,7 @@ pub(crate) fn open(named: Option<&Path>, model_dir: &Path) -> Result<Environment
             return Ok(environment.clone());
         }
         return Err(format!(
-            "{} cannot be used: this process already runs on {}; restart it to change",
+            "{} cannot be used: this process already uses {}; restart it to change",
             path.display(),
             in_use.display()
         ));
@@ -55,34 +56,34 @@ pub(crate) fn open(named: Option<&Path>, model_dir: &Path) -> Result<Environment
 }
 
 fn load(path: &Path) -> Result<Environment, String> {
-    // `ort` asserts where a library answers in unexpected ways: a wrong file must not end the process.
+    // `ort` panics when a library does not behave as expected: a wrong file must not end the process.
     let loaded = catch_unwind(|| {
         let builder = ort::init_from(path).map_err(|error| error.to_string())?;
         let builder = builder.with_name("ringside").with_telemetry(false);
         builder.build().map_err(|error| error.to_string())
     });
     loaded
-        .unwrap_or_else(|_| Err("it is no ONNX Runtime that this program knows".to_owned()))
-        .map_err(|why| format!("{} cannot be used: {why}; {REMEDY}", path.display()))
+        .unwrap_or_else(|_| Err("it is not an ONNX Runtime that this program supports".to_owned()))
+        .map_err(|reason| format!("{} cannot be used: {reason}; {REMEDY}", path.display()))
 }
 
-fn places(model_dir: &Path) -> Vec<PathBuf> {
-    let mut places = Vec::new();
+fn search_paths(model_dir: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        places.push(PathBuf::from(path));
+        paths.push(PathBuf::from(path));
     }
     if let Some(folder) = std::env::current_exe()
         .ok()
         .as_deref()
         .and_then(Path::parent)
     {
-        places.push(folder.join(NAME));
+        paths.push(folder.join(NAME));
     }
     let in_runtime = Path::new("runtime").join(NAME);
-    places.push(Path::new("models").join(&in_runtime));
+    paths.push(Path::new("models").join(&in_runtime));
     if let Some(folder) = model_dir.parent() {
-        places.push(folder.join(&in_runtime));
+        paths.push(folder.join(&in_runtime));
     }
-    places.dedup();
-    places
+    paths.dedup();
+    paths
 }

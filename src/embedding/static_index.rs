@@ -1,25 +1,24 @@
-//! The static vectors of one scope, scanned whole: is anything near at all?
+//! The static vectors of one scope, scanned in full: does any of them reach a given similarity?
 //!
-//! A few microseconds on the data core instead of a run of the model. Must not know what near means to
-//! whom: the floor is handed in.
+//! The scan takes a few microseconds on the data core and can spare a run of the model. Must not know which
+//! similarity is enough: the caller passes it.
 
 use crate::embedding::codes::{Pairs, QueryCode, bytes, pair, scale, with_wide_registers};
-use crate::embedding::index::push;
+use crate::embedding::index::push_compact;
 use crate::embedding::table::{STATIC_DIMENSIONS, StaticVector};
 
-/// Components looked at first. They are sorted by how much they tell (principal components): of 10,000
-/// stored questions they leave 6 in 100 to be looked at whole (32 components: 38, and twice the time).
+/// Components compared first. They are sorted by variance (principal components): of 10,000 stored
+/// questions, 6 in 100 remain to be compared in full (with 32 components: 38, and twice the time).
 const HEAD: usize = 64;
-/// The other components.
 const TAIL: usize = STATIC_DIMENSIONS - HEAD;
 const HEAD_PAIRS: usize = HEAD / 2;
 const TAIL_PAIRS: usize = TAIL / 2;
 
-/// Most codes that are kept and scanned: the data core must not scan for longer than a look-up takes.
-/// A scope that grows beyond has no certain misses any more, and this memory back.
+/// Most codes that are stored and scanned: the data core must not scan for longer than a look-up takes.
+/// A larger scope drops its codes, and none of its look-ups ends before the model runs.
 pub const SCANNED_MAX: usize = 16_384;
 
-/// A static vector, as it is stored and as it asks.
+/// A static vector, quantised both as a stored code and as a query.
 pub struct StaticCode {
     stored: (Head, Pairs<TAIL_PAIRS>),
     head: QueryCode<HEAD_PAIRS>,
@@ -37,11 +36,11 @@ struct Head {
     tail_length: f32,
 }
 
-/// Bytes that an entry takes here.
+/// Bytes that an index takes for each code.
 pub const STATIC_ENTRY_BYTES: usize = size_of::<Head>() + size_of::<Pairs<TAIL_PAIRS>>();
 
 impl StaticCode {
-    /// The code of a vector; `None` of one without direction.
+    /// Quantises a vector; `None` for a zero vector.
     #[must_use]
     pub fn new(vector: &StaticVector) -> Option<Self> {
         let length = length(vector);
@@ -65,7 +64,7 @@ impl StaticCode {
         })
     }
 
-    /// Cosine to another, within about a hundredth.
+    /// Cosine to another code, exact within about a hundredth.
     #[must_use]
     pub fn cosine(&self, other: &Self) -> f32 {
         let (head, tail) = &other.stored;
@@ -82,35 +81,36 @@ fn length_of_code(code: &[i8]) -> f32 {
     if scale > 0.0 { scale.recip() } else { 0.0 }
 }
 
-/// Codes of a scope, heads and tails apart so that a scan reads little.
+/// The codes of a scope. Heads and tails are stored apart, so that a scan reads little memory.
 #[derive(Default)]
 pub struct StaticIndex {
     heads: Vec<Head>,
     tails: Vec<Pairs<TAIL_PAIRS>>,
-    overflown: bool,
+    overflowed: bool,
 }
 
 impl StaticIndex {
-    /// Adds a code at the end.
+    /// Appends a code.
     pub fn insert(&mut self, code: &StaticCode) {
         if self.heads.len() >= SCANNED_MAX {
             *self = Self {
-                overflown: true,
+                overflowed: true,
                 ..Self::default()
             };
         }
-        if !self.overflown {
+        if !self.overflowed {
             let (head, tail) = code.stored;
-            push(&mut self.heads, head);
-            push(&mut self.tails, tail);
+            push_compact(&mut self.heads, head);
+            push_compact(&mut self.tails, tail);
         }
     }
 
-    /// Removes the code at a place; the last one is there now.
-    pub fn remove(&mut self, at: usize) {
-        if at < self.heads.len() {
-            self.heads.swap_remove(at);
-            self.tails.swap_remove(at);
+    /// Removes the code at a position; the last code takes that position.
+    pub fn remove(&mut self, position: usize) {
+        debug_assert_eq!(self.heads.len(), self.tails.len());
+        if position < self.heads.len() {
+            self.heads.swap_remove(position);
+            self.tails.swap_remove(position);
             let len = self.heads.len();
             if self.heads.capacity() > 2 * len + 8 {
                 self.heads.shrink_to(len);
@@ -119,23 +119,23 @@ impl StaticIndex {
         }
     }
 
-    /// Whether any code is at least this near, or not known. The bound (Cauchy-Schwarz on the tails)
-    /// rules most out, and nothing that is near.
+    /// Whether the cosine of any code to the query is at least `cosine_min`; true when the codes were
+    /// dropped. An upper bound (Cauchy-Schwarz on the tails) excludes most codes before their tails are read.
     #[must_use]
-    pub fn reaches(&self, asked: &StaticCode, cosine_min: f32) -> bool {
-        self.overflown
+    pub fn reaches(&self, query: &StaticCode, cosine_min: f32) -> bool {
+        self.overflowed
             || with_wide_registers(
                 #[inline(always)]
-                || self.any_reaches(asked, cosine_min),
+                || self.any_reaches(query, cosine_min),
             )
     }
 
     #[inline(always)]
-    fn any_reaches(&self, asked: &StaticCode, cosine_min: f32) -> bool {
+    fn any_reaches(&self, query: &StaticCode, cosine_min: f32) -> bool {
         self.heads.iter().zip(&self.tails).any(|(head, tail)| {
-            let near = asked.head.dot(&head.pairs) * head.scale;
-            near + asked.tail_length * head.tail_length >= cosine_min
-                && near + asked.tail.dot(tail) * head.scale >= cosine_min
+            let head_cosine = query.head.dot(&head.pairs) * head.scale;
+            head_cosine + query.tail_length * head.tail_length >= cosine_min
+                && head_cosine + query.tail.dot(tail) * head.scale >= cosine_min
         })
     }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_keep_the_cosine_and_the_index_finds_what_is_near() {
+    fn codes_preserve_the_cosine_and_the_index_finds_near_codes() {
         let mut index = StaticIndex::default();
         for seed in 1..200 {
             let (a, b) = (vector(seed), vector(seed + 1));
@@ -171,10 +171,10 @@ mod tests {
             assert!((code_a.cosine(&code_b) - static_cosine(&a, &b)).abs() < 0.01);
             index.insert(&code_a);
         }
-        let asked = StaticCode::new(&vector(77)).unwrap();
-        assert!(index.reaches(&asked, 0.99));
+        let query = StaticCode::new(&vector(77)).unwrap();
+        assert!(index.reaches(&query, 0.99));
         index.remove(76);
-        assert!(!index.reaches(&asked, 0.9));
+        assert!(!index.reaches(&query, 0.9));
         assert_eq!(index.heads.len(), 198);
         assert!(StaticCode::new(&[0.0; STATIC_DIMENSIONS]).is_none());
     }
@@ -189,7 +189,7 @@ mod tests {
         let other = StaticCode::new(&vector(9)).unwrap();
         assert!(!index.reaches(&other, 0.9));
         index.insert(&code);
-        // Nothing is ruled out unseen.
+        // Without its codes the index excludes nothing.
         assert!(index.reaches(&other, 0.9));
         assert_eq!(index.memory_bytes(), 0);
     }

@@ -1,8 +1,8 @@
 //! The static table: one short vector per word piece, distilled from the model (`models/table.py`).
 //!
-//! What a text is about, in microseconds and without the model: good enough to say that two texts
-//! surely differ, and to say how near two single words are. Holds the vocabulary and splits words into
-//! its pieces. Must not know: what is compared, or why.
+//! The sum of a text's piece vectors takes microseconds and needs no model: enough to tell that two texts
+//! differ, and how similar two single words are. This file also holds the vocabulary and splits words into
+//! pieces. Must not know: what is compared, or why.
 
 use std::collections::HashMap;
 
@@ -12,21 +12,20 @@ pub const STATIC_DIMENSIONS: usize = 128;
 /// A static vector, not normalised.
 pub type StaticVector = [f32; STATIC_DIMENSIONS];
 
-/// The file's first bytes.
+/// First bytes of the file.
 const MAGIC: &[u8] = b"RSST";
-/// The file's version.
 const VERSION: u32 = 1;
 /// Magic, version, rows, dimensions.
 const HEADER_BYTES: usize = 16;
 /// The vocabulary's first whole word (BERT, uncased); words are sorted by frequency from there.
 const FIRST_WORD: u32 = 1996;
-/// `[PAD]`, `[unused…]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]`: no text has them.
+/// Largest id of a special token (`[PAD]`, `[unused…]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]`), which no text has.
 const SPECIAL_MAX: u32 = 998;
 /// Smoothing of the weights (SIF; Arora, Liang, Ma 2017).
 const SIF_A: f32 = 1e-3;
 /// Share of the most frequent word, by Zipf's law over 30,000 words: 1 / H(30,000).
 const TOP_SHARE: f32 = 0.1;
-/// Longest word that is split, in bytes; a longer one is unknown (as in BERT's tokenizer).
+/// Longest word that is split, in bytes; a longer word is unknown (as in BERT's tokenizer).
 const WORD_BYTES_MAX: usize = 100;
 
 /// Vocabulary and vectors.
@@ -41,7 +40,7 @@ impl StaticTable {
     /// Reads `static.bin` and the vocabulary of `tokenizer.json`.
     ///
     /// # Errors
-    /// Why they are not what this program can use.
+    /// Why this program cannot use them.
     pub fn read(table: &[u8], tokenizer: &[u8]) -> Result<Self, String> {
         #[derive(serde::Deserialize)]
         struct Tokenizer {
@@ -53,8 +52,9 @@ impl StaticTable {
         }
         let Tokenizer { model } = serde_json::from_slice(tokenizer)
             .map_err(|error| format!("tokenizer.json has no vocabulary: {error}"))?;
-        let number = |at: usize| -> Option<u32> {
-            Some(u32::from_le_bytes(table.get(at..at + 4)?.try_into().ok()?))
+        let number = |offset: usize| -> Option<u32> {
+            let bytes = table.get(offset..offset + 4)?;
+            Some(u32::from_le_bytes(bytes.try_into().ok()?))
         };
         let count = model.vocab.len();
         let dimensions = u32::try_from(STATIC_DIMENSIONS).ok();
@@ -78,8 +78,8 @@ impl StaticTable {
         })
     }
 
-    /// Appends the pieces of a lower-case word: the longest that fits each time (WordPiece). False, and
-    /// nothing appended, when it cannot be spelled.
+    /// Appends the pieces of a lower-case word, the longest match first (WordPiece). Returns false and
+    /// appends nothing when the vocabulary cannot spell the word.
     pub fn split(&self, word: &str, out: &mut Vec<u32>) -> bool {
         let start = out.len();
         if word.len() > WORD_BYTES_MAX {
@@ -119,8 +119,8 @@ impl StaticTable {
         true
     }
 
-    /// How rare a word of these pieces is: 0 for the most frequent, 1 for what is no word of the
-    /// vocabulary.
+    /// How rare the word with these pieces is: 0 for the most frequent word, 1 for a word that the
+    /// vocabulary does not have as one piece.
     #[must_use]
     pub fn rarity(&self, pieces: &[u32]) -> f32 {
         match pieces {
@@ -129,14 +129,14 @@ impl StaticTable {
         }
     }
 
-    /// Adds a piece's vector times its weight.
-    pub fn add_weighted(&self, id: u32, into: &mut StaticVector) {
+    /// Adds the vector of a piece to `sum`, weighted by the piece's rarity (SIF).
+    pub fn add_weighted(&self, id: u32, sum: &mut StaticVector) {
         if id > SPECIAL_MAX {
-            self.add(id, SIF_A / (SIF_A + TOP_SHARE / rank(id)), into);
+            self.add(id, SIF_A / (SIF_A + TOP_SHARE / rank(id)), sum);
         }
     }
 
-    /// The sum of the pieces' vectors.
+    /// The unweighted sum of the pieces' vectors.
     #[must_use]
     pub fn vector(&self, pieces: &[u32]) -> StaticVector {
         let mut sum = [0.0; STATIC_DIMENSIONS];
@@ -146,27 +146,30 @@ impl StaticTable {
         sum
     }
 
-    fn add(&self, id: u32, weight: f32, into: &mut StaticVector) {
-        let at = id as usize;
+    fn add(&self, id: u32, weight: f32, sum: &mut StaticVector) {
+        let index = id as usize;
         let row = self
             .rows
-            .get(at * STATIC_DIMENSIONS..(at + 1) * STATIC_DIMENSIONS);
-        if let (Some(row), Some(scale)) = (row, self.scales.get(at)) {
+            .get(index * STATIC_DIMENSIONS..(index + 1) * STATIC_DIMENSIONS);
+        debug_assert!(
+            row.is_some(),
+            "the vocabulary and the table have equal size"
+        );
+        if let (Some(row), Some(scale)) = (row, self.scales.get(index)) {
             let scale = scale * weight;
-            for (sum, value) in into.iter_mut().zip(row) {
-                *sum += f32::from(*value) * scale;
+            for (component, value) in sum.iter_mut().zip(row) {
+                *component += f32::from(*value) * scale;
             }
         }
     }
 }
 
-/// Place by frequency, from 1.
-#[allow(clippy::cast_precision_loss)]
+/// Rank by frequency, from 1.
 fn rank(id: u32) -> f32 {
     id.saturating_sub(FIRST_WORD - 1).max(1) as f32
 }
 
-/// Cosine of two static vectors; 0 when one is empty.
+/// Cosine of two static vectors; 0 when either is a zero vector.
 #[must_use]
 pub fn static_cosine(a: &StaticVector, b: &StaticVector) -> f32 {
     let (mut dot, mut aa, mut bb) = (0.0f32, 0.0f32, 0.0f32);

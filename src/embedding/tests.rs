@@ -1,7 +1,11 @@
 //! The workshop with the real model. Without ONNX Runtime these tests fail, and say how to get it.
 
 use crate::embedding::codes;
-use crate::embedding::pool::*;
+use crate::embedding::embed_result::{EmbedError, EmbedRejection, Embedded};
+use crate::embedding::pool::EmbeddingPool;
+use crate::embedding::settings::Settings;
+use crate::embedding::status::ModelState;
+use crate::embedding::vector::{DIMENSIONS, Vector, WINDOW_TOKENS};
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -19,20 +23,20 @@ fn settings() -> Settings {
     }
 }
 
-fn outcome(settings: Settings) -> (EmbeddingPool, State) {
+fn outcome(settings: Settings) -> (EmbeddingPool, ModelState) {
     let embedding_pool = EmbeddingPool::start(settings);
     let start = Instant::now();
-    while embedding_pool.state() == State::Loading && start.elapsed() < SOON {
+    while embedding_pool.model_state() == ModelState::Loading && start.elapsed() < SOON {
         std::thread::sleep(Duration::from_millis(2));
     }
-    let state = embedding_pool.state();
+    let state = embedding_pool.model_state();
     (embedding_pool, state)
 }
 
 fn ready(settings: Settings) -> EmbeddingPool {
     let (embedding_pool, state) = outcome(settings);
     assert!(
-        matches!(state, State::Ready { .. }),
+        matches!(state, ModelState::Ready { .. }),
         "the workshop is not ready: {state:?}\nIf ONNX Runtime is missing, run models/fetch-runtime"
     );
     assert!(embedding_pool.is_ready());
@@ -194,17 +198,17 @@ fn a_late_job_is_answered_without_the_model_and_a_full_queue_refuses() {
         panic!("it was refused")
     });
     assert_eq!(refused, Err(EmbedRejection::QueueFull));
-    let gauges = embedding_pool.gauges();
-    assert_eq!((gauges.queued, gauges.queue_max, gauges.workers), (2, 2, 1));
+    let stats = embedding_pool.stats();
+    assert_eq!((stats.queued, stats.queue_max, stats.workers), (2, 2, 1));
     drop(release);
     assert_eq!(
         outcome.recv_timeout(SOON).unwrap(),
         Err(EmbedError::Deadline)
     );
     assert_eq!(outcome.recv_timeout(SOON).unwrap(), Ok(()));
-    let gauges = embedding_pool.gauges();
-    assert_eq!((gauges.late, gauges.embedded, gauges.refused), (1, 1, 1));
-    assert_eq!((gauges.queued, gauges.queued_high_water), (0, 2));
+    let stats = embedding_pool.stats();
+    assert_eq!((stats.late, stats.embedded, stats.refused), (1, 1, 1));
+    assert_eq!((stats.queued, stats.queued_high_water), (0, 2));
 }
 
 #[test]
@@ -215,7 +219,7 @@ fn a_panic_ends_a_job_and_not_its_worker() {
         .embed("hello".to_owned(), None, |_| panic!("on purpose"))
         .unwrap();
     assert!(embed(&embedding_pool, "still here").is_ok());
-    assert_eq!(embedding_pool.gauges().failed, 2);
+    assert_eq!(embedding_pool.stats().failed, 2);
 }
 
 #[test]
@@ -223,7 +227,7 @@ fn what_cannot_be_loaded_is_named_with_its_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let failure = |settings| match outcome(settings) {
-        (embedding_pool, State::Failed(why)) => {
+        (embedding_pool, ModelState::Failed(why)) => {
             assert_eq!(embedding_pool.embedder_id(), 0);
             let refused = embedding_pool.embed("hello".to_owned(), None, |_| ());
             assert_eq!(refused, Err(EmbedRejection::NotReady));

@@ -237,7 +237,7 @@ fn model(plane: &Plane, page: &mut Page) {
         );
     }
     if let Some(embedding_pool) = &shared.embedding_pool {
-        let gauges = embedding_pool.gauges();
+        let stats = embedding_pool.stats();
         gauge(
             page,
             "ringside_embedding_ready",
@@ -248,19 +248,19 @@ fn model(plane: &Plane, page: &mut Page) {
             page,
             "ringside_embedding_queue",
             "Jobs waiting for the embedding model.",
-            gauges.queued as u64,
+            stats.queued as u64,
         );
         gauge(
             page,
             "ringside_embedding_queue_high_water",
             "Most jobs ever waiting.",
-            gauges.queued_high_water as u64,
+            stats.queued_high_water as u64,
         );
         gauge(
             page,
             "ringside_embedding_queue_limit",
             "Jobs that may wait.",
-            gauges.queue_max as u64,
+            stats.queue_max as u64,
         );
     }
 }

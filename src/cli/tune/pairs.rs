@@ -6,7 +6,10 @@ use crate::cache::verify::model::Verifier;
 use crate::cache::verify::words::Words;
 use crate::cli::tune::tune::told;
 use crate::embedding::codes::dot as cosine;
-use crate::embedding::pool::{EmbeddingPool, Settings, State, Vector};
+use crate::embedding::pool::EmbeddingPool;
+use crate::embedding::settings::Settings;
+use crate::embedding::status::ModelState;
+use crate::embedding::vector::Vector;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -183,10 +186,10 @@ fn start(model_dir: &Path) -> Result<EmbeddingPool, String> {
         runtime_library: None,
     });
     loop {
-        match embedding_pool.state() {
-            State::Ready { .. } => return Ok(embedding_pool),
-            State::Failed(why) => return Err(why),
-            State::Loading => std::thread::sleep(Duration::from_millis(10)),
+        match embedding_pool.model_state() {
+            ModelState::Ready { .. } => return Ok(embedding_pool),
+            ModelState::Failed(why) => return Err(why),
+            ModelState::Loading => std::thread::sleep(Duration::from_millis(10)),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::cache::semantic::LookupOutcome;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::verify::{SIMILARITY_FLOOR, Thresholds};
 use crate::config::model::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
-use crate::embedding::pool::Vector;
+use crate::embedding::vector::Vector;
 use crate::error::GatewayError;
 use crate::gateway::caching::hit_sampling::{HitSample, SampleInput};
 use crate::gateway::caching::observe;

@@ -2,9 +2,10 @@
 
 use crate::accounting::billing::BilledUsage;
 use crate::auth::keys::Caller;
-use crate::embedding::pool::{
-    DIMENSIONS, EmbedError, EmbedRejection, EmbeddingPool, State, Vector, WINDOW_TOKENS,
-};
+use crate::embedding::embed_result::{EmbedError, EmbedRejection};
+use crate::embedding::pool::EmbeddingPool;
+use crate::embedding::status::ModelState;
+use crate::embedding::vector::{DIMENSIONS, Vector, WINDOW_TOKENS};
 use crate::error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
@@ -181,8 +182,8 @@ async fn embed(
 }
 
 fn not_ready(embedding_pool: &EmbeddingPool) -> GatewayError {
-    let message = match embedding_pool.state() {
-        State::Failed(why) => format!("the local model could not be loaded: {why}"),
+    let message = match embedding_pool.model_state() {
+        ModelState::Failed(why) => format!("the local model could not be loaded: {why}"),
         _ => "the local model is still loading; try again in a moment".to_owned(),
     };
     GatewayError {
