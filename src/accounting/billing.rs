@@ -11,7 +11,7 @@ use crate::protocols::usage::Usage;
 
 /// How a request ended, for the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BilledUsage {
+pub(crate) enum BilledUsage {
     /// The provider reported this usage.
     Reported(Usage),
     /// The provider did not report usage of a stream; this is what it may have been. Tokens stay
@@ -29,7 +29,7 @@ pub enum BilledUsage {
 
 /// What a request cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Charge {
+pub(crate) enum Charge {
     /// Nothing was bought.
     Nothing,
     /// By reported tokens and a known price.
@@ -45,7 +45,7 @@ pub enum Charge {
 impl Charge {
     /// The bill for what was bought from `target`.
     #[must_use]
-    pub fn of(billed_usage: BilledUsage, target: Option<Name>, prices: &PriceBook) -> Self {
+    pub(crate) fn of(billed_usage: BilledUsage, target: Option<Name>, prices: &PriceBook) -> Self {
         let cost = |usage| target.and_then(|target| prices.cost(target, usage));
         match billed_usage {
             BilledUsage::Nothing => Self::Nothing,
@@ -61,7 +61,7 @@ impl Charge {
 
     /// What was paid, in nano-dollars, estimates included; `None` when unknown or nothing was bought.
     #[must_use]
-    pub fn paid_nanousd(&self) -> Option<u64> {
+    pub(crate) fn paid_nanousd(&self) -> Option<u64> {
         match self {
             Self::Known(cost) | Self::Estimated(cost) => Some(cost.total()),
             Self::Saved(_) => Some(0),
@@ -71,7 +71,7 @@ impl Charge {
 
     /// What a cached answer saved, in nano-dollars; `None` when unknown or none was served.
     #[must_use]
-    pub fn saved_nanousd(&self) -> Option<u64> {
+    pub(crate) fn saved_nanousd(&self) -> Option<u64> {
         match self {
             Self::Saved(cost) => cost.as_ref().map(Cost::total),
             _ => None,

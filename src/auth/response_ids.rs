@@ -14,13 +14,13 @@ const LABEL: &[u8] = b"ringside response id, 1";
 
 /// What seals the answers that one API key of one provider gave one tenant.
 #[derive(Clone)]
-pub struct ResponseIdSeal(hmac::Context);
+pub(crate) struct ResponseIdSeal(hmac::Context);
 
 impl ResponseIdSeal {
     /// The seal of a provider's API key (`secret`) for a tenant. All replicas have the same, and so has the
     /// process after a restart.
     #[must_use]
-    pub fn new(secret: &str, provider: &str, tenant: &str) -> Self {
+    pub(crate) fn new(secret: &str, provider: &str, tenant: &str) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let mut context = hmac::Context::with_key(&key);
         for part in [LABEL, provider.as_bytes(), tenant.as_bytes()] {
@@ -33,19 +33,19 @@ impl ResponseIdSeal {
 
     /// Whether `id` is of the form that is sealed: what may stand in a path and in JSON as it is.
     #[must_use]
-    pub fn fits(id: &str) -> bool {
+    pub(crate) fn fits(id: &str) -> bool {
         (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(Self::takes)
     }
 
     /// Whether a byte may stand in an id that is sealed.
     #[must_use]
-    pub fn takes(byte: u8) -> bool {
+    pub(crate) fn takes(byte: u8) -> bool {
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
     }
 
     /// What is appended to `id`.
     #[must_use]
-    pub fn of(&self, id: &str) -> [u8; SEAL_CHARS] {
+    pub(crate) fn of(&self, id: &str) -> [u8; SEAL_CHARS] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut context = self.0.clone();
         context.update(id.as_bytes());
@@ -61,7 +61,7 @@ impl ResponseIdSeal {
 
     /// The id within `sealed`; `None` if it was not sealed by this.
     #[must_use]
-    pub fn open<'i>(&self, sealed: &'i str) -> Option<&'i str> {
+    pub(crate) fn open<'i>(&self, sealed: &'i str) -> Option<&'i str> {
         let (id, given) = sealed.split_at_checked(sealed.len().checked_sub(SEAL_CHARS)?)?;
         let own = self.of(id);
         // Every byte is looked at, so that the time taken tells nothing.

@@ -52,7 +52,7 @@ pub struct Shared {
 }
 
 /// One core's own.
-pub struct Core {
+pub(crate) struct Core {
     /// What all share.
     pub shared: Arc<Shared>,
     /// Idle upstream connections.
@@ -90,7 +90,7 @@ struct HeldSnapshot {
 impl Core {
     /// A core's state.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, records: Arc<ArrayQueue<LogLine>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, records: Arc<ArrayQueue<LogLine>>) -> Self {
         let mut source = arc_swap::Cache::new(Arc::clone(&shared.snapshot));
         let current = Rc::new(Arc::clone(source.load()));
         let view = arc_swap::Cache::new(Arc::clone(&shared.view));
@@ -113,7 +113,7 @@ impl Core {
     /// The configuration in force, without writing shared memory: one core's requests share one
     /// reference to it.
     #[must_use]
-    pub fn snapshot(&self) -> CurrentSnapshot {
+    pub(crate) fn snapshot(&self) -> CurrentSnapshot {
         let mut held = self.snapshot.borrow_mut();
         let HeldSnapshot { source, current } = &mut *held;
         let newest = source.load();
@@ -124,7 +124,7 @@ impl Core {
     }
 
     /// Takes in what the other cores know of targets, if that is news.
-    pub fn hear(&self) {
+    pub(crate) fn hear(&self) {
         let mut view = self.view.borrow_mut();
         let newest = view.load();
         let mut target_table = self.target_table.borrow_mut();
@@ -134,7 +134,7 @@ impl Core {
     }
 
     /// Fills in how this core sees the targets that are configured.
-    pub fn look_at_targets(&self, metrics: &mut CoreMetrics) {
+    pub(crate) fn look_at_targets(&self, metrics: &mut CoreMetrics) {
         let (target_table, now_us) = (self.target_table.borrow(), self.now_us());
         metrics.targets.clear();
         metrics.admission.clear_gauges();
@@ -169,14 +169,14 @@ impl Core {
 
     /// Client connections open. A stream without its connection also has a place in the drain.
     #[must_use]
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         let places = self.drain.connections();
         places.saturating_sub(self.unattended.get())
     }
 
     /// Microseconds since this core began, as of what it last read from the clock: routing's time.
     #[must_use]
-    pub fn now_us(&self) -> u64 {
+    pub(crate) fn now_us(&self) -> u64 {
         micros(clock::recent().saturating_duration_since(self.born_at))
     }
 }

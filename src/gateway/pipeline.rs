@@ -58,28 +58,28 @@ impl Serve for Pipeline {
     async fn serve(&self, request: &Request<'_>, client: &mut Client) {
         let core = &self.core;
         let snapshot = core.snapshot();
-        let mut ctx = RequestContext::begin(request);
+        let mut ctx = RequestContext::new(request);
         if let Err(fault) = travel(core, &snapshot, request, client, &mut ctx).await {
             respond::fault(client, &mut ctx, &fault).await;
         }
         client.followers = None;
-        if let Some(hit_sample) = ctx.hit_sample.take() {
+        if let Some(hit_sample) = ctx.background.hit_sample.take() {
             let passed = forward_headers::forwarded_headers(
                 &request.head.headers,
-                ctx.client_api,
-                &ctx.request_id,
+                ctx.format.client_api,
+                &ctx.identity.request_id,
             );
             hit_sample.send(&self.core, Rc::clone(&snapshot), passed);
         }
-        if let Some(mirror) = ctx.mirror.take() {
+        if let Some(mirror) = ctx.background.mirror.take() {
             let passed = forward_headers::forwarded_headers(
                 &request.head.headers,
-                ctx.client_api,
-                &ctx.request_id,
+                ctx.format.client_api,
+                &ctx.identity.request_id,
             );
             mirror.send(&self.core, Rc::clone(&snapshot), passed);
         }
-        ctx.end(core, snapshot.config.log.requests);
+        ctx.finish(core, snapshot.config.log.requests);
     }
 
     fn wants_pieces(&self, head: &RequestHead<'_>) -> bool {
@@ -90,7 +90,7 @@ impl Serve for Pipeline {
     async fn reject(&self, fault: &GatewayError, client: &mut Client) {
         let mut ctx = RequestContext::rejected();
         respond::fault(client, &mut ctx, fault).await;
-        ctx.end(&self.core, self.core.snapshot().config.log.requests);
+        ctx.finish(&self.core, self.core.snapshot().config.log.requests);
     }
 }
 
@@ -103,14 +103,14 @@ async fn travel(
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
-    ctx.client_api = endpoints::client_api_for(request.head.target);
-    let is_array = ctx.client_api.streams_array(request.head.target);
-    ctx.array = is_array.then(JsonArray::default);
+    ctx.format.client_api = endpoints::client_api_for(request.head.target);
+    let is_array = ctx.format.client_api.streams_array(request.head.target);
+    ctx.format.array = is_array.then(JsonArray::default);
     let operation = find_operation(request.head.method, request.head.target)?;
-    ctx.operation = operation.name();
+    ctx.identity.operation = operation.kind();
     if let Operation::Models | Operation::Model(_) = operation {
-        ctx.client_api = endpoints::client_api_for_models(
-            ctx.client_api,
+        ctx.format.client_api = endpoints::client_api_for_models(
+            ctx.format.client_api,
             headers.get(api::VERSION_HEADER).is_some(),
         );
     }
@@ -118,14 +118,14 @@ async fn travel(
     let api_key = key_headers.iter().find_map(|name| headers.get(name));
     let in_query = match api_key {
         Some(_) => None,
-        None => ctx.client_api.key_in_query(request.head.target)?,
+        None => ctx.format.client_api.key_in_query(request.head.target)?,
     };
     let api_key = api_key.or(in_query.as_deref().map(str::as_bytes));
     let caller = snapshot
         .keys
         .admit(headers.get("authorization"), api_key, request.peer)?;
-    ctx.key = caller.key;
-    ctx.team = caller.team;
+    ctx.identity.key = caller.key;
+    ctx.identity.team = caller.team;
     // On the heap but for chat, which needs no room for the others.
     match operation {
         Operation::Chat(_) => chat(core, snapshot, request, caller, client, ctx).await,
@@ -167,7 +167,7 @@ async fn chat(
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     // Read and admit.
-    let (headers, client_api) = (&request.head.headers, ctx.client_api);
+    let (headers, client_api) = (&request.head.headers, ctx.format.client_api);
     let mut cache = CacheSession::new(core, snapshot, request.head, client_api)?;
     let source = RequestParser {
         snapshot,
@@ -177,9 +177,9 @@ async fn chat(
         body: request.body,
         with_canonical: cache.is_on(),
     };
-    let request_plan = source.read(&mut core.scratch.borrow_mut(), &mut ctx.model)?;
+    let request_plan = source.read(&mut core.scratch.borrow_mut(), &mut ctx.route.model)?;
     let (mut chat, body, models, constraints) = request_plan.into_parts();
-    ctx.stream = chat.stream;
+    ctx.format.streams = chat.stream;
     let route = *models.first().ok_or_else(classify::no_target)?;
     note_choice(core, &constraints, ctx);
     let identity = route.identity ^ constraints.identity();
@@ -208,7 +208,7 @@ async fn chat(
         return serve_hit::hit(core, &hit, &chat, client, ctx).await;
     }
     cache.refuse_unless_upstream_allowed()?;
-    ctx.mirror = Mirror::draw(&asked);
+    ctx.background.mirror = Mirror::draw(&asked);
 
     let plan = AttemptPlan {
         call: UpstreamOperation::Chat,
@@ -217,9 +217,13 @@ async fn chat(
         model_range: &chat.model_range,
         usage_edit: chat.usage_edit.as_ref(),
         streams: chat.stream,
-        forwarded_headers: forward_headers::forwarded_headers(headers, client_api, &ctx.request_id),
-        affinity_key: attempt_loop::affinity_key(headers, ctx.key),
-        request_deadline: RequestDeadline::new(headers, route, ctx.started_at)?,
+        forwarded_headers: forward_headers::forwarded_headers(
+            headers,
+            client_api,
+            &ctx.identity.request_id,
+        ),
+        affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
+        request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
         may_hedge: may_repeat,
         fallbacks: find_fallbacks(snapshot, &constraints, route, caller),
         constraints,
@@ -230,7 +234,7 @@ async fn chat(
 
 /// Notes the rule that applies and the arm, so that they are told and the answer can be rated.
 fn note_choice(core: &Core, constraints: &RouteConstraints<'_>, ctx: &mut RequestContext) {
-    ctx.rule = constraints.rule.map(|rule| rule.name);
+    ctx.route.rule = constraints.rule.map(|rule| rule.name);
     if let Some(chosen) = &constraints.arm {
         chosen.remember(core, ctx);
     }
@@ -257,7 +261,7 @@ async fn go_upstream(
         return Ok(());
     }
     let attempted = attempted?;
-    if plan.constraints.has_left_arm(models, ctx) || ctx.fell_back {
+    if plan.constraints.has_left_arm(models, ctx) || ctx.route.fell_back {
         cache.store_nothing();
     }
     relay(core, attempted, chat, (cache, leader), client, ctx).await;
@@ -276,7 +280,7 @@ async fn look_up(
     }
     ctx.stage_done(core, Stage::Exact);
     if let Some(hit) = cache.semantic(ctx).await {
-        ctx.hit_sample = cache.hit_sample(&hit, asked);
+        ctx.background.hit_sample = cache.hit_sample(&hit, asked);
         return Some(hit);
     }
     ctx.stage_done(core, Stage::Semantic);
@@ -298,8 +302,8 @@ async fn relay(
         }
         AttemptResult::Stream(stream) => {
             let mut upstream_stream =
-                UpstreamStream::new(core, stream, ctx.client_api, chat, cache, leader);
-            if ctx.array.is_some() {
+                UpstreamStream::new(core, stream, ctx.format.client_api, chat, cache, leader);
+            if ctx.format.array.is_some() {
                 upstream_stream.relay.set_array();
             }
             relay_response::stream(core, upstream_stream, client, ctx).await;
@@ -319,13 +323,13 @@ async fn list_models(
     let body = match operation {
         Operation::Model(id) => {
             let name = percent::unescaped(id).unwrap_or(id.into());
-            find_model(snapshot, &name, caller, &mut ctx.model)?;
-            ctx.client_api.write_model(&name, created)
+            find_model(snapshot, &name, caller, &mut ctx.route.model)?;
+            ctx.format.client_api.write_model(&name, created)
         }
         _ => {
             let names = snapshot.model_names.iter().map(String::as_str);
             let mut names = names.filter(|name| caller.allows(name));
-            ctx.client_api.write_models(&mut names, created)
+            ctx.format.client_api.write_models(&mut names, created)
         }
     };
     let _ = respond::whole(client, ctx, 200, "application/json", &body).await;

@@ -6,6 +6,7 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::http::encode;
 use crate::protocols::client_api;
+use crate::protocols::operation_kind::OperationKind;
 use crate::runtime::buffer;
 use crate::runtime::io::SocketError;
 use crate::server::client::Client;
@@ -31,45 +32,49 @@ pub(crate) fn begin_head(
     ctx: &mut RequestContext,
     client: &Client,
 ) {
-    ctx.status = status;
+    ctx.outcome.sent(status);
     encode::status_line(out, status);
-    encode::header(out, "x-request-id", ctx.request_id.as_bytes());
-    if ctx.operation == "chat" {
-        encode::header(out, "x-ringside-cache", ctx.cache.as_bytes());
-        let why = ctx.cache_why.as_deref().unwrap_or(NOT_REACHED);
+    encode::header(out, "x-request-id", ctx.identity.request_id.as_bytes());
+    if ctx.identity.operation == OperationKind::Chat {
+        encode::header(
+            out,
+            "x-ringside-cache",
+            ctx.cache.result().as_str().as_bytes(),
+        );
+        let why = ctx.cache.reason().unwrap_or(NOT_REACHED);
         encode::header(out, "x-ringside-cache-reason", why.as_bytes());
-        if let Some((id, age)) = ctx.cache_entry {
+        if let Some(entry) = ctx.cache.entry() {
             // Room at once: leading zeros are written one by one.
             let mut text = String::with_capacity(32);
-            let _ = write!(text, "{id:032x}");
+            let _ = write!(text, "{:032x}", entry.id);
             encode::header(out, "x-ringside-cache-entry", text.as_bytes());
-            encode::header_u64(out, "age", age.as_secs());
+            encode::header_u64(out, "age", entry.age.as_secs());
         }
     }
-    if ctx.client_api != client_api::DEFAULT {
+    if ctx.format.client_api != client_api::DEFAULT {
         // As Anthropic's SDKs look for it.
-        encode::header(out, "request-id", ctx.request_id.as_bytes());
+        encode::header(out, "request-id", ctx.identity.request_id.as_bytes());
     }
-    if let Some(dropped) = &ctx.dropped {
+    if let Some(dropped) = &ctx.route.dropped {
         encode::header(out, "x-ringside-dropped", dropped.as_bytes());
     }
-    if let Some(target) = ctx.target {
+    if let Some(target) = ctx.route.target {
         encode::header(out, "x-ringside-target", target.text().as_bytes());
     }
-    if ctx.arm.is_some() || ctx.rule.is_some() {
-        let rule = ctx.rule.map(|rule| format!("rule={}", rule.text()));
-        let arm = ctx.arm.map(|arm| format!("arm={}", arm.label.text()));
+    if ctx.route.arm.is_some() || ctx.route.rule.is_some() {
+        let rule = ctx.route.rule.map(|rule| format!("rule={}", rule.text()));
+        let arm = ctx.route.arm.map(|arm| format!("arm={}", arm.label.text()));
         let parts: Vec<String> = rule.into_iter().chain(arm).collect();
         encode::header(out, "x-ringside-route", parts.join("; ").as_bytes());
     }
-    encode::header_u64(out, "x-ringside-attempts", u64::from(ctx.attempts));
-    if let Some(nanousd) = ctx.charge.paid_nanousd() {
+    encode::header_u64(out, "x-ringside-attempts", u64::from(ctx.route.attempts));
+    if let Some(nanousd) = ctx.usage.charge().paid_nanousd() {
         encode::header_u64(out, "x-ringside-cost-nanousd", nanousd);
     }
-    if let Some(hedged) = ctx.hedged {
-        encode::header(out, "x-ringside-hedged", hedged.name().as_bytes());
+    if let Some(hedged) = ctx.route.hedge.outcome {
+        encode::header(out, "x-ringside-hedged", hedged.as_str().as_bytes());
     }
-    let overhead_us = u64::try_from(ctx.overhead().as_micros()).unwrap_or(u64::MAX);
+    let overhead_us = u64::try_from(ctx.timing.overhead().as_micros()).unwrap_or(u64::MAX);
     encode::header_u64(out, "x-ringside-overhead-us", overhead_us);
     if client.says_close() {
         encode::header(out, "connection", b"close");
@@ -80,7 +85,7 @@ pub(crate) fn begin_head(
 
 /// Appends a provider's header lines, with the type of what the client gets.
 pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], ctx: &RequestContext) {
-    if ctx.array.is_none() {
+    if ctx.format.array.is_none() {
         return out.extend_from_slice(passed);
     }
     for line in passed.split_inclusive(|byte| *byte == b'\n') {
@@ -149,13 +154,13 @@ pub(crate) async fn passed_on(
 
 /// Sends a fault in the envelope of the API that was called.
 pub(crate) async fn fault(client: &mut Client, ctx: &mut RequestContext, fault: &GatewayError) {
-    ctx.fault = Some(fault.code);
-    let mut body = ctx.client_api.envelope(fault).into_bytes();
-    if ctx.array.is_some() {
+    let mut body = ctx.format.client_api.envelope(fault).into_bytes();
+    if ctx.format.array.is_some() {
         body = JsonArray::of_one(&body);
     }
     let mut out = buffer::take(1024 + body.len());
     begin_head(&mut out, fault.status, ctx, client);
+    ctx.outcome.failed(fault.code);
     encode::header(&mut out, "content-type", b"application/json");
     if let Some(after) = &fault.retry_after {
         encode::header(&mut out, "retry-after", after.as_bytes());
@@ -171,9 +176,9 @@ pub(crate) async fn fault(client: &mut Client, ctx: &mut RequestContext, fault: 
 /// What an SDK should do about an error (openai-python, `_should_retry`): where it is not said, the SDK
 /// goes by the status and `retry-after`.
 pub(crate) fn advise(out: &mut Vec<u8>, ctx: &RequestContext) {
-    match ctx.should_retry {
+    match ctx.outcome.should_retry {
         Some(true) => encode::header(out, "x-should-retry", b"true"),
-        None if ctx.attempts <= 1 => {}
+        None if ctx.route.attempts <= 1 => {}
         // The targets were tried here already: an SDK's own retries would multiply them.
         _ => encode::header(out, "x-should-retry", b"false"),
     }

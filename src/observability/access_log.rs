@@ -4,66 +4,93 @@ use crate::base::names::Name;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
 
-/// What is recorded of one request.
+/// The access record of one request.
 #[derive(Debug, Clone)]
-pub struct AccessRecord {
-    /// Time the answer ended, since the Unix epoch.
+pub(crate) struct AccessRecord {
+    /// Time the response ended, since the Unix epoch.
     pub at: Duration,
-    /// Request id.
+    pub(crate) identity: IdentityRecord,
+    pub(crate) route: RouteRecord,
+    /// Value of `x-ringside-cache`.
+    pub(crate) cache: &'static str,
+    pub(crate) cost: CostRecord,
+    pub(crate) timing: TimingRecord,
+    pub(crate) outcome: OutcomeRecord,
+}
+
+/// Which request it is and who sent it.
+#[derive(Debug, Clone)]
+pub(crate) struct IdentityRecord {
     pub request_id: String,
-    /// Virtual key; `None` when no keys are configured or the key was wrong.
+    /// Virtual key; `None` when no keys are configured or authentication failed.
     pub key: Option<Name>,
-    /// The key's team.
+    /// Team of the key.
     pub team: Option<Name>,
     /// Operation, e.g. `chat`.
     pub operation: &'static str,
-    /// Model asked for, as configured; `None` when it is not known.
+}
+
+/// Where it went.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteRecord {
+    /// Model of the request, as configured; `None` when it is not known.
     pub model: Option<Name>,
-    /// Target that answered.
+    /// Target that served it.
     pub target: Option<Name>,
-    /// How it was chosen; `None` when no provider was to be asked.
-    pub route: Option<RouteNote>,
+    /// How the target was chosen; `None` when no provider was needed.
+    pub note: Option<RouteNote>,
     /// Rule of the model that applied.
     pub rule: Option<Name>,
     /// Arm of an experiment, as `experiment/arm`.
     pub arm: Option<Name>,
-    /// Status sent to the client.
-    pub status: u16,
-    /// Whether the answer was streamed.
-    pub stream: bool,
-    /// Cache outcome, as in `x-ringside-cache`.
-    pub cache: &'static str,
-    /// Upstream attempts made.
+    /// Attempts sent upstream.
     pub attempts: u32,
-    /// A second target was asked because the first was late: `won` or `lost`.
+    /// `won` or `lost` when a second attempt was sent because the first was late.
     pub hedged: Option<&'static str>,
-    /// Tokens that the request which was not used may have cost, an estimate.
+    /// Tokens that the attempt whose response was not used may have cost, an estimate.
     pub hedge_tokens: u64,
-    /// How long it waited for a place at a target.
-    pub queued: Duration,
-    /// Tokens; `None` when the provider did not say or the answer came from the cache.
+}
+
+/// What it used and cost.
+#[derive(Debug, Clone)]
+pub(crate) struct CostRecord {
+    /// Tokens; `None` when the provider did not report them or the response came from the cache.
     pub usage: Option<Usage>,
-    /// What was paid, in nano-dollars; `None` when unknown or nothing was bought.
-    pub cost_nanousd: Option<u64>,
-    /// The cost is an estimate.
-    pub cost_estimated: bool,
-    /// What the cache saved, in nano-dollars; `None` when unknown or it did not answer.
+    /// What was paid, in nano-dollars; `None` when unknown or nothing was paid for.
+    pub nanousd: Option<u64>,
+    pub is_estimated: bool,
+    /// What the cache saved, in nano-dollars; `None` when unknown or the cache did not serve it.
     pub saved_nanousd: Option<u64>,
-    /// From the request's arrival to the end of its answer.
+}
+
+/// Where its time went.
+#[derive(Debug, Clone)]
+pub(crate) struct TimingRecord {
+    /// From the request's arrival to the end of its response.
     pub duration: Duration,
-    /// From the request sent upstream to its first byte.
+    /// Time in the queue of a model.
+    pub queued: Duration,
+    /// From the request sent upstream to the first byte of its response.
     pub upstream_first_byte: Option<Duration>,
-    /// What the gateway added.
+    /// Time that the gateway added.
     pub overhead: Duration,
-    /// Code of the fault, if there was one.
-    pub fault: Option<&'static str>,
-    /// What broke, in words, for the operator only (e.g. why a connect failed).
+}
+
+/// What the client was sent.
+#[derive(Debug, Clone)]
+pub(crate) struct OutcomeRecord {
+    pub status: u16,
+    /// The response was streamed.
+    pub stream: bool,
+    /// Code of the error, if there was one.
+    pub error_code: Option<&'static str>,
+    /// What failed, in words, for the operator only (e.g. why a connect failed).
     pub detail: Option<String>,
 }
 
 /// How the targets of a request were chosen, in short and of bounded size: the first of each.
 #[derive(Debug, Clone, Copy)]
-pub struct RouteNote {
+pub(crate) struct RouteNote {
     /// The policy.
     pub policy: &'static str,
     /// The order they were to be tried in.
@@ -92,40 +119,40 @@ impl RouteNote {
 impl AccessRecord {
     /// One line of JSON without the line end.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let name = |name: Option<Name>| name.map(|name| name.text().to_string());
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         serde_json::json!({
             "at_ms": u64::try_from(self.at.as_millis()).unwrap_or(u64::MAX),
             "event": "request",
-            "request_id": self.request_id,
-            "key": name(self.key),
-            "team": name(self.team),
-            "operation": self.operation,
-            "model": name(self.model),
-            "target": name(self.target),
-            "route": self.route.map(RouteNote::to_json),
-            "rule": name(self.rule),
-            "arm": name(self.arm),
-            "status": self.status,
-            "stream": self.stream,
+            "request_id": self.identity.request_id,
+            "key": name(self.identity.key),
+            "team": name(self.identity.team),
+            "operation": self.identity.operation,
+            "model": name(self.route.model),
+            "target": name(self.route.target),
+            "route": self.route.note.map(RouteNote::to_json),
+            "rule": name(self.route.rule),
+            "arm": name(self.route.arm),
+            "status": self.outcome.status,
+            "stream": self.outcome.stream,
             "cache": self.cache,
-            "attempts": self.attempts,
-            "hedged": self.hedged,
-            "hedge_tokens_estimated": self.hedge_tokens,
-            "input_tokens": self.usage.map(|usage| usage.prompt),
-            "cached_input_tokens": self.usage.map(|usage| usage.cached),
-            "output_tokens": self.usage.map(|usage| usage.completion),
-            "reasoning_tokens": self.usage.map(|usage| usage.reasoning),
-            "cost_nanousd": self.cost_nanousd,
-            "cost_estimated": self.cost_estimated,
-            "saved_nanousd": self.saved_nanousd,
-            "duration_us": micros(self.duration),
-            "queued_us": micros(self.queued),
-            "upstream_first_byte_us": self.upstream_first_byte.map(micros),
-            "overhead_us": micros(self.overhead),
-            "fault": self.fault,
-            "detail": self.detail,
+            "attempts": self.route.attempts,
+            "hedged": self.route.hedged,
+            "hedge_tokens_estimated": self.route.hedge_tokens,
+            "input_tokens": self.cost.usage.map(|usage| usage.prompt),
+            "cached_input_tokens": self.cost.usage.map(|usage| usage.cached),
+            "output_tokens": self.cost.usage.map(|usage| usage.completion),
+            "reasoning_tokens": self.cost.usage.map(|usage| usage.reasoning),
+            "cost_nanousd": self.cost.nanousd,
+            "cost_estimated": self.cost.is_estimated,
+            "saved_nanousd": self.cost.saved_nanousd,
+            "duration_us": micros(self.timing.duration),
+            "queued_us": micros(self.timing.queued),
+            "upstream_first_byte_us": self.timing.upstream_first_byte.map(micros),
+            "overhead_us": micros(self.timing.overhead),
+            "fault": self.outcome.error_code,
+            "detail": self.outcome.detail,
         })
         .to_string()
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 // Nearly all are requests, and a box would be an allocation for each.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
-pub enum LogLine {
+pub(crate) enum LogLine {
     /// One request.
     Request(AccessRecord),
     /// A target changed.
@@ -18,7 +18,7 @@ pub enum LogLine {
 impl LogLine {
     /// One line of JSON without the line end.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         match self {
             Self::Request(record) => record.to_json(),
             Self::Target(notice) => notice.to_json(),
@@ -28,7 +28,7 @@ impl LogLine {
 
 /// A change of a target, as one core sees it.
 #[derive(Debug, Clone)]
-pub struct TargetNotice {
+pub(crate) struct TargetNotice {
     /// When, since the Unix epoch.
     pub at: Duration,
     /// `target_phase` or `key_cooldown`.
@@ -46,7 +46,7 @@ pub struct TargetNotice {
 impl TargetNotice {
     /// One line of JSON without the line end.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         serde_json::json!({
             "at_ms": millis(self.at),

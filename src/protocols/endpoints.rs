@@ -6,6 +6,7 @@ use crate::http::head::Method;
 use crate::protocols::anthropic::client::api;
 use crate::protocols::client_api;
 use crate::protocols::client_api::{CLIENT_APIS, ClientApi, ClientRoute};
+use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{Endpoint, ProviderProxy};
 use crate::protocols::responses::client::stored_responses;
@@ -38,19 +39,19 @@ pub(crate) enum Operation<'t> {
 }
 
 impl Operation<'_> {
-    /// Name in metrics and logs (OpenTelemetry's `gen_ai.operation.name` where it has one).
+    /// The kind that it is counted and logged by.
     #[must_use]
-    pub(crate) fn name(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> OperationKind {
         match self {
-            Self::Chat(_) => "chat",
-            Self::CountTokens(_) => "count_tokens",
-            Self::Embeddings => "embeddings",
-            Self::Feedback => "feedback",
-            Self::Rerank => "rerank",
+            Self::Chat(_) => OperationKind::Chat,
+            Self::CountTokens(_) => OperationKind::CountTokens,
+            Self::Embeddings => OperationKind::Embeddings,
+            Self::Feedback => OperationKind::Feedback,
+            Self::Rerank => OperationKind::Rerank,
             Self::Passthrough(endpoint) => endpoint.operation,
             Self::ProviderProxy(proxy) => proxy.operation,
-            Self::StoredResponse(_) => "responses",
-            Self::Models | Self::Model(_) => "models",
+            Self::StoredResponse(_) => OperationKind::StoredResponse,
+            Self::Models | Self::Model(_) => OperationKind::Models,
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod gemini;
 pub mod json;
 pub mod neutral;
 pub mod openai;
+pub(crate) mod operation_kind;
 pub(crate) mod passthrough;
 pub mod provider_api;
 pub(crate) mod provider_refusals;

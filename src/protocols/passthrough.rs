@@ -7,6 +7,7 @@ use crate::error::GatewayError;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::multipart;
 use crate::protocols::json::splice::Edit;
+use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::request::chat_request::{read_top, usage_option};
 use crate::protocols::usage::Usage;
 use std::ops::Range;
@@ -17,30 +18,33 @@ pub(crate) struct Endpoint {
     /// Path behind a provider's base URL.
     pub path: &'static str,
     /// Operation in metrics and logs.
-    pub operation: &'static str,
+    pub operation: OperationKind,
 }
 
-const fn endpoint(path: &'static str, operation: &'static str) -> Endpoint {
+const fn endpoint(path: &'static str, operation: OperationKind) -> Endpoint {
     Endpoint { path, operation }
 }
 
 /// Legacy completions, whose streams are read for their usage.
-pub(crate) const COMPLETIONS: Endpoint = endpoint("/completions", "text_completion");
+pub(crate) const COMPLETIONS: Endpoint = endpoint("/completions", OperationKind::TextCompletion);
 
 /// Every one of them (OpenAI's API reference).
 pub(crate) const ENDPOINTS: [Endpoint; 8] = [
     COMPLETIONS,
-    endpoint("/moderations", "moderation"),
-    endpoint("/images/generations", "image"),
-    endpoint("/images/edits", "image"),
-    endpoint("/images/variations", "image"),
-    endpoint("/audio/speech", "speech"),
-    endpoint("/audio/transcriptions", "transcription"),
-    endpoint("/audio/translations", "transcription"),
+    endpoint("/moderations", OperationKind::Moderation),
+    endpoint("/images/generations", OperationKind::Image),
+    endpoint("/images/edits", OperationKind::Image),
+    endpoint("/images/variations", OperationKind::Image),
+    endpoint("/audio/speech", OperationKind::Speech),
+    endpoint("/audio/transcriptions", OperationKind::Transcription),
+    endpoint("/audio/translations", OperationKind::Transcription),
 ];
 
 /// What providers keep, and so belongs to one of them: the path's first word, and the operation.
-const KEPT: [(&str, &str); 2] = [("files", "files"), ("batches", "batches")];
+const KEPT: [(&str, OperationKind); 2] = [
+    ("files", OperationKind::Files),
+    ("batches", OperationKind::Batches),
+];
 
 /// A path that goes to a provider as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +54,7 @@ pub(crate) struct ProviderProxy<'t> {
     /// What comes behind the base URL, with its query.
     pub rest: &'t str,
     /// Operation in metrics and logs.
-    pub operation: &'static str,
+    pub operation: OperationKind,
 }
 
 /// The endpoint of `path`, which is passed on by model.
@@ -69,7 +73,7 @@ pub(crate) fn direct(target: &str) -> Option<ProviderProxy<'_>> {
         return Some(ProviderProxy {
             provider: Some(provider),
             rest,
-            operation: "passed",
+            operation: OperationKind::ProviderProxy,
         });
     }
     let rest = target.strip_prefix("/v1")?;
@@ -305,7 +309,10 @@ mod tests {
 
     #[test]
     fn what_goes_where() {
-        assert_eq!(by_model("/v1/audio/speech").unwrap().operation, "speech");
+        assert_eq!(
+            by_model("/v1/audio/speech").unwrap().operation,
+            OperationKind::Speech
+        );
         assert_eq!(by_model("/v1/audio/other"), None);
         let named = direct("/providers/openai/fine_tuning/jobs?limit=2").unwrap();
         assert_eq!(
@@ -315,7 +322,7 @@ mod tests {
         let kept = direct("/v1/files/f-1/content").unwrap();
         assert_eq!(
             (kept.provider, kept.rest, kept.operation),
-            (None, "/files/f-1/content", "files")
+            (None, "/files/f-1/content", OperationKind::Files)
         );
         for other in [
             "/v1/filesystem",

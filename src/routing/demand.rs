@@ -36,7 +36,7 @@ pub(crate) const NO_COLLECTION: &str = "no-collection";
 
 /// What a request demands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Demand<'d> {
+pub(crate) struct Demand<'d> {
     /// Estimated tokens of its text.
     pub tokens: u64,
     /// It offers tools.

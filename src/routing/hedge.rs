@@ -20,7 +20,7 @@ const HALVE_EVERY_US: u64 = 60_000_000;
 
 /// When to hedge and for how much.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Quantile of the target's latency after which a request is late.
     pub quantile: f64,
     /// Tokens that may be spent on hedges, as a share of all that were bought.
@@ -29,7 +29,7 @@ pub struct Rule {
 
 /// What a core knows for hedging.
 #[derive(Debug, Default)]
-pub struct Hedges {
+pub(crate) struct Hedges {
     tails: HashMap<(usize, Series), Box<TailLatency>, foldhash::fast::RandomState>,
     budgets: HashMap<usize, Budget, foldhash::fast::RandomState>,
 }
@@ -45,14 +45,14 @@ struct Budget {
 
 impl Hedges {
     /// Records what a target took; for one that was outrun, what it had taken by then.
-    pub fn measure(&mut self, slot: usize, series: Series, latency_us: u64, now_us: u64) {
+    pub(crate) fn measure(&mut self, slot: usize, series: Series, latency_us: u64, now_us: u64) {
         let tail = self.tails.entry((slot, series)).or_default();
         tail.record(latency_us, now_us);
     }
 
     /// After how many microseconds a request at this target is late; `None` while too little is known.
     #[must_use]
-    pub fn late_after_us(&self, slot: usize, series: Series, rule: &Rule) -> Option<u64> {
+    pub(crate) fn late_after_us(&self, slot: usize, series: Series, rule: &Rule) -> Option<u64> {
         let tail = self.tails.get(&(slot, series))?;
         if f64::from(tail.count()) * (1.0 - rule.quantile) < SAMPLES_BEYOND {
             return None;
@@ -62,7 +62,7 @@ impl Hedges {
     }
 
     /// A request of the model in this place bought so many tokens.
-    pub fn earn(&mut self, model: usize, tokens: u64, now_us: u64) {
+    pub(crate) fn earn(&mut self, model: usize, tokens: u64, now_us: u64) {
         let budget = self.budgets.entry(model).or_default();
         budget.age(now_us);
         budget.billed_usage += tokens;
@@ -72,7 +72,7 @@ impl Hedges {
     /// Pays for a hedge of a request with `input` tokens: a stream that is outrun has sent nothing, so
     /// costs its input; a whole answer may be nearly there, so costs as much as others do. Says for how
     /// many tokens, an estimate; `None` when that is more than may be spent.
-    pub fn spend(
+    pub(crate) fn spend(
         &mut self,
         model: usize,
         input: u64,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The pool.
 #[derive(Default)]
-pub struct ConnectionPool {
+pub(crate) struct ConnectionPool {
     idle: HashMap<u32, Vec<Idle>, foldhash::fast::RandomState>,
 }
 
@@ -19,7 +19,7 @@ struct Idle {
 
 impl ConnectionPool {
     /// An idle connection that nobody closed and that holds no unread byte.
-    pub fn take(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Stream> {
+    pub(crate) fn take(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Stream> {
         let idle = self.idle.get_mut(&endpoint.id)?;
         while let Some(last) = idle.pop() {
             if last.is_fit(now) {
@@ -30,7 +30,7 @@ impl ConnectionPool {
     }
 
     /// Keeps a connection whose answer was wholly consumed. The caller vouches for that.
-    pub fn give(&mut self, endpoint: &Endpoint, mut stream: Stream, now: Instant) {
+    pub(crate) fn give(&mut self, endpoint: &Endpoint, mut stream: Stream, now: Instant) {
         let idle = self.idle.entry(endpoint.id).or_default();
         if idle.len() < endpoint.limits.idle_max && stream.is_quiet() {
             stream.release_memory();
@@ -43,7 +43,7 @@ impl ConnectionPool {
     }
 
     /// Closes what is too old or was closed by the peer.
-    pub fn sweep(&mut self, now: Instant) {
+    pub(crate) fn sweep(&mut self, now: Instant) {
         for idle in self.idle.values_mut() {
             idle.retain(|one| one.is_fit(now));
         }
@@ -51,20 +51,14 @@ impl ConnectionPool {
     }
 
     /// Closes all.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.idle.clear();
     }
 
     /// Idle connections.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.idle.values().map(Vec::len).sum()
-    }
-
-    /// True when no connection is idle.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

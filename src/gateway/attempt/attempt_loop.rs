@@ -19,6 +19,7 @@ use crate::gateway::attempt::queue::Queue;
 use crate::gateway::attempt::response_head::UpstreamHead;
 use crate::gateway::attempt::target_call::TargetCall;
 use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::context::route::HedgeBudgetShare;
 use crate::gateway::core::Core;
 use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw};
 use crate::gateway::plan::deadline::RequestDeadline;
@@ -204,8 +205,8 @@ pub(crate) async fn run(
     loop {
         for (nth, route) in models.iter().enumerate() {
             // What is spent is booked on the model that is asked.
-            ctx.model = Some(route.name);
-            ctx.fell_back = nth > 0;
+            ctx.route.model = Some(route.name);
+            ctx.route.fell_back = nth > 0;
             if let Some(attempted) = search.try_model(route, ctx).await {
                 return Ok(search.unless_refused(attempted, ctx).await);
             }
@@ -249,14 +250,17 @@ impl AttemptLoop<'_, '_> {
             random: request_ids::random(),
             affinity_key: plan.affinity_key,
             series: plan.series(),
-            is_new: self.round == 0 && !ctx.fell_back && !self.queue.was_called(),
+            is_new: self.round == 0 && !ctx.route.fell_back && !self.queue.was_called(),
         };
         let (order, full) =
-            attempt_guard::order(core, route, &plan.constraints, &draw, &mut ctx.route);
+            attempt_guard::order(core, route, &plan.constraints, &draw, &mut ctx.route.note);
         self.queue.note(route, full);
         let hedging = plan.hedging(route);
         if let Some(hedging) = hedging {
-            ctx.hedge_earns = Some((hedging.model, hedging.input));
+            ctx.route.hedge.budget = Some(HedgeBudgetShare {
+                model: hedging.model,
+                input_tokens: hedging.input,
+            });
         }
         let mut asked = 0_u32;
         for (nth, at) in order.iter().map(|at| usize::from(*at)).enumerate() {
@@ -275,10 +279,10 @@ impl AttemptLoop<'_, '_> {
             let first = HedgeAttempt { asking, target_ref };
             // Once, and again as long as it has a key that is not set aside.
             while self.has_room(route, at) && self.may_try(target_ref, ctx) {
-                if ctx.attempts == 0 {
+                if ctx.route.attempts == 0 {
                     ctx.stage_done(core, Stage::Route);
                 }
-                ctx.target = Some(first.asking.target.label);
+                ctx.route.target = Some(first.asking.target.label);
                 let mut second_at = None;
                 let rest = order.get(nth + 1..).unwrap_or_default();
                 let second = || {
@@ -369,21 +373,21 @@ impl AttemptLoop<'_, '_> {
     /// Whether the target may be asked (again).
     fn may_try(&self, target_ref: &TargetRef, ctx: &mut RequestContext) -> bool {
         let turn = match self.round {
-            _ if ctx.attempts == 0 => Turn::First,
+            _ if ctx.route.attempts == 0 => Turn::First,
             0 => Turn::Next,
             _ => Turn::Again,
         };
         let may = attempt_guard::may_try(self.core, target_ref, turn);
         if !may && turn != Turn::First {
             // What the budget forbids here, an SDK must not do instead.
-            ctx.should_retry = Some(false);
+            ctx.outcome.should_retry = Some(false);
         }
         may
     }
 
     /// Keeps a failure, to be told if nothing better comes.
     fn note(&mut self, mut failed: AttemptError, ctx: &mut RequestContext) {
-        ctx.detail = Some(failed.detail.clone());
+        ctx.outcome.detail = Some(failed.detail.clone());
         if let (true, Some(last)) = (
             failed.is_final() && self.plan.request_deadline.is_over(),
             &self.last,
@@ -420,7 +424,7 @@ impl AttemptLoop<'_, '_> {
             poll_fn(|cx| self.client.borrow_mut().poll_interrupt(cx)),
         )
         .await;
-        ctx.waited += clock::now().saturating_duration_since(began_at);
+        ctx.timing.waited_since(began_at);
         if let Some(why) = interrupted {
             self.note(classify::cut_short(why), ctx);
         }
@@ -440,8 +444,8 @@ impl AttemptLoop<'_, '_> {
         let Some(route) = fallback else {
             return attempted;
         };
-        let before = (ctx.model, ctx.fell_back, response.target);
-        (ctx.model, ctx.fell_back) = (Some(route.name), true);
+        let before = (ctx.route.model, ctx.route.fell_back, response.target);
+        (ctx.route.model, ctx.route.fell_back) = (Some(route.name), true);
         // It is asked if it has room; who was answered already does not wait again.
         self.queue.restart();
         match self.try_model(route, ctx).await {
@@ -450,8 +454,8 @@ impl AttemptLoop<'_, '_> {
             None => {}
         }
         // The first refusal says more about the request than how its fallback failed.
-        (ctx.model, ctx.fell_back) = (before.0, before.1);
-        ctx.target = Some(before.2);
+        (ctx.route.model, ctx.route.fell_back) = (before.0, before.1);
+        ctx.route.target = Some(before.2);
         attempted
     }
 }
@@ -491,7 +495,7 @@ fn conclude(
     if let Some(wait) =
         attempt_guard::limited_for(core, models, &plan.constraints).filter(|_| !is_own)
     {
-        ctx.should_retry = Some(wait <= SDK_WAITS_MAX);
+        ctx.outcome.should_retry = Some(wait <= SDK_WAITS_MAX);
         return Err(classify::all_rate_limited(wait));
     }
     let failed = last.ok_or_else(classify::no_target)?;

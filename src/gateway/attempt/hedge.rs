@@ -7,7 +7,8 @@ use crate::gateway::attempt::attempt_loop::AttemptResult;
 use crate::gateway::attempt::classify::AttemptError;
 use crate::gateway::attempt::client_watch::ClientWatch;
 use crate::gateway::attempt::target_call::{Spent, TargetCall};
-use crate::gateway::context::request_context::{HedgeOutcome, RequestContext};
+use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::context::route::HedgeOutcome;
 use crate::gateway::core::{Core, micros};
 use crate::observability::metrics::core_metrics::count;
 use crate::routing::hedge::Rule;
@@ -91,7 +92,7 @@ pub(crate) async fn ask<'a>(
     let Some((tokens, second)) = paid else {
         return alone(attempt.await, ctx);
     };
-    ctx.hedge_tokens += tokens;
+    ctx.route.hedge.extra_tokens += tokens;
     // On the heap: rare.
     let race = on_heap(|| {
         race(
@@ -105,7 +106,7 @@ pub(crate) async fn ask<'a>(
         )
     });
     let raced = race.await;
-    ctx.waited += clock::now().saturating_duration_since(began_at);
+    ctx.timing.waited_since(began_at);
     raced
 }
 
@@ -142,10 +143,10 @@ fn pay(core: &Core, hedging: &Hedging) -> Option<u64> {
 }
 
 fn alone((outcome, spent): Ended, ctx: &mut RequestContext) -> HedgeResult {
-    ctx.attempts += spent.attempts;
-    ctx.waited += spent.waited;
-    ctx.first_byte = spent.first_byte.or(ctx.first_byte);
-    ctx.dropped = spent.dropped;
+    ctx.route.attempts += spent.attempts;
+    ctx.timing.waited += spent.waited;
+    ctx.timing.first_byte = spent.first_byte.or(ctx.timing.first_byte);
+    ctx.route.dropped = spent.dropped;
     HedgeResult {
         outcome,
         second_asked: false,
@@ -252,11 +253,11 @@ fn settle(
     hedging: Hedging,
     ctx: &mut RequestContext,
 ) -> HedgeResult {
-    ctx.attempts += first.1.attempts + second.1.attempts;
+    ctx.route.attempts += first.1.attempts + second.1.attempts;
     // Also when the first failed and the second has anything to tell.
     let takes_second = second_won || (first.0.is_err() && second.0.is_ok());
     let (used, other) = if takes_second {
-        ctx.target = Some(entrant.asking.target.label);
+        ctx.route.target = Some(entrant.asking.target.label);
         (second, first)
     } else {
         (first, second)
@@ -266,11 +267,11 @@ fn settle(
     } else {
         HedgeOutcome::Lost
     };
-    ctx.hedged = Some(hedged);
-    ctx.first_byte = used.1.first_byte.or(ctx.first_byte);
-    ctx.dropped = used.1.dropped;
+    ctx.route.hedge.outcome = Some(hedged);
+    ctx.timing.first_byte = used.1.first_byte.or(ctx.timing.first_byte);
+    ctx.route.dropped = used.1.dropped;
     let mut metrics = core.metrics.borrow_mut();
-    count(&mut metrics.hedges, (hedging.name, hedged.name()));
+    count(&mut metrics.hedges, (hedging.name, hedged.as_str()));
     HedgeResult {
         outcome: used.0,
         second_asked: true,

@@ -119,7 +119,7 @@ pub(crate) async fn wait(
     });
     let ended = before(by.min(plan.request_deadline.by), called).await;
     let waited = clock::now().saturating_duration_since(began_at);
-    ctx.queued_for(waited);
+    ctx.timing.add_queued(waited);
     match ended {
         Some(Ok(Wakeup::Place(_))) => {
             core.metrics
@@ -184,8 +184,8 @@ fn shed(
     ctx: &mut RequestContext,
 ) -> AttemptError {
     core.metrics.borrow_mut().admission.shed(route.name, reason);
-    if ctx.attempts == 0 {
-        ctx.should_retry = Some(true);
+    if ctx.route.attempts == 0 {
+        ctx.outcome.should_retry = Some(true);
     }
     let wait_us = core.target_table.borrow().usual_wait_us(route.slot);
     let wait = Duration::from_micros(wait_us).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);

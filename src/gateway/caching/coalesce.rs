@@ -62,7 +62,7 @@ pub(crate) async fn board(
     ctx: &mut RequestContext,
 ) -> Result<CoalesceOutcome, GatewayError> {
     // Those who follow get events.
-    if ctx.array.is_some() {
+    if ctx.format.array.is_some() {
         return Ok(CoalesceOutcome::Calls(None));
     }
     let Some((call, key)) = cache.call(may_answer(models, plan), plan.streams) else {
@@ -70,7 +70,7 @@ pub(crate) async fn board(
     };
     let shared_calls = &core.shared.shared_calls;
     loop {
-        let leader = match shared_calls.board(call, &key, ctx.started_at) {
+        let leader = match shared_calls.board(call, &key, ctx.timing.started_at) {
             JoinResult::Alone => return Ok(CoalesceOutcome::Calls(None)),
             JoinResult::Lead(leader) => Some(leader),
             JoinResult::Follow(follower) => {
@@ -120,10 +120,10 @@ pub(crate) fn tell_fault(
     ctx: &RequestContext,
 ) {
     if let (Some(leader), Err(fault)) = (leader, attempted) {
-        let tried = ctx.attempts > 1;
+        let tried = ctx.route.attempts > 1;
         leader.finish(End::Failed {
             fault: Arc::new(fault.clone()),
-            should_retry: ctx.should_retry.or(tried.then_some(false)),
+            should_retry: ctx.outcome.should_retry.or(tried.then_some(false)),
         });
     }
 }
@@ -151,7 +151,7 @@ async fn follow(
     let began_at = clock::recent();
     let outset = unless_interrupted(client, |cx| follower.poll_outset(cx));
     let outset = before(request_deadline.by, outset).await;
-    ctx.waited += clock::now().saturating_duration_since(began_at);
+    ctx.timing.waited_since(began_at);
     let Some(outset) = outset else {
         note(ctx);
         return Err(classify::out_of_time(request_deadline, None));
@@ -190,7 +190,7 @@ async fn serve_end(
             fault,
             should_retry,
         } => {
-            ctx.should_retry = should_retry;
+            ctx.outcome.should_retry = should_retry;
             Err(GatewayError::clone(&fault))
         }
         // A stream without a head there is not.
@@ -204,11 +204,11 @@ async fn serve_whole(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) {
-    ctx.target = Some(whole.head.target);
+    ctx.route.target = Some(whole.head.target);
     // It was asked for twice already.
-    ctx.should_retry = whole.may_retry.then_some(false);
+    ctx.outcome.should_retry = whole.may_retry.then_some(false);
     if (200..300).contains(&whole.head.status) {
-        ctx.buy(core, BilledUsage::Saved(whole.usage));
+        ctx.record_billed_usage(core, BilledUsage::Saved(whole.usage));
     }
     relay_response::send_whole(whole, client, ctx).await;
 }
@@ -222,16 +222,16 @@ async fn follow_stream(
     ctx: &mut RequestContext,
 ) {
     note(ctx);
-    ctx.target = Some(head.target);
+    ctx.route.target = Some(head.target);
     let out = relay_response::begin_stream((head.status, &head.passed), client, ctx);
     let sent = client.write(out).await;
-    let relay = match ctx.client_api == client_api::DEFAULT {
+    let relay = match ctx.format.client_api == client_api::DEFAULT {
         true => Relay::plain(wants_usage),
-        false => Relay::of(ctx.client_api, None),
+        false => Relay::of(ctx.format.client_api, None),
     };
     let (end, usage) = listen(core, follower, relay, sent, client).await;
     if matches!(end, StreamEnd::Complete) {
-        ctx.buy(core, BilledUsage::Saved(usage));
+        ctx.record_billed_usage(core, BilledUsage::Saved(usage));
     }
     relay_response::conclude(core, end, client, ctx).await;
 }
@@ -304,8 +304,7 @@ async fn unless_interrupted<T>(
 }
 
 fn note(ctx: &mut RequestContext) {
-    ctx.cache = "coalesced";
-    ctx.cache_why = Some("same request in flight".into());
+    ctx.cache.coalesced();
 }
 
 fn lost() -> GatewayError {

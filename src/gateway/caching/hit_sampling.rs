@@ -31,7 +31,7 @@ use std::sync::Arc;
 const TOKENS_EXPECTED: u64 = 1000;
 
 /// The request that a hit answers.
-pub struct SampleInput<'r> {
+pub(crate) struct SampleInput<'r> {
     /// The model asked for.
     pub route: &'r ModelRoute,
     /// The request, read.
@@ -47,7 +47,7 @@ pub struct SampleInput<'r> {
 }
 
 /// A hit that was drawn for a sample.
-pub struct HitSample {
+pub(crate) struct HitSample {
     hit: SemanticHit,
     question: String,
     model: Name,
@@ -78,7 +78,7 @@ impl Drop for SamplePermit {
 impl HitSample {
     /// Draws: a share of the hits, within the budget of tokens.
     #[must_use]
-    pub fn draw(
+    pub(crate) fn draw(
         core: &Core,
         config: &CacheConfig,
         hit: &Hit,
@@ -127,7 +127,7 @@ impl HitSample {
     }
 
     /// Asks upstream, in a task of its own.
-    pub fn send(
+    pub(crate) fn send(
         self: Box<Self>,
         core: &Rc<Core>,
         snapshot: CurrentSnapshot,

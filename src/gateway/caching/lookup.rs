@@ -20,6 +20,7 @@ use crate::embedding::vector::Vector;
 use crate::error::GatewayError;
 use crate::gateway::caching::hit_sampling::{HitSample, SampleInput};
 use crate::gateway::caching::observe;
+use crate::gateway::context::cache::{CacheResult, ServedEntry};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::http::encode;
@@ -78,7 +79,7 @@ pub(crate) struct CacheSession {
 }
 
 /// An answer from the cache.
-pub struct Hit {
+pub(crate) struct Hit {
     /// What is served.
     pub entry: Arc<Entry>,
     /// Of a hit by meaning: similarity, confidence, score.
@@ -179,17 +180,18 @@ impl CacheSession {
     pub(crate) fn exact(&self, ctx: &mut RequestContext) -> Option<Hit> {
         let asked = self.key().filter(|_| !self.controls.no_lookup);
         let Some(key) = asked else {
-            ctx.cache_why = Some(self.bypassed().into());
+            ctx.cache.bypassed(self.bypassed());
             return None;
         };
-        ctx.cache = "miss";
-        // Asked again, just before a call is made, it knows nothing newer than the look-up by meaning.
-        ctx.cache_why.get_or_insert("new-request".into());
+        // The second look-up, just before a call is made, keeps the reason of the semantic look-up.
+        ctx.cache.missed("new-request");
         let now = clock::recent();
         let entry = self.core.shared.store.get(key, now)?;
-        ctx.cache = "exact";
-        ctx.cache_why = Some("same request".into());
-        ctx.cache_entry = Some((entry.id, entry.age(now)));
+        let served = ServedEntry {
+            id: entry.id,
+            age: entry.age(now),
+        };
+        ctx.cache.hit(CacheResult::Exact, "same request", served);
         Some(Hit { entry, found: None })
     }
 
@@ -218,7 +220,7 @@ impl CacheSession {
             Err(rule) => {
                 let mut metrics = self.core.metrics.borrow_mut();
                 count(&mut metrics.semantic_refusals, rule);
-                ctx.cache_why = Some(rule.into());
+                ctx.cache.refused(rule);
                 None
             }
         }
@@ -256,10 +258,12 @@ impl CacheSession {
             .await
             .ok_or("deadline")?
             .map_err(|_| "model-failed")??;
-        let age = found.entry.age(clock::now());
-        ctx.cache = "semantic";
-        ctx.cache_why = Some(likeness(found.similarity, found.confidence).into());
-        ctx.cache_entry = Some((found.entry.id, age));
+        let served = ServedEntry {
+            id: found.entry.id,
+            age: found.entry.age(clock::now()),
+        };
+        let reason = likeness(found.similarity, found.confidence);
+        ctx.cache.hit(CacheResult::Semantic, reason, served);
         let scores = (found.similarity, found.confidence, found.score);
         Ok(Hit {
             entry: found.entry,
@@ -305,9 +309,12 @@ impl CacheSession {
             None if self.terms(class).by_meaning => self.stale_by_meaning(key).await?,
             None => return None,
         };
-        ctx.cache = "stale";
-        ctx.cache_why = Some(format!("every target failed ({why}); {how}").into());
-        ctx.cache_entry = Some((entry.id, entry.age(clock::now())));
+        let served = ServedEntry {
+            id: entry.id,
+            age: entry.age(clock::now()),
+        };
+        let reason = format!("every target failed ({why}); {how}");
+        ctx.cache.hit(CacheResult::Stale, reason, served);
         Some(Hit { entry, found: None })
     }
 

@@ -28,21 +28,29 @@ pub(crate) async fn hit(
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let entry = &found.entry;
-    ctx.target = Some(entry.target);
-    ctx.buy(core, BilledUsage::Saved(entry.response.usage));
+    ctx.route.target = Some(entry.target);
+    ctx.record_billed_usage(core, BilledUsage::Saved(entry.response.usage));
     if !chat.stream {
-        let body = match ctx.client_api == client_api::DEFAULT {
+        let body = match ctx.format.client_api == client_api::DEFAULT {
             true => entry.response.render_whole(),
-            false => replay::whole(&entry.response, ctx.client_api, &ctx.response_ctx(true)),
+            false => replay::whole(
+                &entry.response,
+                ctx.format.client_api,
+                &ctx.response_ctx(true),
+            ),
         };
         let _ = respond::whole(client, ctx, 200, "application/json", &body).await;
         return Ok(());
     }
-    let body = match ctx.client_api == client_api::DEFAULT {
+    let body = match ctx.format.client_api == client_api::DEFAULT {
         true => entry.response.render_stream(chat.wants_usage),
-        false => replay::stream(&entry.response, ctx.client_api, ctx.response_ctx(true)),
+        false => replay::stream(
+            &entry.response,
+            ctx.format.client_api,
+            ctx.response_ctx(true),
+        ),
     };
-    let (body, kind) = match ctx.array {
+    let (body, kind) = match ctx.format.array {
         Some(_) => (JsonArray::of_events(body), JsonArray::TYPE),
         None => (body, EVENTS),
     };

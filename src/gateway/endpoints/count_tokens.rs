@@ -30,12 +30,12 @@ pub(crate) async fn serve(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let (headers, client_api) = (&request.head.headers, ctx.client_api);
+    let (headers, client_api) = (&request.head.headers, ctx.format.client_api);
     let asked = {
         let mut scratch = core.scratch.borrow_mut();
         client_api.read_head(request.head.target, request.body, &mut scratch, false)?
     };
-    let route = find_model(snapshot, &asked.model, caller, &mut ctx.model)?;
+    let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
     ctx.stage_done(core, Stage::Read);
     let plan = AttemptPlan {
         call: UpstreamOperation::CountTokens,
@@ -44,9 +44,13 @@ pub(crate) async fn serve(
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        forwarded_headers: forward_headers::forwarded_headers(headers, client_api, &ctx.request_id),
-        affinity_key: attempt_loop::affinity_key(headers, ctx.key),
-        request_deadline: RequestDeadline::new(headers, route, ctx.started_at)?,
+        forwarded_headers: forward_headers::forwarded_headers(
+            headers,
+            client_api,
+            &ctx.identity.request_id,
+        ),
+        affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
+        request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
         fallbacks: attempt_loop::Fallbacks::default(),
         constraints: RouteConstraints::new(snapshot, caller, headers, &asked.shape)?,
         may_hedge: false,

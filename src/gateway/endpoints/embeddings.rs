@@ -46,25 +46,29 @@ pub(crate) async fn serve(
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let asked = read_embeddings(request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, caller, &mut ctx.model)?;
+    let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
     ctx.stage_done(core, Stage::Read);
     if is_local(route) {
         return serve_locally(core, route, &asked.model, request.body, client, ctx).await;
     }
     let plan = AttemptPlan {
         call: UpstreamOperation::Embeddings,
-        client_api: ctx.client_api,
+        client_api: ctx.format.client_api,
         body: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
         forwarded_headers: forward_headers::forwarded_headers(
             &request.head.headers,
-            ctx.client_api,
-            &ctx.request_id,
+            ctx.format.client_api,
+            &ctx.identity.request_id,
         ),
-        affinity_key: attempt_loop::affinity_key(&request.head.headers, ctx.key),
-        request_deadline: RequestDeadline::new(&request.head.headers, route, ctx.started_at)?,
+        affinity_key: attempt_loop::affinity_key(&request.head.headers, ctx.identity.key),
+        request_deadline: RequestDeadline::new(
+            &request.head.headers,
+            route,
+            ctx.timing.started_at,
+        )?,
         may_hedge: false,
         priority: caller.priority,
         // Vectors of another model cannot be compared with those of this one.
@@ -81,7 +85,7 @@ pub(crate) async fn serve(
     {
         if (200..300).contains(&response.status) {
             let usage = usage::in_answer(&response.body);
-            ctx.buy(
+            ctx.record_billed_usage(
                 core,
                 usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
             );
@@ -106,7 +110,7 @@ async fn serve_locally(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    ctx.target = route.targets.first().map(|target| target.label);
+    ctx.route.target = route.targets.first().map(|target| target.label);
     let asked = read_local(body, &mut core.scratch.borrow_mut(), DIMENSIONS)?;
     let embedding_pool = core.shared.embedding_pool.as_ref().ok_or_else(|| {
         GatewayError::gateway(
@@ -131,7 +135,7 @@ async fn serve_locally(
         prompt: tokens,
         ..Usage::default()
     };
-    ctx.buy(core, BilledUsage::Reported(usage));
+    ctx.record_billed_usage(core, BilledUsage::Reported(usage));
     let _ = respond::whole(client, ctx, 200, "application/json", &response).await;
     Ok(())
 }

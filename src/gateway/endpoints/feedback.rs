@@ -35,7 +35,7 @@ pub(crate) async fn serve(
             GatewayError::client(409, "already_rated", message)
         }
     })?;
-    ctx.model = Some(rated.arm.model);
+    ctx.route.model = Some(rated.arm.model);
     if rated.is_fair {
         core.metrics
             .borrow_mut()

@@ -43,22 +43,25 @@ pub(crate) async fn serve(
     let headers = &request.head.headers;
     let kind = headers.get_str("content-type");
     let asked = passthrough::read(endpoint, kind, request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, caller, &mut ctx.model)?;
-    ctx.stream = asked.streams;
+    let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
+    ctx.format.streams = asked.streams;
     ctx.stage_done(core, Stage::Read);
-    let mut forwarded_headers =
-        forward_headers::forwarded_headers(headers, ctx.client_api, &ctx.request_id);
+    let mut forwarded_headers = forward_headers::forwarded_headers(
+        headers,
+        ctx.format.client_api,
+        &ctx.identity.request_id,
+    );
     forwarded_headers.add("content-type", kind.unwrap_or("application/json"));
     let plan = AttemptPlan {
         call: UpstreamOperation::Passthrough(endpoint.path),
-        client_api: ctx.client_api,
+        client_api: ctx.format.client_api,
         body: request.body,
         model_range: &asked.model_range,
         usage_edit: asked.usage_edit.as_ref(),
         streams: asked.streams,
         forwarded_headers,
-        affinity_key: attempt_loop::affinity_key(headers, ctx.key),
-        request_deadline: RequestDeadline::new(headers, route, ctx.started_at)?,
+        affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
+        request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
         may_hedge: false,
         fallbacks: attempt_loop::Fallbacks::default(),
         constraints: RouteConstraints::new(snapshot, caller, headers, &Shape::default())?,
@@ -86,7 +89,7 @@ async fn whole(
 ) {
     if (200..300).contains(&response.status) {
         let usage = usage_in(&response.body);
-        ctx.buy(
+        ctx.record_billed_usage(
             core,
             usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
         );
@@ -124,7 +127,7 @@ async fn stream(
             client,
         )
         .await;
-    ctx.buy(core, raw_body.billed_usage());
+    ctx.record_billed_usage(core, raw_body.billed_usage());
     let comparison = match end {
         StreamEnd::Complete => Outcome::Good,
         StreamEnd::Upstream(_) => Outcome::StreamBroke,

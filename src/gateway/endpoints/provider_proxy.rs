@@ -121,7 +121,7 @@ pub(crate) async fn serve(
         None => keeper(snapshot, caller, headers)?,
     };
     // Which model this is about, nobody knows.
-    (ctx.target, ctx.model) = (Some(backend.any_model), Some(backend.any_model));
+    (ctx.route.target, ctx.route.model) = (Some(backend.any_model), Some(backend.any_model));
     ctx.stage_done(core, Stage::Read);
     let key_index = request_ids::random() as usize % backend.api_keys.len().max(1);
     let body = upload::body(backend, request, client, ctx).await?;
@@ -130,7 +130,7 @@ pub(crate) async fn serve(
         request,
         &body,
         direct,
-        &ctx.request_id,
+        &ctx.identity.request_id,
     )?;
     ctx.stage_done(core, Stage::Route);
     let upstream_response = match body {
@@ -352,7 +352,7 @@ pub(crate) async fn ask(
     let limits = &backend.endpoint.limits;
     let mut fresh = !may_repeat;
     loop {
-        ctx.attempts += 1;
+        ctx.route.attempts += 1;
         let sent_at = clock::recent();
         let until = sent_at + limits.connect + limits.tls + limits.first_byte;
         let (outcome, returned, used) = exchange(
@@ -371,11 +371,11 @@ pub(crate) async fn ask(
             true => metrics.upstream_reuses += 1,
             false => metrics.upstream_connects += 1,
         }
-        ctx.waited += clock::now().saturating_duration_since(sent_at);
+        ctx.timing.waited_since(sent_at);
         match outcome {
             Ok(upstream_response) => {
                 buffer::give(request);
-                ctx.first_byte = Some(
+                ctx.timing.first_byte = Some(
                     upstream_response
                         .first_byte_at
                         .saturating_duration_since(sent_at),
@@ -392,7 +392,7 @@ pub(crate) async fn ask(
                 }
                 buffer::give(request);
                 let failed = classify::failed(backend, &fault);
-                ctx.detail = Some(failed.detail);
+                ctx.outcome.detail = Some(failed.detail);
                 return Err(failed.fault);
             }
         }
@@ -413,7 +413,7 @@ async fn pass_on(
     let read = upstream_response
         .read(&mut bytes, began_at + timeout, client)
         .await;
-    ctx.waited += clock::now().saturating_duration_since(began_at);
+    ctx.timing.waited_since(began_at);
     let status = upstream_response.status;
     let is_done = match read {
         Ok(piece) => piece == Piece::Done,
@@ -437,7 +437,7 @@ async fn pass_on(
     let passed = std::mem::take(&mut upstream_response.head.lines);
     if !is_done {
         let mut raw_body = RawBodyRelay::raw();
-        ctx.stream = true;
+        ctx.format.streams = true;
         let head = relay_response::begin_stream((status, &passed), client, ctx);
         let arrived = Arrived {
             bytes,
@@ -453,7 +453,7 @@ async fn pass_on(
                 client,
             )
             .await;
-        ctx.buy(core, raw_body.billed_usage());
+        ctx.record_billed_usage(core, raw_body.billed_usage());
         if matches!(end, StreamEnd::Complete) {
             upstream_response.finish(&backend.endpoint, &core.pool);
         }
@@ -462,7 +462,7 @@ async fn pass_on(
     }
     upstream_response.finish(&backend.endpoint, &core.pool);
     if let Some(usage) = usage_in(&bytes).filter(|_| status < 300) {
-        ctx.buy(core, BilledUsage::Reported(usage));
+        ctx.record_billed_usage(core, BilledUsage::Reported(usage));
     }
     write_whole((status, &passed), &bytes, client, ctx).await;
     buffer::give(bytes);

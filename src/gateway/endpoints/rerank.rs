@@ -37,23 +37,23 @@ pub(crate) async fn serve(
 ) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
     let asked = read_rerank(request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, caller, &mut ctx.model)?;
+    let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
     ctx.stage_done(core, Stage::Read);
     let plan = AttemptPlan {
         call: UpstreamOperation::Rerank,
-        client_api: ctx.client_api,
+        client_api: ctx.format.client_api,
         body: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
         forwarded_headers: forward_headers::forwarded_headers(
             headers,
-            ctx.client_api,
-            &ctx.request_id,
+            ctx.format.client_api,
+            &ctx.identity.request_id,
         ),
-        affinity_key: attempt_loop::affinity_key(headers, ctx.key),
+        affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
         priority: caller.priority,
-        request_deadline: RequestDeadline::new(headers, route, ctx.started_at)?,
+        request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
         may_hedge: false,
         // Scores of another model cannot be compared with those of this one.
         fallbacks: Fallbacks::default(),
@@ -66,7 +66,7 @@ pub(crate) async fn serve(
             let units = search_units(&response.body);
             let tokens = usage::in_answer(&response.body);
             let tokens = tokens.filter(|usage| usage.prompt > 0);
-            ctx.buy(
+            ctx.record_billed_usage(
                 core,
                 match (units, tokens) {
                     (Some(units), _) => BilledUsage::Searches(units),

@@ -19,6 +19,7 @@ use crate::gateway::streaming::upload::Sent;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
 use crate::observability::metrics::core_metrics::Stage;
 use crate::protocols::json::document::Scratch;
+use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::passthrough::ProviderProxy;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::responses::client::api;
@@ -34,14 +35,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a provider keeps of a request's answer, and of the one before.
-pub struct StoredResponses<'s> {
+pub(crate) struct StoredResponses<'s> {
     caller: Caller<'s>,
     /// The answer that the request goes on from.
     pub previous: Option<Previous>,
 }
 
 /// The answer that a request goes on from.
-pub struct Previous {
+pub(crate) struct Previous {
     /// Its id at the provider.
     pub id: String,
     /// The API key that made it.
@@ -51,7 +52,7 @@ pub struct Previous {
 impl StoredResponses<'_> {
     /// What seals answers that `site` gives by the key of this lane.
     #[must_use]
-    pub fn seal(&self, backend: &Provider, key_index: usize) -> Option<ResponseIdSeal> {
+    pub(crate) fn seal(&self, backend: &Provider, key_index: usize) -> Option<ResponseIdSeal> {
         keeps(backend, self.caller).then_some(())?;
         seal(backend, key_index, self.caller)
     }
@@ -245,17 +246,22 @@ pub(crate) async fn serve(
     let seal = seal(backend, key_index, caller)
         .ok_or_else(|| GatewayError::gateway(500, "internal_error", "the seal was lost"))?;
     // Which model it is about is not said.
-    (ctx.target, ctx.model) = (Some(backend.any_model), Some(backend.any_model));
+    (ctx.route.target, ctx.route.model) = (Some(backend.any_model), Some(backend.any_model));
     ctx.stage_done(core, Stage::Read);
     let rest = ["/responses/", id, call.rest, call.query].concat();
     let asked = ProviderProxy {
         provider: None,
         rest: &rest,
-        operation: "responses",
+        operation: OperationKind::StoredResponse,
     };
     let body = Sent::Whole(request.body.into());
-    let bytes =
-        provider_proxy::encoded((backend, key_index), request, &body, asked, &ctx.request_id)?;
+    let bytes = provider_proxy::encoded(
+        (backend, key_index),
+        request,
+        &body,
+        asked,
+        &ctx.identity.request_id,
+    )?;
     ctx.stage_done(core, Stage::Route);
     let upstream_response =
         provider_proxy::ask(core, backend, bytes, request.head.method, client, ctx).await?;
@@ -274,7 +280,7 @@ async fn stream(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) {
-    ctx.stream = true;
+    ctx.format.streams = true;
     let mut raw_body = RawBodyRelay::sealed(seal);
     let passed = std::mem::take(&mut upstream_response.head.lines);
     let arrived = Arrived {
@@ -331,7 +337,7 @@ async fn whole(
             message,
         ));
     }
-    ctx.waited += clock::now().saturating_duration_since(began_at);
+    ctx.timing.waited_since(began_at);
     let passed = std::mem::take(&mut upstream_response.head.lines);
     let status = upstream_response.status;
     upstream_response.finish(&backend.endpoint, &core.pool);

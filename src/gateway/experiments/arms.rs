@@ -1,17 +1,17 @@
 //! A model's experiment on a request's way: which arm it belongs to, in which order its targets are tried
 //! then, and what is told of it. How arms are drawn is in `routing/experiment.rs`.
 
-use crate::accounting::billing::Charge;
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::config::sections::experiment::{Experiment, Subject};
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::context::route::RequestArm;
 use crate::gateway::core::Core;
 use crate::gateway::plan::candidates::{RouteDraw, Selection};
 use crate::gateway::snapshot::{ModelRoute, TargetRoute};
 use crate::http::head::Headers;
-use crate::observability::metrics::arms::{ArmId, ArmRequest};
+use crate::observability::metrics::arms::ArmId;
 use crate::observability::rateable_requests::Rateable;
 use crate::routing::canary::{Count, Why};
 use crate::routing::demand::Exclusion;
@@ -311,14 +311,14 @@ impl ChosenArm<'_> {
     }
 
     /// Remembers the request, so that it can be rated as soon as its answer is there.
-    pub fn remember(&self, core: &Core, ctx: &mut RequestContext) {
+    pub(crate) fn remember(&self, core: &Core, ctx: &mut RequestContext) {
         let rateable = Rateable {
             arm: self.arm.id,
             is_fair: self.is_fair,
         };
         let ratings = &core.shared.ratings;
-        ratings.remember(ctx.key, &ctx.request_id, rateable);
-        ctx.arm = Some(RequestArm {
+        ratings.remember(ctx.identity.key, &ctx.identity.request_id, rateable);
+        ctx.route.arm = Some(RequestArm {
             id: self.arm.id,
             label: self.arm.label,
             is_fair: self.is_fair,
@@ -350,42 +350,4 @@ fn join(mut first: Route, second: Route) -> Route {
         _ => first.order.extend(second.order),
     }
     first
-}
-
-/// The arm of a trip.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestArm {
-    /// Its name among all.
-    pub id: ArmId,
-    /// `experiment/arm`
-    pub label: Name,
-    /// The arms may be compared by this request.
-    pub is_fair: bool,
-    /// Another arm's target answered.
-    pub has_left: bool,
-}
-
-/// How the request went, for the arm's numbers.
-#[must_use]
-pub(crate) fn request_of(ctx: &RequestContext, arm: &RequestArm, duration: Duration) -> ArmRequest {
-    // What fails because all targets are set aside is the arm's failure too.
-    let was_asked = ctx.attempts > 0 || ctx.fault == Some("upstream_rate_limited");
-    let outcome = match (ctx.fault, ctx.status) {
-        (Some(code), _) => code,
-        (None, 429) => "status_429",
-        (None, 400..=499) => "status_4xx",
-        (None, 500..) => "status_5xx",
-        _ if !was_asked => "cached",
-        _ if arm.has_left => "failover",
-        _ => "ok",
-    };
-    ArmRequest {
-        outcome,
-        was_asked,
-        is_stream: ctx.stream,
-        first_byte: ctx.first_byte,
-        duration,
-        cost_nanousd: ctx.charge.paid_nanousd(),
-        is_cost_unknown: matches!(ctx.charge, Charge::Unknown(_)),
-    }
 }

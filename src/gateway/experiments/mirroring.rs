@@ -128,7 +128,7 @@ impl Drop for MirrorPermit {
 }
 
 /// A request that was drawn.
-pub struct Mirror {
+pub(crate) struct Mirror {
     model: Name,
     again: ReplayRequest,
     /// Tokens that it was taken to cost.
@@ -142,7 +142,7 @@ pub struct Mirror {
 impl Mirror {
     /// Draws: a share of the requests, within the budget, and only where the target may see the request.
     #[must_use]
-    pub fn draw(asked: &SampleInput<'_>) -> Option<Box<Self>> {
+    pub(crate) fn draw(asked: &SampleInput<'_>) -> Option<Box<Self>> {
         let route = asked.route.mirror.as_ref()?;
         if fraction(request_ids::random()) > route.share || !may_see(route, asked) {
             return None;
@@ -180,18 +180,22 @@ impl Mirror {
     }
 
     /// What reads the stream that the client gets.
-    pub fn take_reader(&mut self) -> Option<StreamReader> {
+    pub(crate) fn take_reader(&mut self) -> Option<StreamReader> {
         self.reader.take()
     }
 
     /// The client has this answer.
-    pub fn served(&mut self, response: Result<CachedResponse, &'static str>, took: Duration) {
+    pub(crate) fn served(
+        &mut self,
+        response: Result<CachedResponse, &'static str>,
+        took: Duration,
+    ) {
         let response = response.ok();
         self.served = response.map(|response| (response.content().to_owned(), took));
     }
 
     /// Asks the target, in a task of its own.
-    pub fn send(
+    pub(crate) fn send(
         self: Box<Self>,
         core: &Rc<Core>,
         snapshot: CurrentSnapshot,
@@ -283,8 +287,13 @@ fn compare(core: &Core, served: String, mirror: String, stats: Arc<MirrorStats>)
 
 /// A whole answer has gone to the client.
 pub(crate) fn served_whole(core: &Core, response: &SharedResponse, ctx: &mut RequestContext) {
-    let took = clock::now().saturating_duration_since(ctx.started_at);
-    if let Some(mirror) = ctx.mirror.as_mut().filter(|_| response.head.status == 200) {
+    let took = clock::now().saturating_duration_since(ctx.timing.started_at);
+    if let Some(mirror) = ctx
+        .background
+        .mirror
+        .as_mut()
+        .filter(|_| response.head.status == 200)
+    {
         let mut scratch = core.scratch.borrow_mut();
         mirror.served(
             CachedResponse::from_whole(&response.body, response.usage, &mut scratch),
@@ -299,8 +308,10 @@ pub(crate) fn served_stream(
     end: &StreamEnd,
     ctx: &mut RequestContext,
 ) {
-    let took = clock::now().saturating_duration_since(ctx.started_at);
-    if let (Some(mirror), Some(reader), StreamEnd::Complete) = (&mut ctx.mirror, reader, end) {
+    let took = clock::now().saturating_duration_since(ctx.timing.started_at);
+    if let (Some(mirror), Some(reader), StreamEnd::Complete) =
+        (&mut ctx.background.mirror, reader, end)
+    {
         mirror.served(reader.finish(), took);
     }
 }

@@ -25,7 +25,7 @@ use std::fmt::Write;
 pub(crate) const COMPLETION_TOKENS_EXPECTED: u64 = 500;
 
 /// How the targets of a request are chosen.
-pub struct RouteConstraints<'s> {
+pub(crate) struct RouteConstraints<'s> {
     /// The policy the caller asks for, instead of the model's.
     pub policy: Option<&'static dyn RoutingPolicy>,
     /// What targets must be.
@@ -90,7 +90,7 @@ impl<'s> RouteConstraints<'s> {
     ///
     /// # Errors
     /// A malformed header.
-    pub fn new(
+    pub(crate) fn new(
         snapshot: &'s Snapshot,
         caller: Caller<'s>,
         headers: &Headers<'_>,
@@ -136,7 +136,7 @@ impl<'s> RouteConstraints<'s> {
 
     /// Which targets of a model may be asked.
     #[must_use]
-    pub fn select(&self, route: &ModelRoute) -> Selection {
+    pub(crate) fn select(&self, route: &ModelRoute) -> Selection {
         let mut exclusions: ArrayVec<_, TARGETS_MAX> = route
             .traits
             .iter()
@@ -178,7 +178,7 @@ impl<'s> RouteConstraints<'s> {
     }
 
     /// The order of a model's targets, those named by the caller first.
-    pub fn order(
+    pub(crate) fn order(
         &self,
         route: &ModelRoute,
         selection: &Selection,
@@ -210,7 +210,7 @@ impl<'s> RouteConstraints<'s> {
 
     /// Why no target of any of `models` may be asked; `None` if one may.
     #[must_use]
-    pub fn nothing_fits(&self, models: &[&ModelRoute]) -> Option<GatewayError> {
+    pub(crate) fn nothing_fits(&self, models: &[&ModelRoute]) -> Option<GatewayError> {
         let mut reasons = String::new();
         for route in models {
             let selection = self.select(route);
@@ -232,13 +232,13 @@ impl<'s> RouteConstraints<'s> {
     /// The caller names targets, or goes on from what one of them keeps: it is no part of an experiment
     /// then.
     #[must_use]
-    pub fn names_targets(&self) -> bool {
+    pub(crate) fn names_targets(&self) -> bool {
         !self.demand.only.is_empty() || !self.demand.first.is_empty() || self.key_index().is_some()
     }
 
     /// The only API key that may be used, by its place among those of its provider.
     #[must_use]
-    pub fn key_index(&self) -> Option<usize> {
+    pub(crate) fn key_index(&self) -> Option<usize> {
         self.kept
             .as_ref()?
             .previous
@@ -248,30 +248,30 @@ impl<'s> RouteConstraints<'s> {
 
     /// The rule, if it is one of this model.
     #[must_use]
-    pub fn rule_of(&self, route: &ModelRoute) -> Option<&'s RuleRoute> {
+    pub(crate) fn rule_of(&self, route: &ModelRoute) -> Option<&'s RuleRoute> {
         self.rule.filter(|_| self.ruled == Some(route.name))
     }
 
     /// The policy for a model's targets: the caller's, the rule's, or the model's.
     #[must_use]
-    pub fn policy_of(&self, route: &ModelRoute) -> &'static dyn RoutingPolicy {
+    pub(crate) fn policy_of(&self, route: &ModelRoute) -> &'static dyn RoutingPolicy {
         let rules = || self.rule_of(route)?.policy;
         self.policy.or_else(rules).unwrap_or(route.policy)
     }
 
     /// The arm, if it is one of this model.
     #[must_use]
-    pub fn arm_of(&self, route: &ModelRoute) -> Option<&ChosenArm<'s>> {
+    pub(crate) fn arm_of(&self, route: &ModelRoute) -> Option<&ChosenArm<'s>> {
         self.arm.as_ref().filter(|chosen| chosen.is_of(route))
     }
 
     /// Whether a target that is none of the arm's answered; noted on the trip.
-    pub fn has_left_arm(&self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
+    pub(crate) fn has_left_arm(&self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
         let (Some(chosen), Some(route)) = (&self.arm, models.first()) else {
             return false;
         };
-        let has_left = ctx.fell_back || chosen.is_left(&route.targets, ctx.target);
-        if let Some(arm) = &mut ctx.arm {
+        let has_left = ctx.route.fell_back || chosen.is_left(&route.targets, ctx.route.target);
+        if let Some(arm) = &mut ctx.route.arm {
             arm.has_left = has_left;
         }
         has_left
@@ -280,7 +280,7 @@ impl<'s> RouteConstraints<'s> {
     /// The part of a model's identity that the limits of caller and key change: which answers they
     /// accept, the rule and the arm. Zero when they accept any.
     #[must_use]
-    pub fn identity(&self) -> u64 {
+    pub(crate) fn identity(&self) -> u64 {
         let rule = self.rule.map_or(0, |rule| rule.identity);
         let arm = rule ^ self.arm.as_ref().map_or(0, ChosenArm::identity);
         let demand = &self.demand;

@@ -10,7 +10,7 @@ use std::ops::Range;
 const PASSED_TO_PROVIDER: [&str; 3] = ["idempotency-key", "traceparent", "tracestate"];
 
 /// Encoded headers that cross to the provider.
-pub struct ForwardedHeaders {
+pub(crate) struct ForwardedHeaders {
     lines: Vec<u8>,
     /// Where those of the client's own dialect begin.
     own_at: usize,
@@ -19,18 +19,18 @@ pub struct ForwardedHeaders {
 
 impl ForwardedHeaders {
     /// The request's id.
-    pub fn request_id(&self) -> &str {
+    pub(crate) fn request_id(&self) -> &str {
         let bytes = self.lines.get(self.request_id.clone()).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
     /// Adds one, for a provider of the client's own dialect.
-    pub fn add(&mut self, name: &str, value: &str) {
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
         encode::header(&mut self.lines, name, value.as_bytes());
     }
 
     /// Those for a provider that speaks the client's dialect, or does not.
-    pub fn lines(&self, is_native: bool) -> &[u8] {
+    pub(crate) fn lines(&self, is_native: bool) -> &[u8] {
         let end = if is_native {
             self.lines.len()
         } else {

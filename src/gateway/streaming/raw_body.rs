@@ -195,7 +195,7 @@ impl RawBodyRelay {
             end => return relay_response::conclude(core, end, client, ctx).await,
         };
         client.keep_alive = false;
-        ctx.fault = Some(fault.code);
+        ctx.outcome.failed(fault.code);
         count(&mut core.metrics.borrow_mut().streams_broken, side);
     }
 }

@@ -40,12 +40,12 @@ pub(crate) async fn whole(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) {
-    let (usage, mut read) = match ctx.client_api == client_api::DEFAULT {
+    let (usage, mut read) = match ctx.format.client_api == client_api::DEFAULT {
         true => (usage::in_answer(&response.body), None),
         false => {
             let mut scratch = core.scratch.borrow_mut();
             let read = translate_body::read_own(
-                ctx.client_api,
+                ctx.format.client_api,
                 response.status,
                 &response.body,
                 &mut scratch,
@@ -54,7 +54,7 @@ pub(crate) async fn whole(
         }
     };
     if (200..300).contains(&response.status) {
-        ctx.buy(
+        ctx.record_billed_usage(
             core,
             usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
         );
@@ -103,7 +103,7 @@ pub(crate) async fn send_whole(
         respond::advise(&mut out, ctx);
     }
     // A client that is gone changes nothing: the answer is complete, paid for, and worth storing.
-    let _ = match ctx.array {
+    let _ = match ctx.format.array {
         Some(_) => respond::finish_whole(client, out, &JsonArray::of_one(&response.body)).await,
         None => respond::finish_whole(client, out, &response.body).await,
     };
@@ -133,18 +133,22 @@ pub(crate) async fn stream(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) {
-    if let Some(time) = ctx.first_byte {
+    if let Some(time) = ctx.timing.first_byte {
         let mut metrics = core.metrics.borrow_mut();
         metrics.time_to_first_token(upstream_stream.target(), time);
     }
-    upstream_stream.mirrored = ctx.mirror.as_mut().and_then(|mirror| mirror.take_reader());
+    upstream_stream.mirrored = ctx
+        .background
+        .mirror
+        .as_mut()
+        .and_then(|mirror| mirror.take_reader());
     let out = begin_stream(upstream_stream.head(), client, ctx);
     let end = match pump(upstream_stream, out, client, ctx).await {
         Pumped::Ended(end, mut upstream_stream) => {
             mirroring::served_stream(upstream_stream.mirrored.take(), &end, ctx);
             core.metrics.borrow_mut().events += upstream_stream.relay.events();
-            ctx.buy(core, upstream_stream.billed_usage());
-            ctx.array = upstream_stream.relay.array();
+            ctx.record_billed_usage(core, upstream_stream.billed_usage());
+            ctx.format.array = upstream_stream.relay.array();
             upstream_stream.finish(&end, client).await;
             end
         }
@@ -158,7 +162,7 @@ pub(crate) async fn stream(
             let listening = on_heap(|| coalesce::listen(core, &follower, relay, sent, client));
             let (end, usage) = listening.await;
             if let Some(usage) = follower.settle(usage) {
-                ctx.buy(
+                ctx.record_billed_usage(
                     core,
                     usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
                 );
@@ -266,7 +270,7 @@ pub(crate) async fn conclude(
         StreamEnd::Complete => return,
         StreamEnd::Client => {
             client.keep_alive = false;
-            ctx.fault = Some("client_disconnected");
+            ctx.outcome.failed("client_disconnected");
             count(&mut core.metrics.borrow_mut().streams_broken, "client");
             return;
         }
@@ -274,7 +278,7 @@ pub(crate) async fn conclude(
         StreamEnd::Upstream(fault) => ("upstream", fault),
         StreamEnd::Drained => ("drain", stopping()),
     };
-    ctx.fault = Some(fault.code);
+    ctx.outcome.failed(fault.code);
     count(&mut core.metrics.borrow_mut().streams_broken, side);
     break_stream(ctx, client, &fault).await;
 }
@@ -283,8 +287,8 @@ pub(crate) async fn conclude(
 async fn break_stream(ctx: &mut RequestContext, client: &mut Client, fault: &GatewayError) {
     client.keep_alive = false;
     let mut event = Vec::with_capacity(256);
-    ctx.client_api.write_fault_event(fault, &mut event);
-    if let Some(array) = &mut ctx.array {
+    ctx.format.client_api.write_fault_event(fault, &mut event);
+    if let Some(array) = &mut ctx.format.array {
         array.rewrite(&mut event, 0);
         array.end(&mut event);
     }

@@ -45,7 +45,7 @@ pub(crate) async fn body<'r>(
     }
     let began_at = clock::recent();
     let whole = client.whole_upload().await;
-    ctx.waited += clock::now().saturating_duration_since(began_at);
+    ctx.timing.waited_since(began_at);
     whole
         .map(|bytes| Sent::Whole(bytes.into()))
         .map_err(|fault| match fault {
@@ -70,10 +70,10 @@ pub(crate) async fn ask(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<UpstreamResponse<Passed>, GatewayError> {
-    ctx.attempts += 1;
+    ctx.route.attempts += 1;
     let sent_at = clock::recent();
     let (outcome, used) = upload(&backend.endpoint, head, client, read_head).await;
-    ctx.waited += clock::now().saturating_duration_since(sent_at);
+    ctx.timing.waited_since(sent_at);
     let mut metrics = core.metrics.borrow_mut();
     metrics.upstream_connects += u64::from(used.connect.is_some());
     let told = match &outcome {
@@ -84,7 +84,7 @@ pub(crate) async fn ask(
     count(&mut metrics.attempts, (backend.any_model, told));
     match outcome {
         Ok(upstream_response) => {
-            ctx.first_byte = Some(
+            ctx.timing.first_byte = Some(
                 upstream_response
                     .first_byte_at
                     .saturating_duration_since(sent_at),
@@ -94,7 +94,7 @@ pub(crate) async fn ask(
         Err(UploadError::Late) => Err(late()),
         Err(UploadError::Upstream(fault)) => {
             let failed = classify::failed(backend, &fault);
-            ctx.detail = Some(failed.detail);
+            ctx.outcome.detail = Some(failed.detail);
             Err(failed.fault)
         }
     }

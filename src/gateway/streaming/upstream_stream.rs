@@ -314,7 +314,7 @@ impl UpstreamStream {
             place: core.drain.enter(),
             core: Rc::clone(&core),
         };
-        let task = go_on(self, unattended, ctx.key, ctx.model);
+        let task = go_on(self, unattended, ctx.identity.key, ctx.route.model);
         spawn::spawn(task, move |message| {
             core.metrics.borrow_mut().panics += 1;
             eprintln!("ringside: a shared stream ended by a panic: {message}");

@@ -10,7 +10,7 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Waits, and who was turned away.
 #[derive(Debug, Clone, Default)]
-pub struct Admission {
+pub(crate) struct Admission {
     /// How long those who got a place had waited for it, by model.
     waits: Map<Name, Histogram>,
     /// Requests that waited or wanted to and got no place, by model and reason.
@@ -23,7 +23,7 @@ pub struct Admission {
 
 impl Admission {
     /// Books a wait that ended with a place.
-    pub fn waited(&mut self, model: Name, time: Duration) {
+    pub(crate) fn waited(&mut self, model: Name, time: Duration) {
         self.waits
             .entry(model)
             .or_insert_with(|| Histogram::new(DURATION_SECONDS))
@@ -31,28 +31,28 @@ impl Admission {
     }
 
     /// Books a request that got no place.
-    pub fn shed(&mut self, model: Name, reason: &'static str) {
+    pub(crate) fn shed(&mut self, model: Name, reason: &'static str) {
         *self.shed.entry((model, reason)).or_default() += 1;
     }
 
     /// Forgets what was so at a moment.
-    pub fn clear_gauges(&mut self) {
+    pub(crate) fn clear_gauges(&mut self) {
         self.lines.clear();
         self.limits.clear();
     }
 
     /// Sets how many wait for a model, and how many may.
-    pub fn line(&mut self, model: Name, length: u64, max: u64) {
+    pub(crate) fn line(&mut self, model: Name, length: u64, max: u64) {
         self.lines.insert(model, (length, max));
     }
 
     /// Sets how many requests may be under way at a target.
-    pub fn limit(&mut self, target: Name, limit: u64) {
+    pub(crate) fn limit(&mut self, target: Name, limit: u64) {
         self.limits.insert(target, limit);
     }
 
     /// Adds another core's.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (model, histogram) in &other.waits {
             self.waits
                 .entry(*model)
@@ -72,7 +72,7 @@ impl Admission {
     }
 
     /// Writes all.
-    pub fn write(&self, page: &mut Page) {
+    pub(crate) fn write(&self, page: &mut Page) {
         const MODEL: &str = "gen_ai_request_model";
         let name = "ringside_target_limit";
         page.metric(name, "gauge", "Requests that may be under way at a target.");

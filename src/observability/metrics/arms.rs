@@ -22,7 +22,7 @@ pub struct ArmId {
 
 /// How one request of an arm went.
 #[derive(Debug, Clone, Copy)]
-pub struct ArmRequest {
+pub(crate) struct ArmRequest {
     /// `ok`, `cached`, `failover` (another arm's target answered), or what it failed with.
     pub outcome: &'static str,
     /// A provider was asked.
@@ -71,7 +71,7 @@ impl ArmOutcome {
 
 /// Numbers of one arm.
 #[derive(Debug, Clone)]
-pub struct ArmStats {
+pub(crate) struct ArmStats {
     /// Requests by outcome.
     pub outcomes: Map<&'static str, u64>,
     /// Requests for which a provider was asked, less those that say nothing of it.
@@ -138,7 +138,7 @@ impl ArmStats {
     }
 
     /// Adds another core's, or another arm's.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (outcome, count) in &other.outcomes {
             *self.outcomes.entry(outcome).or_default() += count;
         }
@@ -157,7 +157,7 @@ impl ArmStats {
 
     /// Mean score of its ratings; `None` without any.
     #[must_use]
-    pub fn mean_score(&self) -> Option<f64> {
+    pub(crate) fn mean_score(&self) -> Option<f64> {
         let all: u64 = self.ratings.iter().sum();
         (all > 0).then(|| self.score_sum / float(all))
     }
@@ -165,16 +165,16 @@ impl ArmStats {
 
 /// All arms of a core, or the sum over several.
 #[derive(Debug, Clone, Default)]
-pub struct Arms(Map<ArmId, ArmStats>);
+pub(crate) struct Arms(Map<ArmId, ArmStats>);
 
 impl Arms {
     /// Counts a request.
-    pub fn record(&mut self, arm: ArmId, request: &ArmRequest) {
+    pub(crate) fn record(&mut self, arm: ArmId, request: &ArmRequest) {
         self.0.entry(arm).or_default().record(request);
     }
 
     /// Counts a rating, from -1 to 1.
-    pub fn rate(&mut self, arm: ArmId, score: f64) {
+    pub(crate) fn rate(&mut self, arm: ArmId, score: f64) {
         let stats = self.0.entry(arm).or_default();
         if let Some(count) = stats.ratings.get_mut(ArmOutcome::of(score) as usize) {
             *count += 1;
@@ -183,7 +183,7 @@ impl Arms {
     }
 
     /// Adds another core's.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (arm, stats) in &other.0 {
             self.0.entry(*arm).or_default().merge(stats);
         }
@@ -191,12 +191,12 @@ impl Arms {
 
     /// One arm's.
     #[must_use]
-    pub fn get(&self, arm: ArmId) -> Option<&ArmStats> {
+    pub(crate) fn get(&self, arm: ArmId) -> Option<&ArmStats> {
         self.0.get(&arm)
     }
 
     /// Writes all; nothing where there are none.
-    pub fn write(&self, page: &mut Page) {
+    pub(crate) fn write(&self, page: &mut Page) {
         let mut arms: Vec<_> = self.0.iter().collect();
         if arms.is_empty() {
             return;

@@ -17,7 +17,7 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Stages of the journey whose added time is measured apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Reading and checking the request's JSON, admission, canonical form.
     Read,
     /// Exact cache.
@@ -33,7 +33,7 @@ pub enum Stage {
 impl Stage {
     /// Label value.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Exact => "exact",
@@ -46,7 +46,7 @@ impl Stage {
 
 /// Counters and histograms of one core, or the sum over several.
 #[derive(Debug, Clone, Default)]
-pub struct CoreMetrics {
+pub(crate) struct CoreMetrics {
     /// Requests by operation and status.
     pub requests: Map<(&'static str, u16), u64>,
     /// Cache look-ups by outcome (`exact`, `semantic`, `miss`, `bypass`).
@@ -121,7 +121,7 @@ pub struct CoreMetrics {
 
 /// A target as the cores see it.
 #[derive(Debug, Clone, Default)]
-pub struct TargetGauge {
+pub(crate) struct TargetGauge {
     /// Sum over the cores of the share of good answers, 0 where it is open.
     pub health: f64,
     /// Requests under way.
@@ -133,7 +133,7 @@ pub struct TargetGauge {
 impl TargetGauge {
     /// Mean health over the cores that know it.
     #[must_use]
-    pub fn mean_health(&self) -> f64 {
+    pub(crate) fn mean_health(&self) -> f64 {
         let cores: u64 = self.phases.values().sum();
         #[allow(clippy::cast_precision_loss)]
         let cores = cores.max(1) as f64;
@@ -154,7 +154,7 @@ pub(crate) fn count<K: Hash + Eq>(map: &mut Map<K, u64>, key: K) {
 
 impl CoreMetrics {
     /// Records added time of one stage.
-    pub fn stage(&mut self, stage: Stage, time: Duration) {
+    pub(crate) fn stage(&mut self, stage: Stage, time: Duration) {
         self.overhead
             .entry(stage)
             .or_insert_with(|| Histogram::new(OVERHEAD_SECONDS))
@@ -162,7 +162,12 @@ impl CoreMetrics {
     }
 
     /// Records the whole duration of a request.
-    pub fn request_duration(&mut self, operation: &'static str, model: Name, time: Duration) {
+    pub(crate) fn request_duration(
+        &mut self,
+        operation: &'static str,
+        model: Name,
+        time: Duration,
+    ) {
         self.duration
             .entry((operation, model))
             .or_insert_with(|| Histogram::new(DURATION_SECONDS))
@@ -170,7 +175,7 @@ impl CoreMetrics {
     }
 
     /// Records the time to the first token of a stream.
-    pub fn time_to_first_token(&mut self, target: Name, time: Duration) {
+    pub(crate) fn time_to_first_token(&mut self, target: Name, time: Duration) {
         self.first_token
             .entry(target)
             .or_insert_with(|| Histogram::new(DURATION_SECONDS))
@@ -178,7 +183,7 @@ impl CoreMetrics {
     }
 
     /// Books the tokens of one call.
-    pub fn spend(&mut self, key: Option<Name>, model: Name, usage: Usage) {
+    pub(crate) fn spend(&mut self, key: Option<Name>, model: Name, usage: Usage) {
         for (kind, tokens) in [("input", usage.prompt), ("output", usage.completion)] {
             // Counts stay far below 2^53.
             #[allow(clippy::cast_precision_loss)]
@@ -193,7 +198,7 @@ impl CoreMetrics {
     }
 
     /// Adds another core's numbers.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         merge_counts(&mut self.requests, &other.requests);
         merge_counts(&mut self.cache_lookups, &other.cache_lookups);
         merge_counts(&mut self.semantic_refusals, &other.semantic_refusals);

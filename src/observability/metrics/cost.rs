@@ -9,7 +9,7 @@ type Map<K> = HashMap<K, u64, foldhash::fast::RandomState>;
 
 /// What was spent, saved, and is not known.
 #[derive(Debug, Clone, Default)]
-pub struct CostMetrics {
+pub(crate) struct CostMetrics {
     /// Nano-dollars by key, model and part (`input`, `cached_input`, `cache_write`, `output`).
     pub spent: Map<(Option<Name>, Name, &'static str)>,
     /// Nano-dollars among them that are estimates, by model.
@@ -22,7 +22,7 @@ pub struct CostMetrics {
 
 impl CostMetrics {
     /// Books the parts of a cost.
-    pub fn spend(
+    pub(crate) fn spend(
         &mut self,
         key: Option<Name>,
         model: Name,
@@ -40,17 +40,17 @@ impl CostMetrics {
     }
 
     /// Books what a cached answer saved.
-    pub fn save(&mut self, model: Name, nanousd: u64) {
+    pub(crate) fn save(&mut self, model: Name, nanousd: u64) {
         add(&mut self.saved, model, nanousd);
     }
 
     /// Books an answer of unknown cost.
-    pub fn unknown(&mut self, model: Name, why: &'static str) {
+    pub(crate) fn unknown(&mut self, model: Name, why: &'static str) {
         add(&mut self.unknown, (model, why), 1);
     }
 
     /// Adds another core's.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         merge(&mut self.spent, &other.spent);
         merge(&mut self.estimated, &other.estimated);
         merge(&mut self.saved, &other.saved);
@@ -58,7 +58,7 @@ impl CostMetrics {
     }
 
     /// Writes all.
-    pub fn write(&self, page: &mut Page) {
+    pub(crate) fn write(&self, page: &mut Page) {
         const MODEL: &str = "gen_ai_request_model";
         let name = "ringside_cost_nanousd_total";
         let help = "What was bought, in nano-dollars (10^-9 US dollars), estimates included.";

@@ -10,7 +10,7 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// One request that both answered.
 #[derive(Debug, Clone, Copy)]
-pub struct MirroredRequest {
+pub(crate) struct MirroredRequest {
     /// From the client's request to the end of its answer.
     pub served: Duration,
     /// How long the mirror took.
@@ -41,11 +41,11 @@ impl Default for Stats {
 
 /// All mirrors of a core, by model and target, or the sum over several cores.
 #[derive(Debug, Clone, Default)]
-pub struct MirrorMetrics(Map<(Name, Name), Stats>);
+pub(crate) struct MirrorMetrics(Map<(Name, Name), Stats>);
 
 impl MirrorMetrics {
     /// Counts one.
-    pub fn record(&mut self, of: (Name, Name), seen: &MirroredRequest) {
+    pub(crate) fn record(&mut self, of: (Name, Name), seen: &MirroredRequest) {
         let stats = self.0.entry(of).or_default();
         stats.served.record(seen.served.as_secs_f64());
         stats.mirror.record(seen.mirror.as_secs_f64());
@@ -54,7 +54,7 @@ impl MirrorMetrics {
     }
 
     /// Adds another core's.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (of, theirs) in &other.0 {
             let stats = self.0.entry(*of).or_default();
             stats.served.merge(&theirs.served);
@@ -65,7 +65,7 @@ impl MirrorMetrics {
     }
 
     /// Writes all; nothing where there are none.
-    pub fn write(&self, page: &mut Page) {
+    pub(crate) fn write(&self, page: &mut Page) {
         let mut all: Vec<_> = self.0.iter().collect();
         if all.is_empty() {
             return;

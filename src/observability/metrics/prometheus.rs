@@ -7,37 +7,37 @@ use std::fmt::Write;
 
 /// A page of metrics being written.
 #[derive(Default)]
-pub struct Page {
+pub(crate) struct Page {
     text: String,
 }
 
 impl Page {
     /// The text.
     #[must_use]
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 
     /// Opens a metric.
-    pub fn metric(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn metric(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
     /// One sample.
-    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.text.push_str(name);
         self.labels(labels, None);
         let _ = writeln!(self.text, " {value}");
     }
 
     /// A metric of one sample without labels.
-    pub fn single(&mut self, name: &str, kind: &str, help: &str, value: f64) {
+    pub(crate) fn single(&mut self, name: &str, kind: &str, help: &str, value: f64) {
         self.metric(name, kind, help);
         self.sample(name, &[], value);
     }
 
     /// One histogram's samples.
-    pub fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
+    pub(crate) fn histogram(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
         for (bound, count) in histogram.cumulative() {
             let bound = if bound.is_finite() {
                 bound.to_string()
@@ -85,7 +85,7 @@ impl Page {
     }
 
     /// Everything a core counts.
-    pub fn core_metrics(&mut self, core: &CoreMetrics) {
+    pub(crate) fn core_metrics(&mut self, core: &CoreMetrics) {
         self.traffic(core);
         self.cache(core);
         self.upstream(core);

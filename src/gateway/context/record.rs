@@ -1,0 +1,124 @@
+//! The end of a request: metrics, the numbers of its experiment arm, and its access record.
+
+use crate::accounting::billing;
+use crate::accounting::billing::Charge;
+use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::context::route::{HedgeOutcome, RequestArm};
+use crate::gateway::core::Core;
+use crate::observability::access_log::{
+    AccessRecord, CostRecord, IdentityRecord, OutcomeRecord, RouteRecord, TimingRecord,
+};
+use crate::observability::log_line::LogLine;
+use crate::observability::metrics::arms::ArmRequest;
+use crate::observability::metrics::core_metrics::{CoreMetrics, Stage, count};
+use crate::protocols::operation_kind::OperationKind;
+use crate::runtime::clock;
+use std::time::Duration;
+
+impl RequestContext {
+    /// Counts the request, and logs it if requests are logged.
+    pub(crate) fn finish(mut self, core: &Core, logs_requests: bool) {
+        let overhead = self.timing.overhead();
+        let duration = self.timing.duration();
+        if let Some(share) = self.route.hedge.budget {
+            let tokens = self.usage.tokens_or(share.input_tokens);
+            let mut hedges = core.hedges.borrow_mut();
+            hedges.earn(share.model, tokens, core.now_us());
+        }
+        let mut metrics = core.metrics.borrow_mut();
+        self.count(&mut metrics, overhead, duration);
+        if !logs_requests {
+            return;
+        }
+        let record = self.into_record(overhead, duration);
+        if core.records.push(LogLine::Request(record)).is_err() {
+            metrics.records_dropped += 1;
+        }
+    }
+
+    fn count(&self, metrics: &mut CoreMetrics, overhead: Duration, duration: Duration) {
+        let operation = self.identity.operation;
+        let status = self.outcome.status();
+        count(&mut metrics.requests, (operation.name(), status));
+        metrics.stage(Stage::Total, overhead);
+        if let Some(model) = self.route.model {
+            metrics.request_duration(operation.name(), model, duration);
+            let (billed, charge) = (self.usage.billed(), self.usage.charge());
+            billing::record_usage(metrics, self.identity.key, model, billed, charge);
+        }
+        if operation == OperationKind::Chat && self.outcome.is_sent() {
+            count(&mut metrics.cache_lookups, self.cache.result().as_str());
+        }
+        if let Some(arm) = self.route.arm.filter(|arm| arm.is_fair) {
+            let request = self.arm_request(&arm, duration);
+            metrics.arms.record(arm.id, &request);
+        }
+    }
+
+    /// How the request went, for the numbers of its arm.
+    fn arm_request(&self, arm: &RequestArm, duration: Duration) -> ArmRequest {
+        let error_code = self.outcome.error_code();
+        // A request that fails because all targets are in cooldown is a failure of the arm too.
+        let was_asked = self.route.attempts > 0 || error_code == Some("upstream_rate_limited");
+        let outcome = match (error_code, self.outcome.status()) {
+            (Some(code), _) => code,
+            (None, 429) => "status_429",
+            (None, 400..=499) => "status_4xx",
+            (None, 500..) => "status_5xx",
+            _ if !was_asked => "cached",
+            _ if arm.has_left => "failover",
+            _ => "ok",
+        };
+        ArmRequest {
+            outcome,
+            was_asked,
+            is_stream: self.format.streams,
+            first_byte: self.timing.first_byte,
+            duration,
+            cost_nanousd: self.usage.charge().paid_nanousd(),
+            is_cost_unknown: matches!(self.usage.charge(), Charge::Unknown(_)),
+        }
+    }
+
+    fn into_record(self, overhead: Duration, duration: Duration) -> AccessRecord {
+        let (route, charge) = (&self.route, self.usage.charge());
+        AccessRecord {
+            at: clock::since_epoch(),
+            route: RouteRecord {
+                model: route.model,
+                target: route.target,
+                note: route.note,
+                rule: route.rule,
+                arm: route.arm.map(|arm| arm.label),
+                attempts: route.attempts,
+                hedged: route.hedge.outcome.map(HedgeOutcome::as_str),
+                hedge_tokens: route.hedge.extra_tokens,
+            },
+            cache: self.cache.result().as_str(),
+            cost: CostRecord {
+                usage: self.usage.reported(),
+                nanousd: charge.paid_nanousd(),
+                is_estimated: matches!(charge, Charge::Estimated(_)),
+                saved_nanousd: charge.saved_nanousd(),
+            },
+            timing: TimingRecord {
+                duration,
+                queued: self.timing.queued(),
+                upstream_first_byte: self.timing.first_byte,
+                overhead,
+            },
+            outcome: OutcomeRecord {
+                status: self.outcome.status(),
+                stream: self.format.streams,
+                error_code: self.outcome.error_code(),
+                detail: self.outcome.detail,
+            },
+            identity: IdentityRecord {
+                request_id: self.identity.request_id,
+                key: self.identity.key,
+                team: self.identity.team,
+                operation: self.identity.operation.name(),
+            },
+        }
+    }
+}

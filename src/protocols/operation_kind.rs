@@ -1,0 +1,50 @@
+//! The kinds of operation that requests are counted and logged by.
+
+/// What a request wants done, without its details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OperationKind {
+    /// The request names no operation that is served.
+    None,
+    Chat,
+    CountTokens,
+    Embeddings,
+    Feedback,
+    Rerank,
+    TextCompletion,
+    Moderation,
+    Image,
+    Speech,
+    Transcription,
+    Files,
+    Batches,
+    /// A path below `/providers/{name}/`.
+    ProviderProxy,
+    /// A request about a response that a provider stores.
+    StoredResponse,
+    Models,
+}
+
+impl OperationKind {
+    /// Name in metrics and logs (OpenTelemetry's `gen_ai.operation.name` where it has one).
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Chat => "chat",
+            Self::CountTokens => "count_tokens",
+            Self::Embeddings => "embeddings",
+            Self::Feedback => "feedback",
+            Self::Rerank => "rerank",
+            Self::TextCompletion => "text_completion",
+            Self::Moderation => "moderation",
+            Self::Image => "image",
+            Self::Speech => "speech",
+            Self::Transcription => "transcription",
+            Self::Files => "files",
+            Self::Batches => "batches",
+            Self::ProviderProxy => "passed",
+            Self::StoredResponse => "responses",
+            Self::Models => "models",
+        }
+    }
+}
