@@ -4,7 +4,8 @@ use crate::base::key_priority::KeyPriority;
 use crate::base::names::Name;
 use crate::config::model::cache::TenantScope;
 use crate::config::model::config::Key;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use std::collections::{HashMap, HashSet};
 
 /// Where a connection comes from.
@@ -115,25 +116,22 @@ impl KeyTable {
                     models: None,
                     providers: None,
                 }),
-                Peer::Remote => Err(GatewayError::client(
-                    403,
-                    "keys_required",
+                Peer::Remote => Err(GatewayError::new(
+                    ErrorCode::KeysRequired,
                     "no keys are configured, so only callers on this machine (loopback or Unix socket) are served; add [[keys]] to the configuration to serve others",
                 )),
             };
         }
         let presented = match authorization {
             Some(value) => bearer(value).ok_or_else(|| {
-                GatewayError::client(
-                    401,
-                    "invalid_api_key",
+                GatewayError::new(
+                    ErrorCode::InvalidApiKey,
                     "the authorization header must be `Bearer <key>`",
                 )
             })?,
             None => api_key.ok_or_else(|| {
-                GatewayError::client(
-                    401,
-                    "missing_api_key",
+                GatewayError::new(
+                    ErrorCode::MissingApiKey,
                     "no API key was sent; send a Ringside key as `authorization: Bearer <key>`",
                 )
             })?,
@@ -144,9 +142,8 @@ impl KeyTable {
             .and_then(|digest| self.by_digest.get(&digest))
             .and_then(|at| self.keys.get(*at))
             .ok_or_else(|| {
-                GatewayError::client(
-                    401,
-                    "invalid_api_key",
+                GatewayError::new(
+                    ErrorCode::InvalidApiKey,
                     "this API key is not one of the configured keys",
                 )
             })?;
@@ -209,9 +206,8 @@ impl Caller<'_> {
         if self.allows(model) {
             return Ok(());
         }
-        Err(GatewayError::client(
-            403,
-            "model_not_allowed",
+        Err(GatewayError::new(
+            ErrorCode::ModelNotAllowed,
             format!("this key may not use the model `{model}`"),
         )
         .on("model"))
@@ -257,7 +253,7 @@ mod tests {
             assert_eq!(fault.status, 401);
         }
         let missing = table.admit(None, None, Peer::Local).unwrap_err();
-        assert_eq!(missing.code, "missing_api_key");
+        assert_eq!(missing.code, ErrorCode::MissingApiKey);
     }
 
     #[test]
@@ -274,6 +270,6 @@ mod tests {
         let table = KeyTable::default();
         assert!(table.admit(None, None, Peer::Local).is_ok());
         let fault = table.admit(None, None, Peer::Remote).unwrap_err();
-        assert_eq!((fault.status, fault.code), (403, "keys_required"));
+        assert_eq!((fault.status, fault.code), (403, ErrorCode::KeysRequired));
     }
 }

@@ -2,6 +2,8 @@
 //! It must not know requests, configuration or sockets.
 
 pub(crate) mod confidence_sequence;
+#[cfg(test)]
+pub(crate) mod generated_docs;
 pub mod key_priority;
 pub mod names;
 pub mod random;

@@ -1,6 +1,7 @@
 //! What a caller may say about caching, by header. A caller may only be stricter than the configuration.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use std::time::Duration;
 
 /// A request's wishes.
@@ -41,9 +42,8 @@ pub(crate) fn read_controls(
     }
     if let Some(text) = ttl {
         let ttl = seconds(text).ok_or_else(|| {
-            GatewayError::client(
-                400,
-                "invalid_header",
+            GatewayError::new(
+                ErrorCode::InvalidHeader,
                 "`x-ringside-cache-ttl` must be a duration such as 30s, 5m, 1h, or whole seconds",
             )
         })?;
@@ -54,9 +54,8 @@ pub(crate) fn read_controls(
         let value = value
             .filter(|value| (0.0..=1.0).contains(value))
             .ok_or_else(|| {
-                GatewayError::client(
-                    400,
-                    "invalid_header",
+                GatewayError::new(
+                    ErrorCode::InvalidHeader,
                     "`x-ringside-similarity-min` must be a number from 0 to 1",
                 )
             })?;
@@ -76,9 +75,8 @@ pub(crate) fn read_coalesce(value: Option<&str>) -> Result<bool, GatewayError> {
     {
         None | Some("on") => Ok(true),
         Some("off") => Ok(false),
-        Some(_) => Err(GatewayError::client(
-            400,
-            "invalid_header",
+        Some(_) => Err(GatewayError::new(
+            ErrorCode::InvalidHeader,
             "`x-ringside-coalesce` must be `on` or `off`",
         )),
     }

@@ -2,7 +2,8 @@
 //! anything and on a copy of what a core has learned.
 
 use crate::base::request_ids;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::plan::candidates::{RouteDraw, Selection};
 use crate::gateway::plan::request_plan::{RequestParser, RequestPlan};
@@ -30,7 +31,7 @@ pub fn explain(
         .and_then(|question| question.response(snapshot, &mut target_table.clone(), now_us));
     told.unwrap_or_else(|fault| {
         json!({
-            "refused": { "status": fault.status, "code": fault.code, "message": fault.message },
+            "refused": { "status": fault.status, "code": fault.code.as_str(), "message": fault.message },
         })
     })
 }
@@ -43,7 +44,7 @@ struct ExplainRequest {
 
 impl ExplainRequest {
     fn read(input: &[u8]) -> Result<Self, GatewayError> {
-        let wrong = |message: String| GatewayError::client(400, "invalid_json", message);
+        let wrong = |message: String| GatewayError::new(ErrorCode::InvalidJson, message);
         let value: Value = serde_json::from_slice(input)
             .map_err(|error| wrong(format!("the request is not JSON: {error}")))?;
         let mut head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: explain\r\n".to_vec();
@@ -78,7 +79,7 @@ impl ExplainRequest {
         let limits = HeadLimits::default();
         let wrong = |why: String| {
             let message = format!("the headers cannot be sent: {why}");
-            GatewayError::client(400, "invalid_header", message)
+            GatewayError::new(ErrorCode::InvalidHeader, message)
         };
         let parsed = parse_request_head(&self.head, &limits);
         let Parsed::Complete { value: head, .. } = parsed.map_err(|why| wrong(why.to_string()))?
@@ -87,7 +88,7 @@ impl ExplainRequest {
         };
         let caller = snapshot.keys.grant_of(self.key.as_deref()).ok_or_else(|| {
             let message = "keys are configured: name one of them as `key` beside `body`";
-            GatewayError::client(401, "missing_api_key", message)
+            GatewayError::new(ErrorCode::MissingApiKey, message)
         })?;
         let source = RequestParser {
             snapshot,
@@ -127,7 +128,7 @@ impl ExplainRequest {
             "prices": { "version": snapshot.prices.version, "as_of": snapshot.prices.as_of },
             "models": models,
             "refused": refused.map(|fault| {
-                json!({ "status": fault.status, "code": fault.code, "message": fault.message })
+                json!({ "status": fault.status, "code": fault.code.as_str(), "message": fault.message })
             }),
         }))
     }

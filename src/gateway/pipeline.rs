@@ -6,7 +6,8 @@
 
 use crate::auth::keys::Caller;
 use crate::cache::coalesce::shared_calls::Leader;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
 use crate::gateway::attempt::classify;
@@ -338,9 +339,8 @@ async fn list_models(
 
 fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, GatewayError> {
     endpoints::operation(method, target).map_err(|none| match none {
-        NoOperation::NotFound => GatewayError::client(
-            404,
-            "unknown_path",
+        NoOperation::NotFound => GatewayError::new(
+            ErrorCode::UnknownPath,
             format!(
                 "no such path: `{}`; served are {}",
                 target.split('?').next().unwrap_or_default(),
@@ -349,9 +349,8 @@ fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Gateway
         ),
         NoOperation::MethodNotAllowed(allow) => GatewayError {
             allow: Some(allow),
-            ..GatewayError::client(
-                405,
-                "method_not_allowed",
+            ..GatewayError::new(
+                ErrorCode::MethodNotAllowed,
                 format!("this path takes {allow} only"),
             )
         },

@@ -1,6 +1,6 @@
 //! Writing answers: heads with Ringside's headers, whole bodies, faults.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::BufferedResponse;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::streaming::json_array::JsonArray;

@@ -1,6 +1,7 @@
 //! The access record of one request, and its JSON line. No prompt text, no answer text, no secrets.
 
 use crate::base::names::Name;
+use crate::error::code::ErrorCode;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ pub(crate) struct OutcomeRecord {
     /// The response was streamed.
     pub stream: bool,
     /// Code of the error, if there was one.
-    pub error_code: Option<&'static str>,
+    pub error_code: Option<ErrorCode>,
     /// What failed, in words, for the operator only (e.g. why a connect failed).
     pub detail: Option<String>,
 }
@@ -151,7 +152,7 @@ impl AccessRecord {
             "queued_us": micros(self.timing.queued),
             "upstream_first_byte_us": self.timing.upstream_first_byte.map(micros),
             "overhead_us": micros(self.timing.overhead),
-            "fault": self.outcome.error_code,
+            "fault": self.outcome.error_code.map(ErrorCode::as_str),
             "detail": self.outcome.detail,
         })
         .to_string()

@@ -2,7 +2,7 @@
 //!
 //! Pure: bytes in, bytes out. What a writer cannot know from an answer is handed to it in [`ResponseContext`].
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::Event;
 use crate::protocols::neutral::request::Request;

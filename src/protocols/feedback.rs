@@ -1,6 +1,7 @@
 //! `POST /v1/feedback`: an application's rating of an answer it got.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Scratch;
 
 /// A rating.
@@ -18,12 +19,12 @@ pub(crate) struct Feedback {
 /// 400 with the field.
 pub(crate) fn read_feedback(body: &[u8], scratch: &mut Scratch) -> Result<Feedback, GatewayError> {
     let invalid = |param: &'static str, message: &str| {
-        GatewayError::client(400, "invalid_request", message.to_owned()).on(param)
+        GatewayError::new(ErrorCode::InvalidRequest, message.to_owned()).on(param)
     };
     let read = scratch.with_document(body, |document| {
         let fields = document
             .root_fields()
-            .ok_or_else(|| GatewayError::client(400, "invalid_json", "the body must be a JSON object"))?;
+            .ok_or_else(|| GatewayError::new(ErrorCode::InvalidJson, "the body must be a JSON object"))?;
         let (mut request_id, mut score) = (None, None);
         for (name, at) in fields {
             match name {
@@ -46,7 +47,7 @@ pub(crate) fn read_feedback(body: &[u8], scratch: &mut Scratch) -> Result<Feedba
                     let message = format!(
                         "`{name}` has no place here, or is there already; give `request_id` and either `score` or `thumbs`"
                     );
-                    return Err(GatewayError::client(400, "invalid_request", message));
+                    return Err(GatewayError::new(ErrorCode::InvalidRequest, message));
                 }
             }
         }
@@ -58,7 +59,7 @@ pub(crate) fn read_feedback(body: &[u8], scratch: &mut Scratch) -> Result<Feedba
             score,
         })
     });
-    read.map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+    read.map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 #[cfg(test)]

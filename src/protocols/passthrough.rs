@@ -3,7 +3,8 @@
 //!
 //! Pure functions over bytes; it must not know which providers there are.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::multipart;
 use crate::protocols::json::splice::Edit;
@@ -111,9 +112,8 @@ pub(crate) fn check_path(rest: &str) -> Result<(), GatewayError> {
         }
         decoded = next;
     }
-    Err(GatewayError::client(
-        400,
-        "invalid_path",
+    Err(GatewayError::new(
+        ErrorCode::InvalidPath,
         "the path holds an empty segment, `.`, `..`, a backslash or a control character, or is encoded too often",
     ))
 }
@@ -186,9 +186,8 @@ pub(crate) fn read(
     }
     let kind = content_type.and_then(|value| value.split(';').next());
     if kind.is_some_and(|kind| !kind.trim().eq_ignore_ascii_case("application/json")) {
-        return Err(GatewayError::client(
-            415,
-            "unsupported_media_type",
+        return Err(GatewayError::new(
+            ErrorCode::UnsupportedMediaType,
             "this path takes application/json or multipart/form-data with a boundary",
         ));
     }
@@ -208,7 +207,7 @@ pub(crate) fn read(
                 usage_edit,
             })
         })
-        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 /// Bytes of the end of an answer in which its usage is looked for.

@@ -4,7 +4,8 @@
 //! No sockets, no clock, no randomness: bytes in, bytes out. A request in the provider's own dialect
 //! crosses byte for byte; one in another dialect comes in the neutral form.
 
-use crate::error::{GatewayError, Retry};
+use crate::error::class::Retry;
+use crate::error::gateway_error::GatewayError;
 use crate::http::encode;
 use crate::http::sse::{EventTooLong, event_data};
 use crate::protocols::anthropic::provider::vertex;

@@ -1,7 +1,8 @@
 //! `POST /v1/rerank` and `/v2/rerank`, as Cohere, Jina and servers like them have it: what the gateway must
 //! know of a request and of an answer.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::request::chat_request::read_top;
 use serde::Deserialize;
@@ -30,7 +31,7 @@ pub(crate) fn read_rerank(
             for name in ["query", "documents"] {
                 if document.field(0, name).is_none() {
                     let message = format!("`{name}` is missing");
-                    return Err(GatewayError::client(400, "invalid_request", message).on(name));
+                    return Err(GatewayError::new(ErrorCode::InvalidRequest, message).on(name));
                 }
             }
             Ok(RerankRequest {
@@ -38,7 +39,7 @@ pub(crate) fn read_rerank(
                 model_range: top.model_range,
             })
         })
-        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 /// The search units that an answer was charged with, where the provider says (Cohere:

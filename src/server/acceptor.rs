@@ -4,6 +4,7 @@
 //! SDK keeps), it works the same on both drivers, and no accept is ever cancelled on a ring.
 
 use crate::config::model::config::Listen;
+use crate::error::code::ErrorCode;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -174,10 +175,14 @@ impl Acceptor {
 
 /// Tells a plaintext client why; best effort, never blocking.
 fn refuse(accepted: Accepted) {
-    const BODY: &str = r#"{"error":{"message":"too many open connections (server.connections_per_core_max)","type":"server_error","param":null,"code":"connections_exhausted"}}"#;
+    let code = ErrorCode::ConnectionsExhausted;
+    let message = "too many open connections (server.connections_per_core_max)";
+    let body = format!(
+        r#"{{"error":{{"message":"{message}","type":"server_error","param":null,"code":"{code}"}}}}"#
+    );
     let response = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
-        BODY.len()
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
     );
     match accepted {
         Accepted::Tcp(mut stream, _) => {

@@ -1,12 +1,15 @@
 //! One client connection: read a request, serve it, and again.
 
 use crate::auth::keys::Peer;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::http::encode;
 use crate::http::framing::{
     BodyLength, BodyReader, expects_continue, request_body, request_keep_alive,
 };
-use crate::http::head::{Method, Parsed, RequestHead, Version, head_end, parse_request_head};
+use crate::http::head::{
+    Method, Parsed, Reject, RequestHead, Version, head_end, parse_request_head,
+};
 use crate::http::limits::HeadLimits;
 use crate::runtime::buffer;
 use crate::runtime::clock;
@@ -271,9 +274,8 @@ async fn read_head(
         match filled {
             Some(Ok(count)) if count > 0 => {}
             Some(Err(SocketError::Deadline)) if by.is_some() => {
-                return Err(End::Rejected(GatewayError::client(
-                    408,
-                    "request_timeout",
+                return Err(End::Rejected(GatewayError::new(
+                    ErrorCode::RequestTimeout,
                     format!(
                         "the request head did not arrive within {:?} (server.head_timeout)",
                         limits.head_timeout
@@ -325,9 +327,8 @@ async fn read_body(
     limits: &ConnectionLimits,
 ) -> Result<(), End> {
     let too_large = || {
-        End::Rejected(GatewayError::client(
-            413,
-            "body_too_large",
+        End::Rejected(GatewayError::new(
+            ErrorCode::BodyTooLarge,
             format!(
                 "the request body is larger than {} bytes (server.body_max)",
                 limits.body_bytes_max
@@ -349,9 +350,8 @@ async fn read_body(
     let by = clock::recent() + limits.body_timeout;
     loop {
         let consumed = reader.read(input, body).map_err(|bad| {
-            End::Rejected(GatewayError::client(
-                400,
-                "invalid_body_framing",
+            End::Rejected(GatewayError::new(
+                ErrorCode::InvalidBodyFraming,
                 bad.to_string(),
             ))
         })?;
@@ -369,9 +369,8 @@ async fn read_body(
         match client.stream.fill(input, by).await {
             Ok(count) if count > 0 => {}
             Err(SocketError::Deadline) => {
-                return Err(End::Rejected(GatewayError::client(
-                    408,
-                    "request_timeout",
+                return Err(End::Rejected(GatewayError::new(
+                    ErrorCode::RequestTimeout,
                     format!(
                         "the request body did not arrive within {:?} (server.body_timeout)",
                         limits.body_timeout
@@ -383,20 +382,17 @@ async fn read_body(
     }
 }
 
-fn rejected(reject: &crate::http::head::Reject) -> End {
-    let code = match reject.status() {
-        405 => "method_not_allowed",
-        413 => "body_too_large",
-        431 => "head_too_large",
-        501 => "not_implemented",
-        505 => "http_version_not_supported",
-        _ => "malformed_request",
+fn rejected(reject: &Reject) -> End {
+    let code = match reject {
+        Reject::HeadTooLarge { .. } | Reject::TooManyHeaders { .. } => ErrorCode::HeadTooLarge,
+        Reject::VersionNotSupported => ErrorCode::HttpVersionNotSupported,
+        Reject::MethodNotAllowed => ErrorCode::MethodNotAllowed,
+        Reject::TransferEncodingNotSupported => ErrorCode::TransferEncodingNotSupported,
+        Reject::ExpectationNotSupported => ErrorCode::ExpectationNotSupported,
+        _ => ErrorCode::MalformedRequest,
     };
-    End::Rejected(GatewayError::client(
-        reject.status(),
-        code,
-        reject.to_string(),
-    ))
+    debug_assert_eq!(code.status(), reject.status());
+    End::Rejected(GatewayError::new(code, reject.to_string()))
 }
 
 async fn linger(client: &mut Client) {

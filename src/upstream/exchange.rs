@@ -1,6 +1,6 @@
 //! One request to a provider and the head of its answer; then its body, piece by piece.
 
-use crate::error::Retry;
+use crate::error::class::Retry;
 use crate::http::framing::{BodyLength, BodyReader, response_body, response_keep_alive};
 use crate::http::head::{Method, Parsed, ResponseHead, head_end, parse_response_head};
 use crate::http::limits::HeadLimits;

@@ -1,7 +1,8 @@
 //! The mock's own endpoints: what was seen, and how it behaves from now on.
 
 use super::state::{State, Stats};
-use ringside::error::GatewayError;
+use ringside::error::code::ErrorCode;
+use ringside::error::gateway_error::GatewayError;
 use ringside::http::head::Method;
 use ringside::runtime::clock;
 use ringside::server::connection::Request;
@@ -26,7 +27,7 @@ pub(super) fn stats(stats: &Stats, connections: impl serde::Serialize) -> String
 /// Answers with the behaviour there is then.
 pub(super) fn behaviour(request: &Request<'_>, state: &mut State) -> Result<String, GatewayError> {
     let now = clock::now();
-    let bad = |why: String| GatewayError::client(400, "invalid_behaviour", why);
+    let bad = |why: String| GatewayError::new(ErrorCode::InvalidRequest, why);
     match request.head.method {
         Method::Get => {}
         Method::Delete => state.change(true, &BTreeMap::new(), now).map_err(bad)?,
@@ -34,7 +35,12 @@ pub(super) fn behaviour(request: &Request<'_>, state: &mut State) -> Result<Stri
             let (reset, changes) = read(request.body).map_err(bad)?;
             state.change(reset, &changes, now).map_err(bad)?;
         }
-        _ => return Err(GatewayError::client(405, "method", "GET, POST or DELETE")),
+        _ => {
+            return Err(GatewayError::new(
+                ErrorCode::MethodNotAllowed,
+                "GET, POST or DELETE",
+            ));
+        }
     }
     Ok(state.settings(now).describe().to_string())
 }

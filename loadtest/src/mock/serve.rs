@@ -10,7 +10,8 @@ use super::state::{State, Turn};
 use super::{gemini, messages};
 use ringside::auth::keys::Peer;
 use ringside::config::model::config::Listen;
-use ringside::error::GatewayError;
+use ringside::error::code::ErrorCode;
+use ringside::error::gateway_error::GatewayError;
 use ringside::http::encode;
 use ringside::http::head::Headers;
 use ringside::http::limits::HeadLimits;
@@ -158,14 +159,19 @@ impl Serve for Server {
             }
             _ => {
                 let fault =
-                    GatewayError::client(404, "unknown_path", format!("no such path: {path}"));
+                    GatewayError::new(ErrorCode::UnknownPath, format!("no such path: {path}"));
                 self.reject(&fault, client).await;
             }
         }
     }
 
     async fn reject(&self, fault: &GatewayError, client: &mut Client) {
-        let body = fault.envelope();
+        let kind = if fault.status < 500 {
+            "invalid_request_error"
+        } else {
+            "server_error"
+        };
+        let body = error_body(kind, fault.code.as_str(), &fault.message);
         send(
             client,
             fault.status,
@@ -203,9 +209,8 @@ impl Server {
         stats.last_body.extend_from_slice(request.body);
         let known = key.is_some_and(|key| self.api_keys.iter().any(|known| known == key));
         if !self.api_keys.is_empty() && !known {
-            return Err(GatewayError::client(
-                401,
-                "invalid_api_key",
+            return Err(GatewayError::new(
+                ErrorCode::InvalidApiKey,
                 "incorrect API key",
             ));
         }
@@ -219,7 +224,7 @@ impl Server {
         read: &Read,
         headers: &Headers<'_>,
     ) -> Result<(Behaviour, Duration), GatewayError> {
-        let bad = |why| GatewayError::client(400, "invalid_directive", why);
+        let bad = |why| GatewayError::new(ErrorCode::InvalidHeader, why);
         let mut state = self.state.borrow_mut();
         let settings = state.settings(clock::recent());
         let mut behaviour = settings
@@ -248,7 +253,7 @@ impl Server {
             let mut scratch = self.scratch.borrow_mut();
             let read = scratch
                 .with_document(request.body, |document| read(request.head.target, document))
-                .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?;
+                .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?;
             let (behaviour, waits) = self.plan(&turn, &read, &request.head.headers)?;
             Ok((read, behaviour, waits, turn))
         });
@@ -286,7 +291,7 @@ impl Server {
             let mut scratch = self.scratch.borrow_mut();
             let read =
                 scratch.with_document(request.body, |document| read(request.head.target, document));
-            read.map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))
+            read.map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))
         });
         match outcome {
             Ok(read) => {
@@ -398,6 +403,13 @@ fn vector(text: &str) -> Vec<f32> {
         .collect()
 }
 
+/// OpenAI's error envelope.
+fn error_body(kind: &str, code: &str, message: &str) -> String {
+    let error =
+        serde_json::json!({ "message": message, "type": kind, "param": null, "code": code });
+    serde_json::json!({ "error": error }).to_string()
+}
+
 async fn fail(client: &mut Client, behaviour: &Behaviour, dialect: Dialect) {
     let now = clock::since_epoch();
     let told: Vec<(&str, String)> = behaviour
@@ -416,15 +428,13 @@ async fn fail(client: &mut Client, behaviour: &Behaviour, dialect: Dialect) {
         let page = b"<html><body><h1>502 Bad Gateway</h1></body></html>";
         return send(client, behaviour.status, "text/html", &extra, page).await;
     }
-    let code = if behaviour.status == 429 {
-        "rate_limit_exceeded"
-    } else {
-        "mock_error"
+    let (kind, code) = match behaviour.status {
+        429 => ("rate_limit_error", "rate_limit_exceeded"),
+        _ => ("server_error", "mock_error"),
     };
-    let fault = GatewayError::upstream(behaviour.status, code, "the mock was told to fail");
     let wait = behaviour.retry_after.map(|wait| wait.as_secs_f64());
     let body = match dialect {
-        Dialect::Chat => fault.envelope(),
+        Dialect::Chat => error_body(kind, code, "the mock was told to fail"),
         Dialect::Messages => messages::error(behaviour.status),
         Dialect::Gemini => gemini::error(behaviour.status, wait),
     };

@@ -5,7 +5,8 @@
 
 use crate::base::names::Name;
 use crate::cache::entry::Key;
-use crate::error::{ErrorSource, GatewayError};
+use crate::error::class::ErrorSource;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::usage::Usage;
 use crate::runtime::buffer;
 use parking_lot::Mutex;

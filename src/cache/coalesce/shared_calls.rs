@@ -219,7 +219,8 @@ mod tests {
         StreamStart,
     };
     use crate::cache::entry::tests::key;
-    use crate::error::GatewayError;
+    use crate::error::code::ErrorCode;
+    use crate::error::gateway_error::GatewayError;
     use crate::protocols::usage::Usage;
     use crate::runtime::clock;
     use std::task::Waker;
@@ -282,7 +283,7 @@ mod tests {
 
     fn failed() -> End {
         End::Failed {
-            fault: Arc::new(GatewayError::upstream(502, "x", "it failed")),
+            fault: Arc::new(GatewayError::new(ErrorCode::UpstreamError, "it failed")),
             should_retry: None,
         }
     }

@@ -7,7 +7,9 @@
 use crate::base::key_priority::KeyPriority;
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::error::{ErrorSource, GatewayError};
+use crate::error::class::ErrorSource;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};
 use crate::gateway::attempt::classify;
@@ -362,7 +364,7 @@ impl AttemptLoop<'_, '_> {
             Ok(()) => true,
             Err(failed) => {
                 // What a target said is more to the point than that the others were busy.
-                if failed.fault.code != queue::SHED || self.last.is_none() {
+                if failed.fault.code != ErrorCode::Overloaded || self.last.is_none() {
                     self.note(failed, ctx);
                 }
                 false

@@ -1,7 +1,9 @@
 //! Why an attempt gave nothing to relay: what the client is told of it, what the operator, and what
 //! routing learns.
 
-use crate::error::{GatewayError, Retry};
+use crate::error::class::Retry;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::{ANSWER_BYTES_MAX, BufferedResponse};
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::snapshot::{Provider, TargetRoute};
@@ -47,9 +49,8 @@ impl AttemptError {
 pub(crate) fn all_rate_limited(wait: Duration) -> GatewayError {
     GatewayError {
         retry_after: Some(whole_seconds(wait).to_string()),
-        ..GatewayError::upstream(
-            429,
-            "upstream_rate_limited",
+        ..GatewayError::new(
+            ErrorCode::UpstreamRateLimited,
             "every target of this model is rate-limited by its provider; retry after the time given",
         )
     }
@@ -87,9 +88,8 @@ pub(crate) fn outcome_of_fault(fault: &UpstreamError) -> Outcome {
 /// The failure of a target that answers no chats.
 pub(crate) fn not_a_chat_model(target: &TargetRoute) -> AttemptError {
     AttemptError {
-        fault: GatewayError::client(
-            400,
-            "unsupported_operation",
+        fault: GatewayError::new(
+            ErrorCode::UnsupportedOperation,
             "this model is the local embedding model: it serves POST /v1/embeddings only",
         )
         .on("model"),
@@ -107,9 +107,8 @@ pub(crate) fn no_such_call(target: &TargetRoute, call: UpstreamOperation) -> Att
         UpstreamOperation::Rerank => "reranking",
         UpstreamOperation::Passthrough(_) => "endpoints of OpenAI's beside chats",
     };
-    let fault = GatewayError::client(
-        400,
-        "unsupported_operation",
+    let fault = GatewayError::new(
+        ErrorCode::UnsupportedOperation,
         format!("the provider of this model has no {what}"),
     );
     untranslatable(target, fault.on("model"))
@@ -179,17 +178,15 @@ pub(crate) fn broken_answer(
 ) -> AttemptError {
     let provider = &backend.provider;
     let broke_off = || {
-        GatewayError::upstream(
-            502,
-            "upstream_closed_early",
+        GatewayError::new(
+            ErrorCode::UpstreamClosedEarly,
             format!("the provider `{provider}` broke off in the middle of its answer"),
         )
     };
     let (fault, detail) = match broken {
         ResponseBodyError::TooLarge => (
-            GatewayError::upstream(
-                502,
-                "upstream_response_too_large",
+            GatewayError::new(
+                ErrorCode::UpstreamResponseTooLarge,
                 format!("the provider `{provider}` sent more than {ANSWER_BYTES_MAX} bytes"),
             ),
             "answer too large".to_owned(),
@@ -217,10 +214,7 @@ pub(crate) fn out_of_time(
     request_deadline: &RequestDeadline,
     last: Option<&GatewayError>,
 ) -> GatewayError {
-    GatewayError {
-        retry: Retry::Never,
-        ..request_deadline.fault(last)
-    }
+    request_deadline.fault(last)
 }
 
 /// The failure of an exchange that the request's deadline ended.
@@ -247,49 +241,45 @@ pub(crate) fn cut_short(why: Interruption) -> AttemptError {
 
 /// The fault for a wait that was cut short; nothing else is tried.
 pub(crate) fn interrupted(why: Interruption) -> GatewayError {
-    let fault = match why {
+    match why {
         Interruption::ClientGone => {
-            GatewayError::client(499, "client_disconnected", "the client hung up")
+            GatewayError::new(ErrorCode::ClientDisconnected, "the client hung up")
         }
         Interruption::Drained => GatewayError {
             // Another process, or this one's successor.
             retry_after: Some("1".into()),
-            ..GatewayError::gateway(
-                503,
-                "shutting_down",
+            ..GatewayError::new(
+                ErrorCode::ShuttingDown,
                 "the gateway is stopping and its drain deadline has passed",
             )
         },
         // Told to nobody: the one that came first is relayed.
         Interruption::Outrun => {
-            GatewayError::gateway(500, "hedge_cancelled", "another target answered first")
+            GatewayError::new(ErrorCode::HedgeCancelled, "another target answered first")
         }
-    };
-    GatewayError {
-        retry: Retry::Never,
-        ..fault
     }
 }
 
 /// The failure of an exchange without an answer.
 pub(crate) fn failed(backend: &Provider, fault: &UpstreamError) -> AttemptError {
     let provider = &backend.provider;
-    let (status, code, what) = match fault {
-        UpstreamError::NoAddress(_) => (502, "upstream_unreachable", "its name has no address"),
+    let (code, what) = match fault {
+        UpstreamError::NoAddress(_) => (ErrorCode::UpstreamUnreachable, "its name has no address"),
         UpstreamError::NoCredentials(_) => (
-            502,
-            "upstream_no_credentials",
+            ErrorCode::UpstreamNoCredentials,
             "the gateway has no valid credentials for it",
         ),
-        UpstreamError::Connect(_) => (502, "upstream_unreachable", "no connection could be made"),
-        UpstreamError::Tls(_) => (502, "upstream_tls", "TLS could not be agreed"),
-        UpstreamError::FirstByte => (504, "upstream_timeout", "no answer came in time"),
+        UpstreamError::Connect(_) => (
+            ErrorCode::UpstreamUnreachable,
+            "no connection could be made",
+        ),
+        UpstreamError::Tls(_) => (ErrorCode::UpstreamTls, "TLS could not be agreed"),
+        UpstreamError::FirstByte => (ErrorCode::UpstreamTimeout, "no answer came in time"),
         UpstreamError::Died { .. } => (
-            502,
-            "upstream_connection_closed",
+            ErrorCode::UpstreamConnectionClosed,
             "it closed without an answer",
         ),
-        UpstreamError::Malformed(_) => (502, "upstream_malformed", "its answer is not HTTP"),
+        UpstreamError::Malformed(_) => (ErrorCode::UpstreamMalformed, "its answer is not HTTP"),
         UpstreamError::Interrupted(why) => {
             return AttemptError {
                 fault: interrupted(*why),
@@ -299,8 +289,7 @@ pub(crate) fn failed(backend: &Provider, fault: &UpstreamError) -> AttemptError 
         }
     };
     AttemptError {
-        fault: GatewayError::upstream(
-            status,
+        fault: GatewayError::new(
             code,
             format!("the provider `{provider}` could not be used: {what}"),
         ),
@@ -313,17 +302,21 @@ pub(crate) fn failed(backend: &Provider, fault: &UpstreamError) -> AttemptError 
 pub(crate) fn not_json(backend: &Provider, status: u16, retry: Retry) -> AttemptError {
     let provider = &backend.provider;
     let ok = (200..300).contains(&status);
-    let sent_status = if ok { 502 } else { status };
-    let fault = GatewayError::upstream(
-        sent_status,
-        "upstream_not_json",
-        format!(
-            "the provider `{provider}` answered with status {status} and a body that is not JSON"
-        ),
+    let message = format!(
+        "the provider `{provider}` answered with status {status} and a body that is not JSON"
     );
-    let retry = if ok { Retry::OnNextTarget } else { retry };
+    let fault = GatewayError::new(ErrorCode::UpstreamNotJson, message);
+    let fault = if ok {
+        fault
+    } else {
+        GatewayError {
+            status,
+            retry,
+            ..fault
+        }
+    };
     AttemptError {
-        fault: GatewayError { retry, ..fault },
+        fault,
         detail: format!("{provider}: status {status}, not JSON"),
         response: None,
     }
@@ -333,7 +326,7 @@ pub(crate) fn not_json(backend: &Provider, status: u16, retry: Retry) -> Attempt
 pub(crate) fn no_stream(backend: &Provider) -> AttemptError {
     let provider = &backend.provider;
     let message = format!("the provider `{provider}` answered a request for a stream with none");
-    let fault = GatewayError::upstream(502, "upstream_not_a_stream", message);
+    let fault = GatewayError::new(ErrorCode::UpstreamNotAStream, message);
     AttemptError {
         fault: GatewayError {
             retry: Retry::OnNextTarget,
@@ -347,5 +340,5 @@ pub(crate) fn no_stream(backend: &Provider) -> AttemptError {
 /// No target was asked, and none said why.
 #[must_use]
 pub(crate) fn no_target() -> GatewayError {
-    GatewayError::gateway(500, "no_target", "the model has no target")
+    GatewayError::new(ErrorCode::NoTarget, "the model has no target")
 }

@@ -2,7 +2,8 @@
 //! core and model, until it is called, hangs up, or its time there ends. It must not know how targets
 //! are asked (`attempt.rs`).
 
-use crate::error::{GatewayError, Retry};
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::AttemptPlan;
 use crate::gateway::attempt::classify;
 use crate::gateway::attempt::classify::AttemptError;
@@ -199,14 +200,10 @@ fn shed(
         route.name.text()
     );
     failed(GatewayError {
-        retry: Retry::Never,
         retry_after: Some(classify::whole_seconds(wait).to_string()),
-        ..GatewayError::gateway(503, SHED, message)
+        ..GatewayError::new(ErrorCode::Overloaded, message)
     })
 }
-
-/// Code of the fault of a request that was turned away because targets are busy.
-pub(crate) const SHED: &str = "overloaded";
 
 fn failed(fault: GatewayError) -> AttemptError {
     AttemptError {

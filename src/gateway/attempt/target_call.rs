@@ -2,7 +2,9 @@
 //! to judge it. It must not know which target comes next (`attempt.rs`).
 
 use crate::auth::response_ids::ResponseIdSeal;
-use crate::error::{GatewayError, Retry};
+use crate::error::class::Retry;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_guard::AttemptGuard;
 use crate::gateway::attempt::attempt_loop::{
     ANSWER_BYTES_MAX, AttemptPlan, AttemptResult, BufferedResponse, StreamingResponse,
@@ -330,7 +332,7 @@ impl TargetCall<'_> {
             return Ok(AttemptResult::Whole(response));
         }
         Err(Box::new(AttemptError {
-            fault: GatewayError::upstream(502, "upstream_error", "the provider failed"),
+            fault: GatewayError::new(ErrorCode::UpstreamError, "the provider failed"),
             detail: format!("{}: status {status}", backend.provider),
             response: Some(response),
         }))

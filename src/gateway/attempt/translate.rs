@@ -1,7 +1,7 @@
 //! A request's body in the words of the provider: as it is, with what is odd about the provider put right,
 //! or in another dialect. It must not know how the request is sent (`asking.rs`).
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::classify;
 use crate::gateway::attempt::classify::AttemptError;
 use crate::gateway::attempt::target_call::{Spent, TargetCall};

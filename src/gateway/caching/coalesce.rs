@@ -5,7 +5,8 @@ use crate::cache::coalesce::shared_call::{
     End, Follower, FollowerRead, Head, SharedCall, SharedResponse, StreamStart,
 };
 use crate::cache::coalesce::shared_calls::{JoinResult, Leader};
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult};
 use crate::gateway::attempt::classify;
 use crate::gateway::caching::lookup::CacheSession;
@@ -308,17 +309,15 @@ fn note(ctx: &mut RequestContext) {
 }
 
 fn lost() -> GatewayError {
-    GatewayError::gateway(
-        502,
-        "coalesced_request_failed",
+    GatewayError::new(
+        ErrorCode::CoalescedRequestFailed,
         "the request that called the provider for this one too ended without an answer",
     )
 }
 
 fn too_slow() -> GatewayError {
-    GatewayError::gateway(
-        503,
-        "coalesced_stream_too_slow",
+    GatewayError::new(
+        ErrorCode::CoalescedStreamTooSlow,
         "this stream is shared and was read too slowly: what came next is no longer held",
     )
 }

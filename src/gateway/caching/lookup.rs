@@ -17,7 +17,8 @@ use crate::cache::verify::model::Verifier;
 use crate::cache::verify::verify::{SIMILARITY_FLOOR, Thresholds};
 use crate::config::model::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
 use crate::embedding::vector::Vector;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::caching::hit_sampling::{HitSample, SampleInput};
 use crate::gateway::caching::observe;
 use crate::gateway::context::cache::{CacheResult, ServedEntry};
@@ -354,9 +355,8 @@ impl CacheSession {
     /// That 504.
     pub(crate) fn refuse_unless_upstream_allowed(&self) -> Result<(), GatewayError> {
         if self.controls.only_if_cached {
-            return Err(GatewayError::client(
-                504,
-                "not_cached",
+            return Err(GatewayError::new(
+                ErrorCode::NotCached,
                 "the request said `only-if-cached` and no cached answer may be served for it",
             ));
         }

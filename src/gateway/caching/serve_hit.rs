@@ -2,7 +2,7 @@
 
 use crate::accounting::billing::BilledUsage;
 use crate::cache::response::replay;
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::caching::lookup::Hit;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;

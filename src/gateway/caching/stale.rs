@@ -1,9 +1,10 @@
 //! When all else is down: an answer past its time in the place of a failure.
 
 use crate::cache::coalesce::shared_call::End;
-use crate::error::{ErrorSource, GatewayError};
+use crate::error::class::ErrorSource;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::AttemptResult;
-use crate::gateway::attempt::queue::SHED;
 use crate::gateway::caching::lookup::CacheSession;
 use crate::gateway::caching::serve_hit;
 use crate::gateway::context::request_context::RequestContext;
@@ -55,7 +56,10 @@ fn status_failure(status: u16) -> Option<String> {
 
 fn fault_failure(fault: &GatewayError) -> Option<String> {
     // The gateway's own: a deadline that passed while targets were silent, or all were busy.
-    let is_theirs = ["deadline_exceeded", SHED].contains(&fault.code);
+    let is_theirs = matches!(
+        fault.code,
+        ErrorCode::DeadlineExceeded | ErrorCode::Overloaded
+    );
     let failed = fault.source == ErrorSource::Upstream || is_theirs;
-    failed.then(|| fault.code.to_owned())
+    failed.then(|| fault.code.to_string())
 }

@@ -1,5 +1,7 @@
 //! What the client was sent.
 
+use crate::error::code::ErrorCode;
+
 /// How far the response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResponseState {
@@ -9,7 +11,7 @@ enum ResponseState {
     Sent {
         status: u16,
         /// Code of the error that it is or broke off with.
-        error_code: Option<&'static str>,
+        error_code: Option<ErrorCode>,
     },
 }
 
@@ -39,7 +41,7 @@ impl RequestOutcome {
     }
 
     /// The response that is being sent is an error, or broke off.
-    pub(crate) fn failed(&mut self, code: &'static str) {
+    pub(crate) fn failed(&mut self, code: ErrorCode) {
         debug_assert!(self.is_sent(), "{code} before the head of the response");
         let (status, error_code) = (self.status(), Some(code));
         self.state = ResponseState::Sent { status, error_code };
@@ -60,7 +62,7 @@ impl RequestOutcome {
     }
 
     #[must_use]
-    pub(crate) fn error_code(&self) -> Option<&'static str> {
+    pub(crate) fn error_code(&self) -> Option<ErrorCode> {
         match self.state {
             ResponseState::Pending => None,
             ResponseState::Sent { error_code, .. } => error_code,

@@ -2,6 +2,7 @@
 
 use crate::accounting::billing;
 use crate::accounting::billing::Charge;
+use crate::error::code::ErrorCode;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::{HedgeOutcome, RequestArm};
 use crate::gateway::core::Core;
@@ -59,9 +60,10 @@ impl RequestContext {
     fn arm_request(&self, arm: &RequestArm, duration: Duration) -> ArmRequest {
         let error_code = self.outcome.error_code();
         // A request that fails because all targets are in cooldown is a failure of the arm too.
-        let was_asked = self.route.attempts > 0 || error_code == Some("upstream_rate_limited");
+        let was_asked =
+            self.route.attempts > 0 || error_code == Some(ErrorCode::UpstreamRateLimited);
         let outcome = match (error_code, self.outcome.status()) {
-            (Some(code), _) => code,
+            (Some(code), _) => code.as_str(),
             (None, 429) => "status_429",
             (None, 400..=499) => "status_4xx",
             (None, 500..) => "status_5xx",

@@ -2,7 +2,7 @@
 //! same dialect. Ringside does not guess; a provider that cannot count refuses by name.
 
 use crate::auth::keys::Caller;
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult};
 use crate::gateway::context::request_context::RequestContext;

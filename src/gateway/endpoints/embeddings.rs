@@ -6,7 +6,8 @@ use crate::embedding::embed_result::{EmbedError, EmbedRejection};
 use crate::embedding::pool::EmbeddingPool;
 use crate::embedding::status::ModelState;
 use crate::embedding::vector::{DIMENSIONS, Vector, WINDOW_TOKENS};
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
 use crate::gateway::context::request_context::RequestContext;
@@ -113,9 +114,8 @@ async fn serve_locally(
     ctx.route.target = route.targets.first().map(|target| target.label);
     let asked = read_local(body, &mut core.scratch.borrow_mut(), DIMENSIONS)?;
     let embedding_pool = core.shared.embedding_pool.as_ref().ok_or_else(|| {
-        GatewayError::gateway(
-            503,
-            "model_not_loaded",
+        GatewayError::new(
+            ErrorCode::ModelNotLoaded,
             "the local model was configured by a reload; it is loaded at the next start",
         )
     })?;
@@ -147,7 +147,7 @@ async fn embed(
 ) -> Result<(Vector, usize), GatewayError> {
     let busy = |message: &'static str| GatewayError {
         retry_after: Some("1".into()),
-        ..GatewayError::gateway(503, "model_busy", message)
+        ..GatewayError::new(ErrorCode::ModelBusy, message)
     };
     let (upstream_response, outcome) = oneshot::channel();
     embedding_pool
@@ -166,20 +166,17 @@ async fn embed(
         .ok_or_else(|| busy("the local model did not answer in time"))?;
     match embedded {
         Ok(embedded) => Ok((embedded.vector, embedded.tokens)),
-        Err(EmbedError::Empty) => Err(GatewayError::client(
-            400,
-            "invalid_request",
+        Err(EmbedError::Empty) => Err(GatewayError::new(
+            ErrorCode::InvalidRequest,
             "an input must not be empty",
         )),
-        Err(EmbedError::OverWindow { tokens }) => Err(GatewayError::client(
-            400,
-            "context_length_exceeded",
+        Err(EmbedError::OverWindow { tokens }) => Err(GatewayError::new(
+            ErrorCode::ContextLengthExceeded,
             format!("an input has {tokens} tokens; the local model's window is {WINDOW_TOKENS}"),
         )),
         Err(EmbedError::Deadline) => Err(busy("the local model did not answer in time")),
-        Err(error) => Err(GatewayError::gateway(
-            500,
-            "model_failed",
+        Err(error) => Err(GatewayError::new(
+            ErrorCode::ModelFailed,
             format!("the local model failed: {error:?}"),
         )),
     }
@@ -192,6 +189,6 @@ fn not_ready(embedding_pool: &EmbeddingPool) -> GatewayError {
     };
     GatewayError {
         retry_after: Some("1".into()),
-        ..GatewayError::gateway(503, "model_not_ready", message)
+        ..GatewayError::new(ErrorCode::ModelNotReady, message)
     }
 }

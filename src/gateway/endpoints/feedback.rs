@@ -1,7 +1,8 @@
 //! The trip of a rating: it finds the arm of the request that it rates, and is counted there.
 
 use crate::auth::keys::Caller;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::respond;
@@ -25,14 +26,13 @@ pub(crate) async fn serve(
     let feedback = read_feedback(request.body, &mut core.scratch.borrow_mut())?;
     let taken = core.shared.ratings.take(caller.key, &feedback.request_id);
     let rated = taken.map_err(|why| match why {
-        Unrateable::Unknown => GatewayError::client(
-            404,
-            "request_not_found",
+        Unrateable::Unknown => GatewayError::new(
+            ErrorCode::RequestNotFound,
             "no recent request of this key that belongs to an experiment has this id",
         ),
         Unrateable::Rated => {
             let message = "this request was rated before; the first rating counts";
-            GatewayError::client(409, "already_rated", message)
+            GatewayError::new(ErrorCode::AlreadyRated, message)
         }
     })?;
     ctx.route.model = Some(rated.arm.model);

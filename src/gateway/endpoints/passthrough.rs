@@ -3,7 +3,7 @@
 
 use crate::accounting::billing::BilledUsage;
 use crate::auth::keys::Caller;
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{
     AttemptPlan, AttemptResult, BufferedResponse, StreamingResponse,

@@ -4,7 +4,9 @@
 use crate::accounting::billing::BilledUsage;
 use crate::auth::keys::Caller;
 use crate::base::request_ids;
-use crate::error::{GatewayError, Retry};
+use crate::error::class::Retry;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::classify;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
@@ -155,7 +157,7 @@ fn named<'s>(
         let message = format!(
             "there is no provider `{name}` that this key may reach directly; `providers` of the key lists them"
         );
-        GatewayError::client(403, "provider_not_allowed", message)
+        GatewayError::new(ErrorCode::ProviderNotAllowed, message)
     })
 }
 
@@ -177,9 +179,8 @@ fn keeper<'s>(
         .collect();
     match fit.as_slice() {
         [only] => Ok(only),
-        [] => Err(GatewayError::client(
-            403,
-            "provider_not_allowed",
+        [] => Err(GatewayError::new(
+            ErrorCode::ProviderNotAllowed,
             "files and batches belong to a provider's account, and this key may reach no provider of OpenAI's dialect directly; `providers` of the key lists those it may",
         )),
         several => {
@@ -191,7 +192,7 @@ fn keeper<'s>(
                 "files and batches belong to one provider; name it in `{PROVIDER}`: {}",
                 names.join(", ")
             );
-            Err(GatewayError::client(400, "provider_missing", message).on(PROVIDER))
+            Err(GatewayError::new(ErrorCode::ProviderMissing, message).on(PROVIDER))
         }
     }
 }
@@ -427,11 +428,7 @@ async fn pass_on(
                 "the provider `{}` broke off in the middle of its answer ({why})",
                 backend.provider
             );
-            return Err(GatewayError::upstream(
-                502,
-                "upstream_closed_early",
-                message,
-            ));
+            return Err(GatewayError::new(ErrorCode::UpstreamClosedEarly, message));
         }
     };
     let passed = std::mem::take(&mut upstream_response.head.lines);

@@ -3,7 +3,8 @@
 
 use crate::auth::keys::Caller;
 use crate::auth::response_ids::ResponseIdSeal;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::ANSWER_BYTES_MAX;
 use crate::gateway::attempt::classify;
 use crate::gateway::context::request_context::RequestContext;
@@ -185,7 +186,7 @@ fn named(
     let found = is_plain.then(|| find(snapshot, caller, &previous.id));
     let Some((backend, key_index, id)) = found.flatten() else {
         let message = format!("Previous response with id '{}' not found.", previous.id);
-        let fault = GatewayError::client(400, "previous_response_not_found", message);
+        let fault = GatewayError::new(ErrorCode::PreviousResponseNotFound, message);
         return Err(fault.on("previous_response_id"));
     };
     constraints.demand.keepers = Some(vec![backend.provider.clone()]);
@@ -241,10 +242,10 @@ pub(crate) async fn serve(
 ) -> Result<(), GatewayError> {
     let Some((backend, key_index, id)) = find(snapshot, caller, call.id) else {
         let message = format!("Response with id '{}' not found.", call.id);
-        return Err(GatewayError::client(404, "response_not_found", message));
+        return Err(GatewayError::new(ErrorCode::ResponseNotFound, message));
     };
     let seal = seal(backend, key_index, caller)
-        .ok_or_else(|| GatewayError::gateway(500, "internal_error", "the seal was lost"))?;
+        .ok_or_else(|| GatewayError::new(ErrorCode::InternalError, "the seal was lost"))?;
     // Which model it is about is not said.
     (ctx.route.target, ctx.route.model) = (Some(backend.any_model), Some(backend.any_model));
     ctx.stage_done(core, Stage::Read);
@@ -331,11 +332,7 @@ async fn whole(
             "the provider `{}` broke off in the middle of its answer ({why})",
             backend.provider
         );
-        return Err(GatewayError::upstream(
-            502,
-            "upstream_closed_early",
-            message,
-        ));
+        return Err(GatewayError::new(ErrorCode::UpstreamClosedEarly, message));
     }
     ctx.timing.waited_since(began_at);
     let passed = std::mem::take(&mut upstream_response.head.lines);

@@ -4,7 +4,8 @@
 use crate::accounting::prices::PriceBook;
 use crate::auth::keys::Caller;
 use crate::base::names::Name;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::endpoints::stored_responses::StoredResponses;
 use crate::gateway::experiments::arms::ChosenArm;
@@ -104,7 +105,7 @@ impl<'s> RouteConstraints<'s> {
             regions.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
             if regions.is_empty() {
                 let message = format!("`{REGION}` names no region");
-                return Err(GatewayError::client(400, "invalid_header", message).on(REGION));
+                return Err(GatewayError::new(ErrorCode::InvalidHeader, message).on(REGION));
             }
         }
         Ok(Self {
@@ -226,7 +227,7 @@ impl<'s> RouteConstraints<'s> {
             }
         }
         let message = format!("no target may be asked for this request: {reasons}");
-        Some(GatewayError::client(400, "no_eligible_target", message))
+        Some(GatewayError::new(ErrorCode::NoEligibleTarget, message))
     }
 
     /// The caller names targets, or goes on from what one of them keeps: it is no part of an experiment

@@ -2,7 +2,8 @@
 //! over all attempts, which the caller may tighten.
 
 use crate::base::names::Name;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::snapshot::ModelRoute;
 use crate::http::head::Headers;
 use crate::runtime::clock;
@@ -78,9 +79,8 @@ impl RequestDeadline {
         let last = last.map_or_else(String::new, |last| {
             format!("; before that: {}", last.message)
         });
-        GatewayError::gateway(
-            504,
-            "deadline_exceeded",
+        GatewayError::new(
+            ErrorCode::DeadlineExceeded,
             format!("no target answered within the request's deadline ({limit}){last}"),
         )
     }
@@ -92,6 +92,6 @@ fn read(value: &[u8]) -> Result<u64, GatewayError> {
         .and_then(|text| text.trim().parse().ok());
     number.filter(|ms| *ms > 0).ok_or_else(|| {
         let message = format!("`{HEADER}` must be a whole number of milliseconds above zero");
-        GatewayError::client(400, "invalid_header", message).on(HEADER)
+        GatewayError::new(ErrorCode::InvalidHeader, message).on(HEADER)
     })
 }

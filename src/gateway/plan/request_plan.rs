@@ -3,7 +3,8 @@
 
 use crate::auth::keys::Caller;
 use crate::base::names::Name;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::endpoints::stored_responses;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::rules::RuleContext;
@@ -175,7 +176,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
             let is_new = models.iter().all(|one| one.slot != found.slot);
             if is_new && models.try_push(found).is_err() {
                 let message = format!("`{place}` names more than {CHAIN_MAX} models");
-                return Err(GatewayError::client(400, "invalid_header", message).on(place));
+                return Err(GatewayError::new(ErrorCode::InvalidHeader, message).on(place));
             }
         }
         Ok(())
@@ -205,7 +206,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
                     "`{HEADER}`: `{word}` is no policy and no target of this model; give a policy, a \
                      provider, `provider/model`, or `*` for all others"
                 );
-                return Err(GatewayError::client(400, "invalid_header", message).on(HEADER));
+                return Err(GatewayError::new(ErrorCode::InvalidHeader, message).on(HEADER));
             }
         }
         if !names.is_empty() {
@@ -222,13 +223,13 @@ impl<'s, 'b> RequestParser<'s, 'b> {
 fn take_in(steering: Steering, constraints: &mut RouteConstraints<'_>) -> Result<(), GatewayError> {
     if let Some(field) = steering.unsupported {
         let message = format!("`provider.{field}` is not supported here");
-        return Err(GatewayError::client(400, "invalid_request", message).on("provider"));
+        return Err(GatewayError::new(ErrorCode::InvalidRequest, message).on("provider"));
     }
     if let Some(sort) = steering.sort {
         let known = SORTS.iter().find(|(name, _)| *name == sort);
         let (_, name) = known.ok_or_else(|| {
             let message = "`provider.sort` must be `price`, `throughput` or `latency`";
-            GatewayError::client(400, "invalid_request", message).on("provider.sort")
+            GatewayError::new(ErrorCode::InvalidRequest, message).on("provider.sort")
         })?;
         constraints.policy = policy(name);
     }
@@ -245,7 +246,7 @@ fn take_in(steering: Steering, constraints: &mut RouteConstraints<'_>) -> Result
             .collect();
         if demand.only.is_empty() {
             let message = "`provider.order` and `provider.only` have no provider in common";
-            return Err(GatewayError::client(400, "invalid_request", message).on("provider"));
+            return Err(GatewayError::new(ErrorCode::InvalidRequest, message).on("provider"));
         }
     }
     demand.first = steering.order;
@@ -269,9 +270,8 @@ pub(crate) fn find_model<'s>(
             .map(String::as_str)
             .filter(|name| caller.allows(name))
             .collect();
-        return Err(GatewayError::client(
-            404,
-            "model_not_found",
+        return Err(GatewayError::new(
+            ErrorCode::ModelNotFound,
             format!(
                 "the model `{name}` is not configured; known models: {}",
                 known.join(", ")

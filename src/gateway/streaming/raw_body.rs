@@ -3,7 +3,8 @@
 
 use crate::accounting::billing::BilledUsage;
 use crate::auth::response_ids::ResponseIdSeal;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::streaming::id_sealing::Sealing;
@@ -135,8 +136,7 @@ impl RawBodyRelay {
         client: &mut Client,
     ) -> StreamEnd {
         let mut out = std::mem::take(&mut arrived.head);
-        let broken =
-            |code, message: String| StreamEnd::Upstream(GatewayError::upstream(502, code, message));
+        let broken = |code, message: String| StreamEnd::Upstream(GatewayError::new(code, message));
         loop {
             let fits = self.take_in(scratch, &mut arrived, !client.is_http10, &mut out);
             let is_over = fits && arrived.is_done && self.is_whole();
@@ -156,11 +156,11 @@ impl RawBodyRelay {
             }
             if !fits {
                 let message = "the provider sent an event larger than the limit";
-                return broken("upstream_event_too_large", message.to_owned());
+                return broken(ErrorCode::UpstreamEventTooLarge, message.to_owned());
             }
             if arrived.is_done {
                 let message = "the provider ended the stream without finishing its answer";
-                return broken("upstream_truncated", message.to_owned());
+                return broken(ErrorCode::UpstreamTruncated, message.to_owned());
             }
             let by = clock::recent() + read_timeout;
             match upstream_response.read(&mut arrived.bytes, by, client).await {
@@ -173,7 +173,7 @@ impl RawBodyRelay {
                     let why = fault.why();
                     let message =
                         format!("the provider broke off in the middle of its answer ({why})");
-                    return broken("upstream_closed_early", message);
+                    return broken(ErrorCode::UpstreamClosedEarly, message);
                 }
             }
         }

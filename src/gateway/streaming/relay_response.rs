@@ -4,7 +4,8 @@ use crate::accounting::billing::BilledUsage;
 use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedResponse};
 use crate::cache::coalesce::shared_calls::Leader;
 use crate::cache::response::cached_response::CachedResponse;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::BufferedResponse;
 use crate::gateway::attempt::classify;
 use crate::gateway::caching::coalesce;
@@ -270,7 +271,7 @@ pub(crate) async fn conclude(
         StreamEnd::Complete => return,
         StreamEnd::Client => {
             client.keep_alive = false;
-            ctx.outcome.failed("client_disconnected");
+            ctx.outcome.failed(ErrorCode::ClientDisconnected);
             count(&mut core.metrics.borrow_mut().streams_broken, "client");
             return;
         }

@@ -2,7 +2,8 @@
 
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_events::ResponseCollector;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::client_api::{ClientApi, ResponseContext};
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::response::Stop;
@@ -40,7 +41,7 @@ pub fn request(
             request.stream |= said.streams;
             provider.write_request(&request, model, unsupported, out)
         })
-        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 /// What is told of an answer that its model broke off as of no use ([`Stop::AttemptError`]).
@@ -86,9 +87,8 @@ pub fn whole(
         Ok(Err(lacks)) => lacks.0.to_owned(),
         Err(bad) => bad.message,
     };
-    Err(GatewayError::upstream(
-        502,
-        "upstream_invalid_response",
+    Err(GatewayError::new(
+        ErrorCode::UpstreamInvalidResponse,
         format!("the provider's answer cannot be read: {why}"),
     ))
 }

@@ -1,6 +1,7 @@
 //! A body that goes to one provider while it arrives. It must not know where it goes (`direct.rs`).
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::classify;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
@@ -56,7 +57,7 @@ pub(crate) async fn body<'r>(
 
 fn late() -> GatewayError {
     let message = "the request body did not arrive in time (server.body_timeout)";
-    GatewayError::client(408, "request_timeout", message)
+    GatewayError::new(ErrorCode::RequestTimeout, message)
 }
 
 /// Sends `head`, then the body as it comes, and waits for the head of the answer. Once, over a fresh connection.

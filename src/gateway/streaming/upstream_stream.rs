@@ -6,7 +6,8 @@ use crate::base::names::Name;
 use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedCall};
 use crate::cache::coalesce::shared_calls::Leader;
 use crate::cache::response::from_stream::StreamReader;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::StreamingResponse;
 use crate::gateway::caching::lookup::CacheSession;
 use crate::gateway::context::request_context::RequestContext;
@@ -51,9 +52,8 @@ pub(crate) enum StreamEnd {
 
 /// The fault when a stream ends with the process.
 pub(crate) fn stopping() -> GatewayError {
-    GatewayError::gateway(
-        503,
-        "shutting_down",
+    GatewayError::new(
+        ErrorCode::ShuttingDown,
         "the gateway is stopping; the stream is not complete",
     )
 }
@@ -191,9 +191,8 @@ impl UpstreamStream {
     /// How it ended, if what was taken in is the last.
     pub(crate) fn ended(&self) -> Option<StreamEnd> {
         if self.has_large_event {
-            return Some(StreamEnd::Upstream(GatewayError::upstream(
-                502,
-                "upstream_event_too_large",
+            return Some(StreamEnd::Upstream(GatewayError::new(
+                ErrorCode::UpstreamEventTooLarge,
                 "the provider sent an event larger than the limit; the stream is not complete",
             )));
         }
@@ -203,9 +202,8 @@ impl UpstreamStream {
         if self.relay.is_complete() || self.relay.has_failed() {
             return Some(StreamEnd::Complete);
         }
-        Some(StreamEnd::Upstream(GatewayError::upstream(
-            502,
-            "upstream_truncated",
+        Some(StreamEnd::Upstream(GatewayError::new(
+            ErrorCode::UpstreamTruncated,
             "the provider ended the stream without finishing its answer",
         )))
     }
@@ -227,9 +225,8 @@ impl UpstreamStream {
             Err(UpstreamBodyError::Interrupted(_)) => Err(StreamEnd::Drained),
             Err(fault @ (UpstreamBodyError::Broken(_) | UpstreamBodyError::Stalled)) => {
                 let why = fault.why();
-                Err(StreamEnd::Upstream(GatewayError::upstream(
-                    502,
-                    "upstream_closed_early",
+                Err(StreamEnd::Upstream(GatewayError::new(
+                    ErrorCode::UpstreamClosedEarly,
                     format!("the provider broke off in the middle of the stream ({why})"),
                 )))
             }

@@ -4,7 +4,7 @@
 //! the deployment's name. (learn.microsoft.com, "Azure OpenAI in Microsoft Foundry Models REST API
 //! reference" and "... API version lifecycle".)
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;

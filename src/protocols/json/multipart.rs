@@ -1,7 +1,8 @@
 //! `multipart/form-data` (RFC 7578) as far as the gateway must know it: the field `model`, and where its value
 //! stands. All else is passed on as it is.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::http::percent;
 use memchr::memmem;
 use std::ops::Range;
@@ -38,14 +39,13 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
 /// 400 if the form is malformed, or has no or several such fields: two parsers could choose differently.
 pub(crate) fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), GatewayError> {
     let malformed = || {
-        GatewayError::client(
-            400,
-            "invalid_form",
+        GatewayError::new(
+            ErrorCode::InvalidForm,
             "the body is not a well-formed multipart form",
         )
     };
     let missing = |message: &'static str| {
-        Err(GatewayError::client(400, "invalid_request", message).on("model"))
+        Err(GatewayError::new(ErrorCode::InvalidRequest, message).on("model"))
     };
     let delimiter = format!("--{boundary}");
     if !body.starts_with(delimiter.as_bytes()) {
@@ -150,10 +150,16 @@ mod tests {
         assert!(model(form(&[one, ("name=\"50%\"", "x")]).as_bytes(), "b").is_ok());
         assert_eq!(
             code(&form(&[one, ("NAME = model", "n")])),
-            "invalid_request"
+            ErrorCode::InvalidRequest
         );
-        assert_eq!(code(&form(&[("name=\"x\"", "m")])), "invalid_request");
-        assert_eq!(code(&form(&[("name=\"model\"", "")])), "invalid_request");
+        assert_eq!(
+            code(&form(&[("name=\"x\"", "m")])),
+            ErrorCode::InvalidRequest
+        );
+        assert_eq!(
+            code(&form(&[("name=\"model\"", "")])),
+            ErrorCode::InvalidRequest
+        );
         for other in [
             "name*=utf-8\'\'model",
             "name=\"mod\\el\"",
@@ -162,7 +168,7 @@ mod tests {
         ] {
             assert_eq!(
                 code(&form(&[one, (other, "n")])),
-                "invalid_request",
+                ErrorCode::InvalidRequest,
                 "{other}"
             );
         }
@@ -171,20 +177,24 @@ mod tests {
             "x=1;\nname=model",
             "x=1\r\n\tname=model",
         ] {
-            assert_eq!(code(&form(&[one, (odd, "n")])), "invalid_form", "{odd}");
+            assert_eq!(
+                code(&form(&[one, (odd, "n")])),
+                ErrorCode::InvalidForm,
+                "{odd}"
+            );
         }
         let spaced =
             form(&[one, one]).replace("Disposition: form-data; name", "Disposition : name");
-        assert_eq!(code(&spaced), "invalid_request");
+        assert_eq!(code(&spaced), ErrorCode::InvalidRequest);
         let bare = format!("--b\r\nx: y\r\n\r\n{}", form(&[one]));
-        assert_eq!(code(&bare), "invalid_form");
+        assert_eq!(code(&bare), ErrorCode::InvalidForm);
         let half = form(&[("name=\"file\"", "x\n--b\r\n"), one]);
-        assert_eq!(code(&half), "invalid_form");
+        assert_eq!(code(&half), ErrorCode::InvalidForm);
         let whole = form(&[one]);
         for cut in 0..whole.len() - 4 {
-            assert_eq!(code(&whole[..cut]), "invalid_form", "{cut}");
+            assert_eq!(code(&whole[..cut]), ErrorCode::InvalidForm, "{cut}");
         }
-        assert_eq!(code(&format!("x{whole}")), "invalid_form");
+        assert_eq!(code(&format!("x{whole}")), ErrorCode::InvalidForm);
     }
 
     #[test]

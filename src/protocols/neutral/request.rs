@@ -3,7 +3,7 @@
 //! Texts are decoded; whatever is called *raw* is JSON as it was written, so that schemas, arguments
 //! and numbers cross byte for byte.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::write_escaped;
 use crate::protocols::json::write::{key, text};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;

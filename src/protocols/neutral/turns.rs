@@ -1,6 +1,6 @@
 //! Conversations in dialects whose turns alternate. It must not know how a part is written.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{open, open_field, text};
 use crate::protocols::neutral::request::{Message, Part, Role};
 

@@ -1,6 +1,8 @@
 //! What a dialect has no place for: refused with the field's name, or dropped and named.
 
-use crate::error::{GatewayError, Retry};
+use crate::error::class::Retry;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 
 /// Fields named in one answer's header; the rest are named `more` together.
 const NAMED_MAX: usize = 24;
@@ -37,7 +39,7 @@ impl UnsupportedFields {
         );
         Err(GatewayError {
             retry: Retry::OnNextTarget,
-            ..GatewayError::client(400, "unsupported_fields", message).on(field.to_owned())
+            ..GatewayError::new(ErrorCode::UnsupportedFields, message).on(field.to_owned())
         })
     }
 

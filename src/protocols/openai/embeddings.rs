@@ -1,6 +1,7 @@
 //! `POST /v1/embeddings`: reading a request, and the answer when the local model serves it.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Scratch, write_string, write_u64};
 use crate::protocols::request::chat_request::read_top;
 use base64::Engine;
@@ -43,7 +44,7 @@ pub fn read_embeddings(
                 model_range: top.model_range,
             })
         })
-        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 /// Reads what the local model needs. `dimensions` is the only number of dimensions it has.
@@ -56,7 +57,7 @@ pub fn read_local(
     dimensions: usize,
 ) -> Result<LocalRequest, GatewayError> {
     let invalid = |param: &'static str, message: String| {
-        Err(GatewayError::client(400, "invalid_request", message).on(param))
+        Err(GatewayError::new(ErrorCode::InvalidRequest, message).on(param))
     };
     scratch
         .with_document(body, |document| {
@@ -115,7 +116,7 @@ pub fn read_local(
             }
             Ok(LocalRequest { inputs, base64 })
         })
-        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 /// The answer, in OpenAI's form.

@@ -1,6 +1,7 @@
 //! `POST /v1/chat/completions`: what the gateway must know of a request, read in one pass.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice;
 use crate::protocols::json::splice::Edit;
@@ -55,7 +56,7 @@ pub fn read_chat(
 ) -> Result<ChatRequest, GatewayError> {
     scratch
         .with_document(body, |document| read(body, document, with_canonical))
-        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 fn read(
@@ -170,7 +171,7 @@ pub(crate) struct Top {
 /// and a key could get a model that it is not allowed.
 pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, GatewayError> {
     let fields = document.root_fields().ok_or_else(|| {
-        GatewayError::client(400, "invalid_json", "the body must be a JSON object")
+        GatewayError::new(ErrorCode::InvalidJson, "the body must be a JSON object")
     })?;
     let mut shape = Shape::default();
     let mut steering: Option<Box<Steering>> = None;
@@ -209,7 +210,7 @@ pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Gate
         .offset_of(name)
         .and_then(|start| Some(start..splice::string_end(body, start)?))
         .ok_or_else(|| {
-            GatewayError::gateway(500, "internal_error", "the model's place was not found")
+            GatewayError::new(ErrorCode::InternalError, "the model's place was not found")
         })?;
     Ok(Top {
         model: name.to_owned(),
@@ -237,7 +238,7 @@ pub(crate) fn usage_option(
         };
         return Ok((false, Some(edit)));
     };
-    let lost = || GatewayError::gateway(500, "internal_error", "`stream_options` was not found");
+    let lost = || GatewayError::new(ErrorCode::InternalError, "`stream_options` was not found");
     let start = splice::value_start(body, key).ok_or_else(lost)?;
     if document.is_null(value) {
         let edit = Edit {
@@ -320,7 +321,7 @@ fn invalid(
     param: impl Into<std::borrow::Cow<'static, str>>,
     message: impl Into<std::borrow::Cow<'static, str>>,
 ) -> GatewayError {
-    GatewayError::client(400, "invalid_request", message).on(param)
+    GatewayError::new(ErrorCode::InvalidRequest, message).on(param)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! OpenRouter's fields of a chat request that steer routing: `models` and `provider`. They are read
 //! here, and cut out of the body byte for byte before it goes to a provider that would refuse them.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice;
 
@@ -102,7 +103,7 @@ fn names(
 
 fn invalid(field: &'static str, wanted: &str) -> GatewayError {
     let message = format!("`{field}` must be {wanted}");
-    GatewayError::client(400, "invalid_request", message).on(field)
+    GatewayError::new(ErrorCode::InvalidRequest, message).on(field)
 }
 
 /// The body without these fields; every other byte stays.
@@ -110,7 +111,7 @@ fn invalid(field: &'static str, wanted: &str) -> GatewayError {
 /// # Errors
 /// The body is not what it was when it was read.
 pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, GatewayError> {
-    let lost = || GatewayError::gateway(500, "internal_error", "a field's place was not found");
+    let lost = || GatewayError::new(ErrorCode::InternalError, "a field's place was not found");
     let mut body = body.to_vec();
     // One at a time: what is cut beside a field depends on what is left.
     for _ in FIELDS {

@@ -6,7 +6,7 @@
 #[path = "../../../src/api/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod api;
-#[path = "../../../src/error.rs"]
+#[path = "../../../src/error/mod.rs"]
 #[allow(dead_code)]
 mod error;
 #[path = "../../../src/http/mod.rs"]

@@ -1,6 +1,7 @@
 //! Anthropic's Messages as applications speak them.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::client::request;
 use crate::protocols::anthropic::client::response;
 use crate::protocols::anthropic::client::stream;
@@ -58,7 +59,7 @@ impl ClientApi for Anthropic {
                 }
                 Ok(chat)
             })
-            .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+            .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
     }
 
     fn read_request<'d>(
@@ -86,7 +87,7 @@ impl ClientApi for Anthropic {
         let mut out = b"{\"type\":\"error\",\"error\":{".to_vec();
         text(&mut out, "type", error_type(fault.status));
         text(&mut out, "message", &fault.message);
-        text(&mut out, "code", fault.code);
+        text(&mut out, "code", fault.code.as_str());
         key(&mut out, "param");
         match &fault.param {
             Some(param) => crate::protocols::json::document::write_string(&mut out, param),

@@ -1,6 +1,7 @@
 //! A Messages request, read into the neutral form (Anthropic's `MessageCreateParams`).
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Source, Tool, ToolChoice,
@@ -314,5 +315,5 @@ fn output_config<'d>(
 }
 
 fn bad(field: &str, what: &str) -> GatewayError {
-    GatewayError::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
+    GatewayError::new(ErrorCode::InvalidRequest, format!("`{field}` {what}")).on(field.to_owned())
 }

@@ -1,7 +1,7 @@
 //! Anthropic's dialect: Messages. A body in this dialect goes through byte for byte but for the
 //! model's name. Vertex AI speaks it with the model in the path (`vertex.rs`).
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::client::api;
 use crate::protocols::anthropic::provider::request;
 use crate::protocols::anthropic::provider::response;

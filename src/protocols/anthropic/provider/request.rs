@@ -1,6 +1,6 @@
 //! A Messages request, written from the neutral form.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::client::request::CACHE_MARKER;
 use crate::protocols::anthropic::client::response::{is_object, write_input};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text, texts_if};

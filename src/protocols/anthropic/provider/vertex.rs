@@ -1,7 +1,7 @@
 //! Claude on Vertex AI: Messages, with the model in the path and a version in the body where the model's
 //! name was (Anthropic's page on Vertex AI, and its SDK).
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::client::api;
 use crate::protocols::anthropic::provider::request;
 use crate::protocols::anthropic::provider::response;

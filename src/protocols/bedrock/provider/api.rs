@@ -3,7 +3,8 @@
 //! The model's name stands in the path, and no application speaks this dialect: every request is
 //! translated. A stream comes as AWS's event stream.
 
-use crate::error::{GatewayError, Retry};
+use crate::error::class::Retry;
+use crate::error::gateway_error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::bedrock::provider::request;
 use crate::protocols::bedrock::provider::response;

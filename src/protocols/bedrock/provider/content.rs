@@ -1,6 +1,6 @@
 //! Messages of a Converse request: turns, their blocks, files and cache points.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::client::response::write_input;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
 use crate::protocols::neutral::request::{Message, Part, Source};

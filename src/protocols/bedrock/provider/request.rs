@@ -1,6 +1,6 @@
 //! A Converse request, written from the neutral form. The model's name is no part of it.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::client::response::is_object;
 use crate::protocols::bedrock::provider::content::{Writer, write_cache_point};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text, texts_if};

@@ -1,7 +1,7 @@
 //! Cohere's dialect: chat and rerank of its API v2. No application speaks the first here: every chat is
 //! translated. A rerank goes through as it came but for the model's name.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::cohere::provider::request;
 use crate::protocols::cohere::provider::response;
 use crate::protocols::cohere::provider::stream;

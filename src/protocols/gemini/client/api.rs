@@ -2,7 +2,8 @@
 //!
 //! Names are taken in both spellings that Google takes, `inlineData` and `inline_data`.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::http::percent;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::gemini::client::prepare;
@@ -169,7 +170,7 @@ impl ClientApi for Gemini {
         number(&mut out, "code", u64::from(fault.status));
         text(&mut out, "message", &fault.message);
         text(&mut out, "status", error_status(fault.status));
-        write_reason(fault.code, fault.param.as_deref(), &mut out);
+        write_reason(fault.code.as_str(), fault.param.as_deref(), &mut out);
         out.extend_from_slice(b"}}");
         String::from_utf8_lossy(&out).into_owned()
     }
@@ -275,7 +276,7 @@ pub(crate) fn list_of<'d>(
 }
 
 pub(crate) fn bad(field: &str, what: &str) -> GatewayError {
-    GatewayError::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
+    GatewayError::new(ErrorCode::InvalidRequest, format!("`{field}` {what}")).on(field.to_owned())
 }
 
 /// Appends the id of the call with this number.
@@ -330,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_told_in_googles_envelope() {
-        let fault = GatewayError::client(400, "unsupported_fields", "no \"place\"").on("seed");
+        let fault = GatewayError::new(ErrorCode::UnsupportedFields, "no \"place\"").on("seed");
         let told: serde_json::Value = serde_json::from_str(&Gemini.envelope(&fault)).unwrap();
         assert_eq!(told["error"]["code"], 400);
         assert_eq!(told["error"]["status"], "INVALID_ARGUMENT");

@@ -1,6 +1,6 @@
 //! A `GenerateContentRequest`, read into the neutral form. Ids and schemas were seen to by `prepare.rs`.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::gemini::client::api::{
     NO_SEAL, bad, list_of, node_of, plain, raw_of, text_of,
 };

@@ -1,7 +1,8 @@
 //! What the gateway must know of a request in Gemini's dialect: model and stream from the path, the rest
 //! from the body.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::http::percent;
 use crate::protocols::gemini::client::api::{bad, list_of, node_of, parts_of, text_of};
 use crate::protocols::json::document::{Document, Scratch};
@@ -29,7 +30,7 @@ pub(crate) fn read(
     let known = |form: &str| matches!(form, "sse" | "json");
     if let Some(other) = forms(query).find(|form| !known(form)) {
         let message = format!("`alt` must be `sse` or `json`, and is `{other}`");
-        return Err(GatewayError::client(400, "invalid_request", message).on("alt"));
+        return Err(GatewayError::new(ErrorCode::InvalidRequest, message).on("alt"));
     }
     scratch
         .with_document(body, |document| {
@@ -47,7 +48,7 @@ pub(crate) fn read(
                 canonical: with_canonical.then(|| canonical(document)),
             })
         })
-        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 /// In which forms `query` asks for the answer (Google's "System parameters").
@@ -67,7 +68,7 @@ pub(crate) fn streams_array(target: &str) -> bool {
 fn check(document: &Document<'_>, action: &str) -> Result<(), GatewayError> {
     let fields = document.root_fields();
     let fields = fields.ok_or_else(|| {
-        GatewayError::client(400, "invalid_json", "the body must be a JSON object")
+        GatewayError::new(ErrorCode::InvalidJson, "the body must be a JSON object")
     })?;
     let mut seen: Vec<&str> = Vec::with_capacity(8);
     for (key, _) in fields {

@@ -1,7 +1,7 @@
 //! Google's Gemini, as Google AI Studio and Vertex AI speak it. A body in this dialect goes through byte
 //! for byte: the model's name stands in the path.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::gemini::client::api;
 use crate::protocols::gemini::provider::request;

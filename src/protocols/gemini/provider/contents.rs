@@ -1,7 +1,7 @@
 //! The conversation of a `GenerateContentRequest`: system instruction and contents, written from the
 //! neutral form's messages.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::client::response::write_input;
 use crate::protocols::gemini::client::api::NO_SEAL;
 use crate::protocols::json::write::{key, open, open_field, raw, text};

@@ -1,7 +1,7 @@
 //! A `GenerateContentRequest`, written from the neutral form. What the conversation says is in
 //! `contents.rs`.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::gemini::provider::contents;
 use crate::protocols::json::document::write_string;
 use crate::protocols::json::write::{open, open_field, raw, raw_if, text, texts_if};

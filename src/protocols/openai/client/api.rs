@@ -1,12 +1,13 @@
 //! OpenAI's chat completions as applications speak them.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::http::sse::write_event;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response, Stop};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::openai::client::error_envelope::error_envelope;
 use crate::protocols::openai::client::request;
 use crate::protocols::openai::client::response;
 use crate::protocols::openai::client::stream;
@@ -63,11 +64,11 @@ impl ClientApi for OpenAi {
     }
 
     fn envelope(&self, fault: &GatewayError) -> String {
-        fault.envelope()
+        error_envelope(fault)
     }
 
     fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
-        write_event(out, fault.envelope().as_bytes());
+        write_event(out, error_envelope(fault).as_bytes());
     }
 
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {

@@ -1,6 +1,7 @@
 //! A chat completion request, read into the neutral form (OpenAI's `CreateChatCompletionRequest`).
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Request, Role, Source, Tool, ToolChoice,
@@ -418,5 +419,5 @@ fn number<'d>(
 }
 
 fn bad(field: &str, what: &str) -> GatewayError {
-    GatewayError::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
+    GatewayError::new(ErrorCode::InvalidRequest, format!("`{field}` {what}")).on(field.to_owned())
 }

@@ -8,7 +8,7 @@ use crate::protocols::openai::provider::request;
 use crate::protocols::openai::provider::response;
 use crate::protocols::openai::provider::stream;
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};

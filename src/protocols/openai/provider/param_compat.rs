@@ -4,7 +4,8 @@
 //! It must not know any provider: what is odd about one is a line of data (`config/family.rs`).
 
 use crate::config::provider_family::Kind;
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::{Edit, after_brace, string_end, value_end, value_start};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
@@ -44,7 +45,7 @@ pub(crate) fn fitted(
     }
     scratch
         .with_document(body, |document| rewrite(kind, body, document, unsupported))
-        .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+        .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
 /// Whether one of the words that matter stands in the body at all: most often none does.
@@ -68,7 +69,7 @@ fn rewrite(
     document: &Document<'_>,
     unsupported: &mut UnsupportedFields,
 ) -> Result<Option<Vec<u8>>, GatewayError> {
-    let lost = || GatewayError::gateway(500, "internal_error", "a field's place was not found");
+    let lost = || GatewayError::new(ErrorCode::InternalError, "a field's place was not found");
     let (mut pieces, mut edits) = (Vec::new(), Vec::new());
     let start = after_brace(body).ok_or_else(lost)?;
     let mut from = start;

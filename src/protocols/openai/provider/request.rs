@@ -1,6 +1,6 @@
 //! A chat completion request, written from the neutral form.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text, texts_if};
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,

@@ -1,13 +1,15 @@
 //! OpenAI's Responses as applications speak them. A conversation stands in each request, or goes on from an
 //! answer that a provider keeps.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::write::{open_field, raw, text};
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::openai::client::error_envelope::error_envelope;
 use crate::protocols::openai::client::response::write_failure;
 use crate::protocols::request::chat_request::{ChatRequest, read_responses};
 use crate::protocols::responses::client::request;
@@ -54,7 +56,7 @@ impl ClientApi for Responses {
                 chat.state = (state != State::default()).then(|| Box::new(state));
                 Ok(chat)
             })
-            .map_err(|bad| GatewayError::client(400, "invalid_json", bad.message))?
+            .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
     }
 
     fn read_request<'d>(
@@ -84,11 +86,12 @@ impl ClientApi for Responses {
     }
 
     fn envelope(&self, fault: &GatewayError) -> String {
-        fault.envelope()
+        error_envelope(fault)
     }
 
     fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
-        write_error_event(fault.code, &fault.message, &fault.envelope(), out);
+        let envelope = error_envelope(fault);
+        write_error_event(fault.code.as_str(), &fault.message, &envelope, out);
     }
 
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {

@@ -1,6 +1,8 @@
 //! A Responses request, read into the neutral form (OpenAI's `CreateResponse`).
 
-use crate::error::{GatewayError, Retry};
+use crate::error::class::Retry;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Request, Role, Source, Tool, ToolChoice,
@@ -103,7 +105,7 @@ fn no_place(name: &str) -> GatewayError {
     let message = format!("`{name}` is kept by OpenAI; the model's provider does not know it");
     GatewayError {
         retry: Retry::OnNextTarget,
-        ..GatewayError::client(400, "unsupported_fields", message).on(name.to_owned())
+        ..GatewayError::new(ErrorCode::UnsupportedFields, message).on(name.to_owned())
     }
 }
 
@@ -371,5 +373,5 @@ fn text_format<'d>(
 }
 
 fn bad(field: &str, what: &str) -> GatewayError {
-    GatewayError::client(400, "invalid_request", format!("`{field}` {what}")).on(field.to_owned())
+    GatewayError::new(ErrorCode::InvalidRequest, format!("`{field}` {what}")).on(field.to_owned())
 }

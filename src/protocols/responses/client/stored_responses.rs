@@ -1,7 +1,8 @@
 //! What a request in Responses takes from answers that a provider keeps, and the paths of such answers. It
 //! must not know who keeps which.
 
-use crate::error::GatewayError;
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
 use crate::http::head::Method;
 use crate::protocols::json::document::Document;
 use std::ops::Range;
@@ -12,9 +13,6 @@ const NOT_SERVED: &str = "conversation";
 /// The field by which a client chooses the id of its answer, at vLLM and what is made of it (its "Responses
 /// API", "Extra parameters"). Who chooses another's would get that one's sealed.
 const OWN_ID: &str = "request_id";
-
-/// Code of a request that needs a kept answer where none is kept.
-pub(crate) const NO_STATE: &str = "stateful_not_supported";
 
 /// The field without which an item with an id is but the name of one that the provider keeps, by type
 /// (OpenAI's API reference, "Create a model response", `input`).
@@ -86,7 +84,7 @@ pub(crate) fn refused(name: &'static str) -> GatewayError {
         "`{name}` needs answers that a provider keeps, which none that may be asked here does; \
          send the whole conversation as `input`"
     );
-    GatewayError::client(400, NO_STATE, message).on(name)
+    GatewayError::new(ErrorCode::StatefulNotSupported, message).on(name)
 }
 
 /// 400 naming what only its provider knows, or what would be another's.
@@ -102,7 +100,7 @@ pub(crate) fn refused_reference(place: &str) -> GatewayError {
              `previous_response_id`"
         ),
     };
-    GatewayError::client(400, NO_STATE, message).on(place.to_owned())
+    GatewayError::new(ErrorCode::StatefulNotSupported, message).on(place.to_owned())
 }
 
 /// Reads it.
@@ -139,8 +137,12 @@ pub(crate) fn read(body: &[u8], document: &Document<'_>) -> Result<State, Gatewa
 
 fn previous(body: &[u8], document: &Document<'_>, at: usize) -> Result<Previous, GatewayError> {
     const NAME: &str = "previous_response_id";
-    let wrong =
-        || GatewayError::client(400, "invalid_request", format!("`{NAME}` must be a string"));
+    let wrong = || {
+        GatewayError::new(
+            ErrorCode::InvalidRequest,
+            format!("`{NAME}` must be a string"),
+        )
+    };
     let id = document.text(at).ok_or_else(|| wrong().on(NAME))?;
     let start = document.offset_of(id);
     let range = start
@@ -260,12 +262,12 @@ mod tests {
         let fault = state(&json!({"conversation": {"id": "conv_1"}})).unwrap_err();
         assert_eq!(
             (fault.code, fault.param.as_deref()),
-            (NO_STATE, Some("conversation"))
+            (ErrorCode::StatefulNotSupported, Some("conversation"))
         );
         let chosen = state(&json!({"request_id": "resp_1"})).unwrap();
         assert_eq!(chosen.reference.as_deref(), Some("request_id"));
         let fault = state(&json!({"previous_response_id": 7})).unwrap_err();
-        assert_eq!(fault.code, "invalid_request");
+        assert_eq!(fault.code, ErrorCode::InvalidRequest);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! OpenAI's Responses, as OpenAI and some compatible servers answer them. A body in this dialect goes
 //! through byte for byte but for the model's name.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};

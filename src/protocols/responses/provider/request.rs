@@ -1,6 +1,6 @@
 //! A Responses request, written from the neutral form. Nothing is to be kept by the provider.
 
-use crate::error::GatewayError;
+use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text};
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
