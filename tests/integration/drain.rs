@@ -55,7 +55,7 @@ fn a_stream_in_flight_is_finished_and_idle_connections_close() {
 fn readiness_says_so_first() {
     let upstream = Upstream::echo();
     let gateway = Setup::new("io_uring", upstream.config())
-        .server("[server.drain]\nannounce = \"700ms\"\n")
+        .server("[server.drain]\ndelay = \"700ms\"\n")
         .start();
     gateway.signal(Signal::SIGTERM);
     wait_until("not ready", || {
@@ -71,7 +71,7 @@ fn past_the_deadline_streams_are_told() {
     on_both_drivers(|driver| {
         let upstream = paced(1000);
         let mut gateway = Setup::new(driver, upstream.config())
-            .server("[server.drain]\nannounce = \"1ms\"\ndeadline = \"200ms\"\n")
+            .server("[server.drain]\ndelay = \"1ms\"\ndeadline = \"200ms\"\n")
             .start();
         let mut busy = gateway.connect();
         busy.send(&request(

@@ -87,7 +87,7 @@ impl<'s> Setup<'s> {
         let drain_delay = if self.server.contains("[server.drain]") {
             ""
         } else {
-            "[server.drain]\nannounce = \"1ms\"\n"
+            "[server.drain]\ndelay = \"1ms\"\n"
         };
         format!(
             "[server]\n{listen}driver = \"{}\"\n{}\n{drain_delay}[admin]\nlisten = \"127.0.0.1:0\"\n{}",

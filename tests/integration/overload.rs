@@ -420,7 +420,7 @@ fn a_late_request_is_not_sent_to_a_full_target_too() {
 fn a_drain_lets_the_line_move_on_until_its_deadline() {
     on_both_drivers(|driver| {
         let gate = gate();
-        let drain = "cores = 1\n[server.drain]\nannounce = \"1ms\"\ndeadline = \"2s\"\n";
+        let drain = "cores = 1\n[server.drain]\ndelay = \"1ms\"\ndeadline = \"2s\"\n";
         let mut gateway = Setup::new(driver, config(&gate, 1, ""))
             .server(drain)
             .start();

@@ -92,7 +92,7 @@ class Gateway:
         (folder / "peer").write_text(PEER_KEY)
         path.write_text(
             f'[server]\nlisten = "127.0.0.1:0"\ndriver = "{driver}"\n'
-            '[server.drain]\nannounce = "1ms"\n[admin]\nlisten = "127.0.0.1:0"\n' + config
+            '[server.drain]\ndelay = "1ms"\n[admin]\nlisten = "127.0.0.1:0"\n' + config
         )
         self.process = subprocess.Popen(
             [TARGET / "ringside", "serve", "--config", path], cwd=ROOT,

@@ -56,7 +56,7 @@ def dialects(request, mock, upstreams, tmp_path_factory):
         for name, one in OTHERS.items()
     )
     config += (
-        f'[[providers]]\nname = "dropping"\ndialect = "anthropic"\nbase_url = "{mock}"\nuntranslatable = "drop"\n'
+        f'[[providers]]\nname = "dropping"\ndialect = "anthropic"\nbase_url = "{mock}"\nunsupported_fields = "drop"\n'
         + model("dropping", "dropping", "x") + '[[keys]]\nname = "all"\nsecret = "file:all"\n'
     )
     gateway = Gateway(folder, request.param, config)
