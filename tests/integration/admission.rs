@@ -76,7 +76,7 @@ fn keys_open_their_models_and_nothing_else() {
         let mut client = gateway.connect();
         client
             .send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\nauthorization: Bearer secret-b\r\n\r\n");
-        let listed = client.reply().json();
+        let listed = client.response().json();
         let names: Vec<_> = listed["data"]
             .as_array()
             .unwrap()

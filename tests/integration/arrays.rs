@@ -20,7 +20,7 @@ fn gemini(upstream: &Upstream) -> String {
     )
 }
 
-fn elements(reply: &Reply) -> Vec<Value> {
+fn elements(reply: &Response) -> Vec<Value> {
     assert_eq!(
         reply.header("content-type"),
         Some("application/json; charset=UTF-8")
@@ -41,7 +41,7 @@ fn words(elements: &[Value]) -> String {
     elements.iter().map(text).collect()
 }
 
-fn post(gateway: &Gateway, path: &str, body: &Value) -> Reply {
+fn post(gateway: &Gateway, path: &str, body: &Value) -> Response {
     gateway.connect().post(path, &[], body)
 }
 
@@ -81,7 +81,7 @@ fn elements_come_as_the_provider_sends_them() {
             let mut out = stream_head().to_vec();
             out.extend_from_slice(&chunk(&delta("early")));
             stream.write_all(&out).unwrap();
-            wait.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            wait.lock().unwrap().recv_timeout(TEST_TIMEOUT).unwrap();
             let mut rest = chunk(&delta(" late"));
             rest.extend_from_slice(&chunk(&stream_end()));
             rest.extend_from_slice(b"0\r\n\r\n");
@@ -93,7 +93,7 @@ fn elements_come_as_the_provider_sends_them() {
         // Comes although the provider sends nothing more until told.
         client.read_until("early");
         go.send(()).unwrap();
-        assert_eq!(words(&elements(&client.reply())), "early late");
+        assert_eq!(words(&elements(&client.response())), "early late");
     });
 }
 
@@ -152,7 +152,7 @@ fn errors_are_elements_too() {
             out.extend_from_slice(&chunk(&format!("data: {}\n\n", EVENTS[0])));
             stream.write_all(&out).unwrap();
             // What fails before anything was relayed is another matter.
-            wait.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            wait.lock().unwrap().recv_timeout(TEST_TIMEOUT).unwrap();
             if !text.contains("say") {
                 return false;
             }
@@ -177,7 +177,7 @@ fn errors_are_elements_too() {
             client.send(&request(PATH, &[], question(asked).to_string().as_bytes()));
             client.read_until("future");
             go.send(()).unwrap();
-            let broken = client.reply();
+            let broken = client.response();
             let elements = elements(&broken);
             assert_eq!((broken.status, elements.len()), (200, 2));
             assert_eq!(words(&elements), "caf\u{e9}");
@@ -197,7 +197,7 @@ fn models_are_listed_as_the_caller_says_it() {
         let get = |path: &str, header: &str| {
             let mut client = gateway.connect();
             client.send(format!("GET {path} HTTP/1.1\r\nhost: t\r\n{header}\r\n").as_bytes());
-            client.reply()
+            client.response()
         };
         let version = "anthropic-version: 2023-06-01\r\n";
         let list = get("/v1/models?limit=5", version).json();

@@ -61,7 +61,7 @@ fn with_entra(driver: &str, keys: &str) -> (Upstream, Upstream, Gateway) {
         write_json(stream, 200, &body)
     });
     let upstream = Upstream::start(|seen, stream| match seen.header("authorization") {
-        Some("Bearer token-1") => write_json(stream, 200, &chat_answer("let in")),
+        Some("Bearer token-1") => write_json(stream, 200, &chat_response("let in")),
         _ => write_json(
             stream,
             401,

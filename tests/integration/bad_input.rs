@@ -12,7 +12,7 @@ fn requests() {
         let post = |body: &str| {
             let mut client = gateway.connect();
             client.send(&request("/v1/chat/completions", &[], body.as_bytes()));
-            client.reply()
+            client.response()
         };
         for (body, status, code, says) in [
             ("", 400, "invalid_json", "EOF"),
@@ -52,7 +52,7 @@ fn requests() {
         assert!(unknown.error().1.contains("/v1/chat/completions"));
         let mut client = gateway.connect();
         client.send(b"GET /v1/chat/completions HTTP/1.1\r\nhost: t\r\n\r\n");
-        let reply = client.reply();
+        let reply = client.response();
         assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")));
         for (name, value) in [
             ("x-ringside-cache-ttl", "soon"),

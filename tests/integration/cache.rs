@@ -101,7 +101,7 @@ fn callers_wishes() {
 fn only_complete_text_answers_are_stored() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
-            let mut answer = chat_answer("text");
+            let mut answer = chat_response("text");
             let status = match seen.question().as_str() {
                 "length" => {
                     answer["choices"][0]["finish_reason"] = "length".into();

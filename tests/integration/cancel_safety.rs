@@ -88,7 +88,7 @@ fn no_byte_is_lost_when_requests_come_while_one_is_served() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
             std::thread::sleep(Duration::from_millis(10));
-            write_json(stream, 200, &chat_answer(&seen.question()))
+            write_json(stream, 200, &chat_response(&seen.question()))
         });
         let gateway = Setup::new(driver, upstream.config()).start();
         let mut client = gateway.connect();
@@ -112,7 +112,7 @@ fn no_byte_is_lost_when_requests_come_while_one_is_served() {
                 std::thread::sleep(Duration::from_millis(2));
                 client.send(b);
             }
-            assert!(client.reply().content().starts_with(&format!("n{at} ")));
+            assert!(client.response().content().starts_with(&format!("n{at} ")));
         }
     });
 }
@@ -124,7 +124,7 @@ fn a_deadline_that_passes_loses_no_later_request() {
             if seen.question().starts_with("slow") {
                 std::thread::sleep(Duration::from_millis(250));
             }
-            write_json(stream, 200, &chat_answer(&seen.question()))
+            write_json(stream, 200, &chat_response(&seen.question()))
         });
         let config = format!(
             "{}{}",

@@ -34,7 +34,7 @@ fn gated(gate: &Gate) -> Upstream {
     Upstream::start(move |seen, stream| {
         if seen.json()["stream"] != true {
             gate.wait();
-            return write_json(stream, 200, &chat_answer("the whole answer"));
+            return write_json(stream, 200, &chat_response("the whole answer"));
         }
         let mut first = stream_head().to_vec();
         first.extend_from_slice(&chunk(&delta("first ")));
@@ -90,10 +90,10 @@ fn identical_requests_share_one_call_over_cores() {
         let mut followers = follow(&gateway, 6, &with(ask("q"), "user", "someone".into()));
         assert_eq!(gateway.metric("ringside_coalesce_in_flight"), 1.0);
         gate.open();
-        let answer = leader.reply();
+        let answer = leader.response();
         assert_eq!(answer.cache(), "miss");
         for follower in &mut followers {
-            let reply = follower.reply();
+            let reply = follower.response();
             assert_eq!(reply.status, 200);
             assert_eq!(reply.body, answer.body);
             assert_eq!(reply.cache(), "coalesced");
@@ -138,17 +138,17 @@ fn followers_of_a_stream_get_what_came_before_and_then_what_comes() {
             assert!(!String::from_utf8_lossy(&follower.unread).contains("second "));
         }
         gate.open();
-        let answer = leader.reply();
+        let answer = leader.response();
         assert_eq!(
             (answer.cache(), &*answer.content()),
             ("miss", "first second ")
         );
         for follower in &mut followers {
-            let reply = follower.reply();
+            let reply = follower.response();
             assert_eq!((reply.cache(), reply.text()), ("coalesced", answer.text()));
             assert!(!reply.text().contains("prompt_tokens"));
         }
-        let reply = with_usage.reply();
+        let reply = with_usage.response();
         assert_eq!(reply.content(), "first second ");
         assert!(
             reply.text().contains("\"prompt_tokens\":7"),
@@ -190,7 +190,7 @@ fn a_leader_that_hangs_up_hands_over() {
                 "the whole answer"
             };
             for follower in &mut followers {
-                assert_eq!(follower.reply().content(), wanted);
+                assert_eq!(follower.response().content(), wanted);
             }
             assert_eq!(upstream.count(), 1);
             assert_eq!(followers[0].post(PATH, &[], &body).cache(), "exact");
@@ -351,7 +351,7 @@ fn a_stream_that_breaks_off_breaks_off_for_all() {
         }
         gate.open();
         for client in &mut clients {
-            let text = client.reply().text();
+            let text = client.response().text();
             assert!(text.contains("upstream_closed_early") && !text.contains("[DONE]"));
             assert!(client.is_closed());
         }
@@ -369,7 +369,7 @@ fn failing(gate: &Gate, statuses: &'static [u16]) -> Upstream {
         let at = calls.fetch_add(1, Ordering::SeqCst);
         gate.wait();
         match statuses[at.min(statuses.len() - 1)] {
-            200 => write_json(stream, 200, &chat_answer("at last")),
+            200 => write_json(stream, 200, &chat_response("at last")),
             status => write_json(stream, status, &json!({"error": {"code": "its own"}})),
         }
     })
@@ -392,8 +392,8 @@ fn a_failed_call_is_repeated_once_for_all_unless_the_request_is_at_fault() {
             let mut leader = lead(&gateway, &upstream, &ask("q"));
             let mut followers = follow(&gateway, 4, &ask("q"));
             gate.open();
-            assert_eq!(leader.reply().status, statuses[0]);
-            let replies: Vec<Reply> = followers.iter_mut().map(Client::reply).collect();
+            assert_eq!(leader.response().status, statuses[0]);
+            let replies: Vec<Response> = followers.iter_mut().map(Client::response).collect();
             for reply in &replies {
                 assert_eq!(reply.status, told, "{statuses:?}");
                 if told != 200 {
@@ -421,7 +421,7 @@ fn a_provider_that_is_gone_is_tried_once_more_for_all() {
         clients.append(&mut follow(&gateway, 4, &ask("q")));
         gate.open();
         for client in &mut clients {
-            let reply = client.reply();
+            let reply = client.response();
             assert_eq!(
                 (reply.status, &*reply.error().0),
                 (502, "upstream_connection_closed")
@@ -485,7 +485,7 @@ fn what_is_not_to_be_shared_is_not() {
         );
         gate.open();
         for mut client in own {
-            assert_eq!(client.reply().status, 200);
+            assert_eq!(client.response().status, 200);
         }
         assert_eq!(gateway.metric(FOLLOWERS), 0.0);
         nothing_is_left(&gateway);
@@ -505,7 +505,7 @@ fn it_can_be_turned_off() {
         }
         gate.open();
         for client in &mut clients {
-            assert_eq!(client.reply().cache(), "miss");
+            assert_eq!(client.response().cache(), "miss");
         }
         assert_eq!(upstream.count(), 3);
     });

@@ -132,11 +132,11 @@ fn identical_requests_share_one_call_and_get_the_same_bytes() {
             assert!(!String::from_utf8_lossy(&follower.unread).contains("second "));
         }
         gate.open();
-        let answer = leader.reply();
+        let answer = leader.response();
         assert_eq!((answer.status, answer.cache()), (200, "miss"), "{answer:?}");
         assert_eq!(caller.text(&answer), wanted(streams));
         for follower in &mut followers {
-            let reply = follower.reply();
+            let reply = follower.response();
             assert_eq!((reply.status, reply.cache()), (200, "coalesced"));
             assert_eq!(reply.text(), answer.text());
             assert_eq!(reply.header("x-ringside-attempts"), Some("0"));
@@ -176,7 +176,7 @@ fn a_leader_that_hangs_up_hands_over() {
         drop(followers.pop());
         gate.open();
         for follower in &mut followers {
-            assert_eq!(caller.text(&follower.reply()), wanted(streams));
+            assert_eq!(caller.text(&follower.response()), wanted(streams));
         }
         assert_eq!(upstream.count(), 1);
         let body = caller.body("q", streams);
@@ -209,7 +209,7 @@ fn a_stream_that_breaks_off_breaks_off_for_all_in_their_dialect() {
             }
             gate.open();
             for client in &mut clients {
-                let reply = client.reply();
+                let reply = client.response();
                 let last = reply.events().pop().unwrap();
                 assert!(last["error"]["message"].is_string(), "{caller:?}: {last}");
                 assert!(client.is_closed());
@@ -237,7 +237,7 @@ fn a_failed_call_is_repeated_once_for_all_and_told_in_their_dialect() {
                 clients.append(&mut follow(&gateway, 3, caller, false));
                 gate.open();
                 for client in &mut clients {
-                    let reply = client.reply();
+                    let reply = client.response();
                     assert_eq!(reply.status, status, "{caller:?} of {dialect}");
                     assert_eq!(reply.json()["error"]["message"], "its own");
                 }
@@ -293,11 +293,11 @@ fn a_leader_that_reads_slowly_holds_nobody() {
                 follower.unread.extend_from_slice(&piece[..count]);
                 read.store(follower.unread.len(), Ordering::SeqCst);
             }
-            let reply = follower.reply();
+            let reply = follower.response();
             let text = caller.text(&reply);
             assert!(text.ends_with("last "), "{caller:?} of {dialect}");
             // The leader fell behind by more than is kept.
-            let end = leader.reply().events().pop().unwrap();
+            let end = leader.response().events().pop().unwrap();
             let told = end["error"]["message"].as_str().unwrap();
             assert!(told.contains("too slowly"), "{end}");
             assert_eq!(upstream.count(), 1);
@@ -371,7 +371,7 @@ fn what_is_not_to_be_shared_is_not() {
         clients.push(client);
         gate.open();
         for client in &mut clients {
-            assert_eq!(client.reply().status, 200);
+            assert_eq!(client.response().status, 200);
         }
         assert_eq!(gateway.metric(FOLLOWERS), 0.0);
         drop(clients);

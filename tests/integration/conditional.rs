@@ -9,7 +9,7 @@ const KEYS: &str = "[[keys]]\nname = \"one\"\nteam = \"payments\"\nsha256 = \"76
 
 /// A provider that answers with its own name.
 fn named(name: &'static str) -> Upstream {
-    Upstream::start(move |_, stream| write_json(stream, 200, &chat_answer(name)))
+    Upstream::start(move |_, stream| write_json(stream, 200, &chat_response(name)))
 }
 
 /// A model `m` at a, b and c in this order, with rules.
@@ -31,7 +31,7 @@ fn config(ups: &[Upstream; 3], more: &str) -> String {
     )
 }
 
-fn post(gateway: &Gateway, secret: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+fn post(gateway: &Gateway, secret: &str, headers: &[(&str, &str)], body: &Value) -> Response {
     let bearer = format!("Bearer {secret}");
     let mut all = vec![("authorization", bearer.as_str())];
     all.extend_from_slice(headers);

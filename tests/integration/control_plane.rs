@@ -49,7 +49,7 @@ fn a_frozen_control_plane_stops_no_request() {
         for round in 0..90 {
             client.send(&one.repeat(100));
             for _ in 0..100 {
-                assert_eq!(client.reply().status, 200);
+                assert_eq!(client.response().status, 200);
             }
             assert_eq!(gateway.chat(&ask(&format!("fresh {round}"))).status, 200);
         }

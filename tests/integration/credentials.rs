@@ -331,7 +331,7 @@ fn what_is_passed_on_is_signed_as_it_is_sent() {
                 )
                 .as_bytes(),
             );
-            let upstream_response = client.reply();
+            let upstream_response = client.response();
             assert_eq!(
                 upstream_response.status, 200,
                 "{head}: {upstream_response:?}"

@@ -35,7 +35,7 @@ impl Caller {
     }
 
     /// The text of an answer, whole or streamed.
-    pub(crate) fn text(self, reply: &Reply) -> String {
+    pub(crate) fn text(self, reply: &Response) -> String {
         let (whole, piece) = match self {
             OpenAi => ("/choices/0/message/content", "/choices/0/delta/content"),
             Anthropic => ("/content/0/text", "/delta/text"),
@@ -68,7 +68,7 @@ pub(crate) fn whole(dialect: &str, text: &str) -> Value {
         "gemini" => json!({"candidates": [{"index": 0, "finishReason": "STOP",
             "content": {"role": "model", "parts": [{"text": text}]}}], "modelVersion": "up",
             "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 5, "totalTokenCount": 12}}),
-        _ => chat_answer(text),
+        _ => chat_response(text),
     }
 }
 

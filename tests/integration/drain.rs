@@ -25,7 +25,7 @@ fn a_stream_in_flight_is_finished_and_idle_connections_close() {
         let mut gateway = Setup::new(driver, upstream.config()).start();
         let mut idle = gateway.connect();
         idle.send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\n\r\n");
-        assert_eq!(idle.reply().status, 200);
+        assert_eq!(idle.response().status, 200);
         let mut busy = gateway.connect();
         busy.send(&request(
             "/v1/chat/completions",
@@ -39,7 +39,7 @@ fn a_stream_in_flight_is_finished_and_idle_connections_close() {
             std::net::TcpStream::connect(&gateway.address).is_err(),
             "still accepting"
         );
-        let reply = busy.reply();
+        let reply = busy.response();
         assert_eq!(reply.content(), "word ".repeat(30));
         assert!(reply.text().ends_with("data: [DONE]\n\n"));
         assert!(busy.is_closed());
@@ -81,7 +81,7 @@ fn past_the_deadline_streams_are_told() {
         ));
         busy.read_until("word");
         gateway.signal(Signal::SIGTERM);
-        let reply = busy.reply();
+        let reply = busy.response();
         assert!(!reply.text().contains("[DONE]"));
         assert_eq!(
             reply.events().pop().unwrap()["error"]["code"],

@@ -11,7 +11,7 @@ const KEYS: &str = "[[keys]]\nname = \"one\"\nsha256 = \"ba7816bf8f01cfea414140d
 
 /// A provider that answers with its own name.
 fn named(name: &'static str) -> Upstream {
-    Upstream::start(move |_, stream| write_json(stream, 200, &chat_answer(name)))
+    Upstream::start(move |_, stream| write_json(stream, 200, &chat_response(name)))
 }
 
 /// A model `m` at providers a and b, in an experiment with arms of the same names.
@@ -27,7 +27,7 @@ fn config(a: &Upstream, b: &Upstream, weights: (u32, u32), more: &str, canary: b
     )
 }
 
-fn ask_as(gateway: &Gateway, headers: &[(&str, &str)], question: &str) -> Reply {
+fn ask_as(gateway: &Gateway, headers: &[(&str, &str)], question: &str) -> Response {
     let reply = gateway
         .connect()
         .post("/v1/chat/completions", headers, &ask(question));
@@ -35,7 +35,7 @@ fn ask_as(gateway: &Gateway, headers: &[(&str, &str)], question: &str) -> Reply 
     reply
 }
 
-fn session(gateway: &Gateway, name: &str, question: &str) -> Reply {
+fn session(gateway: &Gateway, name: &str, question: &str) -> Response {
     ask_as(gateway, &[("x-ringside-session", name)], question)
 }
 
@@ -168,7 +168,7 @@ fn an_arm_that_fails_is_helped_out_or_not_as_configured_and_what_helped_is_not_s
     });
 }
 
-fn rate(gateway: &Gateway, secret: &str, body: &Value) -> Reply {
+fn rate(gateway: &Gateway, secret: &str, body: &Value) -> Response {
     let bearer = format!("Bearer {secret}");
     let headers = [("authorization", bearer.as_str())];
     gateway.connect().post("/v1/feedback", &headers, body)

@@ -170,7 +170,7 @@ fn a_reused_connection_that_died_is_tried_once_more_on_a_fresh_one() {
         // Answers the first request of each connection and closes on the second, unread.
         let upstream = Upstream::start(|seen, stream| {
             let first = seen.question().starts_with("first");
-            let fine = write_json(stream, 200, &chat_answer("fine"));
+            let fine = write_json(stream, 200, &chat_response("fine"));
             if first {
                 // Keep it open until the gateway has pooled it and sends again.
                 let mut next = Vec::new();
@@ -253,8 +253,8 @@ fn connections_are_reused_and_dead_idle_ones_are_noticed() {
 fn an_answer_with_bytes_behind_it_is_not_reused() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|_, stream| {
-            let body = chat_answer("one").to_string();
-            let forged = chat_answer("forged").to_string();
+            let body = chat_response("one").to_string();
+            let forged = chat_response("forged").to_string();
             let message = |body: &str| {
                 format!(
                     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -116,7 +116,7 @@ fn what_is_odd_about_chats_is_not_looked_for_in_responses() {
         };
         let mut client = gateway.connect();
         client.send(&request("/v1/responses", &[], body("groq").as_bytes()));
-        assert_eq!(client.reply().status, 200);
+        assert_eq!(client.response().status, 200);
         assert_eq!(upstream.last().message.text(), body("groq-at-groq"));
     });
 }
@@ -148,7 +148,7 @@ fn errors_of_their_own_are_told_to_who_speaks_responses_too() {
             let body = json!({"model": "m", "input": question}).to_string();
             let mut client = gateway.connect();
             client.send(&request("/v1/responses", &[], body.as_bytes()));
-            let upstream_response = client.reply();
+            let upstream_response = client.response();
             assert_eq!(upstream_response.status, 422, "{upstream_response:?}");
             assert_eq!(upstream.last().line, "POST /v1/responses HTTP/1.1");
             upstream_response.json()["error"].clone()
@@ -175,7 +175,7 @@ fn plain_requests_cross_byte_for_byte(gateway: &Gateway, upstream: &Upstream, ki
         &[],
         body(&kind.name).as_bytes(),
     ));
-    let upstream_response = client.reply();
+    let upstream_response = client.response();
     assert_eq!(upstream_response.status, 200, "{}", kind.name);
     assert_eq!(upstream_response.header("x-ringside-dropped"), None);
     let at_provider = format!("{0}-at-{0}", kind.name);

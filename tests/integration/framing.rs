@@ -27,7 +27,7 @@ fn any_split_of_a_request_gives_the_same_answer() {
                 client.send(&whole.as_bytes()[..split]);
                 std::thread::sleep(Duration::from_micros(400));
                 client.send(&whole.as_bytes()[split..]);
-                let reply = client.reply();
+                let reply = client.response();
                 assert_eq!(reply.status, 200, "split at {split}: {reply:?}");
                 assert_eq!(reply.content(), "answer to: split me");
             }
@@ -51,7 +51,7 @@ fn pipelined_requests_are_answered_in_sequence() {
         client.send(&all);
         for at in 0..20 {
             assert_eq!(
-                client.reply().content(),
+                client.response().content(),
                 format!("answer to: question {at}")
             );
         }
@@ -61,7 +61,7 @@ fn pipelined_requests_are_answered_in_sequence() {
 #[test]
 fn any_split_of_an_upstream_answer_gives_the_same_result() {
     on_both_drivers(|driver| {
-        let whole = chat_answer("héllo").to_string();
+        let whole = chat_response("héllo").to_string();
         let forms: Arc<Vec<Vec<u8>>> = Arc::new(vec![
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{whole}", whole.len()).into_bytes(),
             format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{whole}\r\n0\r\n\r\n", whole.len()).into_bytes(),
@@ -107,10 +107,10 @@ fn expect_continue_is_answered_before_the_body() {
         let body = ask("patient").to_string();
         let mut client = gateway.connect();
         client.send(format!("POST /v1/chat/completions HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes());
-        let interim = client.reply();
+        let interim = client.response();
         assert_eq!(interim.status, 100);
         client.send(body.as_bytes());
-        assert_eq!(client.reply().status, 200);
+        assert_eq!(client.response().status, 200);
     });
 }
 
@@ -126,7 +126,7 @@ fn head_and_http10() {
         let (first, rest) = head.split_once("\r\n\r\n").unwrap();
         assert!(first.starts_with("HTTP/1.1 200"));
         client.unread = rest.as_bytes().to_vec();
-        let get = client.reply();
+        let get = client.response();
         assert_eq!(get.json()["data"][0]["id"], "m");
         let length = format!("{}", get.body.len());
         let promised = first
@@ -144,7 +144,7 @@ fn head_and_http10() {
             )
             .as_bytes(),
         );
-        let reply = old.reply();
+        let reply = old.response();
         assert_eq!(reply.header("transfer-encoding"), None);
         assert_eq!(reply.content(), "answer to: old");
         assert!(reply.text().ends_with("data: [DONE]\n\n"));
@@ -161,7 +161,7 @@ fn limits_have_names() {
         let fails = |bytes: &[u8], status: u16, name: &str| {
             let mut client = gateway.connect();
             client.send(bytes);
-            let reply = client.reply();
+            let reply = client.response();
             assert_eq!(reply.status, status, "{reply:?}");
             assert!(reply.error().1.contains(name), "{reply:?}");
             assert!(client.is_closed());
@@ -217,7 +217,7 @@ fn connections_beyond_the_limit_are_told_why() {
         );
     }
     let mut fourth = gateway.connect();
-    let reply = fourth.reply();
+    let reply = fourth.response();
     assert_eq!(reply.status, 503);
     assert_eq!(reply.header("retry-after"), Some("1"));
     assert!(reply.error().1.contains("connections_per_core_max"));

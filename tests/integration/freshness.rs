@@ -7,7 +7,7 @@ use std::time::Duration;
 const CHAT: &str = "/v1/chat/completions";
 const SERVE: &str = "[cache.semantic]\nmode = \"serve\"\nsimilarity_min = 0.8\ndeadline = \"5s\"\n";
 
-fn why(reply: &Reply) -> (&str, &str) {
+fn why(reply: &Response) -> (&str, &str) {
     let why = reply.header("x-ringside-cache-reason");
     (reply.cache(), why.unwrap_or("(none)"))
 }
@@ -67,7 +67,7 @@ fn a_live_answer_is_kept_for_its_own_time_and_no_hit_extends_it() {
                 "How many moons has Jupiter?" => "I have no real-time data, but about 95.",
                 _ => "Sunny.",
             };
-            write_json(stream, 200, &chat_answer(answer))
+            write_json(stream, 200, &chat_response(answer))
         });
         let classes = "[cache.freshness]\nlive_ttl = \"1s\"\npersonal_ttl = \"1h\"\n";
         let gateway = Setup::new(driver, upstream.config() + classes).start();

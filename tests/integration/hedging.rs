@@ -15,7 +15,7 @@ fn answer(seen: &Seen, stream: &mut TcpStream, content: &str) -> bool {
     if seen.json()["stream"] == true {
         write_stream(stream, content)
     } else {
-        write_json(stream, 200, &chat_answer(content))
+        write_json(stream, 200, &chat_response(content))
     }
 }
 
@@ -37,7 +37,7 @@ fn sleeper() -> Sleeper {
     let upstream = Upstream::start(move |seen, stream| {
         if seen.question() == LATE {
             counts_asked.fetch_add(1, Ordering::SeqCst);
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
             let closed = matches!(stream.read(&mut [0]), Ok(0));
             counted.fetch_add(usize::from(closed), Ordering::SeqCst);
             return false;
@@ -73,7 +73,7 @@ fn learn(gateway: &Gateway, body: &Value) {
     }
 }
 
-fn hedged(reply: &Reply) -> Option<&str> {
+fn hedged(reply: &Response) -> Option<&str> {
     reply.header("x-ringside-hedged")
 }
 
@@ -126,7 +126,7 @@ fn the_first_target_may_still_answer_first() {
         let asked = Arc::clone(&second.asked);
         // Late until the second target was asked.
         let first = Upstream::start(move |seen, stream| {
-            let until = Instant::now() + PATIENCE;
+            let until = Instant::now() + TEST_TIMEOUT;
             while seen.question() == LATE && asked.load(Ordering::SeqCst) == 0 {
                 assert!(Instant::now() < until, "the second was not asked");
                 std::thread::sleep(Duration::from_millis(1));

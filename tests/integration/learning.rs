@@ -26,7 +26,7 @@ fn fickle() -> Upstream {
         if seen.json()["stream"] == true {
             write_stream(stream, answer)
         } else {
-            write_json(stream, 200, &chat_answer(answer))
+            write_json(stream, 200, &chat_response(answer))
         }
     })
 }
@@ -49,7 +49,7 @@ fn fickle_in(dialect: &'static str) -> Upstream {
 
 /// Always gives the same answer.
 fn steady() -> Upstream {
-    Upstream::start(|_, stream| write_json(stream, 200, &chat_answer("Rayleigh")))
+    Upstream::start(|_, stream| write_json(stream, 200, &chat_response("Rayleigh")))
 }
 
 fn start(driver: &str, upstream: &Upstream, section: &str) -> Gateway {
@@ -211,7 +211,7 @@ fn a_sample_of_nothing_asks_nothing_and_a_failed_one_teaches_nothing() {
     assert_eq!(upstream.count(), before + 1);
     let broken = Upstream::start(|seen, stream| {
         let status = if seen.question() == ASKED { 200 } else { 500 };
-        write_json(stream, status, &chat_answer("Rayleigh"))
+        write_json(stream, status, &chat_response("Rayleigh"))
     });
     let gateway = start("epoll", &broken, &semantic("serve", "sample = 1"));
     let hit = gateway.chat(&ask(OTHER_WORDS));

@@ -242,7 +242,13 @@ fn a_deadline_that_is_too_short_is_a_counted_miss() {
 }
 
 /// Asks `first`, then `second`, in a conversation of their own; the second reply.
-fn asked_in_turn(gateway: &Gateway, at: usize, vectors: usize, first: &str, second: &str) -> Reply {
+fn asked_in_turn(
+    gateway: &Gateway,
+    at: usize,
+    vectors: usize,
+    first: &str,
+    second: &str,
+) -> Response {
     let ask = |question: &str| {
         gateway.chat(&json!({"model": "m", "messages": [
             {"role": "system", "content": format!("conversation {at}")},

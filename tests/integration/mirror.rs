@@ -25,7 +25,7 @@ fn saying(text: &'static str) -> Upstream {
         if seen.json()["stream"] == true {
             write_stream(stream, text)
         } else {
-            write_json(stream, 200, &chat_answer(text))
+            write_json(stream, 200, &chat_response(text))
         }
     })
 }
@@ -33,7 +33,7 @@ fn saying(text: &'static str) -> Upstream {
 /// Takes requests and never answers.
 fn hanging() -> Upstream {
     Upstream::start(|_, _| {
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(TEST_TIMEOUT);
         false
     })
 }
@@ -104,7 +104,7 @@ fn a_target_that_hangs_delays_nobody_and_takes_no_more_than_its_places() {
             assert_eq!((reply.status, reply.content().as_str()), (200, "Paris."));
         }
         // A mirror hangs for 20 s here; waiting for one alone would take as long.
-        assert!(began_at.elapsed() < PATIENCE);
+        assert!(began_at.elapsed() < TEST_TIMEOUT);
         assert_eq!(outcomes(&gateway, "busy"), 6.0);
         assert_eq!(
             gateway.metric("ringside_mirror_requests_in_flight{gen_ai_request_model=\"m\"}"),
@@ -120,7 +120,7 @@ fn a_target_that_hangs_delays_nobody_and_takes_no_more_than_its_places() {
         drop(client);
         gateway.signal(nix::sys::signal::Signal::SIGTERM);
         assert!(gateway.wait_for_exit().success());
-        assert!(began_at.elapsed() < PATIENCE - Duration::from_secs(5));
+        assert!(began_at.elapsed() < TEST_TIMEOUT - Duration::from_secs(5));
     });
 }
 

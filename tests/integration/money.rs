@@ -13,7 +13,7 @@ fn config(upstream: &Upstream) -> String {
     )
 }
 
-fn record(gateway: &Gateway, reply: &Reply) -> Value {
+fn record(gateway: &Gateway, reply: &Response) -> Value {
     let id = reply.header("x-request-id").unwrap().to_owned();
     gateway.wait_for_log(|line| line["event"] == "request" && line["request_id"] == id.as_str())
 }
@@ -22,7 +22,7 @@ fn record(gateway: &Gateway, reply: &Reply) -> Value {
 fn a_cost_is_in_header_log_and_metric_and_a_hit_saves_it() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|_, stream| {
-            let mut answer = chat_answer("four");
+            let mut answer = chat_response("four");
             answer["usage"] = json!({"prompt_tokens": 1000, "completion_tokens": 50,
                 "prompt_tokens_details": {"cached_tokens": 400},
                 "completion_tokens_details": {"reasoning_tokens": 30}});

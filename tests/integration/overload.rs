@@ -41,7 +41,7 @@ fn gate() -> Gate {
         let mut state = lock.lock().unwrap();
         state.under_way += 1;
         state.peak = state.peak.max(state.under_way);
-        let waited = opened.wait_timeout_while(state, PATIENCE, |state| state.open == 0);
+        let waited = opened.wait_timeout_while(state, TEST_TIMEOUT, |state| state.open == 0);
         state = waited.unwrap().0;
         state.open = state.open.saturating_sub(1);
         state.under_way -= 1;
@@ -49,7 +49,7 @@ fn gate() -> Gate {
         if streams {
             end_stream(stream)
         } else {
-            write_json(stream, 200, &chat_answer(&seen.question()))
+            write_json(stream, 200, &chat_response(&seen.question()))
         }
     });
     Gate { upstream, state }
@@ -103,14 +103,14 @@ fn start(driver: &str, config: String) -> Gateway {
 }
 
 /// Asks on a connection and a thread of its own.
-fn asking(gateway: &Gateway, body: Value, headers: &[(&str, &str)]) -> JoinHandle<Reply> {
+fn asking(gateway: &Gateway, body: Value, headers: &[(&str, &str)]) -> JoinHandle<Response> {
     let mut client = gateway.connect();
     client.send(&request(
         "/v1/chat/completions",
         headers,
         body.to_string().as_bytes(),
     ));
-    std::thread::spawn(move || client.reply())
+    std::thread::spawn(move || client.response())
 }
 
 fn assert_nothing_is_left(gateway: &Gateway) {

@@ -27,7 +27,7 @@ fn uncached(config: &str) -> String {
     format!("[cache]\nenabled = false\n{config}")
 }
 
-fn send(gateway: &Gateway, head: &str, headers: &str, body: &[u8]) -> Reply {
+fn send(gateway: &Gateway, head: &str, headers: &str, body: &[u8]) -> Response {
     let mut client = gateway.connect();
     let length = body.len();
     let mut out =
@@ -35,7 +35,7 @@ fn send(gateway: &Gateway, head: &str, headers: &str, body: &[u8]) -> Reply {
             .into_bytes();
     out.extend_from_slice(body);
     client.send(&out);
-    client.reply()
+    client.response()
 }
 
 /// Says what it got, with usage.
@@ -76,7 +76,7 @@ fn bodies_of_both_kinds_cross_byte_for_byte_but_for_the_model() {
                 &[JSON],
                 body("m").as_bytes(),
             ));
-            let reply = client.reply();
+            let reply = client.response();
             assert_eq!(reply.status, 200, "{path}: {reply:?}");
             assert_eq!(reply.json()["line"], format!("POST /v1/{path} HTTP/1.1"));
             assert_eq!(reply.header("x-ringside-target"), Some("up/m-at-up"));
@@ -91,7 +91,7 @@ fn bodies_of_both_kinds_cross_byte_for_byte_but_for_the_model() {
         ] {
             let mut client = gateway.connect();
             client.send(&request(&format!("/v1/{path}"), &[FORM], &form("m")));
-            let reply = client.reply();
+            let reply = client.response();
             assert_eq!(reply.status, 200, "{path}: {reply:?}");
             assert_eq!(up.last().message.body, form("m-at-up"), "{path}");
             assert_eq!(up.last().header("content-type"), Some(FORM.1));
@@ -144,7 +144,7 @@ fn bad_bodies_are_refused_by_name() {
         ] {
             let mut client = gateway.connect();
             client.send(&request(path, &[kind], body));
-            let reply = client.reply();
+            let reply = client.response();
             assert_eq!(
                 (reply.status, reply.error().0.as_str()),
                 (status, code),
@@ -183,7 +183,7 @@ fn what_is_no_json_is_passed_on_as_it_comes() {
         let begun = String::from_utf8_lossy(&sound()[1..9]).into_owned();
         client.read_until(&begun);
         go.send(()).unwrap();
-        let reply = client.reply();
+        let reply = client.response();
         assert_eq!(
             (reply.status, reply.header("content-type")),
             (200, Some("audio/mpeg"))
@@ -319,7 +319,7 @@ fn what_a_provider_keeps_is_reached_by_keys_that_may() {
             let headers = format!("authorization: Bearer secret-{key}\r\n{more}");
             send(&gateway, "POST /v1/files?x=1", &headers, b"abc")
         };
-        let told = |reply: &Reply| (reply.status, reply.error().0);
+        let told = |reply: &Response| (reply.status, reply.error().0);
         let reply = ask("a", "");
         assert_eq!(reply.json()["line"], "POST /v1/files?x=1 HTTP/1.1");
         assert_eq!(reply.header("x-ringside-target"), Some("one/*"));

@@ -22,7 +22,7 @@ fn config(upstreams: &[&Upstream], keys: &str) -> String {
 
 fn silent() -> Upstream {
     Upstream::start(|_, _| {
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(TEST_TIMEOUT);
         false
     })
 }
@@ -35,11 +35,11 @@ fn refused(code: &str) -> Value {
     json!({"error": {"message": "no", "type": "t", "param": null, "code": code}})
 }
 
-fn target(reply: &Reply) -> &str {
+fn target(reply: &Response) -> &str {
     reply.header("x-ringside-target").unwrap_or_default()
 }
 
-fn attempts(reply: &Reply) -> &str {
+fn attempts(reply: &Response) -> &str {
     reply.header("x-ringside-attempts").unwrap_or_default()
 }
 
@@ -79,7 +79,7 @@ fn one_deadline_is_over_all_attempts_and_the_caller_may_tighten_it() {
                 let told = after_another.then_some("false");
                 assert_eq!(reply.header("x-should-retry"), told);
                 assert!(took >= Duration::from_millis(limit), "{took:?}");
-                assert!(took < PATIENCE / 2, "{took:?}");
+                assert!(took < TEST_TIMEOUT / 2, "{took:?}");
             }
         }
         assert!(first.count() >= 5);
@@ -99,7 +99,7 @@ fn targets_that_all_failed_are_asked_again_after_a_pause() {
             if count.fetch_add(1, Ordering::SeqCst) < 2 {
                 return write_json(stream, 500, &refused("c"));
             }
-            write_json(stream, 200, &chat_answer("fine"))
+            write_json(stream, 200, &chat_response("fine"))
         });
         let setup = Setup::new(driver, config(&[&flaky], "retries = 2"));
         let gateway = setup.server(ONE_CORE).start();
@@ -141,7 +141,7 @@ fn repeats_are_paid_for_and_none_outlasts_the_deadline() {
             &ask("x"),
         );
         assert_eq!((reply.status, &*reply.error().0), (500, "c"));
-        assert!(asked_at.elapsed() < PATIENCE / 2);
+        assert!(asked_at.elapsed() < TEST_TIMEOUT / 2);
         // 125 ms, 250 ms and 500 ms at least: the third pause would outlast it, the first would not.
         assert!((2..=3).contains(&dead.count()), "{}", dead.count());
         // Ten repeats are saved up, and then one is earned by ten requests.
@@ -164,7 +164,7 @@ fn a_limit_that_fits_the_deadline_is_waited_out() {
         let count = AtomicUsize::new(0);
         let limited = Upstream::start(move |_, stream| {
             if count.fetch_add(1, Ordering::SeqCst) > 0 {
-                return write_json(stream, 200, &chat_answer("fine"));
+                return write_json(stream, 200, &chat_response("fine"));
             }
             let body = refused("rate").to_string();
             let head = format!(

@@ -46,7 +46,7 @@ fn models_come_and_go_while_a_stream_goes_on() {
             200
         );
         assert_eq!(gateway.chat(&ask("q")).status, 404);
-        assert_eq!(stream.reply().content(), "word ".repeat(40));
+        assert_eq!(stream.response().content(), "word ".repeat(40));
         // The same connection goes on under the new configuration.
         assert_eq!(
             stream
@@ -93,7 +93,7 @@ fn a_bad_file_is_refused_and_said_so() {
 fn a_revoked_key_stops_working_and_the_targets_change_the_cache_scope() {
     let (one, two) = (
         Upstream::echo(),
-        Upstream::start(|_, stream| write_json(stream, 200, &chat_answer("from two"))),
+        Upstream::start(|_, stream| write_json(stream, 200, &chat_response("from two"))),
     );
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("k"), "secret").unwrap();

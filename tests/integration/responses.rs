@@ -156,17 +156,17 @@ fn gateway(driver: &str, upstream: &Upstream, keys: &[&str]) -> Gateway {
 }
 
 /// Asks as one caller.
-fn send(gateway: &Gateway, key: &str, line: &str, body: &str) -> Reply {
+fn send(gateway: &Gateway, key: &str, line: &str, body: &str) -> Response {
     let mut client = gateway.connect();
     let length = body.len();
     client.send(
         format!("{line} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer sk-{key}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
             .as_bytes(),
     );
-    client.reply()
+    client.response()
 }
 
-fn create(gateway: &Gateway, key: &str, more: Value) -> Reply {
+fn create(gateway: &Gateway, key: &str, more: Value) -> Response {
     let mut body = json!({"model": "m", "input": "x"});
     body.as_object_mut()
         .unwrap()
@@ -174,7 +174,7 @@ fn create(gateway: &Gateway, key: &str, more: Value) -> Reply {
     send(gateway, key, "POST /v1/responses", &body.to_string())
 }
 
-fn id_of(reply: &Reply) -> String {
+fn id_of(reply: &Response) -> String {
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()["id"].as_str().unwrap().to_owned()
 }
@@ -253,7 +253,7 @@ fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
             ("a", &never),
             ("a", "x"),
         ] {
-            let told = |reply: Reply| {
+            let told = |reply: Response| {
                 let text = reply.text().replace(id, "ID");
                 (reply.status, text)
             };

@@ -16,7 +16,7 @@ fn switched() -> (Upstream, Arc<AtomicU16>) {
     let upstream = Upstream::start(move |seen, stream| match told.load(Ordering::SeqCst) {
         0 => false,
         200 if seen.json()["stream"] == true => write_stream(stream, "fine"),
-        200 => write_json(stream, 200, &chat_answer("fine")),
+        200 => write_json(stream, 200, &chat_response("fine")),
         other => write_json(stream, other, &error()),
     });
     (upstream, status)
@@ -49,7 +49,7 @@ fn two(first: &Upstream, second: &Upstream) -> String {
     )
 }
 
-fn facts(reply: &Reply) -> (u16, &str, &str) {
+fn facts(reply: &Response) -> (u16, &str, &str) {
     (
         reply.status,
         reply.header("x-ringside-target").unwrap_or_default(),
@@ -157,7 +157,7 @@ fn a_429_sets_its_target_aside_for_as_long_as_it_says() {
             if limited.swap(false, Ordering::SeqCst) {
                 return write_error(stream, 429, "retry-after-ms: 1500\r\nretry-after: 2\r\n");
             }
-            write_json(stream, 200, &chat_answer("fine"))
+            write_json(stream, 200, &chat_response("fine"))
         });
         let second = Upstream::echo();
         let setup = Setup::new(driver, two(&first, &second)).server(ONE_CORE);
@@ -218,7 +218,7 @@ fn a_refused_key_is_set_aside_and_the_others_go_on() {
             if seen.header("authorization") == Some("Bearer key-one") {
                 return write_error(stream, 401, "");
             }
-            write_json(stream, 200, &chat_answer("fine"))
+            write_json(stream, 200, &chat_response("fine"))
         });
         let folder = tempfile::tempdir().unwrap();
         for (file, key) in [("k1", "key-one"), ("k2", "key-two"), ("k3", "key-three")] {
@@ -258,7 +258,7 @@ fn one_limited_key_leaves_the_others() {
             if seen.header("authorization") == Some("Bearer key-one") {
                 return write_error(stream, 429, "retry-after: 60\r\n");
             }
-            write_json(stream, 200, &chat_answer("fine"))
+            write_json(stream, 200, &chat_response("fine"))
         });
         let folder = tempfile::tempdir().unwrap();
         for (file, key) in [("k1", "key-one"), ("k2", "key-two")] {

@@ -109,7 +109,7 @@ fn keys() -> (tempfile::TempDir, String) {
     (folder, text)
 }
 
-fn call(gateway: &Gateway, key: &str, body: &Value) -> Reply {
+fn call(gateway: &Gateway, key: &str, body: &Value) -> Response {
     let bearer = format!("Bearer secret-{key}");
     let reply = gateway
         .connect()
@@ -193,7 +193,7 @@ fn key_order_does_not_part_requests() {
     let send = |body: &str| {
         let mut client = gateway.connect();
         client.send(&request("/v1/chat/completions", &[], body.as_bytes()));
-        client.reply()
+        client.response()
     };
     let one = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"top_p":1,"tools":[{"a":1,"b":{"c":2,"d":3}}]}"#;
     let two = "{ \"tools\" : [ {\"b\":{\"d\":3, \"c\":2},\"a\":1} ], \"top_p\":1,\n\"messages\":[{\"content\":\"\\u0068i\",\"role\":\"user\"}],\"model\":\"m\"}";
@@ -205,7 +205,7 @@ fn key_order_does_not_part_requests() {
 fn the_same_last_message_in_another_conversation_is_never_shared() {
     let upstream = Upstream::start(|seen, stream| {
         let history = seen.json()["messages"].to_string();
-        write_json(stream, 200, &chat_answer(&history))
+        write_json(stream, 200, &chat_response(&history))
     });
     let semantic = "[cache.semantic]\nmode = \"serve\"\nsimilarity_min = 0.5\ndeadline = \"5s\"\n";
     let gateway = Setup::new("io_uring", upstream.config() + semantic).start();

@@ -117,7 +117,7 @@ fn every_family_is_refused_and_nothing_behind_it_is_served() {
         for (bytes, status) in corpus() {
             let mut client = gateway.connect();
             client.send(bytes.as_bytes());
-            let reply = client.reply();
+            let reply = client.response();
             assert_eq!(reply.status, status, "{bytes:?} gave {reply:?}");
             assert_eq!(reply.header("connection"), Some("close"), "{bytes:?}");
             assert!(!reply.error().1.is_empty());
@@ -139,7 +139,7 @@ fn nothing_that_frames_a_message_crosses_to_the_provider() {
         let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: client\r\ntransfer-encoding: chunked\r\nconnection: x-secret\r\nkeep-alive: 5\r\nte: trailers\r\ntrailer: x-trailer\r\nproxy-authorization: p\r\nx-secret: s\r\ncookie: c\r\nauthorization: Bearer client-key\r\ntraceparent: 00-a-b-01\r\n\r\n";
         let mut client = gateway.connect();
         client.send(format!("{head}{chunks}").as_bytes());
-        assert_eq!(client.reply().status, 200);
+        assert_eq!(client.response().status, 200);
         let seen = upstream.last();
         let mut names: Vec<&str> = seen
             .message

@@ -19,7 +19,7 @@ fn moody() -> (Upstream, Arc<AtomicU16>) {
     let upstream = Upstream::start(move |seen, stream| match its.load(Ordering::SeqCst) {
         DIES => false,
         200 if seen.json()["stream"] == true => write_stream(stream, &seen.question()),
-        200 => write_json(stream, 200, &chat_answer(&seen.question())),
+        200 => write_json(stream, 200, &chat_response(&seen.question())),
         status => write_json(stream, status, &json!({"error": {"code": "its own"}})),
     });
     (upstream, state)

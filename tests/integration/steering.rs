@@ -11,7 +11,7 @@ const NO_CACHE: &str = "[cache]\nenabled = false\n";
 
 /// A provider that answers with its own name.
 fn named(name: &'static str) -> Upstream {
-    Upstream::start(move |_, stream| write_json(stream, 200, &chat_answer(name)))
+    Upstream::start(move |_, stream| write_json(stream, 200, &chat_response(name)))
 }
 
 /// Providers a (eu), b (us) and c (no region), and a model `m` with a target at each; c is without
@@ -38,14 +38,14 @@ fn upstreams() -> [Upstream; 3] {
     [named("a"), named("b"), named("c")]
 }
 
-fn post(gateway: &Gateway, headers: &[(&str, &str)], body: &Value) -> Reply {
+fn post(gateway: &Gateway, headers: &[(&str, &str)], body: &Value) -> Response {
     gateway
         .connect()
         .post("/v1/chat/completions", headers, body)
 }
 
 /// Who answered.
-fn who(reply: &Reply) -> String {
+fn who(reply: &Response) -> String {
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.content()
 }
@@ -108,7 +108,7 @@ fn the_bodys_fields_steer_and_do_not_reach_the_provider() {
         let body = br#"{ "models":["m"],"temperature": 0.50, "model" : "m","provider": {"order":["b"]} ,"messages":[{"role":"user","content":"\u0071"}]}"#;
         let mut client = gateway.connect();
         client.send(&request("/v1/chat/completions", &[], body));
-        assert_eq!(who(&client.reply()), "b");
+        assert_eq!(who(&client.response()), "b");
         let sent = String::from_utf8(ups[1].last().message.body).unwrap();
         let wanted = r#"{ "temperature": 0.50, "model" : "x","messages":[{"role":"user","content":"\u0071"}]}"#;
         assert_eq!(sent, wanted);

@@ -74,7 +74,7 @@ fn an_event_is_never_held_back() {
             slowest = slowest.max(began.elapsed());
             go.send(()).unwrap();
         }
-        assert_eq!(client.reply().content(), "w0 w1 w2 w3 w4 ");
+        assert_eq!(client.response().content(), "w0 w1 w2 w3 w4 ");
         eprintln!("{driver}: slowest event {slowest:?}");
     });
 }

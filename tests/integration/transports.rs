@@ -53,7 +53,7 @@ fn an_upload_crosses_tls_on_both_sides_while_it_arrives() {
         let body: Vec<u8> = (0..12_u32 << 20).map(|at| (at / 7) as u8).collect();
         let mut client = outer.connect();
         client.send(&request("/v1/files", &[], &body));
-        assert_eq!(client.reply().status, 200);
+        assert_eq!(client.response().status, 200);
         assert!(upstream.last().message.body == body, "the bytes differ");
     });
 }
@@ -130,7 +130,7 @@ fn a_session_taken_on_one_core_resumes_on_another() {
             let name = ServerName::try_from("127.0.0.1").unwrap();
             let session = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
             let socket = TcpStream::connect(&gateway.address).unwrap();
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
             let mut stream = rustls::StreamOwned::new(session, socket);
             let body = ask("over tls").to_string();
             stream
@@ -191,7 +191,7 @@ fn unix_sockets_and_several_listeners() {
             .start_in(folder);
         assert_eq!(gateway.chat(&ask("tcp")).status, 200);
         let mut stream = UnixStream::connect(&path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         let body = ask("unix").to_string();
         stream
             .write_all(&request(

@@ -8,7 +8,7 @@ use serde_json::json;
 
 const CHAT: &str = "/v1/chat/completions";
 
-fn why(reply: &Reply) -> (&str, &str) {
+fn why(reply: &Response) -> (&str, &str) {
     let why = reply.header("x-ringside-cache-reason");
     (reply.cache(), why.unwrap_or("(none)"))
 }
@@ -43,14 +43,14 @@ fn every_answer_says_why() {
 
 /// Always answers the same.
 fn stubborn(content: &'static str) -> Upstream {
-    Upstream::start(move |_, stream| write_json(stream, 200, &chat_answer(content)))
+    Upstream::start(move |_, stream| write_json(stream, 200, &chat_response(content)))
 }
 
-fn mark_wrong(gateway: &Gateway, id: &str) -> Reply {
+fn mark_wrong(gateway: &Gateway, id: &str) -> Response {
     gateway.admin("POST", &format!("/cache/entries/{id}/wrong"))
 }
 
-fn entry(reply: &Reply) -> String {
+fn entry(reply: &Response) -> String {
     reply.header("x-ringside-cache-entry").unwrap().to_owned()
 }
 

@@ -72,7 +72,7 @@ fn sixty_four_mebibytes_pass_in_little_memory_and_the_connection_goes_on() {
             // What follows on the same connection is not taken for a part of it.
             client.send(&head("/v1/files", 2, ""));
             client.send(b"{}");
-            let reply = client.reply();
+            let reply = client.response();
             assert_eq!(
                 (reply.status, reply.json()["bytes"].as_u64()),
                 (200, Some(64 << 20))
@@ -93,7 +93,7 @@ fn sixty_four_mebibytes_pass_in_little_memory_and_the_connection_goes_on() {
                 (seen.header("expect"), seen.header("host")),
                 (None, Some(address.as_str()))
             );
-            assert_eq!(client.reply().json()["bytes"], 2);
+            assert_eq!(client.response().json()["bytes"], 2);
             let growth = peak(&gateway).saturating_sub(before);
             assert!(growth < GROWTH_MAX, "{path}: {growth} bytes");
         }
@@ -108,7 +108,7 @@ fn raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (serve, stream) = (Arc::clone(&serve), stream.unwrap());
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
             std::thread::spawn(move || serve(stream));
         }
     });
@@ -162,11 +162,11 @@ fn a_provider_that_does_not_read_holds_the_client_and_fills_no_memory() {
         let growth = peak(&gateway).saturating_sub(before);
         assert!(growth < GROWTH_MAX, "{growth} bytes");
         go.store(true, Ordering::SeqCst);
-        client.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        client.stream.set_write_timeout(Some(TEST_TIMEOUT)).unwrap();
         while sent < 64 * MIB {
             sent += client.stream.write(&piece[sent % MIB..]).unwrap();
         }
-        assert_eq!(client.reply().json()["all"], true);
+        assert_eq!(client.response().json()["all"], true);
     });
 }
 
@@ -189,9 +189,9 @@ fn who_hangs_up_in_the_middle_ends_the_call_at_the_provider() {
         let mut client = gateway.connect();
         client.send(&head("/providers/up/x", 8 * MIB, ""));
         client.send(&bytes(MIB));
-        began.recv_timeout(PATIENCE).unwrap();
+        began.recv_timeout(TEST_TIMEOUT).unwrap();
         drop(client);
-        let (count, outcome) = end.recv_timeout(PATIENCE).unwrap();
+        let (count, outcome) = end.recv_timeout(TEST_TIMEOUT).unwrap();
         // Closed or reset, and before its end: nobody can take it for the whole.
         assert!(
             outcome.is_ok() || outcome == Err(ErrorKind::ConnectionReset),
@@ -218,14 +218,14 @@ fn a_provider_that_refuses_before_the_end_is_heard_at_once() {
                 write_json(&mut stream, 413, &json!({"error": {"message": "too much"}}));
                 if !closes {
                     // Reads nothing, and keeps the connection.
-                    std::thread::sleep(PATIENCE);
+                    std::thread::sleep(TEST_TIMEOUT);
                 }
             });
             let gateway = start(driver, &address, "");
             let mut client = gateway.connect();
             client.send(&head("/v1/files", 64 * MIB, ""));
             client.send(&bytes(1000));
-            let reply = client.reply();
+            let reply = client.response();
             assert_eq!(reply.status, 413, "{reply:?}");
             assert_eq!(reply.json()["error"]["message"], "too much");
             // The rest of the body will not be read, so nothing behind it can be.
@@ -243,7 +243,7 @@ fn a_provider_that_breaks_off_is_told() {
         let mut client = gateway.connect();
         client.send(&head("/v1/files", 64 * MIB, ""));
         client.send(&bytes(1000));
-        let reply = client.reply();
+        let reply = client.response();
         assert_eq!(
             (reply.status, reply.error().0),
             (502, "upstream_connection_closed".into())
@@ -262,7 +262,7 @@ fn nothing_is_asked_for_that_could_not_be_sent_on() {
         let mut client = gateway.connect();
         let waits = "expect: 100-continue\r\n";
         client.send(&head("/v1/files", MIB, waits));
-        let reply = client.reply();
+        let reply = client.response();
         // Not 100 first: the client may send the same elsewhere.
         assert_eq!(
             (reply.status, reply.error().0),
@@ -270,14 +270,14 @@ fn nothing_is_asked_for_that_could_not_be_sent_on() {
         );
         let mut client = gateway.connect();
         client.send(&head("/v1/files", 64 * MIB + 1, waits));
-        let reply = client.reply();
+        let reply = client.response();
         assert_eq!(
             (reply.status, reply.error().0),
             (413, "body_too_large".into())
         );
         let mut client = gateway.connect();
         client.send(&head("/providers/none/x", MIB, waits));
-        let reply = client.reply();
+        let reply = client.response();
         assert_eq!(
             (reply.status, reply.header("connection")),
             (403, Some("close"))
@@ -294,7 +294,7 @@ fn a_body_that_does_not_come_is_not_waited_for() {
         let mut client = gateway.connect();
         client.send(&head("/v1/files", MIB, ""));
         client.send(&bytes(1000));
-        let reply = client.reply();
+        let reply = client.response();
         assert_eq!(
             (reply.status, reply.error().0),
             (408, "request_timeout".into())
