@@ -7,8 +7,10 @@ use crate::cache::disk::folder::Folder;
 use crate::cache::entry::HashSecret;
 use crate::cache::semantic::Semantic;
 use crate::cache::store::Store;
-use crate::config::model::cache::SemanticMode;
-use crate::config::model::config::{Config, Driver, TargetLocation};
+use crate::config::root::Config;
+use crate::config::sections::cache::SemanticMode;
+use crate::config::sections::server::Driver;
+use crate::config::sections::target::TargetLocation;
 use crate::control::canary_monitor;
 use crate::control::core_thread::{CoreStart, connection_limits, run_core};
 use crate::control::credentials;
@@ -122,7 +124,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         .models
         .iter()
         .flat_map(|model| &model.targets)
-        .any(|target| target.place == TargetLocation::Local);
+        .any(|target| target.location == TargetLocation::Local);
     let has_mirrors = config.models.iter().any(|model| model.mirror.is_some());
     let embedding_pool = (is_semantic || has_local || has_mirrors).then(|| {
         EmbeddingPool::start(Settings {

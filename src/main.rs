@@ -5,7 +5,7 @@ use ringside::app::Options;
 use ringside::cli::demo;
 use ringside::cli::import::litellm;
 use ringside::cli::tune::tune;
-use ringside::config::model::config::Config;
+use ringside::config::root::Config;
 use ringside::control::reload;
 use ringside::gateway::explain::readable;
 use std::io::Read;
@@ -256,7 +256,7 @@ impl Tuning {
         }
         let model_dir = self
             .model_dir
-            .unwrap_or_else(|| ringside::config::defaults::MODEL_DIR.into());
+            .unwrap_or_else(|| ringside::config::sections::embedding::MODEL_DIR.into());
         Ok(Command::Tune(tune::Options {
             files: self.files,
             wrong_hit_rate_max: self.rate.unwrap_or(Self::RATE),

@@ -4,9 +4,10 @@
 
 use crate::accounting::cost::{Cost, cost};
 use crate::base::names::Name;
-use crate::config::model::config::Config;
-use crate::config::model::config::{Provider, Target, TargetLocation};
+use crate::config::root::Config;
 use crate::config::sections::prices::{Price, PriceFile, Seller, parse_price_file};
+use crate::config::sections::provider::Provider;
+use crate::config::sections::target::{Target, TargetLocation};
 use crate::protocols::usage::Usage;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -122,7 +123,7 @@ impl PriceBook {
 }
 
 fn price_of(target: &Target, config: &Config, table: &PriceFile) -> Option<Price> {
-    let TargetLocation::Provider(at) = target.place else {
+    let TargetLocation::Provider(at) = target.location else {
         // The model in this process is nobody's to charge for.
         return Some(Price {
             seller: Seller::Family("local".into()),
@@ -185,7 +186,8 @@ fn undated(model: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::{KnownNames, parse};
+    use crate::config::load::parse;
+    use crate::config::names::KnownNames;
 
     fn book(text: &str) -> PriceBook {
         let known = KnownNames {

@@ -2,8 +2,8 @@
 
 use crate::base::key_priority::KeyPriority;
 use crate::base::names::Name;
-use crate::config::model::cache::TenantScope;
-use crate::config::model::config::Key;
+use crate::config::sections::cache::TenantScope;
+use crate::config::sections::virtual_key::Key;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use std::collections::{HashMap, HashSet};

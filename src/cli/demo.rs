@@ -2,7 +2,7 @@
 //! bundled mock provider, so that the first request works at once.
 
 use crate::app::{Options, serve as serve_options};
-use crate::config::load::KnownNames;
+use crate::config::names::KnownNames;
 use crate::control::log;
 use crate::control::reload::known_names;
 use crate::gateway::experiments::background;
@@ -101,9 +101,8 @@ fn mock_configuration(url: &str) -> String {
     )
 }
 
-fn print_tour(config: &crate::config::model::config::Config) {
-    let Some(crate::config::model::config::Listen::Tcp(address)) = config.server.listen.first()
-    else {
+fn print_tour(config: &crate::config::root::Config) {
+    let Some(crate::config::listen::Listen::Tcp(address)) = config.server.listen.first() else {
         return;
     };
     let ask = |question: &str| {

@@ -1,14 +1,14 @@
-//! Every class of wrong input is told with its place, its key and a remedy.
+//! Every class of wrong input is reported with its position, its key and a remedy.
 //!
-//! The cases are in `bad_input_cases.txt`: a title after `---`, the input, and what is told of it,
-//! each line after `> `. The word in front of the title says where a valid file stands: `before` it
-//! or `after` it comes the input, or it is `alone`.
+//! The cases are in `bad_input_cases.txt`: a title after `---`, the input, and the expected report,
+//! each line after `> `. The word in front of the title says where the input stands: `before` a valid file,
+//! `after` it, or `alone`.
 
 use std::path::Path;
 
-use crate::config::load::KnownNames;
-use crate::config::model::config::Config;
+use crate::config::names::KnownNames;
 use crate::config::problem::Problems;
+use crate::config::root::Config;
 
 const CASES: &str = include_str!("bad_input_cases.txt");
 
@@ -44,18 +44,19 @@ fn each_wrong_input_is_explained() {
     let mut cases = 0;
     for case in CASES.split("--- ").filter(|case| !case.is_empty()) {
         let (title, body) = case.split_once('\n').unwrap();
-        let (told, input): (Vec<_>, Vec<_>) = body.lines().partition(|line| line.starts_with("> "));
+        let (report, input): (Vec<_>, Vec<_>) =
+            body.lines().partition(|line| line.starts_with("> "));
         let input: String = input.iter().map(|line| format!("{line}\n")).collect();
         let text = match title.split_once(':').unwrap().0 {
             "before" => format!("{input}{VALID}"),
             "after" => format!("{VALID}{input}"),
             "alone" => input,
-            other => panic!("unknown place `{other}`"),
+            other => panic!("unknown position `{other}`"),
         };
         let problems = read(&text, Path::new("/nonexistent"))
             .unwrap_err()
             .to_string();
-        let expected: Vec<_> = told.iter().map(|line| &line[2..]).collect();
+        let expected: Vec<_> = report.iter().map(|line| &line[2..]).collect();
         assert_eq!(problems.lines().collect::<Vec<_>>(), expected, "{title}");
         cases += 1;
     }
@@ -63,11 +64,11 @@ fn each_wrong_input_is_explained() {
 }
 
 #[test]
-fn no_secret_is_told() {
-    let told = CASES.lines().filter(|line| line.starts_with("> "));
-    assert!(told.clone().count() > 100);
+fn no_report_shows_a_secret() {
+    let reports = CASES.lines().filter(|line| line.starts_with("> "));
+    assert!(reports.clone().count() > 100);
     // Every secret and every misplaced literal among the cases has this word.
-    assert_eq!(told.filter(|line| line.contains("hunter")).count(), 0);
+    assert_eq!(reports.filter(|line| line.contains("hunter")).count(), 0);
 }
 
 #[test]
@@ -79,12 +80,12 @@ fn missing_file_is_a_problem() {
         policies: &[],
         wrong_hit_rate_least: 0.005,
     };
-    let told = crate::config::load::load(path, &known)
+    let report = crate::config::load::load(path, &known)
         .unwrap_err()
         .to_string();
     let expected = "/nonexistent/ringside.toml: cannot be read: No such file or directory \
                     (os error 2)\n  remedy: give the path of";
-    assert!(told.starts_with(expected), "{told}");
+    assert!(report.starts_with(expected), "{report}");
 }
 
 #[test]
@@ -114,20 +115,20 @@ fn files_are_read_beside_the_configuration() {
     std::fs::write(dir.path().join("secret"), "hunter2\r\n").unwrap();
     let provider = "[[providers]]\nname = 'b'\nbase_url = 'http://b'\napi_keys = ['file:secret']\n";
     let config = read(&format!("{VALID}{provider}"), dir.path()).unwrap();
-    assert_eq!(config.providers[1].api_keys[0].0, "hunter2");
+    assert_eq!(config.providers[1].credentials.api_keys[0].0, "hunter2");
     assert!(!format!("{config:?}").contains("hunter2"));
 
     let tls = "[server.tls]\ncert = 'file:secret'\nkey = 'file:secret'\n";
-    let told = read(&format!("{tls}{VALID}"), dir.path())
+    let report = read(&format!("{tls}{VALID}"), dir.path())
         .unwrap_err()
         .to_string();
     assert!(
-        told.contains("file `secret` holds no certificate in PEM form"),
-        "{told}"
+        report.contains("file `secret` holds no certificate in PEM form"),
+        "{report}"
     );
     assert!(
-        told.contains("file `secret` holds no private key in PEM form"),
-        "{told}"
+        report.contains("file `secret` holds no private key in PEM form"),
+        "{report}"
     );
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!report.contains("hunter2"), "{report}");
 }

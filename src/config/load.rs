@@ -1,35 +1,19 @@
-//! Configuration: one TOML file becomes validated values, or a list of everything wrong with it.
+//! Reads one TOML file into validated values, or into a list of everything wrong with it.
 //!
-//! `file.rs` and `lists.rs` name the keys, `reader.rs` walks the file, `model.rs` is the result. This
-//! folder must not know what any setting does, nor import any other folder.
+//! `sections/` declares the keys, `reader.rs` walks the file, `root.rs` is the result. This folder must not know what
+//! any setting does, nor import any other folder.
 
+use crate::config::context::{Context, Seen};
 use crate::config::limits;
-use crate::config::sections::file;
+use crate::config::names::{FileNames, KnownNames};
+use crate::config::problem::{Complaint, Problems};
+use crate::config::reader::Section;
+use crate::config::references::References;
+use crate::config::report::Report;
+use crate::config::root::Config;
+use crate::config::settings::Settings;
 use std::io::Read;
 use std::path::Path;
-
-use toml::de::DeTable;
-
-use crate::config::model::config::Config;
-use crate::config::problem::Problems;
-
-use crate::config::problem::Complaint;
-use crate::config::reader::{Report, Section};
-use crate::config::references::References;
-
-/// Names that the configuration may use and that other folders define; passed in, so that this
-/// folder need not import them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct KnownNames<'a> {
-    /// Wire dialects a provider may speak.
-    pub dialects: &'a [&'a str],
-    /// Those of them whose answers can be compared with others'.
-    pub comparable: &'a [&'a str],
-    /// Routing policies a model may use.
-    pub policies: &'a [&'a str],
-    /// Least rate of wrong hits that the semantic cache can be held to.
-    pub wrong_hit_rate_least: f64,
-}
 
 /// Reads and validates the file at `path`; secrets come from this process's environment and from
 /// files beside `path`.
@@ -52,7 +36,7 @@ pub(crate) fn load(path: &Path, known: &KnownNames<'_>) -> Result<Config, Proble
 /// # Errors
 ///
 /// Everything found wrong, in the order of the file. Broken TOML syntax hides what comes after it,
-/// so then only the syntax errors are told.
+/// so then only the syntax errors are reported.
 pub(crate) fn parse(
     text: &str,
     name_of_file: &str,
@@ -61,35 +45,48 @@ pub(crate) fn parse(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Problems> {
     let report = Report::new(name_of_file, text);
-    let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let at = error.span().map_or(0, |span| span.start);
-        report.add(at, "", syntax(error.message()));
-    }
-    if !errors.is_empty() {
+    let root = report.parse();
+    if !report.is_empty() {
         return Err(report.into_problems().first_of_each_line());
     }
-    let references = References { base_dir, env };
-    let config = file::read(Section::root(root.get_ref(), &report), known, &references);
-    let problems = report.into_problems();
-    if problems.0.is_empty() {
-        Ok(config)
-    } else {
-        Err(problems)
+    let mut root = Section::root(root.get_ref(), &report);
+    let names = FileNames::peek(&root);
+    let context = Context {
+        known,
+        references: &References { base_dir, env },
+        names: &names,
+        seen: &Seen::default(),
+        model: 0,
+        is_price_file: false,
+    };
+    check_lists(&root, &names);
+    let config = Config::read(&mut root, &context);
+    root.finish();
+    match config {
+        Some(config) if report.is_empty() => Ok(config),
+        _ => {
+            debug_assert!(
+                !report.is_empty(),
+                "a value is missing, and no problem says so"
+            );
+            Err(report.into_problems())
+        }
     }
 }
 
-/// The parser's own words, which never quote the file, and what most often causes them.
-pub(crate) fn syntax(message: &str) -> Complaint {
-    let remedy = if message.starts_with("duplicate key") {
-        "keep one of the two; sections that repeat have double brackets, as in `[[providers]]`"
-    } else if message.starts_with("string values must be quoted") {
-        "write a value after `=`; text, sizes, durations and addresses stand in double quotes, as in \
-         `ttl = \"1h\"`"
-    } else {
-        "correct the TOML syntax at this place; docs/ringside.example.toml shows every key"
-    };
-    Complaint::new(format!("not valid TOML: {message}"), remedy)
+/// Reports lists without which no request could be served.
+fn check_lists(root: &Section<'_>, names: &FileNames) {
+    if root.peek("models").is_none() {
+        let message = "no model is configured";
+        let remedy = "add a `[[models]]` section with `name` and `targets`";
+        root.complain("models", Complaint::new(message, remedy));
+    }
+    if root.peek("providers").is_none() && !names.has_local_target() {
+        let message = "no provider is configured";
+        let remedy = "add a `[[providers]]` section with `name` and `base_url`, or a target with \
+                      `provider = \"local\"`";
+        root.complain("providers", Complaint::new(message, remedy));
+    }
 }
 
 /// The file's text, or why there is none.

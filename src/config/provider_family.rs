@@ -1,15 +1,7 @@
-//! `kind` of a provider: what the table `models/providers/family.toml` says of one that is compatible with
-//! OpenAI's API. One line of data each.
+//! The table `models/providers/family.toml` of providers that are compatible with OpenAI's API: one line of data each.
 //!
-//! It must not know how a quirk is put right (`journey/quirks.rs`).
+//! It must not know how a request is adapted to one (`protocols/openai/provider/param_compat.rs`).
 
-use crate::config::limits;
-use crate::config::model::auth::Auth;
-use crate::config::model::config::{BaseUrl, Secret};
-use crate::config::problem::Complaint;
-use crate::config::reader::{Item, Section, suggest};
-use crate::config::references::References;
-use crate::config::values;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -20,7 +12,7 @@ static SHIPPED: LazyLock<Vec<Kind>> =
     LazyLock::new(|| read_table(SHIPPED_TEXT).unwrap_or_default());
 
 /// One line of the table.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kind {
     /// Its name in the configuration's `kind`.
@@ -52,7 +44,7 @@ pub struct Kind {
 }
 
 fn openai() -> String {
-    crate::config::defaults::DIALECT.to_owned()
+    "openai".to_owned()
 }
 
 /// The table that is shipped, by name.
@@ -71,59 +63,10 @@ pub fn read_table(text: &str) -> Result<Vec<Kind>, String> {
     Ok(named.collect())
 }
 
-/// The kind that `item` names.
-pub(crate) fn kind(item: &Item<'_>) -> Result<&'static Kind, Complaint> {
-    let text = item.text()?;
-    let known = family().iter().find(|kind| kind.name == text);
-    known.ok_or_else(|| {
-        let names = || family().iter().map(|kind| kind.name.as_str());
-        Complaint::new(
-            format!("there is no kind of provider `{text}`"),
-            suggest(text, names),
-        )
-    })
-}
-
-/// `base_url`, or that of the kind.
-pub(crate) fn base_url(section: &mut Section<'_>, kind: Option<&Kind>) -> Option<BaseUrl> {
-    let usual = kind.and_then(|kind| kind.base_url.as_deref());
-    if let (Some(url), None) = (usual, section.item("base_url")) {
-        return values::base_url(url).ok();
-    }
-    section.require(
-        "base_url",
-        "add the provider's URL, e.g. `base_url = \"https://api.openai.com/v1\"`",
-        |item| values::base_url(item.text()?),
-    )
-}
-
-/// `api_keys`, or the key in the kind's usual variable.
-pub(crate) fn api_keys(
-    section: &mut Section<'_>,
-    kind: Option<&Kind>,
-    auth: Option<&Auth>,
-    references: &References<'_>,
-) -> Option<Vec<Secret>> {
-    let usual = kind.and_then(|kind| kind.key.as_deref());
-    if let (Some(variable), None, None) = (usual, section.item("api_keys"), auth) {
-        match references.secret(&format!("env:{variable}")) {
-            Ok(secret) => return Some(vec![secret]),
-            Err(complaint) => section.complain("api_keys", complaint),
-        }
-        return None;
-    }
-    let api_keys = section.list("api_keys", &limits::API_KEYS, |item| {
-        references.secret(item.text()?)
-    });
-    if auth.is_some() && api_keys.as_ref().is_some_and(|keys| !keys.is_empty()) {
-        section.complain("auth", crate::config::sections::auth::beside_keys());
-    }
-    api_keys
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::base_url::base_url;
     use crate::config::values;
 
     #[test]
@@ -132,7 +75,7 @@ mod tests {
         assert!(table.len() >= 18);
         for kind in &table {
             if let Some(url) = &kind.base_url {
-                let url = values::base_url(url).unwrap();
+                let url = base_url(url).unwrap();
                 assert!(url.tls || url.host == "127.0.0.1", "{}", kind.name);
             }
             assert!(values::name(&kind.name).is_ok());
@@ -152,50 +95,5 @@ mod tests {
         assert_eq!(acme.dialect, "openai");
         assert_eq!(acme.rename["seed"], "random");
         assert!(read_table("acme = { speed = 1, from = \"x\" }").is_err());
-    }
-
-    #[test]
-    fn a_kind_fills_in_what_is_not_said() {
-        let known = crate::config::load::KnownNames {
-            dialects: &["openai"],
-            comparable: &["openai"],
-            policies: &["priority"],
-            wrong_hit_rate_least: 0.005,
-        };
-        let read = |keys: &str| {
-            let text = format!(
-                "[[providers]]\nname = \"p\"\n{keys}\n[[models]]\nname = \"m\"\ntargets = [{{ provider = \"p\" }}]\n"
-            );
-            let env = |name: &str| (name == "GROQ_API_KEY").then(|| "gsk-1".to_owned());
-            crate::config::load::parse(&text, "x", std::path::Path::new(""), &known, &env)
-        };
-        let config = read("kind = \"groq\"").unwrap();
-        let groq = config.providers.first().unwrap();
-        assert_eq!(
-            (groq.base_url.host.as_str(), groq.base_url.path.as_str()),
-            ("api.groq.com", "/openai/v1")
-        );
-        assert_eq!(groq.api_keys, [Secret("gsk-1".into())]);
-        let own =
-            read("kind = \"groq\"\nbase_url = \"http://127.0.0.1:1\"\napi_keys = []").unwrap();
-        let own = own.providers.first().unwrap();
-        assert_eq!((own.base_url.port, own.api_keys.len()), (1, 0));
-        assert!(
-            read("kind = \"ollama\"").unwrap().providers[0]
-                .api_keys
-                .is_empty()
-        );
-        assert!(
-            read("kind = \"xai\"")
-                .unwrap_err()
-                .to_string()
-                .contains("XAI_API_KEY")
-        );
-        assert!(
-            read("kind = \"vllm\"")
-                .unwrap_err()
-                .to_string()
-                .contains("base_url")
-        );
     }
 }

@@ -1,74 +1,22 @@
 //! Walks the parsed TOML with positions and collects every problem instead of stopping at the first.
 //!
 //! It must not know any key or section of Ringside: the known keys of a section are those that were
-//! asked for, so the list in an error message cannot be out of date.
-
-use crate::config::values;
-use std::cell::RefCell;
-use std::time::Duration;
-
-use toml::de::{DeTable, DeValue};
+//! read, so the list in an error message cannot be out of date.
 
 use crate::config::limits::Bounds;
-use crate::config::problem::{Complaint, Problem, Problems};
-
-/// Names listed in one remedy; a longer list would bury the sentence.
-const NAMES_TOLD_MAX: usize = 20;
-
-/// Where problems are put while the file is read.
-pub(crate) struct Report<'a> {
-    file: &'a str,
-    text: &'a str,
-    problems: RefCell<Vec<Problem>>,
-}
-
-impl<'a> Report<'a> {
-    /// No problems yet with `text` of `file`.
-    pub(crate) fn new(file: &'a str, text: &'a str) -> Self {
-        Self {
-            file,
-            text,
-            problems: RefCell::default(),
-        }
-    }
-
-    /// Adds a problem with the key at byte `at`.
-    pub(crate) fn add(&self, at: usize, key: &str, complaint: Complaint) {
-        let (line, column) = self.place(at);
-        self.problems.borrow_mut().push(Problem {
-            file: self.file.to_owned(),
-            line,
-            column,
-            key: key.to_owned(),
-            message: complaint.message,
-            remedy: complaint.remedy,
-        });
-    }
-
-    /// Line and column, both from 1, of byte `at`.
-    fn place(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
-    }
-
-    /// Everything added, in the order of the file.
-    pub(crate) fn into_problems(self) -> Problems {
-        let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| (problem.line, problem.column));
-        Problems(problems)
-    }
-}
+use crate::config::problem::Complaint;
+use crate::config::report::Report;
+use crate::config::suggest::nearest;
+use crate::config::values;
+use std::time::Duration;
+use toml::de::{DeTable, DeValue};
 
 /// One value of the file.
 #[derive(Clone)]
 pub(crate) struct Item<'a> {
     /// Path of its key, e.g. `models[1].name`.
     pub path: String,
-    at: usize,
+    offset: usize,
     value: &'a DeValue<'a>,
     report: &'a Report<'a>,
 }
@@ -76,12 +24,12 @@ pub(crate) struct Item<'a> {
 impl<'a> Item<'a> {
     /// Reports `complaint` at this value.
     pub(crate) fn complain(&self, complaint: Complaint) {
-        self.report.add(self.at, &self.path, complaint);
+        self.report.add(self.offset, &self.path, complaint);
     }
 
     /// Line of this value, from 1.
     pub(crate) fn line(&self) -> usize {
-        self.report.place(self.at).0
+        self.report.position(self.offset).0
     }
 
     /// The value as text.
@@ -180,6 +128,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// The values of a list of `count` entries.
+    pub(crate) fn counted_list(&self, count: &Bounds<usize>) -> Result<Vec<Item<'a>>, Complaint> {
+        counted(self.list()?, count)
+    }
+
     /// The values of a list.
     pub(crate) fn list(&self) -> Result<Vec<Item<'a>>, Complaint> {
         let DeValue::Array(array) = self.value else {
@@ -187,7 +140,7 @@ impl<'a> Item<'a> {
         };
         let item = |(index, value): (usize, &'a toml::Spanned<DeValue<'a>>)| Item {
             path: format!("{}[{index}]", self.path),
-            at: value.span().start,
+            offset: value.span().start,
             value: value.get_ref(),
             report: self.report,
         };
@@ -202,7 +155,7 @@ impl<'a> Item<'a> {
         let value = table.get(key)?;
         Some(Item {
             path: format!("{}.{key}", self.path),
-            at: value.span().start,
+            offset: value.span().start,
             value: value.get_ref(),
             report: self.report,
         })
@@ -220,14 +173,14 @@ impl<'a> Item<'a> {
         };
         Ok(Section {
             path: self.path.clone(),
-            at: self.at,
+            offset: self.offset,
             table: Some(table),
             known: Vec::new(),
             report: self.report,
         })
     }
 
-    /// A value of the wrong type; the value itself is not told, it may be a secret.
+    /// A value of the wrong type; no message quotes the value, it may be a secret.
     fn not(&self, expected: &str, remedy: impl Into<String>) -> Complaint {
         let found = match self.value {
             DeValue::String(_) => "a string",
@@ -245,7 +198,7 @@ impl<'a> Item<'a> {
 /// One table of the file; an absent one reads as an empty one.
 pub(crate) struct Section<'a> {
     path: String,
-    at: usize,
+    offset: usize,
     table: Option<&'a DeTable<'a>>,
     known: Vec<&'static str>,
     report: &'a Report<'a>,
@@ -256,7 +209,7 @@ impl<'a> Section<'a> {
     pub(crate) fn root(table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
         Self {
             path: String::new(),
-            at: 0,
+            offset: 0,
             table: Some(table),
             known: Vec::new(),
             report,
@@ -272,15 +225,20 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The value of `key`, which from now on is a known key; `None` when the user did not write it.
+    /// The value of `key`, and the key is known from now on; `None` when the user did not write it.
     pub(crate) fn item(&mut self, key: &'static str) -> Option<Item<'a>> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
+        self.peek(key)
+    }
+
+    /// The value of `key`, which does not become a known key by this; `None` when the user did not write it.
+    pub(crate) fn peek(&self, key: &str) -> Option<Item<'a>> {
         let value = self.table?.get(key)?;
         Some(Item {
             path: self.path_of(key),
-            at: value.span().start,
+            offset: value.span().start,
             value: value.get_ref(),
             report: self.report,
         })
@@ -289,8 +247,18 @@ impl<'a> Section<'a> {
     /// Reports `complaint` at the value of `key`, or at the section's header when it has no such key.
     pub(crate) fn complain(&self, key: &str, complaint: Complaint) {
         let value = self.table.and_then(|table| table.get(key));
-        let at = value.map_or(self.at, |value| value.span().start);
-        self.report.add(at, &self.path_of(key), complaint);
+        let offset = value.map_or(self.offset, |value| value.span().start);
+        self.report.add(offset, &self.path_of(key), complaint);
+    }
+
+    /// Reports `complaint` at `key` of the section `table` in this one, or at the header of the innermost section that
+    /// the user wrote.
+    pub(crate) fn complain_in(&self, table: &str, key: &str, complaint: Complaint) {
+        let item = self.peek(table);
+        let value = item.as_ref().and_then(|item| item.field(key));
+        let offset = value.or(item).map_or(self.offset, |item| item.offset);
+        let path = format!("{}.{key}", self.path_of(table));
+        self.report.add(offset, &path, complaint);
     }
 
     /// The value of `key` through `convert`; `None` when it is absent, or wrong and now reported.
@@ -318,76 +286,6 @@ impl<'a> Section<'a> {
         self.read(key, convert)
     }
 
-    /// Each value of the list at `key` through `convert`, less those that are wrong and now
-    /// reported; `None` when there is no list.
-    pub(crate) fn list<T>(
-        &mut self,
-        key: &'static str,
-        count: &Bounds<usize>,
-        mut convert: impl FnMut(&Item<'a>) -> Result<T, Complaint>,
-    ) -> Option<Vec<T>> {
-        let items = self.read(key, |item| counted(item.list()?, count))?;
-        let convert = |item: &Item<'a>| {
-            convert(item)
-                .map_err(|complaint| item.complain(complaint))
-                .ok()
-        };
-        Some(items.iter().filter_map(convert).collect())
-    }
-
-    /// The whole number at `key`.
-    pub(crate) fn number<T>(&mut self, key: &'static str, default: T, bounds: &Bounds<T>) -> T
-    where
-        T: TryFrom<i128> + PartialOrd + ToString,
-    {
-        self.read(key, |item| item.number(bounds))
-            .unwrap_or(default)
-    }
-
-    /// The number of bytes at `key`.
-    pub(crate) fn size(
-        &mut self,
-        key: &'static str,
-        default: usize,
-        bounds: &Bounds<usize>,
-    ) -> usize {
-        self.read(key, |item| item.size(bounds)).unwrap_or(default)
-    }
-
-    /// The duration at `key`.
-    pub(crate) fn duration(
-        &mut self,
-        key: &'static str,
-        default: Duration,
-        bounds: &Bounds<Duration>,
-    ) -> Duration {
-        self.read(key, |item| item.duration(bounds))
-            .unwrap_or(default)
-    }
-
-    /// True or false at `key`.
-    pub(crate) fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        self.read(key, Item::boolean).unwrap_or(default)
-    }
-
-    /// One of the named values at `key`.
-    pub(crate) fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        choices: &[(&str, T)],
-    ) -> T {
-        let convert = |item: &Item<'a>| {
-            let text = item.text()?;
-            let names = || choices.iter().map(|(name, _)| *name);
-            let found = choices.iter().find(|(name, _)| *name == text);
-            found.map(|(_, value)| *value).ok_or_else(|| {
-                Complaint::new(format!("unknown value `{text}`"), suggest(text, names))
-            })
-        };
-        self.read(key, convert).unwrap_or(default)
-    }
-
     /// The section `[key]`.
     pub(crate) fn section(&mut self, key: &'static str) -> Section<'a> {
         let path = self.path_of(key);
@@ -395,37 +293,36 @@ impl<'a> Section<'a> {
         self.read(key, |item| item.section(remedy))
             .unwrap_or(Section {
                 path,
-                at: self.at,
+                offset: self.offset,
                 table: None,
                 known: Vec::new(),
                 report: self.report,
             })
     }
 
-    /// The repeated section `[[key]]`, or a list of inline tables.
+    /// The entries of the repeated section `[[key]]`, or of a list of inline tables. `None` in the list is an entry
+    /// that is no table, and `None` instead of a list means that it is wrong; both are reported.
     pub(crate) fn sections(
         &mut self,
         key: &'static str,
         count: &Bounds<usize>,
-    ) -> Vec<Section<'a>> {
+    ) -> Option<Vec<Option<Section<'a>>>> {
+        let Some(item) = self.item(key) else {
+            return Some(Vec::new());
+        };
         let header = format!("write each with a double-bracket header: `[[{key}]]`");
-        let items = self.read(key, |item| {
-            let items = item.list().map_err(|complaint| Complaint {
-                remedy: header,
-                ..complaint
-            })?;
-            counted(items, count)
+        let items = item.list().map_err(|complaint| Complaint {
+            remedy: header,
+            ..complaint
         });
+        let items = items.and_then(|items| counted(items, count));
         let section = |item: Item<'a>| {
             item.section("write a table in braces: `{ … }`".to_owned())
                 .map_err(|complaint| item.complain(complaint))
                 .ok()
         };
-        items
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(section)
-            .collect()
+        let items = items.map_err(|complaint| item.complain(complaint)).ok()?;
+        Some(items.into_iter().map(section).collect())
     }
 
     /// True when the user wrote this section.
@@ -433,14 +330,14 @@ impl<'a> Section<'a> {
         self.table.is_some()
     }
 
-    /// Reports each key that was never asked for. Must be the last call on every section.
+    /// Reports each key that was never read. Must be the last call on every section.
     pub(crate) fn finish(self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
             if self.known.contains(&name) {
                 continue;
             }
-            let nearest = values::nearest(name, self.known.iter().copied())
+            let nearest = nearest(name, self.known.iter().copied())
                 .map(|nearest| format!("did you mean `{nearest}`? "))
                 .unwrap_or_default();
             let known = self.known.join(", ");
@@ -453,23 +350,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The remedy for a name that is not among `names`.
-pub(crate) fn suggest<'n, I>(wrong: &str, names: impl Fn() -> I) -> String
-where
-    I: Iterator<Item = &'n str>,
-{
-    let mut all = names().take(NAMES_TOLD_MAX).collect::<Vec<_>>().join(", ");
-    if names().nth(NAMES_TOLD_MAX).is_some() {
-        all.push_str(", …");
-    }
-    match values::nearest(wrong, names()) {
-        Some(nearest) => format!("did you mean `{nearest}`? Known values: {all}"),
-        None if names().count() == 1 => format!("use `{all}`, the only one there is"),
-        None => format!("use one of: {all}"),
-    }
-}
-
-/// `items`, if they are as many as `count` allows.
+/// `items`, if `count` allows that many.
 fn counted<'a>(items: Vec<Item<'a>>, count: &Bounds<usize>) -> Result<Vec<Item<'a>>, Complaint> {
     if within(&items.len(), count) {
         return Ok(items);

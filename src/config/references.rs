@@ -1,15 +1,14 @@
 //! Secrets and certificates: references in the file, read from the environment or from files.
 //!
-//! It must not know which key holds one. No complaint made here tells what a reference pointed to,
-//! nor the text that stood where a reference was expected: that may be the secret itself.
+//! It must not know which key holds one. No complaint made here quotes the content behind a reference, nor the text
+//! where a reference was expected: that may be the secret itself.
 
 use crate::config::limits;
 use std::io::Read;
 use std::path::Path;
 
-use crate::config::model::auth::Renewable;
-use crate::config::model::config::Secret;
 use crate::config::problem::Complaint;
+use crate::config::secret::{Renewable, Secret};
 
 const HOW: &str = "write `env:NAME` to read the environment variable NAME, or `file:PATH` to read a \
                    file (relative to this one)";
@@ -81,7 +80,7 @@ impl References<'_> {
         ))
     }
 
-    /// A text of any form, e.g. JSON: from the environment or a file.
+    /// A text of any form, e.g. JSON, from the environment or a file.
     pub(crate) fn document(&self, reference: &str) -> Result<String, Complaint> {
         if let Some(name) = reference.strip_prefix("env:") {
             return self.variable(name);
@@ -91,7 +90,7 @@ impl References<'_> {
             .map_err(|_| Complaint::new(format!("file `{path}` is not UTF-8 text"), HOW))
     }
 
-    /// A secret that is there now, and of a file where it will be read again.
+    /// A secret that can be read now; one of a file is read again later.
     pub(crate) fn renewable(&self, reference: &str) -> Result<Renewable, Complaint> {
         let secret = self.secret(reference)?;
         Ok(match reference.strip_prefix("file:") {
@@ -105,7 +104,7 @@ impl References<'_> {
         let starts_well = bytes
             .next()
             .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-        // What is no variable name may be a secret that someone put behind `env:`, so it is not told.
+        // A text that is no variable name may be a secret that someone put behind `env:`, so no message quotes it.
         if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return Err(Complaint::new(
                 "what follows `env:` is not the name of an environment variable",
@@ -155,7 +154,7 @@ fn not_here() -> Complaint {
     )
 }
 
-/// Refuses what could not be sent in a header.
+/// Refuses a secret that no header can carry.
 fn check_secret(value: &str, reference: &str) -> Result<(), Complaint> {
     let (what, remedy) = if value.is_empty() {
         ("is empty", "put the secret there")

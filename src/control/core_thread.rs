@@ -1,7 +1,7 @@
 //! The life of one data-plane thread.
 
 use crate::auth::keys::Peer;
-use crate::config::model::config::Server;
+use crate::config::sections::server::Server;
 use crate::gateway::core::{Core, Shared};
 use crate::gateway::pipeline::Pipeline;
 use crate::http::limits::HeadLimits;

@@ -1,7 +1,8 @@
 //! Credentials are renewed before they expire. Only here: the data plane uses what is published, and goes on
 //! with it until it expires, whether or not a renewal succeeds.
 
-use crate::config::model::auth::{Auth, AwsSource, Renewable};
+use crate::config::secret::Renewable;
+use crate::config::sections::auth::{Auth, AwsSource};
 use crate::control::http_call::call;
 use crate::control::log;
 use crate::control::plane::Plane;
@@ -107,8 +108,8 @@ async fn renew(credentials: &Credentials) -> Result<(Held, u64), String> {
     let source = &credentials.source;
     let authorization = match source {
         Auth::Aws(aws) => match &aws.source {
-            AwsSource::Container { token, .. } => token.as_ref().map(current).transpose()?,
-            AwsSource::Fixed { .. } => None,
+            AwsSource::Container(container) => container.token.as_ref().map(current).transpose()?,
+            AwsSource::Fixed(_) => None,
         },
         Auth::Google(_) | Auth::Entra(_) => None,
     };

@@ -1,7 +1,7 @@
 //! One HTTP request of the control plane's own, on a thread of its own: those who give tokens are asked
 //! seldom, and may be slow.
 
-use crate::config::model::config::BaseUrl;
+use crate::config::base_url::BaseUrl;
 use crate::http::encode;
 use crate::http::framing::{BodyReader, response_body};
 use crate::http::head::{Method, Parsed, parse_response_head};

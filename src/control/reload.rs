@@ -2,9 +2,9 @@
 
 use crate::cache::disk::folder::Folder;
 use crate::cache::verify::model::Verifier;
-use crate::config::load::KnownNames;
-use crate::config::model::cache::SemanticMode;
-use crate::config::model::config::Config;
+use crate::config::names::KnownNames;
+use crate::config::root;
+use crate::config::root::Config;
 use crate::control::log;
 use crate::gateway::core::Shared;
 use crate::gateway::experiments::background;
@@ -46,21 +46,31 @@ pub fn wrong_hit_rate_least() -> f64 {
     Verifier::shipped().map_or(1.0, Verifier::least_rate)
 }
 
+/// `text`, the content of `docs/configuration.md`, with its tables of keys as the code declares them.
+#[must_use]
+pub fn documentation(text: &str) -> String {
+    with_known_names(|known| root::documentation(text, known))
+}
+
+/// Calls `with` with the names that the configuration may use and other folders define.
+fn with_known_names<T>(with: impl FnOnce(&KnownNames<'_>) -> T) -> T {
+    let (dialects, policies) = known_names();
+    let comparable = background::comparable();
+    with(&KnownNames {
+        dialects: &dialects,
+        comparable: &comparable,
+        policies: &policies,
+        wrong_hit_rate_least: wrong_hit_rate_least(),
+    })
+}
+
 /// Reads and validates a file.
 ///
 /// # Errors
 /// Every problem, with file, line, key and remedy.
 pub fn load(path: &std::path::Path) -> Result<Config, String> {
-    let (dialects, policies) = known_names();
-    let comparable = background::comparable();
-    let known = KnownNames {
-        dialects: &dialects,
-        comparable: &comparable,
-        policies: &policies,
-        wrong_hit_rate_least: wrong_hit_rate_least(),
-    };
-    let config =
-        crate::config::load::load(path, &known).map_err(|problems| problems.to_string())?;
+    let loaded = with_known_names(|known| crate::config::load::load(path, known));
+    let config = loaded.map_err(|problems| problems.to_string())?;
     if let Some(folder) = config.cache.dir.as_ref().filter(|_| config.cache.enabled) {
         Folder::check(folder).map_err(|why| format!("{}: {why}\n", path.display()))?;
     }
@@ -115,7 +125,7 @@ impl Reload {
         };
         let loaded = load(&path).and_then(|config| {
             let old = shared.snapshot.load();
-            let restart = needs_restart(&old.config, &config);
+            let restart = old.config.restart_difference(&config);
             Ok((Snapshot::new(config, &mut self.registry)?, restart))
         });
         match loaded {
@@ -139,38 +149,28 @@ impl Reload {
     }
 }
 
-/// Sections that changed but take effect only at the next start.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let mut sections = Vec::new();
-    let server = |config: &Config| format!("{:?}", config.server);
-    if server(old) != server(new) {
-        sections.push("server");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With `RINGSIDE_BLESS=1` the test writes the file instead.
+    #[test]
+    fn tables_of_keys_in_the_documentation_are_those_of_the_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let written = documentation(&text);
+        if std::env::var_os("RINGSIDE_BLESS").is_some() {
+            std::fs::write(path, written).unwrap();
+            return;
+        }
+        let differing = written
+            .lines()
+            .zip(text.lines())
+            .find(|(new, old)| new != old);
+        assert!(
+            written == text,
+            "docs/configuration.md differs from the declared keys; RINGSIDE_BLESS=1 writes the tables.\n\
+             First difference (declared, file): {differing:#?}"
+        );
     }
-    if format!("{:?}", old.admin) != format!("{:?}", new.admin) {
-        sections.push("admin");
-    }
-    if old.cache.memory_bytes_max != new.cache.memory_bytes_max {
-        sections.push("cache.memory_max");
-    }
-    if old
-        .cache
-        .key_share_max
-        .total_cmp(&new.cache.key_share_max)
-        .is_ne()
-    {
-        sections.push("cache.key_share_max");
-    }
-    let disk = |config: &Config| (config.cache.dir.clone(), config.cache.disk_bytes_max);
-    if disk(old) != disk(new) {
-        sections.push("cache.dir");
-    }
-    let is_semantic =
-        |config: &Config| config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;
-    if is_semantic(new) && !is_semantic(old) {
-        sections.push("cache.semantic");
-    }
-    if format!("{:?}", old.embedding) != format!("{:?}", new.embedding) {
-        sections.push("embedding");
-    }
-    sections
 }

@@ -3,7 +3,7 @@
 //! Google: "Using OAuth 2.0 for Server to Server Applications" (RFC 7523). Entra: "OAuth 2.0 client
 //! credentials flow" (RFC 6749, 4.4). AWS: "Container credential provider".
 
-use crate::config::model::auth::{Auth, AwsSource, EntraAuth, GoogleAuth};
+use crate::config::sections::auth::{Auth, AwsSource, EntraAuth, GoogleAuth};
 use crate::control::http_call::{HttpCall, HttpResponse};
 use crate::http::percent::push_escaped;
 use crate::http::retry_after::date;
@@ -118,7 +118,7 @@ pub(crate) fn read(
     let (held, expires_at) = match source {
         Auth::Aws(aws) => {
             let token = match (&aws.source, document["Token"].is_null()) {
-                (AwsSource::Container { .. }, false) => Some(text("Token")?),
+                (AwsSource::Container(_), false) => Some(text("Token")?),
                 _ => None,
             };
             let keys = AwsKeys::new(text("AccessKeyId")?, text("SecretAccessKey")?, token);

@@ -3,11 +3,14 @@
 use crate::accounting::prices::PriceBook;
 use crate::auth::keys::KeyTable;
 use crate::base::names::Name;
-use crate::config::model::config::{
-    Config, Failover, Model, Provider as ProviderConfig, Secret, Target, TargetLocation,
-};
 use crate::config::provider_family::Kind;
+use crate::config::root::Config;
+use crate::config::secret::Secret;
 use crate::config::sections::experiment::Experiment;
+use crate::config::sections::failover::Failover;
+use crate::config::sections::model::Model;
+use crate::config::sections::provider::Provider as ProviderConfig;
+use crate::config::sections::target::{Target, TargetLocation};
 use crate::gateway::experiments::arms::{ExperimentRoute, Rollbacks};
 use crate::gateway::experiments::mirroring::{MirrorStats, MirrorTarget};
 use crate::gateway::plan::rules::RuleRoute;
@@ -21,8 +24,8 @@ use crate::runtime::tls::{ClientSettings, client_settings};
 use crate::signing::auth::Auth;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::credentials::Current;
+use crate::upstream::endpoint::Addresses;
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::endpoint::{Addresses, Limits};
 use arc_swap::Guard;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -184,11 +187,11 @@ impl Registry {
         let url = provider.base_url.clone();
         let tls = match url.tls {
             false => None,
-            true => Some(self.trusted(&provider.ca_pem, &provider.name)?),
+            true => Some(self.trusted(&provider.connection.ca_pem, &provider.name)?),
         };
         let identity = format!(
             "{}:{}:{}:{:?}",
-            url.tls, url.host, url.port, provider.ca_pem
+            url.tls, url.host, url.port, provider.connection.ca_pem
         );
         let known = self.endpoints.iter().position(|known| *known == identity);
         let id = known.unwrap_or_else(|| {
@@ -199,16 +202,14 @@ impl Registry {
             .hosts
             .entry((url.host.clone(), url.port))
             .or_insert_with(|| Arc::new(Addresses::new(&url.host, url.port)));
-        let limits = Limits {
-            connect: provider.connect_timeout,
-            tls: provider.tls_timeout,
-            first_byte: provider.first_byte_timeout,
-            read: provider.read_timeout,
-            idle: provider.idle_timeout,
-            idle_max: provider.idle_connections_max,
-        };
         let id = u32::try_from(id).map_err(|_| "too many endpoints".to_owned())?;
-        Ok(Endpoint::new(id, url, tls, limits, Arc::clone(addresses)))
+        Ok(Endpoint::new(
+            id,
+            url,
+            tls,
+            &provider.connection,
+            Arc::clone(addresses),
+        ))
     }
 
     /// The place of a target in each core's fleet. With other keys it is another target, so that what
@@ -262,7 +263,7 @@ impl Registry {
 
     /// The provider's credentials; those it had before if they come from the same place.
     fn credentials_of(&mut self, one: &ProviderConfig) -> Result<Option<Arc<Credentials>>, String> {
-        let Some(source) = &one.auth else {
+        let Some(source) = &one.credentials.auth else {
             return Ok(None);
         };
         self.credentials.retain(|known| known.strong_count() > 0);
@@ -300,11 +301,11 @@ impl Snapshot {
                 kind: one.kind,
                 api_version: one.api_version.clone(),
                 endpoint: registry.endpoint(one)?,
-                drops_untranslatable: one.drops_untranslatable,
+                drops_untranslatable: one.translation.drops_unsupported_fields,
                 region: one.region.clone(),
                 tags: one.tags.clone(),
                 any_model: Name::new(&format!("{}/*", one.name)),
-                api_keys: one.api_keys.clone(),
+                api_keys: one.credentials.api_keys.clone(),
                 credentials: registry.credentials_of(one)?,
             }));
         }
@@ -333,7 +334,7 @@ const OPENAI_HOST: &str = "api.openai.com";
 fn passes_responses(one: &ProviderConfig) -> bool {
     let is_openais = one.base_url.host.eq_ignore_ascii_case(OPENAI_HOST);
     one.dialect == crate::protocols::openai::client::api::NAME
-        && one.responses.unwrap_or(is_openais)
+        && one.translation.responses.unwrap_or(is_openais)
 }
 
 fn model_route(
@@ -394,7 +395,7 @@ fn served(
 ) -> Result<(TargetRef, TargetRoute), String> {
     let mut place = String::new();
     let mut remote = None;
-    let backend = match target.place {
+    let backend = match target.location {
         TargetLocation::Local => Backend::Local,
         TargetLocation::Provider(at) => {
             let backend = sites.get(at).ok_or("a target names no provider")?;
@@ -457,7 +458,7 @@ fn mirror_route(
 
 /// What routing knows of a target by its configuration.
 fn traits_of(target: &Target, config: &Config) -> Traits {
-    let provider = match target.place {
+    let provider = match target.location {
         TargetLocation::Local => None,
         TargetLocation::Provider(at) => config.providers.get(at),
     };

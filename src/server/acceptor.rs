@@ -3,7 +3,7 @@
 //! So load is even by construction (SO_REUSEPORT hashes, which is lumpy for the few connections an
 //! SDK keeps), it works the same on both drivers, and no accept is ever cancelled on a ring.
 
-use crate::config::model::config::Listen;
+use crate::config::listen::Listen;
 use crate::error::code::ErrorCode;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,6 +1,6 @@
 //! Credentials that expire: renewed by the control plane, read by the cores.
 
-use crate::config::model::auth::{Auth as Source, AwsSource};
+use crate::config::sections::auth::{Auth as Source, AwsSource};
 use crate::runtime::tls::ClientSettings;
 use crate::signing::auth::Auth;
 use crate::signing::sigv4::{AmzDate, AwsKeys, Scope};
@@ -50,19 +50,15 @@ impl Credentials {
     pub fn new(id: u64, provider: &str, source: Source, trust: Option<ClientSettings>) -> Self {
         let current = match &source {
             Source::Aws(aws) => match &aws.source {
-                AwsSource::Fixed {
-                    access_key_id,
-                    secret_access_key,
-                    session_token,
-                } => Current::Held {
+                AwsSource::Fixed(keys) => Current::Held {
                     held: Held::Aws(AwsKeys::new(
-                        &access_key_id.0,
-                        &secret_access_key.0,
-                        session_token.as_ref().map(|token| token.0.as_str()),
+                        &keys.access_key_id.0,
+                        &keys.secret_access_key.0,
+                        keys.session_token.as_ref().map(|token| token.0.as_str()),
                     )),
                     expires_at: u64::MAX,
                 },
-                AwsSource::Container { .. } => not_yet(),
+                AwsSource::Container(_) => not_yet(),
             },
             Source::Google(_) | Source::Entra(_) => not_yet(),
         };
@@ -130,8 +126,8 @@ impl Credentials {
                 (Held::Aws(keys), Source::Aws(aws)) => Ok(Auth::Aws {
                     keys,
                     scope: Scope {
-                        region: &aws.region,
-                        service: &aws.service,
+                        region: &aws.scope.region,
+                        service: &aws.scope.service,
                     },
                     at: AmzDate::from_unix(now),
                 }),
@@ -148,8 +144,9 @@ fn not_yet() -> Current {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::auth::EntraAuth;
-    use crate::config::model::config::{BaseUrl, Secret};
+    use crate::config::base_url::BaseUrl;
+    use crate::config::secret::Secret;
+    use crate::config::sections::auth::EntraAuth;
 
     #[test]
     fn a_failed_renewal_keeps_what_is_held_until_it_expires() {

@@ -1,12 +1,12 @@
 //! Where a provider is reached: addresses (kept up to date by the control plane), TLS, time limits.
 
-use crate::config::model::config::BaseUrl;
+use crate::config::base_url::BaseUrl;
+use crate::config::sections::provider::{Connection, Timeouts};
 use crate::runtime::tls::ClientSettings;
 use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// One provider's endpoint. Shared by all cores; connections are pooled by `id`.
 pub struct Endpoint {
@@ -17,25 +17,10 @@ pub struct Endpoint {
     /// TLS settings; `None` for plaintext.
     pub tls: Option<ClientSettings>,
     /// Time limits.
-    pub limits: Limits,
+    pub timeouts: Timeouts,
+    /// Unused connections stored per core.
+    pub idle_connections_max: usize,
     addresses: Arc<Addresses>,
-}
-
-/// Time and count limits of an endpoint.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Time allowed to connect.
-    pub connect: Duration,
-    /// Time allowed for the TLS handshake.
-    pub tls: Duration,
-    /// Time allowed from the request sent to the first byte of the answer.
-    pub first_byte: Duration,
-    /// Time allowed between two reads of an answer.
-    pub read: Duration,
-    /// How long an unused connection is kept.
-    pub idle: Duration,
-    /// Unused connections kept per core.
-    pub idle_max: usize,
 }
 
 /// Addresses of a host, or why there are none. Written by the control plane only.
@@ -115,14 +100,15 @@ impl Endpoint {
         id: u32,
         url: BaseUrl,
         tls: Option<ClientSettings>,
-        limits: Limits,
+        connection: &Connection,
         addresses: Arc<Addresses>,
     ) -> Self {
         Self {
             id,
             url,
             tls,
-            limits,
+            timeouts: connection.timeouts,
+            idle_connections_max: connection.idle_connections_max,
             addresses,
         }
     }

@@ -178,7 +178,7 @@ pub(crate) async fn exchange<H>(
         },
     };
     let mut stream = stream;
-    let by = until.min(clock::recent() + endpoint.limits.first_byte);
+    let by = until.min(clock::recent() + endpoint.timeouts.first_byte);
     let (sent, request) = stream.write_all_unless(request, by, client).await;
     if let Err(fault) = sent {
         let fault = match fault {
@@ -204,7 +204,7 @@ pub(crate) async fn dial(
         .addresses()
         .pick()
         .map_err(UpstreamError::NoAddress)?;
-    let by = until.min(clock::now() + endpoint.limits.connect);
+    let by = until.min(clock::now() + endpoint.timeouts.connect);
     let socket = unless_interrupted(client, connect(address, by))
         .await?
         .map_err(|fault| UpstreamError::Connect(format!("{address}: {fault}")))?;
@@ -213,7 +213,7 @@ pub(crate) async fn dial(
     };
     let session = Session::client(settings, &endpoint.url.host)
         .map_err(|_| UpstreamError::Tls("the host is not a valid TLS name".into()))?;
-    let by = until.min(clock::now() + endpoint.limits.tls);
+    let by = until.min(clock::now() + endpoint.timeouts.tls);
     Stream::handshake_unless(socket, session, by, client)
         .await
         .map_err(|fault| match fault {

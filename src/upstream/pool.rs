@@ -32,12 +32,12 @@ impl ConnectionPool {
     /// Keeps a connection whose answer was wholly consumed. The caller vouches for that.
     pub(crate) fn give(&mut self, endpoint: &Endpoint, mut stream: Stream, now: Instant) {
         let idle = self.idle.entry(endpoint.id).or_default();
-        if idle.len() < endpoint.limits.idle_max && stream.is_quiet() {
+        if idle.len() < endpoint.idle_connections_max && stream.is_quiet() {
             stream.release_memory();
             idle.push(Idle {
                 stream,
                 since: now,
-                keep: endpoint.limits.idle,
+                keep: endpoint.timeouts.idle,
             });
         }
     }

@@ -43,7 +43,7 @@ pub(crate) async fn upload<H>(
 ) -> (Result<UpstreamResponse<H>, UploadError>, Used) {
     let mut used = Used::default();
     let began_at = clock::recent();
-    let until = began_at + endpoint.limits.connect + endpoint.limits.tls;
+    let until = began_at + endpoint.timeouts.connect + endpoint.timeouts.tls;
     let stream = match on_heap(|| exchange::dial(endpoint, until, source)).await {
         Ok(stream) => stream,
         Err(fault) => return (Err(fault.into()), used),
@@ -61,7 +61,7 @@ pub(crate) async fn upload<H>(
     {
         return (Err(fault), used);
     }
-    let by = clock::now() + endpoint.limits.first_byte;
+    let by = clock::now() + endpoint.timeouts.first_byte;
     let Sending {
         stream,
         received,
@@ -166,7 +166,7 @@ impl Sending {
         source: &mut impl Source,
     ) -> Result<(), UploadError> {
         let began_at = clock::recent();
-        let by = began_at + endpoint.limits.first_byte;
+        let by = began_at + endpoint.timeouts.first_byte;
         let bytes = std::mem::take(piece);
         let (sent, bytes) = self.stream.write_all_unless(bytes, by, source).await;
         source.excuse(clock::now().saturating_duration_since(began_at));

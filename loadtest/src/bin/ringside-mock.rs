@@ -52,7 +52,7 @@ fn arguments() -> Result<Option<Mock>, String> {
     let mut parser = lexopt::Parser::from_env();
     let mut listen = "127.0.0.1:9100".to_owned();
     let mut mock = Mock {
-        listen: ringside::config::model::config::Listen::Unix("".into()),
+        listen: ringside::config::listen::Listen::Unix("".into()),
         settings: Settings::default(),
         script: Script::default(),
         seed: 1,
@@ -95,8 +95,8 @@ fn arguments() -> Result<Option<Mock>, String> {
         mock.settings.set(&name, &value, true)?;
     }
     mock.listen = match listen.strip_prefix("unix:") {
-        Some(path) => ringside::config::model::config::Listen::Unix(path.into()),
-        None => ringside::config::model::config::Listen::Tcp(
+        Some(path) => ringside::config::listen::Listen::Unix(path.into()),
+        None => ringside::config::listen::Listen::Tcp(
             listen
                 .parse()
                 .map_err(|_| format!("--listen {listen}: not ADDRESS:PORT"))?,

@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::state::{State, Turn};
 use super::{gemini, messages};
 use ringside::auth::keys::Peer;
-use ringside::config::model::config::Listen;
+use ringside::config::listen::Listen;
 use ringside::error::code::ErrorCode;
 use ringside::error::gateway_error::GatewayError;
 use ringside::http::encode;

@@ -1,7 +1,7 @@
 //! What a class of freshness is allowed: how long an answer is kept, and whether it is served by meaning.
 
 use crate::cache::freshness::classify::Freshness;
-use crate::config::model::cache::Freshness as Config;
+use crate::config::sections::cache::Freshness as Config;
 use std::time::Duration;
 
 /// The terms of a class.

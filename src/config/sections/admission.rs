@@ -1,59 +1,41 @@
-//! Who is let through to a target that is as busy as it may be: `[models.admission]`, and the priorities of
-//! `[[keys]]`. It must not know the rest of those sections (`lists.rs`).
+//! `[models.admission]`: the limit of in-flight requests at a target.
 
-use crate::base::key_priority::KeyPriority;
-use crate::config::defaults;
-use crate::config::limits;
+use crate::config::context::Context;
+use crate::config::key::key;
+use crate::config::limits::{Bounds, CONCURRENCY, TIMEOUT};
+use crate::config::notation::{duration, flag, number};
 use crate::config::problem::Complaint;
 use crate::config::reader::Section;
+use crate::config::settings::settings;
 use std::time::Duration;
 
-/// `[models.admission]`
-#[derive(Debug, Clone, Copy)]
-pub struct Admission {
-    /// False sends every request on at once.
-    pub enabled: bool,
-    /// Fewest requests under way that the limit of a target falls to, over all cores.
-    pub concurrency_min: u32,
-    /// Most requests under way at a target, over all cores.
-    pub concurrency_max: u32,
-    /// Requests that may wait for a place, per core; 0 = none waits.
-    pub queue_max: usize,
-    /// How long each may wait.
-    pub queue_deadline: Duration,
+settings! {
+    /// `[models.admission]`
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Admission checked by check_order {
+        // Off: a hosted provider limits tokens, and takes more requests than are ever sent to it.
+        /// whether targets have a limit of in-flight requests; see [routing.md](routing.md#targets-that-are-busy)
+        pub enabled: bool = key("enabled", flag()).default(false);
+        // One request keeps measuring.
+        /// smallest value that the limit of a target falls to, over all cores; at most `concurrency_max`
+        pub concurrency_min: u32 = key("concurrency_min", number(CONCURRENCY)).default(1);
+        // More than one target of most users takes; the limiter finds the real value below.
+        /// most in-flight requests at a target, over all cores; equal to `concurrency_min` = a fixed limit
+        pub concurrency_max: u32 = key("concurrency_max", number(CONCURRENCY)).default(1024);
+        // Several times the in-flight requests at most targets; a longer queue only turns refusals into late ones.
+        /// requests of the model that may wait for a permit, per core; 0 = none waits
+        pub queue_max: usize = key("queue_max", number(Bounds::new("ADMISSION_QUEUE", 0, 65_536))).default(256);
+        // How long a person waits for a first word before they try again.
+        /// how long each may wait, within its own deadline; 503 `overloaded` beyond
+        pub queue_deadline: Duration = key("queue_deadline", duration(TIMEOUT)).default(Duration::from_secs(10));
+    }
 }
 
-/// Names of priorities.
-pub(crate) const KEY_PRIORITIES: [(&str, KeyPriority); KeyPriority::COUNT] = [
-    ("low", KeyPriority::Low),
-    ("normal", KeyPriority::Normal),
-    ("high", KeyPriority::High),
-];
-
-/// The section of one model.
-pub(crate) fn read(mut section: Section<'_>) -> Admission {
-    let bounds = &limits::CONCURRENCY;
-    let admission = Admission {
-        enabled: section.flag("enabled", defaults::ADMISSION_ENABLED),
-        concurrency_min: section.number("concurrency_min", defaults::CONCURRENCY_MIN, bounds),
-        concurrency_max: section.number("concurrency_max", defaults::CONCURRENCY_MAX, bounds),
-        queue_max: section.number(
-            "queue_max",
-            defaults::ADMISSION_QUEUE_MAX,
-            &limits::ADMISSION_QUEUE,
-        ),
-        queue_deadline: section.duration(
-            "queue_deadline",
-            defaults::ADMISSION_QUEUE_DEADLINE,
-            &limits::TIMEOUT,
-        ),
-    };
+fn check_order(admission: &mut Admission, section: &Section<'_>, _: &Context<'_>) {
     let (min, max) = (admission.concurrency_min, admission.concurrency_max);
     if min > max {
-        let what = format!("`{min}` is more than `concurrency_max`, which is {max}");
+        let message = format!("`{min}` is more than `concurrency_max`, which is {max}");
         let remedy = "lower it, or raise `concurrency_max`; with both the same the limit is fixed";
-        section.complain("concurrency_min", Complaint::new(what, remedy));
+        section.complain("concurrency_min", Complaint::new(message, remedy));
     }
-    section.finish();
-    admission
 }

@@ -1,40 +1,56 @@
-//! `[models.experiment]`: arms that share a model's requests, as the user wrote them.
-//!
-//! It must not know the rest of a model's section (`lists.rs`).
+//! `[models.experiment]`: arms that share a model's requests, to be compared.
 
-use crate::config::defaults;
-use crate::config::limits;
-use crate::config::model::config::{Target, TargetLocation};
+use crate::config::context::Context;
+use crate::config::key::key;
+use crate::config::limits::{ARM_TARGETS, Bounds};
+use crate::config::notation::{
+    Choices, Notation, choice, flag, list, name, number, unique_name_of, written,
+};
 use crate::config::problem::Complaint;
-use crate::config::reader::{Item, Section, suggest};
-use crate::config::values;
+use crate::config::reader::Section;
+use crate::config::sections::target::target_indices;
+use crate::config::settings::{sections, settings};
 
-/// An experiment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Experiment {
-    /// Its name; another one draws anew.
-    pub name: String,
-    /// Who stays in an arm.
-    pub subject: Subject,
-    /// When all targets of the arm failed, the other targets are asked.
-    pub fails_over: bool,
-    /// Arms serve each other's cached answers.
-    pub shares_cache: bool,
-    /// Its arms, in the order of the file.
-    pub arms: Vec<Arm>,
+settings! {
+    /// `[models.experiment]`
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Experiment checked by check_arms {
+        /// another name assigns callers to arms anew; see [routing.md](routing.md#experiments)
+        pub name: String = key("name", name())
+            .required("name the experiment, e.g. `name = \"smaller-model\"`; metrics show it");
+        // As the policy `sticky` has it.
+        /// who stays in an arm: session or else virtual key, session, nobody
+        pub subject: Subject = key("subject", choice(Subject::CHOICES)).default(Subject::SessionOrKey);
+        // A response from another arm is better than none.
+        /// whether the model's other targets get the request when an arm's targets failed
+        pub fails_over: bool = key("failover", choice(&[("others", true), ("none", false)])).default(true);
+        // Each arm is compared by responses of its own.
+        /// whether arms serve each other's cached responses
+        pub shares_cache: bool = key("share_cache", flag()).default(false);
+        /// Its arms, in the order of the file.
+        pub arms: Vec<Arm> = sections("arms", Bounds::new("ARMS", 2, 8)).required(
+            "add at least two, e.g. `arms = [{ name = \"a\", targets = [\"openai\"], weight = 90 }, …]`",
+        );
+    }
 }
 
-/// An arm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arm {
-    /// Its name, unique in the experiment.
-    pub name: String,
-    /// Relative share.
-    pub weight: u32,
-    /// Places of its targets among the model's.
-    pub targets: Vec<usize>,
-    /// It is rolled back when it does worse than the others.
-    pub canary: bool,
+settings! {
+    /// An arm. At least one arm has a weight and is no canary.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Arm {
+        /// shown in metrics, log and `x-ringside-route`
+        pub name: String = key("name", unique_name_of("arm"))
+            .required("name the arm; metrics, log and `x-ringside-route` show it");
+        /// each as provider or `provider/model`
+        pub targets: Vec<usize> = key("targets", targets())
+            .required("name targets of this model, each a provider or `provider/model`");
+        // Equal shares.
+        /// relative share; 0 = no requests
+        pub weight: u32 = key("weight", number(Bounds::new("ARM_WEIGHT", 0, 1_000_000))).default(1);
+        // Off: automatic rollback only makes sense for a newly introduced arm.
+        /// whether it is rolled back when it does worse than the others
+        pub canary: bool = key("canary", flag()).default(false);
+    }
 }
 
 /// `subject`: who stays in an arm.
@@ -42,125 +58,38 @@ pub struct Arm {
 pub enum Subject {
     /// The session if a header names one, else the virtual key; as the policy `sticky` has it.
     SessionOrKey,
-    /// The session; a request without one goes anywhere.
+    /// The session; a request without one goes to any arm.
     Session,
-    /// No subject: each request goes anywhere.
+    /// No subject: each request goes to any arm.
     Request,
 }
 
-/// The names by which targets are called: provider, and `provider/model`.
-pub(crate) type TargetNames = Vec<(String, String)>;
-
-/// The names of `targets`; `providers` in the order of the file.
-pub(crate) fn called(targets: &[Target], providers: &[String]) -> TargetNames {
-    let name = |target: &Target| match target.place {
-        TargetLocation::Local => "local".to_owned(),
-        TargetLocation::Provider(at) => providers.get(at).cloned().unwrap_or_default(),
-    };
-    let names = targets.iter().map(|target| {
-        let provider = name(target);
-        let label = format!("{provider}/{}", target.model);
-        (provider, label)
-    });
-    names.collect()
+impl Subject {
+    pub(crate) const CHOICES: Choices<Self> = &[
+        ("session-or-key", Self::SessionOrKey),
+        ("session", Self::Session),
+        ("request", Self::Request),
+    ];
 }
 
-/// Places of the targets that `item` names.
-pub(crate) fn places(item: &Item<'_>, called: &TargetNames) -> Result<Vec<usize>, Complaint> {
-    let text = item.text()?;
-    let named = called.iter().enumerate();
-    let found = named.filter(|(_, (provider, label))| provider == text || label == text);
-    let found: Vec<usize> = found.map(|(at, _)| at).collect();
-    // Without names a target is wrong, which is told there.
-    if !found.is_empty() || called.is_empty() {
-        return Ok(found);
+fn check_arms(experiment: &mut Experiment, section: &Section<'_>, _: &Context<'_>) {
+    let compares = |arm: &Arm| !arm.canary && arm.weight > 0;
+    if experiment.arms.iter().any(compares) {
+        return;
     }
-    Err(Complaint::new(
-        format!("this model has no target `{text}`"),
-        suggest(text, || called.iter().map(|(_, label)| label.as_str())),
-    ))
+    let message = "no arm is left to compare a canary with, and to take its requests";
+    let remedy = "let one arm have a weight above 0 and no `canary = true`";
+    section.complain("arms", Complaint::new(message, remedy));
 }
 
-/// The section, if there is one; `called` is empty where a target of the model is wrong.
-pub(crate) fn read(mut section: Section<'_>, called: &TargetNames) -> Option<Experiment> {
-    if !section.is_present() {
-        return None;
-    }
-    let name = section.require(
-        "name",
-        "name the experiment, e.g. `name = \"smaller-model\"`; metrics show it",
-        |item| Ok(values::name(item.text()?)?.to_owned()),
-    );
-    let subject = section.choice(
-        "subject",
-        defaults::EXPERIMENT_SUBJECT,
-        &[
-            ("session-or-key", Subject::SessionOrKey),
-            ("session", Subject::Session),
-            ("request", Subject::Request),
-        ],
-    );
-    let fails_over = section.choice(
-        "failover",
-        defaults::EXPERIMENT_FAILS_OVER,
-        &[("others", true), ("none", false)],
-    );
-    let shares_cache = section.flag("share_cache", defaults::EXPERIMENT_SHARES_CACHE);
-    if section.item("arms").is_none() {
-        let remedy = "add at least two, e.g. `arms = [{ name = \"a\", targets = [\"openai\"], weight = 90 }, …]`";
-        section.complain("arms", Complaint::new("missing", remedy));
-    }
-    let mut arms: Vec<Arm> = Vec::new();
-    let mut is_whole = true;
-    for part in section.sections("arms", &limits::ARMS) {
-        let arm = arm(part, &arms, called);
-        is_whole &= arm.is_some();
-        arms.extend(arm);
-    }
-    if is_whole && !arms.is_empty() && !arms.iter().any(|arm| !arm.canary && arm.weight > 0) {
-        let what = "no arm is left to compare a canary with, and to take its requests";
-        let remedy = "let one arm have a weight above 0 and no `canary = true`";
-        section.complain("arms", Complaint::new(what, remedy));
-    }
-    section.finish();
-    Some(Experiment {
-        name: name?,
-        subject,
-        fails_over,
-        shares_cache,
-        arms,
-    })
-}
-
-fn arm(mut section: Section<'_>, before: &[Arm], called: &TargetNames) -> Option<Arm> {
-    let name = section.require(
-        "name",
-        "name the arm; metrics, log and `x-ringside-route` show it",
-        |item| {
-            let name = values::name(item.text()?)?;
-            if before.iter().any(|arm| arm.name == name) {
-                let what = format!("another arm is called `{name}` too");
-                return Err(Complaint::new(what, "give each arm a name of its own"));
-            }
-            Ok(name.to_owned())
-        },
-    );
-    let missing = section.item("targets").is_none();
-    let targets = section.list("targets", &limits::ARM_TARGETS, |item| places(item, called));
-    if missing {
-        let remedy = "name targets of this model, each a provider or `provider/model`";
-        section.complain("targets", Complaint::new("missing", remedy));
-    }
-    let weight = section.number("weight", defaults::ARM_WEIGHT, &limits::ARM_WEIGHT);
-    let canary = section.flag("canary", defaults::ARM_CANARY);
-    section.finish();
-    let mut targets: Vec<usize> = targets?.into_iter().flatten().collect();
-    targets.sort_unstable();
-    targets.dedup();
-    Some(Arm {
-        name: name?,
-        weight,
-        targets,
-        canary,
+/// Indices of targets, ascending, each once.
+fn targets() -> Notation<Vec<usize>> {
+    let names = list(ARM_TARGETS, "targets", written("", target_indices));
+    written("1 to 32 of the model's targets", move |item, context| {
+        let named = (names.read)(item, context)?;
+        let mut targets: Vec<usize> = named.into_iter().flatten().collect();
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(targets)
     })
 }

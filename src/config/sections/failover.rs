@@ -1,100 +1,109 @@
-//! What a model does about slow and failing targets: the keys of a `[[models]]` section for that.
-//!
-//! It must not know the rest of that section (`lists.rs`).
+//! The keys of a `[[models]]` section about slow and failing targets.
 
-use crate::config::defaults;
-use crate::config::limits;
-use crate::config::model::config::{Failover, Fallback, Hedge};
+use crate::config::context::Context;
+use crate::config::key::key;
+use crate::config::limits::{Bounds, MONTH, SECOND, TIMEOUT};
+use crate::config::notation::{Fraction, Notation, duration, flag, fraction, number, written};
 use crate::config::problem::Complaint;
-use crate::config::reader::{Item, Section, suggest};
-use crate::config::sections::admission;
+use crate::config::sections::admission::Admission;
+use crate::config::settings::{section, settings};
+use crate::config::suggest::suggest;
+use std::time::Duration;
 
-/// Names of fallback models as written, to be looked up once every model was read.
-pub(crate) type Named<'a> = Vec<(Item<'a>, String)>;
-
-/// The keys of the model called `own_name`; the models they name go to `named`.
-pub(crate) fn failover<'a>(
-    section: &mut Section<'a>,
-    own_name: &str,
-    named: &mut Named<'a>,
-) -> Failover {
-    Failover {
-        deadline: section.duration("deadline", defaults::DEADLINE, &limits::TIMEOUT),
-        retries: section.number("retries", defaults::RETRIES, &limits::RETRIES),
-        first_chunk_hold: section.duration(
+settings! {
+    /// The keys of `[[models]]` about slow and failing targets.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Failover {
+        // How long OpenAI's SDKs wait by default.
+        /// from a request's arrival until its response is there or its stream has begun, over all attempts; 504 beyond. `x-ringside-deadline-ms` may tighten it
+        pub deadline: Duration = key("deadline", duration(TIMEOUT)).default(Duration::from_secs(600));
+        // Off: a request that all targets failed may have been paid for already.
+        /// further rounds over the targets after all of them failed, each after a pause; each takes from the retry budget
+        pub retries: u32 = key("retries", number(Bounds::new("RETRIES", 0, 10))).default(0);
+        // Off: holding a stream back delays its first token.
+        /// how long the first bytes of a stream are held (up to 256 KiB), so that a failure within that time is hidden
+        pub first_chunk_hold: Duration = key(
             "first_chunk_hold",
-            defaults::FIRST_CHUNK_HOLD,
-            &limits::FIRST_CHUNK_HOLD,
-        ),
-        stale_if_error: section.duration(
+            duration(Bounds::new("FIRST_CHUNK_HOLD", Duration::ZERO, SECOND.saturating_mul(30))),
+        )
+        .default(Duration::ZERO);
+        // Off: an expired answer may be wrong by now.
+        /// how long after it expired a cached response is served when every target failed; see [cache.md](cache.md#when-all-else-is-down)
+        pub stale_if_error: Duration = key(
             "stale_if_error",
-            defaults::STALE_IF_ERROR,
-            &limits::STALE_IF_ERROR,
-        ),
-        fallback: fallback(section.section("fallback"), own_name, named),
-        hedge: hedge(section.section("hedge")),
-        admission: admission::read(section.section("admission")),
+            duration(Bounds::new("STALE_IF_ERROR", Duration::ZERO, MONTH)),
+        )
+        .default(Duration::ZERO);
+        /// Models that replace this one when a request is refused for its content.
+        pub fallback: Fallback = section("fallback");
+        /// Second requests for those that are late.
+        pub hedge: Hedge = section("hedge");
+        /// The limit of in-flight requests.
+        pub admission: Admission = section("admission");
     }
 }
 
-fn hedge(mut section: Section<'_>) -> Hedge {
-    let hedge = Hedge {
-        enabled: section.flag("enabled", defaults::HEDGE_ENABLED),
-        quantile: section
-            .read("quantile", |item| {
-                let remedy = "use a value such as 0.95: the slowest one in twenty is late";
-                within(item.fraction()?, 0.5, 0.999, "a quantile", remedy)
-            })
-            .unwrap_or(defaults::HEDGE_QUANTILE),
-        extra_tokens_share_max: section
-            .read("extra_tokens_share_max", |item| {
-                let remedy = "use a value such as 0.02: two per cent more tokens at most";
-                within(item.fraction()?, 0.0, 0.5, "a share", remedy)
-            })
-            .unwrap_or(defaults::HEDGE_EXTRA_TOKENS_SHARE_MAX),
-    };
-    section.finish();
-    hedge
-}
-
-fn within(value: f64, min: f64, max: f64, what: &str, remedy: &str) -> Result<f64, Complaint> {
-    if (min..=max).contains(&value) {
-        return Ok(value);
+settings! {
+    /// `[models.hedge]`
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub struct Hedge {
+        // Off: a second request is paid for.
+        /// whether a chat request that is late is sent to a second target too
+        pub enabled: bool = key("enabled", flag()).default(false);
+        // The slowest one in twenty: beyond it, the second request is mostly answered first.
+        /// quantile of the target's latency after which a request is late; three times the median at most
+        pub quantile: f64 = key(
+            "quantile",
+            fraction(Fraction {
+                what: "a quantile",
+                min: 0.5,
+                max: 0.999,
+                remedy: "use a value such as 0.95: the slowest one in twenty is late",
+            }),
+        )
+        .default(0.95);
+        /// tokens that second requests may cost, as a share of all billed tokens, per core
+        pub extra_tokens_share_max: f64 = key(
+            "extra_tokens_share_max",
+            fraction(Fraction {
+                what: "a share",
+                min: 0.0,
+                max: 0.5,
+                remedy: "use a value such as 0.02: two per cent more tokens at most",
+            }),
+        )
+        .default(0.02);
     }
-    let what = format!("`{value}` is not {what} from {min} to {max}");
-    Err(Complaint::new(what, remedy))
 }
 
-fn fallback<'a>(mut section: Section<'a>, own_name: &str, named: &mut Named<'a>) -> Fallback {
-    let mut model = |key| {
-        section.read(key, |item| {
-            let name = item.text()?.to_owned();
-            if name == own_name {
-                return Err(Complaint::new(
-                    format!("`{name}` is this model itself"),
-                    "name another model, one that takes what this one refuses",
-                ));
-            }
-            named.push((item.clone(), name.clone()));
-            Ok(name)
-        })
-    };
-    let fallback = Fallback {
-        context_length: model("context_length"),
-        content_policy: model("content_policy"),
-    };
-    section.finish();
-    fallback
+settings! {
+    /// `[models.fallback]`: names of models.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Fallback {
+        /// gets requests that are refused as longer than the context window
+        pub context_length: Option<String> = key("context_length", other_model()).optional("–");
+        /// gets requests that are refused by the provider's content policy
+        pub content_policy: Option<String> = key("content_policy", other_model()).optional("–");
+    }
 }
 
-/// Reports each of `named` that is no model.
-pub(crate) fn check(named: Named<'_>, models: &[&str]) {
-    for (item, name) in named {
-        if !models.contains(&name.as_str()) {
-            item.complain(Complaint::new(
-                format!("there is no model `{name}`"),
-                suggest(&name, || models.iter().copied()),
+/// The name of a model other than the one that is read.
+fn other_model() -> Notation<String> {
+    written("another model's `name`", |item, context: &Context<'_>| {
+        let name = item.text()?;
+        if name == context.model().name {
+            return Err(Complaint::new(
+                format!("`{name}` is this model itself"),
+                "name another model, one that takes what this one refuses",
             ));
         }
-    }
+        let names = || context.names.model_names();
+        if names().any(|known| known == name) {
+            return Ok(name.to_owned());
+        }
+        Err(Complaint::new(
+            format!("there is no model `{name}`"),
+            suggest(name, names),
+        ))
+    })
 }

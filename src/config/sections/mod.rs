@@ -1,11 +1,18 @@
-//! How each section of the file is read.
+//! The sections of the file, one module each: their keys, and the values that come of them.
 
-pub(crate) mod admission;
-pub(crate) mod auth;
-pub(crate) mod experiment;
-pub(crate) mod failover;
-pub(crate) mod file;
-pub(crate) mod lists;
-pub(crate) mod mirror;
-pub(crate) mod prices;
-pub(crate) mod rules;
+pub mod admin;
+pub mod admission;
+pub mod auth;
+pub mod cache;
+pub mod embedding;
+pub mod experiment;
+pub mod failover;
+pub mod log;
+pub mod mirror;
+pub mod model;
+pub mod prices;
+pub mod provider;
+pub mod rules;
+pub mod server;
+pub mod target;
+pub mod virtual_key;

@@ -1,37 +1,65 @@
 //! `[[prices]]` and price files: what a seller charges for a model's tokens, as exact integers.
 //!
-//! It must not know which prices are shipped, nor how a cost is worked out (`accounting/` does).
+//! It must not know which prices are shipped, nor how a cost is computed (`accounting/` does).
 
-use crate::config::limits;
-use crate::config::values;
-use toml::de::DeTable;
-
-use crate::config::problem::Complaint;
-use crate::config::problem::Problems;
-use crate::config::reader::{Item, Report, Section, suggest};
+use crate::config::context::{Context, Seen};
+use crate::config::documentation::KeyDoc;
+use crate::config::key::{Field, key};
+use crate::config::limits::Bounds;
+use crate::config::names::{FileNames, KnownNames};
+use crate::config::notation::{Notation, dollars, name, number, read_name, written};
+use crate::config::problem::{Complaint, Problems};
+use crate::config::reader::{Item, Section};
 use crate::config::references::References;
+use crate::config::report::Report;
+use crate::config::settings::{Settings, flattened, sections, settings};
+use crate::config::suggest::suggest;
+use std::path::Path;
 
-/// Prices of one model at one seller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Price {
-    /// Who sells.
-    pub seller: Seller,
-    /// Model name at the seller.
-    pub model: String,
-    /// Prices of a request of any size.
-    pub rates: Rates,
-    /// Prices of large requests, by rising size.
-    pub tiers: Vec<Tier>,
+settings! {
+    /// Prices of one model at one seller.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Price checked by check_price {
+        /// Who charges it.
+        pub seller: Seller = SellerKeys;
+        /// model name at the seller
+        pub model: String = key("model", name())
+            .required("add the model's name at the seller, e.g. `model = \"gpt-4o\"`");
+        /// Prices of a request of any size.
+        pub rates: Rates = flattened::<WrittenRates>();
+        /// Prices of large requests, by rising size.
+        pub tiers: Vec<Tier> = sections("tiers", Bounds::new("PRICE_TIERS", 1, 8));
+    }
 }
 
-/// Who charges a price.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seller {
-    /// The provider with this index in `Config::providers`.
-    Provider(usize),
-    /// Every provider of this price family.
-    Family(String),
+settings! {
+    /// Prices from a size of the prompt on.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Tier {
+        /// the whole request costs the prices of this tier when its prompt has more tokens than this
+        pub above_tokens: u64 = key("above", number(Bounds::new("PRICE_TIER_TOKENS", 1, 1_000_000_000)))
+            .required("add the size of the prompt above which these prices hold, in tokens");
+        /// The prices.
+        pub rates: Rates = flattened::<WrittenRates>();
+    }
 }
+
+settings! {
+    /// Prices as written.
+    pub(crate) struct WrittenRates {
+        /// prompt tokens read from the seller's prompt cache
+        cached_input: Option<u64> = key("cached_input", dollars()).optional("as `input`");
+        /// prompt tokens written into it
+        cache_write: Option<u64> = key("cache_write", dollars()).optional("as `input`");
+        /// prompt tokens
+        input: u64 = key("input", dollars()).required(DOLLARS);
+        /// tokens of the answer, reasoning included
+        output: u64 = key("output", dollars()).required(DOLLARS);
+    }
+}
+
+const DOLLARS: &str =
+    "add US dollars per million tokens, e.g. 2.5; 0 where there are none to pay for";
 
 /// What tokens cost, in nano-dollars (10⁻⁹ US dollars) per million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,13 +74,24 @@ pub struct Rates {
     pub output: u64,
 }
 
-/// Prices from a size of the prompt on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tier {
-    /// The whole request costs `rates` when its prompt has more tokens than this.
-    pub above_tokens: u64,
-    /// The prices.
-    pub rates: Rates,
+impl From<WrittenRates> for Rates {
+    fn from(written: WrittenRates) -> Self {
+        Self {
+            input: written.input,
+            cached_input: written.cached_input.unwrap_or(written.input),
+            cache_write: written.cache_write.unwrap_or(written.input),
+            output: written.output,
+        }
+    }
+}
+
+/// Who charges a price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seller {
+    /// The provider with this index in `Config::providers`.
+    Provider(usize),
+    /// Every provider of this price family.
+    Family(String),
 }
 
 /// A price file.
@@ -60,13 +99,32 @@ pub struct Tier {
 pub struct PriceFile {
     /// Its version.
     pub version: String,
-    /// When its prices were noted.
+    /// The day on which its prices were read.
     pub as_of: String,
-    /// Where from.
+    /// Where they were read.
     pub source: String,
     /// The prices.
     pub prices: Vec<Price>,
 }
+
+settings! {
+    /// The keys of a price file.
+    struct PriceFileKeys {
+        /// its version
+        version: String = key("version", text()).required(SOURCE);
+        /// the day on which its prices were read
+        as_of: String = key("as_of", text()).required(SOURCE);
+        /// where they were read
+        source: String = key("source", text()).required(SOURCE);
+        /// The prices.
+        prices: Vec<Price> = sections("prices", PRICES);
+    }
+}
+
+const SOURCE: &str = "add it, so that a cost can be traced to its prices";
+
+/// Entries of `[[prices]]`, also in a price file.
+pub(crate) const PRICES: Bounds<usize> = Bounds::new("PRICES", 0, 10_000);
 
 /// Reads a price file's text; `name_of_file` stands in the problems.
 ///
@@ -74,35 +132,42 @@ pub struct PriceFile {
 /// Everything found wrong, in the order of the file.
 pub(crate) fn parse_price_file(text: &str, name_of_file: &str) -> Result<PriceFile, Problems> {
     let report = Report::new(name_of_file, text);
-    let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let at = error.span().map_or(0, |span| span.start);
-        report.add(at, "", crate::config::load::syntax(error.message()));
-    }
+    let root = report.parse();
     let mut root = Section::root(root.get_ref(), &report);
-    let mut fact = |key| {
-        let remedy = "say it, so that a cost can be traced to its prices";
-        root.require(key, remedy, |item| item.text().map(str::to_owned))
+    let no_names = FileNames::default();
+    let context = Context {
+        known: &KnownNames {
+            dialects: &[],
+            comparable: &[],
+            policies: &[],
+            wrong_hit_rate_least: 0.0,
+        },
+        references: &References {
+            base_dir: Path::new(""),
+            env: &|_| None,
+        },
+        names: &no_names,
+        seen: &Seen::default(),
+        model: 0,
+        is_price_file: true,
     };
-    let facts = (fact("version"), fact("as_of"), fact("source"));
-    let prices = prices(&mut root, None);
+    let keys = PriceFileKeys::read(&mut root, &context);
     root.finish();
-    let problems = report.into_problems();
-    match facts {
-        (Some(version), Some(as_of), Some(source)) if problems.0.is_empty() => Ok(PriceFile {
-            version,
-            as_of,
-            source,
-            prices,
+    match keys {
+        Some(keys) if report.is_empty() => Ok(PriceFile {
+            version: keys.version,
+            as_of: keys.as_of,
+            source: keys.source,
+            prices: keys.prices,
         }),
-        _ => Err(problems),
+        _ => Err(report.into_problems()),
     }
 }
 
-/// The file at `prices_file`.
-pub(crate) fn price_file(root: &mut Section<'_>, references: &References<'_>) -> Option<PriceFile> {
-    root.read("prices_file", |item| {
-        let text = references.text(item.text()?)?;
+/// A reference to a price file.
+pub(crate) fn price_file() -> Notation<PriceFile> {
+    written("reference `file:PATH`", |item, context| {
+        let text = context.references.text(item.text()?)?;
         parse_price_file(&text, item.text()?).map_err(|problems| {
             Complaint::new(
                 format!("the price file is wrong: {problems}"),
@@ -112,112 +177,77 @@ pub(crate) fn price_file(root: &mut Section<'_>, references: &References<'_>) ->
     })
 }
 
-/// The sections `[[prices]]`. `providers` are the names an entry may refer to; a price file has none.
-pub(crate) fn prices(root: &mut Section<'_>, providers: Option<&[String]>) -> Vec<Price> {
-    let mut taken: Vec<(Seller, String)> = Vec::new();
-    let mut prices = Vec::new();
-    for mut section in root.sections("prices", &limits::PRICES) {
-        let seller = seller(&mut section, providers);
-        let model = section.require(
-            "model",
-            "add the model's name at the seller, e.g. `model = \"gpt-4o\"`",
-            |item| values::name(item.text()?).map(str::to_owned),
-        );
-        let rates = rates(&mut section);
-        let tiers = tiers(&mut section);
-        if let (Some(seller), Some(model), Some(rates), Some(tiers)) = (seller, model, rates, tiers)
-        {
-            let identity = (seller.clone(), model.clone());
-            if taken.contains(&identity) {
-                let message = format!("the price of `{model}` at this seller is already given");
-                section.complain("model", Complaint::new(message, "keep one of the two"));
-            }
-            taken.push(identity);
-            prices.push(Price {
-                seller,
-                model,
-                rates,
-                tiers,
-            });
-        }
-        section.finish();
-    }
-    prices
+fn text() -> Notation<String> {
+    written("text", |item, _| item.text().map(str::to_owned))
 }
 
-fn seller(section: &mut Section<'_>, providers: Option<&[String]>) -> Option<Seller> {
-    let family = section.read("family", |item| {
-        values::name(item.text()?).map(|name| Seller::Family(name.to_owned()))
-    });
-    let Some(providers) = providers else {
-        if family.is_none() {
-            let remedy = "add whose price it is, e.g. `family = \"openai\"`";
-            section.complain("family", Complaint::new("missing", remedy));
-        }
-        return family;
+/// Sorts the tiers and refuses a second price of one model.
+fn check_price(price: &mut Price, section: &Section<'_>, context: &Context<'_>) {
+    price.tiers.sort_by_key(|tier| tier.above_tokens);
+    let list = format!("prices of {:?}", price.seller);
+    let Some(item) = section.peek("model") else {
+        return;
     };
-    let provider = section.read("provider", |item| provider(item, providers));
-    let written = [section.item("provider"), section.item("family")];
-    if written.iter().flatten().count() != 1 {
-        section.complain(
-            "provider",
-            Complaint::new(
-                "exactly one of `provider` and `family` says whose price it is",
-                "give the name of a provider of this file, or a price family such as `openai`",
-            ),
+    if context.seen.earlier(&list, &price.model, &item).is_some() {
+        let message = format!(
+            "the price of `{}` at this seller is already given",
+            price.model
         );
-        return None;
+        item.complain(Complaint::new(message, "keep one of the two"));
     }
-    provider.or(family)
 }
 
-fn provider(item: &Item<'_>, providers: &[String]) -> Result<Seller, Complaint> {
+/// Exactly one of `provider` and `family`; in a price file, which knows no providers, `family`.
+struct SellerKeys;
+
+impl Field<Seller> for SellerKeys {
+    fn read(&self, section: &mut Section<'_>, context: &Context<'_>) -> Option<Seller> {
+        let family = section.read("family", |item| read_name(item).map(Seller::Family));
+        if context.is_price_file {
+            if section.peek("family").is_none() {
+                let remedy = "add whose price it is, e.g. `family = \"openai\"`";
+                section.complain("family", Complaint::new("missing", remedy));
+            }
+            return family;
+        }
+        let provider = section.read("provider", |item| provider(item, context));
+        let written = ["provider", "family"].map(|key| section.peek(key));
+        if written.iter().flatten().count() != 1 {
+            section.complain(
+                "provider",
+                Complaint::new(
+                    "exactly one of `provider` and `family` says whose price it is",
+                    "give the name of a provider of this file, or a price family such as `openai`",
+                ),
+            );
+        }
+        provider.or(family)
+    }
+
+    fn document(&self, _: &str, prefix: &str, _: &KnownNames<'_>, keys: &mut Vec<KeyDoc>) {
+        let document = |name: &str, bounds: &str, meaning: &str| KeyDoc {
+            path: format!("{prefix}{name}"),
+            kind: None,
+            default: "–".into(),
+            bounds: bounds.into(),
+            needs_restart: false,
+            meaning: meaning.into(),
+        };
+        let meaning = "whose price it is; exactly one of `provider` and `family`";
+        keys.push(document("provider", "a provider's `name`", meaning));
+        keys.push(document("family", "name", "a `price_family` of providers"));
+    }
+
+    fn restarts(&self, _: &Seller, _: &Seller, _: &str, _: &mut Vec<String>) {}
+}
+
+fn provider(item: &Item<'_>, context: &Context<'_>) -> Result<Seller, Complaint> {
     let name = item.text()?;
-    let at = providers.iter().position(|provider| provider == name);
-    at.map(Seller::Provider).ok_or_else(|| {
-        let names = || providers.iter().map(String::as_str);
+    let index = context.names.provider(name);
+    index.map(Seller::Provider).ok_or_else(|| {
         Complaint::new(
             format!("there is no provider `{name}`"),
-            suggest(name, names),
+            suggest(name, || context.names.provider_names()),
         )
     })
-}
-
-fn rates(section: &mut Section<'_>) -> Option<Rates> {
-    let mut rate = |key| section.read(key, Item::dollars);
-    let (cached_input, cache_write) = (rate("cached_input"), rate("cache_write"));
-    let mut required = |key| {
-        let remedy =
-            "add US dollars per million tokens, e.g. 2.5; 0 where there are none to pay for";
-        section.require(key, remedy, Item::dollars)
-    };
-    let (input, output) = (required("input"), required("output"));
-    let (input, output) = (input?, output?);
-    Some(Rates {
-        input,
-        cached_input: cached_input.unwrap_or(input),
-        cache_write: cache_write.unwrap_or(input),
-        output,
-    })
-}
-
-/// The tiers, by rising size; `None` when one is wrong.
-fn tiers(section: &mut Section<'_>) -> Option<Vec<Tier>> {
-    let sections = section.sections("tiers", &limits::PRICE_TIERS);
-    let mut tiers = Vec::new();
-    for mut tier in sections {
-        let above = tier.require(
-            "above",
-            "add the size of the prompt above which these prices hold, in tokens",
-            |item| item.number(&limits::PRICE_TIER_TOKENS),
-        );
-        let rates = rates(&mut tier);
-        tier.finish();
-        tiers.push(Tier {
-            above_tokens: above?,
-            rates: rates?,
-        });
-    }
-    tiers.sort_by_key(|tier| tier.above_tokens);
-    Some(tiers)
 }

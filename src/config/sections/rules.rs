@@ -1,182 +1,126 @@
-//! `[[models.rules]]`: which requests go where, as the user wrote it.
-//!
-//! It must not know the rest of a model's section (`lists.rs`), nor what a rule does.
+//! `[[models.rules]]`: conditions on requests that choose targets, arm or policy. It must not know how they are applied.
 
-use crate::config::limits;
+use crate::config::context::Context;
+use crate::config::key::key;
+use crate::config::limits::{ARM_TARGETS, CONTEXT_TOKENS, TAGS};
+use crate::config::notation::{
+    Notation, flag, known_name, list, name, number, one_of, unique_name_of, written,
+};
 use crate::config::problem::Complaint;
-use crate::config::reader::{Item, Section, suggest};
-use crate::config::sections::experiment::{Experiment, TargetNames, places};
-use crate::config::values;
+use crate::config::reader::{Item, Section};
+use crate::config::sections::model::known_policies;
+use crate::config::sections::target::target_indices;
+use crate::config::settings::{section, settings};
 
-/// A rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// Its name, unique in the model.
-    pub name: String,
-    /// What a request must be.
-    pub when: When,
-    /// Places of the targets that may be asked; `None` = all.
-    pub targets: Option<Vec<usize>>,
-    /// Place of the arm that it is in.
-    pub arm: Option<usize>,
-    /// Policy instead of the model's.
-    pub policy: Option<String>,
-}
-
-/// `when`: all that is said must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct When {
-    /// Header names in small letters, with the value or `*`.
-    pub headers: Vec<(String, String)>,
-    /// Fields of `metadata`, likewise.
-    pub metadata: Vec<(String, String)>,
-    /// Names of virtual keys; empty = any.
-    pub keys: Vec<String>,
-    /// Teams; empty = any.
-    pub teams: Vec<String>,
-    /// Regions; empty = any.
-    pub regions: Vec<String>,
-    /// Tokens of the prompt, at least.
-    pub prompt_tokens_min: Option<u64>,
-    /// At most.
-    pub prompt_tokens_max: Option<u64>,
-    /// Tools.
-    pub tools: Option<bool>,
-    /// Images.
-    pub images: Option<bool>,
-    /// An answer by a JSON schema.
-    pub schema: Option<bool>,
-    /// A stream.
-    pub stream: Option<bool>,
-}
-
-/// What rules may refer to.
-pub(crate) struct KnownTargets<'k> {
-    /// The model's targets, as they are called.
-    pub called: &'k TargetNames,
-    /// Its experiment.
-    pub experiment: Option<&'k Experiment>,
-    /// Policies.
-    pub policies: &'k [&'k str],
-    /// Names of virtual keys, and their teams.
-    pub keys: &'k KeyNames,
-}
-
-/// Names in `[[keys]]`, read before the keys are.
-#[derive(Default)]
-pub(crate) struct KeyNames {
-    /// Keys.
-    pub names: Vec<String>,
-    /// Teams.
-    pub teams: Vec<String>,
-}
-
-impl KeyNames {
-    /// Those of the file; what is wrong with them is told elsewhere.
-    pub(crate) fn peek(root: &mut Section<'_>) -> Self {
-        let mut found = Self::default();
-        let items = root.item("keys").and_then(|item| item.list().ok());
-        for item in items.unwrap_or_default() {
-            let text = |key| item.field(key).and_then(|item| item.text().ok());
-            found.names.extend(text("name").map(str::to_owned));
-            found.teams.extend(text("team").map(str::to_owned));
-        }
-        found
+settings! {
+    /// A rule.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Rule checked by check_effect {
+        /// shown in log, `explain` and `x-ringside-route`
+        pub name: String = key("name", unique_name_of("rule"))
+            .required("name the rule; log, `explain` and `x-ringside-route` show it");
+        /// Conditions that a request must meet.
+        pub when: When = section("when");
+        /// targets that the request may be sent to, each as provider or `provider/model`
+        pub targets: Option<Vec<usize>> = key("targets", targets()).optional("all");
+        /// the arm of the model's experiment that the request is in
+        pub arm: Option<usize> = key("arm", arm()).optional("drawn");
+        /// policy, unless the caller chooses one
+        pub policy: Option<String> = key("policy", known_name("policy", known_policies))
+            .optional("the model's");
     }
 }
 
-/// The rules of a model, in the order of the file.
-pub(crate) fn read(section: &mut Section<'_>, known: &KnownTargets<'_>) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::new();
-    for part in section.sections("rules", &limits::RULES) {
-        let rule = rule(part, &rules, known);
-        rules.extend(rule);
+settings! {
+    /// `when`: all conditions must hold.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub struct When {
+        /// request headers; `*` = any value
+        pub headers: Vec<(String, String)> = key("headers", list(TAGS, "of `\"name: value\"`", header()))
+            .default_shown(Vec::new(), "any");
+        /// fields of the body's `metadata`; `*` = any value
+        pub metadata: Vec<(String, String)> = key("metadata", list(TAGS, "of `\"name: value\"`", pair()))
+            .default_shown(Vec::new(), "any");
+        /// virtual keys
+        pub keys: Vec<String> = key("keys", list(TAGS, "names of keys", known_key()))
+            .default_shown(Vec::new(), "any");
+        /// teams of virtual keys
+        pub teams: Vec<String> = key("teams", list(TAGS, "teams of keys", known_team()))
+            .default_shown(Vec::new(), "any");
+        /// the request may go to no other region
+        pub regions: Vec<String> = key("regions", list(TAGS, "names", name()))
+            .default_shown(Vec::new(), "any");
+        /// estimated tokens of the prompt, at least
+        pub prompt_tokens_min: Option<u64> = key("prompt_tokens_min", number(CONTEXT_TOKENS)).optional("any");
+        /// estimated tokens of the prompt, at most
+        pub prompt_tokens_max: Option<u64> = key("prompt_tokens_max", number(CONTEXT_TOKENS)).optional("any");
+        /// whether the request has tools
+        pub tools: Option<bool> = key("tools", flag()).optional("any");
+        /// whether the request has images
+        pub images: Option<bool> = key("images", flag()).optional("any");
+        /// whether the request has a JSON schema for its answer
+        pub schema: Option<bool> = key("schema", flag()).optional("any");
+        /// whether the request has `stream`
+        pub stream: Option<bool> = key("stream", flag()).optional("any");
     }
-    rules
 }
 
-fn rule(mut section: Section<'_>, before: &[Rule], known: &KnownTargets<'_>) -> Option<Rule> {
-    let name = section.require(
+fn check_effect(rule: &mut Rule, section: &Section<'_>, _: &Context<'_>) {
+    let mut effects = ["targets", "arm", "policy"].into_iter();
+    if effects.any(|key| section.peek(key).is_some()) {
+        return;
+    }
+    let _ = rule;
+    let remedy = "give it `targets`, an `arm` or a `policy`";
+    section.complain(
         "name",
-        "name the rule; log, `explain` and `x-ringside-route` show it",
-        |item| {
-            let name = values::name(item.text()?)?;
-            if before.iter().any(|rule| rule.name == name) {
-                let what = format!("another rule is called `{name}` too");
-                return Err(Complaint::new(what, "give each rule a name of its own"));
-            }
-            Ok(name.to_owned())
-        },
+        Complaint::new("a rule that changes nothing", remedy),
     );
-    let when = when(section.section("when"), known.keys);
-    let targets = section.list("targets", &limits::ARM_TARGETS, |item| {
-        places(item, known.called)
-    });
-    let arm = section.read("arm", |item| arm(item, known.experiment));
-    let policy = section.read("policy", |item| one_of(item, "policy", known.policies));
-    let says_nothing = ["targets", "arm", "policy"]
-        .into_iter()
-        .all(|key| section.item(key).is_none());
-    if says_nothing {
-        let what = "a rule that changes nothing";
-        section.complain(
-            "name",
-            Complaint::new(what, "give it `targets`, an `arm` or a `policy`"),
-        );
-    }
-    section.finish();
-    Some(Rule {
-        name: name?,
-        when,
-        targets: targets.map(|all| all.into_iter().flatten().collect()),
-        arm,
-        policy,
+}
+
+/// Indices of targets, in the order of the rule.
+fn targets() -> Notation<Vec<usize>> {
+    let names = list(ARM_TARGETS, "targets", written("", target_indices));
+    written("1 to 32 of the model's targets", move |item, context| {
+        let named = (names.read)(item, context)?;
+        Ok(named.into_iter().flatten().collect())
     })
 }
 
-fn when(mut section: Section<'_>, keys: &KeyNames) -> When {
-    let name = |item: &Item<'_>| Ok(values::name(item.text()?)?.to_owned());
-    let names = |names: &[String]| names.to_vec();
-    let (known_keys, known_teams) = (names(&keys.names), names(&keys.teams));
-    let tokens = |item: &Item<'_>| item.number(&limits::CONTEXT_TOKENS);
-    let headers = section.list("headers", &limits::TAGS, |item| {
-        let (name, value) = pair(item)?;
+/// Index of an arm of the model's experiment.
+fn arm() -> Notation<usize> {
+    written("an arm of the model's experiment", |item, context| {
+        let arms = &context.model().arms;
+        let name = one_of(item, "arm", arms)?;
+        let index = arms.iter().position(|arm| *arm == name);
+        Ok(index.unwrap_or_default())
+    })
+}
+
+fn known_key() -> Notation<String> {
+    written("", |item, context| one_of(item, "key", &context.names.keys))
+}
+
+fn known_team() -> Notation<String> {
+    written("", |item, context| {
+        one_of(item, "team", &context.names.teams)
+    })
+}
+
+/// A header, its name in small letters.
+fn header() -> Notation<(String, String)> {
+    written("", |item, _| {
+        let (name, value) = read_pair(item)?;
         Ok((name.to_ascii_lowercase(), value))
-    });
-    let metadata = section.list("metadata", &limits::TAGS, pair);
-    let known = |item: &Item<'_>, what: &str, all: &[String]| {
-        let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        one_of(item, what, &all)
-    };
-    let when = When {
-        headers: headers.unwrap_or_default(),
-        metadata: metadata.unwrap_or_default(),
-        keys: section
-            .list("keys", &limits::TAGS, |item| {
-                known(item, "key", &known_keys)
-            })
-            .unwrap_or_default(),
-        teams: section
-            .list("teams", &limits::TAGS, |item| {
-                known(item, "team", &known_teams)
-            })
-            .unwrap_or_default(),
-        regions: section
-            .list("regions", &limits::TAGS, name)
-            .unwrap_or_default(),
-        prompt_tokens_min: section.read("prompt_tokens_min", tokens),
-        prompt_tokens_max: section.read("prompt_tokens_max", tokens),
-        tools: section.read("tools", Item::boolean),
-        images: section.read("images", Item::boolean),
-        schema: section.read("schema", Item::boolean),
-        stream: section.read("stream", Item::boolean),
-    };
-    section.finish();
-    when
+    })
+}
+
+fn pair() -> Notation<(String, String)> {
+    written("", |item, _| read_pair(item))
 }
 
 /// `"name: value"`
-fn pair(item: &Item<'_>) -> Result<(String, String), Complaint> {
+fn read_pair(item: &Item<'_>) -> Result<(String, String), Complaint> {
     let text = item.text()?;
     let parts = text
         .split_once(':')
@@ -190,30 +134,4 @@ fn pair(item: &Item<'_>) -> Result<(String, String), Complaint> {
             "write both with a colon between, e.g. \"x-tier: gold\", or \"x-tier: *\" for any value",
         )),
     }
-}
-
-fn one_of(item: &Item<'_>, what: &str, known: &[&str]) -> Result<String, Complaint> {
-    let text = item.text()?;
-    if known.contains(&text) {
-        return Ok(text.to_owned());
-    }
-    let remedy = match known {
-        [] => "there is none; remove it, or configure one of this name".to_owned(),
-        known => suggest(text, || known.iter().copied()),
-    };
-    Err(Complaint::new(
-        format!("there is no {what} `{text}`"),
-        remedy,
-    ))
-}
-
-/// The place of an arm of the model's experiment.
-fn arm(item: &Item<'_>, experiment: Option<&Experiment>) -> Result<usize, Complaint> {
-    let arms = experiment.map_or(&[][..], |one| &one.arms);
-    let names: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
-    let name = one_of(item, "arm", &names)?;
-    Ok(names
-        .iter()
-        .position(|one| *one == name)
-        .unwrap_or_default())
 }

@@ -448,7 +448,7 @@ impl TargetCall<'_> {
         loop {
             let by: Instant = request_deadline
                 .by
-                .min(clock::recent() + self.backend.endpoint.limits.read);
+                .min(clock::recent() + self.backend.endpoint.timeouts.read);
             match upstream_response.read(body, by, watch).await {
                 Ok(Piece::Done) => return Ok(true),
                 Ok(Piece::More) if first_only => return Ok(false),

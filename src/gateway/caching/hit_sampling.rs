@@ -11,7 +11,7 @@ use crate::cache::quality::error_rate::Sample;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::semantic::Semantic;
 use crate::cache::semantic::SemanticHit;
-use crate::config::model::cache::Cache as CacheConfig;
+use crate::config::sections::cache::Cache as CacheConfig;
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::caching::lookup::Hit;
 use crate::gateway::core::{Core, CurrentSnapshot};

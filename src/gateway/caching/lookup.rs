@@ -15,7 +15,9 @@ use crate::cache::response::from_stream::StreamReader;
 use crate::cache::semantic::LookupOutcome;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::verify::{SIMILARITY_FLOOR, Thresholds};
-use crate::config::model::cache::{Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode};
+use crate::config::sections::cache::{
+    Cache as CacheConfig, Semantic as SemanticConfig, SemanticMode,
+};
 use crate::embedding::vector::Vector;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;

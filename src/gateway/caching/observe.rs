@@ -7,7 +7,7 @@ use crate::cache::feedback::HitComparison;
 use crate::cache::quality::error_rate::Sample;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::semantic::LookupOutcome;
-use crate::config::model::cache::Semantic as Config;
+use crate::config::sections::cache::Semantic as Config;
 use crate::gateway::core::Core;
 use crate::runtime::spawn;
 use futures_channel::oneshot;

@@ -117,7 +117,7 @@ async fn stream(
         is_done: response.is_done,
         head,
     };
-    let timeout = response.backend.endpoint.limits.read;
+    let timeout = response.backend.endpoint.timeouts.read;
     let end = raw_body
         .pump(
             &core.scratch,

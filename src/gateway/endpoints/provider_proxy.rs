@@ -350,12 +350,12 @@ pub(crate) async fn ask(
     ctx: &mut RequestContext,
 ) -> Result<UpstreamResponse<Passed>, GatewayError> {
     let may_repeat = matches!(method, Method::Get | Method::Put | Method::Delete);
-    let limits = &backend.endpoint.limits;
+    let timeouts = &backend.endpoint.timeouts;
     let mut fresh = !may_repeat;
     loop {
         ctx.route.attempts += 1;
         let sent_at = clock::recent();
-        let until = sent_at + limits.connect + limits.tls + limits.first_byte;
+        let until = sent_at + timeouts.connect + timeouts.tls + timeouts.first_byte;
         let (outcome, returned, used) = exchange(
             &backend.endpoint,
             &core.pool,
@@ -408,7 +408,7 @@ async fn pass_on(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let timeout = backend.endpoint.limits.read;
+    let timeout = backend.endpoint.timeouts.read;
     let mut bytes = buffer::take(buffer::CLASS_BYTES[0]);
     let began_at = clock::recent();
     let read = upstream_response

@@ -289,7 +289,7 @@ async fn stream(
         is_done: false,
         head: relay_response::begin_stream((upstream_response.status, &passed), client, ctx),
     };
-    let timeout = backend.endpoint.limits.read;
+    let timeout = backend.endpoint.timeouts.read;
     let end = raw_body
         .pump(
             &core.scratch,
@@ -317,7 +317,7 @@ async fn whole(
     let mut body = buffer::take(buffer::CLASS_BYTES[0]);
     let began_at = clock::recent();
     loop {
-        let by = clock::recent() + backend.endpoint.limits.read;
+        let by = clock::recent() + backend.endpoint.timeouts.read;
         let why = match upstream_response.read(&mut body, by, client).await {
             Ok(Piece::Done) => break,
             Ok(Piece::More) if body.len() <= ANSWER_BYTES_MAX => continue,

@@ -164,7 +164,7 @@ async fn exchanged(
 ) -> Option<(u16, bool, Vec<u8>)> {
     let (endpoint, watch) = (&backend.endpoint, &mut NoInterrupt);
     let is_stream = |head: &ResponseHead<'_>| upstream_head(head).is_event_stream;
-    let until = clock::now() + endpoint.limits.first_byte;
+    let until = clock::now() + endpoint.timeouts.first_byte;
     let (outcome, request, _) = exchange(
         endpoint, &core.pool, request, false, until, watch, is_stream,
     )
@@ -173,7 +173,7 @@ async fn exchanged(
     let mut upstream_response = outcome.ok()?;
     let mut body = Vec::new();
     loop {
-        let by = clock::now() + endpoint.limits.read;
+        let by = clock::now() + endpoint.timeouts.read;
         match upstream_response
             .read(&mut body, by, &mut NoInterrupt)
             .await

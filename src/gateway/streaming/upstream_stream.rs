@@ -210,7 +210,7 @@ impl UpstreamStream {
 
     /// Waits for what comes next.
     pub(crate) async fn read(&mut self, client: &mut impl Interrupt) -> Result<(), StreamEnd> {
-        let by = clock::recent() + self.response.backend.endpoint.limits.read;
+        let by = clock::recent() + self.response.backend.endpoint.timeouts.read;
         match self
             .response
             .upstream_response
