@@ -6,7 +6,7 @@
 use crate::accounting::cost::Cost;
 use crate::accounting::prices::PriceBook;
 use crate::base::names::Name;
-use crate::observability::metrics::core_metrics::{CoreMetrics, count};
+use crate::observability::metrics::core_metrics::CoreMetrics;
 use crate::protocols::usage::Usage;
 
 /// How a request ended, for the books.
@@ -88,24 +88,25 @@ pub(crate) fn record_usage(
     charge: &Charge,
 ) {
     match billed_usage {
-        BilledUsage::Reported(usage) => metrics.spend(key, model, usage),
-        BilledUsage::Unknown | BilledUsage::Estimated(_) => {
-            count(&mut metrics.usage_missing, model)
-        }
+        BilledUsage::Reported(usage) => metrics.record_tokens(key, model, usage),
+        BilledUsage::Unknown | BilledUsage::Estimated(_) => metrics.usage.missing.increment(model),
         BilledUsage::Searches(units) => {
-            *metrics.search_units.entry((key, model)).or_default() += units;
+            metrics.usage.search_units.add((key, model), units);
         }
         BilledUsage::Saved(Some(usage)) => {
-            *metrics.tokens_saved.entry(model).or_default() += usage.prompt + usage.completion;
+            metrics
+                .cache
+                .tokens_saved
+                .add(model, usage.prompt + usage.completion);
         }
         BilledUsage::Saved(None) | BilledUsage::Nothing => {}
     }
-    let money = &mut metrics.money;
+    let costs = &mut metrics.cost;
     match charge {
-        Charge::Known(cost) => money.spend(key, model, cost.parts(), false),
-        Charge::Estimated(cost) => money.spend(key, model, cost.parts(), true),
-        Charge::Saved(Some(cost)) => money.save(model, cost.total()),
-        Charge::Unknown(why) => money.unknown(model, why),
+        Charge::Known(cost) => costs.charge(key, model, cost.parts(), false),
+        Charge::Estimated(cost) => costs.charge(key, model, cost.parts(), true),
+        Charge::Saved(Some(cost)) => costs.saved.add(model, cost.total()),
+        Charge::Unknown(why) => costs.unknown.increment((model, why)),
         Charge::Saved(None) | Charge::Nothing => {}
     }
 }
@@ -136,23 +137,23 @@ mod tests {
         record_usage(BilledUsage::Unknown, Charge::Unknown("usage"));
         record_usage(BilledUsage::Saved(Some(usage)), Charge::Saved(Some(cost)));
         record_usage(BilledUsage::Estimated(usage), Charge::Estimated(cost));
-        assert!(metrics.tokens.is_empty());
-        assert_eq!(metrics.usage_missing[&model], 2);
-        assert_eq!(metrics.tokens_saved[&model], 7);
+        assert!(metrics.usage.tokens.get((None, model, "input")).is_none());
+        assert_eq!(metrics.usage.missing.get(model), 2);
+        assert_eq!(metrics.cache.tokens_saved.get(model), 7);
         let mut record_usage = |billed_usage, charge| {
             super::record_usage(&mut metrics, None, model, billed_usage, &charge)
         };
         record_usage(BilledUsage::Reported(usage), Charge::Known(cost));
         record_usage(BilledUsage::Reported(usage), Charge::Unknown("price"));
-        let input = &metrics.tokens[&(None, model, "input")];
+        let input = metrics.usage.tokens.get((None, model, "input")).unwrap();
         assert_eq!((input.count(), input.sum()), (2, 6.0));
-        assert_eq!(metrics.cached_tokens[&(None, model)], 2);
-        let money = &metrics.money;
-        assert_eq!(money.spent[&(None, model, "output")], 12);
-        assert_eq!(money.estimated[&model], 11);
-        assert_eq!(money.saved[&model], 11);
-        assert_eq!(money.unknown[&(model, "price")], 1);
-        assert_eq!(money.unknown[&(model, "usage")], 1);
+        assert_eq!(metrics.usage.cached_input_tokens.get((None, model)), 2);
+        let costs = &metrics.cost;
+        assert_eq!(costs.charged.get((None, model, "output")), 12);
+        assert_eq!(costs.estimated.get(model), 11);
+        assert_eq!(costs.saved.get(model), 11);
+        assert_eq!(costs.unknown.get((model, "price")), 1);
+        assert_eq!(costs.unknown.get((model, "usage")), 1);
     }
 
     #[test]

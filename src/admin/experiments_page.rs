@@ -1,18 +1,20 @@
 //! Experiments on the admin side: what each arm did, which canary was rolled back, and giving it its share
 //! again.
 
-use crate::admin::metrics_page::page::gauge;
+use crate::admin::metrics_page::experiments::arm_share;
 use crate::admin::routes::{AdminResponse, error, json_answer};
 use crate::control::log;
 use crate::control::plane::Plane;
 use crate::gateway::experiments::arms::ExperimentRoute;
-use crate::observability::metrics::arms::{ArmOutcome, ArmStats, Arms, labelled};
+use crate::observability::metrics::arms::ArmMetrics;
+use crate::observability::metrics::group::GroupBy;
 use crate::observability::metrics::histogram::Histogram;
-use crate::observability::metrics::prometheus::Page;
-use crate::observability::rateable_requests::RATEABLE_MAX;
+use crate::observability::metrics::labels::LabelEnum;
+use crate::observability::metrics::prometheus::float;
 use crate::routing::canary::Count;
 use hyper::StatusCode;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// `GET /experiments`
 pub(crate) async fn tell(plane: &Plane) -> AdminResponse {
@@ -62,106 +64,56 @@ pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> AdminResponse {
     json_answer(StatusCode::OK, &json!({ "restored": restored }))
 }
 
-/// The share of an arm's weight among those that take requests.
-fn share(experiment: &ExperimentRoute, at: usize) -> f64 {
-    let weight = |at: usize| {
-        let is_off = experiment.rollbacks.is_off(at);
-        let arm = experiment.shares.get(at).filter(|_| !is_off);
-        arm.map_or(0.0, |arm| f64::from(arm.weight))
-    };
-    let all: f64 = (0..experiment.shares.len()).map(weight).sum();
-    if all > 0.0 { weight(at) / all } else { 0.0 }
-}
-
-fn arm(experiment: &ExperimentRoute, at: usize, arms: &Arms) -> Value {
-    let Some(arm) = experiment.arms.get(at) else {
+fn arm(experiment: &ExperimentRoute, index: usize, arms: &GroupBy<ArmMetrics>) -> Value {
+    let Some(arm) = experiment.arms.get(index) else {
         return Value::Null;
     };
-    let none = ArmStats::default();
-    let stats = arms.get(arm.id).unwrap_or(&none);
+    let none = ArmMetrics::default();
+    let metrics = arms.get(arm.id).unwrap_or(&none);
     let count = |count: Count| json!({ "bad": count.bad, "all": count.all });
-    let rollback = experiment.rollbacks.of(at).map(|one| {
+    let rollback = experiment.rollbacks.of(index).map(|rollback| {
         json!({
-            "reason": one.why.name(),
-            "since_ms": u64::try_from(one.since.as_millis()).unwrap_or(u64::MAX),
-            "baseline": count(one.baseline),
-            "canary": count(one.canary),
+            "reason": rollback.why.name(),
+            "since_ms": u64::try_from(rollback.since.as_millis()).unwrap_or(u64::MAX),
+            "baseline": count(rollback.baseline),
+            "canary": count(rollback.canary),
         })
     });
-    let ratings = ArmOutcome::ALL.iter().zip(stats.ratings);
-    let ratings = ratings.map(|((_, name), count)| ((*name).to_owned(), count.into()));
+    let ratings = metrics.ratings.iter();
+    let ratings = ratings.map(|(verdict, count)| (verdict.as_str().to_owned(), count.into()));
+    let outcomes = metrics.requests.iter();
+    let outcomes: BTreeMap<_, _> = outcomes
+        .map(|(result, count)| (result.as_str(), count))
+        .collect();
+    let duration = &metrics.duration_seconds;
     json!({
         "arm": arm.id.arm.text().to_string(),
         "canary": arm.is_canary,
-        "share": share(experiment, at),
+        "share": arm_share(experiment, index),
         "rolled_back": rollback,
-        "requests": stats.outcomes.values().sum::<u64>(),
-        "outcomes": stats.outcomes,
-        "asked": stats.asked,
-        "bad": stats.bad,
-        "first_token_s": quantiles(&stats.first_token),
-        "stream_s": quantiles(&stats.streams),
-        "whole_s": quantiles(&stats.wholes),
-        "cost_nanousd": stats.cost_nanousd,
-        "cost_unknown": stats.cost_unknown,
+        "requests": outcomes.values().sum::<u64>(),
+        "outcomes": outcomes,
+        "asked": metrics.attempted.get(),
+        "bad": metrics.bad.get(),
+        "first_token_s": quantiles(Some(metrics.time_to_first_token_seconds.get())),
+        "stream_s": quantiles(duration.get(true)),
+        "whole_s": quantiles(duration.get(false)),
+        "cost_nanousd": metrics.cost_nanousd.get(),
+        "cost_unknown": metrics.cost_unknown.get(),
         "ratings": ratings.collect::<serde_json::Map<_, _>>(),
-        "score_mean": stats.mean_score(),
+        "score_mean": metrics.score_mean.mean(),
     })
 }
 
 /// Upper bounds of the buckets that median and p99 are in; null without values, or beyond the last bound.
-fn quantiles(histogram: &Histogram) -> Value {
-    #[allow(clippy::cast_precision_loss)]
-    let all = histogram.count() as f64;
+fn quantiles(histogram: Option<&Histogram>) -> Value {
+    let Some(histogram) = histogram else {
+        return Value::Null;
+    };
+    let all = float(histogram.count());
     let bound = |quantile: f64| {
-        #[allow(clippy::cast_precision_loss)]
-        let reached = |(_, count): &(f64, u64)| all > 0.0 && *count as f64 >= quantile * all;
+        let reached = |(_, count): &(f64, u64)| all > 0.0 && float(*count) >= quantile * all;
         histogram.cumulative().find(reached).map(|(bound, _)| bound)
     };
     json!({ "count": histogram.count(), "p50_max": bound(0.5), "p99_max": bound(0.99) })
-}
-
-/// Shares, roll-backs and what may be rated, on the metrics page; nothing without an experiment.
-pub(crate) fn write(plane: &Plane, page: &mut Page) {
-    let snapshot = plane.shared.snapshot.load();
-    let names = snapshot.model_names.iter();
-    let experiments = names.filter_map(|name| snapshot.models.get(name)?.experiment.as_ref());
-    let experiments: Vec<_> = experiments.collect();
-    if experiments.is_empty() {
-        return;
-    }
-    type Value = fn(&ExperimentRoute, usize) -> f64;
-    let gauges: [(&str, &str, Value); 2] = [
-        (
-            "ringside_experiment_arm_share",
-            "Share of the experiment's requests that an arm takes now.",
-            share,
-        ),
-        (
-            "ringside_experiment_arm_rolled_back",
-            "1 for a canary that was rolled back.",
-            |experiment, at| f64::from(u8::from(experiment.rollbacks.is_off(at))),
-        ),
-    ];
-    for (name, help, value) in gauges {
-        page.metric(name, "gauge", help);
-        for experiment in &experiments {
-            for (at, arm) in experiment.arms.iter().enumerate() {
-                let value = value(experiment, at);
-                labelled(arm.id, None, |labels| page.sample(name, labels, value));
-            }
-        }
-    }
-    gauge(
-        page,
-        "ringside_feedback_window_requests",
-        "Requests that may be rated.",
-        plane.shared.ratings.len() as u64,
-    );
-    gauge(
-        page,
-        "ringside_feedback_window_requests_limit",
-        "Requests that may be rated at most; the oldest is forgotten.",
-        RATEABLE_MAX as u64,
-    );
 }

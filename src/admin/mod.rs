@@ -2,5 +2,7 @@
 
 pub(crate) mod cache_page;
 pub(crate) mod experiments_page;
+#[cfg(test)]
+mod generated_docs;
 pub(crate) mod metrics_page;
 pub(crate) mod routes;

@@ -5,7 +5,8 @@ use crate::control::core_thread::CoreMessage;
 use crate::control::log;
 use crate::control::plane::{METRICS_WITHIN, Plane};
 use crate::gateway::experiments::arms::{ExperimentRoute, Rollback};
-use crate::observability::metrics::arms::{ArmId, ArmStats, Arms};
+use crate::observability::metrics::arms::{ArmId, ArmMetrics};
+use crate::observability::metrics::group::{GroupBy, MetricGroup};
 use crate::observability::metrics::histogram::Histogram;
 use crate::routing::canary::{CanaryTest, Count, Totals};
 use crate::runtime::clock;
@@ -60,8 +61,14 @@ pub(crate) async fn look(plane: Arc<Plane>, watchers: Watchers) {
 }
 
 /// Rolls a canary back if that is shown.
-fn judge(experiment: &ExperimentRoute, at: usize, id: ArmId, watch: &mut CanaryTest, arms: &Arms) {
-    let mut baseline = ArmStats::default();
+fn judge(
+    experiment: &ExperimentRoute,
+    at: usize,
+    id: ArmId,
+    watch: &mut CanaryTest,
+    arms: &GroupBy<ArmMetrics>,
+) {
+    let mut baseline = ArmMetrics::default();
     for other in experiment.arms.iter().filter(|arm| !arm.is_canary) {
         if let Some(stats) = arms.get(other.id) {
             baseline.merge(stats);
@@ -93,20 +100,24 @@ fn judge(experiment: &ExperimentRoute, at: usize, id: ArmId, watch: &mut CanaryT
     );
 }
 
-fn totals(stats: &ArmStats) -> Totals {
+fn totals(stats: &ArmMetrics) -> Totals {
     let cumulative = |histogram: &Histogram| histogram.cumulative().collect();
     Totals {
         errors: Count {
-            bad: stats.bad,
-            all: stats.asked,
+            bad: stats.bad.get(),
+            all: stats.attempted.get(),
         },
-        first_token: cumulative(&stats.first_token),
-        whole: cumulative(&stats.wholes),
+        first_token: cumulative(stats.time_to_first_token_seconds.get()),
+        whole: stats
+            .duration_seconds
+            .get(false)
+            .map(cumulative)
+            .unwrap_or_default(),
     }
 }
 
 /// The arms of all cores; `None` unless every core answers in time.
-async fn gather(plane: &Plane) -> Option<Arms> {
+async fn gather(plane: &Plane) -> Option<GroupBy<ArmMetrics>> {
     let mut asked = Vec::new();
     for core in &plane.cores {
         let (upstream_response, response) = futures_channel::oneshot::channel();
@@ -114,7 +125,7 @@ async fn gather(plane: &Plane) -> Option<Arms> {
         asked.push(response);
     }
     let by = tokio::time::Instant::from_std(clock::now() + METRICS_WITHIN);
-    let mut sum = Arms::default();
+    let mut sum = GroupBy::default();
     for response in asked {
         sum.merge(&tokio::time::timeout_at(by, response).await.ok()?.ok()?);
     }

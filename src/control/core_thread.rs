@@ -6,8 +6,9 @@ use crate::gateway::core::{Core, Shared};
 use crate::gateway::pipeline::Pipeline;
 use crate::http::limits::HeadLimits;
 use crate::observability::log_line::LogLine;
-use crate::observability::metrics::arms::Arms;
-use crate::observability::metrics::core_metrics::{CoreMetrics, count};
+use crate::observability::metrics::arms::ArmMetrics;
+use crate::observability::metrics::core_metrics::CoreMetrics;
+use crate::observability::metrics::group::GroupBy;
 use crate::routing::shared_health::PeerObservation;
 use crate::routing::targets::TargetTable;
 use crate::runtime::buffer;
@@ -35,7 +36,7 @@ pub(crate) enum CoreMessage {
     /// Hand over a copy of the numbers.
     Metrics(oneshot::Sender<Box<CoreMetrics>>),
     /// Hand over a copy of the arms' numbers.
-    Arms(oneshot::Sender<Arms>),
+    Arms(oneshot::Sender<GroupBy<ArmMetrics>>),
     /// Hand over a copy of what was learned of targets, and the core's time, in microseconds.
     Learned(oneshot::Sender<(Box<TargetTable>, u64)>),
     /// Tell what it knows of targets.
@@ -193,9 +194,9 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
     };
     {
         let mut metrics = core.metrics.borrow_mut();
-        metrics.connections_accepted += 1;
+        metrics.process.connections_accepted.increment();
         let open = core.connections() as u64 + 1;
-        metrics.connections_open_high = metrics.connections_open_high.max(open);
+        metrics.process.connections_open_high_water.raise_to(open);
     }
     let on_panic = Rc::clone(core);
     let serve = async move {
@@ -226,14 +227,14 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
         connection::run(stream, place, peer, &serving.limits, &serving.journey).await;
     };
     spawn::spawn(serve, move |message| {
-        on_panic.metrics.borrow_mut().panics += 1;
+        on_panic.metrics.borrow_mut().process.panics.increment();
         eprintln!("ringside: a connection ended by a panic: {message}");
     });
 }
 
 fn refuse(serving: &Serving, reason: &'static str) {
     let mut metrics = serving.journey.core.metrics.borrow_mut();
-    count(&mut metrics.connections_refused, reason);
+    metrics.process.connections_refused.increment(reason);
 }
 
 /// Closes idle upstream connections that are too old or dead, and frees buffers that are not needed.
@@ -247,11 +248,14 @@ async fn sweep(core: Rc<Core>) {
 
 fn numbers(core: &Core) -> CoreMetrics {
     let mut metrics = core.metrics.borrow().clone();
-    metrics.connections_open = core.connections() as u64;
-    metrics.upstream_idle = core.pool.borrow().len() as u64;
+    let process = &mut metrics.process;
+    process.connections_open.set(core.connections() as u64);
+    let (pooled, high_water) = buffer::pooled_bytes();
+    process.buffer_pool_bytes.set(pooled as u64);
+    process.buffer_pool_bytes_high_water.set(high_water as u64);
+    let idle = core.pool.borrow().len() as u64;
+    metrics.upstream.idle_connections.set(idle);
     core.look_at_targets(&mut metrics);
-    let (now, high) = buffer::pooled_bytes();
-    metrics.buffer_bytes = (now as u64, high as u64);
     metrics
 }
 

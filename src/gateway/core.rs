@@ -136,17 +136,15 @@ impl Core {
     /// Fills in how this core sees the targets that are configured.
     pub(crate) fn look_at_targets(&self, metrics: &mut CoreMetrics) {
         let (target_table, now_us) = (self.target_table.borrow(), self.now_us());
-        metrics.targets.clear();
-        metrics.admission.clear_gauges();
         // Models may share a target; it counts once.
         let mut seen = HashSet::new();
         for route in self.snapshot().models.values() {
             let admission = &route.failover.admission;
             if admission.enabled {
                 let (length, max) = (target_table.in_line(route.slot), admission.queue_max);
-                metrics
-                    .admission
-                    .line(route.name, length as u64, max as u64);
+                let queue = &mut metrics.admission;
+                queue.queue.add(route.name, length as u64);
+                queue.queue_max.add(route.name, max as u64);
             }
             for (target, target_ref) in route.targets.iter().zip(&route.target_refs) {
                 let Some((phase, score, outstanding)) = target_table.look(target_ref.slot, now_us)
@@ -157,12 +155,15 @@ impl Core {
                     continue;
                 }
                 if let Some(limit) = target_table.limit(target_ref.slot) {
-                    metrics.admission.limit(target.label, u64::from(limit));
+                    metrics
+                        .admission
+                        .target_limit
+                        .add(target.label, u64::from(limit));
                 }
-                let gauge = metrics.targets.entry(target.label).or_default();
-                gauge.health += f64::from(score);
-                gauge.outstanding += u64::from(outstanding);
-                *gauge.phases.entry(phase.name()).or_default() += 1;
+                let gauges = &mut metrics.targets;
+                gauges.health.record(target.label, f64::from(score));
+                gauges.in_flight.add(target.label, u64::from(outstanding));
+                gauges.phase_cores.add((target.label, phase.name()), 1);
             }
         }
     }

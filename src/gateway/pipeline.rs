@@ -38,7 +38,7 @@ use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upstream_stream::UpstreamStream;
 use crate::http::head::{Method, RequestHead};
 use crate::http::percent;
-use crate::observability::metrics::core_metrics::Stage;
+use crate::observability::metrics::requests::Stage;
 use crate::protocols::anthropic::client::api;
 use crate::protocols::endpoints;
 use crate::protocols::endpoints::{NoOperation, Operation};

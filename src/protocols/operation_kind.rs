@@ -1,7 +1,7 @@
 //! The kinds of operation that requests are counted and logged by.
 
 /// What a request wants done, without its details.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum OperationKind {
     /// The request names no operation that is served.
     None,

@@ -1,6 +1,8 @@
-//! `/metrics`: the numbers of all cores and of what they share, in Prometheus text format.
+//! `/metrics`: what the cores counted and what is read from shared state, in the Prometheus text format.
 
-pub(crate) mod disk;
-pub(crate) mod mirror;
+mod cache;
+pub(crate) mod experiments;
 pub(crate) mod page;
-pub(crate) mod quality;
+mod process;
+mod semantic;
+mod shared_metric;

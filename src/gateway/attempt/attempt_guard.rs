@@ -8,7 +8,6 @@ use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw, Selection};
 use crate::gateway::snapshot::ModelRoute;
 use crate::observability::access_log::RouteNote;
 use crate::observability::log_line::{LogLine, TargetNotice};
-use crate::observability::metrics::core_metrics::count;
 use crate::routing::demand::Exclusion;
 use crate::routing::health::Outcome;
 use crate::routing::limiter::Work;
@@ -77,7 +76,11 @@ pub(crate) fn may_try(core: &Core, target_ref: &TargetRef, turn: Turn) -> bool {
         Turn::Next => target_table.may_try(target_ref, false, now_us),
         Turn::Again => target_table.may_repeat(target_ref, now_us),
     };
-    core.metrics.borrow_mut().retries_refused += u64::from(!may);
+    core.metrics
+        .borrow_mut()
+        .targets
+        .retries_refused
+        .add(u64::from(!may));
     may
 }
 
@@ -267,11 +270,17 @@ impl AttemptGuard {
         let mut metrics = core.metrics.borrow_mut();
         let (event, what, key, lasts) = match change {
             Change::Phase(phase) => {
-                count(&mut metrics.target_changes, (self.target, phase.name()));
+                metrics
+                    .targets
+                    .phase_changes
+                    .increment((self.target, phase.name()));
                 ("target_phase", phase.name(), None, None)
             }
             Change::Aside(why, until_us) => {
-                count(&mut metrics.keys_set_aside, (self.target, why.name()));
+                metrics
+                    .targets
+                    .cooldowns
+                    .increment((self.target, why.name()));
                 let key = self.has_keys.then_some(self.key_index + 1);
                 let lasts = Duration::from_micros(until_us.saturating_sub(now_us));
                 ("key_cooldown", why.name(), key, Some(lasts))
@@ -286,7 +295,7 @@ impl AttemptGuard {
             lasts,
         };
         if core.records.push(LogLine::Target(notice)).is_err() {
-            metrics.records_dropped += 1;
+            metrics.process.access_records_dropped.increment();
         }
     }
 }

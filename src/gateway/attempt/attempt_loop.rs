@@ -30,7 +30,7 @@ use crate::gateway::snapshot::{Backend, ModelRoute, Provider};
 use crate::gateway::streaming::id_sealing::Sealing;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::http::head::Headers;
-use crate::observability::metrics::core_metrics::Stage;
+use crate::observability::metrics::requests::Stage;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::splice::Edit;
 use crate::protocols::provider_api::UpstreamOperation;

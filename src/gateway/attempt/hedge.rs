@@ -10,7 +10,6 @@ use crate::gateway::attempt::target_call::{Spent, TargetCall};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::HedgeOutcome;
 use crate::gateway::core::{Core, micros};
-use crate::observability::metrics::core_metrics::count;
 use crate::routing::hedge::Rule;
 use crate::routing::measurements::Series;
 use crate::routing::targets::TargetRef;
@@ -136,8 +135,8 @@ fn pay(core: &Core, hedging: &Hedging) -> Option<u64> {
     let paid = hedges.spend(*model, *input, *series, rule, now_us);
     let mut metrics = core.metrics.borrow_mut();
     match paid {
-        Some(tokens) => *metrics.hedge_tokens.entry(*name).or_default() += tokens,
-        None => count(&mut metrics.hedges, (*name, "refused")),
+        Some(tokens) => metrics.hedging.tokens_estimated.add(*name, tokens),
+        None => metrics.hedging.hedges.increment((*name, "refused")),
     }
     paid
 }
@@ -271,7 +270,10 @@ fn settle(
     ctx.timing.first_byte = used.1.first_byte.or(ctx.timing.first_byte);
     ctx.route.dropped = used.1.dropped;
     let mut metrics = core.metrics.borrow_mut();
-    count(&mut metrics.hedges, (hedging.name, hedged.as_str()));
+    metrics
+        .hedging
+        .hedges
+        .increment((hedging.name, hedged.as_str()));
     HedgeResult {
         outcome: used.0,
         second_asked: true,

@@ -126,7 +126,8 @@ pub(crate) async fn wait(
             core.metrics
                 .borrow_mut()
                 .admission
-                .waited(route.name, waited);
+                .wait_seconds
+                .record(route.name, waited.as_secs_f64());
             line.claim(route.slot, waited);
             queue.called = Some(slots);
             Ok(())
@@ -137,12 +138,16 @@ pub(crate) async fn wait(
                 Interruption::ClientGone => "client_disconnected",
                 Interruption::Drained | Interruption::Outrun => "drained",
             };
-            core.metrics.borrow_mut().admission.shed(route.name, reason);
+            core.metrics
+                .borrow_mut()
+                .admission
+                .shed
+                .increment((route.name, reason));
             Err(classify::cut_short(why))
         }
         None if plan.request_deadline.is_over() => {
             let mut metrics = core.metrics.borrow_mut();
-            metrics.admission.shed(route.name, "deadline");
+            metrics.admission.shed.increment((route.name, "deadline"));
             Err(failed(classify::out_of_time(&plan.request_deadline, None)))
         }
         None => Err(shed(core, route, "queue_deadline", ctx)),
@@ -184,7 +189,11 @@ fn shed(
     reason: &'static str,
     ctx: &mut RequestContext,
 ) -> AttemptError {
-    core.metrics.borrow_mut().admission.shed(route.name, reason);
+    core.metrics
+        .borrow_mut()
+        .admission
+        .shed
+        .increment((route.name, reason));
     if ctx.route.attempts == 0 {
         ctx.outcome.should_retry = Some(true);
     }

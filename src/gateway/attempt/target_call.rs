@@ -21,7 +21,6 @@ use crate::gateway::streaming::first_event::{Probe, begins_with_an_error};
 use crate::gateway::streaming::id_sealing::Sealing;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::translate_body;
-use crate::observability::metrics::core_metrics::count;
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::provider_api::{
     OutgoingRequest, ProviderApi, StatusClass, UpstreamOperation,
@@ -156,9 +155,9 @@ impl TargetCall<'_> {
             {
                 let mut metrics = core.metrics.borrow_mut();
                 if used.reused {
-                    metrics.upstream_reuses += 1;
+                    metrics.upstream.reuses.increment();
                 } else {
-                    metrics.upstream_connects += 1;
+                    metrics.upstream.connects.increment();
                 }
             }
             attempt_guard.sent(core, sent_at, used.connect);
@@ -202,7 +201,10 @@ impl TargetCall<'_> {
 
     fn stats(&self, outcome: &'static str) {
         let mut metrics = self.core.metrics.borrow_mut();
-        count(&mut metrics.attempts, (self.target.label, outcome));
+        metrics
+            .upstream
+            .attempts
+            .increment((self.target.label, outcome));
     }
 
     /// The answer's head is there: a stream is handed on with its first bytes, anything else read

@@ -286,7 +286,11 @@ pub(crate) async fn listen(
     };
     buffer::give(arrived);
     buffer::give(out);
-    core.metrics.borrow_mut().events += relay.events();
+    core.metrics
+        .borrow_mut()
+        .requests
+        .stream_events
+        .add(relay.events());
     (end, relay.usage())
 }
 

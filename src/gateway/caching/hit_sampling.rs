@@ -138,7 +138,9 @@ impl HitSample {
             let response = self.ask(&core, &snapshot, &passed).await;
             self.learn(&core, &snapshot, response);
         };
-        spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
+        spawn::spawn(task, move |_| {
+            on_panic.metrics.borrow_mut().process.panics.increment()
+        });
     }
 
     async fn ask(

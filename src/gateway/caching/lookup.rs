@@ -28,7 +28,6 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::http::encode;
 use crate::http::head::{Headers, RequestHead};
-use crate::observability::metrics::core_metrics::count;
 use crate::protocols::client_api;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::request::canonical_request::{Canonical, NotSemantic};
@@ -222,7 +221,7 @@ impl CacheSession {
             Err("") => None,
             Err(rule) => {
                 let mut metrics = self.core.metrics.borrow_mut();
-                count(&mut metrics.semantic_refusals, rule);
+                metrics.cache.semantic_refusals.increment(rule);
                 ctx.cache.refused(rule);
                 None
             }
@@ -395,7 +394,7 @@ impl CacheSession {
         };
         if let Err(why) = self.try_store(key, model, target, read) {
             let mut metrics = self.core.metrics.borrow_mut();
-            count(&mut metrics.cache_not_stored, why);
+            metrics.cache.not_stored.increment(why);
         }
     }
 
@@ -465,7 +464,7 @@ impl CacheSession {
         if let Err(why) = semantic.index(&entry, vector) {
             shared.store.keep(&entry, None);
             let mut metrics = self.core.metrics.borrow_mut();
-            count(&mut metrics.semantic_refusals, why);
+            metrics.cache.semantic_refusals.increment(why);
         }
         Ok(())
     }

@@ -10,8 +10,9 @@ use crate::observability::access_log::{
     AccessRecord, CostRecord, IdentityRecord, OutcomeRecord, RouteRecord, TimingRecord,
 };
 use crate::observability::log_line::LogLine;
-use crate::observability::metrics::arms::ArmRequest;
-use crate::observability::metrics::core_metrics::{CoreMetrics, Stage, count};
+use crate::observability::metrics::arms::{ArmRequest, ArmResult};
+use crate::observability::metrics::core_metrics::CoreMetrics;
+use crate::observability::metrics::requests::Stage;
 use crate::protocols::operation_kind::OperationKind;
 use crate::runtime::clock;
 use std::time::Duration;
@@ -33,26 +34,32 @@ impl RequestContext {
         }
         let record = self.into_record(overhead, duration);
         if core.records.push(LogLine::Request(record)).is_err() {
-            metrics.records_dropped += 1;
+            metrics.process.access_records_dropped.increment();
         }
     }
 
     fn count(&self, metrics: &mut CoreMetrics, overhead: Duration, duration: Duration) {
         let operation = self.identity.operation;
         let status = self.outcome.status();
-        count(&mut metrics.requests, (operation.name(), status));
+        metrics.requests.answered.increment((operation, status));
         metrics.stage(Stage::Total, overhead);
         if let Some(model) = self.route.model {
-            metrics.request_duration(operation.name(), model, duration);
+            metrics
+                .requests
+                .duration_seconds
+                .record((operation, model), duration.as_secs_f64());
             let (billed, charge) = (self.usage.billed(), self.usage.charge());
             billing::record_usage(metrics, self.identity.key, model, billed, charge);
         }
         if operation == OperationKind::Chat && self.outcome.is_sent() {
-            count(&mut metrics.cache_lookups, self.cache.result().as_str());
+            metrics
+                .cache
+                .lookups
+                .increment(self.cache.result().as_str());
         }
         if let Some(arm) = self.route.arm.filter(|arm| arm.is_fair) {
             let request = self.arm_request(&arm, duration);
-            metrics.arms.record(arm.id, &request);
+            metrics.arms.entry(arm.id).record(&request);
         }
     }
 
@@ -60,20 +67,23 @@ impl RequestContext {
     fn arm_request(&self, arm: &RequestArm, duration: Duration) -> ArmRequest {
         let error_code = self.outcome.error_code();
         // A request that fails because all targets are in cooldown is a failure of the arm too.
-        let was_asked =
+        let was_attempted =
             self.route.attempts > 0 || error_code == Some(ErrorCode::UpstreamRateLimited);
-        let outcome = match (error_code, self.outcome.status()) {
-            (Some(code), _) => code.as_str(),
-            (None, 429) => "status_429",
-            (None, 400..=499) => "status_4xx",
-            (None, 500..) => "status_5xx",
-            _ if !was_asked => "cached",
-            _ if arm.has_left => "failover",
-            _ => "ok",
+        let result = match (error_code, self.outcome.status()) {
+            (Some(code @ (ErrorCode::ClientDisconnected | ErrorCode::ShuttingDown)), _) => {
+                ArmResult::Interrupted(code)
+            }
+            (Some(code), _) => ArmResult::Failed(code),
+            (None, 429) => ArmResult::RateLimited,
+            (None, 400..=499) => ArmResult::ClientError,
+            (None, 500..) => ArmResult::ServerError,
+            _ if !was_attempted => ArmResult::Cached,
+            _ if arm.has_left => ArmResult::Failover,
+            _ => ArmResult::Ok,
         };
         ArmRequest {
-            outcome,
-            was_asked,
+            result,
+            was_attempted,
             is_stream: self.format.streams,
             first_byte: self.timing.first_byte,
             duration,

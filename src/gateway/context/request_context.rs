@@ -13,7 +13,7 @@ use crate::gateway::context::timing::RequestTiming;
 use crate::gateway::context::usage::RequestUsage;
 use crate::gateway::core::Core;
 use crate::observability::log_line::{LogLine, TargetNotice};
-use crate::observability::metrics::core_metrics::Stage;
+use crate::observability::metrics::requests::Stage;
 use crate::protocols::client_api::ResponseContext;
 use crate::runtime::clock;
 use crate::server::connection::Request;
@@ -92,7 +92,11 @@ impl RequestContext {
                 lasts: None,
             };
             if core.records.push(LogLine::Target(notice)).is_err() {
-                core.metrics.borrow_mut().records_dropped += 1;
+                core.metrics
+                    .borrow_mut()
+                    .process
+                    .access_records_dropped
+                    .increment();
             }
         }
     }

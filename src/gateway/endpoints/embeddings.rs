@@ -18,7 +18,7 @@ use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::{Backend, ModelRoute, Snapshot};
-use crate::observability::metrics::core_metrics::Stage;
+use crate::observability::metrics::requests::Stage;
 use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
 use crate::protocols::provider_api::UpstreamOperation;
 use crate::protocols::request::request_shape::Shape;

@@ -40,7 +40,8 @@ pub(crate) async fn serve(
         core.metrics
             .borrow_mut()
             .arms
-            .rate(rated.arm, feedback.score);
+            .entry(rated.arm)
+            .rate(feedback.score);
     }
     let told = json!({
         "object": "feedback",

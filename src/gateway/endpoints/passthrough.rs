@@ -19,7 +19,7 @@ use crate::gateway::snapshot::Snapshot;
 use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
-use crate::observability::metrics::core_metrics::Stage;
+use crate::observability::metrics::requests::Stage;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{Endpoint, usage_in};
 use crate::protocols::provider_api::UpstreamOperation;

@@ -19,7 +19,7 @@ use crate::gateway::streaming::upload::Sent;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
 use crate::http::encode;
 use crate::http::head::{Headers, Method, ResponseHead};
-use crate::observability::metrics::core_metrics::{Stage, count};
+use crate::observability::metrics::requests::Stage;
 use crate::protocols::openai::client::api;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{ProviderProxy, usage_in};
@@ -369,8 +369,8 @@ pub(crate) async fn ask(
         request = returned;
         let mut metrics = core.metrics.borrow_mut();
         match used.reused {
-            true => metrics.upstream_reuses += 1,
-            false => metrics.upstream_connects += 1,
+            true => metrics.upstream.reuses.increment(),
+            false => metrics.upstream.connects.increment(),
         }
         ctx.timing.waited_since(sent_at);
         match outcome {
@@ -382,11 +382,17 @@ pub(crate) async fn ask(
                         .saturating_duration_since(sent_at),
                 );
                 let outcome = backend.dialect.judge(upstream_response.status).outcome;
-                count(&mut metrics.attempts, (backend.any_model, outcome));
+                metrics
+                    .upstream
+                    .attempts
+                    .increment((backend.any_model, outcome));
                 return Ok(upstream_response);
             }
             Err(fault) => {
-                count(&mut metrics.attempts, (backend.any_model, fault.outcome()));
+                metrics
+                    .upstream
+                    .attempts
+                    .increment((backend.any_model, fault.outcome()));
                 if fault.retry() == Retry::OnFreshConnection && !fresh {
                     fresh = true;
                     continue;

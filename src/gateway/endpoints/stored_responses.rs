@@ -18,7 +18,7 @@ use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upload::Sent;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
-use crate::observability::metrics::core_metrics::Stage;
+use crate::observability::metrics::requests::Stage;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::passthrough::ProviderProxy;

@@ -17,7 +17,6 @@ use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::translate_body;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
-use crate::observability::metrics::core_metrics::count;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
@@ -102,10 +101,11 @@ impl ReplayRequest {
         } else {
             "mirror_failed"
         };
-        count(
-            &mut core.metrics.borrow_mut().attempts,
-            (target.label, name),
-        );
+        core.metrics
+            .borrow_mut()
+            .upstream
+            .attempts
+            .increment((target.label, name));
         let (status, is_stream, body) = answered?;
         let response = (status == 200).then(|| read(core, backend.dialect, is_stream, &body))?;
         response.ok()

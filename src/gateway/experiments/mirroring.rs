@@ -22,7 +22,7 @@ use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::plan::rules::RuleRoute;
 use crate::gateway::snapshot::{Backend, TargetRoute};
 use crate::gateway::streaming::upstream_stream::StreamEnd;
-use crate::observability::metrics::mirror::MirroredRequest;
+use crate::observability::metrics::mirror::{MirrorId, MirroredRequest};
 use crate::routing::demand::{Traits, exclusion};
 use crate::routing::targets::TargetRef;
 use crate::runtime::clock;
@@ -208,7 +208,9 @@ impl Mirror {
         }
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
         let task = async move { self.go(&core, &snapshot, &passed).await };
-        spawn::spawn(task, move |_| on_panic.metrics.borrow_mut().panics += 1);
+        spawn::spawn(task, move |_| {
+            on_panic.metrics.borrow_mut().process.panics.increment()
+        });
     }
 
     async fn go(
@@ -253,7 +255,13 @@ impl Mirror {
                 mirror: mirror_took,
                 cost_nanousd: charge.paid_nanousd(),
             };
-            metrics.mirrors.record((self.model, target), &seen);
+            metrics
+                .mirrors
+                .entry(MirrorId {
+                    model: self.model,
+                    target,
+                })
+                .record(&seen);
         }
         compare(core, served, response.content().to_owned(), stats);
     }

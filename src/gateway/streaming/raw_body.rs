@@ -12,7 +12,6 @@ use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::stream_relay::StreamRelay;
 use crate::gateway::streaming::upstream_stream::{StreamEnd, stopping};
 use crate::http::encode;
-use crate::observability::metrics::core_metrics::count;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::passthrough::{TAIL_BYTES, usage_in};
 use crate::runtime::clock;
@@ -196,6 +195,10 @@ impl RawBodyRelay {
         };
         client.keep_alive = false;
         ctx.outcome.failed(fault.code);
-        count(&mut core.metrics.borrow_mut().streams_broken, side);
+        core.metrics
+            .borrow_mut()
+            .requests
+            .streams_broken
+            .increment(side);
     }
 }

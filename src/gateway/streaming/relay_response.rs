@@ -20,7 +20,6 @@ use crate::gateway::streaming::relay::Relay;
 use crate::gateway::streaming::translate_body;
 use crate::gateway::streaming::upstream_stream::{StreamEnd, UpstreamStream, stopping};
 use crate::http::encode;
-use crate::observability::metrics::core_metrics::count;
 use crate::protocols::client_api;
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
@@ -136,7 +135,10 @@ pub(crate) async fn stream(
 ) {
     if let Some(time) = ctx.timing.first_byte {
         let mut metrics = core.metrics.borrow_mut();
-        metrics.time_to_first_token(upstream_stream.target(), time);
+        metrics
+            .upstream
+            .time_to_first_token_seconds
+            .record(upstream_stream.target(), time.as_secs_f64());
     }
     upstream_stream.mirrored = ctx
         .background
@@ -147,7 +149,11 @@ pub(crate) async fn stream(
     let end = match pump(upstream_stream, out, client, ctx).await {
         Pumped::Ended(end, mut upstream_stream) => {
             mirroring::served_stream(upstream_stream.mirrored.take(), &end, ctx);
-            core.metrics.borrow_mut().events += upstream_stream.relay.events();
+            core.metrics
+                .borrow_mut()
+                .requests
+                .stream_events
+                .add(upstream_stream.relay.events());
             ctx.record_billed_usage(core, upstream_stream.billed_usage());
             ctx.format.array = upstream_stream.relay.array();
             upstream_stream.finish(&end, client).await;
@@ -272,7 +278,11 @@ pub(crate) async fn conclude(
         StreamEnd::Client => {
             client.keep_alive = false;
             ctx.outcome.failed(ErrorCode::ClientDisconnected);
-            count(&mut core.metrics.borrow_mut().streams_broken, "client");
+            core.metrics
+                .borrow_mut()
+                .requests
+                .streams_broken
+                .increment("client");
             return;
         }
         StreamEnd::TooSlow(fault) => ("client", fault),
@@ -280,7 +290,11 @@ pub(crate) async fn conclude(
         StreamEnd::Drained => ("drain", stopping()),
     };
     ctx.outcome.failed(fault.code);
-    count(&mut core.metrics.borrow_mut().streams_broken, side);
+    core.metrics
+        .borrow_mut()
+        .requests
+        .streams_broken
+        .increment(side);
     break_stream(ctx, client, &fault).await;
 }
 

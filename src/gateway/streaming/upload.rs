@@ -7,7 +7,6 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::provider_proxy::{Passed, read_head};
 use crate::gateway::snapshot::Provider;
-use crate::observability::metrics::core_metrics::count;
 use crate::runtime::clock;
 use crate::runtime::io::{Interruption, SocketError};
 use crate::server::client::Client;
@@ -76,13 +75,19 @@ pub(crate) async fn ask(
     let (outcome, used) = upload(&backend.endpoint, head, client, read_head).await;
     ctx.timing.waited_since(sent_at);
     let mut metrics = core.metrics.borrow_mut();
-    metrics.upstream_connects += u64::from(used.connect.is_some());
+    metrics
+        .upstream
+        .connects
+        .add(u64::from(used.connect.is_some()));
     let told = match &outcome {
         Ok(upstream_response) => backend.dialect.judge(upstream_response.status).outcome,
         Err(UploadError::Upstream(fault)) => fault.outcome(),
         Err(UploadError::Late) => "request_timeout",
     };
-    count(&mut metrics.attempts, (backend.any_model, told));
+    metrics
+        .upstream
+        .attempts
+        .increment((backend.any_model, told));
     match outcome {
         Ok(upstream_response) => {
             ctx.timing.first_byte = Some(

@@ -313,7 +313,7 @@ impl UpstreamStream {
         };
         let task = go_on(self, unattended, ctx.identity.key, ctx.route.model);
         spawn::spawn(task, move |message| {
-            core.metrics.borrow_mut().panics += 1;
+            core.metrics.borrow_mut().process.panics.increment();
             eprintln!("ringside: a shared stream ended by a panic: {message}");
         });
         Ok(follower)

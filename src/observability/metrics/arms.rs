@@ -1,18 +1,19 @@
-//! What is counted of the arms of experiments, and its lines on the metrics page.
+//! Metrics of the arms of experiments.
 
 use crate::base::names::Name;
-use crate::observability::metrics::core_metrics::count;
-use crate::observability::metrics::histogram::{DURATION_SECONDS, Histogram};
-use crate::observability::metrics::prometheus::{Page, float};
-use std::collections::HashMap;
+use crate::error::code::ErrorCode;
+use crate::observability::metrics::counters::{Counter, CounterBy, CounterOf};
+use crate::observability::metrics::gauges::MeanGauge;
+use crate::observability::metrics::group::metric_group;
+use crate::observability::metrics::histogram::DurationSeconds;
+use crate::observability::metrics::histograms::{HistogramOf, SingleHistogram};
+use crate::observability::metrics::labels::{LabelEnum, LabelKey};
 use std::time::Duration;
-
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// An arm of a model's experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ArmId {
-    /// The model asked for.
+    /// The requested model.
     pub model: Name,
     /// The experiment.
     pub experiment: Name,
@@ -20,28 +21,96 @@ pub struct ArmId {
     pub arm: Name,
 }
 
-/// How one request of an arm went.
+impl LabelKey for ArmId {
+    const COUNT: usize = 3;
+
+    fn push_values(&self, values: &mut Vec<String>) {
+        self.model.push_values(values);
+        self.experiment.push_values(values);
+        self.arm.push_values(values);
+    }
+
+    #[cfg(test)]
+    fn example(number: u64) -> Self {
+        Self {
+            model: Name::example(number),
+            experiment: Name::example(number / 3),
+            arm: Name::example(number / 9),
+        }
+    }
+}
+
+/// How one request of an arm ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ArmResult {
+    /// A target of the arm responded well.
+    Ok,
+    /// The cache had the response.
+    Cached,
+    /// Another arm's target responded.
+    Failover,
+    /// The provider answered with status 429.
+    RateLimited,
+    /// The provider answered with another status of 4xx.
+    ClientError,
+    /// The provider answered with a status of 5xx.
+    ServerError,
+    /// The gateway answered with this error.
+    Failed(ErrorCode),
+    /// The client or the process ended it, with this error: that is no failure of the arm.
+    Interrupted(ErrorCode),
+}
+
+impl ArmResult {
+    /// Value of the label `outcome`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Cached => "cached",
+            Self::Failover => "failover",
+            Self::RateLimited => "status_429",
+            Self::ClientError => "status_4xx",
+            Self::ServerError => "status_5xx",
+            Self::Failed(code) | Self::Interrupted(code) => code.as_str(),
+        }
+    }
+}
+
+impl LabelKey for ArmResult {
+    const COUNT: usize = 1;
+
+    fn push_values(&self, values: &mut Vec<String>) {
+        values.push(self.as_str().to_owned());
+    }
+
+    #[cfg(test)]
+    fn example(number: u64) -> Self {
+        [Self::Ok, Self::Cached, Self::Failover][(number % 3) as usize]
+    }
+}
+
+/// One request of an arm.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ArmRequest {
-    /// `ok`, `cached`, `failover` (another arm's target answered), or what it failed with.
-    pub outcome: &'static str,
-    /// A provider was asked.
-    pub was_asked: bool,
-    /// The answer was streamed.
+    /// How it ended.
+    pub result: ArmResult,
+    /// An upstream attempt was made, or failed to be made.
+    pub was_attempted: bool,
+    /// The response was streamed.
     pub is_stream: bool,
     /// From the request sent upstream to its first byte.
     pub first_byte: Option<Duration>,
-    /// From the request's arrival to the end of its answer.
+    /// From the request's arrival to the end of its response.
     pub duration: Duration,
-    /// What was paid, in nano-dollars; `None` when nothing was bought, or the cost is not known.
+    /// Its cost in nano-dollars; `None` when nothing was charged, or the cost is not known.
     pub cost_nanousd: Option<u64>,
-    /// Something was bought whose cost is not known.
+    /// Something was charged whose cost is not known.
     pub is_cost_unknown: bool,
 }
 
-/// A rating of an application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ArmOutcome {
+/// An application's rating of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum RatingVerdict {
     /// A score above 0.
     Good,
     /// 0.
@@ -50,17 +119,20 @@ pub(crate) enum ArmOutcome {
     Bad,
 }
 
-impl ArmOutcome {
-    /// All, with their label values.
-    pub(crate) const ALL: [(Self, &'static str); 3] = [
-        (Self::Good, "good"),
-        (Self::Neutral, "neutral"),
-        (Self::Bad, "bad"),
-    ];
+impl LabelEnum for RatingVerdict {
+    const ALL: &'static [Self] = &[Self::Good, Self::Neutral, Self::Bad];
 
-    /// What a score says.
-    #[must_use]
-    pub(crate) fn of(score: f64) -> Self {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Neutral => "neutral",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+impl RatingVerdict {
+    fn of(score: f64) -> Self {
         match score {
             score if score > 0.0 => Self::Good,
             score if score < 0.0 => Self::Bad,
@@ -69,269 +141,106 @@ impl ArmOutcome {
     }
 }
 
-/// Numbers of one arm.
-#[derive(Debug, Clone)]
-pub(crate) struct ArmStats {
-    /// Requests by outcome.
-    pub outcomes: Map<&'static str, u64>,
-    /// Requests for which a provider was asked, less those that say nothing of it.
-    pub asked: u64,
-    /// Those of them that the arm's targets did not answer well.
-    pub bad: u64,
-    /// Times to the first token of streams.
-    pub first_token: Histogram,
-    /// Whole durations of streams.
-    pub streams: Histogram,
-    /// Whole durations of answers that are no streams.
-    pub wholes: Histogram,
-    /// What was paid, in nano-dollars.
-    pub cost_nanousd: u64,
-    /// Answers whose cost is not known.
-    pub cost_unknown: u64,
-    /// Ratings, in the order of [`Verdict::ALL`].
-    pub ratings: [u64; 3],
-    /// Sum of their scores.
-    pub score_sum: f64,
-}
-
-impl Default for ArmStats {
-    fn default() -> Self {
-        Self {
-            outcomes: Map::default(),
-            asked: 0,
-            bad: 0,
-            first_token: Histogram::new(DURATION_SECONDS),
-            streams: Histogram::new(DURATION_SECONDS),
-            wholes: Histogram::new(DURATION_SECONDS),
-            cost_nanousd: 0,
-            cost_unknown: 0,
-            ratings: [0; 3],
-            score_sum: 0.0,
+metric_group! {
+    /// Arms of experiments
+    pub(crate) struct ArmMetrics by ArmId {
+        /// Requests of an arm, by outcome.
+        ///
+        /// Outcomes: `ok`, `cached`, `failover`, or what they failed with.
+        requests: CounterBy<ArmResult> = "ringside_experiment_arm_requests_total" ["gen_ai_request_model", "experiment", "arm", "outcome"];
+        /// From a streamed request sent upstream to its first byte, by arm.
+        time_to_first_token_seconds: SingleHistogram<DurationSeconds> = "ringside_experiment_arm_time_to_first_token_seconds" ["gen_ai_request_model", "experiment", "arm"];
+        /// From a request's arrival to the end of a good response, by arm and whether it was streamed.
+        duration_seconds: HistogramOf<bool, DurationSeconds> = "ringside_experiment_arm_duration_seconds" ["gen_ai_request_model", "experiment", "arm", "stream"];
+        /// What an arm's responses cost, in nano-dollars.
+        cost_nanousd: Counter = "ringside_experiment_arm_cost_nanousd_total" ["gen_ai_request_model", "experiment", "arm"];
+        /// Responses of an arm whose cost is not known.
+        cost_unknown: Counter = "ringside_experiment_arm_cost_unknown_total" ["gen_ai_request_model", "experiment", "arm"];
+        /// Ratings by applications, by arm.
+        ///
+        /// Verdicts: `good`, `neutral`, `bad`.
+        ratings: CounterOf<RatingVerdict> = "ringside_experiment_arm_ratings_total" ["gen_ai_request_model", "experiment", "arm", "verdict"];
+        /// Mean score of the ratings, from -1 to 1.
+        score_mean: MeanGauge = "ringside_experiment_arm_score_mean" ["gen_ai_request_model", "experiment", "arm"];
+        unexposed {
+            /// Requests that say how well the arm's targets work: an attempt was made, and nobody interrupted it.
+            attempted: Counter;
+            /// Those of them that the arm's targets did not answer well.
+            bad: Counter;
         }
     }
 }
 
-/// Outcomes that say nothing of an arm: the client or the process ended them.
-const NEUTRAL: [&str; 2] = ["client_disconnected", "shutting_down"];
-
-impl ArmStats {
-    fn record(&mut self, request: &ArmRequest) {
-        count(&mut self.outcomes, request.outcome);
-        self.cost_nanousd += request.cost_nanousd.unwrap_or(0);
-        self.cost_unknown += u64::from(request.is_cost_unknown);
-        if !request.was_asked || NEUTRAL.contains(&request.outcome) {
-            return;
-        }
-        self.asked += 1;
-        if request.outcome != "ok" {
-            self.bad += 1;
-            return;
-        }
-        let total = request.duration.as_secs_f64();
-        if !request.is_stream {
-            return self.wholes.record(total);
-        }
-        self.streams.record(total);
-        if let Some(first_byte) = request.first_byte {
-            self.first_token.record(first_byte.as_secs_f64());
-        }
-    }
-
-    /// Adds another core's, or another arm's.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (outcome, count) in &other.outcomes {
-            *self.outcomes.entry(outcome).or_default() += count;
-        }
-        self.asked += other.asked;
-        self.bad += other.bad;
-        self.first_token.merge(&other.first_token);
-        self.streams.merge(&other.streams);
-        self.wholes.merge(&other.wholes);
-        self.cost_nanousd += other.cost_nanousd;
-        self.cost_unknown += other.cost_unknown;
-        for (mine, theirs) in self.ratings.iter_mut().zip(other.ratings) {
-            *mine += theirs;
-        }
-        self.score_sum += other.score_sum;
-    }
-
-    /// Mean score of its ratings; `None` without any.
-    #[must_use]
-    pub(crate) fn mean_score(&self) -> Option<f64> {
-        let all: u64 = self.ratings.iter().sum();
-        (all > 0).then(|| self.score_sum / float(all))
-    }
-}
-
-/// All arms of a core, or the sum over several.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Arms(Map<ArmId, ArmStats>);
-
-impl Arms {
+impl ArmMetrics {
     /// Counts a request.
-    pub(crate) fn record(&mut self, arm: ArmId, request: &ArmRequest) {
-        self.0.entry(arm).or_default().record(request);
+    pub(crate) fn record(&mut self, request: &ArmRequest) {
+        self.requests.increment(request.result);
+        self.cost_nanousd.add(request.cost_nanousd.unwrap_or(0));
+        self.cost_unknown.add(u64::from(request.is_cost_unknown));
+        if !request.was_attempted || matches!(request.result, ArmResult::Interrupted(_)) {
+            return;
+        }
+        self.attempted.increment();
+        if request.result != ArmResult::Ok {
+            self.bad.increment();
+            return;
+        }
+        let seconds = request.duration.as_secs_f64();
+        self.duration_seconds.record(request.is_stream, seconds);
+        if let Some(first_byte) = request.first_byte.filter(|_| request.is_stream) {
+            self.time_to_first_token_seconds
+                .record(first_byte.as_secs_f64());
+        }
     }
 
     /// Counts a rating, from -1 to 1.
-    pub(crate) fn rate(&mut self, arm: ArmId, score: f64) {
-        let stats = self.0.entry(arm).or_default();
-        if let Some(count) = stats.ratings.get_mut(ArmOutcome::of(score) as usize) {
-            *count += 1;
-        }
-        stats.score_sum += score;
+    pub(crate) fn rate(&mut self, score: f64) {
+        self.ratings.increment(RatingVerdict::of(score));
+        self.score_mean.record(score);
     }
-
-    /// Adds another core's.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (arm, stats) in &other.0 {
-            self.0.entry(*arm).or_default().merge(stats);
-        }
-    }
-
-    /// One arm's.
-    #[must_use]
-    pub(crate) fn get(&self, arm: ArmId) -> Option<&ArmStats> {
-        self.0.get(&arm)
-    }
-
-    /// Writes all; nothing where there are none.
-    pub(crate) fn write(&self, page: &mut Page) {
-        let mut arms: Vec<_> = self.0.iter().collect();
-        if arms.is_empty() {
-            return;
-        }
-        arms.sort_unstable_by_key(|(arm, _)| **arm);
-        let name = "ringside_experiment_arm_requests_total";
-        page.metric(name, "counter", "Requests of an arm, by outcome.");
-        for (arm, stats) in &arms {
-            let mut outcomes: Vec<_> = stats.outcomes.iter().collect();
-            outcomes.sort_unstable();
-            for (outcome, count) in outcomes {
-                labelled(**arm, Some(("outcome", outcome)), |labels| {
-                    page.sample(name, labels, float(*count));
-                });
-            }
-        }
-        let name = "ringside_experiment_arm_time_to_first_token_seconds";
-        let help = "From a stream's request sent upstream to its first byte, by arm.";
-        page.metric(name, "histogram", help);
-        for (arm, stats) in &arms {
-            labelled(**arm, None, |labels| {
-                page.histogram(name, labels, &stats.first_token);
-            });
-        }
-        let name = "ringside_experiment_arm_duration_seconds";
-        let help = "From a request's arrival to the end of a good answer, by arm.";
-        page.metric(name, "histogram", help);
-        for (arm, stats) in &arms {
-            for (value, histogram) in [("false", &stats.wholes), ("true", &stats.streams)] {
-                labelled(**arm, Some(("stream", value)), |labels| {
-                    page.histogram(name, labels, histogram);
-                });
-            }
-        }
-        costs_and_ratings(&arms, page);
-    }
-}
-
-fn costs_and_ratings(arms: &[(&ArmId, &ArmStats)], page: &mut Page) {
-    type Value = fn(&ArmStats) -> u64;
-    let counters: [(&str, &str, Value); 2] = [
-        (
-            "ringside_experiment_arm_cost_nanousd_total",
-            "What an arm's answers cost, in nano-dollars.",
-            |stats| stats.cost_nanousd,
-        ),
-        (
-            "ringside_experiment_arm_cost_unknown_total",
-            "Answers of an arm whose cost is not known.",
-            |stats| stats.cost_unknown,
-        ),
-    ];
-    for (name, help, value) in counters {
-        page.metric(name, "counter", help);
-        for (arm, stats) in arms {
-            labelled(**arm, None, |labels| {
-                page.sample(name, labels, float(value(stats)));
-            });
-        }
-    }
-    let name = "ringside_experiment_arm_ratings_total";
-    page.metric(name, "counter", "Ratings by applications, by arm.");
-    for (arm, stats) in arms {
-        for ((_, verdict), count) in ArmOutcome::ALL.into_iter().zip(stats.ratings) {
-            labelled(**arm, Some(("verdict", verdict)), |labels| {
-                page.sample(name, labels, float(count));
-            });
-        }
-    }
-    let name = "ringside_experiment_arm_score_mean";
-    page.metric(name, "gauge", "Mean score of the ratings, from -1 to 1.");
-    for (arm, stats) in arms {
-        if let Some(mean) = stats.mean_score() {
-            labelled(**arm, None, |labels| page.sample(name, labels, mean));
-        }
-    }
-}
-
-/// Hands on the labels of an arm, and one more.
-pub(crate) fn labelled(
-    arm: ArmId,
-    more: Option<(&str, &str)>,
-    write: impl FnOnce(&[(&str, &str)]),
-) {
-    let texts = [arm.model, arm.experiment, arm.arm].map(Name::text);
-    let [model, experiment, arm] = &texts;
-    let mut labels = vec![
-        ("gen_ai_request_model", &**model),
-        ("experiment", &**experiment),
-        ("arm", &**arm),
-    ];
-    labels.extend(more);
-    write(&labels);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observability::metrics::group::MetricGroup;
 
     #[test]
-    fn what_the_client_ended_says_nothing_and_a_failover_is_the_arms_failure() {
-        let name = Name::new("arms-test");
-        let arm = ArmId {
-            model: name,
-            experiment: name,
-            arm: name,
-        };
+    fn an_interrupted_request_does_not_count_and_a_failover_is_the_arms_failure() {
         let request = ArmRequest {
-            outcome: "ok",
-            was_asked: true,
+            result: ArmResult::Ok,
+            was_attempted: true,
             is_stream: false,
             first_byte: None,
             duration: Duration::from_millis(30),
             cost_nanousd: Some(5),
             is_cost_unknown: false,
         };
-        let mut arms = Arms::default();
-        arms.record(arm, &request);
-        for outcome in ["client_disconnected", "failover", "status_5xx"] {
-            arms.record(arm, &ArmRequest { outcome, ..request });
+        let mut arm = ArmMetrics::default();
+        arm.record(&request);
+        for result in [
+            ArmResult::Interrupted(ErrorCode::ClientDisconnected),
+            ArmResult::Failover,
+            ArmResult::ServerError,
+        ] {
+            arm.record(&ArmRequest { result, ..request });
         }
-        let cached = ArmRequest {
-            outcome: "cached",
-            was_asked: false,
+        arm.record(&ArmRequest {
+            result: ArmResult::Cached,
+            was_attempted: false,
+            cost_nanousd: Some(5),
             ..request
-        };
-        arms.record(arm, &cached);
+        });
         for score in [1.0, 0.5, 0.0, -1.0] {
-            arms.rate(arm, score);
+            arm.rate(score);
         }
-        let mut twice = arms.clone();
-        twice.merge(&arms);
-        let stats = twice.get(arm).unwrap();
-        assert_eq!((stats.asked, stats.bad, stats.wholes.count()), (6, 4, 2));
-        assert_eq!((stats.cost_nanousd, stats.ratings), (50, [4, 2, 2]));
-        assert_eq!(stats.mean_score(), Some(0.125));
+        let mut twice = arm.clone();
+        twice.merge(&arm);
+        assert_eq!((twice.attempted.get(), twice.bad.get()), (6, 4));
+        let whole = twice.duration_seconds.get(false).unwrap();
+        assert_eq!((whole.count(), twice.cost_nanousd.get()), (2, 50));
+        let ratings: Vec<u64> = twice.ratings.iter().map(|(_, count)| count).collect();
+        assert_eq!(ratings, [4, 2, 2]);
+        assert_eq!(twice.score_mean.mean(), Some(0.125));
     }
 }

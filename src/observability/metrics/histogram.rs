@@ -1,4 +1,4 @@
-//! Fixed-bucket histograms, as Prometheus and OpenTelemetry want them.
+//! A histogram over fixed buckets, as Prometheus and OpenTelemetry define it.
 
 /// A histogram over fixed upper bounds.
 #[derive(Debug, Clone)]
@@ -34,6 +34,36 @@ pub const TOKENS: &[f64] = &[
     67_108_864.0,
 ];
 
+/// The buckets of a metric, as a type.
+pub trait Bounds: std::fmt::Debug + Clone + 'static {
+    /// Ascending upper bounds.
+    const BOUNDS: &'static [f64];
+}
+
+/// [`OVERHEAD_SECONDS`].
+#[derive(Debug, Clone)]
+pub struct OverheadSeconds;
+
+impl Bounds for OverheadSeconds {
+    const BOUNDS: &'static [f64] = OVERHEAD_SECONDS;
+}
+
+/// [`DURATION_SECONDS`].
+#[derive(Debug, Clone)]
+pub struct DurationSeconds;
+
+impl Bounds for DurationSeconds {
+    const BOUNDS: &'static [f64] = DURATION_SECONDS;
+}
+
+/// [`TOKENS`].
+#[derive(Debug, Clone)]
+pub struct TokenCount;
+
+impl Bounds for TokenCount {
+    const BOUNDS: &'static [f64] = TOKENS;
+}
+
 impl Histogram {
     /// An empty histogram over `bounds` (ascending upper bounds).
     #[must_use]
@@ -47,14 +77,14 @@ impl Histogram {
 
     /// Records one value.
     pub fn record(&mut self, value: f64) {
-        let at = self.bounds.partition_point(|bound| *bound < value);
-        if let Some(count) = self.counts.get_mut(at) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        if let Some(count) = self.counts.get_mut(bucket) {
             *count += 1;
         }
         self.sum += value;
     }
 
-    /// Adds what `other`, of the same bounds, holds.
+    /// Adds the values of `other`, which has the same bounds.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine += theirs;
@@ -89,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_land_at_or_below_their_bound() {
+    fn a_value_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() {
         let mut histogram = Histogram::new(TOKENS);
         for value in [0.0, 1.0, 1.5, 1e12] {
             histogram.record(value);

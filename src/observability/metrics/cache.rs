@@ -1,0 +1,25 @@
+//! Metrics of the cache that each core counts.
+
+use crate::base::names::Name;
+use crate::observability::metrics::counters::CounterBy;
+use crate::observability::metrics::group::metric_group;
+
+metric_group! {
+    /// Cache lookups
+    pub(crate) struct CacheMetrics {
+        /// Cache lookups, by outcome.
+        ///
+        /// Outcomes: `exact`, `semantic`, `coalesced`, `stale`, `miss`, `bypass`.
+        lookups: CounterBy<&'static str> = "ringside_cache_lookups_total" ["outcome"];
+        /// Semantic lookups that were refused or failed, by reason.
+        ///
+        /// See [cache.md](cache.md).
+        semantic_refusals: CounterBy<&'static str> = "ringside_cache_semantic_refusals_total" ["reason"];
+        /// Responses not stored, by reason.
+        ///
+        /// See [cache.md](cache.md).
+        not_stored: CounterBy<&'static str> = "ringside_cache_not_stored_total" ["reason"];
+        /// Tokens that cache hits saved, by model.
+        tokens_saved: CounterBy<Name> = "ringside_cache_tokens_saved_total" ["gen_ai_request_model"];
+    }
+}

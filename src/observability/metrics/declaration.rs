@@ -1,0 +1,65 @@
+//! What is declared of a metric: everything that the exposition and the documentation say of it. It must not
+//! know any metric.
+
+/// Kinds of metrics in the Prometheus text format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetricKind {
+    /// Only grows; its name ends in `_total`.
+    Counter,
+    /// A value now.
+    Gauge,
+    /// Values counted by bucket.
+    Histogram,
+}
+
+impl MetricKind {
+    /// The word in the `# TYPE` line.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Declaration {
+    /// Its name in the exposition.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// Its labels, in the order of their values.
+    pub labels: &'static [&'static str],
+    /// The first paragraph is the help text; the documentation shows the whole.
+    pub text: &'static str,
+}
+
+impl Declaration {
+    /// The `# HELP` line, without name.
+    pub(crate) fn help(&self) -> String {
+        let lines = self.text.trim().lines().map(str::trim);
+        let help: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+        help.join(" ")
+    }
+
+    /// What the documentation says of it.
+    #[cfg(test)]
+    pub(crate) fn description(&self) -> String {
+        let words: Vec<_> = self.text.split_whitespace().collect();
+        words.join(" ")
+    }
+}
+
+/// Checks at compile time that a metric has as many label names as its key has values.
+pub(crate) const fn labels(
+    names: &'static [&'static str],
+    values: usize,
+) -> &'static [&'static str] {
+    assert!(
+        names.len() == values,
+        "a metric has another number of labels than its key has values"
+    );
+    names
+}

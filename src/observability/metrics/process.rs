@@ -1,0 +1,31 @@
+//! Metrics of a core's connections, log and memory.
+
+use crate::observability::metrics::counters::{Counter, CounterBy};
+use crate::observability::metrics::gauges::{MaxGauge, SumGauge};
+use crate::observability::metrics::group::metric_group;
+
+metric_group! {
+    /// Connections, log and memory of the cores
+    pub(crate) struct ProcessMetrics {
+        /// Client connections accepted.
+        connections_accepted: Counter = "ringside_connections_accepted_total" [];
+        /// Client connections refused, by reason.
+        ///
+        /// Reasons: `socket`, `tls_handshake`.
+        connections_refused: CounterBy<&'static str> = "ringside_connections_refused_total" ["reason"];
+        /// Client connections open.
+        connections_open: SumGauge = "ringside_connections_open" [];
+        /// Most client connections open on one core so far.
+        connections_open_high_water: MaxGauge = "ringside_connections_open_high_water" [];
+        /// Panics caught; each ended one connection.
+        ///
+        /// Please report it.
+        panics: Counter = "ringside_panics_total" [];
+        /// Request log lines dropped because the control plane did not keep up.
+        access_records_dropped: Counter = "ringside_access_records_dropped_total" [];
+        /// Bytes in the buffer pools.
+        buffer_pool_bytes: SumGauge = "ringside_buffer_pool_bytes" [];
+        /// Most bytes in the buffer pools so far.
+        buffer_pool_bytes_high_water: SumGauge = "ringside_buffer_pool_bytes_high_water" [];
+    }
+}
