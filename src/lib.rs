@@ -14,6 +14,7 @@ pub mod control;
 pub mod embedding;
 pub mod error;
 pub mod gateway;
+pub(crate) mod headers;
 pub mod http;
 pub mod observability;
 pub mod protocols;

@@ -2,6 +2,7 @@
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
+use crate::headers;
 use std::time::Duration;
 
 /// A request's wishes.
@@ -44,7 +45,10 @@ pub(crate) fn read_controls(
         let ttl = seconds(text).ok_or_else(|| {
             GatewayError::new(
                 ErrorCode::InvalidHeader,
-                "`x-ringside-cache-ttl` must be a duration such as 30s, 5m, 1h, or whole seconds",
+                format!(
+                    "`{}` must be a duration such as 30s, 5m, 1h, or whole seconds",
+                    headers::CACHE_TTL
+                ),
             )
         })?;
         controls.ttl = Some(ttl);
@@ -56,7 +60,7 @@ pub(crate) fn read_controls(
             .ok_or_else(|| {
                 GatewayError::new(
                     ErrorCode::InvalidHeader,
-                    "`x-ringside-similarity-min` must be a number from 0 to 1",
+                    format!("`{}` must be a number from 0 to 1", headers::SIMILARITY_MIN),
                 )
             })?;
         controls.similarity_min = Some(value);
@@ -77,7 +81,7 @@ pub(crate) fn read_coalesce(value: Option<&str>) -> Result<bool, GatewayError> {
         Some("off") => Ok(false),
         Some(_) => Err(GatewayError::new(
             ErrorCode::InvalidHeader,
-            "`x-ringside-coalesce` must be `on` or `off`",
+            format!("`{}` must be `on` or `off`", headers::COALESCE),
         )),
     }
 }

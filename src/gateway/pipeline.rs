@@ -36,6 +36,7 @@ use crate::gateway::snapshot::{ModelRoute, Snapshot};
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upstream_stream::UpstreamStream;
+use crate::headers;
 use crate::http::head::{Method, RequestHead};
 use crate::http::percent;
 use crate::observability::metrics::requests::Stage;
@@ -115,16 +116,21 @@ async fn travel(
             headers.get(api::VERSION_HEADER).is_some(),
         );
     }
-    let key_headers = ["x-api-key", "api-key", "x-goog-api-key"];
-    let api_key = key_headers.iter().find_map(|name| headers.get(name));
+    let key_headers = [
+        headers::X_API_KEY,
+        headers::API_KEY,
+        headers::X_GOOG_API_KEY,
+    ];
+    let api_key = key_headers.iter().find_map(|name| name.read(headers));
     let in_query = match api_key {
         Some(_) => None,
         None => ctx.format.client_api.key_in_query(request.head.target)?,
     };
     let api_key = api_key.or(in_query.as_deref().map(str::as_bytes));
-    let caller = snapshot
-        .keys
-        .admit(headers.get("authorization"), api_key, request.peer)?;
+    let caller =
+        snapshot
+            .keys
+            .admit(headers::AUTHORIZATION.read(headers), api_key, request.peer)?;
     ctx.identity.key = caller.key;
     ctx.identity.team = caller.team;
     // On the heap but for chat, which needs no room for the others.
@@ -195,7 +201,7 @@ async fn chat(
     ctx.stage_done(core, Stage::Read);
 
     // What has an effect beyond its answer is not asked for twice.
-    let may_repeat = !chat.has_effect() && headers.get("idempotency-key").is_none();
+    let may_repeat = !chat.has_effect() && headers::IDEMPOTENCY_KEY.read(headers).is_none();
     // Exact cache, then semantic cache.
     let asked = SampleInput {
         route,

@@ -4,6 +4,7 @@ use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::BufferedResponse;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::streaming::json_array::JsonArray;
+use crate::headers;
 use crate::http::encode;
 use crate::protocols::client_api;
 use crate::protocols::operation_kind::OperationKind;
@@ -15,9 +16,9 @@ use std::fmt::Write;
 /// Upstream headers that cross to the client, beside the framing that is made anew. Rate-limit
 /// headers do not: they tell of the provider's key, which others use too.
 pub(crate) const PASSED_TO_CLIENT: [&str; 5] = [
-    "content-type",
+    headers::CONTENT_TYPE.name(),
     "content-encoding",
-    "retry-after",
+    headers::RETRY_AFTER.name(),
     "retry-after-ms",
     "openai-processing-ms",
 ];
@@ -34,52 +35,48 @@ pub(crate) fn begin_head(
 ) {
     ctx.outcome.sent(status);
     encode::status_line(out, status);
-    encode::header(out, "x-request-id", ctx.identity.request_id.as_bytes());
+    headers::X_REQUEST_ID.write(out, ctx.identity.request_id.as_bytes());
     if ctx.identity.operation == OperationKind::Chat {
-        encode::header(
-            out,
-            "x-ringside-cache",
-            ctx.cache.result().as_str().as_bytes(),
-        );
+        headers::CACHE.write(out, ctx.cache.result().as_str().as_bytes());
         let why = ctx.cache.reason().unwrap_or(NOT_REACHED);
-        encode::header(out, "x-ringside-cache-reason", why.as_bytes());
+        headers::CACHE_REASON.write(out, why.as_bytes());
         if let Some(entry) = ctx.cache.entry() {
             // Room at once: leading zeros are written one by one.
             let mut text = String::with_capacity(32);
             let _ = write!(text, "{:032x}", entry.id);
-            encode::header(out, "x-ringside-cache-entry", text.as_bytes());
-            encode::header_u64(out, "age", entry.age.as_secs());
+            headers::CACHE_ENTRY.write(out, text.as_bytes());
+            headers::AGE.write_u64(out, entry.age.as_secs());
         }
     }
     if ctx.format.client_api != client_api::DEFAULT {
         // As Anthropic's SDKs look for it.
-        encode::header(out, "request-id", ctx.identity.request_id.as_bytes());
+        headers::REQUEST_ID.write(out, ctx.identity.request_id.as_bytes());
     }
     if let Some(dropped) = &ctx.route.dropped {
-        encode::header(out, "x-ringside-dropped", dropped.as_bytes());
+        headers::DROPPED.write(out, dropped.as_bytes());
     }
     if let Some(target) = ctx.route.target {
-        encode::header(out, "x-ringside-target", target.text().as_bytes());
+        headers::TARGET.write(out, target.text().as_bytes());
     }
     if ctx.route.arm.is_some() || ctx.route.rule.is_some() {
         let rule = ctx.route.rule.map(|rule| format!("rule={}", rule.text()));
         let arm = ctx.route.arm.map(|arm| format!("arm={}", arm.label.text()));
         let parts: Vec<String> = rule.into_iter().chain(arm).collect();
-        encode::header(out, "x-ringside-route", parts.join("; ").as_bytes());
+        headers::ROUTE.write(out, parts.join("; ").as_bytes());
     }
-    encode::header_u64(out, "x-ringside-attempts", u64::from(ctx.route.attempts));
+    headers::ATTEMPTS.write_u64(out, u64::from(ctx.route.attempts));
     if let Some(nanousd) = ctx.usage.charge().paid_nanousd() {
-        encode::header_u64(out, "x-ringside-cost-nanousd", nanousd);
+        headers::COST_NANOUSD.write_u64(out, nanousd);
     }
     if let Some(hedged) = ctx.route.hedge.outcome {
-        encode::header(out, "x-ringside-hedged", hedged.as_str().as_bytes());
+        headers::HEDGED.write(out, hedged.as_str().as_bytes());
     }
     let overhead_us = u64::try_from(ctx.timing.overhead().as_micros()).unwrap_or(u64::MAX);
-    encode::header_u64(out, "x-ringside-overhead-us", overhead_us);
+    headers::OVERHEAD_US.write_u64(out, overhead_us);
     if client.says_close() {
-        encode::header(out, "connection", b"close");
+        headers::CONNECTION.write(out, b"close");
     } else if client.is_http10 {
-        encode::header(out, "connection", b"keep-alive");
+        headers::CONNECTION.write(out, b"keep-alive");
     }
 }
 
@@ -93,7 +90,7 @@ pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], ctx: &RequestConte
             out.extend_from_slice(line);
         }
     }
-    encode::header(out, "content-type", JsonArray::TYPE);
+    headers::CONTENT_TYPE.write(out, JsonArray::TYPE);
 }
 
 /// Sends a whole answer of Ringside's own.
@@ -109,7 +106,7 @@ pub(crate) async fn whole(
 ) -> Result<(), SocketError> {
     let mut out = buffer::take(512 + body.len());
     begin_head(&mut out, status, ctx, client);
-    encode::header(&mut out, "content-type", content_type.as_bytes());
+    headers::CONTENT_TYPE.write(&mut out, content_type.as_bytes());
     finish_whole(client, out, body).await
 }
 
@@ -161,12 +158,12 @@ pub(crate) async fn fault(client: &mut Client, ctx: &mut RequestContext, fault: 
     let mut out = buffer::take(1024 + body.len());
     begin_head(&mut out, fault.status, ctx, client);
     ctx.outcome.failed(fault.code);
-    encode::header(&mut out, "content-type", b"application/json");
+    headers::CONTENT_TYPE.write(&mut out, b"application/json");
     if let Some(after) = &fault.retry_after {
-        encode::header(&mut out, "retry-after", after.as_bytes());
+        headers::RETRY_AFTER.write(&mut out, after.as_bytes());
     }
     if let Some(allow) = fault.allow {
-        encode::header(&mut out, "allow", allow.as_bytes());
+        headers::ALLOW.write(&mut out, allow.as_bytes());
     }
     advise(&mut out, ctx);
     // A client that is gone needs no answer.
@@ -177,9 +174,9 @@ pub(crate) async fn fault(client: &mut Client, ctx: &mut RequestContext, fault: 
 /// goes by the status and `retry-after`.
 pub(crate) fn advise(out: &mut Vec<u8>, ctx: &RequestContext) {
     match ctx.outcome.should_retry {
-        Some(true) => encode::header(out, "x-should-retry", b"true"),
+        Some(true) => headers::SHOULD_RETRY.write(out, b"true"),
         None if ctx.route.attempts <= 1 => {}
         // The targets were tried here already: an SDK's own retries would multiply them.
-        _ => encode::header(out, "x-should-retry", b"false"),
+        _ => headers::SHOULD_RETRY.write(out, b"false"),
     }
 }

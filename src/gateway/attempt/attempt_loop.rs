@@ -29,6 +29,7 @@ use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::snapshot::{Backend, ModelRoute, Provider};
 use crate::gateway::streaming::id_sealing::Sealing;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
+use crate::headers;
 use crate::http::head::Headers;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::client_api::ClientApi;
@@ -174,7 +175,7 @@ pub(crate) enum AttemptResult {
 /// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
 #[must_use]
 pub(crate) fn affinity_key(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
-    let session = headers.get("x-ringside-session");
+    let session = headers::SESSION.read(headers);
     session
         .map(xxh3_64)
         .or_else(|| key.map(|key| xxh3_64(&key.number().to_le_bytes())))

@@ -2,6 +2,7 @@
 
 use crate::gateway::attempt::classify;
 use crate::gateway::respond::PASSED_TO_CLIENT;
+use crate::headers;
 use crate::http::encode;
 use crate::http::head::ResponseHead;
 use crate::http::retry_after::retry_after;
@@ -30,7 +31,7 @@ impl UpstreamHead {
         if let (Some(wait), None) = (wait, self.wait) {
             self.wait = Some(wait);
             let seconds = classify::whole_seconds(wait);
-            encode::header_u64(&mut self.passed, "retry-after", seconds);
+            headers::RETRY_AFTER.write_u64(&mut self.passed, seconds);
         }
     }
 }
@@ -40,11 +41,17 @@ const EVENTS: &str = "text/event-stream";
 const AWS_EVENTS: &str = "application/vnd.amazon.eventstream";
 
 /// Headers in which providers name a request.
-const UPSTREAM_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
+const UPSTREAM_IDS: [&str; 3] = [
+    headers::X_REQUEST_ID.name(),
+    headers::REQUEST_ID.name(),
+    "x-amzn-requestid",
+];
 
 /// A content type without its parameters.
 fn media_type<'v>(head: &ResponseHead<'v>) -> &'v [u8] {
-    let value = head.headers.get("content-type").unwrap_or_default();
+    let value = headers::CONTENT_TYPE
+        .read(&head.headers)
+        .unwrap_or_default();
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     value.get(..end).unwrap_or_default().trim_ascii()
 }
@@ -64,19 +71,15 @@ pub(crate) fn upstream_head(head: &ResponseHead<'_>) -> UpstreamHead {
     };
     if head.status == 429 {
         taken.wait = retry_after(&head.headers, clock::since_epoch());
-        if let (Some(wait), None) = (taken.wait, head.headers.get("retry-after")) {
-            encode::header_u64(
-                &mut taken.passed,
-                "retry-after",
-                classify::whole_seconds(wait),
-            );
+        if let (Some(wait), None) = (taken.wait, headers::RETRY_AFTER.read(&head.headers)) {
+            headers::RETRY_AFTER.write_u64(&mut taken.passed, classify::whole_seconds(wait));
         }
     }
     for (name, value) in head.headers.iter() {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         if let Some(passed) = PASSED_TO_CLIENT.into_iter().find(|one| is(one)) {
             // No client reads AWS's events: they are translated.
-            let is_replaced = is_of_aws && is("content-type");
+            let is_replaced = is_of_aws && is(headers::CONTENT_TYPE.name());
             let value = if is_replaced {
                 EVENTS.as_bytes()
             } else {
@@ -87,7 +90,7 @@ pub(crate) fn upstream_head(head: &ResponseHead<'_>) -> UpstreamHead {
             let kind = std::str::from_utf8(value).unwrap_or_default();
             taken.error_kind = kind.split(':').next().map(str::to_owned);
         } else if UPSTREAM_IDS.into_iter().any(is) {
-            encode::header(&mut taken.passed, "x-ringside-upstream-request-id", value);
+            headers::UPSTREAM_REQUEST_ID.write(&mut taken.passed, value);
         }
         taken.is_encoded |= is("content-encoding");
     }

@@ -26,6 +26,7 @@ use crate::gateway::caching::observe;
 use crate::gateway::context::cache::{CacheResult, ServedEntry};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, CurrentSnapshot};
+use crate::headers;
 use crate::http::encode;
 use crate::http::head::{Headers, RequestHead};
 use crate::protocols::client_api;
@@ -101,11 +102,11 @@ impl CacheSession {
     ) -> Result<Self, GatewayError> {
         let headers = &head.headers;
         let controls = read_controls(
-            headers.get_str("cache-control"),
-            headers.get_str("x-ringside-cache-ttl"),
-            headers.get_str("x-ringside-similarity-min"),
+            headers::CACHE_CONTROL.read_str(headers),
+            headers::CACHE_TTL.read_str(headers),
+            headers::SIMILARITY_MIN.read_str(headers),
         )?;
-        let coalesces = read_coalesce(headers.get_str("x-ringside-coalesce"))?;
+        let coalesces = read_coalesce(headers::COALESCE.read_str(headers))?;
         Ok(Self {
             core: Rc::clone(core),
             config: Held(Rc::clone(snapshot)),

@@ -8,7 +8,7 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::respond;
 use crate::gateway::streaming::json_array::JsonArray;
-use crate::http::encode;
+use crate::headers;
 use crate::protocols::client_api;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::runtime::buffer;
@@ -56,8 +56,8 @@ pub(crate) async fn hit(
     };
     let mut out = buffer::take(512 + body.len());
     respond::begin_head(&mut out, 200, ctx, client);
-    encode::header(&mut out, "content-type", kind);
-    encode::header(&mut out, "cache-control", b"no-cache");
+    headers::CONTENT_TYPE.write(&mut out, kind);
+    headers::CACHE_CONTROL.write(&mut out, b"no-cache");
     // The length is known: no need for chunks.
     let _ = respond::finish_whole(client, out, &body).await;
     Ok(())

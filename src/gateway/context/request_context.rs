@@ -12,6 +12,7 @@ use crate::gateway::context::route::RequestRoute;
 use crate::gateway::context::timing::RequestTiming;
 use crate::gateway::context::usage::RequestUsage;
 use crate::gateway::core::Core;
+use crate::headers;
 use crate::observability::log_line::{LogLine, TargetNotice};
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::client_api::ResponseContext;
@@ -33,7 +34,7 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     #[must_use]
     pub(crate) fn new(request: &Request<'_>) -> Self {
-        let client_id = request.head.headers.get_str("x-request-id");
+        let client_id = headers::X_REQUEST_ID.read_str(&request.head.headers);
         Self::started(request.received_at, request_ids::request_id(client_id))
     }
 

@@ -19,6 +19,7 @@ use crate::gateway::snapshot::Snapshot;
 use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
+use crate::headers;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{Endpoint, usage_in};
@@ -41,7 +42,7 @@ pub(crate) async fn serve(
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
-    let kind = headers.get_str("content-type");
+    let kind = headers::CONTENT_TYPE.read_str(headers);
     let asked = passthrough::read(endpoint, kind, request.body, &mut core.scratch.borrow_mut())?;
     let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
     ctx.format.streams = asked.streams;
@@ -51,7 +52,7 @@ pub(crate) async fn serve(
         ctx.format.client_api,
         &ctx.identity.request_id,
     );
-    forwarded_headers.add("content-type", kind.unwrap_or("application/json"));
+    forwarded_headers.add(headers::CONTENT_TYPE, kind.unwrap_or("application/json"));
     let plan = AttemptPlan {
         call: UpstreamOperation::Passthrough(endpoint.path),
         client_api: ctx.format.client_api,

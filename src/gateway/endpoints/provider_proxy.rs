@@ -17,6 +17,7 @@ use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upload;
 use crate::gateway::streaming::upload::Sent;
 use crate::gateway::streaming::upstream_stream::StreamEnd;
+use crate::headers;
 use crate::http::encode;
 use crate::http::head::{Headers, Method, ResponseHead};
 use crate::observability::metrics::requests::Stage;
@@ -33,7 +34,6 @@ use crate::upstream::exchange::{UpstreamError, UpstreamResponse, exchange};
 use std::sync::Arc;
 
 /// Names the provider that keeps files and batches.
-const PROVIDER: &str = "x-ringside-provider";
 
 /// Headers of a client that stay here: what frames a message or belongs to this connection, what proves
 /// who the client is to the gateway, and what says where it is.
@@ -64,7 +64,7 @@ const KEPT_FROM_PROVIDER: [&str; 24] = [
     "user-agent",
 ];
 /// The same by their beginning.
-const KEPT_FROM_PROVIDER_LIKE: [&str; 3] = ["x-ringside-", "x-forwarded-", "x-amz-"];
+const KEPT_FROM_PROVIDER_LIKE: [&str; 3] = [headers::OWN_PREFIX, "x-forwarded-", "x-amz-"];
 
 /// Headers of a provider that stay here: framing, and what tells of the account that others use too, or
 /// would speak for the gateway itself.
@@ -90,7 +90,7 @@ const KEPT_FROM_CLIENT: [&str; 18] = [
 ];
 /// The same by their beginning.
 const KEPT_FROM_CLIENT_LIKE: [&str; 4] = [
-    "x-ringside-",
+    headers::OWN_PREFIX,
     "x-ratelimit-",
     "anthropic-ratelimit-",
     "access-control-",
@@ -167,7 +167,7 @@ fn keeper<'s>(
     caller: Caller<'_>,
     headers: &Headers<'_>,
 ) -> Result<&'s Arc<Provider>, GatewayError> {
-    if let Some(name) = headers.get_str(PROVIDER) {
+    if let Some(name) = headers::PROVIDER.read_str(headers) {
         return named(snapshot, caller, name.trim());
     }
     let speaks = |backend: &&Arc<Provider>| backend.dialect.native() == api::NAME;
@@ -189,10 +189,11 @@ fn keeper<'s>(
                 .map(|backend| backend.provider.as_str())
                 .collect();
             let message = format!(
-                "files and batches belong to one provider; name it in `{PROVIDER}`: {}",
+                "files and batches belong to one provider; name it in `{}`: {}",
+                headers::PROVIDER,
                 names.join(", ")
             );
-            Err(GatewayError::new(ErrorCode::ProviderMissing, message).on(PROVIDER))
+            Err(GatewayError::new(ErrorCode::ProviderMissing, message).on(headers::PROVIDER.name()))
         }
     }
 }
@@ -268,7 +269,7 @@ pub(crate) fn encoded(
     }
     let authority = &backend.endpoint.url.authority;
     encode::header(&mut out, "host", authority.as_bytes());
-    let kind = headers.get_str("content-type");
+    let kind = headers::CONTENT_TYPE.read_str(headers);
     let mut signed = vec![("host", authority.as_str())];
     signed.extend(kind.map(|kind| ("content-type", kind)));
     let sent = ToSign {
@@ -284,7 +285,7 @@ pub(crate) fn encoded(
             encode::header(&mut out, name, value);
         }
     }
-    encode::header(&mut out, "x-request-id", request_id.as_bytes());
+    headers::X_REQUEST_ID.write(&mut out, request_id);
     encode::header(&mut out, "accept-encoding", b"identity");
     let agent = concat!("ringside/", env!("CARGO_PKG_VERSION"));
     encode::header(&mut out, "user-agent", agent.as_bytes());
@@ -318,7 +319,7 @@ pub(crate) fn read_head(head: &ResponseHead<'_>) -> Passed {
             .iter()
             .any(|id| name.eq_ignore_ascii_case(id));
         if is_id {
-            encode::header(&mut lines, "x-ringside-upstream-request-id", value);
+            headers::UPSTREAM_REQUEST_ID.write(&mut lines, value);
         } else if crosses(
             name,
             &head.headers,
@@ -328,7 +329,9 @@ pub(crate) fn read_head(head: &ResponseHead<'_>) -> Passed {
             encode::header(&mut lines, name, value);
         }
     }
-    let kind = head.headers.get_str("content-type").unwrap_or_default();
+    let kind = headers::CONTENT_TYPE
+        .read_str(&head.headers)
+        .unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     Passed {
         lines,

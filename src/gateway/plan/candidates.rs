@@ -11,6 +11,7 @@ use crate::gateway::endpoints::stored_responses::StoredResponses;
 use crate::gateway::experiments::arms::ChosenArm;
 use crate::gateway::plan::rules::{Looked, RuleRoute};
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::headers;
 use crate::http::head::Headers;
 use crate::protocols::request::request_shape::Shape;
 use crate::protocols::usage::Usage;
@@ -97,15 +98,16 @@ impl<'s> RouteConstraints<'s> {
         headers: &Headers<'_>,
         shape: &Shape,
     ) -> Result<Self, GatewayError> {
-        const REGION: &str = "x-ringside-region";
         let mut regions = Vec::new();
-        if let Some(value) = headers.get(REGION) {
+        if let Some(value) = headers::REGION.read(headers) {
             let text = std::str::from_utf8(value).unwrap_or_default();
             let names = text.split(',').map(str::trim);
             regions.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
             if regions.is_empty() {
-                let message = format!("`{REGION}` names no region");
-                return Err(GatewayError::new(ErrorCode::InvalidHeader, message).on(REGION));
+                let message = format!("`{}` names no region", headers::REGION);
+                return Err(
+                    GatewayError::new(ErrorCode::InvalidHeader, message).on(headers::REGION.name())
+                );
             }
         }
         Ok(Self {

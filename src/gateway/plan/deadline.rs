@@ -5,12 +5,14 @@ use crate::base::names::Name;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::snapshot::ModelRoute;
+use crate::headers;
+use crate::headers::Header;
 use crate::http::head::Headers;
 use crate::runtime::clock;
 use std::time::{Duration, Instant};
 
 /// The caller's own deadline, in milliseconds.
-const HEADER: &str = "x-ringside-deadline-ms";
+const HEADER: Header = headers::DEADLINE_MS;
 
 /// The deadline of a request.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +39,7 @@ impl RequestDeadline {
         since: Instant,
     ) -> Result<Self, GatewayError> {
         let models = route.failover.deadline;
-        let callers = headers.get(HEADER).map(read).transpose()?;
+        let callers = HEADER.read(headers).map(read).transpose()?;
         let tighter = callers.filter(|ms| Duration::from_millis(*ms) < models);
         Ok(match tighter {
             Some(ms) => Self {
@@ -92,6 +94,6 @@ fn read(value: &[u8]) -> Result<u64, GatewayError> {
         .and_then(|text| text.trim().parse().ok());
     number.filter(|ms| *ms > 0).ok_or_else(|| {
         let message = format!("`{HEADER}` must be a whole number of milliseconds above zero");
-        GatewayError::new(ErrorCode::InvalidHeader, message).on(HEADER)
+        GatewayError::new(ErrorCode::InvalidHeader, message).on(HEADER.name())
     })
 }

@@ -1,5 +1,7 @@
 //! The client's headers that cross to a provider. It must not know which provider that is.
 
+use crate::headers;
+use crate::headers::Header;
 use crate::http::encode;
 use crate::http::head::Headers;
 use crate::protocols::client_api::ClientApi;
@@ -7,7 +9,11 @@ use std::ops::Range;
 
 /// Client headers that cross to the provider. Everything else stays: credentials are replaced, framing
 /// is made anew, and what is not known is not passed on. Those of the client's own dialect come to them.
-const PASSED_TO_PROVIDER: [&str; 3] = ["idempotency-key", "traceparent", "tracestate"];
+const PASSED_TO_PROVIDER: [&str; 3] = [
+    headers::IDEMPOTENCY_KEY.name(),
+    headers::TRACEPARENT.name(),
+    headers::TRACESTATE.name(),
+];
 
 /// Encoded headers that cross to the provider.
 pub(crate) struct ForwardedHeaders {
@@ -25,8 +31,8 @@ impl ForwardedHeaders {
     }
 
     /// Adds one, for a provider of the client's own dialect.
-    pub(crate) fn add(&mut self, name: &str, value: &str) {
-        encode::header(&mut self.lines, name, value.as_bytes());
+    pub(crate) fn add(&mut self, name: Header, value: &str) {
+        name.write(&mut self.lines, value);
     }
 
     /// Those for a provider that speaks the client's dialect, or does not.
@@ -56,7 +62,7 @@ pub(crate) fn forwarded_headers(
         }
     };
     pass(&PASSED_TO_PROVIDER, &mut lines);
-    encode::header(&mut lines, "x-request-id", request_id.as_bytes());
+    headers::X_REQUEST_ID.write(&mut lines, request_id.as_bytes());
     let own_at = lines.len();
     pass(client_api.forwarded_headers(), &mut lines);
     let id_end = own_at.saturating_sub("\r\n".len());

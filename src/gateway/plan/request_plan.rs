@@ -9,6 +9,7 @@ use crate::gateway::endpoints::stored_responses;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::rules::RuleContext;
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::headers;
 use crate::http::head::RequestHead;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
@@ -91,10 +92,15 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         constraints.policy = suffix.and_then(policy);
         let mut models = Chain::new();
         models.push(route);
-        const HEADER: &str = "x-ringside-models";
-        let wished = self.head.headers.get_str(HEADER).unwrap_or_default();
+        let wished = headers::MODELS
+            .read_str(&self.head.headers)
+            .unwrap_or_default();
         let wished = wished.split(',').map(str::trim);
-        self.extend(&mut models, HEADER, wished.filter(|name| !name.is_empty()))?;
+        self.extend(
+            &mut models,
+            headers::MODELS.name(),
+            wished.filter(|name| !name.is_empty()),
+        )?;
         let mut body = Cow::Borrowed(self.body);
         // To OpenRouter alone its fields go as they are: it knows what they mean.
         let is_theirs = models.iter().all(|route| route.is_openrouter);
@@ -188,8 +194,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         models: &Chain<'s>,
         constraints: &mut RouteConstraints<'s>,
     ) -> Result<(), GatewayError> {
-        const HEADER: &str = "x-ringside-route";
-        let Some(value) = self.head.headers.get_str(HEADER) else {
+        let Some(value) = headers::ROUTE.read_str(&self.head.headers) else {
             return Ok(());
         };
         let (mut names, mut admits_others) = (Vec::new(), false);
@@ -203,10 +208,13 @@ impl<'s, 'b> RequestParser<'s, 'b> {
                 names.push(word.to_owned());
             } else {
                 let message = format!(
-                    "`{HEADER}`: `{word}` is no policy and no target of this model; give a policy, a \
-                     provider, `provider/model`, or `*` for all others"
+                    "`{}`: `{word}` is no policy and no target of this model; give a policy, a \
+                     provider, `provider/model`, or `*` for all others",
+                    headers::ROUTE
                 );
-                return Err(GatewayError::new(ErrorCode::InvalidHeader, message).on(HEADER));
+                return Err(
+                    GatewayError::new(ErrorCode::InvalidHeader, message).on(headers::ROUTE.name())
+                );
             }
         }
         if !names.is_empty() {

@@ -19,6 +19,7 @@ use crate::gateway::streaming::json_array::JsonArray;
 use crate::gateway::streaming::relay::Relay;
 use crate::gateway::streaming::translate_body;
 use crate::gateway::streaming::upstream_stream::{StreamEnd, UpstreamStream, stopping};
+use crate::headers;
 use crate::http::encode;
 use crate::protocols::client_api;
 use crate::protocols::usage;
@@ -189,7 +190,7 @@ pub(crate) fn begin_stream(
     let mut out = buffer::take(buffer::CLASS_BYTES[0]);
     respond::begin_head(&mut out, status, ctx, client);
     respond::append_passed(&mut out, passed, ctx);
-    encode::header(&mut out, "cache-control", b"no-cache");
+    headers::CACHE_CONTROL.write(&mut out, b"no-cache");
     if client.is_http10 {
         client.keep_alive = false;
     } else {
