@@ -5,22 +5,29 @@ use super::workloads::ten_members;
 use criterion::Criterion;
 use ringside::base::random::mix;
 use ringside::routing::health::Outcome;
+use ringside::routing::indices::ModelIndex;
 use ringside::routing::measurements::Series;
-use ringside::routing::policy::{POLICIES, RoutingPolicy};
+use ringside::routing::policy::{POLICIES, RequestFacts, RoutingPolicy};
 use ringside::routing::route_inputs::RouteInputs;
-use ringside::routing::targets::{TargetRef, TargetTable};
+use ringside::routing::target_ref::TargetRef;
+use ringside::routing::target_set::TargetSet;
+use ringside::routing::targets::TargetTable;
 use std::hint::black_box;
 
 /// Every second of ten targets, as a filter leaves them out.
-const HALF: u32 = 0b01_0101_0101;
+const HALF: TargetSet = TargetSet::from_bits(0b01_0101_0101);
 
 /// Benches all of them.
 pub(crate) fn all(criterion: &mut Criterion) {
     for policy in POLICIES {
         for (what, excluded, is_whole) in [
-            ("one of 10 targets", 0, false),
+            ("one of 10 targets", TargetSet::default(), false),
             ("one of 10 targets, 5 left out", HALF, false),
-            ("one of 10 targets, and what came of it", 0, true),
+            (
+                "one of 10 targets, and what came of it",
+                TargetSet::default(),
+                true,
+            ),
         ] {
             let mut turns = Turns::new(*policy, excluded, is_whole);
             let name = format!("policy/{}, {what}", policy.name());
@@ -32,7 +39,7 @@ pub(crate) fn all(criterion: &mut Criterion) {
 /// Requests one after the other, a tenth of a millisecond apart, on one fleet.
 struct Turns {
     policy: &'static dyn RoutingPolicy,
-    excluded: u32,
+    excluded: TargetSet,
     is_whole: bool,
     target_table: TargetTable,
     target_refs: Vec<TargetRef>,
@@ -40,7 +47,7 @@ struct Turns {
 }
 
 impl Turns {
-    fn new(policy: &'static dyn RoutingPolicy, excluded: u32, is_whole: bool) -> Self {
+    fn new(policy: &'static dyn RoutingPolicy, excluded: TargetSet, is_whole: bool) -> Self {
         Self {
             policy,
             excluded,
@@ -55,18 +62,27 @@ impl Turns {
         self.round += 1;
         let (round, now_us) = (self.round, self.round * 100);
         let asked = RouteInputs {
-            random: mix(round, 1),
-            affinity_key: Some(round),
-            series: Series::FirstToken,
+            facts: RequestFacts {
+                random: mix(round, 1),
+                affinity_key: Some(round),
+                series: Series::FirstToken,
+            },
             excluded: self.excluded,
             costs_nanousd: &[],
         };
-        let routed = self
-            .target_table
-            .route(0, &self.target_refs, self.policy, &asked, now_us);
+        self.target_table.count_request();
+        let routed = self.target_table.route(
+            ModelIndex::new(0),
+            &self.target_refs,
+            self.policy,
+            &asked,
+            now_us,
+        );
         let first = black_box(routed.order[0]);
         if self.is_whole {
-            let ticket = self.target_table.begin(&self.target_refs[first], now_us);
+            let ticket = self
+                .target_table
+                .begin(&self.target_refs[first.get()], now_us);
             self.target_table
                 .measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
             self.target_table.end(ticket, Outcome::Good, now_us, round);

@@ -28,10 +28,13 @@ use ringside::protocols::neutral::unsupported_fields::UnsupportedFields;
 use ringside::protocols::provider_api::provider;
 use ringside::protocols::request::chat_request::read_chat;
 use ringside::routing::health::Outcome;
+use ringside::routing::indices::{ModelIndex, TargetSlot};
 use ringside::routing::measurements::Series;
-use ringside::routing::policy::policy;
+use ringside::routing::policy::{RequestFacts, policy};
 use ringside::routing::route_inputs::RouteInputs;
-use ringside::routing::targets::{TargetRef, TargetTable};
+use ringside::routing::target_ref::TargetRef;
+use ringside::routing::target_set::TargetSet;
+use ringside::routing::targets::TargetTable;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -230,7 +233,7 @@ fn filled(secret: &HashSecret) -> Store {
 pub(crate) fn ten_members() -> Vec<TargetRef> {
     (0..10)
         .map(|at| TargetRef {
-            slot: at,
+            slot: TargetSlot::new(at),
             identity: mix(at as u64, 7),
             priority: 1,
             weight: 1,
@@ -252,15 +255,19 @@ fn routing() -> Vec<Workload> {
                 round += 1;
                 let now_us = round * 100;
                 let asked = RouteInputs {
-                    random: mix(round, 1),
-                    affinity_key: Some(round),
-                    series: Series::FirstToken,
-                    excluded: 0,
+                    facts: RequestFacts {
+                        random: mix(round, 1),
+                        affinity_key: Some(round),
+                        series: Series::FirstToken,
+                    },
+                    excluded: TargetSet::default(),
                     costs_nanousd: &[],
                 };
-                let routed = target_table.route(0, &target_refs, policy, &asked, now_us);
+                target_table.count_request();
+                let routed =
+                    target_table.route(ModelIndex::new(0), &target_refs, policy, &asked, now_us);
                 let first = black_box(routed.order[0]);
-                let ticket = target_table.begin(&target_refs[first], now_us);
+                let ticket = target_table.begin(&target_refs[first.get()], now_us);
                 target_table.measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
                 target_table.end(ticket, Outcome::Good, now_us, round);
             },

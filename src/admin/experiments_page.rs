@@ -12,6 +12,7 @@ use crate::observability::metrics::histogram::Histogram;
 use crate::observability::metrics::labels::LabelEnum;
 use crate::observability::metrics::prometheus::float;
 use crate::routing::canary::Count;
+use crate::routing::indices::ArmIndex;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -71,14 +72,17 @@ fn arm(experiment: &ExperimentRoute, index: usize, arms: &GroupBy<ArmMetrics>) -
     let none = ArmMetrics::default();
     let metrics = arms.get(arm.id).unwrap_or(&none);
     let count = |count: Count| json!({ "bad": count.bad, "all": count.all });
-    let rollback = experiment.rollbacks.of(index).map(|rollback| {
-        json!({
-            "reason": rollback.why.name(),
-            "since_ms": u64::try_from(rollback.since.as_millis()).unwrap_or(u64::MAX),
-            "baseline": count(rollback.baseline),
-            "canary": count(rollback.canary),
-        })
-    });
+    let rollback = experiment
+        .rollbacks
+        .of(ArmIndex::new(index))
+        .map(|rollback| {
+            json!({
+                "reason": rollback.why.name(),
+                "since_ms": u64::try_from(rollback.since.as_millis()).unwrap_or(u64::MAX),
+                "baseline": count(rollback.baseline),
+                "canary": count(rollback.canary),
+            })
+        });
     let ratings = metrics.ratings.iter();
     let ratings = ratings.map(|(verdict, count)| (verdict.as_str().to_owned(), count.into()));
     let outcomes = metrics.requests.iter();

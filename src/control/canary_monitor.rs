@@ -9,6 +9,7 @@ use crate::observability::metrics::arms::{ArmId, ArmMetrics};
 use crate::observability::metrics::group::{GroupBy, MetricGroup};
 use crate::observability::metrics::histogram::Histogram;
 use crate::routing::canary::{CanaryTest, Count, Totals};
+use crate::routing::indices::ArmIndex;
 use crate::runtime::clock;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -48,12 +49,13 @@ pub(crate) async fn look(plane: Arc<Plane>, watchers: Watchers) {
     for experiment in experiments() {
         let resets = experiment.rollbacks.resets();
         let canaries = experiment.arms.iter().enumerate();
-        for (at, arm) in canaries.filter(|(_, arm)| arm.is_canary) {
+        for (index, arm) in canaries.filter(|(_, arm)| arm.is_canary) {
             let key = (arm.id, resets);
             current.push(key);
-            if !experiment.rollbacks.is_off(at) {
+            let index = ArmIndex::new(index);
+            if !experiment.rollbacks.is_off(index) {
                 let watch = watches.entry(key).or_default();
-                judge(experiment, at, arm.id, watch, &arms);
+                judge(experiment, index, arm.id, watch, &arms);
             }
         }
     }
@@ -63,7 +65,7 @@ pub(crate) async fn look(plane: Arc<Plane>, watchers: Watchers) {
 /// Rolls a canary back if that is shown.
 fn judge(
     experiment: &ExperimentRoute,
-    at: usize,
+    arm: ArmIndex,
     id: ArmId,
     watch: &mut CanaryTest,
     arms: &GroupBy<ArmMetrics>,
@@ -80,7 +82,7 @@ fn judge(
     };
     let (baseline, canary) = watch.seen(why);
     experiment.rollbacks.roll_back(Rollback {
-        at,
+        arm,
         why,
         since: clock::since_epoch(),
         baseline,

@@ -141,7 +141,7 @@ impl Core {
         for route in self.snapshot().models.values() {
             let admission = &route.failover.admission;
             if admission.enabled {
-                let (length, max) = (target_table.in_line(route.slot), admission.queue_max);
+                let (length, max) = (target_table.in_line(route.index), admission.queue_max);
                 let queue = &mut metrics.admission;
                 queue.queue.add(route.name, length as u64);
                 queue.queue_max.add(route.name, max as u64);

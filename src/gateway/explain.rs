@@ -5,7 +5,7 @@ use crate::base::request_ids;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::plan::candidates::{RouteDraw, Selection};
+use crate::gateway::plan::candidates::Selection;
 use crate::gateway::plan::request_plan::{RequestParser, RequestPlan};
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
 use crate::http::encode;
@@ -13,7 +13,9 @@ use crate::http::head::{Parsed, parse_request_head};
 use crate::http::limits::HeadLimits;
 use crate::protocols::endpoints::client_api_for;
 use crate::protocols::json::document::Scratch;
+use crate::routing::indices::TargetIndex;
 use crate::routing::measurements::Series;
+use crate::routing::policy::RequestFacts;
 use crate::routing::targets::TargetTable;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -99,15 +101,14 @@ impl ExplainRequest {
             with_canonical: false,
         };
         let request_plan = source.read(&mut Scratch::default(), &mut None)?;
-        let draw = RouteDraw {
+        let facts = RequestFacts {
             random: request_ids::random(),
             affinity_key: attempt_loop::affinity_key(&head.headers, caller.key),
             series: Series::of_request(request_plan.chat.stream, request_plan.body.len()),
-            is_new: false,
         };
         let mut models = Vec::new();
         for route in &request_plan.models {
-            models.push(model(&request_plan, route, &draw, target_table, now_us));
+            models.push(model(&request_plan, route, &facts, target_table, now_us));
         }
         let demand = &request_plan.constraints.demand;
         let refused = request_plan.constraints.nothing_fits(&request_plan.models);
@@ -138,14 +139,14 @@ impl ExplainRequest {
 fn model(
     request_plan: &RequestPlan<'_, '_>,
     route: &ModelRoute,
-    draw: &RouteDraw,
+    facts: &RequestFacts,
     target_table: &mut TargetTable,
     now_us: u64,
 ) -> Value {
     let constraints = &request_plan.constraints;
     let selection = constraints.select(route);
-    let candidates = candidates(route, &selection, draw, target_table, now_us);
-    let routed = constraints.order(route, &selection, draw, target_table, now_us);
+    let candidates = candidates(route, &selection, facts, target_table, now_us);
+    let routed = constraints.order(route, &selection, facts, target_table, now_us);
     let ruled = constraints.rule_of(route);
     let policy_from = match (constraints.policy, ruled.and_then(|rule| rule.policy)) {
         (Some(_), _) => "request",
@@ -159,7 +160,12 @@ fn model(
     let rules: Vec<Value> = looked
         .map(|(name, unmet)| json!({ "rule": name.text().to_string(), "unmet": unmet }))
         .collect();
-    let label = |at: &usize| route.traits.get(*at).map(|traits| traits.label.clone());
+    let label = |index: &TargetIndex| {
+        route
+            .traits
+            .get(index.get())
+            .map(|traits| traits.label.clone())
+    };
     json!({
         "model": route.name.text().to_string(),
         "arm": constraints.arm_of(route).map(|chosen| chosen.arm.label.text().to_string()),
@@ -169,8 +175,8 @@ fn model(
         "candidates": candidates,
         "order": routed.order.iter().filter_map(label).collect::<Vec<_>>(),
         "last_resort": routed.is_last_resort,
-        "waits": routed.order.is_empty() && routed.full != 0,
-        "in_line": target_table.in_line(route.slot),
+        "waits": routed.order.is_empty() && !routed.full.is_empty(),
+        "in_line": target_table.in_line(route.index),
         "limited_for_ms": routed.limited_until_us.map(|at| at.saturating_sub(now_us) / 1000),
     })
 }
@@ -178,14 +184,14 @@ fn model(
 fn candidates(
     route: &ModelRoute,
     selection: &Selection,
-    draw: &RouteDraw,
+    facts: &RequestFacts,
     target_table: &mut TargetTable,
     now_us: u64,
 ) -> Vec<Value> {
-    let asked = selection.asked(draw);
+    let inputs = selection.inputs(facts);
     let targets = route.traits.iter().zip(&route.target_refs).enumerate();
     let told = targets.map(|(at, (traits, target_ref))| {
-        let seen = target_table.inspect(at, target_ref, &asked, now_us);
+        let seen = target_table.inspect(TargetIndex::new(at), target_ref, &inputs, now_us);
         let why = selection.exclusions.get(at).copied().flatten();
         json!({
             "target": traits.label,

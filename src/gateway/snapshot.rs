@@ -16,9 +16,10 @@ use crate::gateway::experiments::mirroring::{MirrorStats, MirrorTarget};
 use crate::gateway::plan::rules::RuleRoute;
 use crate::protocols::provider_api::{ProviderApi, native_api, provider};
 use crate::routing::demand::{Abilities, Traits};
+use crate::routing::indices::{KeyIndex, ModelIndex, TargetSlot};
 use crate::routing::limiter::Bounds;
 use crate::routing::policy::{RoutingPolicy, policy};
-use crate::routing::targets::TargetRef;
+use crate::routing::target_ref::TargetRef;
 use crate::runtime::clock;
 use crate::runtime::tls::{ClientSettings, client_settings};
 use crate::signing::auth::Auth;
@@ -58,7 +59,7 @@ pub struct ModelRoute {
     /// Orders its targets.
     pub policy: &'static dyn RoutingPolicy,
     /// Its place among the models a core takes turns for.
-    pub slot: usize,
+    pub index: ModelIndex,
     /// What routing knows of its targets.
     pub target_refs: Vec<TargetRef>,
     /// What is known of them beside that, in the same order.
@@ -137,13 +138,13 @@ impl Provider {
     pub fn auth<'r>(
         &'r self,
         held: Option<&'r Arc<Current>>,
-        key_index: usize,
+        key_index: KeyIndex,
     ) -> Result<Auth<'r>, String> {
         match (&self.credentials, held) {
             (Some(credentials), Some(held)) => {
                 credentials.auth(held, clock::since_epoch().as_secs())
             }
-            _ => Ok(match self.api_keys.get(key_index) {
+            _ => Ok(match self.api_keys.get(key_index.get()) {
                 Some(key) => Auth::Key(&key.0),
                 None => Auth::None,
             }),
@@ -165,8 +166,8 @@ impl Provider {
 pub struct Registry {
     endpoints: Vec<String>,
     hosts: HashMap<(String, u16), Arc<Addresses>>,
-    targets: HashMap<u64, usize>,
-    models: HashMap<String, usize>,
+    targets: HashMap<u64, TargetSlot>,
+    models: HashMap<String, ModelIndex>,
     /// By model, with the experiment that they are of.
     rollbacks: HashMap<String, (Experiment, Arc<Rollbacks>)>,
     /// Of mirrors, by model.
@@ -214,22 +215,22 @@ impl Registry {
 
     /// The place of a target in each core's fleet. With other keys it is another target, so that what
     /// was learned of a refused key is forgotten when it is replaced.
-    fn target(&mut self, place: &str, backend: Option<&Provider>) -> usize {
+    fn target(&mut self, place: &str, backend: Option<&Provider>) -> TargetSlot {
         let api_keys = backend.map_or(&[][..], |backend| &backend.api_keys);
         let keys = api_keys.iter().map(|key| xxh3_64(key.0.as_bytes()));
         let credentials = backend.and_then(|backend| backend.credentials.as_ref());
         let mut identity = place.to_owned();
         identity.extend(keys.map(|key| format!("\0{key:016x}")));
         identity.extend(credentials.map(|one| format!("\0{}", one.id)));
-        let next = self.targets.len();
+        let next = TargetSlot::new(self.targets.len());
         *self
             .targets
             .entry(xxh3_64(identity.as_bytes()))
             .or_insert(next)
     }
 
-    fn model(&mut self, name: &str) -> usize {
-        let next = self.models.len();
+    fn model(&mut self, name: &str) -> ModelIndex {
+        let next = ModelIndex::new(self.models.len());
         *self.models.entry(name.to_owned()).or_insert(next)
     }
 
@@ -371,7 +372,7 @@ fn model_route(
         identity: xxh3_64(identity.as_bytes()),
         policy: policy(&model.policy)
             .ok_or_else(|| format!("unknown policy `{}`", model.policy))?,
-        slot: registry.model(&model.name),
+        index: registry.model(&model.name),
         is_openrouter: targets.iter().all(is_at_openrouter),
         target_refs,
         traits,

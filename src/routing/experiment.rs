@@ -4,6 +4,8 @@
 //! It must not know what an arm is compared by (`canary.rs`).
 
 use crate::base::random::{fraction, mix};
+use crate::routing::indices::ArmIndex;
+use crate::routing::target_set::{ArmSet, TargetSet};
 
 /// An arm, as far as drawing needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,15 +14,15 @@ pub struct Arm {
     pub identity: u64,
     /// Relative share; 0 takes nobody.
     pub weight: u32,
-    /// Its targets among the model's, a bit each.
-    pub target_refs: u32,
+    /// Its targets among the model's.
+    pub targets: TargetSet,
 }
 
 /// The arm that was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Drawn {
-    /// Its place among the arms.
-    pub at: usize,
+    /// The arm.
+    pub arm: ArmIndex,
     /// Every arm could have taken the request, so the arms may be compared by it.
     pub is_fair: bool,
 }
@@ -32,27 +34,22 @@ pub(crate) struct Drawn {
 pub(crate) fn draw(
     seed: u64,
     arms: &[Arm],
-    off: u32,
-    excluded: u32,
+    off: ArmSet,
+    excluded: TargetSet,
     subject: u64,
 ) -> Option<Drawn> {
-    let is_on = |(at, arm): &(usize, &Arm)| arm.weight > 0 && !bit(off, *at);
-    let open = arms.iter().enumerate().filter(is_on);
-    let fits = |arm: &Arm| arm.target_refs & !excluded != 0;
+    let indexed = arms.iter().enumerate();
+    let indexed = indexed.map(|(index, arm)| (ArmIndex::new(index), arm));
+    let is_on = |(index, arm): &(ArmIndex, &Arm)| arm.weight > 0 && !off.contains(*index);
+    let open = indexed.filter(is_on);
+    let fits = |arm: &Arm| !arm.targets.difference(excluded).is_empty();
     let is_fair = open.clone().all(|(_, arm)| fits(arm));
     let lot = |arm: &Arm| -fraction(mix(subject ^ seed, arm.identity)).ln() / f64::from(arm.weight);
     let lots = open
         .filter(|(_, arm)| fits(arm))
-        .map(|(at, arm)| (at, lot(arm)));
-    let (at, _) = lots.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some(Drawn { at, is_fair })
-}
-
-/// Whether the bit in place `at` is set.
-#[must_use]
-pub(crate) fn bit(bits: u32, at: usize) -> bool {
-    let place = u32::try_from(at).unwrap_or(u32::MAX);
-    bits & 1_u32.checked_shl(place).unwrap_or(0) != 0
+        .map(|(index, arm)| (index, lot(arm)));
+    let (arm, _) = lots.min_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(Drawn { arm, is_fair })
 }
 
 #[cfg(test)]
@@ -63,13 +60,21 @@ mod tests {
         let arm = |(at, weight): (usize, &u32)| Arm {
             identity: mix(at as u64, 77),
             weight: *weight,
-            target_refs: 1 << at,
+            targets: TargetSet::from_bits(1 << at),
         };
         weights.iter().enumerate().map(arm).collect()
     }
 
+    fn drawn(arms: &[Arm], off: u32, excluded: u32, subject: u64) -> Option<Drawn> {
+        let (off, excluded) = (ArmSet::from_bits(off), TargetSet::from_bits(excluded));
+        draw(5, arms, off, excluded, subject)
+    }
+
     fn at(weights: &[u32], subject: u64) -> usize {
-        draw(5, &arms(weights), 0, 0, mix(subject, 3)).unwrap().at
+        drawn(&arms(weights), 0, 0, mix(subject, 3))
+            .unwrap()
+            .arm
+            .get()
     }
 
     #[test]
@@ -102,10 +107,11 @@ mod tests {
         assert!(moved.abs_diff(2_000) < 170, "{moved}");
         // An arm that is off gives its subjects to the others, who keep theirs.
         for subject in 0..2_000 {
-            let off = draw(5, &arms(&[50, 30, 20]), 0b100, 0, mix(subject, 3)).unwrap();
+            let off = drawn(&arms(&[50, 30, 20]), 0b100, 0, mix(subject, 3)).unwrap();
+            let off = off.arm.get();
             let before = at(&[50, 30, 20], subject);
-            assert!(off.at == before || before == 2);
-            assert_ne!(off.at, 2);
+            assert!(off == before || before == 2);
+            assert_ne!(off, 2);
         }
     }
 
@@ -113,9 +119,16 @@ mod tests {
     fn two_experiments_split_the_same_subjects_apart() {
         let both = (0..10_000).filter(|subject| {
             let place = |seed| {
-                draw(seed, &arms(&[50, 50]), 0, 0, mix(*subject, 3))
-                    .unwrap()
-                    .at
+                draw(
+                    seed,
+                    &arms(&[50, 50]),
+                    ArmSet::default(),
+                    TargetSet::default(),
+                    mix(*subject, 3),
+                )
+                .unwrap()
+                .arm
+                .get()
             };
             place(1) == 0 && place(2) == 0
         });
@@ -127,12 +140,12 @@ mod tests {
     fn an_arm_that_cannot_take_a_request_makes_it_unfair() {
         let arms = arms(&[50, 50, 0]);
         for subject in 0..100 {
-            let drawn = draw(5, &arms, 0, 0b10, mix(subject, 3)).unwrap();
-            assert_eq!((drawn.at, drawn.is_fair), (0, false));
+            let unfair = drawn(&arms, 0, 0b10, mix(subject, 3)).unwrap();
+            assert_eq!((unfair.arm.get(), unfair.is_fair), (0, false));
             // One without weight has no say.
-            assert!(draw(5, &arms, 0, 0b100, mix(subject, 3)).unwrap().is_fair);
-            assert_eq!(draw(5, &arms, 0, 0b11, mix(subject, 3)), None);
+            assert!(drawn(&arms, 0, 0b100, mix(subject, 3)).unwrap().is_fair);
+            assert_eq!(drawn(&arms, 0, 0b11, mix(subject, 3)), None);
         }
-        assert_eq!(draw(5, &arms, 0b11, 0, 1), None);
+        assert_eq!(drawn(&arms, 0b11, 0, 1), None);
     }
 }

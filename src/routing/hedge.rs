@@ -3,6 +3,7 @@
 //!
 //! A core's own, like the fleet: what is learned here is learned by each core.
 
+use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::measurements::Series;
 use crate::routing::tail_latency::TailLatency;
 use std::collections::HashMap;
@@ -30,8 +31,8 @@ pub(crate) struct Rule {
 /// What a core knows for hedging.
 #[derive(Debug, Default)]
 pub(crate) struct Hedges {
-    tails: HashMap<(usize, Series), Box<TailLatency>, foldhash::fast::RandomState>,
-    budgets: HashMap<usize, Budget, foldhash::fast::RandomState>,
+    tails: HashMap<(TargetSlot, Series), Box<TailLatency>, foldhash::fast::RandomState>,
+    budgets: HashMap<ModelIndex, Budget, foldhash::fast::RandomState>,
 }
 
 /// Tokens of one model.
@@ -45,14 +46,25 @@ struct Budget {
 
 impl Hedges {
     /// Records what a target took; for one that was outrun, what it had taken by then.
-    pub(crate) fn measure(&mut self, slot: usize, series: Series, latency_us: u64, now_us: u64) {
+    pub(crate) fn measure(
+        &mut self,
+        slot: TargetSlot,
+        series: Series,
+        latency_us: u64,
+        now_us: u64,
+    ) {
         let tail = self.tails.entry((slot, series)).or_default();
         tail.record(latency_us, now_us);
     }
 
     /// After how many microseconds a request at this target is late; `None` while too little is known.
     #[must_use]
-    pub(crate) fn late_after_us(&self, slot: usize, series: Series, rule: &Rule) -> Option<u64> {
+    pub(crate) fn late_after_us(
+        &self,
+        slot: TargetSlot,
+        series: Series,
+        rule: &Rule,
+    ) -> Option<u64> {
         let tail = self.tails.get(&(slot, series))?;
         if f64::from(tail.count()) * (1.0 - rule.quantile) < SAMPLES_BEYOND {
             return None;
@@ -62,7 +74,7 @@ impl Hedges {
     }
 
     /// A request of the model in this place bought so many tokens.
-    pub(crate) fn earn(&mut self, model: usize, tokens: u64, now_us: u64) {
+    pub(crate) fn earn(&mut self, model: ModelIndex, tokens: u64, now_us: u64) {
         let budget = self.budgets.entry(model).or_default();
         budget.age(now_us);
         budget.billed_usage += tokens;
@@ -74,7 +86,7 @@ impl Hedges {
     /// many tokens, an estimate; `None` when that is more than may be spent.
     pub(crate) fn spend(
         &mut self,
-        model: usize,
+        model: ModelIndex,
         input: u64,
         series: Series,
         rule: &Rule,
@@ -126,16 +138,30 @@ mod tests {
     #[test]
     fn nothing_is_late_before_enough_is_known_and_then_what_is_beyond_the_quantile() {
         let mut hedges = Hedges::default();
-        assert_eq!(hedges.late_after_us(1, SERIES, &RULE), None);
+        assert_eq!(
+            hedges.late_after_us(TargetSlot::new(1), SERIES, &RULE),
+            None
+        );
         for at in 0..39 {
-            hedges.measure(1, SERIES, 10_000 + 100 * at, at);
-            assert_eq!(hedges.late_after_us(1, SERIES, &RULE), None);
+            hedges.measure(TargetSlot::new(1), SERIES, 10_000 + 100 * at, at);
+            assert_eq!(
+                hedges.late_after_us(TargetSlot::new(1), SERIES, &RULE),
+                None
+            );
         }
-        hedges.measure(1, SERIES, 10_000, 39);
-        let late_us = hedges.late_after_us(1, SERIES, &RULE).unwrap();
+        hedges.measure(TargetSlot::new(1), SERIES, 10_000, 39);
+        let late_us = hedges
+            .late_after_us(TargetSlot::new(1), SERIES, &RULE)
+            .unwrap();
         assert!((13_600..14_700).contains(&late_us), "{late_us}");
-        assert_eq!(hedges.late_after_us(2, SERIES, &RULE), None);
-        assert_eq!(hedges.late_after_us(1, Series::Whole(0), &RULE), None);
+        assert_eq!(
+            hedges.late_after_us(TargetSlot::new(2), SERIES, &RULE),
+            None
+        );
+        assert_eq!(
+            hedges.late_after_us(TargetSlot::new(1), Series::Whole(0), &RULE),
+            None
+        );
     }
 
     #[test]
@@ -144,9 +170,11 @@ mod tests {
             let mut hedges = Hedges::default();
             for at in 0..1000 {
                 let latency_us = if at % 100 < slow { 1_000_000 } else { 50_000 };
-                hedges.measure(1, SERIES, latency_us, at);
+                hedges.measure(TargetSlot::new(1), SERIES, latency_us, at);
             }
-            let late_us = hedges.late_after_us(1, SERIES, &RULE).unwrap();
+            let late_us = hedges
+                .late_after_us(TargetSlot::new(1), SERIES, &RULE)
+                .unwrap();
             assert!((50_000..=160_000).contains(&late_us), "{slow} %: {late_us}");
         }
     }
@@ -170,8 +198,10 @@ mod tests {
                 } else {
                     SERIES
                 };
-                spent += hedges.spend(1, input, series, &RULE, now_us).unwrap_or(0);
-                hedges.earn(1, input + output, now_us);
+                spent += hedges
+                    .spend(ModelIndex::new(1), input, series, &RULE, now_us)
+                    .unwrap_or(0);
+                hedges.earn(ModelIndex::new(1), input + output, now_us);
                 billed_usage += input + output;
                 assert!(
                     spent as f64 <= billed_usage as f64 * RULE.extra_tokens_share_max,
@@ -207,15 +237,16 @@ mod tests {
             for at in 0..20_000 {
                 let now_us = at * 10_000;
                 let mut time_us = draw(4 * at) as u64;
-                if let Some(late_us) = hedges.late_after_us(1, SERIES, &rule)
+                if let Some(late_us) = hedges.late_after_us(TargetSlot::new(1), SERIES, &rule)
                     && time_us > late_us
-                    && let Some(cost) = hedges.spend(1, input, SERIES, &rule, now_us)
+                    && let Some(cost) =
+                        hedges.spend(ModelIndex::new(1), input, SERIES, &rule, now_us)
                 {
                     spent += cost;
                     time_us = time_us.min(late_us + draw(4 * at + 2) as u64);
                 }
-                hedges.measure(1, SERIES, time_us, now_us);
-                hedges.earn(1, input + output, now_us);
+                hedges.measure(TargetSlot::new(1), SERIES, time_us, now_us);
+                hedges.earn(ModelIndex::new(1), input + output, now_us);
                 billed_usage += input + output;
                 times.push(time_us);
             }

@@ -3,6 +3,8 @@
 //!
 //! Rate limits and permissions are per key and model at most providers, so lanes belong to a target.
 
+use crate::routing::indices::KeyIndex;
+
 /// Most keys of a target; the configuration allows as many.
 pub(crate) const LANES_MAX: usize = 64;
 /// Longest time a provider's 429 is believed, in microseconds: a day, as for daily quotas.
@@ -108,7 +110,7 @@ impl KeyCooldowns {
     }
 
     /// The next free lane, in turn; else the one that is free first.
-    pub(crate) fn pick(&mut self, now_us: u64) -> usize {
+    pub(crate) fn pick(&mut self, now_us: u64) -> KeyIndex {
         let count = self.key_cooldowns.len();
         let start = self.turn % count;
         let mut turned = (start..count).chain(0..start);
@@ -118,7 +120,7 @@ impl KeyCooldowns {
         });
         if let Some(free) = free {
             self.turn = free + 1;
-            return free;
+            return KeyIndex::new(free);
         }
         let until = |key_index: &KeyState| key_index.aside.map_or(0, |(_, until_us)| until_us);
         let soonest = self
@@ -126,12 +128,12 @@ impl KeyCooldowns {
             .iter()
             .enumerate()
             .min_by_key(|(_, key_index)| until(key_index));
-        soonest.map_or(0, |(at, _)| at)
+        KeyIndex::new(soonest.map_or(0, |(index, _)| index))
     }
 
     /// A good answer came by this lane.
-    pub(crate) fn good(&mut self, key_index: usize) {
-        if let Some(key_index) = self.key_cooldowns.get_mut(key_index) {
+    pub(crate) fn good(&mut self, key_index: KeyIndex) {
+        if let Some(key_index) = self.key_cooldowns.get_mut(key_index.get()) {
             *key_index = KeyState::default();
         }
     }
@@ -139,11 +141,11 @@ impl KeyCooldowns {
     /// 429: sets the lane aside for as long as it said, or for a while. Says until when, and why.
     pub(crate) fn limited(
         &mut self,
-        key_index: usize,
+        key_index: KeyIndex,
         wait_us: Option<u64>,
         now_us: u64,
     ) -> (Why, u64) {
-        let Some(key_index) = self.key_cooldowns.get_mut(key_index) else {
+        let Some(key_index) = self.key_cooldowns.get_mut(key_index.get()) else {
             return (Why::RateLimitedUnsaid, now_us);
         };
         let (why, wait_us) = match wait_us {
@@ -164,9 +166,9 @@ impl KeyCooldowns {
     }
 
     /// 401 or 403: sets the lane aside. Says until when, and why.
-    pub(crate) fn refused(&mut self, key_index: usize, now_us: u64) -> (Why, u64) {
+    pub(crate) fn refused(&mut self, key_index: KeyIndex, now_us: u64) -> (Why, u64) {
         let until_us = now_us + REFUSED_US;
-        if let Some(key_index) = self.key_cooldowns.get_mut(key_index) {
+        if let Some(key_index) = self.key_cooldowns.get_mut(key_index.get()) {
             key_index.aside = Some((Why::Refused, until_us));
         }
         (Why::Refused, until_us)
@@ -183,31 +185,34 @@ mod tests {
     fn keys_take_turns_and_those_aside_are_left_out() {
         assert_eq!(LANES_MAX, crate::config::limits::API_KEYS.max);
         let mut key_cooldowns = KeyCooldowns::new(3);
-        assert_eq!([0; 4].map(|_| key_cooldowns.pick(0)), [0, 1, 2, 0]);
-        key_cooldowns.refused(1, 0);
-        assert_eq!([0; 4].map(|_| key_cooldowns.pick(1)), [2, 0, 2, 0]);
+        assert_eq!([0; 4].map(|_| key_cooldowns.pick(0).get()), [0, 1, 2, 0]);
+        key_cooldowns.refused(KeyIndex::new(1), 0);
+        assert_eq!([0; 4].map(|_| key_cooldowns.pick(1).get()), [2, 0, 2, 0]);
         assert_eq!(key_cooldowns.pass(1), KeyPermit::Free);
-        assert_eq!([0; 3].map(|_| key_cooldowns.pick(REFUSED_US)), [1, 2, 0]);
+        assert_eq!(
+            [0; 3].map(|_| key_cooldowns.pick(REFUSED_US).get()),
+            [1, 2, 0]
+        );
     }
 
     #[test]
     fn a_limit_holds_for_exactly_as_long_as_it_said() {
         let mut key_cooldowns = KeyCooldowns::new(0);
-        key_cooldowns.limited(0, Some(7 * SECOND), SECOND);
+        key_cooldowns.limited(KeyIndex::new(0), Some(7 * SECOND), SECOND);
         let until_us = 8 * SECOND;
         assert_eq!(
             key_cooldowns.pass(until_us - 1),
             KeyPermit::RateLimited { until_us }
         );
         assert_eq!(key_cooldowns.pass(until_us), KeyPermit::Free);
-        key_cooldowns.limited(0, Some(u64::MAX), until_us);
+        key_cooldowns.limited(KeyIndex::new(0), Some(u64::MAX), until_us);
         assert_eq!(key_cooldowns.pass(until_us + ASIDE_MAX_US), KeyPermit::Free);
     }
 
     #[test]
     fn what_was_not_said_grows_and_is_a_last_resort() {
         let mut key_cooldowns = KeyCooldowns::new(1);
-        let waits = [0; 8].map(|_| key_cooldowns.limited(0, None, 0).1 / SECOND);
+        let waits = [0; 8].map(|_| key_cooldowns.limited(KeyIndex::new(0), None, 0).1 / SECOND);
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
         assert_eq!(
             key_cooldowns.pass(1),
@@ -215,21 +220,21 @@ mod tests {
                 until_us: 32 * SECOND
             }
         );
-        key_cooldowns.good(0);
-        assert_eq!(key_cooldowns.limited(0, None, 0).1, SECOND);
+        key_cooldowns.good(KeyIndex::new(0));
+        assert_eq!(key_cooldowns.limited(KeyIndex::new(0), None, 0).1, SECOND);
     }
 
     #[test]
     fn a_refused_key_beside_a_limited_one_waits_for_the_limit() {
         let mut key_cooldowns = KeyCooldowns::new(2);
-        key_cooldowns.refused(0, 0);
-        key_cooldowns.limited(1, Some(SECOND), 0);
+        key_cooldowns.refused(KeyIndex::new(0), 0);
+        key_cooldowns.limited(KeyIndex::new(1), Some(SECOND), 0);
         assert_eq!(
             key_cooldowns.pass(1),
             KeyPermit::RateLimited { until_us: SECOND }
         );
-        assert_eq!(key_cooldowns.pick(SECOND), 1);
-        key_cooldowns.refused(1, SECOND);
+        assert_eq!(key_cooldowns.pick(SECOND).get(), 1);
+        key_cooldowns.refused(KeyIndex::new(1), SECOND);
         assert!(matches!(
             key_cooldowns.pass(2 * SECOND),
             KeyPermit::LastResort { .. }

@@ -8,6 +8,7 @@ pub(crate) mod demand;
 pub(crate) mod experiment;
 pub mod health;
 pub(crate) mod hedge;
+pub mod indices;
 pub(crate) mod key_cooldowns;
 pub(crate) mod limiter;
 pub mod measurements;
@@ -23,6 +24,8 @@ mod simulation;
 #[cfg(test)]
 mod simulation_tests;
 pub(crate) mod tail_latency;
+pub mod target_ref;
+pub mod target_set;
 pub(crate) mod target_state;
 pub mod targets;
 #[cfg(test)]

@@ -5,13 +5,16 @@ use crate::base::key_priority::KeyPriority;
 use crate::base::key_priority::KeyPriority::{High, Low, Normal};
 use crate::base::random::{fraction, mix};
 use crate::routing::health::Outcome;
+use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::limiter::{Bounds, LIMIT_FIRST, Work};
 use crate::routing::measurements::Series;
-use crate::routing::policy::policy;
+use crate::routing::policy::{RequestFacts, policy};
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health::SharedHealth;
 use crate::routing::simulation::{MS, SECOND};
-use crate::routing::targets::{TargetRef, TargetTable, Ticket};
+use crate::routing::target_ref::TargetRef;
+use crate::routing::target_set::TargetSet;
+use crate::routing::targets::{TargetTable, Ticket};
 use crate::routing::wait_queue::{QueueEntry, Wakeup};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -82,17 +85,24 @@ impl World {
 
     fn has_room(&mut self, now_us: u64) -> bool {
         let asked = RouteInputs {
-            random: self.seed ^ now_us,
-            affinity_key: None,
-            series: Series::FirstToken,
-            excluded: 0,
+            facts: RequestFacts {
+                random: self.seed ^ now_us,
+                affinity_key: None,
+                series: Series::FirstToken,
+            },
+            excluded: TargetSet::default(),
             costs_nanousd: &[],
         };
         let policy = policy("priority").unwrap();
-        let routed = self
-            .target_table
-            .route(0, &[self.target_ref], policy, &asked, now_us);
-        assert_eq!(routed.order.is_empty(), routed.full == 1);
+        self.target_table.count_request();
+        let routed = self.target_table.route(
+            ModelIndex::new(0),
+            &[self.target_ref],
+            policy,
+            &asked,
+            now_us,
+        );
+        assert_eq!(routed.order.is_empty(), routed.full.len() == 1);
         !routed.order.is_empty()
     }
 
@@ -101,9 +111,9 @@ impl World {
             return self.begin(now_us, priority, now_us);
         }
         let queue_entry = QueueEntry {
-            model: 0,
+            model: ModelIndex::new(0),
             priority,
-            slots: &[0],
+            slots: &[TargetSlot::new(0)],
         };
         match self.target_table.enter_line(queue_entry, QUEUE_MAX) {
             Some(id) => self.in_line.push((id, now_us, priority)),
@@ -113,7 +123,7 @@ impl World {
 
     fn begin(&mut self, arrived_us: u64, priority: KeyPriority, now_us: u64) {
         let ticket = self.target_table.begin(&self.target_ref, now_us);
-        let (_, _, under_way) = self.target_table.look(0, now_us).unwrap();
+        let (_, _, under_way) = self.target_table.look(TargetSlot::new(0), now_us).unwrap();
         let crowd = (f64::from(under_way) / f64::from(WIDTH)).max(1.0).powi(2);
         let took_us = ALONE_US as f64 * crowd * (0.7 + 0.6 * self.draw());
         self.running.push((ticket, arrived_us, priority, now_us));
@@ -132,7 +142,7 @@ impl World {
             self.story.answered.push((now_us, priority, took_us));
         }
         self.call(now_us);
-        if let Some(limit) = self.target_table.limit(0) {
+        if let Some(limit) = self.target_table.limit(TargetSlot::new(0)) {
             self.story.limits.push((now_us, limit));
         }
     }
@@ -142,7 +152,8 @@ impl World {
         for (id, arrived_us, priority) in std::mem::take(&mut self.in_line) {
             match self.target_table.poll_line(id, Waker::noop()) {
                 Some(Wakeup::Place(_)) => {
-                    self.target_table.claim(id, 0, now_us - arrived_us);
+                    self.target_table
+                        .claim(id, ModelIndex::new(0), now_us - arrived_us);
                     assert!(self.has_room(now_us), "called without a place");
                     self.begin(arrived_us, priority, now_us);
                 }
@@ -171,7 +182,7 @@ fn run(
     let mut world = World {
         target_table: TargetTable::default(),
         target_ref: TargetRef {
-            slot: 0,
+            slot: TargetSlot::new(0),
             identity: 1,
             priority: 1,
             weight: 1,
@@ -200,8 +211,8 @@ fn run(
     }
     // Nothing leaks.
     world.call(u64::MAX / 2);
-    assert_eq!(world.target_table.look(0, 0).unwrap().2, 0);
-    assert!(world.in_line.is_empty() && world.target_table.in_line(0) == 0);
+    assert_eq!(world.target_table.look(TargetSlot::new(0), 0).unwrap().2, 0);
+    assert!(world.in_line.is_empty() && world.target_table.in_line(ModelIndex::new(0)) == 0);
     world.story
 }
 
@@ -251,7 +262,7 @@ fn after_a_peak_nobody_is_turned_away_and_the_limit_was_found() {
 #[test]
 fn a_cold_core_begins_with_the_limit_that_another_found() {
     let target_ref = TargetRef {
-        slot: 3,
+        slot: TargetSlot::new(3),
         identity: 1,
         priority: 1,
         weight: 1,
@@ -263,15 +274,15 @@ fn a_cold_core_begins_with_the_limit_that_another_found() {
     let ticket = warm.begin(&target_ref, 1);
     warm.overloaded(&ticket, 2);
     warm.end(ticket, Outcome::ServerError, 2, 0);
-    assert_eq!(warm.limit(3), Some(LIMIT_FIRST / 2));
+    assert_eq!(warm.limit(TargetSlot::new(3)), Some(LIMIT_FIRST / 2));
     cold.adopt(&Arc::new(SharedHealth::of(1, &[warm.known(3)])), 9);
     assert!(!cold.is_full(&target_ref));
-    assert_eq!(cold.limit(3), Some(LIMIT_FIRST / 2));
+    assert_eq!(cold.limit(TargetSlot::new(3)), Some(LIMIT_FIRST / 2));
     // Bounds are divided by the cores, and what is not limited has no limit.
     cold.share_with(1000);
     assert!(!cold.is_full(&target_ref));
-    assert_eq!(cold.limit(3), Some(1));
-    assert_eq!(warm.limit(4), None);
+    assert_eq!(cold.limit(TargetSlot::new(3)), Some(1));
+    assert_eq!(warm.limit(TargetSlot::new(4)), None);
 }
 
 #[test]

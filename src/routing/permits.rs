@@ -3,8 +3,10 @@
 //! A target that has a place has nobody in line for it: whenever one becomes free, it is kept for the next
 //! one in line, who takes it when it runs. So who comes anew and finds a place passes nobody.
 
+use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::limiter::Work;
-use crate::routing::targets::{TargetRef, TargetTable, Ticket};
+use crate::routing::target_ref::TargetRef;
+use crate::routing::targets::{TargetTable, Ticket};
 use crate::routing::wait_queue::{QueueEntry, Wakeup};
 use std::task::Waker;
 
@@ -26,7 +28,7 @@ impl TargetTable {
 
     /// A good answer of an attempt, which took so long: its target's limit goes by that.
     pub fn worked(&mut self, ticket: &Ticket, work: Work, latency_us: u64, now_us: u64) {
-        if let Some(Some(target)) = self.targets.get_mut(ticket.slot)
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get())
             && let Some(limiter) = &mut target.limiter
         {
             let under_way = target.outstanding;
@@ -37,7 +39,7 @@ impl TargetTable {
 
     /// The attempt's target said that it is overloaded.
     pub fn overloaded(&mut self, ticket: &Ticket, now_us: u64) {
-        if let Some(Some(target)) = self.targets.get_mut(ticket.slot)
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get())
             && let Some(limiter) = &mut target.limiter
         {
             limiter.refused(ticket.begun_us, now_us);
@@ -47,7 +49,7 @@ impl TargetTable {
     /// Whether the attempt's target has a limit.
     #[must_use]
     pub fn is_limited(&self, ticket: &Ticket) -> bool {
-        let target = self.targets.get(ticket.slot).and_then(Option::as_ref);
+        let target = self.targets.get(ticket.slot.get()).and_then(Option::as_ref);
         target.is_some_and(|target| target.limiter.is_some())
     }
 
@@ -64,7 +66,7 @@ impl TargetTable {
 
     /// Leaves the line to take the place that is kept: it must be taken, or [`Fleet::record_usage`]d, before
     /// anything else runs on this core.
-    pub fn claim(&mut self, id: u64, model: usize, waited_us: u64) {
+    pub fn claim(&mut self, id: u64, model: ModelIndex, waited_us: u64) {
         self.settle();
         if let Some(Wakeup::Place(slot)) = self.waiting.leave(id) {
             self.waiting.waited(model, waited_us);
@@ -83,13 +85,13 @@ impl TargetTable {
 
     /// How long those who were called of late had waited for the model in this place.
     #[must_use]
-    pub fn usual_wait_us(&self, model: usize) -> u64 {
+    pub fn usual_wait_us(&self, model: ModelIndex) -> u64 {
         self.waiting.usual_wait_us(model)
     }
 
     /// How many wait for the model in this place.
     #[must_use]
-    pub fn in_line(&self, model: usize) -> usize {
+    pub fn in_line(&self, model: ModelIndex) -> usize {
         self.waiting.len(model)
     }
 
@@ -101,9 +103,9 @@ impl TargetTable {
     }
 
     /// Keeps the places that are free at a target for those in line.
-    pub(crate) fn call_next(&mut self, slot: usize) {
+    pub(crate) fn call_next(&mut self, slot: TargetSlot) {
         while !self.waiting.is_empty()
-            && let Some(Some(target)) = self.targets.get_mut(slot)
+            && let Some(Some(target)) = self.targets.get_mut(slot.get())
             && !target.is_full()
             && self.waiting.call(slot)
         {
@@ -111,8 +113,8 @@ impl TargetTable {
         }
     }
 
-    fn release(&mut self, slot: usize) {
-        if let Some(Some(target)) = self.targets.get_mut(slot) {
+    fn release(&mut self, slot: TargetSlot) {
+        if let Some(Some(target)) = self.targets.get_mut(slot.get()) {
             target.kept = target.kept.saturating_sub(1);
         }
     }

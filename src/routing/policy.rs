@@ -4,6 +4,7 @@
 //! since a core's start, random numbers are handed in, and so a test can run it by a virtual clock.
 //! `fleet.rs` holds a core's state of all targets; policies see plain values.
 
+use crate::routing::measurements::Series;
 use crate::routing::policies::cheapest;
 use crate::routing::policies::least_latency;
 use crate::routing::policies::least_outstanding;
@@ -12,12 +13,10 @@ use crate::routing::policies::round_robin;
 use crate::routing::policies::sticky;
 use crate::routing::policies::throughput;
 use crate::routing::policies::weighted;
+use crate::routing::target_set::TARGETS_MAX;
 use arrayvec::ArrayVec;
 
-/// Most targets of one model; the configuration allows as many.
-pub const TARGETS_MAX: usize = 32;
-
-/// Indices of targets, the first to be tried first. It lives on the stack: routing allocates nothing.
+/// Positions of candidates, the first to be tried first. It lives on the stack: routing allocates nothing.
 pub type Order = ArrayVec<usize, TARGETS_MAX>;
 
 /// What a policy knows of a target that may take the request.
@@ -47,15 +46,15 @@ pub struct Candidate {
     pub is_stale: bool,
 }
 
-/// What a policy knows of the request.
+/// What routing knows of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFacts {
     /// A number drawn for this request.
     pub random: u64,
-    /// Requests of this core for this model before this one.
-    pub turn: u64,
-    /// Hash of who asks (session, or else virtual key); `None` when nothing tells.
+    /// Hash of the session, or else of the virtual key; `None` for a request with neither.
     pub affinity_key: Option<u64>,
+    /// The series that its latency belongs to.
+    pub series: Series,
 }
 
 /// Orders the targets of a model.
@@ -76,7 +75,9 @@ pub trait RoutingPolicy: Sync {
     /// Appends indices into `candidates`, each once, the first to be tried first. All of the
     /// candidates may take the request and have the same priority: those that may not are not shown,
     /// and those of another priority are ordered apart.
-    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order);
+    ///
+    /// `turn` counts the requests of this core for this model.
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, turn: u64, order: &mut Order);
 }
 
 /// Every policy there is.
@@ -137,7 +138,7 @@ pub(crate) mod tests {
         facts: &RequestFacts,
     ) -> Vec<usize> {
         let mut order = Order::new();
-        policy.order(candidates, facts, &mut order);
+        policy.order(candidates, facts, 0, &mut order);
         order.to_vec()
     }
 
@@ -145,8 +146,8 @@ pub(crate) mod tests {
     pub(crate) fn facts(random: u64) -> RequestFacts {
         RequestFacts {
             random: mix(random, 1),
-            turn: random,
             affinity_key: None,
+            series: Series::FirstToken,
         }
     }
 

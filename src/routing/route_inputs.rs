@@ -1,30 +1,15 @@
-//! What a core's fleet is asked for one request.
+//! What the target table needs for routing one request to the targets of one model.
 
-use crate::routing::measurements::Series;
+use crate::routing::policy::RequestFacts;
+use crate::routing::target_set::TargetSet;
 
-/// What a route was chosen by.
+/// A request, and which targets of a model it may go to.
 #[derive(Debug, Clone, Copy)]
 pub struct RouteInputs<'c> {
-    /// The number drawn for the request.
-    pub random: u64,
-    /// Hash of who asks.
-    pub affinity_key: Option<u64>,
-    /// The series that the request's latency belongs to.
-    pub series: Series,
-    /// Members that may not be asked, a bit each.
-    pub excluded: u32,
-    /// What the request is estimated to cost at each member, if the policy reads costs.
+    /// The request; the same for each of its models.
+    pub facts: RequestFacts,
+    /// Targets of the model that the request may not go to.
+    pub excluded: TargetSet,
+    /// Estimated cost of the request at each target in nano-dollars; empty unless the policy reads costs.
     pub costs_nanousd: &'c [Option<u64>],
-}
-
-impl RouteInputs<'_> {
-    /// Whether the member in place `at` may be asked.
-    #[must_use]
-    pub fn admits(&self, at: usize) -> bool {
-        self.excluded
-            & 1_u32
-                .checked_shl(u32::try_from(at).unwrap_or(u32::MAX))
-                .unwrap_or(0)
-            == 0
-    }
 }

@@ -2,6 +2,7 @@
 //! not met a target begins with what the others know. Durations only, since each core has a clock of its
 //! own.
 
+use crate::routing::indices::TargetSlot;
 use crate::routing::measurements::{SIZE_CLASSES, Series};
 use std::collections::HashMap;
 
@@ -31,7 +32,7 @@ pub(crate) fn place(series: Series) -> Option<usize> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerObservation {
     /// Its place in the fleet, the same in every core.
-    pub slot: usize,
+    pub slot: TargetSlot,
     /// For how many microseconds it stays open; `None` if it is not.
     pub open_for_us: Option<u64>,
     /// Latency quantiles in microseconds, by [`series`].
@@ -45,7 +46,7 @@ pub struct PeerObservation {
 pub struct SharedHealth {
     /// Grows with each view.
     pub number: u64,
-    targets: HashMap<usize, PeerObservation>,
+    targets: HashMap<TargetSlot, PeerObservation>,
 }
 
 impl SharedHealth {
@@ -53,7 +54,7 @@ impl SharedHealth {
     /// bad core must not shut a target for all. Latencies and limits are the median over the cores.
     #[must_use]
     pub fn of(number: u64, told: &[Vec<PeerObservation>]) -> Self {
-        let mut by_slot: HashMap<usize, Vec<&PeerObservation>> = HashMap::new();
+        let mut by_slot: HashMap<TargetSlot, Vec<&PeerObservation>> = HashMap::new();
         for known in told.iter().flatten() {
             by_slot.entry(known.slot).or_default().push(known);
         }
@@ -80,12 +81,12 @@ impl SharedHealth {
 
     /// What is known of the target in this place.
     #[must_use]
-    pub fn get(&self, slot: usize) -> Option<&PeerObservation> {
+    pub fn get(&self, slot: TargetSlot) -> Option<&PeerObservation> {
         self.targets.get(&slot)
     }
 }
 
-fn together(slot: usize, known: &[&PeerObservation]) -> PeerObservation {
+fn together(slot: TargetSlot, known: &[&PeerObservation]) -> PeerObservation {
     let mut open: Vec<u64> = known.iter().filter_map(|one| one.open_for_us).collect();
     open.sort_unstable();
     let most_say_so = 2 * open.len() > known.len();
@@ -110,16 +111,19 @@ fn together(slot: usize, known: &[&PeerObservation]) -> PeerObservation {
 mod tests {
     use super::*;
     use crate::routing::health::Outcome;
-    use crate::routing::policy::policy;
+    use crate::routing::indices::ModelIndex;
+    use crate::routing::policy::{RequestFacts, policy};
     use crate::routing::route_inputs::RouteInputs;
-    use crate::routing::targets::{TargetRef, TargetTable};
+    use crate::routing::target_ref::TargetRef;
+    use crate::routing::target_set::TargetSet;
+    use crate::routing::targets::TargetTable;
     use std::sync::Arc;
 
     const SECOND: u64 = 1_000_000;
 
     fn target_ref(slot: usize) -> TargetRef {
         TargetRef {
-            slot,
+            slot: TargetSlot::new(slot),
             identity: slot as u64,
             priority: 1,
             weight: 1,
@@ -144,22 +148,25 @@ mod tests {
 
     fn first(target_table: &mut TargetTable, random: u64, now_us: u64) -> usize {
         let asked = RouteInputs {
-            random,
-            affinity_key: None,
-            series: Series::FirstToken,
-            excluded: 0,
+            facts: RequestFacts {
+                random,
+                affinity_key: None,
+                series: Series::FirstToken,
+            },
+            excluded: TargetSet::default(),
             costs_nanousd: &[],
         };
         let target_refs = [target_ref(0), target_ref(1)];
         target_table
             .route(
-                0,
+                ModelIndex::new(0),
                 &target_refs,
                 policy("least-latency").unwrap(),
                 &asked,
                 now_us,
             )
             .order[0]
+            .get()
     }
 
     #[test]
@@ -188,7 +195,7 @@ mod tests {
             attempt(&mut warm, 0, Outcome::NotConnected, 0, SECOND);
         }
         let view = SharedHealth::of(1, &[warm.known(SECOND), cold.known(0)]);
-        let open_for_us = view.get(0).unwrap().open_for_us.unwrap();
+        let open_for_us = view.get(TargetSlot::new(0)).unwrap().open_for_us.unwrap();
         cold.adopt(&Arc::new(view), 0);
         for random in 0..50 {
             assert_eq!(first(&mut cold, random, 1), 1);
@@ -219,11 +226,14 @@ mod tests {
             .map(|target_table| target_table.known(SECOND))
             .collect();
         let view = SharedHealth::of(1, &told);
-        assert_eq!(view.get(0).unwrap().open_for_us, None);
+        assert_eq!(view.get(TargetSlot::new(0)).unwrap().open_for_us, None);
         // Nor does the word of others change what a core has met itself.
         let open = SharedHealth::of(2, &told[..1]);
-        assert!(open.get(0).unwrap().open_for_us.is_some());
+        assert!(open.get(TargetSlot::new(0)).unwrap().open_for_us.is_some());
         fleets[1].adopt(&Arc::new(open), SECOND);
-        assert_eq!(fleets[1].look(0, SECOND).unwrap().0.name(), "healthy");
+        assert_eq!(
+            fleets[1].look(TargetSlot::new(0), SECOND).unwrap().0.name(),
+            "healthy"
+        );
     }
 }

@@ -2,10 +2,13 @@
 
 use crate::base::random::{fraction, mix};
 use crate::routing::health::{Outcome, Phase};
+use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::measurements::Series;
-use crate::routing::policy::RoutingPolicy;
+use crate::routing::policy::{RequestFacts, RoutingPolicy};
 use crate::routing::route_inputs::RouteInputs;
-use crate::routing::targets::{Change, TargetRef, TargetTable, Ticket};
+use crate::routing::target_ref::TargetRef;
+use crate::routing::target_set::TargetSet;
+use crate::routing::targets::{Change, TargetTable, Ticket};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -173,7 +176,7 @@ impl World<'_> {
 fn target_ref(at: usize, policy: &dyn RoutingPolicy) -> TargetRef {
     let is_ranked = policy.name() == "priority";
     TargetRef {
-        slot: at,
+        slot: TargetSlot::new(at),
         identity: mix(at as u64, 77),
         priority: if is_ranked { at as u32 } else { 1 },
         weight: 1,
@@ -216,15 +219,22 @@ pub(crate) fn run(
             break;
         }
         let asked = RouteInputs {
-            random: world.draw(),
-            affinity_key: Some(world.draw()),
-            series: Series::FirstToken,
-            excluded: 0,
+            facts: RequestFacts {
+                random: world.draw(),
+                affinity_key: Some(world.draw()),
+                series: Series::FirstToken,
+            },
+            excluded: TargetSet::default(),
             costs_nanousd: &[],
         };
-        let routed = world
-            .target_table
-            .route(0, &world.target_refs, policy, &asked, arrives_us);
+        world.target_table.count_request();
+        let routed = world.target_table.route(
+            ModelIndex::new(0),
+            &world.target_refs,
+            policy,
+            &asked,
+            arrives_us,
+        );
         world.story.requests += 1;
         if routed.order.is_empty() {
             assert!(
@@ -234,7 +244,7 @@ pub(crate) fn run(
             world.story.limited += 1;
         } else {
             world.requests.push(Request {
-                order: routed.order.to_vec(),
+                order: routed.order.iter().map(|index| index.get()).collect(),
                 next: 0,
                 made: 0,
             });

@@ -2,6 +2,7 @@
 //! targets (`fleet.rs`).
 
 use crate::routing::health::{Health, Phase};
+use crate::routing::indices::TargetIndex;
 use crate::routing::key_cooldowns::{KeyCooldowns, KeyPermit};
 use crate::routing::limiter::{Bounds, Limiter};
 use crate::routing::measurements::{Latencies, STALE_AFTER_US, Series};
@@ -9,7 +10,7 @@ use crate::routing::policy::Candidate;
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health;
 use crate::routing::shared_health::{PeerObservation, TOLD};
-use crate::routing::targets::TargetRef;
+use crate::routing::target_ref::TargetRef;
 use crate::routing::token_rate::Rates;
 
 /// What is known of a target.
@@ -109,9 +110,9 @@ impl Target {
 
     pub(crate) fn candidate(
         &self,
-        at: usize,
+        index: TargetIndex,
         target_ref: &TargetRef,
-        asked: &RouteInputs<'_>,
+        inputs: &RouteInputs<'_>,
         now_us: u64,
     ) -> Candidate {
         Candidate {
@@ -121,9 +122,9 @@ impl Target {
             score: self.health.score(),
             is_probe: self.health.may_probe(now_us),
             outstanding: self.outstanding,
-            expected_us: self.expected_us(asked.series),
-            cost_nanousd: asked.costs_nanousd.get(at).copied().flatten(),
-            tokens_per_s: self.rates.tokens_per_s(asked.series),
+            expected_us: self.expected_us(inputs.facts.series),
+            cost_nanousd: inputs.costs_nanousd.get(index.get()).copied().flatten(),
+            tokens_per_s: self.rates.tokens_per_s(inputs.facts.series),
             is_stale: now_us.saturating_sub(self.chosen_us) >= STALE_AFTER_US,
         }
     }

@@ -6,59 +6,44 @@
 use crate::base::random::mix;
 use crate::routing::budget::Budget;
 use crate::routing::health::{Outcome, Phase};
+use crate::routing::indices::{KeyIndex, ModelIndex, TargetIndex, TargetSlot};
 use crate::routing::key_cooldowns::{KeyPermit, Why};
-use crate::routing::limiter::Bounds;
 use crate::routing::measurements::Series;
-use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, TARGETS_MAX};
+use crate::routing::policy::{Candidate, RoutingPolicy};
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health;
 use crate::routing::shared_health::{PeerObservation, SharedHealth, TOLD};
+use crate::routing::target_ref::TargetRef;
+use crate::routing::target_set::{TARGETS_MAX, TargetOrder, TargetSet};
 use crate::routing::target_state::{Availability, Target};
 use crate::routing::tier::Tier;
 use crate::routing::wait_queue::WaitQueue;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
-/// A target of a model, as configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TargetRef {
-    /// Its place in the fleet.
-    pub slot: usize,
-    /// Its identity in all cores and processes.
-    pub identity: u64,
-    /// Lower is tried first.
-    pub priority: u32,
-    /// Relative share.
-    pub weight: u32,
-    /// API keys it has.
-    pub keys: usize,
-    /// Requests that may be under way over all cores; `None` = any number.
-    pub bounds: Option<Bounds>,
-}
-
 /// The targets to try.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
-    /// Indices into the members, the first to be tried first.
-    pub order: Order,
+    /// The first to be tried first.
+    pub order: TargetOrder,
     /// Every target that may be tried is open or has no good key: the best first, for the case that it
     /// works after all.
     pub is_last_resort: bool,
     /// If a target was left out because its provider asked for it: when the first of these is free
     /// again, in microseconds.
     pub limited_until_us: Option<u64>,
-    /// Targets left out because they are as busy as they may be, a bit each.
-    pub full: u32,
+    /// Targets left out because they are at their concurrency limit.
+    pub full: TargetSet,
 }
 
 /// An attempt under way. It must come back by [`Fleet::end`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    pub(crate) slot: usize,
+    pub(crate) slot: TargetSlot,
     pub(crate) begun_us: u64,
     holds_probe: bool,
     /// The key to use.
-    pub key_index: usize,
+    pub key_index: KeyIndex,
 }
 
 /// What an outcome changed, for the log and the metrics.
@@ -94,69 +79,58 @@ pub struct TargetTable {
     pub(crate) cores: u32,
     pub(crate) waiting: WaitQueue,
     /// The slot of a place that was kept for the request which is served now.
-    pub(crate) claimed: Option<usize>,
+    pub(crate) claimed: Option<TargetSlot>,
 }
 
 /// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
 const GIVEN_UP_MIN_US: u64 = 1_000_000;
 
 impl TargetTable {
-    /// Orders the targets of the model in place `model` for a request that came.
-    pub fn route(
-        &mut self,
-        model: usize,
-        target_refs: &[TargetRef],
-        policy: &dyn RoutingPolicy,
-        asked: &RouteInputs<'_>,
-        now_us: u64,
-    ) -> Route {
+    /// Counts a new request, which earns its share of the retry budget.
+    pub fn count_request(&mut self) {
         self.budget.earn();
-        self.route_again(model, target_refs, policy, asked, now_us)
     }
 
-    /// Orders the targets of a model for a request that was routed before, elsewhere or earlier.
-    pub fn route_again(
+    /// Orders the targets of a model for a request.
+    pub fn route(
         &mut self,
-        model: usize,
+        model: ModelIndex,
         target_refs: &[TargetRef],
         policy: &dyn RoutingPolicy,
-        asked: &RouteInputs<'_>,
+        inputs: &RouteInputs<'_>,
         now_us: u64,
     ) -> Route {
-        let facts = RequestFacts {
-            random: asked.random,
-            turn: self.next_turn(model),
-            affinity_key: asked.affinity_key,
-        };
+        let (facts, turn) = (&inputs.facts, self.next_turn(model));
         let (mut ready, mut held) = (Tier::default(), Tier::default());
-        let mut shut: ArrayVec<(u64, usize), TARGETS_MAX> = ArrayVec::new();
+        let mut shut: ArrayVec<(u64, TargetIndex), TARGETS_MAX> = ArrayVec::new();
         let mut route = Route::default();
-        for (at, target_ref) in target_refs.iter().enumerate().take(TARGETS_MAX) {
-            if !asked.admits(at) {
+        for (index, target_ref) in target_refs.iter().enumerate().take(TARGETS_MAX) {
+            let index = TargetIndex::new(index);
+            if inputs.excluded.contains(index) {
                 continue;
             }
             let cores = self.cores;
             let target = self.target(target_ref);
             target.bound(target_ref.bounds, cores);
-            let candidate = target.candidate(at, target_ref, asked, now_us);
-            match target.availability(target_ref, mix(asked.random, target_ref.identity), now_us) {
-                Availability::Ready => ready.push(at, candidate),
-                Availability::Held => held.push(at, candidate),
-                Availability::Shut { until_us } => shut.push((until_us, at)),
+            let candidate = target.candidate(index, target_ref, inputs, now_us);
+            match target.availability(target_ref, mix(facts.random, target_ref.identity), now_us) {
+                Availability::Ready => ready.push(index, candidate),
+                Availability::Held => held.push(index, candidate),
+                Availability::Shut { until_us } => shut.push((until_us, index)),
                 Availability::Limited { until_us } => {
                     let first = route.limited_until_us.unwrap_or(until_us);
                     route.limited_until_us = Some(first.min(until_us));
                 }
-                Availability::Full => route.full |= 1 << at,
+                Availability::Full => route.full.insert(index),
             }
         }
         for tier in [&mut ready, &mut held] {
-            tier.append_to(policy, &facts, &mut route.order);
+            tier.append_to(policy, facts, turn, &mut route.order);
         }
-        if route.order.is_empty() && route.full == 0 {
+        if route.order.is_empty() && route.full.is_empty() {
             // The best is what is due first.
             shut.sort_unstable();
-            route.order.extend(shut.iter().map(|(_, at)| *at));
+            route.order.extend(shut.iter().map(|(_, index)| *index));
             route.is_last_resort = !shut.is_empty();
         }
         route
@@ -165,18 +139,21 @@ impl TargetTable {
     /// The member in place `at` as [`Fleet::route`] sees it.
     pub fn inspect(
         &mut self,
-        at: usize,
+        index: TargetIndex,
         target_ref: &TargetRef,
-        asked: &RouteInputs<'_>,
+        inputs: &RouteInputs<'_>,
         now_us: u64,
     ) -> TargetReport {
         let cores = self.cores;
         let target = self.target(target_ref);
         target.bound(target_ref.bounds, cores);
-        let availability =
-            target.availability(target_ref, mix(asked.random, target_ref.identity), now_us);
+        let availability = target.availability(
+            target_ref,
+            mix(inputs.facts.random, target_ref.identity),
+            now_us,
+        );
         TargetReport {
-            candidate: target.candidate(at, target_ref, asked, now_us),
+            candidate: target.candidate(index, target_ref, inputs, now_us),
             phase: target.health.phase(now_us),
             availability: match availability {
                 Availability::Ready => "ready",
@@ -240,7 +217,7 @@ impl TargetTable {
     pub fn begin_by(
         &mut self,
         target_ref: &TargetRef,
-        key_index: Option<usize>,
+        key_index: Option<KeyIndex>,
         now_us: u64,
     ) -> Ticket {
         let target = self.target(target_ref);
@@ -258,7 +235,7 @@ impl TargetTable {
 
     /// The first bytes of a stream came. The ticket stays until its end.
     pub fn began(&mut self, ticket: &mut Ticket, now_us: u64, random: u64) -> Option<Change> {
-        let target = self.targets.get_mut(ticket.slot)?.as_mut()?;
+        let target = self.targets.get_mut(ticket.slot.get())?.as_mut()?;
         if std::mem::take(&mut ticket.holds_probe) {
             target.health.release();
         }
@@ -277,7 +254,7 @@ impl TargetTable {
         now_us: u64,
         random: u64,
     ) -> Option<Change> {
-        let target = self.targets.get_mut(ticket.slot)?.as_mut()?;
+        let target = self.targets.get_mut(ticket.slot.get())?.as_mut()?;
         target.outstanding = target.outstanding.saturating_sub(1);
         if let (Outcome::TimedOut, Some(limiter)) = (outcome, &mut target.limiter) {
             limiter.refused(ticket.begun_us, now_us);
@@ -310,14 +287,14 @@ impl TargetTable {
 
     /// Records that the attempt's target made so many tokens in so many microseconds.
     pub fn generated(&mut self, ticket: &Ticket, series: Series, tokens: u64, time_us: u64) {
-        if let Some(Some(target)) = self.targets.get_mut(ticket.slot) {
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get()) {
             target.rates.record(series, tokens, time_us);
         }
     }
 
     /// Records a latency of the attempt's target.
     pub fn measure(&mut self, ticket: &Ticket, series: Series, latency_us: u64, now_us: u64) {
-        if let Some(Some(target)) = self.targets.get_mut(ticket.slot) {
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get()) {
             target.latencies.record(series, latency_us, now_us);
         }
     }
@@ -331,7 +308,7 @@ impl TargetTable {
         latency_us: u64,
         now_us: u64,
     ) {
-        if let Some(Some(target)) = self.targets.get_mut(ticket.slot) {
+        if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get()) {
             let usual = target.latencies.quantile_us(series).map_or(0, u64::from);
             if latency_us > usual.max(GIVEN_UP_MIN_US) {
                 target.latencies.record(series, latency_us, now_us);
@@ -342,16 +319,16 @@ impl TargetTable {
     /// Phase, share of good answers, and requests under way of the target in this place; `None` if it
     /// was never used.
     #[must_use]
-    pub fn look(&self, slot: usize, now_us: u64) -> Option<(Phase, f32, u32)> {
-        let target = self.targets.get(slot)?.as_ref()?;
+    pub fn look(&self, slot: TargetSlot, now_us: u64) -> Option<(Phase, f32, u32)> {
+        let target = self.targets.get(slot.get())?.as_ref()?;
         let health = &target.health;
         Some((health.phase(now_us), health.score(), target.outstanding))
     }
 
     /// Requests that may be under way at the target in this place; `None` = any number.
     #[must_use]
-    pub fn limit(&self, slot: usize) -> Option<u32> {
-        self.targets.get(slot)?.as_ref()?.limit()
+    pub fn limit(&self, slot: TargetSlot) -> Option<u32> {
+        self.targets.get(slot.get())?.as_ref()?.limit()
     }
 
     /// What this core knows by its own attempts of late, for the others.
@@ -371,7 +348,7 @@ impl TargetTable {
             let is_measured = expected_us.iter().any(Option::is_some);
             let is_known = is_measured || open_for_us.is_some() || limit.is_some();
             is_known.then_some(PeerObservation {
-                slot,
+                slot: TargetSlot::new(slot),
                 open_for_us,
                 expected_us,
                 limit,
@@ -383,13 +360,13 @@ impl TargetTable {
     /// Takes in what the other cores know, for targets that this one does not know better.
     pub fn adopt(&mut self, view: &Arc<SharedHealth>, now_us: u64) {
         for (slot, target) in self.targets.iter_mut().enumerate() {
-            if let (Some(target), Some(known)) = (target, view.get(slot)) {
+            if let (Some(target), Some(known)) = (target, view.get(TargetSlot::new(slot))) {
                 target.adopt(known, now_us);
             }
         }
         self.told = Some((Arc::clone(view), now_us));
         for slot in 0..self.targets.len() {
-            self.call_next(slot);
+            self.call_next(TargetSlot::new(slot));
         }
     }
 
@@ -400,11 +377,12 @@ impl TargetTable {
     }
 
     pub(crate) fn target(&mut self, target_ref: &TargetRef) -> &mut Target {
-        if self.targets.len() <= target_ref.slot {
-            self.targets.resize_with(target_ref.slot + 1, || None);
+        let slot = target_ref.slot.get();
+        if self.targets.len() <= slot {
+            self.targets.resize_with(slot + 1, || None);
         }
         let told = &self.told;
-        self.targets[target_ref.slot].get_or_insert_with(|| {
+        self.targets[slot].get_or_insert_with(|| {
             let mut target = Box::new(Target::new(target_ref.keys));
             if let Some((view, told_us)) = told
                 && let Some(known) = view.get(target_ref.slot)
@@ -415,7 +393,8 @@ impl TargetTable {
         })
     }
 
-    fn next_turn(&mut self, model: usize) -> u64 {
+    fn next_turn(&mut self, model: ModelIndex) -> u64 {
+        let model = model.get();
         if self.turns.len() <= model {
             self.turns.resize(model + 1, 0);
         }

@@ -2,16 +2,19 @@
 
 use crate::base::random::mix;
 use crate::routing::health::{Outcome, Phase};
+use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::measurements::Series;
-use crate::routing::policy::policy;
+use crate::routing::policy::{RequestFacts, policy};
 use crate::routing::route_inputs::RouteInputs;
+use crate::routing::target_ref::TargetRef;
+use crate::routing::target_set::TargetSet;
 use crate::routing::targets::*;
 
 const SECOND: u64 = 1_000_000;
 
 fn target_refs(priorities: &[u32]) -> Vec<TargetRef> {
     let target_ref = |(slot, priority): (usize, &u32)| TargetRef {
-        slot,
+        slot: TargetSlot::new(slot),
         identity: slot as u64,
         priority: *priority,
         weight: 1,
@@ -29,13 +32,25 @@ fn order(
     now_us: u64,
 ) -> Route {
     let asked = RouteInputs {
-        random: mix(random, 3),
-        affinity_key: None,
-        series: Series::FirstToken,
-        excluded: 0,
+        facts: RequestFacts {
+            random: mix(random, 3),
+            affinity_key: None,
+            series: Series::FirstToken,
+        },
+        excluded: TargetSet::default(),
         costs_nanousd: &[],
     };
-    target_table.route(0, target_refs, policy(name).unwrap(), &asked, now_us)
+    target_table.route(
+        ModelIndex::new(0),
+        target_refs,
+        policy(name).unwrap(),
+        &asked,
+        now_us,
+    )
+}
+
+fn indices(route: &Route) -> Vec<usize> {
+    route.order.iter().map(|index| index.get()).collect()
 }
 
 fn fail(target_table: &mut TargetTable, target_ref: &TargetRef, outcome: Outcome, times: usize) {
@@ -49,12 +64,16 @@ fn fail(target_table: &mut TargetTable, target_ref: &TargetRef, outcome: Outcome
 fn lower_numbers_first_then_the_order_of_the_file_or_of_the_policy() {
     let (mut target_table, target_refs) = (TargetTable::default(), target_refs(&[2, 1, 2, 1]));
     let route = order(&mut target_table, "priority", &target_refs, 0, 0);
-    assert_eq!(route.order[..], [1, 3, 0, 2]);
+    assert_eq!(indices(&route), [1, 3, 0, 2]);
     let orders: Vec<Vec<usize>> = (0..50)
         .map(|random| {
-            order(&mut target_table, "weighted", &target_refs, random, 0)
-                .order
-                .to_vec()
+            indices(&order(
+                &mut target_table,
+                "weighted",
+                &target_refs,
+                random,
+                0,
+            ))
         })
         .collect();
     assert!(orders.iter().all(|one| one[0] % 2 == 1 && one[1] % 2 == 1));
@@ -68,7 +87,7 @@ fn open_targets_are_left_out_unless_all_are() {
     let (mut target_table, target_refs) = (TargetTable::default(), target_refs(&[1, 1]));
     fail(&mut target_table, &target_refs[0], Outcome::TimedOut, 5);
     let route = order(&mut target_table, "priority", &target_refs, 0, 1);
-    assert_eq!((&route.order[..], route.is_last_resort), (&[1][..], false));
+    assert_eq!((indices(&route), route.is_last_resort), (vec![1], false));
     fail(&mut target_table, &target_refs[1], Outcome::TimedOut, 5);
     let route = order(&mut target_table, "priority", &target_refs, 0, 1);
     assert_eq!((route.order.len(), route.is_last_resort), (2, true));
@@ -102,9 +121,15 @@ fn what_is_under_way_is_counted_until_it_ends() {
     let mut stream = target_table.begin(&target_refs[0], 0);
     let whole = target_table.begin(&target_refs[0], 0);
     target_table.began(&mut stream, 1, 0);
-    assert_eq!(target_table.look(0, 1), Some((Phase::Healthy, 1.0, 2)));
+    assert_eq!(
+        target_table.look(TargetSlot::new(0), 1),
+        Some((Phase::Healthy, 1.0, 2))
+    );
     target_table.end(stream, Outcome::StreamBroke, 2, 0);
     target_table.end(whole, Outcome::Abandoned, 2, 0);
-    assert_eq!(target_table.look(0, 2), Some((Phase::Healthy, 1.0, 0)));
-    assert_eq!(target_table.look(7, 2), None);
+    assert_eq!(
+        target_table.look(TargetSlot::new(0), 2),
+        Some((Phase::Healthy, 1.0, 0))
+    );
+    assert_eq!(target_table.look(TargetSlot::new(7), 2), None);
 }

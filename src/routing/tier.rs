@@ -1,18 +1,20 @@
 //! Candidates that stand alike, put in order: by priority, then by the policy.
 
-use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, TARGETS_MAX};
+use crate::routing::indices::TargetIndex;
+use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy};
+use crate::routing::target_set::{TARGETS_MAX, TargetOrder};
 use arrayvec::ArrayVec;
 
-/// Candidates of one standing, with their places among the members.
+/// Candidates of the same availability, with their indices among the model's targets.
 #[derive(Default)]
 pub(crate) struct Tier {
-    places: Order,
+    indices: TargetOrder,
     candidates: ArrayVec<Candidate, TARGETS_MAX>,
 }
 
 impl Tier {
-    pub(crate) fn push(&mut self, at: usize, candidate: Candidate) {
-        self.places.push(at);
+    pub(crate) fn push(&mut self, index: TargetIndex, candidate: Candidate) {
+        self.indices.push(index);
         self.candidates.push(candidate);
     }
 
@@ -21,23 +23,27 @@ impl Tier {
         &mut self,
         policy: &dyn RoutingPolicy,
         facts: &RequestFacts,
-        order: &mut Order,
+        turn: u64,
+        order: &mut TargetOrder,
     ) {
         if !self.candidates.is_sorted_by_key(|one| one.priority) {
-            let mut both: ArrayVec<(Candidate, usize), TARGETS_MAX> = self
+            let mut both: ArrayVec<(Candidate, TargetIndex), TARGETS_MAX> = self
                 .candidates
                 .drain(..)
-                .zip(self.places.drain(..))
+                .zip(self.indices.drain(..))
                 .collect();
             both.sort_by_key(|(one, _)| one.priority);
-            both.into_iter().for_each(|(one, at)| self.push(at, one));
+            both.into_iter()
+                .for_each(|(candidate, index)| self.push(index, candidate));
         }
         let mut start = 0;
         for group in self.candidates.chunk_by(|a, b| a.priority == b.priority) {
             let mut ordered = Order::new();
-            policy.order(group, facts, &mut ordered);
-            let places = ordered.iter().filter_map(|at| self.places.get(start + *at));
-            order.extend(places.copied());
+            policy.order(group, facts, turn, &mut ordered);
+            let indices = ordered
+                .iter()
+                .filter_map(|position| self.indices.get(start + *position));
+            order.extend(indices.copied());
             start += group.len();
         }
     }

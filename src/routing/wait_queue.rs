@@ -7,6 +7,7 @@
 //! same share of the line.
 
 use crate::base::key_priority::KeyPriority;
+use crate::routing::indices::{ModelIndex, TargetSlot};
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 
@@ -17,7 +18,7 @@ pub(crate) const OLDEST_EVERY: u64 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wakeup {
     /// A place at the target in this slot is kept for it.
-    Place(usize),
+    Place(TargetSlot),
     /// One of a higher priority came, and the line was full.
     Displaced,
 }
@@ -26,18 +27,18 @@ pub enum Wakeup {
 #[derive(Debug, Clone, Copy)]
 pub struct QueueEntry<'a> {
     /// The place of the model it asks for.
-    pub model: usize,
+    pub model: ModelIndex,
     /// Its priority.
     pub priority: KeyPriority,
     /// Slots of the targets that it may be sent to.
-    pub slots: &'a [usize],
+    pub slots: &'a [TargetSlot],
 }
 
 #[derive(Debug)]
 struct Waiter {
     id: u64,
-    model: usize,
-    slots: Box<[usize]>,
+    model: ModelIndex,
+    slots: Box<[TargetSlot]>,
     waker: Option<Waker>,
 }
 
@@ -47,9 +48,9 @@ pub(crate) struct WaitQueue {
     /// By priority, the lowest first; each by id, which grows.
     lines: [VecDeque<Waiter>; KeyPriority::COUNT],
     called: Vec<(u64, Wakeup)>,
-    lengths: HashMap<usize, usize>,
+    lengths: HashMap<ModelIndex, usize>,
     /// How long those who were called of late had waited, by model, in microseconds.
-    waits_us: HashMap<usize, u64>,
+    waits_us: HashMap<ModelIndex, u64>,
     last_id: u64,
     places: u64,
 }
@@ -67,7 +68,7 @@ impl Clone for WaitQueue {
 impl WaitQueue {
     /// How many wait for a model.
     #[must_use]
-    pub(crate) fn len(&self, model: usize) -> usize {
+    pub(crate) fn len(&self, model: ModelIndex) -> usize {
         self.lengths.get(&model).copied().unwrap_or_default()
     }
 
@@ -78,7 +79,7 @@ impl WaitQueue {
     }
 
     /// Records how long one who was called had waited.
-    pub(crate) fn waited(&mut self, model: usize, time_us: u64) {
+    pub(crate) fn waited(&mut self, model: ModelIndex, time_us: u64) {
         let usual = self.waits_us.entry(model).or_insert(time_us);
         // Each counts an eighth, as TCP smooths its round trip (RFC 6298, section 2.3).
         *usual = (*usual * 7 + time_us) / 8;
@@ -86,7 +87,7 @@ impl WaitQueue {
 
     /// How long those who were called of late had waited for a model, in microseconds.
     #[must_use]
-    pub(crate) fn usual_wait_us(&self, model: usize) -> u64 {
+    pub(crate) fn usual_wait_us(&self, model: ModelIndex) -> u64 {
         self.waits_us.get(&model).copied().unwrap_or_default()
     }
 
@@ -138,7 +139,7 @@ impl WaitQueue {
     }
 
     /// Calls the next one for a place at the target in `slot`; false if nobody waits for it.
-    pub(crate) fn call(&mut self, slot: usize) -> bool {
+    pub(crate) fn call(&mut self, slot: TargetSlot) -> bool {
         let first = |line: &VecDeque<Waiter>| {
             let at = line.iter().position(|one| one.slots.contains(&slot))?;
             Some((at, line.get(at)?.id))
@@ -161,7 +162,7 @@ impl WaitQueue {
 
     /// Sends away the last of the lowest priority under `level` that has more than its share; false if
     /// none has.
-    fn displace(&mut self, model: usize, level: usize, max: usize) -> bool {
+    fn displace(&mut self, model: ModelIndex, level: usize, max: usize) -> bool {
         let share = usize::try_from(OLDEST_EVERY).map_or(0, |every| max / every);
         let mut lower = self.lines.iter().take(level).enumerate();
         let last = lower.find_map(|(line, waiters)| {
@@ -210,10 +211,11 @@ mod tests {
     use KeyPriority::{High, Low, Normal};
 
     fn enter(waiting: &mut WaitQueue, priority: KeyPriority, slots: &[usize]) -> Option<u64> {
+        let slots: Vec<TargetSlot> = slots.iter().map(|slot| TargetSlot::new(*slot)).collect();
         let one = QueueEntry {
-            model: 0,
+            model: ModelIndex::new(0),
             priority,
-            slots,
+            slots: &slots,
         };
         waiting.enter(one, 16)
     }
@@ -230,19 +232,26 @@ mod tests {
             .iter()
             .map(|one| enter(&mut waiting, *one, &[7]).unwrap())
             .collect();
-        assert_eq!(waiting.len(0), 5);
+        assert_eq!(waiting.len(ModelIndex::new(0)), 5);
         for expected in [1, 3, 2, 0, 4] {
-            assert!(!waiting.call(6));
-            assert!(waiting.call(7));
+            assert!(!waiting.call(TargetSlot::new(6)));
+            assert!(waiting.call(TargetSlot::new(7)));
             let id = ids[expected];
-            assert_eq!(called(&mut waiting, id), Some(Wakeup::Place(7)));
-            assert_eq!(waiting.leave(id), Some(Wakeup::Place(7)));
+            assert_eq!(
+                called(&mut waiting, id),
+                Some(Wakeup::Place(TargetSlot::new(7)))
+            );
+            assert_eq!(waiting.leave(id), Some(Wakeup::Place(TargetSlot::new(7))));
             assert!(
                 ids.iter()
                     .all(|one| *one == id || waiting.leave_nothing(*one))
             );
         }
-        assert!(waiting.is_empty() && !waiting.call(7) && waiting.len(0) == 0);
+        assert!(
+            waiting.is_empty()
+                && !waiting.call(TargetSlot::new(7))
+                && waiting.len(ModelIndex::new(0)) == 0
+        );
     }
 
     impl WaitQueue {
@@ -259,7 +268,7 @@ mod tests {
         let mut places = 0;
         while called(&mut waiting, low).is_none() {
             enter(&mut waiting, High, &[0]).unwrap();
-            assert!(waiting.call(0));
+            assert!(waiting.call(TargetSlot::new(0)));
             places += 1;
         }
         assert_eq!(places, OLDEST_EVERY);
@@ -274,16 +283,16 @@ mod tests {
         assert_eq!(enter(&mut waiting, Low, &[0]), None);
         let highs = (0..32).filter(|_| enter(&mut waiting, High, &[0]).is_some());
         assert_eq!(highs.count(), 14);
-        assert_eq!(waiting.len(0), 16);
+        assert_eq!(waiting.len(ModelIndex::new(0)), 16);
         for (nth, low) in lows.iter().enumerate() {
             let expected = (nth >= 2).then_some(Wakeup::Displaced);
             assert_eq!(called(&mut waiting, *low), expected);
         }
         // The line of another model is another.
         let other = QueueEntry {
-            model: 1,
+            model: ModelIndex::new(1),
             priority: Low,
-            slots: &[0],
+            slots: &[TargetSlot::new(0)],
         };
         assert!(waiting.enter(other, 16).is_some());
     }
@@ -293,10 +302,13 @@ mod tests {
         let mut waiting = WaitQueue::default();
         let first = enter(&mut waiting, Normal, &[0, 1]).unwrap();
         let second = enter(&mut waiting, Normal, &[1]).unwrap();
-        assert!(!waiting.call(2));
+        assert!(!waiting.call(TargetSlot::new(2)));
         assert_eq!(waiting.leave(first), None);
-        assert!(waiting.call(1) && !waiting.call(1));
-        assert_eq!(waiting.leave(second), Some(Wakeup::Place(1)));
+        assert!(waiting.call(TargetSlot::new(1)) && !waiting.call(TargetSlot::new(1)));
+        assert_eq!(
+            waiting.leave(second),
+            Some(Wakeup::Place(TargetSlot::new(1)))
+        );
         assert_eq!(called(&mut waiting, second), Some(Wakeup::Displaced));
         assert_eq!(waiting.leave(second), None);
     }

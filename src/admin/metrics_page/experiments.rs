@@ -9,6 +9,7 @@ use crate::gateway::experiments::mirroring::{LABELS, MirrorOutcome, MirrorTarget
 use crate::observability::metrics::labels::LabelKey;
 use crate::observability::metrics::prometheus::float;
 use crate::observability::rateable_requests::RATEABLE_MAX;
+use crate::routing::indices::ArmIndex;
 
 pub(crate) const EXPERIMENTS: SharedMetrics = SharedMetrics {
     title: "Experiments",
@@ -25,7 +26,7 @@ pub(crate) const EXPERIMENTS: SharedMetrics = SharedMetrics {
             "1 for a canary that was rolled back.",
             |from| {
                 by_arm(from, |experiment, arm| {
-                    f64::from(u8::from(experiment.rollbacks.is_off(arm)))
+                    f64::from(u8::from(experiment.rollbacks.is_off(ArmIndex::new(arm))))
                 })
             },
         ),
@@ -100,7 +101,7 @@ pub(crate) const MIRRORS: SharedMetrics = SharedMetrics {
 /// The share of an arm's weight among those that take requests.
 pub(crate) fn arm_share(experiment: &ExperimentRoute, arm: usize) -> f64 {
     let weight = |arm: usize| {
-        let is_off = experiment.rollbacks.is_off(arm);
+        let is_off = experiment.rollbacks.is_off(ArmIndex::new(arm));
         let share = experiment.shares.get(arm).filter(|_| !is_off);
         share.map_or(0.0, |share| f64::from(share.weight))
     };

@@ -4,50 +4,49 @@
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::gateway::core::{Core, micros};
-use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw, Selection};
+use crate::gateway::plan::candidates::{RouteConstraints, Selection};
 use crate::gateway::snapshot::ModelRoute;
 use crate::observability::access_log::RouteNote;
 use crate::observability::log_line::{LogLine, TargetNotice};
 use crate::routing::demand::Exclusion;
 use crate::routing::health::Outcome;
+use crate::routing::indices::{KeyIndex, TargetIndex};
 use crate::routing::limiter::Work;
 use crate::routing::measurements::Series;
-use crate::routing::policy::TARGETS_MAX;
-use crate::routing::targets::{Change, Route, TargetRef, TargetTable, Ticket};
+use crate::routing::policy::RequestFacts;
+use crate::routing::target_ref::TargetRef;
+use crate::routing::targets::{Change, Route, TargetTable, Ticket};
 use crate::runtime::clock;
-use arrayvec::ArrayVec;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The targets to try, as their places in the model, and those that are as busy as they may be, a bit
-/// each; `note` is filled once. Small: it is held as long as the request.
+/// The targets to try, and those left out; `note` is filled once.
 pub(crate) fn order(
     core: &Core,
     route: &ModelRoute,
     constraints: &RouteConstraints<'_>,
-    draw: &RouteDraw,
+    facts: &RequestFacts,
     note: &mut Option<RouteNote>,
-) -> (ArrayVec<u8, TARGETS_MAX>, u32) {
+) -> Route {
     core.hear();
     let selection = constraints.select(route);
     let mut target_table = core.target_table.borrow_mut();
-    let routed = constraints.order(route, &selection, draw, &mut target_table, core.now_us());
+    let routed = constraints.order(route, &selection, facts, &mut target_table, core.now_us());
     note.get_or_insert_with(|| noted(route, &selection, &routed));
-    let places = routed.order.iter();
-    let places = places.filter_map(|at| u8::try_from(*at).ok()).collect();
-    (places, routed.full)
+    routed
 }
 
 /// What the log tells of it.
 fn noted(route: &ModelRoute, selection: &Selection, routed: &Route) -> RouteNote {
-    let label = |at: usize| route.targets.get(at).map(|target| target.label);
-    let mut tried = routed.order.iter().filter_map(|at| label(*at));
+    let label = |index: TargetIndex| route.targets.get(index.get()).map(|target| target.label);
+    let mut tried = routed.order.iter().filter_map(|index| label(*index));
     let left_out = selection.exclusions.iter().enumerate();
-    let mut left_out = left_out.filter_map(|(at, why)| {
-        let is_full = routed.full & (1 << at) != 0;
+    let mut left_out = left_out.filter_map(|(index, why)| {
+        let index = TargetIndex::new(index);
+        let is_full = routed.full.contains(index);
         let why = why.map(Exclusion::name).or(is_full.then_some("full"));
-        Some((label(at)?, why?))
+        Some((label(index)?, why?))
     });
     RouteNote {
         policy: selection.policy.name(),
@@ -131,7 +130,7 @@ pub(crate) struct AttemptGuard {
     target: Name,
     has_keys: bool,
     ticket: Option<Ticket>,
-    key_index: usize,
+    key_index: KeyIndex,
     /// When the request could be sent: connecting left out.
     sent_at: Instant,
     now_us: u64,
@@ -144,7 +143,7 @@ impl AttemptGuard {
         core: &Core,
         target: Name,
         target_ref: &TargetRef,
-        key_index: Option<usize>,
+        key_index: Option<KeyIndex>,
     ) -> Self {
         let now_us = core.now_us();
         let ticket = core
@@ -164,7 +163,7 @@ impl AttemptGuard {
 
     /// Which of the target's keys to use.
     #[must_use]
-    pub(crate) fn key_index(&self) -> usize {
+    pub(crate) fn key_index(&self) -> KeyIndex {
         self.key_index
     }
 
@@ -281,7 +280,7 @@ impl AttemptGuard {
                     .targets
                     .cooldowns
                     .increment((self.target, why.name()));
-                let key = self.has_keys.then_some(self.key_index + 1);
+                let key = self.has_keys.then_some(self.key_index.get() + 1);
                 let lasts = Duration::from_micros(until_us.saturating_sub(now_us));
                 ("key_cooldown", why.name(), key, Some(lasts))
             }

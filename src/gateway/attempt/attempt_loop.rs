@@ -23,7 +23,7 @@ use crate::gateway::attempt::target_call::TargetCall;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::HedgeBudgetShare;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw};
+use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::snapshot::{Backend, ModelRoute, Provider};
@@ -38,8 +38,11 @@ use crate::protocols::provider_api::UpstreamOperation;
 use crate::protocols::provider_refusals::Refusal;
 use crate::routing::backoff;
 use crate::routing::hedge::Rule;
+use crate::routing::indices::TargetIndex;
 use crate::routing::measurements::Series;
-use crate::routing::targets::TargetRef;
+use crate::routing::policy::RequestFacts;
+use crate::routing::target_ref::TargetRef;
+use crate::routing::target_set::TargetSet;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, before};
@@ -113,7 +116,7 @@ impl AttemptPlan<'_> {
     fn hedging(&self, route: &ModelRoute) -> Option<Hedging> {
         let hedge = &route.failover.hedge;
         (hedge.enabled && self.may_hedge && route.target_refs.len() > 1).then(|| Hedging {
-            model: route.slot,
+            model: route.index,
             name: route.name,
             rule: Rule {
                 quantile: hedge.quantile,
@@ -249,15 +252,18 @@ impl AttemptLoop<'_, '_> {
         ctx: &mut RequestContext,
     ) -> Option<AttemptResult> {
         let Self { core, plan, .. } = *self;
-        let draw = RouteDraw {
+        let facts = RequestFacts {
             random: request_ids::random(),
             affinity_key: plan.affinity_key,
             series: plan.series(),
-            is_new: self.round == 0 && !ctx.route.fell_back && !self.queue.was_called(),
         };
-        let (order, full) =
-            attempt_guard::order(core, route, &plan.constraints, &draw, &mut ctx.route.note);
-        self.queue.note(route, full);
+        if self.round == 0 && !ctx.route.fell_back && !self.queue.was_called() {
+            core.target_table.borrow_mut().count_request();
+        }
+        let routed =
+            attempt_guard::order(core, route, &plan.constraints, &facts, &mut ctx.route.note);
+        let order = routed.order;
+        self.queue.note(route, routed.full);
         let hedging = plan.hedging(route);
         if let Some(hedging) = hedging {
             ctx.route.hedge.budget = Some(HedgeBudgetShare {
@@ -265,38 +271,41 @@ impl AttemptLoop<'_, '_> {
                 input_tokens: hedging.input,
             });
         }
-        let mut asked = 0_u32;
-        for (nth, at) in order.iter().map(|at| usize::from(*at)).enumerate() {
-            if asked & (1 << at) != 0 {
+        let mut tried = TargetSet::default();
+        for (nth, index) in order.iter().copied().enumerate() {
+            if tried.contains(index) {
                 continue;
             }
-            let target_ref = route.target_refs.get(at);
+            let target_ref = route.target_refs.get(index.get());
             let Some(target_ref) = target_ref.filter(|target_ref| self.queue.admits(target_ref))
             else {
                 continue;
             };
-            let Some(asking) = asking(core, plan, route, at) else {
-                self.last = route.targets.get(at).map(classify::not_a_chat_model);
+            let Some(asking) = asking(core, plan, route, index) else {
+                self.last = route
+                    .targets
+                    .get(index.get())
+                    .map(classify::not_a_chat_model);
                 continue;
             };
             let first = HedgeAttempt { asking, target_ref };
             // Once, and again as long as it has a key that is not set aside.
-            while self.has_room(route, at) && self.may_try(target_ref, ctx) {
+            while self.has_room(route, index) && self.may_try(target_ref, ctx) {
                 if ctx.route.attempts == 0 {
                     ctx.stage_done(core, Stage::Route);
                 }
                 ctx.route.target = Some(first.asking.target.label);
-                let mut second_at = None;
+                let mut second_index = None;
                 let rest = order.get(nth + 1..).unwrap_or_default();
                 let second = || {
-                    let found = self.second(route, rest, asked)?;
-                    second_at = Some(found.0);
+                    let found = self.second(route, rest, tried)?;
+                    second_index = Some(found.0);
                     Some(found.1)
                 };
                 let raced = hedge::ask(core, &self.client, &first, hedging, second, ctx).await;
-                asked |= second_at
-                    .filter(|_| raced.second_asked)
-                    .map_or(0, |at| 1 << at);
+                if let Some(index) = second_index.filter(|_| raced.second_asked) {
+                    tried.insert(index);
+                }
                 if let Some(failed) = raced.second_failed {
                     self.note(failed, ctx);
                 }
@@ -323,31 +332,33 @@ impl AttemptLoop<'_, '_> {
     fn second<'s>(
         &'s self,
         route: &'s ModelRoute,
-        rest: &[u8],
-        asked: u32,
-    ) -> Option<(usize, HedgeAttempt<'s>)> {
-        let places = rest.iter().map(|at| usize::from(*at));
-        places.filter(|at| asked & (1 << at) == 0).find_map(|at| {
-            let target_ref = route.target_refs.get(at)?;
+        rest: &[TargetIndex],
+        tried: TargetSet,
+    ) -> Option<(TargetIndex, HedgeAttempt<'s>)> {
+        let mut untried = rest.iter().copied().filter(|index| !tried.contains(*index));
+        untried.find_map(|index| {
+            let target_ref = route.target_refs.get(index.get())?;
             let stays = self
                 .plan
                 .constraints
                 .arm_of(route)
-                .is_none_or(|arm| arm.holds(at));
+                .is_none_or(|arm| arm.holds(index));
             let is_fit = stays
                 && attempt_guard::may_hedge(self.core, target_ref)
                 && self.queue.admits(target_ref);
-            let asking = asking(self.core, self.plan, route, at).filter(|_| is_fit)?;
-            Some((at, HedgeAttempt { asking, target_ref }))
+            let asking = asking(self.core, self.plan, route, index).filter(|_| is_fit)?;
+            Some((index, HedgeAttempt { asking, target_ref }))
         })
     }
 
     /// Whether the target has room for this request; if not, it may be waited for.
-    fn has_room(&mut self, route: &ModelRoute, at: usize) -> bool {
-        let target_ref = route.target_refs.get(at);
+    fn has_room(&mut self, route: &ModelRoute, index: TargetIndex) -> bool {
+        let target_ref = route.target_refs.get(index.get());
         let is_full =
             target_ref.is_some_and(|target_ref| attempt_guard::is_full(self.core, target_ref));
-        self.queue.note(route, u32::from(is_full) << at);
+        if is_full {
+            self.queue.note(route, TargetSet::from_iter([index]));
+        }
         !is_full
     }
 
@@ -468,9 +479,9 @@ fn asking<'s>(
     core: &'s Core,
     plan: &'s AttemptPlan<'s>,
     route: &'s ModelRoute,
-    at: usize,
+    index: TargetIndex,
 ) -> Option<TargetCall<'s>> {
-    let target = route.targets.get(at)?;
+    let target = route.targets.get(index.get())?;
     let Backend::Remote(backend) = &target.backend else {
         return None;
     };

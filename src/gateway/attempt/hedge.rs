@@ -11,8 +11,9 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::HedgeOutcome;
 use crate::gateway::core::{Core, micros};
 use crate::routing::hedge::Rule;
+use crate::routing::indices::ModelIndex;
 use crate::routing::measurements::Series;
-use crate::routing::targets::TargetRef;
+use crate::routing::target_ref::TargetRef;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::before;
@@ -37,7 +38,7 @@ pub(crate) fn estimated_input(body_bytes: usize) -> u64 {
 #[derive(Clone, Copy)]
 pub(crate) struct Hedging {
     /// The model's place.
-    pub model: usize,
+    pub model: ModelIndex,
     /// Its name.
     pub name: Name,
     /// When, and for how much.

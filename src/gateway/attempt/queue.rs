@@ -10,7 +10,9 @@ use crate::gateway::attempt::classify::AttemptError;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, micros};
 use crate::gateway::snapshot::ModelRoute;
-use crate::routing::targets::TargetRef;
+use crate::routing::indices::{ModelIndex, TargetSlot};
+use crate::routing::target_ref::TargetRef;
+use crate::routing::target_set::TargetSet;
 use crate::routing::wait_queue::{QueueEntry, Wakeup};
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption, before};
@@ -28,21 +30,18 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// Slots of those that were left out for want of a place.
-    full: Vec<usize>,
+    full: Vec<TargetSlot>,
     /// Slots of those that it was called for; `None` = it never waited.
-    called: Option<Vec<usize>>,
+    called: Option<Vec<TargetSlot>>,
     /// When its time in line ends, over all waits.
     by: Option<Instant>,
 }
 
 impl Queue {
-    /// Notes the targets that have no place, by their place in the model, a bit each.
-    pub(crate) fn note(&mut self, route: &ModelRoute, full: u32) {
-        let mut left = full;
-        while left != 0 {
-            let at = left.trailing_zeros() as usize;
-            left &= left - 1;
-            if let Some(target_ref) = route.target_refs.get(at)
+    /// Notes the targets of a model that are at their concurrency limit.
+    pub(crate) fn note(&mut self, route: &ModelRoute, full: TargetSet) {
+        for index in full.iter() {
+            if let Some(target_ref) = route.target_refs.get(index.get())
                 && self.admits(target_ref)
                 && !self.full.contains(&target_ref.slot)
             {
@@ -100,7 +99,7 @@ pub(crate) async fn wait(
     let began_at = clock::now();
     let by = *queue.by.get_or_insert(began_at + admission.queue_deadline);
     let queue_entry = QueueEntry {
-        model: route.slot,
+        model: route.index,
         priority: plan.priority,
         slots: &slots,
     };
@@ -128,7 +127,7 @@ pub(crate) async fn wait(
                 .admission
                 .wait_seconds
                 .record(route.name, waited.as_secs_f64());
-            line.claim(route.slot, waited);
+            line.claim(route.index, waited);
             queue.called = Some(slots);
             Ok(())
         }
@@ -167,7 +166,7 @@ impl<'c> InLine<'c> {
     }
 
     /// Takes the place that it was called for.
-    fn claim(self, model: usize, waited: Duration) {
+    fn claim(self, model: ModelIndex, waited: Duration) {
         let mut target_table = self.core.target_table.borrow_mut();
         target_table.claim(self.id, model, micros(waited));
     }
@@ -197,7 +196,7 @@ fn shed(
     if ctx.route.attempts == 0 {
         ctx.outcome.should_retry = Some(true);
     }
-    let wait_us = core.target_table.borrow().usual_wait_us(route.slot);
+    let wait_us = core.target_table.borrow().usual_wait_us(route.index);
     let wait = Duration::from_micros(wait_us).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
     let what = match reason {
         "queue_full" => "no more requests can wait",

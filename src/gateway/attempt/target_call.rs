@@ -28,6 +28,7 @@ use crate::protocols::provider_api::{
 use crate::protocols::provider_refusals::refusal;
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
+use crate::routing::indices::KeyIndex;
 use crate::routing::limiter::Work;
 use crate::runtime::buffer;
 use crate::runtime::clock;
@@ -83,7 +84,11 @@ impl TargetCall<'_> {
     }
 
     /// The request in the provider's dialect, with the key of this lane.
-    fn request(&self, key_index: usize, spent: &mut Spent) -> Result<Vec<u8>, Box<AttemptError>> {
+    fn request(
+        &self,
+        key_index: KeyIndex,
+        spent: &mut Spent,
+    ) -> Result<Vec<u8>, Box<AttemptError>> {
         let (plan, backend) = (self.plan, self.backend);
         let speaks = plan.call != UpstreamOperation::CountTokens
             || self.dialect().native() == plan.client_api.name();
@@ -398,7 +403,7 @@ impl TargetCall<'_> {
     }
 
     /// What seals the ids of what the provider keeps of its answer.
-    fn seal(&self, key_index: usize) -> Option<ResponseIdSeal> {
+    fn seal(&self, key_index: KeyIndex) -> Option<ResponseIdSeal> {
         let kept = self.plan.constraints.kept.as_ref();
         kept.filter(|_| self.is_native())?
             .seal(self.backend, key_index)

@@ -16,12 +16,14 @@ use crate::gateway::attempt::attempt_guard;
 use crate::gateway::caching::lookup::Hit;
 use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::gateway::experiments::background::ReplayRequest;
-use crate::gateway::plan::candidates::{RouteConstraints, RouteDraw};
+use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::snapshot::{Backend, ModelRoute, Snapshot};
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::request::chat_request::ChatRequest;
+use crate::routing::indices::TargetIndex;
 use crate::routing::measurements::Series;
+use crate::routing::policy::RequestFacts;
 use crate::runtime::clock;
 use crate::runtime::spawn;
 use std::rc::Rc;
@@ -53,7 +55,7 @@ pub(crate) struct HitSample {
     model: Name,
     key: Option<Name>,
     /// Place of the target among the model's.
-    at: usize,
+    index: TargetIndex,
     again: ReplayRequest,
     tokens: u64,
     place: SamplePermit,
@@ -94,7 +96,7 @@ impl HitSample {
         if drawn >= config.semantic.sample {
             return None;
         }
-        let at = target(core, request)?;
+        let index = target(core, request)?;
         let place = SamplePermit::take(semantic)?;
         let usage = hit.entry.response.usage;
         let tokens = usage.map_or(TOKENS_EXPECTED, |usage| usage.prompt + usage.completion);
@@ -113,7 +115,7 @@ impl HitSample {
             question: question.to_owned(),
             model: request.route.name,
             key,
-            at,
+            index,
             again: ReplayRequest {
                 body: request.body.to_vec(),
                 model_range: request.chat.model_range.clone(),
@@ -150,13 +152,19 @@ impl HitSample {
         passed: &ForwardedHeaders,
     ) -> Option<CachedResponse> {
         let route = snapshot.models.get(&*self.model.text())?;
-        let (target, target_ref) = (route.targets.get(self.at)?, route.target_refs.get(self.at)?);
+        let (target, target_ref) = (
+            route.targets.get(self.index.get())?,
+            route.target_refs.get(self.index.get())?,
+        );
         self.again.ask(core, target, target_ref, passed).await
     }
 
     fn label(&self, snapshot: &Snapshot) -> Option<Name> {
         let route = snapshot.models.get(&*self.model.text())?;
-        route.targets.get(self.at).map(|target| target.label)
+        route
+            .targets
+            .get(self.index.get())
+            .map(|target| target.label)
     }
 
     fn learn(self, core: &Core, snapshot: &Snapshot, response: Option<CachedResponse>) {
@@ -193,16 +201,17 @@ impl HitSample {
 
 /// The first target of those that may see the request, in the policy's order; `None` if it is in this process, or
 /// the request may not be repeated.
-fn target(core: &Core, request: &SampleInput<'_>) -> Option<usize> {
-    let draw = RouteDraw {
+fn target(core: &Core, request: &SampleInput<'_>) -> Option<TargetIndex> {
+    let facts = RequestFacts {
         random: request_ids::random(),
         affinity_key: None,
         series: Series::of_request(request.chat.stream, request.body.len()),
-        is_new: false,
     };
-    let (order, _) =
-        attempt_guard::order(core, request.route, request.constraints, &draw, &mut None);
-    let at = usize::from(*order.first()?);
-    let is_remote = matches!(&request.route.targets.get(at)?.backend, Backend::Remote(_));
-    (is_remote && request.may_repeat).then_some(at)
+    let routed = attempt_guard::order(core, request.route, request.constraints, &facts, &mut None);
+    let index = *routed.order.first()?;
+    let is_remote = matches!(
+        &request.route.targets.get(index.get())?.backend,
+        Backend::Remote(_)
+    );
+    (is_remote && request.may_repeat).then_some(index)
 }

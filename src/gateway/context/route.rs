@@ -4,6 +4,7 @@
 use crate::base::names::Name;
 use crate::observability::access_log::RouteNote;
 use crate::observability::metrics::arms::ArmId;
+use crate::routing::indices::ModelIndex;
 
 #[derive(Default)]
 pub(crate) struct RequestRoute {
@@ -41,7 +42,7 @@ pub(crate) struct HedgeUse {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HedgeBudgetShare {
     /// Index of the model.
-    pub model: usize,
+    pub model: ModelIndex,
     /// Estimated prompt tokens.
     pub input_tokens: u64,
 }

@@ -24,6 +24,7 @@ use crate::observability::metrics::requests::Stage;
 use crate::protocols::openai::client::api;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{ProviderProxy, usage_in};
+use crate::routing::indices::KeyIndex;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::server::client::Client;
@@ -125,7 +126,7 @@ pub(crate) async fn serve(
     // Which model this is about, nobody knows.
     (ctx.route.target, ctx.route.model) = (Some(backend.any_model), Some(backend.any_model));
     ctx.stage_done(core, Stage::Read);
-    let key_index = request_ids::random() as usize % backend.api_keys.len().max(1);
+    let key_index = KeyIndex::new(request_ids::random() as usize % backend.api_keys.len().max(1));
     let body = upload::body(backend, request, client, ctx).await?;
     let bytes = encoded(
         (backend, key_index),
@@ -245,7 +246,7 @@ fn place(backend: &Provider, direct: ProviderProxy<'_>) -> (String, String) {
 /// # Errors
 /// The provider's credentials are not there.
 pub(crate) fn encoded(
-    (backend, key_index): (&Provider, usize),
+    (backend, key_index): (&Provider, KeyIndex),
     request: &Request<'_>,
     body: &Sent<'_>,
     direct: ProviderProxy<'_>,

@@ -26,6 +26,7 @@ use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::responses::client::api;
 use crate::protocols::responses::client::stored_responses;
 use crate::protocols::responses::client::stored_responses::{State, StoredResponseCall};
+use crate::routing::indices::KeyIndex;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::server::client::Client;
@@ -47,13 +48,13 @@ pub(crate) struct Previous {
     /// Its id at the provider.
     pub id: String,
     /// The API key that made it.
-    pub key_index: usize,
+    pub key_index: KeyIndex,
 }
 
 impl StoredResponses<'_> {
     /// What seals answers that `site` gives by the key of this lane.
     #[must_use]
-    pub(crate) fn seal(&self, backend: &Provider, key_index: usize) -> Option<ResponseIdSeal> {
+    pub(crate) fn seal(&self, backend: &Provider, key_index: KeyIndex) -> Option<ResponseIdSeal> {
         keeps(backend, self.caller).then_some(())?;
         seal(backend, key_index, self.caller)
     }
@@ -74,10 +75,10 @@ fn keeps(backend: &Provider, caller: Caller<'_>) -> bool {
     is_native(backend) && (caller.is_alone || has_secret())
 }
 
-fn seal(backend: &Provider, key_index: usize, caller: Caller<'_>) -> Option<ResponseIdSeal> {
-    let secret = match backend.api_keys.get(key_index) {
+fn seal(backend: &Provider, key_index: KeyIndex, caller: Caller<'_>) -> Option<ResponseIdSeal> {
+    let secret = match backend.api_keys.get(key_index.get()) {
         Some(key) => &key.0,
-        None if backend.api_keys.is_empty() && key_index == 0 => "",
+        None if backend.api_keys.is_empty() && key_index.get() == 0 => "",
         None => return None,
     };
     Some(ResponseIdSeal::new(
@@ -92,13 +93,13 @@ fn find<'s, 'i>(
     snapshot: &'s Snapshot,
     caller: Caller<'_>,
     sealed: &'i str,
-) -> Option<(&'s Arc<Provider>, usize, &'i str)> {
+) -> Option<(&'s Arc<Provider>, KeyIndex, &'i str)> {
     let sites = snapshot.sites.iter();
     let mut sites = sites
         .filter(|backend| keeps(backend, caller) && provider_proxy::is_allowed(caller, backend));
     sites.find_map(|backend| {
-        let mut key_cooldowns = 0..backend.api_keys.len().max(1);
-        key_cooldowns.find_map(|key_index| {
+        let mut key_indices = (0..backend.api_keys.len().max(1)).map(KeyIndex::new);
+        key_indices.find_map(|key_index| {
             Some((
                 backend,
                 key_index,

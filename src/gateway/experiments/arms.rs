@@ -8,15 +8,18 @@ use crate::gateway::attempt::attempt_loop;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::RequestArm;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::{RouteDraw, Selection};
+use crate::gateway::plan::candidates::Selection;
 use crate::gateway::snapshot::{ModelRoute, TargetRoute};
 use crate::http::head::Headers;
 use crate::observability::metrics::arms::ArmId;
 use crate::observability::rateable_requests::Rateable;
 use crate::routing::canary::{Count, Why};
 use crate::routing::demand::Exclusion;
-use crate::routing::experiment::{Arm, bit, draw};
+use crate::routing::experiment::{Arm, draw};
+use crate::routing::indices::{ArmIndex, ModelIndex, TargetIndex};
+use crate::routing::policy::RequestFacts;
 use crate::routing::route_inputs::RouteInputs;
+use crate::routing::target_set::{ArmSet, TargetSet};
 use crate::routing::targets::{Route, TargetTable};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -50,16 +53,15 @@ pub struct ArmRoute {
     pub is_canary: bool,
     /// Its part of the cache's scope.
     identity: u64,
-    /// Its targets, a bit each.
-    target_refs: u32,
-    /// Places among the models a core takes turns for: of its targets, and of those behind them.
-    slots: [usize; 2],
+    targets: TargetSet,
+    /// Among the models that a core counts turns for: of its targets, and of the others.
+    model_indices: [ModelIndex; 2],
 }
 
 /// Canaries that were rolled back. It outlives a configuration in which the experiment is the same.
 #[derive(Default)]
 pub struct Rollbacks {
-    /// Arms that are off, a bit each.
+    /// Arms that are off, as the bits of an [`ArmSet`].
     off: AtomicU32,
     resets: AtomicU32,
     told: Mutex<Vec<Rollback>>,
@@ -68,8 +70,8 @@ pub struct Rollbacks {
 /// One roll-back.
 #[derive(Debug, Clone, Copy)]
 pub struct Rollback {
-    /// Place of the arm.
-    pub at: usize,
+    /// The arm.
+    pub arm: ArmIndex,
     /// Why.
     pub why: Why,
     /// When, since the Unix epoch.
@@ -93,8 +95,12 @@ impl Rollbacks {
 
     /// Whether the arm in this place takes nobody.
     #[must_use]
-    pub fn is_off(&self, at: usize) -> bool {
-        bit(self.off.load(Ordering::Relaxed), at)
+    pub fn is_off(&self, arm: ArmIndex) -> bool {
+        self.off().contains(arm)
+    }
+
+    fn off(&self) -> ArmSet {
+        ArmSet::from_bits(self.off.load(Ordering::Relaxed))
     }
 
     /// How often all arms were taken back in.
@@ -106,9 +112,8 @@ impl Rollbacks {
     /// Takes an arm's share away; from the next request on.
     pub fn roll_back(&self, rollback: Rollback) {
         self.told.lock().push(rollback);
-        let place = u32::try_from(rollback.at).unwrap_or(u32::MAX);
-        let bit = 1_u32.checked_shl(place).unwrap_or(0);
-        self.off.fetch_or(bit, Ordering::Relaxed);
+        let arm = ArmSet::from_iter([rollback.arm]);
+        self.off.fetch_or(arm.bits(), Ordering::Relaxed);
     }
 
     /// Gives all arms their shares again; how many had lost theirs.
@@ -121,9 +126,9 @@ impl Rollbacks {
 
     /// The roll-back of the arm in this place.
     #[must_use]
-    pub fn of(&self, at: usize) -> Option<Rollback> {
+    pub fn of(&self, arm: ArmIndex) -> Option<Rollback> {
         let told = self.told.lock();
-        told.iter().find(|one| one.at == at).copied()
+        told.iter().find(|one| one.arm == arm).copied()
     }
 }
 
@@ -139,19 +144,15 @@ pub struct ChosenArm<'s> {
 }
 
 impl ExperimentRoute {
-    /// Makes an experiment of `model` ready; `slot` gives a place to a name.
+    /// Makes an experiment of `model` ready; `model_index` gives an index to a name.
     #[must_use]
     pub fn new(
         model: &str,
         configured: &Experiment,
         rollbacks: Arc<Rollbacks>,
-        mut slot: impl FnMut(&str) -> usize,
+        mut model_index: impl FnMut(&str) -> ModelIndex,
     ) -> Self {
         let name = &configured.name;
-        let target_refs = |targets: &[usize]| {
-            let places = targets.iter().filter_map(|at| u32::try_from(*at).ok());
-            places.fold(0, |bits, at| bits | 1_u32.checked_shl(at).unwrap_or(0))
-        };
         let arm = |arm: &crate::config::sections::experiment::Arm| {
             let whole = format!("{model}\0{name}\0{}", arm.name);
             ArmRoute {
@@ -163,8 +164,11 @@ impl ExperimentRoute {
                 label: Name::new(&format!("{name}/{}", arm.name)),
                 is_canary: arm.canary,
                 identity: xxh3_64(whole.as_bytes()),
-                target_refs: target_refs(&arm.targets),
-                slots: [slot(&whole), slot(&format!("{whole}\0others"))],
+                targets: arm.targets.iter().copied().map(TargetIndex::new).collect(),
+                model_indices: [
+                    model_index(&whole),
+                    model_index(&format!("{whole}\0others")),
+                ],
             }
         };
         let arms: Vec<ArmRoute> = configured.arms.iter().map(arm).collect();
@@ -172,7 +176,7 @@ impl ExperimentRoute {
         let shares = shares.map(|(route, arm)| Arm {
             identity: xxh3_64(arm.name.as_bytes()),
             weight: arm.weight,
-            target_refs: route.target_refs,
+            targets: route.targets,
         });
         Self {
             name: Name::new(name),
@@ -192,7 +196,7 @@ impl ExperimentRoute {
         &self,
         headers: &Headers<'_>,
         key: Option<Name>,
-        excluded: u32,
+        excluded: TargetSet,
     ) -> Option<ChosenArm<'_>> {
         let subject = match self.subject {
             Subject::SessionOrKey => attempt_loop::affinity_key(headers, key),
@@ -200,20 +204,21 @@ impl ExperimentRoute {
             Subject::Request => None,
         };
         let subject = subject.unwrap_or_else(request_ids::random);
-        let off = self.rollbacks.off.load(Ordering::Relaxed);
+        let off = self.rollbacks.off();
         let drawn = draw(self.seed, &self.shares, off, excluded, subject)?;
         Some(ChosenArm {
             experiment: self,
-            arm: self.arms.get(drawn.at)?,
+            arm: self.arms.get(drawn.arm.get())?,
             is_fair: drawn.is_fair,
         })
     }
 
-    /// The arm in this place, chosen by a rule; `None` if it takes nobody, or cannot take the request.
+    /// The arm that a rule chose; `None` if it takes nobody, or cannot take the request.
     #[must_use]
-    pub fn arm(&self, at: usize, excluded: u32) -> Option<ChosenArm<'_>> {
-        let arm = self.arms.get(at)?;
-        let is_on = !self.rollbacks.is_off(at) && arm.target_refs & !excluded != 0;
+    pub fn arm(&self, index: ArmIndex, excluded: TargetSet) -> Option<ChosenArm<'_>> {
+        let arm = self.arms.get(index.get())?;
+        let can_take = !arm.targets.difference(excluded).is_empty();
+        let is_on = !self.rollbacks.is_off(index) && can_take;
         is_on.then_some(ChosenArm {
             experiment: self,
             arm,
@@ -221,18 +226,20 @@ impl ExperimentRoute {
         })
     }
 
-    /// Targets of arms that are off and of no other, a bit each.
-    fn benched(&self) -> u32 {
-        let off = self.rollbacks.off.load(Ordering::Relaxed);
-        if off == 0 {
-            return 0;
+    /// Targets of arms that are off and of no other.
+    fn rolled_back(&self) -> TargetSet {
+        let off = self.rollbacks.off();
+        if off.is_empty() {
+            return TargetSet::default();
         }
-        let target_refs = |is_off: bool| {
+        let targets = |is_off: bool| {
             let arms = self.shares.iter().enumerate();
-            let arms = arms.filter(move |(at, _)| bit(off, *at) == is_off);
-            arms.fold(0, |bits, (_, arm)| bits | arm.target_refs)
+            let arms = arms.filter(move |(arm, _)| off.contains(ArmIndex::new(*arm)) == is_off);
+            arms.fold(TargetSet::default(), |targets, (_, arm)| {
+                targets.union(arm.targets)
+            })
         };
-        target_refs(true) & !target_refs(false)
+        targets(true).difference(targets(false))
     }
 
     /// Leaves out targets of arms that were rolled back, unless nothing else may be asked; and those of
@@ -241,18 +248,17 @@ impl ExperimentRoute {
         let open = |one: &Option<Exclusion>| one.is_none();
         if let Some(chosen) = chosen.filter(|_| !self.fails_over) {
             let others = exclusions.iter_mut().enumerate();
-            let others = others.filter(|(at, one)| open(one) && !chosen.holds(*at));
+            let others =
+                others.filter(|(index, one)| open(one) && !chosen.holds(TargetIndex::new(*index)));
             others.for_each(|(_, one)| *one = Some(Exclusion::OtherArm));
         }
-        let benched = self.benched();
+        let rolled_back = self.rolled_back();
+        let is_rolled_back = |index: usize| rolled_back.contains(TargetIndex::new(index));
         let mut seen = exclusions.iter().enumerate();
-        if seen.any(|(at, one)| open(one) && !bit(benched, at)) {
-            let benched = exclusions
-                .iter_mut()
-                .enumerate()
-                .filter(|(at, _)| bit(benched, *at));
-            let benched = benched.filter(|(_, one)| open(one));
-            benched.for_each(|(_, one)| *one = Some(Exclusion::RolledBack));
+        if seen.any(|(index, one)| open(one) && !is_rolled_back(index)) {
+            let affected = exclusions.iter_mut().enumerate();
+            let affected = affected.filter(|(index, one)| open(one) && is_rolled_back(*index));
+            affected.for_each(|(_, one)| *one = Some(Exclusion::RolledBack));
         }
     }
 }
@@ -273,10 +279,10 @@ impl ChosenArm<'_> {
         self.arm.identity
     }
 
-    /// Whether the target in place `at` is one of its own.
+    /// Whether the target is one of its own.
     #[must_use]
-    pub fn holds(&self, at: usize) -> bool {
-        bit(self.arm.target_refs, at)
+    pub fn holds(&self, target: TargetIndex) -> bool {
+        self.arm.targets.contains(target)
     }
 
     /// The arm's targets, then the others, each by the policy. What is down in the arm does not come
@@ -285,28 +291,24 @@ impl ChosenArm<'_> {
         &self,
         route: &ModelRoute,
         selection: &Selection,
-        draw: &RouteDraw,
+        facts: &RequestFacts,
         target_table: &mut TargetTable,
         now_us: u64,
     ) -> Route {
-        let asked = selection.asked(draw);
+        let inputs = selection.inputs(facts);
         let (target_refs, policy) = (&route.target_refs, selection.policy);
-        let only = |bits: u32| RouteInputs {
-            excluded: asked.excluded | !bits,
-            ..asked
+        let except = |targets: TargetSet| RouteInputs {
+            excluded: inputs.excluded.union(targets),
+            ..inputs
         };
-        let [own, others] = self.arm.slots;
-        let inside = only(self.arm.target_refs);
-        let first = if draw.is_new {
-            target_table.route(own, target_refs, policy, &inside, now_us)
-        } else {
-            target_table.route_again(own, target_refs, policy, &inside, now_us)
-        };
+        let [own, others] = self.arm.model_indices;
+        let inside = except(self.arm.targets.complement());
+        let first = target_table.route(own, target_refs, policy, &inside, now_us);
         if !self.experiment.fails_over {
             return first;
         }
-        let outside = only(!self.arm.target_refs);
-        let second = target_table.route_again(others, target_refs, policy, &outside, now_us);
+        let outside = except(self.arm.targets);
+        let second = target_table.route(others, target_refs, policy, &outside, now_us);
         join(first, second)
     }
 
@@ -329,8 +331,12 @@ impl ChosenArm<'_> {
     /// Whether `target` is none of the arm's.
     #[must_use]
     pub fn is_left(&self, targets: &[TargetRoute], target: Option<Name>) -> bool {
-        let mut own = targets.iter().enumerate().filter(|(at, _)| self.holds(*at));
-        !own.any(|(_, one)| Some(one.label) == target)
+        let mut own = self
+            .arm
+            .targets
+            .iter()
+            .filter_map(|index| targets.get(index.get()));
+        !own.any(|one| Some(one.label) == target)
     }
 }
 

@@ -24,7 +24,8 @@ use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::provider_api::{OutgoingRequest, PROVIDERS, ProviderApi, UpstreamOperation};
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
-use crate::routing::targets::TargetRef;
+use crate::routing::indices::KeyIndex;
+use crate::routing::target_ref::TargetRef;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption};
@@ -116,7 +117,7 @@ impl ReplayRequest {
         core: &Core,
         target: &TargetRoute,
         backend: &Provider,
-        (passed, key_index): (&ForwardedHeaders, usize),
+        (passed, key_index): (&ForwardedHeaders, KeyIndex),
     ) -> Option<Vec<u8>> {
         let mut unsupported = UnsupportedFields::new(backend.drops_untranslatable);
         // As the request that was answered would have been asked.

@@ -24,7 +24,7 @@ use crate::gateway::snapshot::{Backend, TargetRoute};
 use crate::gateway::streaming::upstream_stream::StreamEnd;
 use crate::observability::metrics::mirror::{MirrorId, MirroredRequest};
 use crate::routing::demand::{Traits, exclusion};
-use crate::routing::targets::TargetRef;
+use crate::routing::target_ref::TargetRef;
 use crate::runtime::clock;
 use crate::runtime::spawn;
 use std::rc::Rc;

@@ -16,9 +16,10 @@ use crate::http::head::Headers;
 use crate::protocols::request::request_shape::Shape;
 use crate::protocols::usage::Usage;
 use crate::routing::demand::{Demand, Exclusion, exclusion};
-use crate::routing::measurements::Series;
-use crate::routing::policy::{RoutingPolicy, TARGETS_MAX};
+use crate::routing::indices::{KeyIndex, TargetIndex};
+use crate::routing::policy::{RequestFacts, RoutingPolicy};
 use crate::routing::route_inputs::RouteInputs;
+use crate::routing::target_set::{TARGETS_MAX, TargetSet};
 use crate::routing::targets::{Route, TargetTable};
 use arrayvec::ArrayVec;
 use std::fmt::Write;
@@ -48,25 +49,12 @@ pub(crate) struct RouteConstraints<'s> {
     pub kept: Option<StoredResponses<'s>>,
 }
 
-/// What a request is ordered by.
-#[derive(Debug, Clone, Copy)]
-pub struct RouteDraw {
-    /// The number drawn for it.
-    pub random: u64,
-    /// Hash of who asks.
-    pub affinity_key: Option<u64>,
-    /// The series that its latency belongs to.
-    pub series: Series,
-    /// It was not routed before.
-    pub is_new: bool,
-}
-
 /// Which targets of a model may be asked.
 pub struct Selection {
     /// Why each target is left out, in the order of the model's targets.
     pub exclusions: ArrayVec<Option<Exclusion>, TARGETS_MAX>,
-    /// The same as bits.
-    pub excluded: u32,
+    /// The targets that are left out.
+    pub excluded: TargetSet,
     /// Estimated costs, if the policy reads them.
     pub costs_nanousd: ArrayVec<Option<u64>, TARGETS_MAX>,
     /// The policy.
@@ -74,13 +62,11 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// What the fleet is asked.
+    /// What the target table needs for this selection.
     #[must_use]
-    pub fn asked(&self, draw: &RouteDraw) -> RouteInputs<'_> {
+    pub fn inputs(&self, facts: &RequestFacts) -> RouteInputs<'_> {
         RouteInputs {
-            random: draw.random,
-            affinity_key: draw.affinity_key,
-            series: draw.series,
+            facts: *facts,
             excluded: self.excluded,
             costs_nanousd: &self.costs_nanousd,
         }
@@ -161,8 +147,9 @@ impl<'s> RouteConstraints<'s> {
         {
             experiment.exclude(&mut exclusions, self.arm_of(route));
         }
-        let bits = exclusions.iter().enumerate();
-        let excluded = bits.fold(0, |bits, (at, one)| bits | u32::from(one.is_some()) << at);
+        let indexed = exclusions.iter().enumerate();
+        let excluded = indexed.filter(|(_, exclusion)| exclusion.is_some());
+        let excluded = excluded.map(|(index, _)| TargetIndex::new(index)).collect();
         let policy = self.policy_of(route);
         let mut costs_nanousd = ArrayVec::new();
         if policy.reads_costs() {
@@ -185,28 +172,24 @@ impl<'s> RouteConstraints<'s> {
         &self,
         route: &ModelRoute,
         selection: &Selection,
-        draw: &RouteDraw,
+        facts: &RequestFacts,
         target_table: &mut TargetTable,
         now_us: u64,
     ) -> Route {
         if let Some(chosen) = self.arm_of(route) {
-            return chosen.order(route, selection, draw, target_table, now_us);
+            return chosen.order(route, selection, facts, target_table, now_us);
         }
-        let asked = selection.asked(draw);
-        let (slot, target_refs) = (route.slot, &route.target_refs);
-        let mut routed = if draw.is_new {
-            target_table.route(slot, target_refs, selection.policy, &asked, now_us)
-        } else {
-            target_table.route_again(slot, target_refs, selection.policy, &asked, now_us)
-        };
+        let inputs = selection.inputs(facts);
+        let (index, target_refs) = (route.index, &route.target_refs);
+        let mut routed = target_table.route(index, target_refs, selection.policy, &inputs, now_us);
         if !self.demand.first.is_empty() {
-            let rank = |at: usize| {
-                let traits = route.traits.get(at);
+            let rank = |index: TargetIndex| {
+                let traits = route.traits.get(index.get());
                 let is_it = |name: &String| traits.is_some_and(|one| one.is_called(name));
                 let place = self.demand.first.iter().position(is_it);
                 place.unwrap_or(usize::MAX)
             };
-            routed.order.sort_by_key(|at| rank(*at));
+            routed.order.sort_by_key(|index| rank(*index));
         }
         routed
     }
@@ -241,7 +224,7 @@ impl<'s> RouteConstraints<'s> {
 
     /// The only API key that may be used, by its place among those of its provider.
     #[must_use]
-    pub(crate) fn key_index(&self) -> Option<usize> {
+    pub(crate) fn key_index(&self) -> Option<KeyIndex> {
         self.kept
             .as_ref()?
             .previous

@@ -179,7 +179,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         for name in names {
             let found = find_model(self.snapshot, name, self.caller, &mut None);
             let found = found.map_err(|fault| fault.on(place))?;
-            let is_new = models.iter().all(|one| one.slot != found.slot);
+            let is_new = models.iter().all(|one| one.index != found.index);
             if is_new && models.try_push(found).is_err() {
                 let message = format!("`{place}` names more than {CHAIN_MAX} models");
                 return Err(GatewayError::new(ErrorCode::InvalidHeader, message).on(place));

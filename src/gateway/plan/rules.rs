@@ -9,8 +9,9 @@ use crate::http::head::Headers;
 use crate::protocols::json::document::Scratch;
 use crate::routing::conditional::{Known, unmet};
 use crate::routing::demand::Exclusion;
-use crate::routing::experiment::bit;
+use crate::routing::indices::{ArmIndex, TargetIndex};
 use crate::routing::policy::{RoutingPolicy, policy};
+use crate::routing::target_set::TargetSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A rule, ready for use.
@@ -18,10 +19,10 @@ pub struct RuleRoute {
     /// Its name.
     pub name: Name,
     conditions: When,
-    /// Targets that may be asked, a bit each; `None` = all.
-    targets: Option<u32>,
-    /// Place of the arm.
-    pub arm: Option<usize>,
+    /// Targets that the request may go to; `None` = all.
+    targets: Option<TargetSet>,
+    /// The arm that the request belongs to.
+    pub arm: Option<ArmIndex>,
     /// Policy instead of the model's.
     pub policy: Option<&'static dyn RoutingPolicy>,
     /// Its part of the cache's scope; 0 if it leaves all targets.
@@ -35,17 +36,15 @@ impl RuleRoute {
     /// Makes a rule of `model` ready.
     #[must_use]
     pub fn new(model: &str, rule: &Rule) -> Self {
-        let bits = |targets: &Vec<usize>| {
-            let places = targets.iter().filter_map(|at| u32::try_from(*at).ok());
-            places.fold(0, |bits, at| bits | 1_u32.checked_shl(at).unwrap_or(0))
-        };
-        let targets = rule.targets.as_ref().map(bits);
-        let form = format!("{model}\0{}\0{targets:?}", rule.name);
+        let set = |targets: &Vec<usize>| targets.iter().copied().map(TargetIndex::new).collect();
+        let targets: Option<TargetSet> = rule.targets.as_ref().map(set);
+        let bits = targets.map(TargetSet::bits);
+        let form = format!("{model}\0{}\0{bits:?}", rule.name);
         Self {
             name: Name::new(&rule.name),
             conditions: rule.when.clone(),
             targets,
-            arm: rule.arm,
+            arm: rule.arm.map(ArmIndex::new),
             policy: rule.policy.as_deref().and_then(policy),
             identity: targets.map_or(0, |_| xxh3_64(form.as_bytes())),
         }
@@ -62,9 +61,9 @@ impl RuleRoute {
         let Some(targets) = self.targets else {
             return;
         };
-        for (at, one) in exclusions.iter_mut().enumerate() {
-            if one.is_none() && !bit(targets, at) {
-                *one = Some(Exclusion::Rule);
+        for (index, exclusion) in exclusions.iter_mut().enumerate() {
+            if exclusion.is_none() && !targets.contains(TargetIndex::new(index)) {
+                *exclusion = Some(Exclusion::Rule);
             }
         }
     }

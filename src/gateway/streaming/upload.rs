@@ -7,6 +7,7 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::provider_proxy::{Passed, read_head};
 use crate::gateway::snapshot::Provider;
+use crate::routing::indices::KeyIndex;
 use crate::runtime::clock;
 use crate::runtime::io::{Interruption, SocketError};
 use crate::server::client::Client;
@@ -38,7 +39,7 @@ pub(crate) async fn body<'r>(
     };
     let held = backend.held();
     let signs = backend
-        .auth(held.as_deref(), 0)
+        .auth(held.as_deref(), KeyIndex::default())
         .is_ok_and(|one| one.signs());
     if !signs {
         return Ok(Sent::Pieces(length));

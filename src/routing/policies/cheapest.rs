@@ -15,7 +15,13 @@ impl RoutingPolicy for Cheapest {
         true
     }
 
-    fn order(&self, candidates: &[Candidate], _facts: &RequestFacts, order: &mut Order) {
+    fn order(
+        &self,
+        candidates: &[Candidate],
+        _facts: &RequestFacts,
+        _turn: u64,
+        order: &mut Order,
+    ) {
         push_sorted(order, candidates.len(), |at| {
             let cost = candidates.get(at).and_then(|one| one.cost_nanousd);
             // Costs of one request stay far below 2^53 nano-dollars.

@@ -22,7 +22,7 @@ impl RoutingPolicy for LeastLatency {
         "least-latency"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
         let count = candidates.len();
         let unknown = typical(candidates);
         push_sorted(order, count, |at| {

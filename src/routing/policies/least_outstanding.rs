@@ -12,7 +12,7 @@ impl RoutingPolicy for LeastOutstanding {
         "least-outstanding"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
         push_sorted(order, candidates.len(), |at| {
             candidates.get(at).map_or(0.0, |one| {
                 if one.is_probe {

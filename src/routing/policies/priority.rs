@@ -10,7 +10,13 @@ impl RoutingPolicy for Priority {
         "priority"
     }
 
-    fn order(&self, candidates: &[Candidate], _facts: &RequestFacts, order: &mut Order) {
+    fn order(
+        &self,
+        candidates: &[Candidate],
+        _facts: &RequestFacts,
+        _turn: u64,
+        order: &mut Order,
+    ) {
         order.extend(0..candidates.len().min(order.remaining_capacity()));
     }
 }

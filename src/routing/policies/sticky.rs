@@ -13,7 +13,7 @@ impl RoutingPolicy for Sticky {
         "sticky"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
         // Nobody to be told apart: anywhere, by weight.
         let affinity_key = facts.affinity_key.unwrap_or(facts.random);
         push_sorted(order, candidates.len(), |at| {

@@ -17,7 +17,7 @@ impl RoutingPolicy for Throughput {
         true
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
         let rates = candidates.iter().filter_map(|one| one.tokens_per_s);
         // What was never measured is taken for a little better than the best, so that it is tried.
         let unknown = 1.1 * rates.fold(1.0_f32, f32::max);

@@ -12,7 +12,7 @@ impl RoutingPolicy for Weighted {
         "weighted"
     }
 
-    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, order: &mut Order) {
+    fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
         push_sorted(order, candidates.len(), |at| {
             candidates
                 .get(at)
