@@ -1,9 +1,9 @@
 //! What the benches and the instruction count run: pure pieces of a request's way, each as a closure.
 
 use ringside::base::random::mix;
-use ringside::cache::entry::HashSecret;
-use ringside::cache::entry::{Entry, Key};
+use ringside::cache::entry::{Entry, NewEntry};
 use ringside::cache::freshness::classify::Freshness;
+use ringside::cache::key::{HashSecret, Key};
 use ringside::cache::response::cached_response::CachedResponse;
 use ringside::cache::response::from_stream::StreamReader;
 use ringside::cache::store::Store;
@@ -213,18 +213,18 @@ fn filled(secret: &HashSecret) -> Store {
     let store = Store::new(64 << 20, 1.0);
     for bytes in 100..1100 {
         let response = CachedResponse::from_whole(ANSWER, None, &mut Scratch::default()).unwrap();
-        let storing = ringside::cache::entry::Storing {
+        let new_entry = NewEntry {
             response,
             model: ringside::base::names::Name::new("m"),
             key: None,
             target: ringside::base::names::Name::new("p/m"),
-            at: Instant::now(),
+            stored_at: Instant::now(),
             ttl: Duration::from_secs(3600),
-            kept_for: Duration::ZERO,
+            stale_for: Duration::ZERO,
             indexed: false,
         };
         let key = key(secret, &request(bytes));
-        store.insert(Arc::new(Entry::new(key, storing, Arc::default())));
+        store.insert(Arc::new(Entry::new(key, new_entry, Arc::default())));
     }
     store
 }

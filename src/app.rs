@@ -1,11 +1,11 @@
 //! Starting everything, in an order that lets the first request in as early as possible.
 
 use crate::admin::routes;
-use crate::cache::disk::disk_cache;
-use crate::cache::disk::disk_cache::Disk;
 use crate::cache::disk::folder::Folder;
-use crate::cache::entry::HashSecret;
-use crate::cache::semantic::Semantic;
+use crate::cache::key::HashSecret;
+use crate::cache::persistence::start::start as start_persistence;
+use crate::cache::persistence::tiers::CacheTiers;
+use crate::cache::semantic::tier::SemanticTier;
 use crate::cache::store::Store;
 use crate::config::root::Config;
 use crate::config::sections::cache::SemanticMode;
@@ -138,7 +138,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         .clone()
         .filter(|_| is_semantic)
         .map(|embedding_pool| {
-            Arc::new(Semantic::new(
+            Arc::new(SemanticTier::new(
                 embedding_pool,
                 Arc::clone(&store),
                 Arc::clone(&pending_removals),
@@ -147,13 +147,15 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
     let secret = match folder {
         None => HashSecret::draw()?,
         Some(folder) => {
-            let into = disk_cache::Into {
+            let tiers = CacheTiers {
                 store: Arc::clone(&store),
                 semantic: semantic.clone(),
                 pending_removals: Arc::clone(&pending_removals),
             };
             let bytes_max = config.cache.disk_bytes_max as u64;
-            Disk::start(folder, bytes_max, into)?.secret().clone()
+            start_persistence(folder, bytes_max, tiers)?
+                .secret()
+                .clone()
         }
     };
     Ok(Arc::new(Shared {

@@ -3,8 +3,7 @@
 //! usage: conversations FILE: JSON lines with `a`, `a_history`, `b`, `b_history`; a history is the title, the
 //! topic, and then what user and assistant said in turn.
 
-use ringside::cache::entry::HashSecret;
-use ringside::cache::entry::Key;
+use ringside::cache::key::{HashSecret, Key};
 use ringside::protocols::json::document::Scratch;
 use ringside::protocols::request::chat_request::read_chat;
 use serde_json::{Value, json};

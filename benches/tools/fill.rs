@@ -8,10 +8,11 @@
 //! whether it finds what is there).
 
 use ringside::base::names::Name;
-use ringside::cache::entry::{Entry, Key};
-use ringside::cache::entry::{HashSecret, PendingRemovals, Storing};
+use ringside::cache::entry::{Entry, NewEntry};
+use ringside::cache::key::{HashSecret, Key};
+use ringside::cache::pending_removals::PendingRemovals;
 use ringside::cache::response::cached_response::CachedResponse;
-use ringside::cache::semantic::Semantic;
+use ringside::cache::semantic::tier::SemanticTier;
 use ringside::cache::store::Store;
 use ringside::embedding::pool::EmbeddingPool;
 use ringside::embedding::settings::Settings;
@@ -92,19 +93,19 @@ impl Filling {
     }
 
     fn entry(&self, at: u64) -> Arc<Entry> {
-        let storing = Storing {
+        let new_entry = NewEntry {
             response: self.response.clone(),
             model: Name::new("m"),
             key: None,
             target: Name::new("p/m"),
-            at: Instant::now(),
+            stored_at: Instant::now(),
             ttl: Duration::from_secs(3600),
-            kept_for: Duration::ZERO,
+            stale_for: Duration::ZERO,
             indexed: true,
         };
         Arc::new(Entry::new(
             self.key(at),
-            storing,
+            new_entry,
             Arc::clone(&self.pending_removals),
         ))
     }
@@ -144,7 +145,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let store = Arc::new(Store::new(memory << 20, 1.0));
     let pending_removals = Arc::clone(&filling.pending_removals);
-    let semantic = Arc::new(Semantic::new(
+    let semantic = Arc::new(SemanticTier::new(
         embedding_pool.clone(),
         Arc::clone(&store),
         pending_removals,
@@ -168,13 +169,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     std::thread::sleep(Duration::from_millis(50));
     let took = began.elapsed();
-    semantic.bury();
+    semantic.apply_removals();
     report(&store, &semantic, before, took, *entries);
     look_ups(&filling, &store, &semantic, *entries);
     Ok(())
 }
 
-fn report(store: &Store, semantic: &Semantic, before: u64, took: Duration, entries: u64) {
+fn report(store: &Store, semantic: &SemanticTier, before: u64, took: Duration, entries: u64) {
     let held = store.len() as u64;
     let (scopes, vectors) = semantic.size();
     let grown = resident().saturating_sub(before);
@@ -196,7 +197,7 @@ fn report(store: &Store, semantic: &Semantic, before: u64, took: Duration, entri
     );
 }
 
-fn look_ups(filling: &Filling, store: &Store, semantic: &Arc<Semantic>, entries: u64) {
+fn look_ups(filling: &Filling, store: &Store, semantic: &Arc<SemanticTier>, entries: u64) {
     let now = Instant::now();
     let mut random = Random(99);
     let (mut hits, mut whole, mut exact) = (0u64, 0u64, Vec::new());
@@ -207,7 +208,7 @@ fn look_ups(filling: &Filling, store: &Store, semantic: &Arc<Semantic>, entries:
         exact.push(began.elapsed());
         hits += u64::from(found.is_some());
         // Every entry that is still held must be one that its own vector finds.
-        whole += u64::from(found.is_some_and(|entry| semantic.has(&entry)));
+        whole += u64::from(found.is_some_and(|entry| semantic.contains(&entry)));
     }
     print_times("exact look-up", &mut exact);
     println!("{hits} of {ASKED} hits; of these, {whole} have their vector in the index");

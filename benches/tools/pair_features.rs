@@ -5,6 +5,7 @@
 //! is the model's folder. Pairs that the gateway would not compare have `features: null`.
 
 use ringside::cache::verify::features::{NAMES, compare};
+use ringside::cache::verify::rules::HardRule;
 use ringside::cache::verify::words::Words;
 use ringside::embedding::pool::EmbeddingPool;
 use ringside::embedding::settings::Settings;
@@ -69,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             if let ((Some(va), Some(vb)), (Some(wa), Some(wb))) = (vectors, words) {
                 let cosine = va.iter().zip(vb.iter()).map(|(x, y)| x * y).sum();
                 let compared = compare(&wa, &wb, cosine, &table);
-                pair["veto"] = serde_json::json!(compared.err());
+                pair["veto"] = serde_json::json!(compared.err().map(HardRule::as_str));
                 pair["cosine"] = serde_json::json!(cosine);
                 let features = compared.unwrap_or([0.0; NAMES.len()]);
                 pair["features"] = serde_json::json!(features.as_slice());

@@ -1,11 +1,11 @@
 //! The cache on the admin side: what an operator says of an entry.
 
 use crate::admin::routes::{AdminResponse, error, json_answer};
-use crate::cache::disk::disk_cache::Deletion;
-use crate::cache::quality::error_rate::{ALPHA, Sample};
+use crate::cache::disk::deletion::Deletion;
+use crate::cache::quality::error_rate::{ALPHA, SampleOutcome};
+use crate::cache::store::Deleted;
 use crate::control::log;
 use crate::control::plane::Plane;
-use futures_channel::oneshot;
 use hyper::StatusCode;
 use serde_json::json;
 use std::time::Duration;
@@ -39,18 +39,15 @@ pub(crate) async fn delete(plane: &Plane, deletion: Deletion) -> (usize, bool) {
     finish(plane, plane.shared.store.delete(deletion)).await
 }
 
-async fn finish(
-    plane: &Plane,
-    (removed, on_disk): (usize, Option<oneshot::Receiver<bool>>),
-) -> (usize, bool) {
+async fn finish(plane: &Plane, deleted: Deleted) -> (usize, bool) {
     if let Some(semantic) = &plane.shared.semantic {
-        semantic.bury();
+        semantic.apply_removals();
     }
-    let Some(on_disk) = on_disk else {
-        return (removed, true);
+    let Some(on_disk) = deleted.on_disk else {
+        return (deleted.entries, true);
     };
     let told = tokio::time::timeout(ON_DISK_WITHIN, on_disk).await;
-    (removed, matches!(told, Ok(Ok(true))))
+    (deleted.entries, matches!(told, Ok(Ok(true))))
 }
 
 /// That entries may come back.
@@ -74,7 +71,7 @@ pub(crate) async fn wrong(plane: &Plane, id: &str) -> AdminResponse {
     let Some(entry) = shared.store.find(id) else {
         return no_such_entry();
     };
-    let deletion = shared.store.remove_with_aliases(&entry);
+    let deletion = shared.store.delete_with_aliases(&entry);
     let (scope, model) = (entry.scope, entry.model);
     let question = entry.question().to_owned();
     // Its vector can be buried once nobody holds it.
@@ -83,10 +80,10 @@ pub(crate) async fn wrong(plane: &Plane, id: &str) -> AdminResponse {
     let tightened = shared
         .semantic
         .as_ref()
-        .map(|semantic| semantic.refute(scope, question, None));
+        .map(|semantic| semantic.mark_wrong(scope, question, None));
     let (tightened, reason) = match tightened {
         Some(Ok(())) => (true, None),
-        Some(Err(why)) => (false, Some(why)),
+        Some(Err(reason)) => (false, Some(reason.as_str())),
         None => (false, Some("semantic-off")),
     };
     let told = json!({ "removed": removed, "tightened": tightened, "reason": reason });
@@ -109,7 +106,7 @@ pub(crate) fn quality(plane: &Plane) -> AdminResponse {
     let config = &snapshot.config.cache.semantic;
     let quality = semantic.quality();
     let models: Vec<_> = quality
-        .views()
+        .reports()
         .into_iter()
         .map(|view| {
             let (low, high) = view.interval;
@@ -127,7 +124,7 @@ pub(crate) fn quality(plane: &Plane) -> AdminResponse {
             })
         })
         .collect();
-    let samples: serde_json::Map<_, _> = Sample::ALL
+    let samples: serde_json::Map<_, _> = SampleOutcome::ALL
         .iter()
         .map(|(sample, name)| ((*name).to_owned(), quality.samples(*sample).into()))
         .collect();

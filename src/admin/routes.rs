@@ -3,7 +3,7 @@
 use crate::admin::cache_page;
 use crate::admin::experiments_page;
 use crate::admin::metrics_page::page;
-use crate::cache::disk::disk_cache::Deletion;
+use crate::cache::disk::deletion::Deletion;
 use crate::control::log;
 use crate::control::plane::Plane;
 use crate::embedding::status::ModelState;

@@ -1,4 +1,5 @@
-//! Two tiers over one store: exact (same request) and semantic (same scope, same question in other words).
+//! Two tiers over one store: exact (the same request) and semantic (the same scope, a question with the same
+//! meaning).
 //!
 //! It must not know sockets or HTTP. A look-up that cannot be decided in time is a miss.
 
@@ -6,12 +7,13 @@ pub(crate) mod coalesce;
 pub(crate) mod controls;
 pub(crate) mod disk;
 pub mod entry;
-pub(crate) mod feedback;
 pub mod freshness;
+pub mod key;
+pub mod pending_removals;
+pub(crate) mod persistence;
 pub(crate) mod quality;
 pub mod response;
 pub mod semantic;
 pub(crate) mod shard;
 pub mod store;
 pub mod verify;
-pub(crate) mod wrong_answers;

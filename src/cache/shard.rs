@@ -1,129 +1,127 @@
-//! One shard of the store: a dense list, so that entries can be picked at random, and where in it each
-//! one is. It must not know bytes, or what makes an entry worth more than another.
+//! One shard of the store: a dense list of entries, so that one can be picked at random, and a hash table of
+//! their positions. It must not know how memory is accounted or what an entry's value is.
 
-use crate::cache::entry::Entry;
+use crate::cache::entry::{Entry, SLOT_BYTES};
 use hashbrown::HashTable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Slots that are kept however few are used.
-const KEPT: usize = 16;
+/// Free slots that a shard never gives back.
+const FREE_SLOTS_MAX: usize = 16;
 
-/// A part of the store.
 #[derive(Default)]
 pub(crate) struct Shard {
-    places: HashTable<u32>,
+    positions: HashTable<u32>,
     /// The entries, in no order.
     pub slots: Vec<Slot>,
 }
 
-/// A stored entry.
 pub(crate) struct Slot {
-    /// The entry.
     pub entry: Arc<Entry>,
-    /// Number of whom it is accounted to.
+    /// Number of the principal that the entry is accounted to.
     pub principal: u32,
-    /// What keeps it from being evicted, as the bits of an `f64`. Here and not in the entry, so that
-    /// comparing entries touches none of them.
-    worth: AtomicU64,
+    /// Eviction score, as the bits of an `f64`: the lowest goes first. It is stored here and not in the
+    /// entry, so that comparing scores does not read the memory of entries.
+    eviction_score: AtomicU64,
 }
 
+const _: () = assert!(SLOT_BYTES == 2 * (size_of::<Slot>() + size_of::<u32>() + 1) as u64);
+
 impl Slot {
-    /// A slot of an entry that is worth nothing yet.
+    /// A slot with eviction score 0.
     #[must_use]
     pub(crate) fn new(entry: Arc<Entry>, principal: u32) -> Self {
         Self {
             entry,
             principal,
-            worth: AtomicU64::default(),
+            eviction_score: AtomicU64::default(),
         }
     }
 
-    /// What keeps it from being evicted.
     #[must_use]
-    pub(crate) fn worth(&self) -> f64 {
-        f64::from_bits(self.worth.load(Ordering::Relaxed))
+    pub(crate) fn eviction_score(&self) -> f64 {
+        f64::from_bits(self.eviction_score.load(Ordering::Relaxed))
     }
 
-    /// Counts a use, of a store in which what was evicted last was worth `age`.
-    pub(crate) fn use_at(&self, age: f64) {
-        let worth = age + self.entry.count_use();
-        self.worth.store(worth.to_bits(), Ordering::Relaxed);
+    /// Counts a use: the score becomes the store's `inflation` plus the entry's value.
+    pub(crate) fn record_use(&self, inflation: f64) {
+        let score = inflation + self.entry.count_use();
+        self.eviction_score
+            .store(score.to_bits(), Ordering::Relaxed);
     }
 }
 
-/// Bytes that the store takes for an entry: its slot, its place, and what growing tables leave free.
-pub(crate) const SLOT_BYTES: u64 = 2 * (size_of::<Slot>() + size_of::<u32>() + 1) as u64;
-
 impl Shard {
-    /// Where in `slots` the entry of this id is.
-    pub(crate) fn place(&self, id: u128) -> Option<usize> {
-        let found = self.places.find(hash(id), |at| {
-            let slot = self.slots.get(*at as usize);
+    /// The position in `slots` of the entry with this id.
+    pub(crate) fn position(&self, id: u128) -> Option<usize> {
+        let found = self.positions.find(hash(id), |position| {
+            let slot = self.slots.get(*position as usize);
             slot.is_some_and(|slot| slot.entry.id == id)
         });
-        found.map(|at| *at as usize)
+        found.map(|position| *position as usize)
     }
 
-    /// The slot of this id.
     pub(crate) fn slot(&self, id: u128) -> Option<&Slot> {
-        self.slots.get(self.place(id)?)
+        self.slots.get(self.position(id)?)
     }
 
-    /// The entry of this id.
     pub(crate) fn get(&self, id: u128) -> Option<&Arc<Entry>> {
         self.slot(id).map(|slot| &slot.entry)
     }
 
-    /// Adds an entry of an id that is not there.
+    /// Adds an entry whose id the shard does not have.
     pub(crate) fn add(&mut self, slot: Slot) {
         let id = slot.entry.id;
-        let at = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        debug_assert!(self.position(id).is_none(), "ids are unique in a shard");
+        let position = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         self.slots.push(slot);
         let slots = &self.slots;
-        self.places.insert_unique(hash(id), at, |at| {
-            slots
-                .get(*at as usize)
-                .map_or(0, |slot| hash(slot.entry.id))
-        });
+        self.positions
+            .insert_unique(hash(id), position, |position| hash_at(slots, *position));
     }
 
-    /// Takes out what is at a place; the last one is there now.
-    pub(crate) fn take(&mut self, at: usize) -> Option<Slot> {
-        let (id, last) = (self.slots.get(at)?.entry.id, self.slots.len() - 1);
-        if let Ok(found) = self
-            .places
-            .find_entry(hash(id), |place| *place as usize == at)
-        {
+    /// Removes the slot at a position; the last slot takes that position.
+    pub(crate) fn swap_remove(&mut self, position: usize) -> Option<Slot> {
+        let id = self.slots.get(position)?.entry.id;
+        let last = self.slots.len() - 1;
+        let found = self
+            .positions
+            .find_entry(hash(id), |candidate| *candidate as usize == position);
+        debug_assert!(found.is_ok(), "every slot is in the table");
+        if let Ok(found) = found {
             found.remove();
         }
-        let slot = self.slots.swap_remove(at);
-        if let Some(moved) = self.slots.get(at) {
+        let slot = self.slots.swap_remove(position);
+        if let Some(moved) = self.slots.get(position) {
             let hash = hash(moved.entry.id);
-            if let Some(place) = self.places.find_mut(hash, |place| *place as usize == last) {
-                *place = u32::try_from(at).unwrap_or(u32::MAX);
+            let moved_position = self
+                .positions
+                .find_mut(hash, |candidate| *candidate as usize == last);
+            if let Some(moved_position) = moved_position {
+                *moved_position = u32::try_from(position).unwrap_or(u32::MAX);
             }
         }
         Some(slot)
     }
 
-    /// Gives memory back once three quarters are unused.
-    pub(crate) fn give_back(&mut self) {
+    /// Frees memory once more than three quarters of it are unused.
+    pub(crate) fn shrink_if_sparse(&mut self) {
         let len = self.slots.len();
-        if self.slots.capacity() > 4 * len + KEPT {
+        if self.slots.capacity() > 4 * len + FREE_SLOTS_MAX {
             self.slots.shrink_to(2 * len);
             let slots = &self.slots;
-            self.places.shrink_to(2 * len, |at| {
-                slots
-                    .get(*at as usize)
-                    .map_or(0, |slot| hash(slot.entry.id))
-            });
+            self.positions
+                .shrink_to(2 * len, |position| hash_at(slots, *position));
         }
     }
 }
 
-/// An id is a keyed hash already.
-#[allow(clippy::cast_possible_truncation)]
+fn hash_at(slots: &[Slot], position: u32) -> u64 {
+    let slot = slots.get(position as usize);
+    slot.map_or(0, |slot| hash(slot.entry.id))
+}
+
+/// Half of the id: it is a keyed hash already.
 fn hash(id: u128) -> u64 {
     id as u64
 }

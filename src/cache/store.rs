@@ -1,13 +1,16 @@
 //! The store of both tiers: one for all cores, sharded, bounded in bytes, with absolute time to live.
 //!
-//! What is worth least goes first when room is needed: uses × tokens saved ÷ bytes, and what was not
-//! used for long loses against what is (greedy dual, size and frequency). The least of a small sample
-//! is taken, so that an insertion costs the same however much is stored. Must not know: requests.
+//! Eviction is GreedyDual-Size-Frequency: a use sets an entry's score to its value (uses × tokens saved ÷
+//! bytes) plus the score of the last evicted entry, so that entries that are no longer used lose against
+//! those that are. The lowest score of a small sample is evicted, so that the cost of an insertion does not
+//! depend on the number of entries. Must not know: requests.
 
 use crate::base::random::mix;
-use crate::cache::disk::disk_cache::{Deletion, Disk};
-use crate::cache::disk::record::Embedding;
-use crate::cache::entry::{Entry, Key};
+use crate::cache::disk::deletion::Deletion;
+use crate::cache::disk::handle::DiskHandle;
+use crate::cache::disk::record::StoredEmbedding;
+use crate::cache::entry::Entry;
+use crate::cache::key::Key;
 use crate::cache::shard::{Shard, Slot};
 use futures_channel::oneshot;
 use parking_lot::RwLock;
@@ -16,32 +19,40 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Shards, so that cores seldom meet at a lock.
+/// Shards, so that cores seldom contend for a lock.
 const SHARDS: usize = 16;
-/// Entries compared to find one to evict: the worst of 16 is among the worst 16 % in 15 of 16 cases.
-const SAMPLE: usize = 16;
-/// Of these, so many lie side by side, for fewer reads of cold memory. What lies side by side was not
-/// stored together: the place of an evicted entry is taken by the newest.
+/// Entries compared to find one to evict: the lowest of 16 is among the lowest 16 % in 15 of 16 cases.
+const SAMPLE_ENTRIES: usize = 16;
+/// Neighbouring entries in a sample, for fewer reads of cold memory. Neighbours were not stored together:
+/// the newest entry takes the slot of an evicted one.
 const SAMPLE_RUN: usize = 4;
-/// Samples taken for one of a principal over its share, who may hold few large entries among many.
+/// Samples drawn to find an entry of a principal over its share, which may hold few large entries.
 const SAMPLES_MAX: usize = 16;
 
-/// The store.
+/// Stored responses, bounded in bytes.
 pub struct Store {
     shards: [RwLock<Shard>; SHARDS],
     bytes_max: u64,
-    /// Bytes of memory beyond which a principal makes room at its own cost.
+    /// A principal with more bytes than this gets room only from principals over their share, itself included.
     share_bytes: u64,
     bytes: AtomicU64,
-    /// Worth of what was evicted last, as the bits of an `f64`: what new worth starts from.
-    age: AtomicU64,
+    /// Score of the last evicted entry, as the bits of an `f64`; every use adds it to the entry's value.
+    inflation: AtomicU64,
     picks: AtomicU64,
     evicted: AtomicU64,
     principals: RwLock<Principals>,
-    disk: OnceLock<Arc<Disk>>,
+    disk: OnceLock<Arc<DiskHandle>>,
 }
 
-/// Who holds how much. Principals are configured, so there are few.
+/// Entries that [`Store::delete`] removed.
+pub(crate) struct Deleted {
+    /// Entries removed from memory.
+    pub entries: usize,
+    /// With a cache folder: receives whether the deletion was written to the disk.
+    pub on_disk: Option<oneshot::Receiver<bool>>,
+}
+
+/// Bytes by principal (tenant). Principals are configured, so there are few.
 #[derive(Default)]
 struct Principals {
     numbers: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
@@ -49,28 +60,24 @@ struct Principals {
 }
 
 /// An entry that may be evicted.
-struct Candidate {
+struct EvictionCandidate {
     id: u128,
-    worth: f64,
-    over: bool,
+    score: f64,
+    /// Its principal is over its share.
+    is_over_share: bool,
 }
 
 impl Store {
-    /// An empty store for at most `bytes_max` bytes, of which one principal keeps at most the share
-    /// `share_max` when others want room.
+    /// An empty store for at most `bytes_max` bytes, of which one principal retains at most the share
+    /// `share_max` when others need room.
     #[must_use]
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss
-    )]
     pub fn new(bytes_max: u64, share_max: f64) -> Self {
         Self {
             shards: Default::default(),
             bytes_max,
             share_bytes: (bytes_max as f64 * share_max) as u64,
             bytes: AtomicU64::new(0),
-            age: AtomicU64::new(0.0_f64.to_bits()),
+            inflation: AtomicU64::new(0.0_f64.to_bits()),
             picks: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             principals: RwLock::default(),
@@ -78,98 +85,105 @@ impl Store {
         }
     }
 
-    /// Has what is kept and deleted from now on written too.
-    pub fn write_to(&self, disk: Arc<Disk>) {
-        let _ = self.disk.set(disk);
+    /// Connects the store with the cache's folder: later calls of [`Store::persist`] and [`Store::delete`]
+    /// reach the disk too.
+    pub(crate) fn set_disk(&self, disk: Arc<DiskHandle>) {
+        let is_first = self.disk.set(disk).is_ok();
+        debug_assert!(is_first, "a store has one folder");
     }
 
-    /// The disk side, if there is one.
+    /// The cache's folder, if there is one.
     #[must_use]
-    pub fn disk(&self) -> Option<&Arc<Disk>> {
+    pub(crate) fn disk(&self) -> Option<&Arc<DiskHandle>> {
         self.disk.get()
     }
 
-    /// Has a stored entry written, with its vector if it has one. To be called once it is known whether
-    /// it has.
-    pub fn keep(&self, entry: &Arc<Entry>, embedding: Option<Embedding>) {
+    /// Queues a stored entry to be written to the disk, with its vector if it has one. The caller calls this
+    /// once, when it knows whether the entry has a vector.
+    pub(crate) fn persist(&self, entry: &Arc<Entry>, embedding: Option<StoredEmbedding>) {
         if let Some(disk) = self.disk() {
-            disk.keep(entry, embedding);
+            disk.persist(entry, embedding);
         }
     }
 
-    /// The live entry that answers exactly this request.
+    /// The live entry for exactly this request.
     #[must_use]
     pub fn get(&self, key: &Key, now: Instant) -> Option<Arc<Entry>> {
         let shard = self.shard(key.exact).read();
         let slot = shard.slot(key.exact)?;
         if !slot.entry.is_live(now) {
-            let gone = (!slot.entry.is_kept(now)).then(|| Arc::clone(&slot.entry));
+            let expired = (!slot.entry.is_retained(now)).then(|| Arc::clone(&slot.entry));
             drop(shard);
-            if let Some(entry) = gone {
+            if let Some(entry) = expired {
                 self.remove_same(&entry);
             }
             return None;
         }
-        if !slot.entry.is_for(key) {
+        if !slot.entry.matches(key) {
             return None;
         }
-        slot.use_at(self.age());
+        slot.record_use(self.inflation());
         Some(Arc::clone(&slot.entry))
     }
 
-    /// The entry for exactly this request, up to `stale_for` past its time.
+    /// The entry for exactly this request, up to `stale_for` after its time to live.
     #[must_use]
-    pub fn get_stale(&self, key: &Key, stale_for: Duration, now: Instant) -> Option<Arc<Entry>> {
+    pub(crate) fn get_stale(
+        &self,
+        key: &Key,
+        stale_for: Duration,
+        now: Instant,
+    ) -> Option<Arc<Entry>> {
         let entry = self.shard(key.exact).read().get(key.exact).cloned()?;
-        (entry.is_within(stale_for, now) && entry.is_for(key)).then_some(entry)
+        (entry.is_within(stale_for, now) && entry.matches(key)).then_some(entry)
     }
 
-    /// Counts a use of an entry: it is worth more from now on.
-    pub fn used(&self, entry: &Entry) {
+    /// Counts a use of an entry, which raises its eviction score.
+    pub(crate) fn record_use(&self, entry: &Entry) {
         if let Some(slot) = self.shard(entry.id).read().slot(entry.id) {
-            slot.use_at(self.age());
+            slot.record_use(self.inflation());
         }
     }
 
-    /// Whether this very entry is still stored.
+    /// Whether this entry, and not another one of the same key, is stored.
     #[must_use]
-    pub fn holds(&self, entry: &Arc<Entry>) -> bool {
+    pub(crate) fn contains(&self, entry: &Arc<Entry>) -> bool {
         let shard = self.shard(entry.id).read();
         shard
             .get(entry.id)
             .is_some_and(|stored| Arc::ptr_eq(stored, entry))
     }
 
-    /// The entry of this id, expired or not.
+    /// The entry with this id, expired or not.
     #[must_use]
-    pub fn find(&self, id: u128) -> Option<Arc<Entry>> {
+    pub(crate) fn find(&self, id: u128) -> Option<Arc<Entry>> {
         self.shard(id).read().get(id).cloned()
     }
 
-    /// As [`Store::delete`], for an entry whose answer was called wrong and its aliases: entries of the same
-    /// scope with the same answer.
-    pub fn remove_with_aliases(&self, wrong: &Entry) -> (usize, Option<oneshot::Receiver<bool>>) {
+    /// Deletes an entry whose answer was reported as wrong, and its aliases: entries of the same scope with
+    /// the same answer.
+    pub(crate) fn delete_with_aliases(&self, wrong: &Entry) -> Deleted {
         self.delete(Deletion::Answer {
             scope: wrong.scope,
             content: wrong.response.content().into(),
         })
     }
 
-    /// Stores an entry, over one of the same key; evicts when full. False when there is no room for
-    /// it: larger than all memory, or than its principal can make room for.
+    /// Stores an entry in the place of one with the same key; evicts when full. False when there is no room:
+    /// the entry is larger than the store, or its principal cannot make room for it.
     pub fn insert(&self, entry: Arc<Entry>) -> bool {
         self.remove(entry.id);
         self.put(entry, false)
     }
 
-    /// As [`Store::insert`], unless there is one of that key.
-    pub fn insert_absent(&self, entry: Arc<Entry>) -> bool {
+    /// As [`Store::insert`], but false when the store has an entry with the same key.
+    pub(crate) fn insert_absent(&self, entry: Arc<Entry>) -> bool {
         self.put(entry, true)
     }
 
-    /// Whether so many bytes are free.
+    /// Whether `bytes` bytes are free.
     #[must_use]
-    pub fn has_room(&self, bytes: u64) -> bool {
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
         self.bytes() + bytes <= self.bytes_max
     }
 
@@ -180,85 +194,89 @@ impl Store {
         }
         held.fetch_add(entry.bytes(), Ordering::Relaxed);
         let slot = Slot::new(entry, principal);
-        slot.use_at(self.age());
+        slot.record_use(self.inflation());
         let mut shard = self.shard(slot.entry.id).write();
-        // Another core may have stored the same meanwhile.
-        let twin = shard.place(slot.entry.id);
-        let (loser, is_stored) = match twin {
+        // Another core may have stored an entry with the same key in the meantime.
+        let existing = shard.position(slot.entry.id);
+        let (replaced, is_stored) = match existing {
             Some(_) if only_absent => (Some(slot), false),
-            twin => {
-                let loser = twin.and_then(|at| shard.take(at));
+            existing => {
+                let replaced = existing.and_then(|position| shard.swap_remove(position));
                 shard.add(slot);
-                (loser, true)
+                (replaced, true)
             }
         };
         drop(shard);
-        if let Some(slot) = loser {
+        if let Some(slot) = replaced {
             self.release(slot);
         }
         is_stored
     }
 
-    /// Removes what an operator wants gone, for good: it does not come back after a restart. Tells how
-    /// many there were and, with a disk side, when the deletion is on it.
-    pub fn delete(&self, deletion: Deletion) -> (usize, Option<oneshot::Receiver<bool>>) {
+    /// Removes the entries that a deletion covers, for good: they do not return after a restart.
+    pub(crate) fn delete(&self, deletion: Deletion) -> Deleted {
         if let Some(disk) = self.disk() {
             disk.begin_deletion(&deletion);
         }
-        let removed = match &deletion {
+        let entries = match &deletion {
             Deletion::Entry(id) => usize::from(self.remove(*id)),
-            matching => self.remove_where(|entry| matching.means(entry)),
+            matching => self.remove_where(|entry| matching.covers(entry)),
         };
         let on_disk = self.disk().map(|disk| disk.end_deletion(deletion));
-        (removed, on_disk)
+        Deleted { entries, on_disk }
     }
 
-    /// Removes one entry from memory; false if it is not there.
+    /// Removes one entry from memory; false if it is not stored.
     fn remove(&self, id: u128) -> bool {
         let mut shard = self.shard(id).write();
-        let taken = shard.place(id).and_then(|at| shard.take(at));
+        let position = shard.position(id);
+        let removed = position.and_then(|position| shard.swap_remove(position));
         drop(shard);
-        taken.map(|slot| self.release(slot)).is_some()
+        removed.map(|slot| self.release(slot)).is_some()
     }
 
     fn remove_same(&self, entry: &Arc<Entry>) {
-        if self.holds(entry) {
+        if self.contains(entry) {
             self.remove(entry.id);
         }
     }
 
-    /// Removes the entries that `matches` from memory, and tells how many.
+    /// Removes the entries for which `matches` is true from memory, and returns their number.
     fn remove_where(&self, matches: impl Fn(&Entry) -> bool) -> usize {
         let mut removed = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.write();
-            for at in (0..shard.slots.len()).rev() {
-                let found = shard.slots.get(at).is_some_and(|slot| matches(&slot.entry));
-                removed.extend(found.then(|| shard.take(at)).flatten());
+            for position in (0..shard.slots.len()).rev() {
+                let slot = shard.slots.get(position);
+                if slot.is_some_and(|slot| matches(&slot.entry)) {
+                    removed.extend(shard.swap_remove(position));
+                }
             }
-            shard.give_back();
+            shard.shrink_if_sparse();
         }
         let count = removed.len();
         removed.into_iter().for_each(|slot| self.release(slot));
         count
     }
 
-    /// Removes what has expired, and what is kept beyond if memory is short: it goes before what lives.
-    pub fn sweep(&self, now: Instant) {
+    /// Removes expired entries. When memory is short, also removes entries that stay only to be served stale:
+    /// they go before live entries.
+    pub(crate) fn sweep(&self, now: Instant) {
         let is_short = self.bytes() > self.bytes_max() / 8 * 7;
-        self.remove_where(|entry| !entry.is_live(now) && (is_short || !entry.is_kept(now)));
+        self.remove_where(|entry| !entry.is_live(now) && (is_short || !entry.is_retained(now)));
     }
 
-    /// Accounts memory that belongs to no single entry, or no longer does (`due` below 0).
-    pub fn charge(&self, due: i64) {
-        if due == 0 {
+    /// Accounts `delta_bytes` of memory that belong to no single entry; negative when memory was freed.
+    pub(crate) fn charge(&self, delta_bytes: i64) {
+        if delta_bytes == 0 {
             return;
         }
-        self.bytes.fetch_add(due.cast_unsigned(), Ordering::Relaxed);
+        self.bytes
+            .fetch_add(delta_bytes.cast_unsigned(), Ordering::Relaxed);
         while self.bytes() > self.bytes_max && self.evict(None) {}
     }
 
-    /// Entries held.
+    /// Entries stored.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards
@@ -267,13 +285,13 @@ impl Store {
             .sum()
     }
 
-    /// True when nothing is stored.
+    /// Whether nothing is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes accounted now.
+    /// Bytes accounted.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -291,9 +309,9 @@ impl Store {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Bytes that a principal holds.
-    #[must_use]
-    pub fn bytes_of(&self, tenant: &str) -> u64 {
+    /// Bytes of the entries of a principal.
+    #[cfg(test)]
+    fn bytes_of(&self, tenant: &str) -> u64 {
         let principals = self.principals.read();
         let number = principals.numbers.get(tenant);
         let held = number.and_then(|number| principals.bytes.get(*number as usize));
@@ -301,7 +319,7 @@ impl Store {
     }
 
     fn shard(&self, id: u128) -> &RwLock<Shard> {
-        // The high bits: the low ones are used within a shard.
+        // The high bits, because the hash table of a shard uses the low ones.
         &self.shards[(id >> 124) as usize % SHARDS]
     }
 
@@ -324,8 +342,8 @@ impl Store {
         (number, held)
     }
 
-    /// Takes room for `bytes`, evicting what it takes. One who is over its share gets room only from
-    /// those who are.
+    /// Reserves `bytes` and evicts entries until they are free. A principal over its share gets room only
+    /// from principals over their share.
     fn reserve(&self, bytes: u64, principal: u32, held: &AtomicU64) -> bool {
         if bytes > self.bytes_max {
             return false;
@@ -344,24 +362,25 @@ impl Store {
                 }
                 continue;
             }
-            let over = held.load(Ordering::Relaxed) + bytes > self.share_bytes;
-            if !self.evict(over.then_some(principal)) {
+            let is_over_share = held.load(Ordering::Relaxed) + bytes > self.share_bytes;
+            if !self.evict(is_over_share.then_some(principal)) {
                 return false;
             }
         }
     }
 
-    /// Evicts one entry: of a principal over its share if the sample has one. `greedy` wants more
-    /// than its share, and gets room from such principals and itself only. False when there is none.
-    fn evict(&self, greedy: Option<u32>) -> bool {
+    /// Evicts one entry: of a principal over its share if the sample has one. `over_share` is a principal
+    /// that needs room for more than its share; then only entries of such principals, itself included, are
+    /// evicted. False when there is no such entry.
+    fn evict(&self, over_share: Option<u32>) -> bool {
         for _ in 0..SAMPLES_MAX {
-            let Some(victim) = self.pick(greedy) else {
+            let Some(victim) = self.pick(over_share) else {
                 return false;
             };
-            if greedy.is_some() && !victim.over {
+            if over_share.is_some() && !victim.is_over_share {
                 continue;
             }
-            self.grow_old(victim.worth);
+            self.raise_inflation(victim.score);
             if self.remove(victim.id) {
                 self.evicted.fetch_add(1, Ordering::Relaxed);
             }
@@ -370,53 +389,62 @@ impl Store {
         false
     }
 
-    /// The least worthy of a sample from the whole store, those over their share before all others.
-    fn pick(&self, greedy: Option<u32>) -> Option<Candidate> {
+    /// The entry with the lowest score of a sample from the whole store; entries of principals over their
+    /// share come before all others.
+    fn pick(&self, over_share: Option<u32>) -> Option<EvictionCandidate> {
         let mut random = mix(self.picks.fetch_add(1, Ordering::Relaxed), 1);
         let first = random as usize % SHARDS;
-        let (mut worst, mut least, mut seen) = (None, None, 0);
+        let (mut victim, mut lowest, mut seen) = (None, None, 0);
         let principals = self.principals.read();
-        for turn in 0..SHARDS {
-            let shard = self.shards[(first + turn) % SHARDS].read();
-            let wanted = shard.slots.len().min(SAMPLE - seen);
+        for offset in 0..SHARDS {
+            let shard = self.shards[(first + offset) % SHARDS].read();
+            let wanted = shard.slots.len().min(SAMPLE_ENTRIES - seen);
             let runs = (0..wanted.div_ceil(SAMPLE_RUN)).flat_map(|_| {
                 random = mix(random, 1);
-                let at = random as usize % shard.slots.len();
-                let (head, tail) = shard.slots.split_at(at);
+                let start = random as usize % shard.slots.len();
+                let (head, tail) = shard.slots.split_at(start);
                 tail.iter().chain(head).take(SAMPLE_RUN)
             });
             let mut found = None;
             for slot in runs {
                 seen += 1;
                 let held = principals.bytes.get(slot.principal as usize);
-                let over = greedy == Some(slot.principal)
+                let is_over_share = over_share == Some(slot.principal)
                     || held.is_some_and(|held| held.load(Ordering::Relaxed) > self.share_bytes);
-                let worth = slot.worth();
-                if least.is_none_or(|least: (bool, f64)| (over, least.1) > (least.0, worth)) {
-                    least = Some((over, worth));
+                let score = slot.eviction_score();
+                let is_lower = |(lowest_over, lowest_score): (bool, f64)| {
+                    (is_over_share, lowest_score) > (lowest_over, score)
+                };
+                if lowest.is_none_or(is_lower) {
+                    lowest = Some((is_over_share, score));
                     found = Some(slot);
                 }
             }
-            // Of the entries, which are seldom in the processor's caches, only this one is touched.
-            if let (Some((over, worth)), Some(slot)) = (least, found) {
-                let id = slot.entry.id;
-                worst = Some(Candidate { id, worth, over });
+            // Entries are seldom in the processor's caches: only the memory of this one is read.
+            if let (Some((is_over_share, score)), Some(slot)) = (lowest, found) {
+                victim = Some(EvictionCandidate {
+                    id: slot.entry.id,
+                    score,
+                    is_over_share,
+                });
             }
-            if seen >= SAMPLE {
+            if seen >= SAMPLE_ENTRIES {
                 break;
             }
         }
-        worst
+        victim
     }
 
-    fn age(&self) -> f64 {
-        f64::from_bits(self.age.load(Ordering::Relaxed))
+    fn inflation(&self) -> f64 {
+        f64::from_bits(self.inflation.load(Ordering::Relaxed))
     }
 
-    /// What is worth less than what was just evicted must not come in above it.
-    fn grow_old(&self, worth: f64) {
-        // Bits of numbers that are not negative are in the order of the numbers.
-        self.age.fetch_max(worth.to_bits(), Ordering::Relaxed);
+    /// Raises the score that new entries start from to the score of an evicted entry.
+    fn raise_inflation(&self, evicted_score: f64) {
+        debug_assert!(evicted_score >= 0.0);
+        // The bits of numbers that are not negative are in the order of the numbers.
+        self.inflation
+            .fetch_max(evicted_score.to_bits(), Ordering::Relaxed);
     }
 
     fn release(&self, slot: Slot) {

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::base::names::Name;
-use crate::cache::entry::tests::key;
-use crate::cache::entry::{PendingRemovals, Storing};
+use crate::cache::entry::NewEntry;
+use crate::cache::key::tests::key;
+use crate::cache::pending_removals::PendingRemovals;
 use crate::cache::response::cached_response::tests::response;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
@@ -22,18 +23,18 @@ fn make(making: &Making<'_>, pending_removals: &Arc<PendingRemovals>) -> Arc<Ent
         completion: making.tokens,
         ..Usage::default()
     });
-    let storing = Storing {
+    let new_entry = NewEntry {
         response,
         model: Name::new("m"),
         key: None,
         target: Name::new("p/m"),
-        at: Instant::now(),
+        stored_at: Instant::now(),
         ttl: Duration::from_secs(10),
-        kept_for: Duration::ZERO,
+        stale_for: Duration::ZERO,
         indexed: false,
     };
     let key = key(making.tenant, &making.question);
-    Arc::new(Entry::new(key, storing, Arc::clone(pending_removals)))
+    Arc::new(Entry::new(key, new_entry, Arc::clone(pending_removals)))
 }
 
 fn entry(question: &str, bytes: usize, pending_removals: &Arc<PendingRemovals>) -> Arc<Entry> {
@@ -223,7 +224,7 @@ fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
     );
     let keep = |question: &str, bytes, ttl| {
         let mut entry = Arc::into_inner(entry(question, bytes, &pending_removals)).unwrap();
-        (entry.ttl, entry.kept_for) = (Duration::from_secs(ttl), Duration::from_secs(60));
+        (entry.ttl, entry.stale_for) = (Duration::from_secs(ttl), Duration::from_secs(60));
         store.insert(Arc::new(entry));
     };
     keep("a", 10, 10);

@@ -1,8 +1,9 @@
 //! What one core holds, and what all cores share.
 
 use crate::cache::coalesce::shared_calls::SharedCalls;
-use crate::cache::entry::{HashSecret, PendingRemovals};
-use crate::cache::semantic::Semantic;
+use crate::cache::key::HashSecret;
+use crate::cache::pending_removals::PendingRemovals;
+use crate::cache::semantic::tier::SemanticTier;
 use crate::cache::store::Store;
 use crate::embedding::pool::EmbeddingPool;
 use crate::gateway::snapshot::Snapshot;
@@ -36,7 +37,7 @@ pub struct Shared {
     /// Calls in flight that identical requests share.
     pub shared_calls: Arc<SharedCalls>,
     /// The semantic tier; `None` when it is off.
-    pub semantic: Option<Arc<Semantic>>,
+    pub semantic: Option<Arc<SemanticTier>>,
     /// The embedding workshop; `None` when nothing needs it.
     pub embedding_pool: Option<EmbeddingPool>,
     /// Vectors of lost entries.

@@ -104,7 +104,7 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
             gateway.wait_for_metric("ringside_cache_vectors", 1.0);
             let again = gateway.chat(&ask(OTHER_WORDS));
             let why = again.header("x-ringside-cache-reason");
-            assert_eq!((again.cache(), why), ("miss", Some("refuted")));
+            assert_eq!((again.cache(), why), ("miss", Some("marked-wrong")));
             assert_eq!(again.content(), "Compton");
             let told = gateway.admin("GET", "/cache/quality").json();
             let seen = model(&told);

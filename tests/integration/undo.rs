@@ -114,14 +114,14 @@ fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
         gateway.wait_for_metric("ringside_cache_wrong_answers", 1.0);
         store();
-        assert_eq!(why(&again(FAR)), ("miss", "refuted"));
+        assert_eq!(why(&again(FAR)), ("miss", "marked-wrong"));
         assert_eq!(again(NEAR).cache(), "semantic");
         // Twice: nothing is, by meaning.
         mark_wrong(&gateway, &entry(&again(NEAR)));
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
         // The mark is set in the workshop, before the vector of what is stored next.
         store();
-        assert_eq!(why(&again(NEAR)), ("miss", "refuted"));
+        assert_eq!(why(&again(NEAR)), ("miss", "marked-wrong"));
         assert_eq!(again(ASKED).cache(), "exact");
         // Far from it nothing has changed, and deleting everything forgets.
         let other = "How do I reset my password?";

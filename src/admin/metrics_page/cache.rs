@@ -6,7 +6,7 @@ use crate::admin::metrics_page::shared_metric::{
 };
 use crate::cache::coalesce::shared_call::ALL_STREAM_BYTES_MAX;
 use crate::cache::coalesce::shared_calls::FLIGHTS_MAX;
-use crate::cache::disk::disk_cache::{Counts, Disk, QUEUE_MAX};
+use crate::cache::disk::handle::{DiskHandle, DiskStats, QUEUE_MAX};
 use crate::observability::metrics::prometheus::float;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -155,12 +155,12 @@ pub(crate) const DISK: SharedMetrics = SharedMetrics {
     ],
 };
 
-fn disk<'p>(from: &Sources<'p>) -> Option<&'p Disk> {
+fn disk<'p>(from: &Sources<'p>) -> Option<&'p DiskHandle> {
     from.plane.shared.store.disk().map(|disk| &**disk)
 }
 
-fn counts<'p>(from: &Sources<'p>) -> Option<&'p Counts> {
-    disk(from).map(|disk| &*disk.counts)
+fn counts<'p>(from: &Sources<'p>) -> Option<&'p DiskStats> {
+    disk(from).map(|disk| &*disk.stats)
 }
 
 fn read(count: &AtomicU64) -> f64 {

@@ -3,7 +3,7 @@
 use crate::admin::metrics_page::shared_metric::{
     Sample, SharedMetrics, Sources, labelled_counter, labelled_gauge, optional_gauge,
 };
-use crate::cache::quality::sample_budget::OPEN_MAX;
+use crate::cache::quality::sample_budget::IN_FLIGHT_MAX;
 use crate::gateway::experiments::arms::ExperimentRoute;
 use crate::gateway::experiments::mirroring::{LABELS, MirrorOutcome, MirrorTarget};
 use crate::observability::metrics::labels::LabelKey;
@@ -76,7 +76,7 @@ pub(crate) const MIRRORS: SharedMetrics = SharedMetrics {
             "ringside_mirror_requests_in_flight",
             &["gen_ai_request_model"],
             "Mirrored requests in flight.",
-            |from| of_mirror(from, |mirror| mirror.stats.sample_budget.open()),
+            |from| of_mirror(from, |mirror| mirror.stats.sample_budget.in_flight()),
         ),
         labelled_gauge(
             "ringside_mirror_tokens",
@@ -93,7 +93,7 @@ pub(crate) const MIRRORS: SharedMetrics = SharedMetrics {
         optional_gauge(
             "ringside_mirror_requests_in_flight_limit",
             "Mirrored requests that may be in flight, of each model.",
-            |from| of_mirror(from, |_| 0).map(|_| float(OPEN_MAX)),
+            |from| of_mirror(from, |_| 0).map(|_| float(IN_FLIGHT_MAX)),
         ),
     ],
 };

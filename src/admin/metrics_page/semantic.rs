@@ -4,11 +4,11 @@ use crate::admin::metrics_page::shared_metric::{
     Sample, SharedMetrics, Sources, labelled_counter, labelled_gauge, optional_counter,
     optional_gauge,
 };
-use crate::cache::quality::error_rate::{self, QualityReport};
+use crate::cache::quality::error_rate::{QualityReport, SampleOutcome};
 use crate::cache::quality::log::LINES_MAX;
-use crate::cache::quality::sample_budget::OPEN_MAX;
-use crate::cache::semantic::Semantic;
-use crate::cache::wrong_answers::REFUTED_MAX;
+use crate::cache::quality::sample_budget::IN_FLIGHT_MAX;
+use crate::cache::semantic::tier::SemanticTier;
+use crate::cache::semantic::wrong_answers::WRONG_ANSWERS_MAX;
 use crate::embedding::pool::EmbeddingPool;
 use crate::embedding::status::PoolStats;
 use crate::observability::metrics::prometheus::float;
@@ -32,7 +32,7 @@ pub(crate) const METRICS: SharedMetrics = SharedMetrics {
         optional_gauge(
             "ringside_cache_wrong_answers_limit",
             "Questions that may be remembered for a wrong answer.",
-            |from| semantic(from).map(|_| float(REFUTED_MAX as u64)),
+            |from| semantic(from).map(|_| float(WRONG_ANSWERS_MAX as u64)),
         ),
         labelled_counter(
             "ringside_cache_labels_total",
@@ -70,7 +70,7 @@ pub(crate) const METRICS: SharedMetrics = SharedMetrics {
              Outcomes: `compared`, `failed`, `over-budget`.",
             |from| {
                 let quality = semantic(from)?.quality();
-                let outcomes = error_rate::Sample::ALL.iter();
+                let outcomes = SampleOutcome::ALL.iter();
                 let samples = outcomes.map(|(sample, outcome)| Sample {
                     labels: vec![(*outcome).into()],
                     value: float(quality.samples(*sample)),
@@ -95,12 +95,12 @@ pub(crate) const METRICS: SharedMetrics = SharedMetrics {
         optional_gauge(
             "ringside_cache_samples_in_flight",
             "Samples in flight.",
-            |from| Some(float(semantic(from)?.quality().sample_budget.open())),
+            |from| Some(float(semantic(from)?.quality().sample_budget.in_flight())),
         ),
         optional_gauge(
             "ringside_cache_samples_in_flight_limit",
             "Samples that may be in flight at once.",
-            |from| semantic(from).map(|_| float(OPEN_MAX)),
+            |from| semantic(from).map(|_| float(IN_FLIGHT_MAX)),
         ),
         optional_gauge(
             "ringside_cache_observations_waiting",
@@ -160,7 +160,7 @@ pub(crate) const EMBEDDING: SharedMetrics = SharedMetrics {
     ],
 };
 
-fn semantic<'p>(from: &Sources<'p>) -> Option<&'p Semantic> {
+fn semantic<'p>(from: &Sources<'p>) -> Option<&'p SemanticTier> {
     from.plane.shared.semantic.as_deref()
 }
 
@@ -173,11 +173,11 @@ fn stats(from: &Sources<'_>) -> Option<PoolStats> {
 }
 
 fn by_model(
-    semantic: &Semantic,
+    semantic: &SemanticTier,
     values: fn(&QualityReport) -> Vec<(&'static str, f64)>,
 ) -> Vec<Sample> {
     let mut samples = Vec::new();
-    for report in semantic.quality().views() {
+    for report in semantic.quality().reports() {
         for (label, value) in values(&report) {
             samples.push(Sample {
                 labels: vec![report.model.text().to_string(), label.into()],

@@ -4,7 +4,7 @@
 //! reads it at its own pace, and nobody waits for another. It must not know sockets or HTTP.
 
 use crate::base::names::Name;
-use crate::cache::entry::Key;
+use crate::cache::key::Key;
 use crate::error::class::ErrorSource;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::usage::Usage;

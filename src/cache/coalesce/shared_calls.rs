@@ -3,7 +3,7 @@
 //! It is asked once per request that both tiers missed, and once more when such a request has ended.
 
 use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedCall, SharedCallCounts};
-use crate::cache::entry::Key;
+use crate::cache::key::Key;
 use crate::runtime::clock;
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -218,7 +218,7 @@ mod tests {
         ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, FollowerRead, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
         StreamStart,
     };
-    use crate::cache::entry::tests::key;
+    use crate::cache::key::tests::key;
     use crate::error::code::ErrorCode;
     use crate::error::gateway_error::GatewayError;
     use crate::protocols::usage::Usage;

@@ -1,23 +1,21 @@
-//! Numbers and texts in a record, little-endian, each text behind its length. Must not know records.
+//! Integers and texts in a record, little-endian, each text after its length. Must not know records.
 
-/// Appends a number.
 pub(crate) fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends a number.
 pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends bytes behind their length. Nothing stored comes near 4 GiB: see `cache.entry_max`.
+/// Appends the length and the bytes. No text reaches 4 GiB: `cache.entry_max` is smaller.
 pub(crate) fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u32(out, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     out.extend_from_slice(bytes);
 }
 
-/// Reads in the same order.
-pub struct Reader<'b>(pub &'b [u8]);
+/// Reads values in the order in which they were appended; `None` when too few bytes are left.
+pub(crate) struct Reader<'b>(pub &'b [u8]);
 
 impl<'b> Reader<'b> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -26,41 +24,36 @@ impl<'b> Reader<'b> {
         Some(*first)
     }
 
-    /// A byte.
-    pub fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// A number.
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// A number.
-    pub fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A number.
-    pub fn u128(&mut self) -> Option<u128> {
+    pub(crate) fn u128(&mut self) -> Option<u128> {
         self.array().map(u128::from_le_bytes)
     }
 
-    /// So many bytes.
-    pub fn bytes(&mut self, count: usize) -> Option<&'b [u8]> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<&'b [u8]> {
         let (first, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(first)
     }
 
-    /// Bytes behind their length.
-    pub fn text(&mut self) -> Option<&'b [u8]> {
+    /// Bytes after their length.
+    pub(crate) fn text(&mut self) -> Option<&'b [u8]> {
         let count = self.u32()? as usize;
         self.bytes(count)
     }
 
-    /// UTF-8 text behind its length.
-    pub fn string(&mut self) -> Option<String> {
+    /// UTF-8 text after its length.
+    pub(crate) fn string(&mut self) -> Option<String> {
         String::from_utf8(self.text()?.to_vec()).ok()
     }
 }

@@ -1,21 +1,21 @@
-//! The folder of stored answers: its lock, its secrets, its segments. Must not know records.
+//! The cache's folder: its lock, its secrets, its segment files. Must not know records.
 
-use crate::cache::entry::HashSecret;
+use crate::cache::key::HashSecret;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64_with_secret;
 
-/// Bytes of the file of secrets: one for keys, one for checksums.
+/// Bytes of the file of secrets: one secret for keys, one for checksums.
 const SECRETS_BYTES: usize = 2 * HashSecret::BYTES;
 const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_FOLDER: u32 = 0o700;
 
-/// The folder's own secrets. With those of another folder its records cannot be read.
+/// The secrets of one folder. Its records cannot be read with the secrets of another.
 #[derive(Clone)]
-pub struct Secrets {
-    /// Of the keys of entries.
+pub(crate) struct Secrets {
+    /// Secret of the keys of entries.
     pub keys: HashSecret,
     frames: HashSecret,
 }
@@ -23,13 +23,13 @@ pub struct Secrets {
 impl Secrets {
     /// The checksum of a record.
     #[must_use]
-    pub fn checksum(&self, record: &[u8]) -> u64 {
+    pub(crate) fn checksum(&self, record: &[u8]) -> u64 {
         xxh3_64_with_secret(record, self.frames.bytes())
     }
 
-    /// What begins a frame.
+    /// The bytes that begin a frame.
     #[must_use]
-    pub fn mark(&self) -> [u8; 4] {
+    pub(crate) fn mark(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = *self.frames.bytes();
         [a, b, c, d]
     }
@@ -50,30 +50,38 @@ impl Secrets {
     }
 }
 
+/// A segment file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Segment {
+    /// Increases with each segment.
+    pub number: u64,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
 /// The folder, locked for this process.
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
-    /// The folder's secrets.
     pub secrets: Secrets,
-    /// Held for as long as the process may write.
+    /// Locked for as long as the process may write.
     _lock: Option<File>,
 }
 
 impl Folder {
-    /// Opens the folder, and makes it where there is none.
+    /// Opens the folder, and creates it when it does not exist.
     ///
     /// # Errors
-    /// What cannot be read or written, or that another process has it.
-    pub fn open(path: &Path) -> Result<Self, String> {
-        let wrong = |error: std::io::Error| unusable(path, &error);
-        let lock = lock_file(path).map_err(wrong)?;
+    /// What cannot be read or written, or that another process uses the folder.
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let describe = |error: std::io::Error| unusable(path, &error);
+        let lock = lock_file(path).map_err(describe)?;
         lock.try_lock().map_err(|_| {
             format!(
-                "cache.dir: another process has {}\n  remedy: give each process a folder of its own",
+                "cache.dir: another process uses {}\n  remedy: give each process a folder of its own",
                 path.display()
             )
         })?;
-        let secrets = secrets(path).map_err(wrong)?;
+        let secrets = secrets(path).map_err(describe)?;
         Ok(Self {
             path: path.to_owned(),
             secrets: secrets?,
@@ -81,9 +89,9 @@ impl Folder {
         })
     }
 
-    /// A look at a folder that another has.
+    /// A folder that another value has locked.
     #[cfg(test)]
-    pub fn of_secrets(path: &Path, secrets: Secrets) -> Self {
+    pub(crate) fn without_lock(path: &Path, secrets: Secrets) -> Self {
         Self {
             path: path.to_owned(),
             secrets,
@@ -91,11 +99,11 @@ impl Folder {
         }
     }
 
-    /// Makes sure that the folder can be used, by this process or the one that has it.
+    /// Checks that the folder can be written to, by this process or the one that has locked it.
     ///
     /// # Errors
-    /// A sentence a person can act on.
-    pub fn check(path: &Path) -> Result<(), String> {
+    /// What is wrong, and the remedy.
+    pub(crate) fn check(path: &Path) -> Result<(), String> {
         let tried = lock_file(path).and_then(|_| {
             let file = path.join(format!("check.{}", std::process::id()));
             OpenOptions::new()
@@ -108,52 +116,53 @@ impl Folder {
         tried.map_err(|error| unusable(path, &error))
     }
 
-    /// Numbers and sizes of the segments, the oldest first.
+    /// The segments, the oldest first.
     #[must_use]
-    pub fn segments(&self) -> Vec<(u64, u64)> {
-        let mut found: Vec<(u64, u64)> = std::fs::read_dir(&self.path)
+    pub(crate) fn segments(&self) -> Vec<Segment> {
+        let mut segments: Vec<Segment> = std::fs::read_dir(&self.path)
             .into_iter()
             .flatten()
             .filter_map(|file| {
                 let file = file.ok()?;
                 let name = file.file_name();
                 let number = name.to_str()?.strip_suffix(".segment")?.parse().ok()?;
-                Some((number, file.metadata().ok()?.len()))
+                let bytes = file.metadata().ok()?.len();
+                Some(Segment { number, bytes })
             })
             .collect();
-        found.sort_unstable();
-        found
+        segments.sort_unstable();
+        segments
     }
 
-    /// A new segment, to be appended to.
+    /// Creates a segment, opened to append.
     ///
     /// # Errors
     /// The system's.
-    pub fn create(&self, number: u64) -> std::io::Result<File> {
+    pub(crate) fn create(&self, number: u64) -> std::io::Result<File> {
         let mut options = OpenOptions::new();
         options.append(true).create_new(true).mode(OWNER_ONLY);
-        options.open(self.segment(number))
+        options.open(self.segment_path(number))
     }
 
-    /// All of a segment.
+    /// Reads a whole segment.
     ///
     /// # Errors
     /// The system's.
-    pub fn read(&self, number: u64) -> std::io::Result<Vec<u8>> {
-        std::fs::read(self.segment(number))
+    pub(crate) fn read(&self, number: u64) -> std::io::Result<Vec<u8>> {
+        std::fs::read(self.segment_path(number))
     }
 
-    /// Removes a segment. In a folder where that fails nothing else could be done either.
-    pub fn remove(&self, number: u64) {
-        let _ = std::fs::remove_file(self.segment(number));
+    /// Removes a segment. An error is ignored: in a folder that refuses removal, no other remedy would work.
+    pub(crate) fn remove(&self, number: u64) {
+        let _ = std::fs::remove_file(self.segment_path(number));
     }
 
-    fn segment(&self, number: u64) -> PathBuf {
+    fn segment_path(&self, number: u64) -> PathBuf {
         self.path.join(format!("{number:012}.segment"))
     }
 }
 
-/// The file that is locked, in a folder that is made where there is none.
+/// Opens the lock file, in a folder that is created when it does not exist.
 fn lock_file(folder: &Path) -> std::io::Result<File> {
     if !folder.is_dir() {
         let mut builder = DirBuilder::new();
@@ -167,13 +176,14 @@ fn lock_file(folder: &Path) -> std::io::Result<File> {
 
 fn unusable(folder: &Path, error: &std::io::Error) -> String {
     format!(
-        "cache.dir: cannot write to {}: {error}\n  remedy: give a folder that this user may write to, \
+        "cache.dir: cannot write to {}: {error}\n  remedy: configure a folder that this user may write to, \
          or remove the key",
         folder.display()
     )
 }
 
-/// The folder's secrets, drawn when there are none. Segments of lost secrets are unreadable.
+/// Reads the folder's secrets, or draws them when there are none. Segments whose secrets are lost cannot be
+/// read.
 fn secrets(folder: &Path) -> std::io::Result<Result<Secrets, String>> {
     let path = folder.join("secret");
     if let Ok(mut file) = File::open(&path) {
@@ -188,16 +198,16 @@ fn secrets(folder: &Path) -> std::io::Result<Result<Secrets, String>> {
     }
     let secrets = match Secrets::draw() {
         Ok(secrets) => secrets,
-        Err(why) => return Ok(Err(why)),
+        Err(error) => return Ok(Err(error)),
     };
-    // Whole or not at all: written beside, then moved.
-    let beside = folder.join("secret.new");
+    // Written to another file and renamed, so that the file is complete or does not exist.
+    let new_path = folder.join("secret.new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    let mut file = options.mode(OWNER_ONLY).open(&beside)?;
+    let mut file = options.mode(OWNER_ONLY).open(&new_path)?;
     file.write_all(secrets.keys.bytes())?;
     file.write_all(secrets.frames.bytes())?;
     file.sync_all()?;
-    std::fs::rename(beside, path)?;
+    std::fs::rename(new_path, path)?;
     Ok(Ok(secrets))
 }

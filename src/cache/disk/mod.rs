@@ -1,10 +1,9 @@
-//! Entries that outlive the process.
+//! The format of the cache's folder, and the handle through which the store writes to it.
+//! It must not know the store or the threads that read and write.
 
 pub(crate) mod bytes;
-pub(crate) mod disk_cache;
+pub(crate) mod deletion;
 pub(crate) mod folder;
-pub(crate) mod loader;
+pub(crate) mod handle;
 pub(crate) mod record;
-#[cfg(test)]
-mod tests;
-pub(crate) mod writer;
+pub(crate) mod response_record;

@@ -1,85 +1,89 @@
-//! Do two answers say the same? Exact first, then numbers and names, then embeddings.
+//! Whether two responses give the same answer: by equal text, then by numbers and words, then by the cosine
+//! of their embeddings.
 //!
-//! Where it cannot tell, it says so. Must not know questions or entries.
+//! Must not know questions or entries.
 
 use crate::cache::verify::words::{Word, Words};
 use crate::embedding::table::StaticTable;
 use std::collections::HashSet;
 
-/// What a comparison of a cached and a fresh answer says of the cached one.
+/// Whether two responses agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Label {
-    /// It says the same.
-    Right,
-    /// It says something else.
-    Wrong,
-    /// Not to be told.
+pub(crate) enum Agreement {
+    /// They give the same answer.
+    Same,
+    /// They give different answers.
+    Different,
+    /// The comparison does not decide it.
     Unknown,
 }
 
-impl Label {
-    /// Label value.
+impl Agreement {
+    /// The label of a hit whose cached response was compared with a fresh one, in logs and metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn hit_label(self) -> &'static str {
         match self {
-            Self::Right => "right",
-            Self::Wrong => "wrong",
+            Self::Same => "right",
+            Self::Different => "wrong",
             Self::Unknown => "unknown",
         }
     }
 }
 
-/// Answers of up to so many words are compared word by word: what differs is what was asked for.
+/// Responses of up to this many words are compared word by word: in a short response, a word that differs
+/// is part of the answer.
 const SHORT_WORDS: usize = 12;
-/// From this cosine on, two answers without a contradiction say the same; judgements, as the next.
+/// From this cosine on, two responses without a contradiction give the same answer. This and the next
+/// value were chosen by hand.
 const SAME_FROM: f32 = 0.85;
-/// Below this cosine they speak of different things.
-const OTHER_BELOW: f32 = 0.4;
+/// Below this cosine two responses are about different things.
+const DIFFERENT_BELOW: f32 = 0.4;
 
-/// Compares by words alone; `None` when the embeddings are needed.
+/// Compares by words; `None` when the embeddings must decide.
 #[must_use]
-pub(crate) fn by_words(cached: &str, fresh: &str, table: &StaticTable) -> Option<Label> {
+pub(crate) fn by_words(cached: &str, fresh: &str, table: &StaticTable) -> Option<Agreement> {
     if is_same(cached, fresh) {
-        return Some(Label::Right);
+        return Some(Agreement::Same);
     }
-    let (Some(one), Some(other)) = (Words::read(cached, table), Words::read(fresh, table)) else {
+    let (Some(cached), Some(fresh)) = (Words::read(cached, table), Words::read(fresh, table))
+    else {
         return None;
     };
     let numbers = |words: &Words| stems(words, |word| word.is_number);
-    if part(&numbers(&one), &numbers(&other)) {
-        return Some(Label::Wrong);
+    if contradict(&numbers(&cached), &numbers(&fresh)) {
+        return Some(Agreement::Different);
     }
-    if one.words.len() > SHORT_WORDS || other.words.len() > SHORT_WORDS {
+    if cached.words.len() > SHORT_WORDS || fresh.words.len() > SHORT_WORDS {
         return None;
     }
     let is_word = |word: &Word| word.is_content() && !word.is_number;
-    if one.negations % 2 != other.negations % 2 {
-        return Some(Label::Wrong);
+    if cached.negations % 2 != fresh.negations % 2 {
+        return Some(Agreement::Different);
     }
-    part(&stems(&one, is_word), &stems(&other, is_word)).then_some(Label::Wrong)
+    contradict(&stems(&cached, is_word), &stems(&fresh, is_word)).then_some(Agreement::Different)
 }
 
-/// Alike but for spaces, punctuation and capitals.
+/// Equal except for spaces, punctuation and capitals.
 #[must_use]
-pub(crate) fn is_same(one: &str, other: &str) -> bool {
-    squeezed(one) == squeezed(other)
+pub(crate) fn is_same(a: &str, b: &str) -> bool {
+    squeezed(a) == squeezed(b)
 }
 
-/// Compares by the cosine of their embeddings, when words did not tell.
+/// Compares by the cosine of the embeddings, when the words did not decide.
 #[must_use]
-pub(crate) fn by_cosine(cosine: f32) -> Label {
+pub(crate) fn by_cosine(cosine: f32) -> Agreement {
     if cosine >= SAME_FROM {
-        Label::Right
-    } else if cosine < OTHER_BELOW {
-        Label::Wrong
+        Agreement::Same
+    } else if cosine < DIFFERENT_BELOW {
+        Agreement::Different
     } else {
-        Label::Unknown
+        Agreement::Unknown
     }
 }
 
-/// Both have some, and none in common.
-fn part(one: &HashSet<String>, other: &HashSet<String>) -> bool {
-    !one.is_empty() && !other.is_empty() && one.is_disjoint(other)
+/// Whether both sets have elements and share none.
+fn contradict(a: &HashSet<String>, b: &HashSet<String>) -> bool {
+    !a.is_empty() && !b.is_empty() && a.is_disjoint(b)
 }
 
 fn stems(words: &Words, wanted: impl Fn(&Word) -> bool) -> HashSet<String> {
@@ -104,21 +108,37 @@ mod tests {
     }
 
     #[test]
-    fn by_words_first() {
+    fn words_decide_before_embeddings() {
         let table = table();
-        for (cached, fresh, label) in [
-            ("Paris.", "paris", Some(Label::Right)),
-            ("Paris", "Lyon", Some(Label::Wrong)),
-            ("It is Paris.", "The capital is Lyon.", Some(Label::Wrong)),
-            ("It takes 3 days.", "It takes 4 days.", Some(Label::Wrong)),
-            ("It is allowed.", "It is not allowed.", Some(Label::Wrong)),
+        for (cached, fresh, agreement) in [
+            ("Paris.", "paris", Some(Agreement::Same)),
+            ("Paris", "Lyon", Some(Agreement::Different)),
+            (
+                "It is Paris.",
+                "The capital is Lyon.",
+                Some(Agreement::Different),
+            ),
+            (
+                "It takes 3 days.",
+                "It takes 4 days.",
+                Some(Agreement::Different),
+            ),
+            (
+                "It is allowed.",
+                "It is not allowed.",
+                Some(Agreement::Different),
+            ),
             ("It is Paris.", "The capital is Paris.", None),
             ("It takes 3 days.", "About three days.", None),
         ] {
-            assert_eq!(by_words(cached, fresh, &table), label, "{cached} / {fresh}");
+            assert_eq!(
+                by_words(cached, fresh, &table),
+                agreement,
+                "{cached} / {fresh}"
+            );
         }
-        assert_eq!(by_cosine(0.9), Label::Right);
-        assert_eq!(by_cosine(0.6), Label::Unknown);
-        assert_eq!(by_cosine(0.1), Label::Wrong);
+        assert_eq!(by_cosine(0.9), Agreement::Same);
+        assert_eq!(by_cosine(0.6), Agreement::Unknown);
+        assert_eq!(by_cosine(0.1), Agreement::Different);
     }
 }

@@ -1,12 +1,12 @@
-//! How often a hit by meaning is wrong, learned from the operator's own traffic.
+//! The measured rate of wrong semantic hits, and the score that each model needs because of it.
 //!
-//! Labels are pooled per model. For each least score of a grid there is a bound that holds at all times; when
-//! it shows that the wished rate is exceeded from that score on, the model's least score goes up. It
-//! never goes below the shipped calibration. The data core reads one swapped table and adds to atomics.
+//! Labels are counted per model. An anytime-valid confidence bound is computed at each score of a grid; when a
+//! bound shows that hits from that score on exceed the configured error rate, the model's least score is raised.
+//! It never falls below the shipped calibration. The data core reads one swapped table and adds to atomics.
 
 use crate::base::confidence_sequence::Sequence;
 use crate::base::names::Name;
-use crate::cache::quality::compare::Label;
+use crate::cache::quality::compare::Agreement;
 use crate::cache::quality::sample_budget::SampleBudget;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -16,131 +16,126 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// Least scores with a bound of their own: from 0.6 to 1.325, as far as the calibration has scores.
+/// Scores with a bound of their own: from 0.6 to 1.325, the range of the calibration.
 const GRID: usize = 30;
 const GRID_FROM: f32 = 0.6;
 const GRID_STEP: f32 = 0.025;
-/// Probability that any bound of a model fails, at any time; shared among the grid.
+/// Probability that any bound of a model is ever wrong; divided among the scores of the grid.
 pub(crate) const ALPHA: f64 = 0.05;
 
-/// What is known of the tier's quality.
+/// Labels and raised scores of all models.
 #[derive(Default)]
-pub struct Quality {
-    pools: Mutex<Map<Name, ModelCounts>>,
+pub(crate) struct Quality {
+    counts: Mutex<Map<Name, ModelCounts>>,
     /// Least score by model, where labels have raised it.
     raised: ArcSwap<Map<Name, f32>>,
-    /// Places and tokens of samples, in all.
+    /// Permits and tokens of all samples.
     pub sample_budget: SampleBudget,
     samples: [AtomicU64; 3],
 }
 
-/// What became of a would-be sample.
+/// The outcome of a hit that was drawn as a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sample {
-    /// Answered and compared.
+pub(crate) enum SampleOutcome {
+    /// A fresh response arrived and was compared.
     Compared,
-    /// The upstream gave no answer that can be compared.
+    /// The upstream sent no response that can be compared.
     Failed,
     /// The budget of the hour is spent.
     OverBudget,
 }
 
-impl Sample {
-    /// All, for metrics.
-    pub const ALL: [(Self, &'static str); 3] = [
+impl SampleOutcome {
+    /// All outcomes with their label values.
+    pub(crate) const ALL: [(Self, &'static str); 3] = [
         (Self::Compared, "compared"),
         (Self::Failed, "failed"),
         (Self::OverBudget, "over-budget"),
     ];
 }
 
-/// Labels of one model.
+/// Counts of one model.
 #[derive(Clone, Default)]
 struct ModelCounts {
     right: u64,
     wrong: u64,
     unknown: u64,
-    /// Tokens that the would-be hits cost when they were bought.
+    /// Tokens that the cached responses of the compared hits cost.
     tokens: u64,
-    /// Labels from each score of the grid on.
+    /// At each step of the grid: labels of hits with at least that score.
     grid: [Sequence; GRID],
-    input: f64,
+    wrong_hit_rate_max: f64,
 }
 
-/// A model's pool, for the admin side.
-pub struct QualityReport {
-    /// The model.
+/// Counts and bounds of one model, for the admin API.
+pub(crate) struct QualityReport {
     pub model: Name,
-    /// Labels.
     pub right: u64,
-    /// Labels.
     pub wrong: u64,
-    /// Comparisons that told nothing.
+    /// Comparisons that decided nothing.
     pub unknown: u64,
-    /// Tokens that the compared hits cost when they were bought.
+    /// Tokens that the cached responses of the compared hits cost.
     pub tokens: u64,
-    /// Wrong ÷ labelled hits of what is served now, and the interval that holds at all times.
+    /// Wrong ÷ labelled hits, of hits with at least the score in force.
     pub rate: Option<f64>,
-    /// Its ends.
+    /// Ends of the anytime-valid interval of `rate`.
     pub interval: (f64, f64),
-    /// The least score, if labels have raised it; infinite when nothing is served by meaning any more.
+    /// The least score, if labels have raised it; infinite when the model gets no semantic hits any more.
     pub raised: Option<f32>,
 }
 
-/// A label, and what it is of.
+/// A compared hit.
 #[derive(Debug, Clone, Copy)]
-pub struct Observation {
-    /// The model.
+pub(crate) struct Observation {
     pub model: Name,
     /// Score of the hit.
     pub score: f32,
-    /// The label.
-    pub label: Label,
-    /// Tokens that the cached answer cost.
+    /// Whether the cached response agrees with the fresh one.
+    pub agreement: Agreement,
+    /// Tokens that the cached response cost.
     pub tokens: u64,
-    /// The wished rate of wrong hits.
-    pub input: f64,
+    /// The configured rate of wrong hits.
+    pub wrong_hit_rate_max: f64,
 }
 
-fn grid_score(at: usize) -> f32 {
-    #[allow(clippy::cast_precision_loss)]
-    let steps = at as f32;
-    GRID_FROM + GRID_STEP * steps
+fn grid_score(step: usize) -> f32 {
+    GRID_FROM + GRID_STEP * step as f32
 }
 
 impl Quality {
-    /// Adds a label; raises the model's least score if its bounds say so.
-    pub fn add(&self, seen: &Observation) {
-        let mut pools = self.pools.lock();
-        let pool = pools.entry(seen.model).or_default();
-        pool.tokens += seen.tokens;
-        pool.input = seen.input;
-        let is_wrong = match seen.label {
-            Label::Unknown => {
-                pool.unknown += 1;
+    /// Adds a compared hit, and raises the model's least score if its bounds require it.
+    pub(crate) fn add(&self, observation: &Observation) {
+        let model = observation.model;
+        let mut all_counts = self.counts.lock();
+        let counts = all_counts.entry(model).or_default();
+        counts.tokens += observation.tokens;
+        counts.wrong_hit_rate_max = observation.wrong_hit_rate_max;
+        let is_wrong = match observation.agreement {
+            Agreement::Unknown => {
+                counts.unknown += 1;
                 return;
             }
-            Label::Wrong => {
-                pool.wrong += 1;
+            Agreement::Different => {
+                counts.wrong += 1;
                 true
             }
-            Label::Right => {
-                pool.right += 1;
+            Agreement::Same => {
+                counts.right += 1;
                 false
             }
         };
-        for (at, sequence) in pool.grid.iter_mut().enumerate() {
-            if at == 0 || seen.score >= grid_score(at) {
+        for (step, sequence) in counts.grid.iter_mut().enumerate() {
+            if step == 0 || observation.score >= grid_score(step) {
                 sequence.add(is_wrong);
             }
         }
-        let raised = pool.raised();
-        let now = self.raised.load();
-        if now.get(&seen.model).copied() != raised {
-            let mut next = Map::clone(&now);
+        let raised = counts.raised();
+        let current = self.raised.load();
+        if current.get(&model).copied() != raised {
+            let mut next = Map::clone(&current);
             match raised {
-                Some(score) => next.insert(seen.model, score),
-                None => next.remove(&seen.model),
+                Some(score) => next.insert(model, score),
+                None => next.remove(&model),
             };
             self.raised.store(Arc::new(next));
         }
@@ -148,66 +143,67 @@ impl Quality {
 
     /// The model's least score, where labels have raised it. Wait-free.
     #[must_use]
-    pub fn raised(&self, model: Name) -> Option<f32> {
+    pub(crate) fn raised(&self, model: Name) -> Option<f32> {
         self.raised.load().get(&model).copied()
     }
 
-    /// Whether a sample of about so many tokens is within the budget of this hour; takes it if it is.
-    pub fn may_sample(&self, tokens: u64, tokens_max: u64, hour: u64) -> bool {
-        let fits = self.sample_budget.spend(tokens, tokens_max, hour);
+    /// Reserves `tokens` of the budget of this hour for a sample; false, and counted, when they exceed it.
+    pub(crate) fn reserve_sample(&self, tokens: u64, tokens_max: u64, hour: u64) -> bool {
+        let fits = self.sample_budget.reserve(tokens, tokens_max, hour);
         if !fits {
-            self.sampled(Sample::OverBudget);
+            self.count_sample(SampleOutcome::OverBudget);
         }
         fits
     }
 
-    /// Counts a sample.
-    pub fn sampled(&self, sample: Sample) {
-        if let Some(count) = self.samples.get(sample as usize) {
+    pub(crate) fn count_sample(&self, outcome: SampleOutcome) {
+        if let Some(count) = self.samples.get(outcome as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Samples of one kind.
+    /// Samples with this outcome.
     #[must_use]
-    pub fn samples(&self, sample: Sample) -> u64 {
-        let count = self.samples.get(sample as usize);
+    pub(crate) fn samples(&self, outcome: SampleOutcome) -> u64 {
+        let count = self.samples.get(outcome as usize);
         count.map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
-    /// All pools, by the models' names.
+    /// The reports of all models, sorted by name.
     #[must_use]
-    pub fn views(&self) -> Vec<QualityReport> {
-        let pools = self.pools.lock();
-        let mut views: Vec<QualityReport> = pools
+    pub(crate) fn reports(&self) -> Vec<QualityReport> {
+        let all_counts = self.counts.lock();
+        let mut reports: Vec<QualityReport> = all_counts
             .iter()
-            .map(|(model, pool)| pool.view(*model))
+            .map(|(model, counts)| counts.report(*model))
             .collect();
-        views.sort_by_key(|view| view.model.text());
-        views
+        reports.sort_by_key(|report| report.model.text());
+        reports
     }
 }
 
 impl ModelCounts {
-    /// The least score of the grid that is not shown to exceed the wish; `None` when that is the first.
+    /// The lowest score of the grid above every score whose hits exceed the configured error rate; `None`
+    /// when no score does.
     fn raised(&self) -> Option<f32> {
-        #[allow(clippy::cast_precision_loss)]
         let alpha = ALPHA / GRID as f64;
-        let keeps = |sequence: &Sequence| sequence.interval(alpha).0 <= self.input;
-        // From loose to strict: what is shown to be too loose stays so, whatever is stricter.
-        let last = self.grid.iter().rposition(|sequence| !keeps(sequence))?;
+        let exceeds = |sequence: &Sequence| sequence.interval(alpha).0 > self.wrong_hit_rate_max;
+        // The grid is in rising order: a score below one that exceeds the rate is not used either.
+        let last = self.grid.iter().rposition(exceeds)?;
         Some(match last + 1 {
             GRID => f32::INFINITY,
-            at => grid_score(at),
+            step => grid_score(step),
         })
     }
 
-    fn view(&self, model: Name) -> QualityReport {
+    fn report(&self, model: Name) -> QualityReport {
         let raised = self.raised();
-        let served = self.grid.iter().enumerate();
-        let mut served =
-            served.skip_while(|(at, _)| raised.is_some_and(|least| grid_score(*at) < least));
-        let sequence = served.next().map(|(_, sequence)| *sequence);
+        let is_served =
+            |step: &usize| raised.is_none_or(|score_min| grid_score(*step) >= score_min);
+        let sequence = (0..GRID)
+            .find(is_served)
+            .and_then(|step| self.grid.get(step).copied());
+        // Nothing is served: no labels count.
         let sequence = sequence.unwrap_or_default();
         QualityReport {
             model,
@@ -225,45 +221,45 @@ impl ModelCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::quality::sample_budget::OPEN_MAX;
+    use crate::cache::quality::sample_budget::IN_FLIGHT_MAX;
 
-    fn seen(score: f32, label: Label) -> Observation {
+    fn observation(score: f32, agreement: Agreement) -> Observation {
         Observation {
             model: Name::new("quality-test"),
             score,
-            label,
+            agreement,
             tokens: 10,
-            input: 0.01,
+            wrong_hit_rate_max: 0.01,
         }
     }
 
     #[test]
-    fn the_least_score_goes_up_past_what_is_shown_to_be_wrong_and_never_below_the_start() {
+    fn the_least_score_rises_above_wrong_hits_and_never_falls_below_the_calibration() {
         let (quality, model) = (Quality::default(), Name::new("quality-test"));
         for _ in 0..50 {
-            quality.add(&seen(1.2, Label::Right));
+            quality.add(&observation(1.2, Agreement::Same));
         }
         assert_eq!(quality.raised(model), None);
-        // Half of what lies below 1.0 is wrong.
+        // Half of the hits below 1.0 are wrong.
         for at in 0..40 {
-            let label = if at % 2 == 0 {
-                Label::Wrong
+            let agreement = if at % 2 == 0 {
+                Agreement::Different
             } else {
-                Label::Right
+                Agreement::Same
             };
-            quality.add(&seen(0.98, label));
-            quality.add(&seen(0.98, Label::Unknown));
+            quality.add(&observation(0.98, agreement));
+            quality.add(&observation(0.98, Agreement::Unknown));
         }
         let raised = quality.raised(model).unwrap();
         assert!(raised > 0.98 && raised < 1.2, "{raised}");
-        let views = quality.views();
-        let view = &views[0];
-        assert_eq!((view.right, view.wrong, view.unknown), (70, 20, 40));
-        // Of what is served now, none was wrong.
-        assert_eq!((view.rate, view.interval.0), (Some(0.0), 0.0));
-        assert_eq!(view.tokens, 1300);
+        let reports = quality.reports();
+        let report = &reports[0];
+        assert_eq!((report.right, report.wrong, report.unknown), (70, 20, 40));
+        // No hit with at least the score in force was wrong.
+        assert_eq!((report.rate, report.interval.0), (Some(0.0), 0.0));
+        assert_eq!(report.tokens, 1300);
         for _ in 0..60 {
-            quality.add(&seen(1.4, Label::Wrong));
+            quality.add(&observation(1.4, Agreement::Different));
         }
         assert_eq!(quality.raised(model), Some(f32::INFINITY));
     }
@@ -271,22 +267,22 @@ mod tests {
     #[test]
     fn the_budget_is_per_hour() {
         let quality = Quality::default();
-        assert!(quality.may_sample(60, 100, 1));
-        assert!(!quality.may_sample(60, 100, 1));
-        quality.sample_budget.settle(60, 20);
-        assert!(quality.may_sample(60, 100, 1));
+        assert!(quality.reserve_sample(60, 100, 1));
+        assert!(!quality.reserve_sample(60, 100, 1));
+        quality.sample_budget.record_spent(60, 20);
+        assert!(quality.reserve_sample(60, 100, 1));
         assert_eq!(quality.sample_budget.tokens(), 80);
-        assert!(quality.may_sample(100, 100, 2));
-        assert!(!quality.may_sample(1, 0, 3));
-        assert_eq!(quality.samples(Sample::OverBudget), 2);
-        let entered = (0..2 * OPEN_MAX)
-            .filter(|_| quality.sample_budget.enter())
+        assert!(quality.reserve_sample(100, 100, 2));
+        assert!(!quality.reserve_sample(1, 0, 3));
+        assert_eq!(quality.samples(SampleOutcome::OverBudget), 2);
+        let permits = (0..2 * IN_FLIGHT_MAX)
+            .filter(|_| quality.sample_budget.take_permit())
             .count();
         assert_eq!(
-            (entered as u64, quality.sample_budget.open()),
-            (OPEN_MAX, OPEN_MAX)
+            (permits as u64, quality.sample_budget.in_flight()),
+            (IN_FLIGHT_MAX, IN_FLIGHT_MAX)
         );
-        quality.sample_budget.leave();
-        assert!(quality.sample_budget.enter());
+        quality.sample_budget.release_permit();
+        assert!(quality.sample_budget.take_permit());
     }
 }

@@ -1,9 +1,8 @@
 //! The observation log: each compared pair of questions with its label, as JSON lines for `ringside tune`.
 //!
-//! It holds questions, so it is off unless a path is configured, and its file is the owner's alone. Lines wait in
-//! a bounded queue for whoever writes them out.
+//! It contains questions, so it is off unless a path is configured, and only the owner may read its file.
+//! Lines wait in a bounded queue until the control thread writes them.
 
-use crate::cache::quality::compare::Label;
 use crossbeam_queue::ArrayQueue;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Lines that may wait; further ones are dropped and counted.
 pub(crate) const LINES_MAX: usize = 1024;
-/// Size from which on the file is renamed to `NAME.1`, over an older one, and begun anew.
-pub(crate) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Size from which the file is renamed to `NAME.1`, over an older one, and a new file is begun.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Lines on their way to the file.
-pub struct ObservationLog {
+/// Lines that wait to be written.
+pub(crate) struct ObservationLog {
     lines: ArrayQueue<String>,
     dropped: AtomicU64,
 }
@@ -30,12 +29,12 @@ impl Default for ObservationLog {
     }
 }
 
-/// What a line says.
+/// One compared pair.
 #[derive(serde::Serialize)]
-pub struct Line<'l> {
+pub(crate) struct LogLine<'l> {
     /// The stored question.
     pub a: &'l str,
-    /// The question asked.
+    /// The question of the request.
     pub b: &'l str,
     /// `right`, `wrong` or `unknown`.
     pub label: &'static str,
@@ -43,22 +42,12 @@ pub struct Line<'l> {
     pub similarity: f32,
     /// The verifier's score.
     pub score: f32,
-    /// The model asked for.
+    /// The requested model.
     pub model: &'l str,
 }
 
-impl Line<'_> {
-    /// With a label.
-    #[must_use]
-    pub fn labelled(mut self, label: Label) -> Self {
-        self.label = label.name();
-        self
-    }
-}
-
 impl ObservationLog {
-    /// Adds a line.
-    pub fn push(&self, line: &Line<'_>) {
+    pub(crate) fn push(&self, line: &LogLine<'_>) {
         let pushed = serde_json::to_string(line).is_ok_and(|line| self.lines.push(line).is_ok());
         if !pushed {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -67,21 +56,20 @@ impl ObservationLog {
 
     /// Lines dropped because the queue was full or the file could not be written.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Lines that wait.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.lines.len()
     }
 
-    /// Appends what waits to the file; blocks. Without a path it is dropped silently.
+    /// Appends the waiting lines to the file, and blocks meanwhile. Without a path they are discarded.
     ///
     /// # Errors
     /// The file cannot be written; the lines are counted as dropped.
-    pub fn write_to(&self, path: Option<&Path>) -> std::io::Result<()> {
+    pub(crate) fn write_to(&self, path: Option<&Path>) -> std::io::Result<()> {
         let mut text = String::new();
         let mut count = 0;
         for _ in 0..self.lines.len() {
@@ -120,21 +108,21 @@ mod tests {
     #[test]
     fn lines_are_bounded_and_appended() {
         let (log, folder) = (ObservationLog::default(), tempfile::tempdir().unwrap());
-        let line = || Line {
+        let line = |label| LogLine {
             a: "one \"question\"",
             b: "another",
-            label: "unknown",
+            label,
             similarity: 0.9,
             score: 1.0,
             model: "m",
         };
         let path = folder.path().join("log");
         for _ in 0..LINES_MAX + 5 {
-            log.push(&line().labelled(Label::Right));
+            log.push(&line("right"));
         }
         assert_eq!((log.waiting(), log.dropped()), (LINES_MAX, 5));
         log.write_to(Some(&path)).unwrap();
-        log.push(&line());
+        log.push(&line("unknown"));
         log.write_to(Some(&path)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), LINES_MAX + 1);
@@ -143,7 +131,7 @@ mod tests {
             (&first["label"], &first["a"]),
             (&"right".into(), &"one \"question\"".into())
         );
-        log.push(&line());
+        log.push(&line("unknown"));
         assert!(
             log.write_to(Some(Path::new("/no/such/folder/log")))
                 .is_err()

@@ -1,23 +1,23 @@
-//! What calls beside the clients' own may take: so many at once, and so many tokens in an hour.
+//! The budget of calls that the gateway makes for itself: how many run at once, and tokens per hour.
 //!
-//! Atomics only; the data core asks it. It must not know what the calls are for.
+//! It consists of atomics, because the data core uses it. It must not know what the calls are for.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Such calls under way at once; further ones are not made.
-pub(crate) const OPEN_MAX: u64 = 64;
+/// Calls in flight at once; further ones are not made.
+pub(crate) const IN_FLIGHT_MAX: u64 = 64;
 
-/// What is taken of it.
+/// Tokens and calls taken from the budget.
 #[derive(Default)]
 pub struct SampleBudget {
     hour: AtomicU64,
     tokens: AtomicU64,
-    open: AtomicU64,
+    in_flight: AtomicU64,
 }
 
 impl SampleBudget {
-    /// Whether a call of about so many tokens is within the budget of this hour; takes it if it is.
-    pub fn spend(&self, tokens: u64, tokens_max: u64, hour: u64) -> bool {
+    /// Reserves `tokens` of the budget of this hour; false when they exceed it.
+    pub(crate) fn reserve(&self, tokens: u64, tokens_max: u64, hour: u64) -> bool {
         if self.hour.swap(hour, Relaxed) != hour {
             self.tokens.store(0, Relaxed);
         }
@@ -29,36 +29,37 @@ impl SampleBudget {
         fits
     }
 
-    /// Books what a call cost instead of what was expected.
-    pub fn settle(&self, expected: u64, spent: u64) {
+    /// Replaces the `expected` tokens that were reserved for a call by those it `spent`.
+    pub(crate) fn record_spent(&self, expected: u64, spent: u64) {
         self.tokens.fetch_add(spent, Relaxed);
-        let left = |tokens: u64| Some(tokens.saturating_sub(expected));
-        let _ = self.tokens.fetch_update(Relaxed, Relaxed, left);
+        let release = |tokens: u64| Some(tokens.saturating_sub(expected));
+        let updated = self.tokens.fetch_update(Relaxed, Relaxed, release);
+        debug_assert!(updated.is_ok(), "the update always gives a value");
     }
 
-    /// Takes a place for a call under way; false when all are taken. [`Allowance::leave`] gives it back.
-    pub fn enter(&self) -> bool {
-        let taken = self.open.fetch_add(1, Relaxed) < OPEN_MAX;
+    /// Takes a permit for a call; false when all are taken. [`SampleBudget::release_permit`] returns it.
+    pub(crate) fn take_permit(&self) -> bool {
+        let taken = self.in_flight.fetch_add(1, Relaxed) < IN_FLIGHT_MAX;
         if !taken {
-            self.leave();
+            self.release_permit();
         }
         taken
     }
 
-    /// Gives a place back.
-    pub fn leave(&self) {
-        self.open.fetch_sub(1, Relaxed);
+    pub(crate) fn release_permit(&self) {
+        let before = self.in_flight.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a permit is released once");
     }
 
-    /// Calls under way.
+    /// Calls in flight.
     #[must_use]
-    pub fn open(&self) -> u64 {
-        self.open.load(Relaxed)
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
     }
 
     /// Tokens taken in the last hour that had a call.
     #[must_use]
-    pub fn tokens(&self) -> u64 {
+    pub(crate) fn tokens(&self) -> u64 {
         self.tokens.load(Relaxed)
     }
 }

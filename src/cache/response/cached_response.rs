@@ -2,7 +2,6 @@
 //!
 //! Only what this form can hold completely is stored: one choice, text only, finished by `stop`.
 
-use crate::cache::response::encoding;
 use crate::http::sse::write_event;
 use crate::protocols::json::document::{Document, Scratch, write_string, write_u64};
 use crate::protocols::usage::Usage;
@@ -80,11 +79,11 @@ impl CachedResponse {
         let framing = id.len() + model.len() + fingerprint.map_or(0, str::len);
         let mut texts = String::with_capacity(framing + content_bytes);
         texts.push_str(id);
-        let id_end = encoding::offset(&texts);
+        let id_end = offset(&texts);
         texts.push_str(model);
-        let model_end = encoding::offset(&texts);
+        let model_end = offset(&texts);
         texts.push_str(fingerprint.unwrap_or_default());
-        let fingerprint_end = fingerprint.map(|_| encoding::offset(&texts));
+        let fingerprint_end = fingerprint.map(|_| offset(&texts));
         Self {
             texts,
             id_end,
@@ -289,6 +288,11 @@ impl CachedResponse {
             write_string(out, fingerprint);
         }
     }
+}
+
+/// Where the text ends. Responses are far smaller than 4 GiB; a larger one would lose its content.
+fn offset(texts: &str) -> u32 {
+    u32::try_from(texts.len()).unwrap_or(u32::MAX)
 }
 
 /// Room made for the text of a stream, in bytes, at first; it grows, and is cut to size when the stream ends.

@@ -1,7 +1,6 @@
 //! The stored form of a response: read from whole responses and streams, rendered as either.
 
 pub mod cached_response;
-pub(crate) mod encoding;
 pub(crate) mod from_events;
 pub mod from_stream;
 pub(crate) mod replay;

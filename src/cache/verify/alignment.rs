@@ -1,47 +1,47 @@
-//! Which word of one text stands for which of the other.
+//! Matches the words of two texts.
 //!
-//! Knows spelling; must not know what a match is worth.
+//! Knows spelling; must not know what a match is used for.
 
 use crate::cache::verify::words::{Word, Words};
 
-/// How words of two texts were matched.
+/// The matches of two texts.
 pub(crate) struct Alignment {
-    /// For each word of a: its match in b.
+    /// For each word of a: the position of its match in b.
     pub of_a: Vec<Option<usize>>,
-    /// For each word of b: its match in a.
+    /// For each word of b: the position of its match in a.
     pub of_b: Vec<Option<usize>>,
 }
 
-/// Matches equal stems, nearest position first, then spelling mistakes.
+/// Matches equal words, then equal stems, then spelling mistakes, each with the nearest position first.
 pub(crate) fn align(a: &Words, b: &Words) -> Alignment {
     let mut of_a = vec![None; a.words.len()];
     let mut of_b = vec![None; b.words.len()];
     let fits: [fn(&Word, &Word) -> bool; 3] = [
-        |one, other| one.text == other.text,
-        |one, other| !one.is_number && !other.is_number && one.stem == other.stem,
+        |a, b| a.text == b.text,
+        |a, b| !a.is_number && !b.is_number && a.stem == b.stem,
         misspelled,
     ];
     for fit in fits {
-        for (at, word) in a.words.iter().enumerate() {
-            if of_a[at].is_some() {
+        for (in_a, word) in a.words.iter().enumerate() {
+            if of_a[in_a].is_some() {
                 continue;
             }
-            let free = b.words.iter().enumerate().filter(|(other, candidate)| {
-                of_b.get(*other).is_some_and(Option::is_none) && fit(word, candidate)
+            let unmatched = b.words.iter().enumerate().filter(|(in_b, candidate)| {
+                of_b.get(*in_b).is_some_and(Option::is_none) && fit(word, candidate)
             });
-            let nearest = free
-                .map(|(other, _)| other)
-                .min_by_key(|other| other.abs_diff(at));
-            if let Some(other) = nearest {
-                of_a[at] = Some(other);
-                of_b[other] = Some(at);
+            let nearest = unmatched
+                .map(|(in_b, _)| in_b)
+                .min_by_key(|in_b| in_b.abs_diff(in_a));
+            if let Some(in_b) = nearest {
+                of_a[in_a] = Some(in_b);
+                of_b[in_b] = Some(in_a);
             }
         }
     }
     Alignment { of_a, of_b }
 }
 
-/// One of the two is no word of the vocabulary, and they differ by one slip (two in long words).
+/// Whether one of the two is not in the vocabulary, and they differ by one typing error (two in long words).
 pub(crate) fn misspelled(a: &Word, b: &Word) -> bool {
     const LETTERS_MIN: usize = 4;
     const LONG: usize = 8;
@@ -49,7 +49,7 @@ pub(crate) fn misspelled(a: &Word, b: &Word) -> bool {
         return false;
     }
     let shorter = a.text.len().min(b.text.len());
-    // A name one letter off is another name, unless it is long.
+    // A name that differs by one letter is another name, unless it is long.
     let allowed = match shorter {
         0..LETTERS_MIN => return false,
         LETTERS_MIN..LONG => 1,
@@ -62,53 +62,53 @@ pub(crate) fn misspelled(a: &Word, b: &Word) -> bool {
         && distance(a.text.as_bytes(), b.text.as_bytes(), allowed) <= allowed
 }
 
-/// Of two texts that are the same but for two neighbouring signs in exchanged places (two letters, or a
-/// letter and a space), the one that is spelled right: its words are in the vocabulary, and of the
-/// other's one is not. `None` where both could be meant: "form" and "from", "now here" and "nowhere".
+/// Of two texts that differ only by two exchanged neighbouring characters (two letters, or a letter and a
+/// space), the correct one: its words are in the vocabulary, and a word of the other is not. `None` when
+/// both can be correct: "form" and "from", "now here" and "nowhere".
 pub(crate) fn spelled_right<'w>(a: &'w Words, b: &'w Words) -> Option<&'w Words> {
     if !swapped_once(a.squeezed.as_bytes(), b.squeezed.as_bytes()) {
         return None;
     }
-    let same = |(one, other): &(&Word, &Word)| one.text == other.text;
+    let same = |(a, b): &(&Word, &Word)| a.text == b.text;
     let head = a.words.iter().zip(&b.words).take_while(same).count();
     let (a_rest, b_rest) = (a.words.get(head..)?, b.words.get(head..)?);
     let ends = a_rest.iter().rev().zip(b_rest.iter().rev());
     let tail = ends.take_while(same).count();
-    let (mine, theirs) = (
+    let (a_differs, b_differs) = (
         a_rest.get(..a_rest.len() - tail)?,
         b_rest.get(..b_rest.len() - tail)?,
     );
-    if mine
+    if a_differs
         .iter()
-        .chain(theirs)
+        .chain(b_differs)
         .any(|word| word.is_code || word.is_number)
     {
         return None;
     }
     let known = |words: &[Word]| words.iter().all(|word| word.is_known);
-    match (known(mine), known(theirs)) {
+    match (known(a_differs), known(b_differs)) {
         (true, false) => Some(a),
         (false, true) => Some(b),
         _ => None,
     }
 }
 
-/// Whether two texts without spaces are the same, or are so once two neighbours change places.
+/// Whether two texts without spaces are equal, or become equal when two neighbouring letters are exchanged.
 fn swapped_once(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    let Some(at) = a.iter().zip(b).position(|(x, y)| x != y) else {
+    let Some(start) = a.iter().zip(b).position(|(x, y)| x != y) else {
         return true;
     };
-    match (a.get(at..), b.get(at..)) {
+    match (a.get(start..), b.get(start..)) {
         (Some([x, y, rest @ ..]), Some([v, w, others @ ..])) => x == w && y == v && rest == others,
         _ => false,
     }
 }
 
-/// Letters inserted, removed, replaced or swapped with their neighbour (Damerau's distance, restricted);
-/// more than `max` is `max + 1`.
+/// Number of letters inserted, removed, replaced or exchanged with their neighbour (restricted Damerau
+/// distance); `max + 1` when there are more than `max`.
 fn distance(a: &[u8], b: &[u8], max: usize) -> usize {
     if a.len().abs_diff(b.len()) > max {
         return max + 1;
@@ -135,8 +135,8 @@ fn distance(a: &[u8], b: &[u8], max: usize) -> usize {
     last[b.len()].min(max + 1)
 }
 
-/// Edits between the texts without spaces and punctuation, at most 4; 4 also when they are long.
-#[allow(clippy::cast_precision_loss)]
+/// Edits between the texts without spaces and punctuation, at most 4. For long texts, 0 when they are equal
+/// and 4 otherwise.
 pub(crate) fn edits(a: &str, b: &str) -> f32 {
     const EDITS_MAX: usize = 3;
     const LETTERS_MAX: usize = 160;
@@ -163,7 +163,7 @@ mod tests {
     use crate::embedding::table::StaticTable;
 
     #[test]
-    fn slips_of_the_pen_count_as_one() {
+    fn a_typing_error_counts_as_one_edit() {
         assert_eq!(distance(b"application", b"applicatoin", 2), 1);
         assert_eq!(distance(b"boston", b"austin", 2), 3);
         assert_eq!(distance(b"", b"ab", 2), 2);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_is_told_only_where_the_vocabulary_tells() {
+    fn a_spelling_is_corrected_only_when_the_vocabulary_decides() {
         let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/all-minilm-l6-v2/");
         let file = |name: &str| std::fs::read(format!("{model}{name}")).unwrap();
         let table = StaticTable::read(&file("static.bin"), &file("tokenizer.json")).unwrap();
@@ -189,19 +189,19 @@ mod tests {
                     .collect::<Vec<_>>()
             })
         };
-        for slip in [
+        for typo in [
             "Why is Pkaistan poor?",
             "Why is Pakista npoor?",
             "whyi s Pakistan poor",
         ] {
             for (a, b) in [
-                (slip, "Why is Pakistan poor?"),
-                ("Why is Pakistan poor?", slip),
+                (typo, "Why is Pakistan poor?"),
+                ("Why is Pakistan poor?", typo),
             ] {
-                let meant = ["why", "is", "pakistan", "poor"]
+                let correct = ["why", "is", "pakistan", "poor"]
                     .map(str::to_owned)
                     .to_vec();
-                assert_eq!(right(a, b), Some(meant), "{a} / {b}");
+                assert_eq!(right(a, b), Some(correct), "{a} / {b}");
             }
         }
         for (a, b) in [

@@ -1,12 +1,12 @@
-//! What two questions have in common and where they part, as numbers.
+//! The features of a pair of questions: what they share and where they differ, as numbers.
 //!
-//! Symmetric: asked and stored may change places. The trained model (`models/verifier`) was made from
-//! exactly these numbers in exactly this order, by `examples/pair_features.rs`.
+//! Symmetric: the query and the stored question may be exchanged. The trained model (`models/verifier`) was
+//! made from exactly these features in exactly this order, by `benches/tools/pair_features.rs`.
 
 use crate::cache::verify::alignment::{Alignment, align, edits, misspelled, spelled_right};
 use crate::cache::verify::lists::Traits;
 use crate::cache::verify::rules;
-use crate::cache::verify::rules::object;
+use crate::cache::verify::rules::{HardRule, object};
 use crate::cache::verify::words::{QuestionKind, Word, Words};
 use crate::embedding::table::{StaticTable, StaticVector, static_cosine};
 
@@ -47,18 +47,18 @@ pub const NAMES: [&str; 30] = [
 /// The features of one pair, in the order of [`NAMES`].
 pub type Features = [f32; NAMES.len()];
 
-/// What one side has unmatched.
+/// Words of one question that have no match in the other.
 #[derive(Default)]
 struct Side {
-    /// Rarity of all content words, and of unmatched ones.
+    /// Summed rarity of all content words, and of unmatched ones.
     total: f32,
     lost: f32,
     unmatched: f32,
-    /// Rarest unmatched content word, and how near the nearest unmatched of the other side is.
+    /// Rarity of the rarest unmatched content word, and its cosine to the nearest unmatched word of the other side.
     rarest: f32,
     rarest_nearest: f32,
     names: f32,
-    /// Loss less what a near word of the other side makes good.
+    /// Rarity of unmatched words, reduced by their cosine to the nearest unmatched word of the other side.
     near: f32,
     function_unmatched: f32,
     /// Unmatched words of exclusive groups, and unmatched prepositions of direction.
@@ -66,8 +66,8 @@ struct Side {
     directions: f32,
 }
 
-/// Compares two questions whose embeddings have this cosine. Of one slip of the pen the embedding makes
-/// too much: where one question is the other misspelled, what is meant is compared with itself.
+/// Compares two questions whose embeddings have this cosine. The embedding overrates a spelling mistake:
+/// when one question is a misspelling of the other, the correct one is compared with itself.
 ///
 /// # Errors
 /// The hard rule that the pair breaks.
@@ -76,19 +76,20 @@ pub fn compare(
     b: &Words,
     cosine: f32,
     table: &StaticTable,
-) -> Result<Features, &'static str> {
+) -> Result<Features, HardRule> {
     let alignment = align(a, b);
-    if let Some(rule) = rules::veto(a, b, &alignment) {
+    if let Some(rule) = rules::broken_rule(a, b, &alignment) {
         return Err(rule);
     }
-    if let Some(meant) = spelled_right(a, b) {
-        return Ok(compared(meant, meant, 1.0, &align(meant, meant), table));
+    if let Some(correct) = spelled_right(a, b) {
+        let alignment = align(correct, correct);
+        return Ok(features(correct, correct, 1.0, &alignment, table));
     }
-    Ok(compared(a, b, cosine, &alignment, table))
+    Ok(features(a, b, cosine, &alignment, table))
 }
 
 /// The features of a pair that breaks no rule.
-fn compared(
+fn features(
     a: &Words,
     b: &Words,
     cosine: f32,
@@ -102,7 +103,6 @@ fn compared(
     numbers(a, b, cosine, alignment, &sides)
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn numbers(
     a: &Words,
     b: &Words,
@@ -111,8 +111,8 @@ fn numbers(
     sides: &[Side; 2],
 ) -> Features {
     let both = |of: fn(&Side) -> f32| {
-        let (one, other) = (of(&sides[0]), of(&sides[1]));
-        (one.max(other), one.min(other))
+        let (first, second) = (of(&sides[0]), of(&sides[1]));
+        (first.max(second), first.min(second))
     };
     let (lost_max, lost_min) = both(Side::lost_share);
     let (unmatched_max, unmatched_min) = both(|side| side.unmatched);
@@ -122,13 +122,13 @@ fn numbers(
     let (directions_max, _) = both(|side| side.directions);
     let (near_max, _) = both(|side| side.near);
     let [first, second] = sides;
-    let (rarer, other) = if first.rarest >= second.rarest {
+    let (rarer, commoner) = if first.rarest >= second.rarest {
         (first, second)
     } else {
         (second, first)
     };
     let total = first.total + second.total;
-    let kept = total - first.lost - second.lost;
+    let shared = total - first.lost - second.lost;
     let matched = alignment.of_a.iter().flatten().count() as f32;
     let (long, short) = (
         a.words.len().max(b.words.len()) as f32,
@@ -140,13 +140,13 @@ fn numbers(
     [
         cosine,
         static_cosine(&a.vector, &b.vector),
-        if total > 0.0 { kept / total } else { 1.0 },
+        if total > 0.0 { shared / total } else { 1.0 },
         lost_max,
         lost_min,
         rarer.rarest,
-        other.rarest,
+        commoner.rarest,
         rarer.rarest_nearest,
-        other.rarest_nearest,
+        commoner.rarest_nearest,
         unmatched_max.min(8.0),
         unmatched_min.min(8.0),
         matched.min(24.0),
@@ -155,13 +155,13 @@ fn numbers(
         slots(a, b),
         inversion,
         flag(changes_voice),
-        // Passive and order reversed say the same; one without the other changes roles.
+        // A passive with reversed order has the same meaning; one without the other exchanges roles.
         flag((inversion > 0.5) != changes_voice),
         differs(|word| word.past),
         differs(|word| word.future),
         differs(|word| word.becoming),
         modal(a, b),
-        asks(a.asks, b.asks),
+        kind_distance(a.kind, b.kind),
         names_max.min(4.0),
         names_min.min(4.0),
         edits(&a.squeezed, &b.squeezed),
@@ -173,7 +173,7 @@ fn numbers(
 }
 
 impl Side {
-    /// Share of the rarity that has no match.
+    /// Share of the rarity that unmatched words have.
     fn lost_share(&self) -> f32 {
         if self.total > 0.0 {
             self.lost / self.total
@@ -188,20 +188,20 @@ fn flag(is: bool) -> f32 {
 }
 
 fn side(
-    mine: &[Word],
+    words: &[Word],
     matches: &[Option<usize>],
-    theirs: &[Word],
-    taken: &[Option<usize>],
+    others: &[Word],
+    other_matches: &[Option<usize>],
     table: &StaticTable,
 ) -> Side {
     let mut side = Side::default();
-    let free: Vec<StaticVector> = theirs
+    let unmatched_others: Vec<StaticVector> = others
         .iter()
-        .zip(taken)
-        .filter(|(word, taken)| taken.is_none() && word.is_content())
+        .zip(other_matches)
+        .filter(|(word, matched)| matched.is_none() && word.is_content())
         .map(|(word, _)| table.vector(&word.pieces))
         .collect();
-    for (word, matched) in mine.iter().zip(matches) {
+    for (word, matched) in words.iter().zip(matches) {
         if matched.is_none() {
             side.constraints += flag(!word.alternatives.is_empty() && word.is_content());
             side.directions += flag(word.traits.direction);
@@ -215,7 +215,7 @@ fn side(
             continue;
         }
         let vector = table.vector(&word.pieces);
-        let nearest = free
+        let nearest = unmatched_others
             .iter()
             .map(|other| static_cosine(&vector, other))
             .fold(0.0, f32::max);
@@ -231,56 +231,56 @@ fn side(
     side
 }
 
-/// Directions ("from …", "to …", "than …") that both texts have with different objects.
+/// Number of prepositions of direction ("from …", "to …", "than …") that both texts have, with different objects.
 fn slots(a: &Words, b: &Words) -> f32 {
     let mut conflicts = 0.0;
-    for (at, word) in a.words.iter().enumerate() {
+    for (index, word) in a.words.iter().enumerate() {
         if !word.traits.direction {
             continue;
         }
-        let (Some(mine), true) = (
-            object(a, at),
+        let (Some(own_object), true) = (
+            object(a, index),
             b.words.iter().any(|other| other.text == word.text),
         ) else {
             continue;
         };
         let same = b.words.iter().enumerate().any(|(other, candidate)| {
-            candidate.text == word.text
-                && object(b, other)
-                    .is_some_and(|object| object.stem == mine.stem || misspelled(object, mine))
+            let is_same_object =
+                |object: &Word| object.stem == own_object.stem || misspelled(object, own_object);
+            candidate.text == word.text && object(b, other).is_some_and(is_same_object)
         });
         conflicts += flag(!same);
     }
     conflicts
 }
 
-/// Share of pairs of matched content words that stand in the other order.
-#[allow(clippy::cast_precision_loss)]
+/// Share of pairs of matched content words whose order is reversed.
+
 fn inversion(a: &Words, alignment: &Alignment) -> f32 {
-    let places: Vec<usize> = a
+    let positions: Vec<usize> = a
         .words
         .iter()
         .zip(&alignment.of_a)
         .filter(|(word, _)| {
             word.is_content() || word.alternatives.len() == 1 && !word.traits.function
         })
-        .filter_map(|(_, place)| *place)
+        .filter_map(|(_, position)| *position)
         .collect();
-    let (mut turned, mut pairs) = (0usize, 0usize);
-    for (at, place) in places.iter().enumerate() {
-        for later in places.iter().skip(at + 1) {
+    let (mut reversed, mut pairs) = (0usize, 0usize);
+    for (index, position) in positions.iter().enumerate() {
+        for later in positions.iter().skip(index + 1) {
             pairs += 1;
-            turned += usize::from(later < place);
+            reversed += usize::from(later < position);
         }
     }
     if pairs == 0 {
         0.0
     } else {
-        turned as f32 / pairs as f32
+        reversed as f32 / pairs as f32
     }
 }
 
-/// 0: the same modal verbs, 1: one side has one more, 2: different ones.
+/// 0: equal modal verbs, 1: one side has additional ones, 2: different ones.
 fn modal(a: &Words, b: &Words) -> f32 {
     let kinds = |words: &Words| {
         let modals = words.words.iter().map(|word| word.traits.modal);
@@ -289,16 +289,16 @@ fn modal(a: &Words, b: &Words) -> f32 {
             |set, kind| if kind == 0 { set } else { set | 1 << kind },
         )
     };
-    let (mine, theirs) = (kinds(a), kinds(b));
-    match (mine & !theirs != 0, theirs & !mine != 0) {
+    let (of_a, of_b) = (kinds(a), kinds(b));
+    match (of_a & !of_b != 0, of_b & !of_a != 0) {
         (false, false) => 0.0,
         (true, true) => 2.0,
         _ => 1.0,
     }
 }
 
-/// 0: the same, 1: one is not clear, or they are near, 2: different.
-fn asks(a: QuestionKind, b: QuestionKind) -> f32 {
+/// 0: equal kinds, 1: one kind is unclear, or they are similar, 2: different kinds.
+fn kind_distance(a: QuestionKind, b: QuestionKind) -> f32 {
     if a == b {
         return 0.0;
     }

@@ -4,6 +4,6 @@ pub(crate) mod alignment;
 pub mod features;
 pub(crate) mod lists;
 pub mod model;
-pub(crate) mod rules;
+pub mod rules;
 pub mod verify;
 pub mod words;

@@ -1,12 +1,53 @@
-//! Differences that make another question of it, whatever the embeddings say.
+//! Hard rules: differences that make two texts different questions, whatever their embeddings.
 //!
-//! Each rule looks at both texts alike. Must not know scores or thresholds.
+//! Each rule is symmetric in the two texts. Must not know scores or thresholds.
 
 use crate::cache::verify::alignment::{Alignment, unmatched};
 use crate::cache::verify::lists;
 use crate::cache::verify::words::{QuestionKind, Word, Words};
 
-/// Whether one side has a number that the other has not.
+/// A rule that a pair of questions can break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HardRule {
+    /// A number differs.
+    Number,
+    /// One question is negated.
+    Negation,
+    /// Words exclude each other.
+    Opposite,
+    /// One question has a code (a mix of letters and digits, or an abbreviation) that the other lacks.
+    Code,
+    /// One question's *from* is the other's *to*.
+    Direction,
+    /// Two words exchanged their roles.
+    Order,
+    /// Only one question is about a quantity.
+    Quantity,
+    /// Only one question has a certain narrowing word.
+    Condition,
+    /// Only one question is about a past habit.
+    Temporal,
+}
+
+impl HardRule {
+    /// Value in `x-ringside-cache-reason` and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Negation => "negation",
+            Self::Opposite => "opposite",
+            Self::Code => "code",
+            Self::Direction => "direction",
+            Self::Order => "order",
+            Self::Quantity => "quantity",
+            Self::Condition => "condition",
+            Self::Temporal => "temporal",
+        }
+    }
+}
+
+/// Whether one text has a number that the other lacks.
 fn numbers_differ(a: &Words, b: &Words) -> bool {
     let of = |words: &Words| -> Vec<String> {
         let numbers = words.words.iter().filter(|word| word.is_number);
@@ -25,7 +66,7 @@ fn has_opposites(a: &Words, b: &Words, alignment: &Alignment) -> bool {
     })
 }
 
-/// Whether one side has a code that the other lacks.
+/// Whether one text has a code that the other lacks.
 fn codes_differ(a: &Words, b: &Words, alignment: &Alignment) -> bool {
     let lacks = |words: &Words, matches: &[Option<usize>]| {
         unmatched(&words.words, matches).any(|word| word.is_code)
@@ -33,30 +74,30 @@ fn codes_differ(a: &Words, b: &Words, alignment: &Alignment) -> bool {
     lacks(a, &alignment.of_a) || lacks(b, &alignment.of_b)
 }
 
-/// Whether a thing that `a` comes *from* is one that `b` goes *to*.
-fn is_turned(a: &Words, b: &Words) -> bool {
+/// Whether an object of *from* in `a` is an object of *to* in `b`.
+fn is_reversed(a: &Words, b: &Words) -> bool {
     let objects = |words: &Words, preposition: &str| -> Vec<String> {
         let all = words.words.iter().enumerate();
         all.filter(|(_, word)| word.text == preposition)
-            .filter_map(|(at, _)| object(words, at).map(|object| object.stem.clone()))
+            .filter_map(|(index, _)| object(words, index).map(|object| object.stem.clone()))
             .collect()
     };
-    let (left, reached) = (objects(a, "from"), objects(b, "to"));
-    left.iter().any(|from| reached.contains(from))
+    let (origins, destinations) = (objects(a, "from"), objects(b, "to"));
+    origins.iter().any(|origin| destinations.contains(origin))
 }
 
-/// Whether the question asks for a number.
-fn counts(words: &Words) -> bool {
-    words.asks == QuestionKind::HowMany || words.any(|word| word.quantity)
+/// Whether the question is about a quantity.
+fn has_quantity(words: &Words) -> bool {
+    words.kind == QuestionKind::HowMany || words.any(|word| word.quantity)
 }
 
-/// Whether it has a narrowing word that the other lacks.
-fn qualifies(words: &Words, matches: &[Option<usize>]) -> bool {
+/// Whether the text has a narrowing word that the other lacks.
+fn has_own_qualifier(words: &Words, matches: &[Option<usize>]) -> bool {
     unmatched(&words.words, matches).any(|word| word.traits.qualifier)
 }
 
-/// Whether two words of the same role changed places: names anywhere, other words when all words are
-/// the same. Words that kept their prepositions kept their roles, and so did both sides of an "and".
+/// Whether two words exchanged their roles: names in any text, other words when all words are
+/// equal. Words that have the same prepositions have the same roles, and so have both sides of an "and".
 fn swaps_roles(a: &Words, b: &Words, alignment: &Alignment) -> bool {
     if a.is_passive != b.is_passive {
         return false;
@@ -64,34 +105,47 @@ fn swaps_roles(a: &Words, b: &Words, alignment: &Alignment) -> bool {
     let all_matched = unmatched(&a.words, &alignment.of_a)
         .chain(unmatched(&b.words, &alignment.of_b))
         .all(|word| !word.is_content());
-    let placed: Vec<(usize, usize)> = a
+    let matched: Vec<MatchedWord> = a
         .words
         .iter()
         .enumerate()
         .filter(|(_, word)| word.is_content() && (all_matched || word.is_name || word.is_code))
-        .filter_map(|(at, _)| Some((at, (*alignment.of_a.get(at)?)?)))
+        .filter_map(|(in_a, _)| {
+            let in_b = (*alignment.of_a.get(in_a)?)?;
+            Some(MatchedWord { in_a, in_b })
+        })
         .collect();
-    placed.iter().enumerate().any(|(index, one)| {
-        placed.iter().skip(index + 1).any(|other| {
-            let turned = one.1 > other.1;
-            let keeps = |pair: &(usize, usize)| preposition(a, pair.0) == preposition(b, pair.1);
-            let has = |pair: &(usize, usize)| !preposition(a, pair.0).is_empty();
-            let kept = keeps(one) && keeps(other) && (has(one) || has(other));
-            let joined = is_joined(a, one.0, other.0) && is_joined(b, other.1, one.1);
-            turned && !kept && !joined
+    matched.iter().enumerate().any(|(index, first)| {
+        matched.iter().skip(index + 1).any(|second| {
+            let is_swapped = first.in_b > second.in_b;
+            let same_preposition =
+                |word: &MatchedWord| preposition(a, word.in_a) == preposition(b, word.in_b);
+            let has_preposition = |word: &MatchedWord| !preposition(a, word.in_a).is_empty();
+            let same_roles = same_preposition(first)
+                && same_preposition(second)
+                && (has_preposition(first) || has_preposition(second));
+            let is_joined =
+                is_joined(a, first.in_a, second.in_a) && is_joined(b, second.in_b, first.in_b);
+            is_swapped && !same_roles && !is_joined
         })
     })
 }
 
-/// The preposition that the word at `at` hangs on; empty when there is none.
-fn preposition(words: &Words, at: usize) -> &str {
+/// Positions of a word and its match.
+struct MatchedWord {
+    in_a: usize,
+    in_b: usize,
+}
+
+/// The preposition that governs the word at `index`; empty when there is none.
+fn preposition(words: &Words, index: usize) -> &str {
     const PREPOSITIONS: [&str; 16] = [
         "from", "to", "into", "by", "than", "against", "in", "at", "on", "for", "with", "of",
         "about", "between", "via", "through",
     ];
     let before = words
         .words
-        .get(at.saturating_sub(4)..at)
+        .get(index.saturating_sub(4)..index)
         .unwrap_or_default();
     let nearest = before
         .iter()
@@ -101,7 +155,7 @@ fn preposition(words: &Words, at: usize) -> &str {
     nearest.map_or("", |word| &word.text)
 }
 
-/// Whether nothing but names, articles and "and", "or", "vs" stands between two places.
+/// Whether only names, articles and "and", "or", "vs" stand between two positions, with one of the latter.
 fn is_joined(words: &Words, from: usize, to: usize) -> bool {
     let between = words.words.get(from + 1..to).unwrap_or_default();
     between
@@ -116,34 +170,32 @@ fn is_joined(words: &Words, from: usize, to: usize) -> bool {
         })
 }
 
-/// The content word after the preposition at `at`.
-pub(crate) fn object(words: &Words, at: usize) -> Option<&Word> {
+/// The content word after the preposition at `index`.
+pub(crate) fn object(words: &Words, index: usize) -> Option<&Word> {
     words
         .words
-        .get(at + 1..)?
+        .get(index + 1..)?
         .iter()
         .take(3)
         .find(|word| word.is_content())
 }
 
-/// The first rule that the pair breaks, by the name in `x-ringside-cache-reason`.
+/// The first rule that the pair breaks.
 #[must_use]
-pub(crate) fn veto(a: &Words, b: &Words, alignment: &Alignment) -> Option<&'static str> {
-    let habit = a.speaks_of_habit_past() != b.speaks_of_habit_past();
-    let rules: [(&'static str, bool); 9] = [
-        ("number", numbers_differ(a, b)),
-        ("negation", a.negations % 2 != b.negations % 2),
-        ("opposite", has_opposites(a, b, alignment)),
-        ("code", codes_differ(a, b, alignment)),
-        ("direction", is_turned(a, b) || is_turned(b, a)),
-        ("order", swaps_roles(a, b, alignment)),
-        ("quantity", counts(a) != counts(b)),
-        (
-            "condition",
-            qualifies(a, &alignment.of_a) || qualifies(b, &alignment.of_b),
-        ),
-        ("temporal", habit),
+pub(crate) fn broken_rule(a: &Words, b: &Words, alignment: &Alignment) -> Option<HardRule> {
+    let has_condition =
+        has_own_qualifier(a, &alignment.of_a) || has_own_qualifier(b, &alignment.of_b);
+    let rules = [
+        (HardRule::Number, numbers_differ(a, b)),
+        (HardRule::Negation, a.negations % 2 != b.negations % 2),
+        (HardRule::Opposite, has_opposites(a, b, alignment)),
+        (HardRule::Code, codes_differ(a, b, alignment)),
+        (HardRule::Direction, is_reversed(a, b) || is_reversed(b, a)),
+        (HardRule::Order, swaps_roles(a, b, alignment)),
+        (HardRule::Quantity, has_quantity(a) != has_quantity(b)),
+        (HardRule::Condition, has_condition),
+        (HardRule::Temporal, a.has_past_habit() != b.has_past_habit()),
     ];
-    let broken = rules.iter().find(|(_, breaks)| *breaks);
+    let broken = rules.iter().find(|(_, is_broken)| *is_broken);
     broken.map(|(rule, _)| *rule)
 }

@@ -1,22 +1,22 @@
-//! The last word on a candidate: may this stored answer be served for that question?
+//! Decides whether a stored response may be served for a question.
 //!
-//! Hard rules first: another number, a negation, an opposite, another direction, and so on, are another
-//! question however near the embeddings are. Then a learned score against the least one allowed, which
-//! comes from the rate of wrong hits that the operator accepts.
+//! Hard rules first: another number, a negation, an opposite, another direction, and so on, make another
+//! question, however similar the embeddings are. Then a learned score must reach a threshold, which comes
+//! from the rate of wrong hits that the operator accepts. It must not know entries or scopes.
 
-use crate::cache::entry::Entry;
 use crate::cache::verify::features::compare;
 use crate::cache::verify::model::Verifier;
+use crate::cache::verify::rules::HardRule;
 use crate::cache::verify::words::Words;
 use crate::embedding::static_index::StaticCode;
 use crate::embedding::table::StaticTable;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Below this cosine the verifier was given no pair to learn from.
-pub const SIMILARITY_FLOOR: f32 = 0.6;
+/// The verifier was trained on no pair with a cosine below this.
+pub(crate) const SIMILARITY_FLOOR: f32 = 0.6;
 
-/// A question asked now, read for comparing.
+/// The question of a request, read for comparing.
 pub struct Query {
     words: Words,
     table: Arc<StaticTable>,
@@ -24,21 +24,22 @@ pub struct Query {
 
 /// What a candidate must reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thresholds {
-    /// How long past its time its answer may be; zero = not at all.
+pub(crate) struct Thresholds {
+    /// How long ago its time to live may have passed; zero = it must be live.
     pub stale_for: Duration,
-    /// Least score; `None` when plain similarity decides.
+    /// Least score; `None` when the similarity alone decides.
     pub score_min: Option<f32>,
     /// Least cosine similarity.
     pub similarity_min: f32,
-    /// Static cosine below which nothing is looked for; `None` = always look.
+    /// Static cosine that some stored question must reach for the model to run; `None` = the model always
+    /// runs.
     pub static_floor: Option<f32>,
 }
 
 impl Thresholds {
-    /// The same, with at least this score.
+    /// The same thresholds, with at least this score.
     #[must_use]
-    pub fn raised_to(mut self, score_min: Option<f32>) -> Self {
+    pub(crate) fn raised_to(mut self, score_min: Option<f32>) -> Self {
         self.score_min = match (self.score_min, score_min) {
             (Some(own), Some(raised)) => Some(own.max(raised)),
             (own, raised) => own.or(raised),
@@ -47,18 +48,42 @@ impl Thresholds {
     }
 }
 
-/// The verdict on a candidate.
+/// A candidate that may be served.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum MatchVerdict {
-    /// Serve it.
-    Serve {
-        /// Probability that the answer is right, by the shipped calibration.
-        confidence: f32,
-        /// The score.
-        score: f32,
-    },
-    /// Do not; the rule that refused.
-    Refuse(&'static str),
+pub(crate) struct Match {
+    /// Probability that the answer is right, by the shipped calibration.
+    pub confidence: f32,
+    /// The verifier's score.
+    pub score: f32,
+}
+
+/// Why a candidate is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// The cosine similarity is below the least one.
+    Similarity,
+    /// The verifier of this program cannot be read.
+    VerifierMissing,
+    /// The stored question has no word, or too many.
+    TooManyWords,
+    /// The two questions differ in a way that a hard rule forbids.
+    Rule(HardRule),
+    /// The score is below the least one.
+    Confidence,
+}
+
+impl Rejection {
+    /// Value in `x-ringside-cache-reason` and in metrics.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Similarity => "similarity",
+            Self::VerifierMissing => "verifier-missing",
+            Self::TooManyWords => "too-many-words",
+            Self::Rule(rule) => rule.as_str(),
+            Self::Confidence => "confidence",
+        }
+    }
 }
 
 impl Query {
@@ -71,35 +96,39 @@ impl Query {
         })
     }
 
-    /// Its static vector, as the scan takes it.
+    /// Its quantised static vector; `None` when the question has no piece in the static table.
     #[must_use]
     pub fn code(&self) -> Option<StaticCode> {
         StaticCode::new(&self.words.vector)
     }
 
-    /// Judges `entry`, whose question has this cosine similarity to the one asked.
-    #[must_use]
-    pub fn judge(&self, entry: &Entry, similarity: f32, bar: &Thresholds) -> MatchVerdict {
-        if similarity < bar.similarity_min {
-            return MatchVerdict::Refuse("similarity");
+    /// Judges a stored question whose cosine to this one is `similarity`.
+    ///
+    /// # Errors
+    /// Why its response must not be served.
+    pub(crate) fn judge(
+        &self,
+        stored_question: &str,
+        similarity: f32,
+        thresholds: &Thresholds,
+    ) -> Result<Match, Rejection> {
+        if similarity < thresholds.similarity_min {
+            return Err(Rejection::Similarity);
         }
-        let Ok(verifier) = Verifier::shipped() else {
-            return MatchVerdict::Refuse("verifier-missing");
-        };
-        let Some(stored) = Words::read(entry.question(), &self.table) else {
-            return MatchVerdict::Refuse("too-many-words");
-        };
-        let features = match compare(&self.words, &stored, similarity, &self.table) {
-            Ok(features) => features,
-            Err(rule) => return MatchVerdict::Refuse(rule),
-        };
+        let verifier = Verifier::shipped().map_err(|_| Rejection::VerifierMissing)?;
+        let stored = Words::read(stored_question, &self.table).ok_or(Rejection::TooManyWords)?;
+        let features =
+            compare(&self.words, &stored, similarity, &self.table).map_err(Rejection::Rule)?;
         let score = verifier.score(&features);
-        if bar.score_min.is_some_and(|least| score < least) {
-            return MatchVerdict::Refuse("confidence");
+        if thresholds
+            .score_min
+            .is_some_and(|score_min| score < score_min)
+        {
+            return Err(Rejection::Confidence);
         }
-        MatchVerdict::Serve {
+        Ok(Match {
             confidence: verifier.confidence(score),
             score,
-        }
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! A text as words, with what the verifier must know of each.
+//! Splits a text into words, with the properties of each that the verifier needs.
 //!
 //! Knows English spelling and word lists; must not know what two texts are compared for.
 
@@ -6,77 +6,77 @@ use crate::cache::verify::lists;
 use crate::cache::verify::lists::{Alternative, Traits};
 use crate::embedding::table::{STATIC_DIMENSIONS, StaticTable, StaticVector};
 
-/// Most words looked at; a text with more is not verified.
-pub const WORDS_MAX: usize = 160;
+/// Most words of a text that is verified.
+pub(crate) const WORDS_MAX: usize = 160;
 
 /// One word.
 #[derive(Debug, Clone)]
 pub struct Word {
     /// Lower case, without accents.
     pub text: String,
-    /// Cut to its stem, for matching.
+    /// The stem, for matching.
     pub stem: String,
-    /// What the lists know.
+    /// Its properties in the word lists.
     pub traits: Traits,
-    /// Alternatives it stands for.
+    /// The exclusive groups that it belongs to.
     pub alternatives: &'static [Alternative],
-    /// It is a number; `text` is its digits.
+    /// Whether it is a number; `text` holds its digits.
     pub is_number: bool,
-    /// It mixes letters and digits, or is an abbreviation in capitals.
+    /// Whether it mixes letters and digits, or is an abbreviation in capitals.
     pub is_code: bool,
-    /// It begins with a capital and does not begin the sentence.
+    /// Whether it begins with a capital and does not begin the sentence.
     pub is_name: bool,
-    /// The vocabulary has it whole.
+    /// Whether the vocabulary has it as one piece.
     pub is_known: bool,
-    /// 0 for the most frequent, 1 for what the vocabulary does not have.
+    /// 0 for the most frequent word, 1 for a word that the vocabulary does not have as one piece.
     pub rarity: f32,
-    /// The vocabulary's pieces it is spelled with.
+    /// Its pieces in the vocabulary.
     pub pieces: Vec<u32>,
 }
 
 impl Word {
-    /// Whether it carries meaning.
+    /// Whether it is neither a function word nor a negation.
     #[must_use]
-    pub fn is_content(&self) -> bool {
+    pub(crate) fn is_content(&self) -> bool {
         !self.traits.function && !self.traits.negation
     }
 }
 
-/// What a question asks for.
+/// What kind of answer a question calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuestionKind {
-    /// Not clear.
+    /// Unclear.
     Unclear,
-    /// For yes or no.
+    /// Yes or no.
     YesNo,
-    /// For a thing.
+    /// A thing.
     What,
-    /// For a person.
+    /// A person.
     Who,
-    /// For a time.
+    /// A time.
     When,
-    /// For a place.
+    /// A place.
     Where,
-    /// For a reason.
+    /// A reason.
     Why,
-    /// For a way.
+    /// A way.
     How,
-    /// For a number.
+    /// A number.
     HowMany,
-    /// For a duration, an age, a distance or a rate.
+    /// A duration, an age, a distance or a rate.
     HowLong,
 }
 
-/// A text.
+/// A text, split into words.
 #[derive(Debug, Clone)]
 pub struct Words {
-    /// Its words in order.
+    /// In the order of the text.
     pub words: Vec<Word>,
-    /// What it asks for.
-    pub asks: QuestionKind,
-    /// Words that negate, counted.
+    /// What kind of answer the text calls for.
+    pub kind: QuestionKind,
+    /// Number of negating words.
     pub negations: usize,
-    /// A form of *be* with a participle and *by*.
+    /// Whether it has a form of *be* with a participle and *by*.
     pub is_passive: bool,
     /// Letters and digits only, in lower case.
     pub squeezed: String,
@@ -85,7 +85,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Splits a text. `None` when it has no word, or more than [`WORDS_MAX`].
+    /// Splits a text. `None` when it has no word, or more than `WORDS_MAX`.
     #[must_use]
     pub fn read(text: &str, table: &StaticTable) -> Option<Self> {
         let mut words = Vec::with_capacity(24);
@@ -114,7 +114,7 @@ impl Words {
             return None;
         }
         Some(Self {
-            asks: asks(&words),
+            kind: question_kind(&words),
             negations: words.iter().filter(|word| word.traits.negation).count(),
             is_passive: is_passive(&words),
             words,
@@ -123,22 +123,26 @@ impl Words {
         })
     }
 
-    /// Whether some word has the trait.
+    /// Whether any word has the trait.
     #[must_use]
-    pub fn any(&self, has: impl Fn(&Traits) -> bool) -> bool {
+    pub(crate) fn any(&self, has: impl Fn(&Traits) -> bool) -> bool {
         self.words.iter().any(|word| has(&word.traits))
     }
 
-    /// "used to", "use to".
+    /// Whether it describes a past habit: "used to", "use to".
     #[must_use]
-    pub fn speaks_of_habit_past(&self) -> bool {
-        // "is used to" speaks of a purpose.
-        let is_be = |at: usize| {
-            let before = at.checked_sub(1).and_then(|at| self.words.get(at));
+    pub(crate) fn has_past_habit(&self) -> bool {
+        // "is used to" describes a purpose.
+        let follows_be = |index: usize| {
+            let before = index
+                .checked_sub(1)
+                .and_then(|before| self.words.get(before));
             before.is_some_and(|word| is_be(&word.text) && word.text != "get")
         };
-        self.words.windows(2).enumerate().any(|(at, two)| {
-            matches!(two[0].text.as_str(), "use" | "used") && two[1].text == "to" && !is_be(at)
+        self.words.windows(2).enumerate().any(|(index, pair)| {
+            matches!(pair[0].text.as_str(), "use" | "used")
+                && pair[1].text == "to"
+                && !follows_be(index)
         })
     }
 }
@@ -148,8 +152,8 @@ enum Raw<'t> {
     Stop,
 }
 
-/// Words (letters, digits, inner apostrophes, inner points and commas of numbers), signs that mean
-/// something, and ends of sentences.
+/// Words (letters, digits, inner apostrophes, inner points and commas of numbers), signs with a meaning,
+/// and ends of sentences.
 fn raw_words(text: &str) -> impl Iterator<Item = Raw<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -175,7 +179,7 @@ fn raw_words(text: &str) -> impl Iterator<Item = Raw<'_>> {
 fn word_end(text: &str) -> usize {
     let mut last = ' ';
     let mut letters = text.char_indices().peekable();
-    while let Some((at, letter)) = letters.next() {
+    while let Some((offset, letter)) = letters.next() {
         let next = letters.peek().map(|(_, next)| *next);
         let joins = match letter {
             '\'' | '’' => next.is_some_and(char::is_alphabetic),
@@ -183,7 +187,7 @@ fn word_end(text: &str) -> usize {
             _ => letter.is_alphanumeric(),
         };
         if !joins {
-            return at;
+            return offset;
         }
         last = letter;
     }
@@ -196,7 +200,7 @@ struct Shape {
     is_shouted: bool,
 }
 
-/// Letters after digits that are a unit of their own.
+/// Letters after digits that are a unit.
 const UNITS: [&str; 22] = [
     "st", "nd", "rd", "th", "am", "pm", "k", "m", "km", "kg", "g", "mg", "gb", "mb", "tb", "mm",
     "cm", "ft", "s", "h", "min", "x",
@@ -252,7 +256,7 @@ fn push_word(
     }
 }
 
-/// Without accents and typographic apostrophes. Letters beyond Latin stay.
+/// The letter without its accent, or a plain apostrophe. Letters outside the Latin script stay.
 fn plain(letter: char) -> char {
     match letter {
         '’' => '\'',
@@ -268,9 +272,9 @@ fn plain(letter: char) -> char {
     }
 }
 
-/// A contraction's two words; a possessive loses its `'s`.
+/// The two words of a contraction; a possessive loses its `'s`.
 fn expand(word: &str) -> (&str, Option<&'static str>) {
-    let Some(at) = word.find('\'') else {
+    let Some(apostrophe) = word.find('\'') else {
         return match word {
             "cannot" | "cant" => ("can", Some("not")),
             "dont" => ("do", Some("not")),
@@ -283,7 +287,7 @@ fn expand(word: &str) -> (&str, Option<&'static str>) {
             _ => (word, None),
         };
     };
-    let (base, ending) = word.split_at(at);
+    let (base, ending) = word.split_at(apostrophe);
     match ending {
         "'t" => match base {
             "can" => ("can", Some("not")),
@@ -338,9 +342,9 @@ fn word(
     }
 }
 
-/// Cuts the commonest endings: enough for *flights* and *flight*, *banned* and *ban* to match.
+/// Cuts the most common endings: enough for *flights* and *flight*, *banned* and *ban* to match.
 #[must_use]
-pub fn stem(word: &str) -> &str {
+pub(crate) fn stem(word: &str) -> &str {
     const LEFT_MIN: usize = 3;
     let cut = |ending: &str| {
         let left = word.strip_suffix(ending)?;
@@ -367,7 +371,7 @@ pub fn stem(word: &str) -> &str {
     }
 }
 
-fn asks(words: &[Word]) -> QuestionKind {
+fn question_kind(words: &[Word]) -> QuestionKind {
     let texts = || words.iter().map(|word| word.text.as_str());
     let yes_no = [
         "is", "are", "am", "was", "were", "do", "does", "did", "can", "could", "should", "would",
@@ -376,8 +380,8 @@ fn asks(words: &[Word]) -> QuestionKind {
     if texts().next().is_some_and(|first| yes_no.contains(&first)) {
         return QuestionKind::YesNo;
     }
-    for (at, text) in texts().enumerate() {
-        let next = words.get(at + 1).map_or("", |word| word.text.as_str());
+    for (index, text) in texts().enumerate() {
+        let next = words.get(index + 1).map_or("", |word| word.text.as_str());
         return match (text, next) {
             ("how", "many" | "much") => QuestionKind::HowMany,
             ("how", "long" | "old" | "far" | "often" | "tall" | "big" | "fast" | "high") => {
@@ -399,7 +403,7 @@ fn asks(words: &[Word]) -> QuestionKind {
     QuestionKind::Unclear
 }
 
-/// *is … loved by*: a form of *be*, later a participle, right before *by*.
+/// *is … loved by*: a form of *be*, and later a participle directly before *by*.
 fn is_passive(words: &[Word]) -> bool {
     let participle = |word: &Word| {
         word.text.ends_with("ed")
@@ -410,7 +414,7 @@ fn is_passive(words: &[Word]) -> bool {
     };
     let by = words
         .windows(2)
-        .position(|two| two[1].text == "by" && participle(&two[0]));
+        .position(|pair| pair[1].text == "by" && participle(&pair[0]));
     by.is_some_and(|by| words.iter().take(by).any(|word| is_be(&word.text)))
 }
 

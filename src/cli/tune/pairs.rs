@@ -3,6 +3,7 @@
 use crate::cache::freshness::classify::Freshness;
 use crate::cache::verify::features::compare;
 use crate::cache::verify::model::Verifier;
+use crate::cache::verify::rules::HardRule;
 use crate::cache::verify::words::Words;
 use crate::cli::tune::tune::told;
 use crate::embedding::codes::dot as cosine;
@@ -151,7 +152,7 @@ pub(crate) fn judge(read: &Read, model_dir: &Path) -> Result<Judged, String> {
             let cosine = cosine(&va, &vb);
             let outcome = match moves(pair) {
                 Some(class) => Err(class.name()),
-                None => compare(&wa, &wb, cosine, table),
+                None => compare(&wa, &wb, cosine, table).map_err(HardRule::as_str),
             };
             let score = match outcome {
                 Ok(features) => Some(verifier.score(&features)),

@@ -6,11 +6,10 @@
 use crate::accounting::billing::{BilledUsage, Charge, record_usage};
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::cache::feedback::HitComparison;
-use crate::cache::quality::error_rate::Sample;
+use crate::cache::quality::error_rate::SampleOutcome;
 use crate::cache::response::cached_response::CachedResponse;
-use crate::cache::semantic::Semantic;
-use crate::cache::semantic::SemanticHit;
+use crate::cache::semantic::hit_comparison::HitComparison;
+use crate::cache::semantic::tier::{SemanticHit, SemanticTier};
 use crate::config::sections::cache::Cache as CacheConfig;
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::caching::lookup::Hit;
@@ -62,18 +61,18 @@ pub(crate) struct HitSample {
 }
 
 /// A place among the samples under way; given back however the sample ends.
-struct SamplePermit(Arc<Semantic>);
+struct SamplePermit(Arc<SemanticTier>);
 
 impl SamplePermit {
-    fn take(semantic: &Arc<Semantic>) -> Option<Self> {
-        let taken = semantic.quality().sample_budget.enter();
+    fn take(semantic: &Arc<SemanticTier>) -> Option<Self> {
+        let taken = semantic.quality().sample_budget.take_permit();
         taken.then(|| Self(Arc::clone(semantic)))
     }
 }
 
 impl Drop for SamplePermit {
     fn drop(&mut self) {
-        self.0.quality().sample_budget.leave();
+        self.0.quality().sample_budget.release_permit();
     }
 }
 
@@ -102,7 +101,7 @@ impl HitSample {
         let tokens = usage.map_or(TOKENS_EXPECTED, |usage| usage.prompt + usage.completion);
         let hour = clock::since_epoch().as_secs() / 3600;
         let tokens_max = config.semantic.sample_tokens_max;
-        if !semantic.quality().may_sample(tokens, tokens_max, hour) {
+        if !semantic.quality().reserve_sample(tokens, tokens_max, hour) {
             return None;
         }
         Some(Box::new(Self {
@@ -171,30 +170,30 @@ impl HitSample {
         let semantic = &self.place.0;
         let quality = semantic.quality();
         let Some(response) = response else {
-            return quality.sampled(Sample::Failed);
+            return quality.count_sample(SampleOutcome::Failed);
         };
         if let Some(usage) = response.usage {
             quality
                 .sample_budget
-                .settle(self.tokens, usage.prompt + usage.completion);
+                .record_spent(self.tokens, usage.prompt + usage.completion);
             let billed_usage = BilledUsage::Reported(usage);
             let charge = Charge::of(billed_usage, self.label(snapshot), &snapshot.prices);
             let mut metrics = core.metrics.borrow_mut();
             record_usage(&mut metrics, self.key, self.model, billed_usage, &charge);
         }
         let config = &snapshot.config.cache.semantic;
-        let learned = semantic.learn(HitComparison {
+        let learned = semantic.compare_hit(HitComparison {
             model: self.model,
             question: self.question,
             hit: self.hit,
             fresh: response.content().to_owned(),
-            input: config.wrong_hit_rate_max,
+            wrong_hit_rate_max: config.wrong_hit_rate_max,
             logs: config.log.is_some(),
         });
-        quality.sampled(if learned.is_ok() {
-            Sample::Compared
+        quality.count_sample(if learned.is_ok() {
+            SampleOutcome::Compared
         } else {
-            Sample::Failed
+            SampleOutcome::Failed
         });
     }
 }

@@ -5,14 +5,15 @@ use crate::base::names::Name;
 use crate::cache::coalesce::shared_calls::CoalesceKey;
 use crate::cache::controls::Controls;
 use crate::cache::controls::{read_coalesce, read_controls};
-use crate::cache::entry::Storing;
-use crate::cache::entry::{Entry, Key};
+use crate::cache::entry::{Entry, NewEntry};
 use crate::cache::freshness::classify::Freshness;
 use crate::cache::freshness::terms::Terms;
+use crate::cache::key::Key;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_events::ResponseCollector;
 use crate::cache::response::from_stream::StreamReader;
-use crate::cache::semantic::LookupOutcome;
+use crate::cache::semantic::miss::SemanticMiss;
+use crate::cache::semantic::tier::LookupResult;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::verify::{SIMILARITY_FLOOR, Thresholds};
 use crate::config::sections::cache::{
@@ -78,7 +79,7 @@ pub(crate) struct CacheSession {
     /// Class of the question, once it was needed: an exact hit needs none.
     freshness: Option<Freshness>,
     /// The look-up of mode `observe`.
-    observed: Option<oneshot::Receiver<LookupOutcome>>,
+    observed: Option<oneshot::Receiver<LookupResult>>,
 }
 
 /// An answer from the cache.
@@ -219,30 +220,30 @@ impl CacheSession {
         }
         match self.look_up(ctx).await {
             Ok(hit) => Some(hit),
-            Err("") => None,
-            Err(rule) => {
+            Err(None) => None,
+            Err(Some(miss)) => {
                 let mut metrics = self.core.metrics.borrow_mut();
-                metrics.cache.semantic_refusals.increment(rule);
-                ctx.cache.refused(rule);
+                metrics.cache.semantic_refusals.increment(miss.as_str());
+                ctx.cache.refused(miss.as_str());
                 None
             }
         }
     }
 
-    /// The empty rule: nothing to say.
-    async fn look_up(&mut self, ctx: &mut RequestContext) -> Result<Hit, &'static str> {
+    /// Without a reason the tier is off for this request, and there is nothing to report.
+    async fn look_up(&mut self, ctx: &mut RequestContext) -> Result<Hit, Option<SemanticMiss>> {
         let key = self
             .key
             .as_ref()
             .filter(|_| !self.controls.no_lookup)
-            .ok_or("")?;
-        self.semantic.map_err(NotSemantic::name)?;
-        let semantic = self.core.shared.semantic.as_ref().ok_or("")?;
+            .ok_or(None)?;
+        self.semantic.map_err(SemanticMiss::Request)?;
+        let semantic = self.core.shared.semantic.as_ref().ok_or(None)?;
         let class = *self
             .freshness
             .get_or_insert_with(|| Freshness::of_question(key.question()));
         if !self.terms(class).by_meaning {
-            return Err(class.name());
+            return Err(Some(SemanticMiss::Freshness(class)));
         }
         let config = &self.config.semantic;
         let raised = self
@@ -254,13 +255,13 @@ impl CacheSession {
         let look_up = semantic.look_up(key, bar, by, observes)?;
         self.vector = Some(look_up.vector);
         if observes {
-            self.observed = Some(look_up.outcome);
-            return Err("observed");
+            self.observed = Some(look_up.result);
+            return Err(Some(SemanticMiss::Observed));
         }
-        let found = before(by + DEADLINE_SLACK, look_up.outcome)
+        let found = before(by + DEADLINE_SLACK, look_up.result)
             .await
-            .ok_or("deadline")?
-            .map_err(|_| "model-failed")??;
+            .ok_or(SemanticMiss::Deadline)?
+            .map_err(|_| SemanticMiss::ModelFailed)??;
         let served = ServedEntry {
             id: found.entry.id,
             age: found.entry.age(clock::now()),
@@ -333,7 +334,7 @@ impl CacheSession {
         let by = clock::now() + config.deadline;
         let semantic = self.core.shared.semantic.as_ref()?;
         let look_up = semantic.look_up(key, bar, by, false).ok()?;
-        let outcome = before(by + DEADLINE_SLACK, look_up.outcome).await?;
+        let outcome = before(by + DEADLINE_SLACK, look_up.result).await?;
         let found = outcome.ok()?.ok()?;
         Some((found.entry, likeness(found.similarity, found.confidence)))
     }
@@ -435,15 +436,15 @@ impl CacheSession {
             .as_ref()
             .filter(|_| self.semantic.is_ok() && self.config.semantic.mode != SemanticMode::Off)
             .filter(|_| terms.by_meaning);
-        let storing = Storing {
+        let new_entry = NewEntry {
             response,
             model,
             key: self.owner,
             target,
-            at: clock::recent(),
+            stored_at: clock::recent(),
             ttl: wished.min(terms.ttl),
             // A caller that asks for a shorter life means it.
-            kept_for: match self.controls.ttl {
+            stale_for: match self.controls.ttl {
                 None if is_lasting => self.stale_for,
                 _ => Duration::ZERO,
             },
@@ -451,21 +452,21 @@ impl CacheSession {
         };
         let entry = Arc::new(Entry::new(
             key,
-            storing,
+            new_entry,
             Arc::clone(&shared.pending_removals),
         ));
         if !shared.store.insert(Arc::clone(&entry)) {
             return Err("no-room");
         }
         let Some(semantic) = semantic else {
-            shared.store.keep(&entry, None);
+            shared.store.persist(&entry, None);
             return Ok(());
         };
         let vector = self.vector.as_ref().and_then(|slot| slot.get().cloned());
-        if let Err(why) = semantic.index(&entry, vector) {
-            shared.store.keep(&entry, None);
+        if let Err(reason) = semantic.index(&entry, vector) {
+            shared.store.persist(&entry, None);
             let mut metrics = self.core.metrics.borrow_mut();
-            metrics.cache.semantic_refusals.increment(why);
+            metrics.cache.semantic_refusals.increment(reason.as_str());
         }
         Ok(())
     }

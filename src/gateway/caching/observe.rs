@@ -3,10 +3,10 @@
 //! It must not delay the trip: the look-up may still be under way, and is waited for by a task of its own.
 
 use crate::base::names::Name;
-use crate::cache::feedback::HitComparison;
-use crate::cache::quality::error_rate::Sample;
+use crate::cache::quality::error_rate::SampleOutcome;
 use crate::cache::response::cached_response::CachedResponse;
-use crate::cache::semantic::LookupOutcome;
+use crate::cache::semantic::hit_comparison::HitComparison;
+use crate::cache::semantic::tier::LookupResult;
 use crate::config::sections::cache::Semantic as Config;
 use crate::gateway::core::Core;
 use crate::runtime::spawn;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(crate) fn compare(
     core: &Core,
     config: &Config,
-    mut outcome: oneshot::Receiver<LookupOutcome>,
+    mut outcome: oneshot::Receiver<LookupResult>,
     (question, model): (&str, Name),
     fresh: &CachedResponse,
 ) {
@@ -29,7 +29,7 @@ pub(crate) fn compare(
         return;
     }
     let (question, fresh) = (question.to_owned(), fresh.content().to_owned());
-    let (input, logs) = (config.wrong_hit_rate_max, config.log.is_some());
+    let (wrong_hit_rate_max, logs) = (config.wrong_hit_rate_max, config.log.is_some());
     let task = async move {
         let hit = match known {
             Ok(Some(Ok(hit))) => hit,
@@ -38,18 +38,18 @@ pub(crate) fn compare(
                 _ => return,
             },
         };
-        let learned = Arc::clone(&semantic).learn(HitComparison {
+        let learned = Arc::clone(&semantic).compare_hit(HitComparison {
             model,
             question,
             hit,
             fresh,
-            input,
+            wrong_hit_rate_max,
             logs,
         });
-        semantic.quality().sampled(if learned.is_ok() {
-            Sample::Compared
+        semantic.quality().count_sample(if learned.is_ok() {
+            SampleOutcome::Compared
         } else {
-            Sample::Failed
+            SampleOutcome::Failed
         });
     };
     spawn::spawn(task, |_| {});

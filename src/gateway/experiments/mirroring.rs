@@ -8,8 +8,8 @@ use crate::base::names::Name;
 use crate::base::random::fraction;
 use crate::base::request_ids;
 use crate::cache::coalesce::shared_call::SharedResponse;
-use crate::cache::feedback;
-use crate::cache::quality::compare::{Label, is_same};
+use crate::cache::quality::compare::{Agreement, is_same};
+use crate::cache::quality::compare_responses::compare_responses;
 use crate::cache::quality::sample_budget::SampleBudget;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_stream::StreamReader;
@@ -75,10 +75,10 @@ impl MirrorOutcome {
 }
 
 /// Labels of compared answers, with their label values.
-pub(crate) const LABELS: [(Label, &str); 3] = [
-    (Label::Right, "same"),
-    (Label::Wrong, "other"),
-    (Label::Unknown, "unknown"),
+pub(crate) const LABELS: [(Agreement, &str); 3] = [
+    (Agreement::Same, "same"),
+    (Agreement::Different, "other"),
+    (Agreement::Unknown, "unknown"),
 ];
 
 /// What the mirrors of a model took, and came to; shared by all cores. It outlives a configuration.
@@ -97,7 +97,7 @@ impl MirrorStats {
         }
     }
 
-    fn label(&self, label: Label) {
+    fn label(&self, label: Agreement) {
         let at = LABELS.iter().position(|(one, _)| *one == label);
         if let Some(count) = at.and_then(|at| self.labels.get(at)) {
             count.fetch_add(1, Relaxed);
@@ -123,7 +123,7 @@ struct MirrorPermit(Arc<MirrorStats>);
 
 impl Drop for MirrorPermit {
     fn drop(&mut self) {
-        self.0.sample_budget.leave();
+        self.0.sample_budget.release_permit();
     }
 }
 
@@ -148,7 +148,7 @@ impl Mirror {
             return None;
         }
         let stats = &route.stats;
-        if !stats.sample_budget.enter() {
+        if !stats.sample_budget.take_permit() {
             stats.count(MirrorOutcome::Busy);
             return None;
         }
@@ -156,7 +156,7 @@ impl Mirror {
         let expected = &asked.constraints.expected;
         let tokens = expected.prompt + expected.completion;
         let hour = clock::since_epoch().as_secs() / 3600;
-        if !stats.sample_budget.spend(tokens, route.tokens_max, hour) {
+        if !stats.sample_budget.reserve(tokens, route.tokens_max, hour) {
             stats.count(MirrorOutcome::OverBudget);
             return None;
         }
@@ -203,7 +203,7 @@ impl Mirror {
     ) {
         let stats = Arc::clone(&self.place.0);
         if self.served.is_none() {
-            stats.sample_budget.settle(self.tokens, 0);
+            stats.sample_budget.record_spent(self.tokens, 0);
             return stats.count(MirrorOutcome::NotComparable);
         }
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
@@ -240,7 +240,7 @@ impl Mirror {
         if let Some(usage) = response.usage {
             stats
                 .sample_budget
-                .settle(self.tokens, usage.prompt + usage.completion);
+                .record_spent(self.tokens, usage.prompt + usage.completion);
         }
         let billed_usage = response
             .usage
@@ -281,15 +281,15 @@ fn may_see(route: &MirrorTarget, asked: &SampleInput<'_>) -> bool {
 /// Where there is no workshop, or it has no room, only what is the same is known to be.
 fn compare(core: &Core, served: String, mirror: String, stats: Arc<MirrorStats>) {
     if is_same(&served, &mirror) {
-        return stats.label(Label::Right);
+        return stats.label(Agreement::Same);
     }
     let Some(embedding_pool) = &core.shared.embedding_pool else {
-        return stats.label(Label::Unknown);
+        return stats.label(Agreement::Unknown);
     };
     let told = Arc::clone(&stats);
     let tell = move |label| told.label(label);
-    if feedback::compare(embedding_pool, served, mirror, tell).is_err() {
-        stats.label(Label::Unknown);
+    if compare_responses(embedding_pool, served, mirror, tell).is_err() {
+        stats.label(Agreement::Unknown);
     }
 }
 

@@ -1,11 +1,16 @@
-//! What is read back: all that was whole, nothing torn, nothing deleted, nothing of another folder.
+//! Recovery: every complete record is recovered; torn and deleted records and those of another folder are not.
 
 use crate::base::names::Name;
-use crate::cache::disk::disk_cache::*;
+use crate::cache::disk::deletion::Deletion;
 use crate::cache::disk::folder::Folder;
-use crate::cache::disk::record::{Part, SEGMENT_HEAD, parts, write_deletion, write_entry};
-use crate::cache::entry::Entry;
-use crate::cache::entry::{Key, Storing};
+use crate::cache::disk::handle::DiskHandle;
+use crate::cache::disk::record::{
+    Clocks, SEGMENT_HEAD, SegmentPart, split_segment, write_deletion, write_entry,
+};
+use crate::cache::entry::{Entry, NewEntry};
+use crate::cache::key::Key;
+use crate::cache::persistence::start::start as start_persistence;
+use crate::cache::persistence::tiers::CacheTiers;
 use crate::cache::response::cached_response::tests::response;
 use crate::cache::store::Store;
 use crate::runtime::clock;
@@ -17,80 +22,80 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-/// What may be read back: question to content, of one tenant.
+/// What may be recovered: question to content, of one tenant.
 type Expected = BTreeMap<String, String>;
 
 fn key(folder: &Folder, tenant: &str, question: &str) -> Key {
-    let mut form = b"scope".to_vec();
-    form.extend_from_slice(tenant.as_bytes());
-    form.extend_from_slice(&(tenant.len() as u64).to_le_bytes());
-    form.extend_from_slice(&1u64.to_le_bytes());
-    Key::of_form(&folder.secrets.keys, &form, question)
+    let mut scope = b"scope".to_vec();
+    scope.extend_from_slice(tenant.as_bytes());
+    scope.extend_from_slice(&(tenant.len() as u64).to_le_bytes());
+    scope.extend_from_slice(&1u64.to_le_bytes());
+    Key::in_scope(&folder.secrets.keys, &scope, question)
 }
 
 fn entry(folder: &Folder, tenant: &str, question: &str, content: &str) -> Arc<Entry> {
-    let storing = Storing {
+    let new_entry = NewEntry {
         response: response(content),
         model: Name::new("m"),
         key: Some(Name::new(tenant)),
         target: Name::new("p/m"),
-        at: clock::now(),
+        stored_at: clock::now(),
         ttl: Duration::from_secs(100),
-        kept_for: Duration::ZERO,
+        stale_for: Duration::ZERO,
         indexed: false,
     };
     Arc::new(Entry::new(
         key(folder, tenant, question),
-        storing,
+        new_entry,
         Arc::default(),
     ))
 }
 
-struct Side {
+struct Process {
     store: Arc<Store>,
-    disk: Arc<Disk>,
+    disk: Arc<DiskHandle>,
     folder: Folder,
 }
 
-/// A disk side over what is in `path` now, as another process would find it: the folder is copied, so
-/// that one which still writes to it does no harm.
-fn restart(path: &Path, bytes_max: u64) -> (tempfile::TempDir, Side) {
+/// A process that starts with what is in `path` now. The folder is copied, because a previous process may still
+/// write to it.
+fn restart(path: &Path, bytes_max: u64) -> (tempfile::TempDir, Process) {
     let copy = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(path).unwrap() {
         let file = file.unwrap();
         std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
     }
-    let side = start(copy.path(), bytes_max);
-    while side.disk.counts.loading.load(Ordering::Relaxed) {
+    let process = start(copy.path(), bytes_max);
+    while process.disk.stats.loading.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    (copy, side)
+    (copy, process)
 }
 
-fn start(path: &Path, bytes_max: u64) -> Side {
+fn start(path: &Path, bytes_max: u64) -> Process {
     let folder = Folder::open(path).unwrap();
     let secrets = folder.secrets.clone();
     let store = Arc::new(Store::new(1 << 24, 1.0));
-    let into = Into {
+    let tiers = CacheTiers {
         store: Arc::clone(&store),
         semantic: None,
         pending_removals: Arc::default(),
     };
-    let disk = Disk::start(folder, bytes_max, into).unwrap();
-    // A second look at the secrets, for making keys; the lock stays with the disk side.
-    let folder = Folder::of_secrets(path, secrets);
-    Side {
+    let disk = start_persistence(folder, bytes_max, tiers).unwrap();
+    // A second folder value with the same secrets, for making keys; the lock stays with the first.
+    let folder = Folder::without_lock(path, secrets);
+    Process {
         store,
         disk,
         folder,
     }
 }
 
-impl Side {
+impl Process {
     fn put(&self, tenant: &str, question: &str, content: &str) -> u128 {
         let entry = entry(&self.folder, tenant, question, content);
         assert!(self.store.insert(Arc::clone(&entry)));
-        self.store.keep(&entry, None);
+        self.store.persist(&entry, None);
         entry.id
     }
 
@@ -105,18 +110,18 @@ impl Side {
     }
 
     fn delete(&self, deletion: Deletion) -> usize {
-        let (removed, on_disk) = self.store.delete(deletion);
-        assert_eq!(wait(on_disk.unwrap()), Some(true));
-        removed
+        let deleted = self.store.delete(deletion);
+        assert_eq!(wait(deleted.on_disk.unwrap()), Some(true));
+        deleted.entries
     }
 }
 
-fn wait(mut told: oneshot::Receiver<bool>) -> Option<bool> {
+fn wait(mut written: oneshot::Receiver<bool>) -> Option<bool> {
     let by = Instant::now() + Duration::from_secs(20);
     while Instant::now() < by {
-        match told.try_recv() {
+        match written.try_recv() {
             Ok(None) => std::thread::sleep(Duration::from_millis(1)),
-            Ok(told) => return told,
+            Ok(written) => return written,
             Err(_) => return None,
         }
     }
@@ -124,7 +129,7 @@ fn wait(mut told: oneshot::Receiver<bool>) -> Option<bool> {
 }
 
 #[test]
-fn what_was_stored_is_found_after_a_restart_and_deletions_hold() {
+fn entries_are_recovered_after_a_restart_and_deletions_hold() {
     let path = tempfile::tempdir().unwrap();
     let first = start(path.path(), 1 << 24);
     first.put("a", "one", "1");
@@ -139,25 +144,26 @@ fn what_was_stored_is_found_after_a_restart_and_deletions_hold() {
     };
     assert_eq!(first.delete(of_b), 2);
     first.put("b", "two", "b2 again");
-    // A wrong answer goes with its aliases, of its scope only.
+    // A wrong answer is deleted with its aliases of the same scope.
     let wrong = entry(&first.folder, "a", "wrong", "b2 again");
     assert!(first.store.insert(Arc::clone(&wrong)));
     first.put("a", "alias", "b2 again");
-    let (removed, on_disk) = first.store.remove_with_aliases(&wrong);
-    assert_eq!((removed, wait(on_disk.unwrap())), (2, Some(true)));
+    let deleted = first.store.delete_with_aliases(&wrong);
+    assert_eq!(deleted.entries, 2);
+    assert_eq!(wait(deleted.on_disk.unwrap()), Some(true));
     first.flush();
     let (second_path, second) = restart(path.path(), 1 << 24);
-    let check = |side: &Side| {
-        assert_eq!(side.content("a", "one").as_deref(), Some("1 again"));
-        assert_eq!(side.content("a", "two"), None);
-        assert_eq!(side.content("b", "one"), None);
-        assert_eq!(side.content("b", "two").as_deref(), Some("b2 again"));
-        assert_eq!(side.content("a", "alias"), None);
-        assert_eq!(side.content("c", "one"), None);
-        assert_eq!(side.store.len(), 2);
+    let check = |process: &Process| {
+        assert_eq!(process.content("a", "one").as_deref(), Some("1 again"));
+        assert_eq!(process.content("a", "two"), None);
+        assert_eq!(process.content("b", "one"), None);
+        assert_eq!(process.content("b", "two").as_deref(), Some("b2 again"));
+        assert_eq!(process.content("a", "alias"), None);
+        assert_eq!(process.content("c", "one"), None);
+        assert_eq!(process.store.len(), 2);
     };
     check(&second);
-    // What was deleted while it was not in memory is gone as well.
+    // An entry that is deleted while it is not in memory is not recovered either.
     second.delete(Deletion::Entry(two));
     let (third_path, third) = restart(second_path.path(), 1 << 24);
     check(&third);
@@ -170,43 +176,43 @@ fn what_was_stored_is_found_after_a_restart_and_deletions_hold() {
 }
 
 #[test]
-fn an_entry_comes_back_with_its_age_and_not_once_it_expired() {
+fn an_entry_is_recovered_with_its_age_unless_it_expired() {
     let path = tempfile::tempdir().unwrap();
     let folder = Folder::open(path.path()).unwrap();
-    let (now, wall) = (clock::now(), clock::since_epoch());
+    let clocks = Clocks::read();
     let mut segment = SEGMENT_HEAD.to_vec();
     let mut add = |question, age: u64| {
-        let at = wall - Duration::from_secs(age);
+        let stored_at = Clocks {
+            since_epoch: clocks.since_epoch - Duration::from_secs(age),
+            ..clocks
+        };
         let entry = entry(&folder, "a", question, "x");
-        write_entry(&mut segment, &folder.secrets, &entry, None, (now, at));
+        write_entry(&mut segment, &folder.secrets, &entry, None, stored_at);
     };
     add("old", 101);
     add("young", 60);
-    // A clock that was wrong then or is now.
+    // The clock was wrong then, or is now.
     add("ahead", 0);
-    let ahead = wall + Duration::from_secs(3600);
+    let ahead = Clocks {
+        since_epoch: clocks.since_epoch + Duration::from_secs(3600),
+        ..clocks
+    };
     let from_ahead = entry(&folder, "a", "from ahead", "x");
-    write_entry(
-        &mut segment,
-        &folder.secrets,
-        &from_ahead,
-        None,
-        (now, ahead),
-    );
+    write_entry(&mut segment, &folder.secrets, &from_ahead, None, ahead);
     std::fs::write(path.path().join("000000000001.segment"), segment).unwrap();
     drop(folder);
-    let (_path, side) = restart(path.path(), 1 << 24);
-    assert_eq!(side.store.len(), 2);
-    let young = side
+    let (_path, process) = restart(path.path(), 1 << 24);
+    assert_eq!(process.store.len(), 2);
+    let young = process
         .store
-        .get(&key(&side.folder, "a", "young"), clock::now());
+        .get(&key(&process.folder, "a", "young"), clock::now());
     let age = young.unwrap().age(clock::now()).as_secs();
     assert!((60..70).contains(&age), "{age}");
 }
 
-/// A small segment of entries and a deletion, and what each prefix of whole records may give.
+/// A small segment of entries and a deletion, and what may be recovered from each prefix of complete records.
 fn segment(folder: &Folder) -> (Vec<u8>, Vec<(usize, Expected)>) {
-    let clocks = (clock::now(), clock::since_epoch());
+    let clocks = Clocks::read();
     let mut bytes = SEGMENT_HEAD.to_vec();
     let mut expected = Expected::new();
     let mut prefixes = vec![(0, expected.clone())];
@@ -226,23 +232,23 @@ fn segment(folder: &Folder) -> (Vec<u8>, Vec<(usize, Expected)>) {
     (bytes, prefixes)
 }
 
-fn read_back(path: &Path, bytes: &[u8]) -> (Expected, u64) {
+fn recovered(path: &Path, bytes: &[u8]) -> (Expected, u64) {
     let file = path.join("000000000001.segment");
     std::fs::write(&file, bytes).unwrap();
-    let (_path, side) = restart(path, 1 << 24);
+    let (_path, process) = restart(path, 1 << 24);
     let mut found = Expected::new();
     for at in 0..6 {
         let question = format!("q{at}");
-        if let Some(content) = side.content("a", &question) {
+        if let Some(content) = process.content("a", &question) {
             found.insert(question, content);
         }
     }
-    assert_eq!(found.len(), side.store.len());
-    (found, side.disk.counts.damaged.load(Ordering::Relaxed))
+    assert_eq!(found.len(), process.store.len());
+    (found, process.disk.stats.damaged.load(Ordering::Relaxed))
 }
 
 #[test]
-fn a_segment_cut_at_any_byte_gives_its_whole_records() {
+fn a_segment_cut_at_any_byte_gives_its_complete_records() {
     let path = tempfile::tempdir().unwrap();
     let (bytes, prefixes) = {
         let folder = Folder::open(path.path()).unwrap();
@@ -250,7 +256,7 @@ fn a_segment_cut_at_any_byte_gives_its_whole_records() {
     };
     for end in 0..=bytes.len() {
         let whole = prefixes.iter().rev().find(|(length, _)| *length <= end);
-        let (found, damaged) = read_back(path.path(), &bytes[..end]);
+        let (found, damaged) = recovered(path.path(), &bytes[..end]);
         assert_eq!(found, whole.unwrap().1, "cut at {end}");
         assert_eq!(damaged, 0, "cut at {end}");
     }
@@ -267,16 +273,18 @@ fn a_flipped_byte_gives_nothing_wrong_and_nothing_older() {
     for at in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (at % 8);
-        let (found, _) = read_back(path.path(), &flipped);
+        let (found, _) = recovered(path.path(), &flipped);
         let record = prefixes.iter().filter(|(length, _)| *length <= at).count();
         for (question, content) in &found {
             assert_eq!(Some(content), all.get(question), "flipped at {at}");
         }
-        // The length of the last record may make it look unfinished: then nothing behind it is lost.
+        // A flip in the length of the last record can make it look unfinished; no record follows it.
         if record < prefixes.len() - 1 {
             let older = (0..record.saturating_sub(1)).map(|at| format!("q{at}"));
             assert!(
-                older.into_iter().all(|one| !found.contains_key(&one)),
+                older
+                    .into_iter()
+                    .all(|question| !found.contains_key(&question)),
                 "flipped at {at}"
             );
         }
@@ -284,31 +292,34 @@ fn a_flipped_byte_gives_nothing_wrong_and_nothing_older() {
 }
 
 #[test]
-fn a_record_within_a_text_is_no_record() {
+fn a_record_inside_a_stored_text_is_not_read() {
     let (path, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (ours, theirs) = (
         Folder::open(path.path()).unwrap(),
         Folder::open(other.path()).unwrap(),
     );
-    let clocks = (clock::now(), clock::since_epoch());
+    let clocks = Clocks::read();
     let mut forged = Vec::new();
     let victim = entry(&theirs, "victim", "q", "forged");
     write_entry(&mut forged, &theirs.secrets, &victim, None, clocks);
     assert!(matches!(
-        parts(&forged, &theirs.secrets)[..],
-        [Part::Record(_)]
+        split_segment(&forged, &theirs.secrets)[..],
+        [SegmentPart::Record(_)]
     ));
-    assert!(matches!(parts(&forged, &ours.secrets)[..], [Part::Damage]));
+    assert!(matches!(
+        split_segment(&forged, &ours.secrets)[..],
+        [SegmentPart::Damage]
+    ));
 }
 
 #[test]
-fn the_folder_is_the_owners_alone_and_of_one_process() {
+fn only_the_owner_and_one_process_may_use_the_folder() {
     use std::os::unix::fs::PermissionsExt;
     let path = tempfile::tempdir().unwrap();
     let folder = path.path().join("a/b");
-    let side = start(&folder, 1 << 24);
-    side.put("a", "q", "x");
-    side.flush();
+    let process = start(&folder, 1 << 24);
+    process.put("a", "q", "x");
+    process.flush();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
@@ -325,39 +336,42 @@ fn the_folder_is_the_owners_alone_and_of_one_process() {
 }
 
 #[test]
-fn the_space_is_bounded_and_the_newest_stay() {
+fn segments_are_bounded_in_bytes_and_the_newest_stay() {
     let path = tempfile::tempdir().unwrap();
-    let side = start(path.path(), 1 << 20);
+    let process = start(path.path(), 1 << 20);
     for at in 0..3000 {
-        side.put("a", &format!("q{at}"), &"x".repeat(1000));
+        process.put("a", &format!("q{at}"), &"x".repeat(1000));
         if at % 100 == 0 {
-            side.flush();
+            process.flush();
         }
     }
-    side.flush();
+    process.flush();
     let files = std::fs::read_dir(path.path()).unwrap();
     let bytes: u64 = files
         .map(|file| file.unwrap().metadata().unwrap().len())
         .sum();
     assert!(bytes <= (1 << 20) + 1024, "{bytes}");
-    assert_eq!(side.disk.counts.bytes.load(Ordering::Relaxed) + 384, bytes);
-    let (_path, side) = restart(path.path(), 1 << 20);
-    let count = side.store.len();
+    assert_eq!(
+        process.disk.stats.bytes.load(Ordering::Relaxed) + 384,
+        bytes
+    );
+    let (_path, process) = restart(path.path(), 1 << 20);
+    let count = process.store.len();
     assert!(count > 600, "{count}");
     for at in 3000 - count..3000 {
         assert!(
-            side.content("a", &format!("q{at}")).is_some(),
+            process.content("a", &format!("q{at}")).is_some(),
             "{at} of {count}"
         );
     }
     // Too large for a segment: in memory only.
-    side.put("a", "large", &"x".repeat(200_000));
-    side.flush();
-    assert_eq!(side.disk.counts.too_large.load(Ordering::Relaxed), 1);
+    process.put("a", "large", &"x".repeat(200_000));
+    process.flush();
+    assert_eq!(process.disk.stats.too_large.load(Ordering::Relaxed), 1);
 }
 
 #[test]
-fn damage_gives_up_older_segments_for_good() {
+fn damage_discards_older_segments_for_good() {
     let path = tempfile::tempdir().unwrap();
     let (bytes, _) = {
         let folder = Folder::open(path.path()).unwrap();
@@ -370,14 +384,14 @@ fn damage_gives_up_older_segments_for_good() {
     let mut damaged = bytes.clone();
     damaged[SEGMENT_HEAD.len() + 40] ^= 1;
     write(2, &damaged);
-    let (copy, side) = restart(path.path(), 1 << 24);
-    assert_eq!(side.content("a", "q0"), None);
-    assert!(side.content("a", "q5").is_some());
+    let (copy, process) = restart(path.path(), 1 << 24);
+    assert_eq!(process.content("a", "q0"), None);
+    assert!(process.content("a", "q5").is_some());
     assert!(!copy.path().join("000000000001.segment").exists());
     // Of another version.
     let mut other = bytes.clone();
     other[SEGMENT_HEAD.len() - 1] += 1;
     write(3, &other);
-    let (_path, side) = restart(path.path(), 1 << 24);
-    assert!(side.store.is_empty());
+    let (_path, process) = restart(path.path(), 1 << 24);
+    assert!(process.store.is_empty());
 }
