@@ -18,10 +18,12 @@ use ringside::gateway::streaming::relay::Relay;
 use ringside::gateway::streaming::translate_body;
 use ringside::gateway::streaming::translate_body::Said;
 use ringside::http::event_stream::{Value, write_message};
-use ringside::protocols::client_api::{CLIENT_APIS, ClientApi, ResponseContext};
+use ringside::protocols::client_api::{ClientApi, ResponseContext};
 use ringside::protocols::json::document::Scratch;
 use ringside::protocols::neutral::unsupported_fields::UnsupportedFields;
-use ringside::protocols::provider_api::{PROVIDERS, ProviderApi, provider};
+use ringside::protocols::provider_api::ProviderApi;
+use ringside::protocols::registry::CLIENT_APIS;
+use ringside::protocols::registry::{PROVIDERS, provider};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 

@@ -29,7 +29,7 @@ pub struct Reload {
 #[must_use]
 pub fn known_names() -> (Vec<&'static str>, Vec<&'static str>) {
     (
-        crate::protocols::provider_api::PROVIDERS
+        crate::protocols::registry::PROVIDERS
             .iter()
             .map(|one| one.name())
             .collect(),

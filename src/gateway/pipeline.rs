@@ -40,10 +40,11 @@ use crate::headers;
 use crate::http::head::{Method, RequestHead};
 use crate::http::percent;
 use crate::observability::metrics::requests::Stage;
-use crate::protocols::anthropic::client::api;
+use crate::protocols::anthropic::vocabulary;
 use crate::protocols::endpoints;
 use crate::protocols::endpoints::{NoOperation, Operation};
-use crate::protocols::provider_api::UpstreamOperation;
+use crate::protocols::outgoing_request::UpstreamOperation;
+use crate::protocols::registry;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::runtime::heap::on_heap;
 use crate::server::client::Client;
@@ -105,15 +106,15 @@ async fn travel(
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     let headers = &request.head.headers;
-    ctx.format.client_api = endpoints::client_api_for(request.head.target);
+    ctx.format.client_api = registry::client_api_for(request.head.target);
     let is_array = ctx.format.client_api.streams_array(request.head.target);
     ctx.format.array = is_array.then(JsonArray::default);
     let operation = find_operation(request.head.method, request.head.target)?;
     ctx.identity.operation = operation.kind();
     if let Operation::Models | Operation::Model(_) = operation {
-        ctx.format.client_api = endpoints::client_api_for_models(
+        ctx.format.client_api = registry::client_api_for_models(
             ctx.format.client_api,
-            headers.get(api::VERSION_HEADER).is_some(),
+            headers.get(vocabulary::VERSION_HEADER).is_some(),
         );
     }
     let key_headers = [

@@ -6,8 +6,8 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::headers;
 use crate::http::encode;
-use crate::protocols::client_api;
 use crate::protocols::operation_kind::OperationKind;
+use crate::protocols::registry;
 use crate::runtime::buffer;
 use crate::runtime::io::SocketError;
 use crate::server::client::Client;
@@ -48,7 +48,7 @@ pub(crate) fn begin_head(
             headers::AGE.write_u64(out, entry.age.as_secs());
         }
     }
-    if ctx.format.client_api != client_api::DEFAULT {
+    if ctx.format.client_api != registry::DEFAULT {
         // As Anthropic's SDKs look for it.
         headers::REQUEST_ID.write(out, ctx.identity.request_id.as_bytes());
     }

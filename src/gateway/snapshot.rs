@@ -14,7 +14,8 @@ use crate::config::sections::target::{Target, TargetLocation};
 use crate::gateway::experiments::arms::{ExperimentRoute, Rollbacks};
 use crate::gateway::experiments::mirroring::{MirrorStats, MirrorTarget};
 use crate::gateway::plan::rules::RuleRoute;
-use crate::protocols::provider_api::{ProviderApi, native_api, provider};
+use crate::protocols::provider_api::ProviderApi;
+use crate::protocols::registry::{native_api, provider};
 use crate::routing::demand::{Abilities, Traits};
 use crate::routing::indices::{KeyIndex, ModelIndex, TargetSlot};
 use crate::routing::limiter::Bounds;
@@ -297,7 +298,7 @@ impl Snapshot {
                 provider: one.name.clone(),
                 dialect: provider(&one.dialect)
                     .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
-                responses: native_api(crate::protocols::responses::client::api::NAME)
+                responses: native_api(crate::protocols::responses::vocabulary::NAME)
                     .filter(|_| passes_responses(one)),
                 kind: one.kind,
                 api_version: one.api_version.clone(),
@@ -334,7 +335,7 @@ const OPENAI_HOST: &str = "api.openai.com";
 /// Whether a provider takes requests in Responses as they are.
 fn passes_responses(one: &ProviderConfig) -> bool {
     let is_openais = one.base_url.host.eq_ignore_ascii_case(OPENAI_HOST);
-    one.dialect == crate::protocols::openai::client::api::NAME
+    one.dialect == crate::protocols::openai::vocabulary::NAME
         && one.translation.responses.unwrap_or(is_openais)
 }
 

@@ -8,7 +8,6 @@ use crate::protocols::neutral::event::Event;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::openai::model_list;
 use crate::protocols::request::chat_request::ChatRequest;
 use std::borrow::Cow;
 
@@ -113,16 +112,10 @@ pub trait ClientApi: Sync {
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder>;
 
     /// The list of models; `created` is the gateway's start, in seconds since the Unix epoch.
-    fn write_models(&self, names: &mut dyn Iterator<Item = &str>, created: u64) -> Vec<u8> {
-        model_list::list(names, created)
-    }
+    fn write_models(&self, names: &mut dyn Iterator<Item = &str>, created: u64) -> Vec<u8>;
 
-    /// One of them.
-    fn write_model(&self, name: &str, created: u64) -> Vec<u8> {
-        let mut body = Vec::new();
-        model_list::write_model(&mut body, name, created);
-        body
-    }
+    /// One model of that list.
+    fn write_model(&self, name: &str, created: u64) -> Vec<u8>;
 }
 
 /// What a path asks for.
@@ -157,14 +150,3 @@ pub trait Encoder {
     /// Appends what `event` is in this dialect: any number of events, heartbeats at their boundaries.
     fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>);
 }
-
-/// The dialect that errors are told in when the path belongs to none.
-pub static DEFAULT: &dyn ClientApi = &crate::protocols::openai::client::api::OpenAi;
-
-/// Every dialect served.
-pub static CLIENT_APIS: &[&dyn ClientApi] = &[
-    &crate::protocols::openai::client::api::OpenAi,
-    &crate::protocols::anthropic::client::api::Anthropic,
-    &crate::protocols::responses::client::api::Responses,
-    &crate::protocols::gemini::client::api::Gemini,
-];

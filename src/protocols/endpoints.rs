@@ -3,12 +3,11 @@
 //! Pure functions over bytes; it must not know sockets, caches or providers.
 
 use crate::http::head::Method;
-use crate::protocols::anthropic::client::api;
-use crate::protocols::client_api;
-use crate::protocols::client_api::{CLIENT_APIS, ClientApi, ClientRoute};
+use crate::protocols::client_api::{ClientApi, ClientRoute};
 use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{Endpoint, ProviderProxy};
+use crate::protocols::registry::CLIENT_APIS;
 use crate::protocols::responses::client::stored_responses;
 use crate::protocols::responses::client::stored_responses::StoredResponseCall;
 
@@ -67,27 +66,6 @@ pub(crate) enum NoOperation {
 
 /// The paths served, for messages.
 pub(crate) const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, /v1/responses/{id}, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/completions, POST /v1/moderations, POST /v1/images/…, POST /v1/audio/…, /v1/files, /v1/batches, /providers/{name}/…, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
-
-/// The dialect that errors about a request to `target` are told in.
-#[must_use]
-pub(crate) fn client_api_for(target: &str) -> &'static dyn ClientApi {
-    let path = target.split('?').next().unwrap_or(target);
-    let owner = CLIENT_APIS.iter().find(|client_api| client_api.owns(path));
-    *owner.unwrap_or(&client_api::DEFAULT)
-}
-
-/// The dialect that models are listed in under a path of `face`: OpenAI's and Anthropic's is the same, and
-/// a header tells them apart.
-#[must_use]
-pub(crate) fn client_api_for_models(
-    client_api: &'static dyn ClientApi,
-    has_version_header: bool,
-) -> &'static dyn ClientApi {
-    match has_version_header && client_api == client_api::DEFAULT {
-        true => &api::Anthropic,
-        false => client_api,
-    }
-}
 
 /// The operation behind method and target.
 ///

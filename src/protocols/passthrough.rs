@@ -9,7 +9,7 @@ use crate::protocols::json::document::Scratch;
 use crate::protocols::json::multipart;
 use crate::protocols::json::splice::Edit;
 use crate::protocols::operation_kind::OperationKind;
-use crate::protocols::request::chat_request::{read_top, usage_option};
+use crate::protocols::request::top_level::{read_top, usage_option};
 use crate::protocols::usage::Usage;
 use std::ops::Range;
 

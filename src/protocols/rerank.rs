@@ -4,7 +4,7 @@
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::request::chat_request::read_top;
+use crate::protocols::request::top_level::read_top;
 use serde::Deserialize;
 use std::ops::Range;
 

@@ -34,7 +34,7 @@ use crate::http::head::Headers;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::splice::Edit;
-use crate::protocols::provider_api::UpstreamOperation;
+use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::protocols::provider_refusals::Refusal;
 use crate::routing::backoff;
 use crate::routing::hedge::Rule;

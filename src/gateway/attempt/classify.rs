@@ -7,7 +7,7 @@ use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::{ANSWER_BYTES_MAX, BufferedResponse};
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::snapshot::{Provider, TargetRoute};
-use crate::protocols::provider_api::UpstreamOperation;
+use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::routing::health::Outcome;
 use crate::runtime::io::Interruption;
 use crate::upstream::exchange::UpstreamBodyError;

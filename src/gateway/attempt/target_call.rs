@@ -22,9 +22,8 @@ use crate::gateway::streaming::id_sealing::Sealing;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::translate_body;
 use crate::protocols::client_api::ResponseContext;
-use crate::protocols::provider_api::{
-    OutgoingRequest, ProviderApi, StatusClass, UpstreamOperation,
-};
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation};
+use crate::protocols::provider_api::{ProviderApi, StatusClass};
 use crate::protocols::provider_refusals::refusal;
 use crate::protocols::usage;
 use crate::routing::health::Outcome;

@@ -12,9 +12,10 @@ use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::openai::client::api;
 use crate::protocols::openai::provider::param_compat;
-use crate::protocols::provider_api::{Body, ProviderApi, UpstreamOperation};
+use crate::protocols::openai::vocabulary;
+use crate::protocols::outgoing_request::{Body, UpstreamOperation};
+use crate::protocols::provider_api::ProviderApi;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::runtime::buffer;
 use std::ops::Range;
@@ -139,7 +140,7 @@ pub(crate) fn word(
         model,
     } = *input;
     // What is odd about a provider is odd about its chats in OpenAI's dialect, not about Responses.
-    let kind = (backend.kind).filter(|_| dialect.native() == api::NAME);
+    let kind = (backend.kind).filter(|_| dialect.native() == vocabulary::NAME);
     if dialect.native() == client_api.name() {
         if kind.is_none() {
             return Ok(EncodedBody::AsItIs);

@@ -19,7 +19,7 @@ use crate::gateway::snapshot::ModelRoute;
 use crate::gateway::streaming::relay::Relay;
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upstream_stream::{StreamEnd, append_events};
-use crate::protocols::client_api;
+use crate::protocols::registry;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::usage::Usage;
 use crate::runtime::buffer;
@@ -226,7 +226,7 @@ async fn follow_stream(
     ctx.route.target = Some(head.target);
     let out = relay_response::begin_stream((head.status, &head.passed), client, ctx);
     let sent = client.write(out).await;
-    let relay = match ctx.format.client_api == client_api::DEFAULT {
+    let relay = match ctx.format.client_api == registry::DEFAULT {
         true => Relay::plain(wants_usage),
         false => Relay::of(ctx.format.client_api, None),
     };

@@ -30,8 +30,8 @@ use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::headers;
 use crate::http::encode;
 use crate::http::head::{Headers, RequestHead};
-use crate::protocols::client_api;
 use crate::protocols::client_api::ClientApi;
+use crate::protocols::registry;
 use crate::protocols::request::canonical_request::{Canonical, NotSemantic};
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::runtime::clock;
@@ -489,7 +489,7 @@ fn form_of(target: &str) -> u64 {
 /// they are no other scope's end.
 fn steering(headers: &Headers<'_>, client_api: &'static dyn ClientApi) -> Vec<u8> {
     let mut lines = Vec::new();
-    if client_api == client_api::DEFAULT {
+    if client_api == registry::DEFAULT {
         return lines;
     }
     for (name, value) in headers.iter() {

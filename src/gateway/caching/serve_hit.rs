@@ -9,7 +9,7 @@ use crate::gateway::core::Core;
 use crate::gateway::respond;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::headers;
-use crate::protocols::client_api;
+use crate::protocols::registry;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::runtime::buffer;
 use crate::server::client::Client;
@@ -31,7 +31,7 @@ pub(crate) async fn hit(
     ctx.route.target = Some(entry.target);
     ctx.record_billed_usage(core, BilledUsage::Saved(entry.response.usage));
     if !chat.stream {
-        let body = match ctx.format.client_api == client_api::DEFAULT {
+        let body = match ctx.format.client_api == registry::DEFAULT {
             true => entry.response.render_whole(),
             false => replay::whole(
                 &entry.response,
@@ -42,7 +42,7 @@ pub(crate) async fn hit(
         let _ = respond::whole(client, ctx, 200, "application/json", &body).await;
         return Ok(());
     }
-    let body = match ctx.format.client_api == client_api::DEFAULT {
+    let body = match ctx.format.client_api == registry::DEFAULT {
         true => entry.response.render_stream(chat.wants_usage),
         false => replay::stream(
             &entry.response,

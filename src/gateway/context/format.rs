@@ -1,8 +1,8 @@
 //! The format in which the client wants its response.
 
 use crate::gateway::streaming::json_array::JsonArray;
-use crate::protocols::client_api;
 use crate::protocols::client_api::ClientApi;
+use crate::protocols::registry;
 
 pub(crate) struct ResponseFormat {
     /// The API that was called: its wire format is that of the response and of errors.
@@ -16,7 +16,7 @@ pub(crate) struct ResponseFormat {
 impl Default for ResponseFormat {
     fn default() -> Self {
         Self {
-            client_api: client_api::DEFAULT,
+            client_api: registry::DEFAULT,
             streams: false,
             array: None,
         }

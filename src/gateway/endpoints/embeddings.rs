@@ -20,7 +20,7 @@ use crate::gateway::respond;
 use crate::gateway::snapshot::{Backend, ModelRoute, Snapshot};
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
-use crate::protocols::provider_api::UpstreamOperation;
+use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::protocols::request::request_shape::Shape;
 use crate::protocols::usage;
 use crate::protocols::usage::Usage;

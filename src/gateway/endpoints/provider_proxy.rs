@@ -21,7 +21,7 @@ use crate::headers;
 use crate::http::encode;
 use crate::http::head::{Headers, Method, ResponseHead};
 use crate::observability::metrics::requests::Stage;
-use crate::protocols::openai::client::api;
+use crate::protocols::openai::vocabulary;
 use crate::protocols::passthrough;
 use crate::protocols::passthrough::{ProviderProxy, usage_in};
 use crate::routing::indices::KeyIndex;
@@ -171,7 +171,7 @@ fn keeper<'s>(
     if let Some(name) = headers::PROVIDER.read_str(headers) {
         return named(snapshot, caller, name.trim());
     }
-    let speaks = |backend: &&Arc<Provider>| backend.dialect.native() == api::NAME;
+    let speaks = |backend: &&Arc<Provider>| backend.dialect.native() == vocabulary::NAME;
     let fit: Vec<_> = snapshot
         .sites
         .iter()

@@ -15,7 +15,7 @@ use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::Snapshot;
 use crate::observability::metrics::requests::Stage;
-use crate::protocols::provider_api::UpstreamOperation;
+use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::protocols::request::request_shape::Shape;
 use crate::protocols::rerank::{read_rerank, search_units};
 use crate::protocols::usage;

@@ -23,9 +23,10 @@ use crate::protocols::json::document::Scratch;
 use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::passthrough::ProviderProxy;
 use crate::protocols::request::chat_request::ChatRequest;
-use crate::protocols::responses::client::api;
+use crate::protocols::request::stored_state::State;
 use crate::protocols::responses::client::stored_responses;
-use crate::protocols::responses::client::stored_responses::{State, StoredResponseCall};
+use crate::protocols::responses::client::stored_responses::StoredResponseCall;
+use crate::protocols::responses::vocabulary;
 use crate::routing::indices::KeyIndex;
 use crate::runtime::buffer;
 use crate::runtime::clock;
@@ -62,7 +63,7 @@ impl StoredResponses<'_> {
 
 /// Whether a provider takes Responses as they are.
 fn is_native(backend: &Provider) -> bool {
-    backend.responses.is_some() || backend.dialect.native() == api::NAME
+    backend.responses.is_some() || backend.dialect.native() == vocabulary::NAME
 }
 
 /// Whether what a provider keeps is served to this caller. Without a key there is nothing to seal with:

@@ -16,7 +16,7 @@ use crate::protocols::json::document::Scratch;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::request::routing_fields;
 use crate::protocols::request::routing_fields::Steering;
-use crate::protocols::responses::client::api;
+use crate::protocols::responses::vocabulary;
 use crate::routing::policy::policy;
 use arrayvec::ArrayVec;
 use std::borrow::Cow;
@@ -113,7 +113,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
             body = Cow::Owned(cut);
         }
         self.follow_header(&models, &mut constraints)?;
-        if self.client_api.name() == api::NAME {
+        if self.client_api.name() == vocabulary::NAME {
             let asked = (&mut chat, &mut body);
             stored_responses::settle(self.snapshot, self.caller, asked, &models, &mut constraints)?;
         }

@@ -5,13 +5,14 @@
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::stream_relay::StreamRelay;
-use crate::protocols::openai::client::api;
+use crate::protocols::openai::vocabulary;
 
 use crate::cache::response::from_events::ResponseCollector;
 use crate::gateway::streaming::stream_relay::EventTooLarge;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::provider_api::{ProviderApi, native_api};
+use crate::protocols::provider_api::ProviderApi;
+use crate::protocols::registry::native_api;
 use crate::protocols::usage::Usage;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -35,7 +36,7 @@ impl Relay {
     /// every dialect but OpenAI's.
     #[must_use]
     pub fn of(client_api: &dyn ClientApi, collector: Option<ResponseCollector>) -> Self {
-        let own = native_api(client_api.name()).filter(|_| client_api.name() != api::NAME);
+        let own = native_api(client_api.name()).filter(|_| client_api.name() != vocabulary::NAME);
         match own {
             Some(own) => Self::Neutral(NeutralRelay::of(own, collector)),
             None => Self::plain(true),
@@ -80,7 +81,7 @@ impl Relay {
     /// A relay that only watches a stream of `provider`: what it appends is what came.
     #[must_use]
     pub fn watching(provider: &dyn ProviderApi) -> Self {
-        if provider.native() == api::NAME {
+        if provider.native() == vocabulary::NAME {
             return Self::plain(true);
         }
         Self::Neutral(NeutralRelay::new(provider.decoder(), None, None))

@@ -21,7 +21,7 @@ use crate::gateway::streaming::translate_body;
 use crate::gateway::streaming::upstream_stream::{StreamEnd, UpstreamStream, stopping};
 use crate::headers;
 use crate::http::encode;
-use crate::protocols::client_api;
+use crate::protocols::registry;
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
 use crate::runtime::buffer;
@@ -41,7 +41,7 @@ pub(crate) async fn whole(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) {
-    let (usage, mut read) = match ctx.format.client_api == client_api::DEFAULT {
+    let (usage, mut read) = match ctx.format.client_api == registry::DEFAULT {
         true => (usage::in_answer(&response.body), None),
         false => {
             let mut scratch = core.scratch.borrow_mut();

@@ -8,8 +8,9 @@ use crate::protocols::client_api::{ClientApi, ResponseContext};
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::response::Stop;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::provider_api::{ProviderApi, UnreadableBody, native_api};
+use crate::protocols::provider_api::{ProviderApi, UnreadableBody};
 use crate::protocols::provider_refusals::{Refusal, refusal};
+use crate::protocols::registry::native_api;
 use crate::protocols::usage::Usage;
 
 /// A request as a client said it.

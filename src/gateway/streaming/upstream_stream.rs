@@ -14,8 +14,8 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::streaming::relay::Relay;
 use crate::http::encode;
-use crate::protocols::client_api;
 use crate::protocols::client_api::ClientApi;
+use crate::protocols::registry;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::usage::Usage;
 use crate::routing::health::Outcome;
@@ -96,7 +96,7 @@ impl UpstreamStream {
                 passed: response.upstream_response.head.passed.clone(),
             });
         }
-        let (relay, reader) = match client_api == client_api::DEFAULT {
+        let (relay, reader) = match client_api == registry::DEFAULT {
             true => (Relay::plain(chat.wants_usage), cache.stream_reader()),
             false => (Relay::of(client_api, cache.collector()), None),
         };

@@ -10,11 +10,10 @@ use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::openai::client::api;
 use crate::protocols::openai::provider::api::OpenAi;
-use crate::protocols::provider_api::{
-    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
-};
+use crate::protocols::openai::vocabulary;
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
+use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 
 /// The dialect.
@@ -31,7 +30,7 @@ impl ProviderApi for Azure {
     }
 
     fn native(&self) -> &'static str {
-        api::NAME
+        vocabulary::NAME
     }
 
     fn takes(&self, call: UpstreamOperation) -> bool {

@@ -6,5 +6,6 @@
 pub(crate) mod event;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod tool_arguments;
 pub(crate) mod turns;
 pub mod unsupported_fields;

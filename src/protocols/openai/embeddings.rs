@@ -3,7 +3,7 @@
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Scratch, write_string, write_u64};
-use crate::protocols::request::chat_request::read_top;
+use crate::protocols::request::top_level::read_top;
 use base64::Engine;
 use std::ops::Range;
 

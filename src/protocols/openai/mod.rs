@@ -2,5 +2,7 @@
 
 pub(crate) mod client;
 pub mod embeddings;
+pub(crate) mod errors;
 pub mod model_list;
 pub(crate) mod provider;
+pub(crate) mod vocabulary;

@@ -3,13 +3,14 @@
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::json::splice;
+use crate::protocols::request::top_level::{StreamOptions, Top, invalid, read_top, usage_option};
+
 use crate::protocols::json::splice::Edit;
 use crate::protocols::request::canonical_request::{Canonical, canonical};
 use crate::protocols::request::request_shape::Shape;
-use crate::protocols::request::routing_fields;
+
 use crate::protocols::request::routing_fields::Steering;
-use crate::protocols::responses::client::stored_responses::State;
+use crate::protocols::request::stored_state::State;
 use std::ops::Range;
 
 /// A chat request, read.
@@ -108,9 +109,6 @@ pub(crate) fn read_responses(
     Ok(chat)
 }
 
-/// Key offset in the original and value node of `stream_options`.
-pub(crate) type StreamOptions = Option<(usize, usize)>;
-
 fn read_parts(
     body: &[u8],
     document: &Document<'_>,
@@ -155,178 +153,10 @@ fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptio
     Ok((chat, top.stream_options))
 }
 
-/// The fields that both chat and embedding requests are routed by.
-pub(crate) struct Top {
-    pub model: String,
-    pub model_range: Range<usize>,
-    pub stream: Option<usize>,
-    messages: Option<usize>,
-    shape: Shape,
-    steering: Option<Box<Steering>>,
-    store: Option<usize>,
-    pub stream_options: StreamOptions,
-}
-
-/// Reads the top level. A field that occurs twice is refused: two parsers could choose differently,
-/// and a key could get a model that it is not allowed.
-pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, GatewayError> {
-    let fields = document.root_fields().ok_or_else(|| {
-        GatewayError::new(ErrorCode::InvalidJson, "the body must be a JSON object")
-    })?;
-    let mut shape = Shape::default();
-    let mut steering: Option<Box<Steering>> = None;
-    let mut seen: Vec<&str> = Vec::with_capacity(16);
-    let (mut model, mut stream, mut messages, mut store) = (None, None, None, None);
-    let mut stream_options = None;
-    for (key, value) in fields {
-        if seen.contains(&key) {
-            return Err(invalid(
-                key.to_owned(),
-                format!("`{key}` occurs twice in the body"),
-            ));
-        }
-        seen.push(key);
-        shape.field(document, key, value);
-        match key {
-            "model" => model = Some(value),
-            "stream" => stream = Some(value),
-            "messages" => messages = Some(value),
-            "store" => store = Some(value),
-            "stream_options" => {
-                stream_options = document.offset_of(key).map(|offset| (offset, value));
-            }
-            _ if routing_fields::is_steering(key) => {
-                let fields = steering.get_or_insert_default();
-                fields.field(document, key, value)?;
-            }
-            _ => {}
-        }
-    }
-    let name = model
-        .and_then(|at| document.text(at))
-        .filter(|name| !name.is_empty())
-        .ok_or_else(|| invalid("model", "`model` is missing or not a non-empty string"))?;
-    let range = document
-        .offset_of(name)
-        .and_then(|start| Some(start..splice::string_end(body, start)?))
-        .ok_or_else(|| {
-            GatewayError::new(ErrorCode::InternalError, "the model's place was not found")
-        })?;
-    Ok(Top {
-        model: name.to_owned(),
-        model_range: range,
-        stream,
-        messages,
-        shape,
-        steering,
-        store,
-        stream_options,
-    })
-}
-
-/// What the client wants, and the edit that makes the provider send usage in any case.
-pub(crate) fn usage_option(
-    body: &[u8],
-    document: &Document<'_>,
-    options: StreamOptions,
-) -> Result<(bool, Option<Edit>), GatewayError> {
-    let Some((key, value)) = options else {
-        let at = splice::after_brace(body).unwrap_or_default();
-        let edit = Edit {
-            range: at..at,
-            with: b"\"stream_options\":{\"include_usage\":true},".to_vec(),
-        };
-        return Ok((false, Some(edit)));
-    };
-    let lost = || GatewayError::new(ErrorCode::InternalError, "`stream_options` was not found");
-    let start = splice::value_start(body, key).ok_or_else(lost)?;
-    if document.is_null(value) {
-        let edit = Edit {
-            range: start..start + 4,
-            with: b"{\"include_usage\":true}".to_vec(),
-        };
-        return Ok((false, Some(edit)));
-    }
-    let mut fields = document
-        .fields(value)
-        .ok_or_else(|| invalid("stream_options", "`stream_options` must be an object"))?
-        .peekable();
-    let empty = fields.peek().is_none();
-    let Some((name, asked)) = fields.find(|(name, _)| *name == "include_usage") else {
-        let with: &[u8] = if empty {
-            b"\"include_usage\":true"
-        } else {
-            b"\"include_usage\":true,"
-        };
-        let edit = Edit {
-            range: start + 1..start + 1,
-            with: with.to_vec(),
-        };
-        return Ok((false, Some(edit)));
-    };
-    if document.boolean(asked) == Some(true) {
-        return Ok((true, None));
-    }
-    let length = match document.boolean(asked) {
-        Some(_) => "false".len(),
-        None if document.is_null(asked) => "null".len(),
-        None => {
-            return Err(invalid(
-                "stream_options.include_usage",
-                "`stream_options.include_usage` must be true or false",
-            ));
-        }
-    };
-    let at = document
-        .offset_of(name)
-        .and_then(|offset| splice::value_start(body, offset))
-        .ok_or_else(lost)?;
-    let edit = Edit {
-        range: at..at + length,
-        with: b"true".to_vec(),
-    };
-    Ok((false, Some(edit)))
-}
-
-/// Appends the body for a target: the model's name replaced, usage asked for, all else untouched.
-pub fn write_body(
-    body: &[u8],
-    model_range: &Range<usize>,
-    usage_edit: Option<&Edit>,
-    model: &str,
-    out: &mut Vec<u8>,
-) {
-    let mut quoted = Vec::with_capacity(model.len() + 2);
-    crate::protocols::json::document::write_string(&mut quoted, model);
-    let name = quoted
-        .get(1..quoted.len().saturating_sub(1))
-        .unwrap_or_default();
-    let by_model = (model_range, name);
-    match usage_edit {
-        // The model's name is not in the body.
-        _ if model_range.is_empty() => out.extend_from_slice(body),
-        None => splice::apply(body, [by_model], out),
-        Some(edit) => {
-            let by_usage = (&edit.range, edit.with.as_slice());
-            if edit.range.start < model_range.start {
-                splice::apply(body, [by_usage, by_model], out);
-            } else {
-                splice::apply(body, [by_model, by_usage], out);
-            }
-        }
-    }
-}
-
-fn invalid(
-    param: impl Into<std::borrow::Cow<'static, str>>,
-    message: impl Into<std::borrow::Cow<'static, str>>,
-) -> GatewayError {
-    GatewayError::new(ErrorCode::InvalidRequest, message).on(param)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocols::outgoing_request::write_body;
 
     fn read_it(json: &str) -> Result<ChatRequest, GatewayError> {
         read_chat(json.as_bytes(), &mut Scratch::default(), true)

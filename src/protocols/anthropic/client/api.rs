@@ -5,17 +5,16 @@ use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::client::request;
 use crate::protocols::anthropic::client::response;
 use crate::protocols::anthropic::client::stream;
+use crate::protocols::anthropic::vocabulary::NAME;
+use crate::protocols::anthropic::vocabulary::error_type;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::write::{key, open, open_field, raw, text};
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response, Stop};
+use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::request::canonical_request::canonical;
 use crate::protocols::request::chat_request::{ChatRequest, read_plain};
-
-/// The dialect's name.
-pub(crate) const NAME: &str = "anthropic";
 
 /// The dialect.
 pub(crate) struct Anthropic;
@@ -137,9 +136,6 @@ impl ClientApi for Anthropic {
     }
 }
 
-/// The header by which Anthropic's clients say which version of its API they speak; others have none.
-pub(crate) const VERSION_HEADER: &str = "anthropic-version";
-
 /// When a model was released, where that is not known: "an epoch value" (Anthropic's API reference,
 /// "List Models").
 const RELEASED: &str = "1970-01-01T00:00:00Z";
@@ -152,34 +148,6 @@ fn write_model(name: &str, out: &mut Vec<u8>) {
     text(out, "created_at", RELEASED);
     text(out, "lifecycle", "active");
     out.push(b'}');
-}
-
-/// `stop_reason`s, each with what it means.
-pub(crate) const STOP_REASONS: [(&str, Stop); 7] = [
-    ("end_turn", Stop::End),
-    ("stop_sequence", Stop::Sequence),
-    ("max_tokens", Stop::Length),
-    ("model_context_window_exceeded", Stop::WindowFull),
-    ("tool_use", Stop::ToolCalls),
-    ("refusal", Stop::Refused),
-    ("pause_turn", Stop::Paused),
-];
-
-/// Anthropic's error type for a status (its API's list of errors).
-#[must_use]
-pub(crate) fn error_type(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        402 => "billing_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        400..=499 => "invalid_request_error",
-        504 => "timeout_error",
-        529 => "overloaded_error",
-        _ => "api_error",
-    }
 }
 
 #[cfg(test)]

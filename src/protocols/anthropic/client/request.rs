@@ -2,6 +2,7 @@
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
+use crate::protocols::anthropic::vocabulary::CACHE_MARKER;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Source, Tool, ToolChoice,
@@ -10,9 +11,6 @@ use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Fields that do not steer the answer: left out and named.
 const HINTS: [&str; 4] = ["service_tier", "inference_geo", "speed", "diagnostics"];
-
-/// The name under which a prompt-cache marker is said to be left out.
-pub(crate) const CACHE_MARKER: &str = "cache_control";
 
 /// Reads a request.
 ///

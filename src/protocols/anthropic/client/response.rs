@@ -1,15 +1,12 @@
 //! A whole Message, and errors, written from the neutral form.
 
-use crate::protocols::anthropic::client::api::{STOP_REASONS, error_type};
+use crate::protocols::anthropic::vocabulary::{STOP_REASONS, error_type};
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_string, write_u64};
 use crate::protocols::json::write::{comma, key, number, open, open_field, raw, text};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response::{Failure, Response, Stop, Usage, redacted};
-
-/// Key of what a model wrote where a JSON object was due: as Anthropic advises to wrap such arguments
-/// (its documentation of fine-grained tool streaming).
-pub(crate) const INVALID_JSON: &str = "INVALID_JSON";
+use crate::protocols::neutral::tool_arguments::write_input;
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
@@ -102,24 +99,6 @@ fn write_block(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out:
         _ => return,
     }
     out.push(b'}');
-}
-
-/// Appends a tool's arguments as an object; what is none is wrapped in one.
-pub(crate) fn write_input(arguments: &str, out: &mut Vec<u8>) {
-    if is_object(arguments) {
-        out.extend_from_slice(arguments.trim().as_bytes());
-    } else {
-        out.push(b'{');
-        text(out, INVALID_JSON, arguments);
-        out.push(b'}');
-    }
-}
-
-/// Whether `json` is one JSON object.
-#[must_use]
-pub(crate) fn is_object(json: &str) -> bool {
-    json.trim_start().starts_with('{')
-        && serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok()
 }
 
 /// Appends `stop_reason` and `stop_sequence`.

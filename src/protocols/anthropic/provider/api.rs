@@ -2,17 +2,16 @@
 //! model's name. Vertex AI speaks it with the model in the path (`vertex.rs`).
 
 use crate::error::gateway_error::GatewayError;
-use crate::protocols::anthropic::client::api;
 use crate::protocols::anthropic::provider::request;
 use crate::protocols::anthropic::provider::response;
 use crate::protocols::anthropic::provider::stream;
+use crate::protocols::anthropic::vocabulary;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::provider_api::{
-    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
-};
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
+use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 use memchr::memmem;
 
@@ -34,7 +33,7 @@ impl ProviderApi for Anthropic {
     }
 
     fn native(&self) -> &'static str {
-        api::NAME
+        vocabulary::NAME
     }
 
     fn takes(&self, call: UpstreamOperation) -> bool {
@@ -88,7 +87,7 @@ impl ProviderApi for Anthropic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocols::provider_api::Body;
+    use crate::protocols::outgoing_request::Body;
     use crate::signing::auth::Auth;
 
     fn head(base_path: &str, call: UpstreamOperation, forwarded_headers: &[u8]) -> String {

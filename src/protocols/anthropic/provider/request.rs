@@ -1,12 +1,12 @@
 //! A Messages request, written from the neutral form.
 
 use crate::error::gateway_error::GatewayError;
-use crate::protocols::anthropic::client::request::CACHE_MARKER;
-use crate::protocols::anthropic::client::response::{is_object, write_input};
+use crate::protocols::anthropic::vocabulary::CACHE_MARKER;
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
 use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
+use crate::protocols::neutral::tool_arguments::{is_object, write_input};
 use crate::protocols::neutral::turns::write_turns;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 

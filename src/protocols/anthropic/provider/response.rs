@@ -1,6 +1,6 @@
 //! A whole Message, its usage, and errors, read into the neutral form.
 
-use crate::protocols::anthropic::client::api::STOP_REASONS;
+use crate::protocols::anthropic::vocabulary::STOP_REASONS;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};

@@ -2,19 +2,19 @@
 //! name was (Anthropic's page on Vertex AI, and its SDK).
 
 use crate::error::gateway_error::GatewayError;
-use crate::protocols::anthropic::client::api;
 use crate::protocols::anthropic::provider::request;
 use crate::protocols::anthropic::provider::response;
 use crate::protocols::anthropic::provider::stream;
-use crate::protocols::gemini::provider::api::write_model_path;
+use crate::protocols::anthropic::vocabulary;
+use crate::protocols::google_cloud::KEY_HEADER;
+use crate::protocols::google_cloud::write_model_path;
 use crate::protocols::json::document::Document;
 use crate::protocols::json::splice::{after_brace, apply};
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::provider_api::{
-    Body, Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
-};
+use crate::protocols::outgoing_request::{Body, OutgoingRequest, UpstreamOperation, post};
+use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 use std::ops::Range;
 
@@ -23,12 +23,6 @@ const VERSION: (&str, &str) = ("anthropic_version", "vertex-2023-10-16");
 
 /// What stands before a model's name in the path.
 const MODELS: &str = "/publishers/anthropic/models/";
-
-/// Where API keys stand.
-const KEY_HEADER: KeyHeader = KeyHeader {
-    name: "x-goog-api-key",
-    before: "",
-};
 
 /// The dialect; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
 pub(crate) struct Vertex;
@@ -39,7 +33,7 @@ impl ProviderApi for Vertex {
     }
 
     fn native(&self) -> &'static str {
-        api::NAME
+        vocabulary::NAME
     }
 
     fn takes(&self, call: UpstreamOperation) -> bool {

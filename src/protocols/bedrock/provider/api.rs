@@ -9,21 +9,19 @@ use crate::http::percent::push_escaped;
 use crate::protocols::bedrock::provider::request;
 use crate::protocols::bedrock::provider::response;
 use crate::protocols::bedrock::provider::stream;
+use crate::protocols::bedrock::provider::vocabulary::MODEL_FAILED;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post_accepting};
 use crate::protocols::provider_api::{
-    Decoder, OutgoingRequest, ProviderApi, StatusClass, UnreadableBody, UpstreamOperation,
-    judge_by_class, post_accepting,
+    Decoder, ProviderApi, StatusClass, UnreadableBody, judge_by_class,
 };
 use crate::signing::auth::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.
 const NAME: &str = "bedrock";
-
-/// Status of a model that failed (`ModelErrorException`).
-pub(crate) const MODEL_FAILED: u16 = 424;
 
 /// The dialect.
 pub(crate) struct Bedrock;
@@ -97,7 +95,7 @@ impl ProviderApi for Bedrock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocols::provider_api::Body;
+    use crate::protocols::outgoing_request::Body;
     use crate::signing::auth::Auth;
     use crate::signing::sigv4::{AmzDate, AwsKeys, Scope};
 

@@ -1,9 +1,9 @@
 //! Messages of a Converse request: turns, their blocks, files and cache points.
 
 use crate::error::gateway_error::GatewayError;
-use crate::protocols::anthropic::client::response::write_input;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
 use crate::protocols::neutral::request::{Message, Part, Source};
+use crate::protocols::neutral::tool_arguments::write_input;
 use crate::protocols::neutral::turns::write_turns;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use serde::Deserialize;

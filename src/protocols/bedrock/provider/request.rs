@@ -1,10 +1,10 @@
 //! A Converse request, written from the neutral form. The model's name is no part of it.
 
 use crate::error::gateway_error::GatewayError;
-use crate::protocols::anthropic::client::response::is_object;
 use crate::protocols::bedrock::provider::content::{Writer, write_cache_point};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text, texts_if};
 use crate::protocols::neutral::request::{Format, Part, Request, Role, Sampling, ToolChoice};
+use crate::protocols::neutral::tool_arguments::is_object;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Schema of a tool that takes nothing: this dialect demands one.

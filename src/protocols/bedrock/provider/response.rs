@@ -1,6 +1,6 @@
 //! A whole answer of Converse, its usage, and errors, read into the neutral form.
 
-use crate::protocols::bedrock::provider::api::MODEL_FAILED;
+use crate::protocols::bedrock::provider::vocabulary::MODEL_FAILED;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};

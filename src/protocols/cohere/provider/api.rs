@@ -9,9 +9,8 @@ use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::provider_api::{
-    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
-};
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
+use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.

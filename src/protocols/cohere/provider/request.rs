@@ -6,7 +6,7 @@ use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::openai::provider::request::write_calls;
+use crate::protocols::tool_calls_field::write_calls;
 
 /// Schema of a tool that takes nothing: this dialect demands one.
 const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";

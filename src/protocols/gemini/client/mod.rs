@@ -1,6 +1,9 @@
 //! The client side: requests read, responses, streams and errors written.
 
 pub(crate) mod api;
+pub(crate) mod errors;
+pub(crate) mod fields;
+pub(crate) mod paths;
 pub(crate) mod prepare;
 pub(crate) mod request;
 pub(crate) mod request_head;

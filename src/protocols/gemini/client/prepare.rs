@@ -2,9 +2,8 @@
 //! optional here and demanded elsewhere; schemas as JSON schemas, which are a part of OpenAPI's here; and
 //! base64 in its usual alphabet, where Google's SDKs send that for URLs.
 
-use crate::protocols::gemini::client::api::{
-    NO_SEAL, field, list_of, node_of, plain, raw_of, text_of,
-};
+use crate::protocols::gemini::client::fields::{field, list_of, node_of, plain, raw_of, text_of};
+use crate::protocols::gemini::vocabulary::NO_SEAL;
 use crate::protocols::json::document::{Document, Scratch, write_string};
 use crate::protocols::json::splice::{Edit, apply};
 use crate::protocols::json::write::{comma, open, open_field};

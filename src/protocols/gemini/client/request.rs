@@ -1,9 +1,9 @@
 //! A `GenerateContentRequest`, read into the neutral form. Ids and schemas were seen to by `prepare.rs`.
 
 use crate::error::gateway_error::GatewayError;
-use crate::protocols::gemini::client::api::{
-    NO_SEAL, bad, list_of, node_of, plain, raw_of, text_of,
-};
+use crate::protocols::gemini::client::errors::bad;
+use crate::protocols::gemini::client::fields::{list_of, node_of, plain, raw_of, text_of};
+use crate::protocols::gemini::vocabulary::NO_SEAL;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::{
     Format, Message, Part, Request, Role, Source, Tool, ToolChoice,

@@ -4,7 +4,9 @@
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::http::percent;
-use crate::protocols::gemini::client::api::{bad, list_of, node_of, parts_of, text_of};
+use crate::protocols::gemini::client::errors::bad;
+use crate::protocols::gemini::client::fields::{list_of, node_of, text_of};
+use crate::protocols::gemini::client::paths::parts_of;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::string_end;
 use crate::protocols::request::canonical_request::{Canonical, NotSemantic, form};
@@ -153,7 +155,7 @@ fn canonical(document: &Document<'_>) -> Canonical {
     };
     let mut form = form(document, question(document), exact_only);
     // The same fields in another dialect are another request.
-    form.extend_scope(crate::protocols::gemini::client::api::NAME.as_bytes());
+    form.extend_scope(crate::protocols::gemini::vocabulary::NAME.as_bytes());
     form
 }
 

@@ -1,13 +1,13 @@
 //! A whole `GenerateContentResponse`, and errors, written from the neutral form.
 
-use crate::protocols::anthropic::client::response::write_input;
 use crate::protocols::client_api::ResponseContext;
-use crate::protocols::gemini::client::api::{
-    FINISH_REASONS, error_status, write_call_id, write_reason,
-};
+use crate::protocols::json::document::write_string;
+
+use crate::protocols::gemini::vocabulary::FINISH_REASONS;
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Failure, Response, Stop, Usage, redacted};
+use crate::protocols::neutral::response::{Response, Stop, Usage};
+use crate::protocols::neutral::tool_arguments::write_input;
 
 /// Appends a whole answer.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
@@ -142,16 +142,16 @@ pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Appends a provider's error in Google's envelope; what the provider itself called it is the reason.
-pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"error\":{");
-    number(out, "code", u64::from(failure.status));
-    text(out, "message", &redacted(&failure.message));
-    text(out, "status", error_status(failure.status));
-    let reason = match failure.window_exceeded {
-        true => "context_length_exceeded",
-        false => failure.kind.unwrap_or("provider_error"),
-    };
-    write_reason(reason, failure.param, out);
-    out.extend_from_slice(b"}}");
+/// Appends the id of the call with this number.
+pub(crate) fn write_call_id(
+    id: &str,
+    nth: usize,
+    response_ctx: &ResponseContext,
+    out: &mut Vec<u8>,
+) {
+    if id.is_empty() {
+        write_string(out, &format!("call_{}_{nth}", response_ctx.request_id));
+    } else {
+        write_string(out, id);
+    }
 }

@@ -5,8 +5,9 @@
 
 use crate::http::limits::SSE_EVENT_BYTES_MAX;
 use crate::protocols::client_api::{Encoder, ResponseContext};
+use crate::protocols::gemini::client::errors::write_failure;
 use crate::protocols::gemini::client::response::{
-    finish_reason, write_call, write_failure, write_frame, write_thought, write_usage,
+    finish_reason, write_call, write_frame, write_thought, write_usage,
 };
 use crate::protocols::json::write::{number, open, open_field, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};

@@ -2,25 +2,20 @@
 //! for byte: the model's name stands in the path.
 
 use crate::error::gateway_error::GatewayError;
-use crate::http::percent::push_escaped;
-use crate::protocols::gemini::client::api;
+use crate::protocols::google_cloud::KEY_HEADER;
+use crate::protocols::google_cloud::write_model_path;
+
 use crate::protocols::gemini::provider::request;
 use crate::protocols::gemini::provider::response;
 use crate::protocols::gemini::provider::stream;
+use crate::protocols::gemini::vocabulary;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::provider_api::{
-    Decoder, OutgoingRequest, ProviderApi, RefusalDetail, UnreadableBody, UpstreamOperation, post,
-};
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
+use crate::protocols::provider_api::{Decoder, ProviderApi, RefusalDetail, UnreadableBody};
 use crate::signing::auth::KeyHeader;
-
-/// Where API keys stand.
-const KEY_HEADER: KeyHeader = KeyHeader {
-    name: "x-goog-api-key",
-    before: "",
-};
 
 /// The dialect, at one of the two places where it is spoken.
 pub(crate) struct Gemini {
@@ -47,7 +42,7 @@ impl ProviderApi for Gemini {
     }
 
     fn native(&self) -> &'static str {
-        api::NAME
+        vocabulary::NAME
     }
 
     fn takes(&self, call: UpstreamOperation) -> bool {
@@ -100,17 +95,10 @@ impl ProviderApi for Gemini {
     }
 }
 
-/// Appends the path of a model. One that names its kind (`tunedModels/…`, `publishers/meta/models/…`,
-/// `endpoints/…`) is taken as it is.
-pub(crate) fn write_model_path(models: &str, model: &str, out: &mut String) {
-    out.push_str(if model.contains('/') { "/" } else { models });
-    push_escaped(model, b"/@", out);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocols::provider_api::Body;
+    use crate::protocols::outgoing_request::Body;
     use crate::signing::auth::Auth;
 
     fn head(

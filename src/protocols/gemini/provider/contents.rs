@@ -2,10 +2,10 @@
 //! neutral form's messages.
 
 use crate::error::gateway_error::GatewayError;
-use crate::protocols::anthropic::client::response::write_input;
-use crate::protocols::gemini::client::api::NO_SEAL;
+use crate::protocols::gemini::vocabulary::NO_SEAL;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
 use crate::protocols::neutral::request::{Message, Part, Role, Source};
+use crate::protocols::neutral::tool_arguments::write_input;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
 /// Media types by the end of a URL's path, for what names none itself (IANA's registry).

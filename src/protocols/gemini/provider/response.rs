@@ -1,6 +1,6 @@
 //! A whole `GenerateContentResponse`, its usage, and errors, read into the neutral form.
 
-use crate::protocols::gemini::client::api::{ERROR_STATUSES, FINISH_REASONS};
+use crate::protocols::gemini::vocabulary::{ERROR_STATUSES, FINISH_REASONS};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};

@@ -5,16 +5,16 @@ use crate::http::sse::write_event;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response, Stop};
+use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::openai::client::error_envelope::error_envelope;
 use crate::protocols::openai::client::request;
 use crate::protocols::openai::client::response;
 use crate::protocols::openai::client::stream;
+use crate::protocols::openai::errors;
+use crate::protocols::openai::errors::error_envelope;
+use crate::protocols::openai::model_list;
+use crate::protocols::openai::vocabulary::NAME;
 use crate::protocols::request::chat_request::{ChatRequest, read_chat};
-
-/// The dialect's name.
-pub(crate) const NAME: &str = "openai";
 
 /// The dialect.
 pub(crate) struct OpenAi;
@@ -60,7 +60,7 @@ impl ClientApi for OpenAi {
     }
 
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        response::write_failure(failure, out);
+        errors::write_failure(failure, out);
     }
 
     fn envelope(&self, fault: &GatewayError) -> String {
@@ -74,27 +74,14 @@ impl ClientApi for OpenAi {
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {
         Box::new(stream::Chunks::new(response_ctx))
     }
-}
 
-/// `finish_reason`s, each with what it means; the first of a meaning is the one written.
-pub(crate) const FINISH_REASONS: [(&str, Stop); 10] = [
-    ("stop", Stop::End),
-    ("stop", Stop::Sequence),
-    ("length", Stop::Length),
-    ("length", Stop::WindowFull),
-    ("tool_calls", Stop::ToolCalls),
-    ("function_call", Stop::ToolCalls),
-    ("content_filter", Stop::Refused),
-    ("stop", Stop::Paused),
-    // Mistral's (wire facts of its platform documentation).
-    ("model_length", Stop::WindowFull),
-    // DeepSeek's: it was interrupted for want of resources.
-    ("insufficient_system_resource", Stop::Length),
-];
+    fn write_models(&self, names: &mut dyn Iterator<Item = &str>, created: u64) -> Vec<u8> {
+        model_list::list(names, created)
+    }
 
-/// The `finish_reason` for why an answer ended.
-#[must_use]
-pub(crate) fn finish_reason(stop: Stop) -> &'static str {
-    let found = FINISH_REASONS.iter().find(|(_, meaning)| *meaning == stop);
-    found.map_or("stop", |(name, _)| *name)
+    fn write_model(&self, name: &str, created: u64) -> Vec<u8> {
+        let mut body = Vec::new();
+        model_list::write_model(&mut body, name, created);
+        body
+    }
 }

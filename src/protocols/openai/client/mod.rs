@@ -1,7 +1,6 @@
 //! The client side: requests read, responses, streams and errors written.
 
 pub(crate) mod api;
-pub(crate) mod error_envelope;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod stream;

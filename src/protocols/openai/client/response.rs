@@ -5,11 +5,11 @@
 //! clients of other gateways know.
 
 use crate::protocols::client_api::ResponseContext;
-use crate::protocols::json::document::{write_escaped, write_string, write_u64};
+use crate::protocols::json::document::{write_escaped, write_string};
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, Failure, Response, Usage, redacted};
-use crate::protocols::openai::client::api::finish_reason;
+use crate::protocols::neutral::response::{Choice, Response, Usage};
+use crate::protocols::openai::vocabulary::finish_reason;
 
 /// Appends a whole answer.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
@@ -210,42 +210,4 @@ pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
         out.push(b'}');
     }
     out.push(b'}');
-}
-
-/// Appends a provider's error in OpenAI's envelope; what the provider itself called it is kept under
-/// `metadata`.
-pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"error\":{");
-    text(out, "message", &redacted(&failure.message));
-    text(out, "type", kind(failure.status));
-    match failure.param {
-        Some(param) => text(out, "param", param),
-        None => raw(out, "param", "null"),
-    }
-    if failure.window_exceeded {
-        text(out, "code", "context_length_exceeded");
-    } else {
-        match failure.kind {
-            Some(kind) => text(out, "code", kind),
-            None => raw(out, "code", "null"),
-        }
-    }
-    open_field(out, "metadata", b'{');
-    key(out, "provider_error");
-    match failure.kind {
-        Some(kind) => write_string(out, kind),
-        None => write_u64(out, u64::from(failure.status)),
-    }
-    out.extend_from_slice(b"}}}");
-}
-
-/// OpenAI's error type for a status.
-fn kind(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        429 => "rate_limit_error",
-        400..=499 => "invalid_request_error",
-        _ => "upstream_error",
-    }
 }

@@ -3,19 +3,18 @@
 //! A body in this dialect goes through byte for byte; only the model's name, and the wish for usage,
 //! are spliced in.
 
-use crate::protocols::openai::client::api;
 use crate::protocols::openai::provider::request;
 use crate::protocols::openai::provider::response;
 use crate::protocols::openai::provider::stream;
+use crate::protocols::openai::vocabulary;
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::provider_api::{
-    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
-};
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
+use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::BEARER;
 
 /// The dialect.
@@ -27,7 +26,7 @@ impl ProviderApi for OpenAi {
     }
 
     fn native(&self) -> &'static str {
-        api::NAME
+        vocabulary::NAME
     }
 
     fn takes(&self, call: UpstreamOperation) -> bool {
@@ -78,7 +77,7 @@ impl ProviderApi for OpenAi {
 mod tests {
     use super::*;
     use crate::protocols::json::document::Scratch;
-    use crate::protocols::provider_api::Body;
+    use crate::protocols::outgoing_request::Body;
     use crate::protocols::request::chat_request::read_chat;
     use crate::signing::auth::Auth;
 

@@ -6,6 +6,7 @@ use crate::protocols::neutral::request::{
     Format, Message, Part, Reasoning, Request, Role, Sampling, Source, ToolChoice,
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
+use crate::protocols::tool_calls_field::write_calls;
 
 /// Name of a schema that came without one: OpenAI's dialect demands one.
 const SCHEMA_NAME: &str = "response";
@@ -230,35 +231,6 @@ fn write_assistant(
     }
     out.push(b'}');
     Ok(())
-}
-
-/// The field `tool_calls` of an assistant's message.
-pub(crate) fn write_calls(
-    parts: &[Part<'_>],
-    unsupported: &mut UnsupportedFields,
-    out: &mut Vec<u8>,
-) {
-    open_field(out, "tool_calls", b'[');
-    for part in parts {
-        let Part::ToolCall {
-            id,
-            name,
-            arguments,
-            cache,
-        } = part
-        else {
-            continue;
-        };
-        unsupported.hint_marker(*cache);
-        open(out, b'{');
-        text(out, "id", id);
-        text(out, "type", "function");
-        open_field(out, "function", b'{');
-        text(out, "name", name);
-        text(out, "arguments", arguments);
-        out.extend_from_slice(b"}}");
-    }
-    out.push(b']');
 }
 
 fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: &mut Vec<u8>) {

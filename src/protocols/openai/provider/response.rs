@@ -3,7 +3,7 @@
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
-use crate::protocols::openai::client::api::FINISH_REASONS;
+use crate::protocols::openai::vocabulary::FINISH_REASONS;
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Names under which servers of this dialect tell what a model thought (DeepSeek and vLLM, OpenRouter).

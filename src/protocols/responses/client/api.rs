@@ -5,21 +5,20 @@ use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
-use crate::protocols::json::write::{open_field, raw, text};
+use crate::protocols::responses::client::errors::write_error_event;
+use crate::protocols::responses::vocabulary::NAME;
+
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::openai::client::error_envelope::error_envelope;
-use crate::protocols::openai::client::response::write_failure;
+use crate::protocols::openai::errors::{error_envelope, write_failure};
+use crate::protocols::openai::model_list;
 use crate::protocols::request::chat_request::{ChatRequest, read_responses};
+use crate::protocols::request::stored_state::State;
 use crate::protocols::responses::client::request;
 use crate::protocols::responses::client::response;
 use crate::protocols::responses::client::stored_responses;
-use crate::protocols::responses::client::stored_responses::State;
 use crate::protocols::responses::client::stream;
-
-/// The dialect's name.
-pub(crate) const NAME: &str = "responses";
 
 /// The dialect.
 pub(crate) struct Responses;
@@ -97,30 +96,14 @@ impl ClientApi for Responses {
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {
         Box::new(stream::Items::new(response_ctx))
     }
-}
 
-/// Appends the event `error`, which ends a stream that broke. OpenAI's SDKs raise an error only for one that
-/// has the field `error`, which `envelope` brings.
-pub(crate) fn write_error_event(code: &str, message: &str, envelope: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"event: error\ndata: {\"type\":\"error\"");
-    text(out, "code", code);
-    text(out, "message", message);
-    raw(out, "param", "null");
-    raw(out, "sequence_number", "0");
-    let inner = envelope
-        .strip_prefix("{\"error\":")
-        .and_then(|rest| rest.strip_suffix('}'));
-    raw(out, "error", inner.unwrap_or("{}"));
-    out.extend_from_slice(b"}\n\n");
-}
-
-/// Appends a reasoning item's summary.
-pub(crate) fn write_summary(thought: &str, out: &mut Vec<u8>) {
-    open_field(out, "summary", b'[');
-    if !thought.is_empty() {
-        out.extend_from_slice(b"{\"type\":\"summary_text\"");
-        text(out, "text", thought);
-        out.push(b'}');
+    fn write_models(&self, names: &mut dyn Iterator<Item = &str>, created: u64) -> Vec<u8> {
+        model_list::list(names, created)
     }
-    out.push(b']');
+
+    fn write_model(&self, name: &str, created: u64) -> Vec<u8> {
+        let mut body = Vec::new();
+        model_list::write_model(&mut body, name, created);
+        body
+    }
 }

@@ -7,7 +7,6 @@ use crate::protocols::json::document::{Document, write_string};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response::{Response, Stop, Usage};
-use crate::protocols::responses::client::api::write_summary;
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
@@ -266,6 +265,17 @@ fn write_usage(usage: Usage, out: &mut Vec<u8>) {
         usage.input.saturating_add(usage.output),
     );
     out.push(b'}');
+}
+
+/// Appends a reasoning item's summary.
+pub(crate) fn write_summary(thought: &str, out: &mut Vec<u8>) {
+    open_field(out, "summary", b'[');
+    if !thought.is_empty() {
+        out.extend_from_slice(b"{\"type\":\"summary_text\"");
+        text(out, "text", thought);
+        out.push(b'}');
+    }
+    out.push(b']');
 }
 
 #[cfg(test)]

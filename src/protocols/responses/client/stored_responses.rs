@@ -5,7 +5,8 @@ use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::http::head::Method;
 use crate::protocols::json::document::Document;
-use std::ops::Range;
+use crate::protocols::request::stored_state::Previous;
+use crate::protocols::request::stored_state::State;
 
 /// Fields by which a request goes on from what is kept elsewhere than in answers.
 const NOT_SERVED: &str = "conversation";
@@ -40,42 +41,6 @@ const WHOLE_BY: [(&str, &str); 22] = [
     ("mcp_call", "arguments"),
     ("mcp_approval_request", "arguments"),
 ];
-
-/// What a request takes from kept answers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct State {
-    /// The answer that it goes on from.
-    pub previous: Option<Previous>,
-    /// The answer is asked for later, by its id.
-    pub background: bool,
-    /// What names a kept thing by an id that proves nothing: an item of `input`, or [`OWN_ID`].
-    pub reference: Option<String>,
-}
-
-/// The answer that a request goes on from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Previous {
-    /// Its id, as the client has it.
-    pub id: String,
-    /// Where that stands in the body, without quotes.
-    pub range: Range<usize>,
-}
-
-impl State {
-    /// The field that needs a kept answer, if there is one.
-    #[must_use]
-    pub fn field(&self) -> Option<&'static str> {
-        match self {
-            Self {
-                previous: Some(_), ..
-            } => Some("previous_response_id"),
-            Self {
-                background: true, ..
-            } => Some("background"),
-            _ => None,
-        }
-    }
-}
 
 /// 400 naming the field that needs a kept answer.
 #[must_use]

@@ -7,8 +7,8 @@ use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::{Failure, Stop, Usage, redacted};
-use crate::protocols::openai::client::response::write_failure;
-use crate::protocols::responses::client::api::write_error_event;
+use crate::protocols::openai::errors::write_failure;
+use crate::protocols::responses::client::errors::write_error_event;
 use crate::protocols::responses::client::response::{
     Frame, FunctionCall, begin_message, item_id, write_text, write_thought,
 };

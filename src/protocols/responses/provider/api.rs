@@ -6,13 +6,12 @@ use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{Failure, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::provider_api::{
-    Decoder, OutgoingRequest, ProviderApi, UnreadableBody, UpstreamOperation, post,
-};
-use crate::protocols::responses::client::api;
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
+use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::protocols::responses::provider::request;
 use crate::protocols::responses::provider::response;
 use crate::protocols::responses::provider::stream;
+use crate::protocols::responses::vocabulary;
 use crate::signing::auth::BEARER;
 
 /// The dialect.
@@ -20,11 +19,11 @@ pub(crate) struct Responses;
 
 impl ProviderApi for Responses {
     fn name(&self) -> &'static str {
-        api::NAME
+        vocabulary::NAME
     }
 
     fn native(&self) -> &'static str {
-        api::NAME
+        vocabulary::NAME
     }
 
     fn takes(&self, call: UpstreamOperation) -> bool {

@@ -1,0 +1,154 @@
+//! The top level of a JSON body: the fields by which chat, completion, embedding and rerank requests are routed.
+
+use crate::error::code::ErrorCode;
+use crate::error::gateway_error::GatewayError;
+use crate::protocols::json::document::Document;
+use crate::protocols::json::splice;
+use crate::protocols::json::splice::Edit;
+use crate::protocols::request::request_shape::Shape;
+use crate::protocols::request::routing_fields;
+use crate::protocols::request::routing_fields::Steering;
+use std::ops::Range;
+
+/// The fields that both chat and embedding requests are routed by.
+pub(crate) struct Top {
+    pub model: String,
+    pub model_range: Range<usize>,
+    pub stream: Option<usize>,
+    pub messages: Option<usize>,
+    pub shape: Shape,
+    pub steering: Option<Box<Steering>>,
+    pub store: Option<usize>,
+    pub stream_options: StreamOptions,
+}
+
+/// Reads the top level. A field that occurs twice is refused: two parsers could choose differently,
+/// and a key could get a model that it is not allowed.
+pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, GatewayError> {
+    let fields = document.root_fields().ok_or_else(|| {
+        GatewayError::new(ErrorCode::InvalidJson, "the body must be a JSON object")
+    })?;
+    let mut shape = Shape::default();
+    let mut steering: Option<Box<Steering>> = None;
+    let mut seen: Vec<&str> = Vec::with_capacity(16);
+    let (mut model, mut stream, mut messages, mut store) = (None, None, None, None);
+    let mut stream_options = None;
+    for (key, value) in fields {
+        if seen.contains(&key) {
+            return Err(invalid(
+                key.to_owned(),
+                format!("`{key}` occurs twice in the body"),
+            ));
+        }
+        seen.push(key);
+        shape.field(document, key, value);
+        match key {
+            "model" => model = Some(value),
+            "stream" => stream = Some(value),
+            "messages" => messages = Some(value),
+            "store" => store = Some(value),
+            "stream_options" => {
+                stream_options = document.offset_of(key).map(|offset| (offset, value));
+            }
+            _ if routing_fields::is_steering(key) => {
+                let fields = steering.get_or_insert_default();
+                fields.field(document, key, value)?;
+            }
+            _ => {}
+        }
+    }
+    let name = model
+        .and_then(|at| document.text(at))
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| invalid("model", "`model` is missing or not a non-empty string"))?;
+    let range = document
+        .offset_of(name)
+        .and_then(|start| Some(start..splice::string_end(body, start)?))
+        .ok_or_else(|| {
+            GatewayError::new(ErrorCode::InternalError, "the model's place was not found")
+        })?;
+    Ok(Top {
+        model: name.to_owned(),
+        model_range: range,
+        stream,
+        messages,
+        shape,
+        steering,
+        store,
+        stream_options,
+    })
+}
+
+/// Key offset in the original and value node of `stream_options`.
+pub(crate) type StreamOptions = Option<(usize, usize)>;
+
+/// What the client wants, and the edit that makes the provider send usage in any case.
+pub(crate) fn usage_option(
+    body: &[u8],
+    document: &Document<'_>,
+    options: StreamOptions,
+) -> Result<(bool, Option<Edit>), GatewayError> {
+    let Some((key, value)) = options else {
+        let at = splice::after_brace(body).unwrap_or_default();
+        let edit = Edit {
+            range: at..at,
+            with: b"\"stream_options\":{\"include_usage\":true},".to_vec(),
+        };
+        return Ok((false, Some(edit)));
+    };
+    let lost = || GatewayError::new(ErrorCode::InternalError, "`stream_options` was not found");
+    let start = splice::value_start(body, key).ok_or_else(lost)?;
+    if document.is_null(value) {
+        let edit = Edit {
+            range: start..start + 4,
+            with: b"{\"include_usage\":true}".to_vec(),
+        };
+        return Ok((false, Some(edit)));
+    }
+    let mut fields = document
+        .fields(value)
+        .ok_or_else(|| invalid("stream_options", "`stream_options` must be an object"))?
+        .peekable();
+    let empty = fields.peek().is_none();
+    let Some((name, asked)) = fields.find(|(name, _)| *name == "include_usage") else {
+        let with: &[u8] = if empty {
+            b"\"include_usage\":true"
+        } else {
+            b"\"include_usage\":true,"
+        };
+        let edit = Edit {
+            range: start + 1..start + 1,
+            with: with.to_vec(),
+        };
+        return Ok((false, Some(edit)));
+    };
+    if document.boolean(asked) == Some(true) {
+        return Ok((true, None));
+    }
+    let length = match document.boolean(asked) {
+        Some(_) => "false".len(),
+        None if document.is_null(asked) => "null".len(),
+        None => {
+            return Err(invalid(
+                "stream_options.include_usage",
+                "`stream_options.include_usage` must be true or false",
+            ));
+        }
+    };
+    let at = document
+        .offset_of(name)
+        .and_then(|offset| splice::value_start(body, offset))
+        .ok_or_else(lost)?;
+    let edit = Edit {
+        range: at..at + length,
+        with: b"true".to_vec(),
+    };
+    Ok((false, Some(edit)))
+}
+
+pub(crate) fn invalid(
+    param: impl Into<std::borrow::Cow<'static, str>>,
+    message: impl Into<std::borrow::Cow<'static, str>>,
+) -> GatewayError {
+    GatewayError::new(ErrorCode::InvalidRequest, message).on(param)
+}
