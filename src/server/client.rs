@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Others who wait for the answer to this client's request.
 pub trait Followers {
-    /// Ready when there is nobody, or nobody any more.
-    fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Resolves once there are no followers.
+    fn poll_no_followers(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// A connected client.
@@ -58,7 +58,7 @@ impl Interrupt for Client {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
         let followers = self.followers.as_ref();
         if self.stream.poll_ended(cx).is_ready()
-            && followers.is_none_or(|others| others.poll_alone(cx).is_ready())
+            && followers.is_none_or(|others| others.poll_no_followers(cx).is_ready())
         {
             return Poll::Ready(Interruption::ClientGone);
         }

@@ -4,8 +4,8 @@ use crate::admin::metrics_page::shared_metric::{
     Sample, SharedMetrics, Sources, counter, gauge, labelled_counter, optional_counter,
     optional_gauge,
 };
-use crate::cache::coalesce::shared_call::ALL_STREAM_BYTES_MAX;
-use crate::cache::coalesce::shared_calls::FLIGHTS_MAX;
+use crate::cache::coalesce::stream_buffer::ALL_STREAM_BYTES_MAX;
+use crate::cache::coalesce::shared_calls::SHARED_CALLS_MAX;
 use crate::cache::disk::handle::{DiskHandle, DiskStats, QUEUE_MAX};
 use crate::observability::metrics::prometheus::float;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +45,7 @@ pub(crate) const COALESCING: SharedMetrics = SharedMetrics {
         gauge(
             "ringside_coalesce_in_flight_limit",
             "Calls that may be shared at once; a request beyond makes its own.",
-            |_| float(FLIGHTS_MAX as u64),
+            |_| float(SHARED_CALLS_MAX as u64),
         ),
         gauge(
             "ringside_coalesce_buffer_bytes",

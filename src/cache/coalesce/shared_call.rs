@@ -1,41 +1,32 @@
-//! One upstream call that several identical requests wait for, on whatever core they are.
+//! One upstream call that several identical requests share, on whatever core they are.
 //!
-//! The request that makes the call leads; the others follow. What arrives is kept here, each follower
-//! reads it at its own pace, and nobody waits for another. It must not know sockets or HTTP.
+//! The request that makes the call leads; the others follow. The call buffers what arrives, each follower reads
+//! at its own pace, and none waits for another. It must not know sockets or HTTP.
 
-use crate::base::names::Name;
+use crate::cache::coalesce::call_end::{End, Head};
+use crate::cache::coalesce::readers::Readers;
+use crate::cache::coalesce::stream_buffer::{
+    ALL_STREAM_BYTES_MAX, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT, StreamBuffer,
+};
 use crate::cache::key::Key;
-use crate::error::class::ErrorSource;
-use crate::error::gateway_error::GatewayError;
 use crate::protocols::usage::Usage;
-use crate::runtime::buffer;
-use parking_lot::Mutex;
-use std::collections::VecDeque;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-/// Bytes of one stream that are kept for followers: those to come, and those that read slowly. Over it,
-/// no follower is taken any more, and one that is behind by more loses its stream. About 4,000 tokens.
-pub(crate) const STREAM_BYTES_MAX: usize = 1024 * 1024;
-/// The same, while all flights together have reached [`ALL_STREAM_BYTES_MAX`].
-pub(crate) const STREAM_BYTES_TIGHT: usize = 64 * 1024;
-/// Bytes kept by all flights together before each is held to [`STREAM_BYTES_TIGHT`].
-pub(crate) const ALL_STREAM_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Followers of one flight; the next request leads another.
+/// Followers of one call; the next request leads another.
 pub(crate) const FOLLOWERS_MAX: usize = 1024;
-/// How far a stream without the connection that began it may be ahead of its quickest reader: whoever is
-/// alone with it is not lost, however slow. Less than [`STREAM_BYTES_TIGHT`].
+/// Bytes that a stream without its client's connection may be ahead of its fastest reader. Less than
+/// [`STREAM_BYTES_TIGHT`], so that the only reader of a stream never lags, however slowly it reads.
 pub(crate) const AHEAD_BYTES_MAX: u64 = 32 * 1024;
-/// Bytes a follower takes at once, so that the flight is locked for microseconds only.
-const READ_BYTES_MAX: usize = 16 * 1024;
 
-/// Numbers of all flights.
+/// Counts of all shared calls.
 #[derive(Debug, Default)]
 pub struct SharedCallCounts {
-    /// Flights that exist (gauge).
+    /// Calls that exist (gauge).
     pub shared_calls: AtomicUsize,
-    /// Bytes kept of streams (gauge).
+    /// Bytes of streams that are buffered (gauge).
     pub bytes: AtomicUsize,
     /// Requests that followed.
     pub followers: AtomicU64,
@@ -45,131 +36,114 @@ pub struct SharedCallCounts {
     pub lagged: AtomicU64,
 }
 
-/// What is known of an answer from its head.
-#[derive(Debug, Clone)]
-pub struct Head {
-    /// The target.
-    pub target: Name,
-    /// Status.
-    pub status: u16,
-    /// Encoded header lines that cross to the client.
-    pub passed: Vec<u8>,
-}
-
-/// A whole answer.
-#[derive(Debug)]
-pub struct SharedResponse {
-    /// Its head.
-    pub head: Head,
-    /// Its body.
-    pub body: Vec<u8>,
-    /// What it cost, where known.
-    pub usage: Option<Usage>,
-    /// Another attempt could have another outcome.
-    pub may_retry: bool,
-}
-
-/// How a call ended.
-#[derive(Debug, Clone)]
-pub enum End {
-    /// The stream came to its end; what it cost, where known.
-    Complete(Option<Usage>),
-    /// With a whole answer.
-    Whole(Arc<SharedResponse>),
-    /// With a fault, before or in the middle of the answer.
-    Failed {
-        /// What the leader's client is told.
-        fault: Arc<GatewayError>,
-        /// What its SDK is told about trying again.
-        should_retry: Option<bool>,
-    },
-    /// Without a call: the answer had been stored meanwhile.
-    Stored,
-    /// Without a word: the leader panicked.
-    Lost,
-}
-
-impl End {
-    /// Whether the same call would end like this again: every follower takes it as it is.
-    #[must_use]
-    pub fn is_for_all(&self) -> bool {
-        match self {
-            Self::Complete(_) | Self::Stored => true,
-            Self::Whole(whole) => !whole.may_retry,
-            Self::Failed { fault, .. } => fault.source == ErrorSource::Client,
-            Self::Lost => false,
-        }
-    }
-}
-
-/// What a follower waits for first.
+/// How a call begins for a follower.
 #[derive(Debug)]
 pub enum StreamStart {
     /// A stream has begun.
     Stream(Arc<Head>),
-    /// The call failed, and this follower is to make the next, for the others too.
+    /// The first attempt failed, and this follower is to make the second, for the others too.
     Lead,
-    /// The call has ended.
+    /// The call has ended without a stream.
     Over(End),
 }
 
-/// What a follower of a stream hears next.
+/// The next step of a stream for a follower.
 #[derive(Debug)]
 pub enum FollowerRead {
     /// Bytes were appended.
     More,
-    /// Everything was heard, and the call has ended.
+    /// The follower has every byte, and the call has ended.
     Over(End),
-    /// It read so slowly that what comes next is no longer kept.
+    /// The follower read so slowly that its next bytes were discarded.
     Lagged,
 }
 
-/// The call.
+/// Who records the usage of a call, once a follower that is the call's own client has left.
+#[derive(Debug, PartialEq, Eq)]
+pub enum OwnerUsage {
+    /// This client does; `None` when the usage is unknown.
+    Record(Option<Usage>),
+    /// The call does at its end, or already has.
+    RecordedByCall,
+}
+
+/// An upstream call, and what its followers have not read yet.
 pub struct SharedCall {
     key: Arc<Key>,
     counts: Arc<SharedCallCounts>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
-    /// Followers are taken.
-    is_open: bool,
-    head: Option<Arc<Head>>,
-    end: Option<End>,
-    /// What is kept of the stream: complete events, as they came.
-    kept: VecDeque<u8>,
-    /// Bytes that came before the first kept one.
-    gone: u64,
-    readers: Vec<Option<Reader>>,
-    reading: usize,
-    /// The client that caused the call reads too, and will book what it cost.
-    payer_reads: bool,
-    is_paid: bool,
-    /// Who makes the call, waiting for the first follower or for the last one to leave.
-    owner: Option<Waker>,
+    intake: Intake,
+    progress: Progress,
+    owner: Owner,
+    billing: Billing,
+    stream: StreamBuffer,
+    readers: Readers,
+    /// Whoever makes the call, waiting for the first follower or for the last one to leave.
+    owner_waker: Option<Waker>,
     /// The same, waiting for a reader to catch up.
-    paused: Option<Waker>,
-    /// Bytes this flight has added to [`FlightCounts::bytes`].
-    counted: usize,
-    is_handed_over: bool,
-    /// The first call failed: what the second ends with is for all.
-    is_second: bool,
-    /// The second call waits for a follower to make it.
-    is_vacant: bool,
+    paused_waker: Option<Waker>,
 }
 
-struct Reader {
-    at: u64,
-    waker: Option<Waker>,
+/// Whether new followers may join. A closed call never opens again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    Open,
+    Closed,
+}
+
+enum Progress {
+    /// No response has arrived.
+    Waiting(Attempt),
+    Streaming(Arc<Head>),
+    Ended {
+        head: Option<Arc<Head>>,
+        end: End,
+    },
+}
+
+/// A call that fails before its response is attempted a second time, by one of its followers; there is no third.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Second,
+}
+
+/// For whom the call is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// The client that caused it, which is still connected.
+    Client,
+    /// Its followers: the client has hung up.
+    Detached,
+    /// Nobody: the second attempt waits for a follower to make it.
+    Vacant,
+}
+
+/// Who records what the call cost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Billing {
+    /// The call, when it ends.
+    Unbilled,
+    /// The client that caused the call, which reads as a follower, unless it leaves before the end.
+    OwnerReads,
+    Billed,
 }
 
 impl SharedCall {
     pub(crate) fn new(key: Arc<Key>, counts: Arc<SharedCallCounts>) -> Self {
         counts.shared_calls.fetch_add(1, Ordering::Relaxed);
         let state = State {
-            is_open: true,
-            ..State::default()
+            intake: Intake::Open,
+            progress: Progress::Waiting(Attempt::First),
+            owner: Owner::Client,
+            billing: Billing::Unbilled,
+            stream: StreamBuffer::default(),
+            readers: Readers::default(),
+            owner_waker: None,
+            paused_waker: None,
         };
         Self {
             key,
@@ -183,314 +157,294 @@ impl SharedCall {
         self.key.is_same(key)
     }
 
-    /// A place among its followers; `None` if it takes none any more.
+    /// Joins as a follower; `None` if the call takes no more.
     pub(crate) fn join(self: &Arc<Self>) -> Option<Follower> {
         let mut state = self.state.lock();
-        if !state.is_open || state.reading >= FOLLOWERS_MAX {
+        if state.intake == Intake::Closed || state.readers.count() >= FOLLOWERS_MAX {
             return None;
         }
-        let owner = state.owner.take();
-        let follower = Follower::new(self, &mut state, 0, false);
+        let owner = state.owner_waker.take();
+        let slot = state.readers.add(0);
         drop(state);
         self.counts.followers.fetch_add(1, Ordering::Relaxed);
         wake(owner);
-        Some(follower)
+        Some(self.follower(slot, Role::Follower))
     }
 
-    /// A place for the client that caused the call, behind all that came until now.
-    pub(crate) fn leaders_seat(self: &Arc<Self>) -> Follower {
+    /// Joins as the client that caused the call: it reads what arrives from now on.
+    pub(crate) fn join_as_owner(self: &Arc<Self>) -> Follower {
         let mut state = self.state.lock();
-        state.payer_reads = true;
-        let at = state.end_at();
-        Follower::new(self, &mut state, at, true)
+        if state.billing == Billing::Unbilled {
+            state.billing = Billing::OwnerReads;
+        }
+        let offset = state.stream.end_offset();
+        let slot = state.readers.add(offset);
+        drop(state);
+        self.follower(slot, Role::Owner)
     }
 
-    /// Ready when nobody follows: from then on nobody may.
-    pub fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn follower(self: &Arc<Self>, slot: usize, role: Role) -> Follower {
+        Follower {
+            shared_call: Arc::clone(self),
+            slot,
+            role,
+        }
+    }
+
+    /// Resolves once there are no followers, and closes the call to new ones in the same step.
+    pub fn poll_no_followers(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.reading == 0 {
-            state.is_open = false;
+        if state.close_if_no_followers() {
             return Poll::Ready(());
         }
         state.wait_as_owner(cx);
         Poll::Pending
     }
 
-    /// As [`Flight::poll_alone`], when the client that caused the call is gone: if others wait, the call
-    /// is theirs now.
+    /// The same, when the client that caused the call has hung up: followers that wait own the call now.
     pub fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let alone = self.poll_alone(cx);
-        if alone.is_pending() {
-            self.note_handover(&mut self.state.lock());
+        let no_followers = self.poll_no_followers(cx);
+        if no_followers.is_pending() {
+            self.hand_over(&mut self.state.lock());
         }
-        alone
+        no_followers
     }
 
-    /// True when nobody follows: from then on nobody may.
-    pub(crate) fn close_if_alone(&self) -> bool {
+    /// True when there are no followers; the call is closed to new ones in the same step.
+    pub(crate) fn close_if_no_followers(&self) -> bool {
+        self.state.lock().close_if_no_followers()
+    }
+
+    /// Resolves once there is a follower.
+    pub(crate) fn poll_has_followers(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        state.is_open &= state.reading > 0;
-        state.reading == 0
+        if !state.readers.is_empty() {
+            return Poll::Ready(());
+        }
+        state.wait_as_owner(cx);
+        Poll::Pending
     }
 
-    fn note_handover(&self, state: &mut State) {
-        if !std::mem::replace(&mut state.is_handed_over, true) {
+    fn hand_over(&self, state: &mut State) {
+        if state.owner == Owner::Client {
+            state.owner = Owner::Detached;
             self.counts.handovers.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Ready when somebody follows.
-    pub(crate) fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state.lock();
-        if state.reading > 0 {
-            return Poll::Ready(());
-        }
-        state.wait_as_owner(cx);
-        Poll::Pending
-    }
-
     pub(crate) fn begin(&self, head: Head) {
         let mut state = self.state.lock();
-        state.head = Some(Arc::new(head));
-        state.kept = VecDeque::from(buffer::take(buffer::CLASS_BYTES[0]));
-        self.account(&mut state);
-        let wakers = state.wakers();
-        drop(state);
-        wake(wakers);
+        debug_assert!(matches!(state.progress, Progress::Waiting(_)));
+        state.progress = Progress::Streaming(Arc::new(head));
+        state.stream.reserve(&self.counts.bytes);
+        wake_readers(state);
     }
 
-    /// Keeps what came for those who follow, and for those who may.
-    pub(crate) fn append(&self, piece: &[u8]) {
+    /// Buffers complete events for followers, and for requests that may still join.
+    pub(crate) fn append(&self, events: &[u8]) {
         let mut state = self.state.lock();
-        if piece.is_empty() || (!state.is_open && state.reading == 0) {
+        let has_reader = state.intake == Intake::Open || !state.readers.is_empty();
+        if events.is_empty() || !has_reader {
             return;
         }
         let is_tight = self.counts.bytes.load(Ordering::Relaxed) >= ALL_STREAM_BYTES_MAX;
-        let most = if is_tight {
+        let bytes_max = if is_tight {
             STREAM_BYTES_TIGHT
         } else {
             STREAM_BYTES_MAX
         };
-        state.is_open &= state.kept.len() + piece.len() <= most;
-        // Before it is added to: whoever had all until now gets this piece, however large.
-        if !state.is_open {
-            state.forget(most);
+        if state.stream.len() + events.len() > bytes_max {
+            state.intake = Intake::Closed;
         }
-        state.kept.extend(piece);
-        self.account(&mut state);
-        let wakers = state.wakers();
-        drop(state);
-        wake(wakers);
+        // Discards before it appends: a reader that has everything until now gets these events, however large.
+        if state.intake == Intake::Closed {
+            let slowest = state.readers.slowest();
+            state.stream.discard(slowest, bytes_max);
+        }
+        state.stream.append(events, &self.counts.bytes);
+        wake_readers(state);
     }
 
-    /// Ready when a reader is near enough to what came last, or nobody reads.
-    pub fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Resolves while the fastest reader is less than [`AHEAD_BYTES_MAX`] behind, or nobody reads.
+    pub fn poll_reader_near(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        let quickest = state.readers.iter().flatten().map(|one| one.at).max();
-        if quickest.is_none_or(|at| at + AHEAD_BYTES_MAX >= state.end_at()) {
+        let end = state.stream.end_offset();
+        let fastest = state.readers.fastest();
+        if fastest.is_none_or(|offset| offset + AHEAD_BYTES_MAX >= end) {
             return Poll::Ready(());
         }
-        state.paused = Some(cx.waker().clone());
+        state.paused_waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Ends the call, or if it failed without an answer leaves it to one of those who follow to make
-    /// another, once. True when nobody else books what it cost.
+    /// Ends the call. If the first attempt failed before its response, the call goes on instead: one of its
+    /// followers makes the second attempt. True when the caller is to record the usage.
     pub(crate) fn finish(&self, end: End) -> bool {
         let mut state = self.state.lock();
-        if state.end.is_some() {
-            return false;
+        let head = match &state.progress {
+            Progress::Ended { .. } => return false,
+            Progress::Waiting(_) => None,
+            Progress::Streaming(head) => Some(Arc::clone(head)),
+        };
+        let is_for_all = end.is_for_all();
+        let is_first_attempt = matches!(state.progress, Progress::Waiting(Attempt::First));
+        if !is_for_all {
+            state.intake = Intake::Closed;
         }
-        let is_final = end.is_for_all();
-        state.is_open &= is_final;
-        if is_final || state.is_second || state.head.is_some() || state.reading == 0 {
-            state.end = Some(end);
+        let records_usage = state.billing == Billing::Unbilled;
+        if is_first_attempt && !is_for_all && !state.readers.is_empty() {
+            state.progress = Progress::Waiting(Attempt::Second);
+            state.owner = Owner::Vacant;
         } else {
-            (state.is_second, state.is_vacant) = (true, true);
+            state.progress = Progress::Ended { head, end };
+            if records_usage {
+                state.billing = Billing::Billed;
+            }
         }
-        let pays = !state.payer_reads && !std::mem::replace(&mut state.is_paid, true);
-        let wakers = state.wakers();
-        drop(state);
-        wake(wakers);
-        pays
-    }
-
-    fn account(&self, state: &mut State) {
-        let now = state.kept.capacity();
-        let before = std::mem::replace(&mut state.counted, now);
-        let bytes = &self.counts.bytes;
-        if now > before {
-            bytes.fetch_add(now - before, Ordering::Relaxed);
-        } else if now < before {
-            bytes.fetch_sub(before - now, Ordering::Relaxed);
-        }
+        wake_readers(state);
+        records_usage
     }
 }
 
 impl Drop for SharedCall {
     fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let counted = state.counted;
-        buffer::give(std::mem::take(&mut state.kept).into());
-        self.counts.bytes.fetch_sub(counted, Ordering::Relaxed);
+        self.state.get_mut().stream.release(&self.counts.bytes);
         self.counts.shared_calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl State {
+    fn close_if_no_followers(&mut self) -> bool {
+        if self.readers.is_empty() {
+            self.intake = Intake::Closed;
+        }
+        self.readers.is_empty()
+    }
+
     fn wait_as_owner(&mut self, cx: &Context<'_>) {
-        match &mut self.owner {
+        match &mut self.owner_waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
     }
+}
 
-    fn end_at(&self) -> u64 {
-        self.gone + self.kept.len() as u64
-    }
-
-    /// Those who wait for what comes next; to be woken once the lock is released.
-    fn wakers(&mut self) -> Vec<Waker> {
-        let readers = self.readers.iter_mut().flatten();
-        readers.filter_map(|one| one.waker.take()).collect()
-    }
-
-    /// Forgets what every reader has, and of the rest all but the last `most` bytes.
-    fn forget(&mut self, most: usize) {
-        let end = self.end_at();
-        let slowest = self.readers.iter().flatten().map(|one| one.at).min();
-        let least = end.saturating_sub(most as u64);
-        let from = slowest.unwrap_or(end).max(least);
-        let count = usize::try_from(from.saturating_sub(self.gone)).unwrap_or(usize::MAX);
-        self.kept.drain(..count.min(self.kept.len()));
-        self.gone = self.gone.max(from);
-        if self.kept.capacity() > 4 * self.kept.len() + STREAM_BYTES_TIGHT {
-            self.kept.shrink_to_fit();
-        }
-    }
+/// Wakes the readers that wait, once the lock is released.
+fn wake_readers(mut state: MutexGuard<'_, State>) {
+    let wakers = state.readers.take_wakers();
+    drop(state);
+    wake(wakers);
 }
 
 fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
 
-/// A follower's place. Left when dropped.
+/// A reader of a shared call, which it leaves when dropped.
 pub struct Follower {
     shared_call: Arc<SharedCall>,
     slot: usize,
-    pays: bool,
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A request that joined.
+    Follower,
+    /// The client that caused the call.
+    Owner,
 }
 
 impl Follower {
-    fn new(shared_call: &Arc<SharedCall>, state: &mut State, at: u64, pays: bool) -> Self {
-        let reader = Some(Reader { at, waker: None });
-        let free = state.readers.iter().position(Option::is_none);
-        let slot = free.unwrap_or(state.readers.len());
-        match state.readers.get_mut(slot) {
-            Some(place) => *place = reader,
-            None => state.readers.push(reader),
-        }
-        state.reading += 1;
-        Self {
-            shared_call: Arc::clone(shared_call),
-            slot,
-            pays,
-        }
-    }
-
     pub(crate) fn shared_call(&self) -> &Arc<SharedCall> {
         &self.shared_call
     }
 
     /// Waits for the head of a stream, or for the end of the call.
-    pub fn poll_outset(&self, cx: &mut Context<'_>) -> Poll<StreamStart> {
+    pub fn poll_start(&self, cx: &mut Context<'_>) -> Poll<StreamStart> {
         let mut state = self.shared_call.state.lock();
-        if let Some(head) = &state.head {
-            return Poll::Ready(StreamStart::Stream(Arc::clone(head)));
+        match &state.progress {
+            Progress::Streaming(head)
+            | Progress::Ended {
+                head: Some(head), ..
+            } => Poll::Ready(StreamStart::Stream(Arc::clone(head))),
+            Progress::Ended { head: None, end } => Poll::Ready(StreamStart::Over(end.clone())),
+            Progress::Waiting(_) if state.owner == Owner::Vacant => {
+                state.owner = Owner::Client;
+                Poll::Ready(StreamStart::Lead)
+            }
+            Progress::Waiting(_) => {
+                state.readers.wait(self.slot, cx);
+                Poll::Pending
+            }
         }
-        if let Some(end) = &state.end {
-            return Poll::Ready(StreamStart::Over(end.clone()));
-        }
-        if std::mem::take(&mut state.is_vacant) {
-            return Poll::Ready(StreamStart::Lead);
-        }
-        self.wait(&mut state, cx);
-        Poll::Pending
     }
 
-    /// Appends what comes next of a stream to `into`.
-    pub fn poll_more(&self, into: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<FollowerRead> {
+    /// Appends the next bytes of a stream to `into`.
+    pub fn poll_read(&self, into: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<FollowerRead> {
         let mut guard = self.shared_call.state.lock();
         let state = &mut *guard;
-        let Some(Some(reader)) = state.readers.get_mut(self.slot) else {
+        let Some(offset) = state.readers.offset_mut(self.slot) else {
+            debug_assert!(false, "a follower has its slot until it is dropped");
             return Poll::Ready(FollowerRead::Lagged);
         };
-        let Some(skip) = reader.at.checked_sub(state.gone) else {
-            self.shared_call
-                .counts
-                .lagged
-                .fetch_add(1, Ordering::Relaxed);
+        let Some(count) = state.stream.read(*offset, into) else {
+            let lagged = &self.shared_call.counts.lagged;
+            lagged.fetch_add(1, Ordering::Relaxed);
             return Poll::Ready(FollowerRead::Lagged);
         };
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        let count = state.kept.len().saturating_sub(skip).min(READ_BYTES_MAX);
         if count > 0 {
-            into.extend(state.kept.range(skip..skip + count));
-            reader.at += count as u64;
-            let paused = state.paused.take();
+            *offset += count as u64;
+            let paused = state.paused_waker.take();
             drop(guard);
             wake(paused);
             return Poll::Ready(FollowerRead::More);
         }
-        if let Some(end) = &state.end {
+        if let Progress::Ended { end, .. } = &state.progress {
             return Poll::Ready(FollowerRead::Over(end.clone()));
         }
-        self.wait(state, cx);
+        state.readers.wait(self.slot, cx);
         Poll::Pending
     }
 
-    fn wait(&self, state: &mut State, cx: &Context<'_>) {
-        if let Some(Some(reader)) = state.readers.get_mut(self.slot) {
-            reader.waker = Some(cx.waker().clone());
-        }
-    }
-
-    /// Leaves, for the client that caused the call, which has `heard` of this usage. It is told what to
-    /// book, if that falls to it: it has heard it, or the call has ended and nobody else books it.
-    pub fn settle(mut self, heard: Option<Usage>) -> Option<Option<Usage>> {
+    /// Leaves, as the client that caused the call. `reported` is the usage that the stream has reported to it. The
+    /// client records the usage if it knows it, or if the call has ended and nobody else has.
+    pub fn leave_as_owner(mut self, reported: Option<Usage>) -> OwnerUsage {
+        let role = std::mem::replace(&mut self.role, Role::Follower);
         let mut state = self.shared_call.state.lock();
-        if !std::mem::take(&mut self.pays) {
-            return None;
+        if role == Role::Follower || state.billing != Billing::OwnerReads {
+            return OwnerUsage::RecordedByCall;
         }
-        state.payer_reads = false;
-        let usage = match &state.end {
-            _ if heard.is_some() => heard,
-            Some(End::Complete(usage)) => *usage,
-            Some(_) => None,
-            None => {
-                if state.reading > 1 {
-                    self.shared_call.note_handover(&mut state);
+        let usage = match &state.progress {
+            _ if reported.is_some() => reported,
+            Progress::Ended {
+                end: End::Complete(usage),
+                ..
+            } => *usage,
+            Progress::Ended { .. } => None,
+            Progress::Waiting(_) | Progress::Streaming(_) => {
+                state.billing = Billing::Unbilled;
+                if state.readers.count() > 1 {
+                    self.shared_call.hand_over(&mut state);
                 }
-                return None;
+                return OwnerUsage::RecordedByCall;
             }
         };
-        (!std::mem::replace(&mut state.is_paid, true)).then_some(usage)
+        state.billing = Billing::Billed;
+        OwnerUsage::Record(usage)
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
         let mut state = self.shared_call.state.lock();
-        if let Some(place) = state.readers.get_mut(self.slot) {
-            *place = None;
+        state.readers.remove(self.slot);
+        if self.role == Role::Owner && state.billing == Billing::OwnerReads {
+            state.billing = Billing::Unbilled;
         }
-        state.reading -= 1;
-        if self.pays {
-            state.payer_reads = false;
-        }
-        let is_alone = state.reading == 0;
-        let owner = state.owner.take_if(|_| is_alone);
-        let paused = state.paused.take();
+        let was_last = state.readers.is_empty();
+        let owner = state.owner_waker.take_if(|_| was_last);
+        let paused = state.paused_waker.take();
         drop(state);
         wake(owner.into_iter().chain(paused));
     }

@@ -1,8 +1,9 @@
-//! The calls in flight that may be shared, by exact request: one table for all cores.
+//! The table of calls in flight that requests may share, by coalesce key: one table for all cores.
 //!
-//! It is asked once per request that both tiers missed, and once more when such a request has ended.
+//! A request reads it once, when both cache tiers missed, and once more when its call has ended.
 
-use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedCall, SharedCallCounts};
+use crate::cache::coalesce::call_end::{End, Head};
+use crate::cache::coalesce::shared_call::{Follower, SharedCall, SharedCallCounts};
 use crate::cache::key::Key;
 use crate::runtime::clock;
 use parking_lot::Mutex;
@@ -15,23 +16,23 @@ use std::time::Instant;
 
 /// Parts of the table, each with its lock: many more than cores.
 const SHARDS: usize = 64;
-/// Flights of one shard; a request beyond makes its call alone.
-const FLIGHTS_PER_SHARD_MAX: usize = 1024;
-/// Flights that may be in the table.
-pub(crate) const FLIGHTS_MAX: usize = SHARDS * FLIGHTS_PER_SHARD_MAX;
+/// Calls of one shard; a request beyond makes a call that is not shared.
+const CALLS_PER_SHARD_MAX: usize = 1024;
+/// Calls that the table holds at most.
+pub(crate) const SHARED_CALLS_MAX: usize = SHARDS * CALLS_PER_SHARD_MAX;
 
-/// Which call: requests share one if all of this is equal, and their forms are.
+/// Requests share a call if their coalesce keys and their cache keys are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CoalesceKey {
-    /// Hash of scope and question.
+    /// Hash of the cache key.
     pub exact: u128,
-    /// A stream was asked for.
+    /// The client wants a stream.
     pub streams: bool,
-    /// Hash of the models that may be asked, in their order.
+    /// Hash of the models that may answer, in their order, and of the form that the client wants.
     pub models: u64,
 }
 
-/// The table.
+/// Calls in flight, sharded by coalesce key.
 pub struct SharedCalls {
     shards: Box<[Mutex<Shard>]>,
     counts: Arc<SharedCallCounts>,
@@ -40,17 +41,17 @@ pub struct SharedCalls {
 #[derive(Default)]
 struct Shard {
     calls: HashMap<CoalesceKey, Arc<SharedCall>, foldhash::fast::RandomState>,
-    /// When one last ended.
+    /// When a call of this shard last ended.
     ended_at: Option<Instant>,
 }
 
-/// What a request is to do.
+/// What a request that joins is to do.
 pub enum JoinResult {
-    /// Make the call, for itself and those who follow.
+    /// Make the call, for itself and for its followers.
     Lead(Leader),
-    /// Wait for the one who makes it.
+    /// Follow the call of another request.
     Follow(Follower),
-    /// Make a call that is not shared: the table is full.
+    /// Make a call that is not shared: the table is full, or another request has the same hash.
     Alone,
 }
 
@@ -64,15 +65,15 @@ impl Default for SharedCalls {
 }
 
 impl SharedCalls {
-    /// Joins the call for `key`, or begins one. `since` is before the caller looked into the store.
-    pub fn board(
+    /// Joins the call for `key`, or begins one. `since` is a time before the caller's look-up in the store.
+    pub fn join(
         self: &Arc<Self>,
-        call: CoalesceKey,
+        coalesce_key: CoalesceKey,
         key: &Arc<Key>,
         since: Instant,
     ) -> JoinResult {
-        let mut shard = self.shard(call).lock();
-        match shard.calls.get(&call) {
+        let mut shard = self.shard(coalesce_key).lock();
+        match shard.calls.get(&coalesce_key) {
             // Another request with the same hash.
             Some(shared_call) if !shared_call.is_for(key) => return JoinResult::Alone,
             Some(shared_call) => {
@@ -80,124 +81,122 @@ impl SharedCalls {
                     return JoinResult::Follow(follower);
                 }
             }
-            None if shard.calls.len() >= FLIGHTS_PER_SHARD_MAX => return JoinResult::Alone,
+            None if shard.calls.len() >= CALLS_PER_SHARD_MAX => return JoinResult::Alone,
             None => {}
         }
         let shared_call = Arc::new(SharedCall::new(Arc::clone(key), Arc::clone(&self.counts)));
-        // In the place of one that takes no followers any more.
-        shard.calls.insert(call, Arc::clone(&shared_call));
-        let may_be_stored = shard.ended_at.is_some_and(|at| at >= since);
+        // Replaces a call that takes no more followers.
+        shard.calls.insert(coalesce_key, Arc::clone(&shared_call));
+        let may_be_stored = shard.ended_at.is_some_and(|ended_at| ended_at >= since);
         drop(shard);
-        JoinResult::Lead(self.leader(shared_call, call, may_be_stored))
+        JoinResult::Lead(self.leader(shared_call, coalesce_key, may_be_stored))
     }
 
-    /// The right to make the second call, for the follower that was told to.
+    /// Makes the follower that was told to lead the leader of the second attempt.
     #[must_use]
-    pub fn succeed(self: &Arc<Self>, call: CoalesceKey, follower: &Follower) -> Leader {
-        self.leader(Arc::clone(follower.shared_call()), call, true)
+    pub fn take_over(self: &Arc<Self>, coalesce_key: CoalesceKey, follower: &Follower) -> Leader {
+        self.leader(Arc::clone(follower.shared_call()), coalesce_key, true)
     }
 
     fn leader(
         self: &Arc<Self>,
         shared_call: Arc<SharedCall>,
-        call: CoalesceKey,
+        coalesce_key: CoalesceKey,
         may_be_stored: bool,
     ) -> Leader {
         Leader {
             shared_calls: Arc::clone(self),
             shared_call,
-            call,
+            coalesce_key,
             may_be_stored,
             has_finished: Cell::new(false),
         }
     }
 
-    /// Numbers of all flights.
+    /// Counts of all calls.
     #[must_use]
     pub fn counts(&self) -> &SharedCallCounts {
         &self.counts
     }
 
-    /// Flights that exist.
+    /// Calls that exist: those of the table, and those that followers still read.
     #[must_use]
     pub fn len(&self) -> usize {
         self.counts.shared_calls.load(Ordering::Relaxed)
     }
 
-    /// True when nothing is in flight.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn shard(&self, call: CoalesceKey) -> &Mutex<Shard> {
+    fn shard(&self, coalesce_key: CoalesceKey) -> &Mutex<Shard> {
         // The exact key is a keyed hash already.
-        let at = (call.exact as usize) % SHARDS;
-        &self.shards[at]
+        let index = (coalesce_key.exact as usize) % SHARDS;
+        &self.shards[index]
     }
 
-    fn remove(&self, call: CoalesceKey, shared_call: &Arc<SharedCall>) {
-        let mut shard = self.shard(call).lock();
+    fn remove(&self, coalesce_key: CoalesceKey, shared_call: &Arc<SharedCall>) {
+        let mut shard = self.shard(coalesce_key).lock();
         shard.ended_at = Some(clock::now());
-        let held = shard.calls.get(&call);
-        if held.is_some_and(|held| Arc::ptr_eq(held, shared_call)) {
-            shard.calls.remove(&call);
+        let current = shard.calls.get(&coalesce_key);
+        if current.is_some_and(|current| Arc::ptr_eq(current, shared_call)) {
+            shard.calls.remove(&coalesce_key);
         }
     }
 }
 
-/// The right and the duty to make a call. Dropped without an end, it releases those who follow.
+/// The right and the duty to make a call. Dropped without an end, it releases the followers.
 pub struct Leader {
     shared_calls: Arc<SharedCalls>,
     shared_call: Arc<SharedCall>,
-    call: CoalesceKey,
+    coalesce_key: CoalesceKey,
     may_be_stored: bool,
     has_finished: Cell<bool>,
 }
 
 impl Leader {
-    /// Whether the same call may have ended, and its answer been stored, since the store was asked.
+    /// Whether the same call may have ended, and its response been stored, since the look-up in the store.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
         self.may_be_stored
     }
 
-    /// The flight, to be asked whether anybody follows.
     #[must_use]
     pub fn shared_call(&self) -> &Arc<SharedCall> {
         &self.shared_call
     }
 
-    /// True when nobody follows: from then on nobody may.
+    /// True when there are no followers; the call is closed to new ones in the same step.
     #[must_use]
-    pub fn close_if_alone(&self) -> bool {
-        self.shared_call.close_if_alone()
+    pub fn close_if_no_followers(&self) -> bool {
+        self.shared_call.close_if_no_followers()
     }
 
-    /// Ready when somebody follows.
-    pub fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared_call.poll_company(cx)
+    /// Resolves once there is a follower.
+    pub fn poll_has_followers(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared_call.poll_has_followers(cx)
     }
 
-    /// A stream begins.
+    /// Begins a stream.
     pub fn begin(&self, head: Head) {
         self.shared_call.begin(head);
     }
 
-    /// Complete events of the stream came.
+    /// Appends complete events of the stream.
     pub fn append(&self, events: &[u8]) {
         self.shared_call.append(events);
     }
 
-    /// A place for the client that caused the call, behind what came until now: it follows like the
-    /// others, and books what the call cost if it stays to the end.
+    /// Lets the client that caused the call read what arrives from now on as the followers do. It records the
+    /// usage of the call if it stays to the end.
     #[must_use]
-    pub fn leaders_seat(&self) -> Follower {
-        self.shared_call.leaders_seat()
+    pub fn join_as_owner(&self) -> Follower {
+        self.shared_call.join_as_owner()
     }
 
-    /// Tells how the call ended; the table has it until this is dropped. True when nobody else books
-    /// what it cost.
+    /// Ends the call, which stays in the table until the leader is dropped. True when the caller is to record the
+    /// usage.
     pub fn finish(&self, end: End) -> bool {
         !self.has_finished.replace(true) && self.shared_call.finish(end)
     }
@@ -206,7 +205,8 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         self.finish(End::Lost);
-        self.shared_calls.remove(self.call, &self.shared_call);
+        self.shared_calls
+            .remove(self.coalesce_key, &self.shared_call);
     }
 }
 
@@ -215,8 +215,10 @@ mod tests {
     use super::*;
     use crate::base::names::Name;
     use crate::cache::coalesce::shared_call::{
-        ALL_STREAM_BYTES_MAX, FOLLOWERS_MAX, FollowerRead, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
-        StreamStart,
+        FOLLOWERS_MAX, FollowerRead, OwnerUsage, StreamStart,
+    };
+    use crate::cache::coalesce::stream_buffer::{
+        ALL_STREAM_BYTES_MAX, STREAM_BYTES_MAX, STREAM_BYTES_TIGHT,
     };
     use crate::cache::key::tests::key;
     use crate::error::code::ErrorCode;
@@ -233,25 +235,25 @@ mod tests {
         reasoning: 0,
     });
 
-    fn board(shared_calls: &Arc<SharedCalls>, tenant: &str, question: &str) -> JoinResult {
+    fn join(shared_calls: &Arc<SharedCalls>, tenant: &str, question: &str) -> JoinResult {
         let key = Arc::new(key(tenant, question));
-        let call = CoalesceKey {
+        let coalesce_key = CoalesceKey {
             exact: key.exact,
             streams: true,
             models: 0,
         };
-        shared_calls.board(call, &key, clock::now())
+        shared_calls.join(coalesce_key, &key, clock::now())
     }
 
     fn leader(shared_calls: &Arc<SharedCalls>) -> Leader {
-        match board(shared_calls, "t", "q") {
+        match join(shared_calls, "t", "q") {
             JoinResult::Lead(leader) => leader,
             _ => panic!("somebody leads"),
         }
     }
 
     fn follow(shared_calls: &Arc<SharedCalls>) -> Follower {
-        match board(shared_calls, "t", "q") {
+        match join(shared_calls, "t", "q") {
             JoinResult::Follow(follower) => follower,
             _ => panic!("nobody leads"),
         }
@@ -261,21 +263,21 @@ mod tests {
         leader.begin(Head {
             target: Name::new("p/m"),
             status: 200,
-            passed: Vec::new(),
+            forwarded: Vec::new(),
         });
     }
 
-    fn outset(follower: &Follower) -> Poll<StreamStart> {
-        follower.poll_outset(&mut Context::from_waker(Waker::noop()))
+    fn start(follower: &Follower) -> Poll<StreamStart> {
+        follower.poll_start(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// All that is there for it, and what ends it.
+    /// The bytes that it can read at once, and what ended the stream.
     fn read(follower: &Follower) -> (Vec<u8>, Option<FollowerRead>) {
         let mut into = Vec::new();
         loop {
-            match follower.poll_more(&mut into, &mut Context::from_waker(Waker::noop())) {
+            match follower.poll_read(&mut into, &mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(FollowerRead::More) => {}
-                Poll::Ready(heard) => return (into, Some(heard)),
+                Poll::Ready(last) => return (into, Some(last)),
                 Poll::Pending => return (into, None),
             }
         }
@@ -283,72 +285,66 @@ mod tests {
 
     fn failed() -> End {
         End::Failed {
-            fault: Arc::new(GatewayError::new(ErrorCode::UpstreamError, "it failed")),
+            error: Arc::new(GatewayError::new(ErrorCode::UpstreamError, "it failed")),
             should_retry: None,
         }
     }
 
     #[test]
-    fn others_do_not_join_and_the_next_leads_again() {
+    fn other_requests_do_not_join_and_the_next_one_leads_again() {
         let shared_calls = Arc::<SharedCalls>::default();
         let first = leader(&shared_calls);
         assert!(!first.may_be_stored());
-        assert!(matches!(
-            board(&shared_calls, "u", "q"),
-            JoinResult::Lead(_)
-        ));
-        assert!(matches!(
-            board(&shared_calls, "t", "r"),
-            JoinResult::Lead(_)
-        ));
+        assert!(matches!(join(&shared_calls, "u", "q"), JoinResult::Lead(_)));
+        assert!(matches!(join(&shared_calls, "t", "r"), JoinResult::Lead(_)));
         drop(follow(&shared_calls));
         drop(first);
         assert!(shared_calls.is_empty());
         // A hash that collides is another request.
         let (ours, other) = (Arc::new(key("t", "q")), Arc::new(key("t", "other")));
-        let call = CoalesceKey {
+        let coalesce_key = CoalesceKey {
             exact: 1,
             streams: false,
             models: 0,
         };
         let since = clock::now();
-        let first = shared_calls.board(call, &ours, since);
+        let first = shared_calls.join(coalesce_key, &ours, since);
         assert!(matches!(
-            shared_calls.board(call, &other, since),
+            shared_calls.join(coalesce_key, &other, since),
             JoinResult::Alone
         ));
         drop(first);
-        // The answer may have been stored since.
-        let JoinResult::Lead(leader) = shared_calls.board(call, &ours, since) else {
+        // The response may have been stored since.
+        let JoinResult::Lead(leader) = shared_calls.join(coalesce_key, &ours, since) else {
             panic!("nobody leads");
         };
         assert!(leader.may_be_stored());
     }
 
     #[test]
-    fn a_panic_of_the_leader_leaves_the_call_to_one_of_those_who_follow() {
+    fn when_the_leader_panics_one_follower_leads_the_second_attempt() {
         let shared_calls = Arc::<SharedCalls>::default();
         let first = leader(&shared_calls);
         let (a, b) = (follow(&shared_calls), follow(&shared_calls));
-        assert!(outset(&a).is_pending() && outset(&b).is_pending());
+        assert!(start(&a).is_pending() && start(&b).is_pending());
         let panics = std::panic::AssertUnwindSafe(move || {
             let _first = first;
             panic!("as a connection may");
         });
         assert!(std::panic::catch_unwind(panics).is_err());
-        assert!(matches!(outset(&b), Poll::Ready(StreamStart::Lead)));
-        assert!(outset(&a).is_pending());
-        let call = CoalesceKey {
+        assert!(matches!(start(&b), Poll::Ready(StreamStart::Lead)));
+        assert!(start(&a).is_pending());
+        let coalesce_key = CoalesceKey {
             exact: 0,
             streams: true,
             models: 0,
         };
-        let second = shared_calls.succeed(call, &b);
+        let second = shared_calls.take_over(coalesce_key, &b);
         drop(b);
         // There is no third.
         drop(second);
         assert!(matches!(
-            outset(&a),
+            start(&a),
             Poll::Ready(StreamStart::Over(End::Lost))
         ));
         drop(a);
@@ -356,55 +352,46 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_the_middle_is_for_all() {
+    fn a_failure_in_the_middle_of_a_stream_reaches_every_follower() {
         let shared_calls = Arc::<SharedCalls>::default();
         let (first, follower) = (leader(&shared_calls), follow(&shared_calls));
         begin(&first);
         first.append(b"one");
         first.finish(failed());
         assert!(matches!(
-            outset(&follower),
+            start(&follower),
             Poll::Ready(StreamStart::Stream(_))
         ));
-        let (bytes, heard) = read(&follower);
+        let (bytes, last) = read(&follower);
         assert_eq!(bytes, b"one");
-        assert!(matches!(
-            heard,
-            Some(FollowerRead::Over(End::Failed { .. }))
-        ));
-        // Nobody joins what failed.
-        assert!(matches!(
-            board(&shared_calls, "t", "q"),
-            JoinResult::Lead(_)
-        ));
+        assert!(matches!(last, Some(FollowerRead::Over(End::Failed { .. }))));
+        // No request joins a call that failed.
+        assert!(matches!(join(&shared_calls, "t", "q"), JoinResult::Lead(_)));
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_who_keeps_up_loses_nothing() {
+    fn the_buffer_is_bounded_and_a_follower_that_keeps_up_loses_nothing() {
         let shared_calls = Arc::<SharedCalls>::default();
         let first = leader(&shared_calls);
         let (quick, slow) = (follow(&shared_calls), follow(&shared_calls));
         begin(&first);
         let piece = [7; 10_000];
         let bytes = &shared_calls.counts().bytes;
-        let mut heard = 0;
+        let mut bytes_read = 0;
         for _ in 0..500 {
             first.append(&piece);
-            heard += read(&quick).0.len();
+            bytes_read += read(&quick).0.len();
             assert!(bytes.load(Ordering::Relaxed) <= 2 * (STREAM_BYTES_MAX + piece.len()));
         }
-        assert_eq!(heard, 500 * piece.len());
-        // Closed: who comes now leads.
-        assert!(matches!(
-            board(&shared_calls, "t", "q"),
-            JoinResult::Lead(_)
-        ));
+        assert_eq!(bytes_read, 500 * piece.len());
+        // Closed: the next request leads.
+        assert!(matches!(join(&shared_calls, "t", "q"), JoinResult::Lead(_)));
         assert!(matches!(read(&slow).1, Some(FollowerRead::Lagged)));
         drop(slow);
-        // One piece, however large, is no lag.
+        // A follower does not lag by one piece, however large.
         first.append(&vec![7; 2 * STREAM_BYTES_MAX]);
         assert_eq!(read(&quick).0.len(), 2 * STREAM_BYTES_MAX);
-        // All flights together: another one keeps little, and still nobody who keeps up loses.
+        // All calls together buffer too much: another one buffers little, and a follower that keeps up still loses nothing.
         bytes.fetch_add(ALL_STREAM_BYTES_MAX, Ordering::Relaxed);
         let second = leader(&shared_calls);
         let (quick_too, slow) = (follow(&shared_calls), follow(&shared_calls));
@@ -423,53 +410,71 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_takes_so_many_followers_and_the_next_leads_another() {
+    fn a_full_call_takes_no_followers_and_the_next_request_leads_another() {
         let shared_calls = Arc::<SharedCalls>::default();
         let _first = leader(&shared_calls);
-        let seats: Vec<Follower> = (0..FOLLOWERS_MAX).map(|_| follow(&shared_calls)).collect();
+        let followers: Vec<Follower> = (0..FOLLOWERS_MAX).map(|_| follow(&shared_calls)).collect();
         let _second = leader(&shared_calls);
         drop(follow(&shared_calls));
         assert_eq!(shared_calls.len(), 2);
-        drop(seats);
+        drop(followers);
     }
 
     #[test]
-    fn what_a_call_cost_is_booked_once() {
+    fn the_usage_of_a_call_is_recorded_once() {
         let shared_calls = Arc::<SharedCalls>::default();
-        // How the leader's client left, and whether the call had ended then.
-        for (heard, ended_first) in [(USAGE, false), (USAGE, true), (None, false), (None, true)] {
+        // The usage that was reported to the leader's client when it left, and whether the call had ended then.
+        for (reported, ended_first) in [(USAGE, false), (USAGE, true), (None, false), (None, true)]
+        {
             let first = leader(&shared_calls);
-            let follower = first.leaders_seat();
+            let client = first.join_as_owner();
             begin(&first);
-            let (mut by_call, mut by_client) = (None, None);
-            if ended_first {
-                by_call = Some(first.finish(End::Complete(USAGE)));
-                by_client = follower.settle(heard);
+            let (call_records, client_records) = if ended_first {
+                let call_records = first.finish(End::Complete(USAGE));
+                (call_records, client.leave_as_owner(reported))
             } else {
-                by_client = by_client.or(follower.settle(heard));
-                by_call = by_call.or(Some(first.finish(End::Complete(USAGE))));
+                let client_records = client.leave_as_owner(reported);
+                (first.finish(End::Complete(USAGE)), client_records)
+            };
+            // A client that leaves before it knows the usage leaves the record to the call.
+            if reported.is_none() && !ended_first {
+                assert!(call_records);
+                assert_eq!(client_records, OwnerUsage::RecordedByCall);
+            } else {
+                assert!(!call_records);
+                assert_eq!(client_records, OwnerUsage::Record(USAGE));
             }
-            // If it left before it knew, the call books it.
-            let call_books = heard.is_none() && !ended_first;
-            assert_eq!(by_call, Some(call_books));
-            assert_eq!(by_client, (!call_books).then_some(USAGE));
         }
     }
 
     #[test]
-    fn a_stream_without_its_client_waits_for_its_quickest_reader() {
+    fn the_usage_of_a_second_attempt_is_recorded_once() {
+        let shared_calls = Arc::<SharedCalls>::default();
+        let (first, follower) = (leader(&shared_calls), follow(&shared_calls));
+        first.finish(failed());
+        assert!(matches!(start(&follower), Poll::Ready(StreamStart::Lead)));
+        let second = shared_calls.take_over(first.coalesce_key, &follower);
+        drop((first, follower));
+        begin(&second);
+        let client = second.join_as_owner();
+        assert!(!second.finish(End::Complete(USAGE)));
+        assert_eq!(client.leave_as_owner(None), OwnerUsage::Record(USAGE));
+    }
+
+    #[test]
+    fn a_stream_without_its_client_waits_for_its_fastest_reader() {
         let shared_calls = Arc::<SharedCalls>::default();
         let first = leader(&shared_calls);
         let (quick, _slow) = (follow(&shared_calls), follow(&shared_calls));
-        let wanted = || {
+        let may_read_on = || {
             let cx = &mut Context::from_waker(Waker::noop());
-            first.shared_call().poll_wanted(cx).is_ready()
+            first.shared_call().poll_reader_near(cx).is_ready()
         };
         begin(&first);
-        assert!(wanted());
+        assert!(may_read_on());
         first.append(&[7; 100_000]);
-        assert!(!wanted());
+        assert!(!may_read_on());
         read(&quick);
-        assert!(wanted());
+        assert!(may_read_on());
     }
 }

@@ -1,9 +1,8 @@
 //! One upstream call for identical requests in flight: who makes it, and what those do who follow.
 
 use crate::accounting::billing::BilledUsage;
-use crate::cache::coalesce::shared_call::{
-    End, Follower, FollowerRead, Head, SharedCall, SharedResponse, StreamStart,
-};
+use crate::cache::coalesce::call_end::{End, Head, SharedResponse};
+use crate::cache::coalesce::shared_call::{Follower, FollowerRead, SharedCall, StreamStart};
 use crate::cache::coalesce::shared_calls::{JoinResult, Leader};
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -19,7 +18,7 @@ use crate::gateway::snapshot::ModelRoute;
 use crate::gateway::streaming::relay::Relay;
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upstream_stream::{StreamEnd, append_events};
-use crate::protocols::registry;
+use crate::protocols::client_api;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::usage::Usage;
 use crate::runtime::buffer;
@@ -36,7 +35,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) type Written = (Result<(), SocketError>, Vec<u8>);
 
 impl Followers for SharedCall {
-    fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_no_followers(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_abandoned(cx)
     }
 }
@@ -71,7 +70,7 @@ pub(crate) async fn board(
     };
     let shared_calls = &core.shared.shared_calls;
     loop {
-        let leader = match shared_calls.board(call, &key, ctx.timing.started_at) {
+        let leader = match shared_calls.join(call, &key, ctx.timing.started_at) {
             JoinResult::Alone => return Ok(CoalesceOutcome::Calls(None)),
             JoinResult::Lead(leader) => Some(leader),
             JoinResult::Follow(follower) => {
@@ -82,7 +81,7 @@ pub(crate) async fn board(
                 match following.await? {
                     FollowOutcome::Served => return Ok(CoalesceOutcome::Served),
                     FollowOutcome::Stored => None,
-                    FollowOutcome::Leads => Some(shared_calls.succeed(call, &follower)),
+                    FollowOutcome::Leads => Some(shared_calls.take_over(call, &follower)),
                 }
             }
         };
@@ -123,7 +122,7 @@ pub(crate) fn tell_fault(
     if let (Some(leader), Err(fault)) = (leader, attempted) {
         let tried = ctx.route.attempts > 1;
         leader.finish(End::Failed {
-            fault: Arc::new(fault.clone()),
+            error: Arc::new(fault.clone()),
             should_retry: ctx.outcome.should_retry.or(tried.then_some(false)),
         });
     }
@@ -150,7 +149,7 @@ async fn follow(
     ctx: &mut RequestContext,
 ) -> Result<FollowOutcome, GatewayError> {
     let began_at = clock::recent();
-    let outset = unless_interrupted(client, |cx| follower.poll_outset(cx));
+    let outset = unless_interrupted(client, |cx| follower.poll_start(cx));
     let outset = before(request_deadline.by, outset).await;
     ctx.timing.waited_since(began_at);
     let Some(outset) = outset else {
@@ -188,11 +187,11 @@ async fn serve_end(
             Ok(())
         }
         End::Failed {
-            fault,
+            error,
             should_retry,
         } => {
             ctx.outcome.should_retry = should_retry;
-            Err(GatewayError::clone(&fault))
+            Err(GatewayError::clone(&error))
         }
         // A stream without a head there is not.
         End::Complete(_) | End::Stored | End::Lost => Err(lost()),
@@ -224,11 +223,11 @@ async fn follow_stream(
 ) {
     note(ctx);
     ctx.route.target = Some(head.target);
-    let out = relay_response::begin_stream((head.status, &head.passed), client, ctx);
+    let out = relay_response::begin_stream((head.status, &head.forwarded), client, ctx);
     let sent = client.write(out).await;
-    let relay = match ctx.format.client_api == registry::DEFAULT {
-        true => Relay::plain(wants_usage),
-        false => Relay::of(ctx.format.client_api, None),
+    let relay = match ctx.format.client_api == client_api::DEFAULT {
+        true => Relay::openai(wants_usage),
+        false => Relay::forward(ctx.format.client_api, None),
     };
     let (end, usage) = listen(core, follower, relay, sent, client).await;
     if matches!(end, StreamEnd::Complete) {
@@ -254,14 +253,14 @@ pub(crate) async fn listen(
         if relay.is_done() {
             break StreamEnd::Complete;
         }
-        let heard = unless_interrupted(client, |cx| follower.poll_more(&mut arrived, cx)).await;
+        let heard = unless_interrupted(client, |cx| follower.poll_read(&mut arrived, cx)).await;
         let is_last = match heard {
             Err(Interruption::ClientGone) => break StreamEnd::Client,
             Err(_) => break StreamEnd::Drained,
             Ok(FollowerRead::More) => false,
             Ok(FollowerRead::Over(End::Complete(_))) => true,
-            Ok(FollowerRead::Over(End::Failed { fault, .. })) => {
-                break StreamEnd::Upstream(GatewayError::clone(&fault));
+            Ok(FollowerRead::Over(End::Failed { error, .. })) => {
+                break StreamEnd::Upstream(GatewayError::clone(&error));
             }
             Ok(FollowerRead::Over(_)) => break StreamEnd::Upstream(lost()),
             Ok(FollowerRead::Lagged) => break StreamEnd::TooSlow(too_slow()),

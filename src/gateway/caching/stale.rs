@@ -1,6 +1,6 @@
 //! When all else is down: an answer past its time in the place of a failure.
 
-use crate::cache::coalesce::shared_call::End;
+use crate::cache::coalesce::call_end::End;
 use crate::error::class::ErrorSource;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -44,7 +44,7 @@ pub(crate) fn failure_of(attempted: &Result<AttemptResult, GatewayError>) -> Opt
 pub(crate) fn failure_of_call(end: &End) -> Option<String> {
     match end {
         End::Whole(whole) => status_failure(whole.head.status),
-        End::Failed { fault, .. } => fault_failure(fault),
+        End::Failed { error, .. } => fault_failure(error),
         End::Complete(_) | End::Stored | End::Lost => None,
     }
 }

@@ -7,7 +7,7 @@ use crate::accounting::billing::{BilledUsage, Charge, record_usage};
 use crate::base::names::Name;
 use crate::base::random::fraction;
 use crate::base::request_ids;
-use crate::cache::coalesce::shared_call::SharedResponse;
+use crate::cache::coalesce::call_end::SharedResponse;
 use crate::cache::quality::compare::{Agreement, is_same};
 use crate::cache::quality::compare_responses::compare_responses;
 use crate::cache::quality::sample_budget::SampleBudget;

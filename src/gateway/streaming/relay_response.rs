@@ -1,7 +1,8 @@
 //! Moving the answer to the client, settling it, and handing it to the cache.
 
 use crate::accounting::billing::BilledUsage;
-use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedResponse};
+use crate::cache::coalesce::call_end::{End, Head, SharedResponse};
+use crate::cache::coalesce::shared_call::{Follower, OwnerUsage};
 use crate::cache::coalesce::shared_calls::Leader;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::error::code::ErrorCode;
@@ -45,13 +46,13 @@ pub(crate) async fn whole(
         true => (usage::in_answer(&response.body), None),
         false => {
             let mut scratch = core.scratch.borrow_mut();
-            let read = translate_body::read_own(
+            let read = translate_body::read_client_response(
                 ctx.format.client_api,
                 response.status,
                 &response.body,
                 &mut scratch,
             );
-            (read.usage, Some(read.stored))
+            (read.usage, Some(read.cacheable))
         }
     };
     if (200..300).contains(&response.status) {
@@ -66,7 +67,7 @@ pub(crate) async fn whole(
         head: Head {
             target: response.target,
             status: response.status,
-            passed: response.head.passed,
+            forwarded: response.head.passed,
         },
         body: response.body,
     };
@@ -99,7 +100,7 @@ pub(crate) async fn send_whole(
     let head = &response.head;
     let mut out = buffer::take(512 + response.body.len());
     respond::begin_head(&mut out, head.status, ctx, client);
-    respond::append_passed(&mut out, &head.passed, ctx);
+    respond::append_passed(&mut out, &head.forwarded, ctx);
     if head.status >= 400 {
         respond::advise(&mut out, ctx);
     }
@@ -169,7 +170,7 @@ pub(crate) async fn stream(
             // On the heap: rare.
             let listening = on_heap(|| coalesce::listen(core, &follower, relay, sent, client));
             let (end, usage) = listening.await;
-            if let Some(usage) = follower.settle(usage) {
+            if let OwnerUsage::Record(usage) = follower.leave_as_owner(usage) {
                 ctx.record_billed_usage(
                     core,
                     usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
@@ -229,11 +230,11 @@ async fn pump(
             let mut write = pin!(client.write(out));
             let at_once = poll_fn(|cx| match write.as_mut().poll(cx) {
                 Poll::Ready(sent) => Poll::Ready(Some(sent)),
-                Poll::Pending => upstream_stream.poll_company(cx).map(|()| None),
+                Poll::Pending => upstream_stream.poll_has_followers(cx).map(|()| None),
             });
             out = match at_once.await {
                 Some((Ok(()), buffer)) => buffer,
-                Some((Err(_), _)) if upstream_stream.close_if_alone() => {
+                Some((Err(_), _)) if upstream_stream.close_if_no_followers() => {
                     return Pumped::Ended(StreamEnd::Client, upstream_stream);
                 }
                 // Those who follow do not wait for this client.

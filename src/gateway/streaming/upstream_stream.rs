@@ -3,7 +3,8 @@
 
 use crate::accounting::billing::{BilledUsage, Charge, record_usage};
 use crate::base::names::Name;
-use crate::cache::coalesce::shared_call::{End, Follower, Head, SharedCall};
+use crate::cache::coalesce::call_end::{End, Head};
+use crate::cache::coalesce::shared_call::{Follower, SharedCall};
 use crate::cache::coalesce::shared_calls::Leader;
 use crate::cache::response::from_stream::StreamReader;
 use crate::error::code::ErrorCode;
@@ -93,7 +94,7 @@ impl UpstreamStream {
             leader.begin(Head {
                 target: response.target,
                 status: response.upstream_response.status,
-                passed: response.upstream_response.head.passed.clone(),
+                forwarded: response.upstream_response.head.passed.clone(),
             });
         }
         let (relay, reader) = match client_api == registry::DEFAULT {
@@ -130,14 +131,16 @@ impl UpstreamStream {
     }
 
     /// Ready when somebody follows.
-    pub(crate) fn poll_company(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_has_followers(&self, cx: &mut Context<'_>) -> Poll<()> {
         let leader = self.leader.as_ref();
-        leader.map_or(Poll::Pending, |leader| leader.poll_company(cx))
+        leader.map_or(Poll::Pending, |leader| leader.poll_has_followers(cx))
     }
 
     /// True when nobody follows: from then on nobody may.
-    pub(crate) fn close_if_alone(&self) -> bool {
-        self.leader.as_ref().is_none_or(Leader::close_if_alone)
+    pub(crate) fn close_if_no_followers(&self) -> bool {
+        self.leader
+            .as_ref()
+            .is_none_or(Leader::close_if_no_followers)
     }
 
     /// Takes in what arrived: hands it to the followers, and appends what the client is to get.
@@ -273,8 +276,8 @@ impl UpstreamStream {
                 .store(self.response.target, |_| collector.finish());
         }
         let pays = self.leader.take().is_none_or(|leader| {
-            let failed = |fault| End::Failed {
-                fault: Arc::new(fault),
+            let failed = |error| End::Failed {
+                error: Arc::new(error),
                 should_retry: None,
             };
             leader.finish(match end {
@@ -303,7 +306,7 @@ impl UpstreamStream {
         let (Some(leader), Some(twin)) = (&self.leader, self.relay.twin()) else {
             return Err(self);
         };
-        let follower = (leader.leaders_seat(), twin);
+        let follower = (leader.join_as_owner(), twin);
         let core = Rc::clone(&self.core);
         core.unattended.set(core.unattended.get() + 1);
         let unattended = Unattended {
@@ -332,7 +335,7 @@ async fn go_on(
         if let Some(end) = upstream_stream.ended() {
             break end;
         }
-        poll_fn(|cx| unattended.shared_call.poll_wanted(cx)).await;
+        poll_fn(|cx| unattended.shared_call.poll_reader_near(cx)).await;
         if let Err(end) = upstream_stream.read(&mut unattended).await {
             break end;
         }
@@ -366,7 +369,7 @@ struct Unattended {
 
 impl Interrupt for Unattended {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
-        if self.shared_call.poll_alone(cx).is_ready() {
+        if self.shared_call.poll_no_followers(cx).is_ready() {
             return Poll::Ready(Interruption::ClientGone);
         }
         self.place.poll_interrupt(cx)
