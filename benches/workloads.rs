@@ -17,7 +17,7 @@ use ringside::embedding::table::StaticTable;
 use ringside::gateway::streaming::neutral_relay::NeutralRelay;
 use ringside::gateway::streaming::stream_relay::StreamRelay;
 use ringside::gateway::streaming::translate_body;
-use ringside::gateway::streaming::translate_body::Said;
+use ringside::gateway::streaming::translate_body::ClientRequest;
 use ringside::http::chunked::ChunkDecoder;
 use ringside::http::head::parse_request_head;
 use ringside::http::limits::HeadLimits;
@@ -140,17 +140,26 @@ fn translations() -> Vec<Workload> {
             written.clear();
             let mut unsupported = UnsupportedFields::new(false);
             let (unsupported, scratch, out) = (&mut unsupported, &mut first, &mut written);
-            let said = Said {
+            let request = ClientRequest {
+                client_api,
                 body: black_box(&body),
                 streams: false,
             };
-            translate_body::request(client_api, to, &said, "m", unsupported, scratch, out).unwrap();
+            translate_body::translate_request(&request, to, "m", unsupported, scratch, out)
+                .unwrap();
         }),
         workload("translate/its answer", move || {
             let body = black_box(response.as_bytes());
             black_box(
-                translate_body::whole(client_api, to, 200, body, &response_ctx(), &mut second)
-                    .unwrap(),
+                translate_body::translate_response(
+                    client_api,
+                    to,
+                    200,
+                    body,
+                    &response_ctx(),
+                    &mut second,
+                )
+                .unwrap(),
             );
         }),
         workload("translate/100 events together", move || {

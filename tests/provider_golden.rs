@@ -16,7 +16,7 @@
 use ringside::gateway::streaming::neutral_relay::NeutralRelay;
 use ringside::gateway::streaming::relay::Relay;
 use ringside::gateway::streaming::translate_body;
-use ringside::gateway::streaming::translate_body::Said;
+use ringside::gateway::streaming::translate_body::ClientRequest;
 use ringside::http::event_stream::{Value, write_message};
 use ringside::protocols::client_api::{ClientApi, ResponseContext};
 use ringside::protocols::json::document::Scratch;
@@ -95,8 +95,9 @@ fn between<'p>(path: &'p Path, start: &str, end: &str) -> Option<&'p str> {
     name.strip_prefix(start)?.strip_suffix(end)
 }
 
-fn said(body: &[u8]) -> Said<'_> {
-    Said {
+fn client_request<'r>(client_api: &'r dyn ClientApi, body: &'r [u8]) -> ClientRequest<'r> {
+    ClientRequest {
+        client_api,
         body,
         streams: false,
     }
@@ -140,10 +141,9 @@ fn translated(
 ) -> (String, String) {
     let (mut unsupported, mut out) = (UnsupportedFields::new(drops), Vec::new());
     let mut scratch = Scratch::default();
-    let outcome = translate_body::request(
-        client_api,
+    let outcome = translate_body::translate_request(
+        &client_request(client_api, body),
         to,
-        &said(body),
         model,
         &mut unsupported,
         &mut scratch,
@@ -198,7 +198,7 @@ fn whole(
     body: &[u8],
 ) -> (u16, String) {
     let mut scratch = Scratch::default();
-    match translate_body::whole(
+    match translate_body::translate_response(
         client_api,
         provider,
         status,
@@ -255,7 +255,7 @@ fn streamed(
     let encoder =
         (provider.native() != client_api.name()).then(|| client_api.encoder(response_ctx()));
     let relay = NeutralRelay::new(provider.decoder(), encoder, None);
-    let mut relay = relay.naming(MODEL.to_owned());
+    let mut relay = relay.with_model(MODEL.to_owned());
     let (mut out, mut scratch) = (Vec::new(), Scratch::default());
     for piece in pieces {
         let fed = relay.feed(&mut piece.to_vec(), &mut out, &mut scratch);
@@ -272,7 +272,7 @@ fn streamed(
 /// What was written is understood by the relay of its dialect.
 fn check_in_own_dialect(client_api: &dyn ClientApi, stream: &[u8], complete: bool, failed: bool) {
     let scratch = RefCell::new(Scratch::default());
-    let (mut relay, mut out) = (Relay::of(client_api, None), Vec::new());
+    let (mut relay, mut out) = (Relay::forward(client_api, None), Vec::new());
     let fed = relay.feed(&mut stream.to_vec(), &mut out, &scratch, |_, _| {});
     fed.unwrap();
     relay.end(&mut out, &scratch, |_, _| {});
@@ -404,11 +404,10 @@ fn there_and_back(name: &str, sent: &str) -> (serde_json::Value, Option<String>)
     let (to, back) = (provider(name).unwrap(), provider("openai").unwrap());
     let (mut scratch, mut unsupported) = (Scratch::default(), UnsupportedFields::new(false));
     let mut translated = |client_api: &dyn ClientApi, to: &dyn ProviderApi, body: &[u8]| {
-        let (said, mut out) = (said(body), Vec::new());
-        let outcome = translate_body::request(
-            client_api,
+        let (request, mut out) = (client_request(client_api, body), Vec::new());
+        let outcome = translate_body::translate_request(
+            &request,
             to,
-            &said,
             MODEL,
             &mut unsupported,
             &mut scratch,

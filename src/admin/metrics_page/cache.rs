@@ -4,7 +4,6 @@ use crate::admin::metrics_page::shared_metric::{
     Sample, SharedMetrics, Sources, counter, gauge, labelled_counter, optional_counter,
     optional_gauge,
 };
-use crate::cache::coalesce::stream_buffer::ALL_STREAM_BYTES_MAX;
 use crate::cache::coalesce::shared_calls::SHARED_CALLS_MAX;
 use crate::cache::disk::handle::{DiskHandle, DiskStats, QUEUE_MAX};
 use crate::observability::metrics::prometheus::float;

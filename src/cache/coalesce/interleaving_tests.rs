@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 150;
 const STEPS: usize = 200;
 const USAGE: Option<Usage> = Some(Usage {
     prompt: 3,

@@ -2,6 +2,7 @@
 //!
 //! Only what this form can hold completely is stored: one choice, text only, finished by `stop`.
 
+use crate::cache::response::not_stored::NotStored;
 use crate::http::sse::write_event;
 use crate::protocols::json::document::{Document, Scratch, write_string, write_u64};
 use crate::protocols::usage::Usage;
@@ -22,9 +23,6 @@ pub struct CachedResponse {
     pub usage: Option<Usage>,
 }
 
-/// Why an answer is not stored; the text is the metric's label.
-pub type NotStored = &'static str;
-
 impl CachedResponse {
     /// Reads a whole `chat.completion`, whose usage was found already.
     ///
@@ -37,23 +35,27 @@ impl CachedResponse {
     ) -> Result<Self, NotStored> {
         scratch
             .with_document(body, |document| {
-                let choices = document.field(0, "choices").ok_or("not-an-answer")?;
+                let choices = document
+                    .field(0, "choices")
+                    .ok_or(NotStored::NotAResponse)?;
                 let choice = only(document, choices)?;
                 let finish = document.field(choice, "finish_reason");
                 finished(finish.and_then(|at| document.text(at)))?;
                 if let Some(logprobs) = document.field(choice, "logprobs")
                     && !document.is_null(logprobs)
                 {
-                    return Err("unrepresentable");
+                    return Err(NotStored::Unrepresentable);
                 }
-                let message = document.field(choice, "message").ok_or("not-an-answer")?;
+                let message = document
+                    .field(choice, "message")
+                    .ok_or(NotStored::NotAResponse)?;
                 let content = document.text_of(message, "content").unwrap_or_default();
                 let mut response = Self::frame(document, content.len());
                 response.take_message(document, message)?;
                 response.usage = usage;
                 response.checked()
             })
-            .unwrap_or(Err("unparsable"))
+            .unwrap_or(Err(NotStored::Unparsable))
     }
 
     /// An answer with the texts around the content, and room for so many bytes of content.
@@ -128,7 +130,7 @@ impl CachedResponse {
             .field(0, "error")
             .is_some_and(|at| !document.is_null(at))
         {
-            return Err("error");
+            return Err(NotStored::Error);
         }
         let Some(choices) = document.field(0, "choices") else {
             return Ok(());
@@ -144,13 +146,13 @@ impl CachedResponse {
             .field(choice, "index")
             .is_some_and(|at| document.unsigned(at) != Some(0))
         {
-            return Err("several-choices");
+            return Err(NotStored::SeveralChoices);
         }
         if document
             .field(choice, "logprobs")
             .is_some_and(|at| !document.is_null(at))
         {
-            return Err("unrepresentable");
+            return Err(NotStored::Unrepresentable);
         }
         if let Some(delta) = document.field(choice, "delta") {
             self.take_message(document, delta)?;
@@ -166,7 +168,7 @@ impl CachedResponse {
 
     /// Takes the text of a message or delta; refuses what the stored form cannot hold.
     fn take_message(&mut self, document: &Document<'_>, at: usize) -> Result<(), NotStored> {
-        for (key, value) in document.fields(at).ok_or("not-an-answer")? {
+        for (key, value) in document.fields(at).ok_or(NotStored::NotAResponse)? {
             let is_empty = document.is_null(value)
                 || document.text(value) == Some("")
                 || document
@@ -176,17 +178,17 @@ impl CachedResponse {
                 "content" => match document.text(value) {
                     Some(text) => self.texts.push_str(text),
                     None if is_empty => {}
-                    None => return Err("unrepresentable"),
+                    None => return Err(NotStored::Unrepresentable),
                 },
                 "role" => {
                     if !is_empty && document.text(value) != Some("assistant") {
-                        return Err("unrepresentable");
+                        return Err(NotStored::Unrepresentable);
                     }
                 }
                 _ if is_empty => {}
-                "tool_calls" | "function_call" => return Err("tool-calls"),
-                "refusal" => return Err("refusal"),
-                _ => return Err("unrepresentable"),
+                "tool_calls" | "function_call" => return Err(NotStored::ToolCalls),
+                "refusal" => return Err(NotStored::Refusal),
+                _ => return Err(NotStored::Unrepresentable),
             }
         }
         Ok(())
@@ -194,7 +196,7 @@ impl CachedResponse {
 
     pub(crate) fn checked(mut self) -> Result<Self, NotStored> {
         if self.content().is_empty() {
-            return Err("empty");
+            return Err(NotStored::Empty);
         }
         self.texts.shrink_to_fit();
         Ok(self)
@@ -320,22 +322,22 @@ pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &str> {
 }
 
 pub(crate) fn only(document: &Document<'_>, choices: usize) -> Result<usize, NotStored> {
-    let mut choices = document.elements(choices).ok_or("not-an-answer")?;
+    let mut choices = document.elements(choices).ok_or(NotStored::NotAResponse)?;
     match (choices.next(), choices.next()) {
         (Some(choice), None) => Ok(choice),
-        (None, _) => Err("empty"),
-        _ => Err("several-choices"),
+        (None, _) => Err(NotStored::Empty),
+        _ => Err(NotStored::SeveralChoices),
     }
 }
 
 fn finished(reason: Option<&str>) -> Result<(), NotStored> {
     match reason {
         Some("stop") => Ok(()),
-        Some("length") => Err("finish-length"),
-        Some("content_filter") => Err("finish-content-filter"),
-        Some("tool_calls" | "function_call") => Err("tool-calls"),
-        Some(_) => Err("finish-other"),
-        None => Err("incomplete"),
+        Some("length") => Err(NotStored::FinishLength),
+        Some("content_filter") => Err(NotStored::FinishContentFilter),
+        Some("tool_calls" | "function_call") => Err(NotStored::ToolCalls),
+        Some(_) => Err(NotStored::FinishOther),
+        None => Err(NotStored::Incomplete),
     }
 }
 
@@ -403,24 +405,30 @@ pub(crate) mod tests {
         };
         let text = r#"{"role":"assistant","content":"hi"}"#;
         for (body, why) in [
-            (choice(text, "length"), "finish-length"),
-            (choice(text, "content_filter"), "finish-content-filter"),
+            (choice(text, "length"), NotStored::FinishLength),
+            (
+                choice(text, "content_filter"),
+                NotStored::FinishContentFilter,
+            ),
             (
                 choice(r#"{"content":null,"tool_calls":[{"id":"x"}]}"#, "stop"),
-                "tool-calls",
+                NotStored::ToolCalls,
             ),
             (
                 choice(r#"{"content":"a","refusal":"no"}"#, "stop"),
-                "refusal",
+                NotStored::Refusal,
             ),
-            (choice(r#"{"content":""}"#, "stop"), "empty"),
+            (choice(r#"{"content":""}"#, "stop"), NotStored::Empty),
             (
                 choice(r#"{"content":"a","reasoning_content":"r"}"#, "stop"),
-                "unrepresentable",
+                NotStored::Unrepresentable,
             ),
-            (r#"{"choices":[]}"#.into(), "empty"),
-            (r#"{"error":{"message":"x"}}"#.into(), "not-an-answer"),
-            ("<html>".into(), "unparsable"),
+            (r#"{"choices":[]}"#.into(), NotStored::Empty),
+            (
+                r#"{"error":{"message":"x"}}"#.into(),
+                NotStored::NotAResponse,
+            ),
+            ("<html>".into(), NotStored::Unparsable),
         ] {
             assert_eq!(
                 CachedResponse::from_whole(body.as_bytes(), None, &mut scratch),
@@ -430,8 +438,8 @@ pub(crate) mod tests {
         }
         let stream = String::from_utf8(response("hi there").render_stream(true)).unwrap();
         let cut = stream.replace("\"finish_reason\":\"stop\"", "\"finish_reason\":null");
-        assert_eq!(from_stream(cut.as_bytes()), Err("incomplete"));
+        assert_eq!(from_stream(cut.as_bytes()), Err(NotStored::Incomplete));
         let long = response(&"word ".repeat(3000)).render_stream(true);
-        assert_eq!(from_stream(&long), Err("too-large"));
+        assert_eq!(from_stream(&long), Err(NotStored::TooLarge));
     }
 }

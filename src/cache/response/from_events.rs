@@ -1,6 +1,7 @@
 //! An answer for the store, read from neutral events, whatever dialect they came in.
 
-use crate::cache::response::cached_response::{CachedResponse, NotStored, TEXT_BYTES_EXPECTED};
+use crate::cache::response::cached_response::{CachedResponse, TEXT_BYTES_EXPECTED};
+use crate::cache::response::not_stored::NotStored;
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response;
@@ -20,7 +21,7 @@ impl ResponseCollector {
     pub fn new(text_bytes_max: usize) -> Self {
         Self {
             response: None,
-            finish: Err("incomplete"),
+            finish: Err(NotStored::Incomplete),
             refused: None,
             text_bytes_max,
         }
@@ -44,28 +45,28 @@ impl ResponseCollector {
             }
             Event::PartStart { choice, kind, .. } => {
                 if *choice != 0 {
-                    return Err("several-choices");
+                    return Err(NotStored::SeveralChoices);
                 }
                 fits(*kind)?;
             }
             Event::Delta { delta, .. } => match delta {
                 Delta::Text(more) => {
-                    let response = self.response.as_mut().ok_or("not-an-answer")?;
+                    let response = self.response.as_mut().ok_or(NotStored::NotAResponse)?;
                     response.push(more);
                     if response.bytes() > self.text_bytes_max {
-                        return Err("too-large");
+                        return Err(NotStored::TooLarge);
                     }
                 }
-                _ => return Err("unrepresentable"),
+                _ => return Err(NotStored::Unrepresentable),
             },
-            Event::Logprobs { .. } => return Err("unrepresentable"),
+            Event::Logprobs { .. } => return Err(NotStored::Unrepresentable),
             Event::Stop { reason, .. } => self.finish = finished(*reason),
             Event::Usage(usage) => {
                 if let Some(response) = &mut self.response {
                     response.usage = Some((*usage).into());
                 }
             }
-            Event::Failed(_) => return Err("error"),
+            Event::Failed(_) => return Err(NotStored::Error),
             Event::PartEnd { .. } | Event::Heartbeat | Event::End => {}
         }
         Ok(())
@@ -78,7 +79,7 @@ impl ResponseCollector {
     pub fn finish(self) -> Result<CachedResponse, NotStored> {
         self.refused.map_or(Ok(()), Err)?;
         self.finish?;
-        self.response.ok_or("not-an-answer")?.checked()
+        self.response.ok_or(NotStored::NotAResponse)?.checked()
     }
 
     /// The stored form of a whole answer.
@@ -87,10 +88,10 @@ impl ResponseCollector {
     /// Why it is not stored.
     pub fn response(response: &response::Response<'_>) -> Result<CachedResponse, NotStored> {
         let [choice] = response.choices.as_slice() else {
-            return Err("several-choices");
+            return Err(NotStored::SeveralChoices);
         };
         if choice.logprobs.is_some() {
-            return Err("unrepresentable");
+            return Err(NotStored::Unrepresentable);
         }
         finished(choice.stop)?;
         let mut stored = framed(&Start {
@@ -106,8 +107,8 @@ impl ResponseCollector {
                     citations: None,
                     ..
                 } => stored.push(text),
-                Part::ToolCall { .. } => return Err("tool-calls"),
-                _ => return Err("unrepresentable"),
+                Part::ToolCall { .. } => return Err(NotStored::ToolCalls),
+                _ => return Err(NotStored::Unrepresentable),
             }
         }
         stored.usage = response.usage.map(Into::into);
@@ -123,19 +124,19 @@ fn framed(start: &Start<'_>) -> CachedResponse {
 fn fits(kind: Kind<'_>) -> Result<(), NotStored> {
     match kind {
         Kind::Text => Ok(()),
-        Kind::ToolCall { .. } => Err("tool-calls"),
-        Kind::Refusal => Err("refusal"),
-        Kind::Thinking | Kind::Redacted { .. } | Kind::Other => Err("unrepresentable"),
+        Kind::ToolCall { .. } => Err(NotStored::ToolCalls),
+        Kind::Refusal => Err(NotStored::Refusal),
+        Kind::Thinking | Kind::Redacted { .. } | Kind::Other => Err(NotStored::Unrepresentable),
     }
 }
 
 fn finished(stop: Stop) -> Result<(), NotStored> {
     match stop {
         Stop::End => Ok(()),
-        Stop::Length | Stop::WindowFull => Err("finish-length"),
-        Stop::Refused => Err("finish-content-filter"),
-        Stop::ToolCalls => Err("tool-calls"),
-        Stop::Sequence | Stop::Paused | Stop::Failed => Err("finish-other"),
+        Stop::Length | Stop::WindowFull => Err(NotStored::FinishLength),
+        Stop::Refused => Err(NotStored::FinishContentFilter),
+        Stop::ToolCalls => Err(NotStored::ToolCalls),
+        Stop::Sequence | Stop::Paused | Stop::Failed => Err(NotStored::FinishOther),
     }
 }
 
@@ -182,15 +183,15 @@ mod tests {
         assert_eq!(response.unwrap().content(), "ab");
         assert_eq!(
             collected(&[begin.clone(), part.clone(), text("a")]),
-            Err("incomplete")
+            Err(NotStored::Incomplete)
         );
         let long: &'static str = "long enough to be refused by a collector of so few bytes as this one here takes, is it not? it is!!";
         let longer = [begin.clone(), part, text(long), text(long), STOP];
-        assert_eq!(collected(&longer), Err("too-large"));
+        assert_eq!(collected(&longer), Err(NotStored::TooLarge));
         let [_, thought] = start(Kind::Thinking);
         assert_eq!(
             collected(&[begin, thought, text("a"), STOP]),
-            Err("unrepresentable")
+            Err(NotStored::Unrepresentable)
         );
     }
 }

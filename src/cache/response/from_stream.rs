@@ -1,8 +1,7 @@
 //! An answer read from a stream of OpenAI's. It must not know how the events came.
 
-use crate::cache::response::cached_response::{
-    CachedResponse, NotStored, TEXT_BYTES_EXPECTED, only,
-};
+use crate::cache::response::cached_response::{CachedResponse, TEXT_BYTES_EXPECTED, only};
+use crate::cache::response::not_stored::NotStored;
 use crate::http::sse::event_data;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::usage;
@@ -26,7 +25,7 @@ impl StreamReader {
     pub fn new(text_bytes_max: usize) -> Self {
         Self {
             response: None,
-            finish: Err("incomplete"),
+            finish: Err(NotStored::Incomplete),
             refused: None,
             text_bytes_max,
             text_at: None,
@@ -44,7 +43,7 @@ impl StreamReader {
             (Some(response), Some(Ok(more))) => {
                 response.push(more);
                 if response.bytes() > self.text_bytes_max {
-                    self.refuse("too-large");
+                    self.refuse(NotStored::TooLarge);
                 }
             }
             _ => self.event(event, scratch),
@@ -79,11 +78,11 @@ impl StreamReader {
                 }
                 response.take_chunk(document, &mut self.finish)?;
                 if response.bytes() > self.text_bytes_max {
-                    return Err("too-large");
+                    return Err(NotStored::TooLarge);
                 }
                 Ok(text_at(document))
             })
-            .unwrap_or(Err("unparsable"));
+            .unwrap_or(Err(NotStored::Unparsable));
         match read {
             Ok(at) if matches!(data, Cow::Borrowed(_)) => {
                 self.text_at = at.map(|at| before.wrapping_add(at))
@@ -100,7 +99,7 @@ impl StreamReader {
     pub fn finish(self) -> Result<CachedResponse, NotStored> {
         self.refused.map_or(Ok(()), Err)?;
         self.finish?;
-        self.response.ok_or("not-an-answer")?.checked()
+        self.response.ok_or(NotStored::NotAResponse)?.checked()
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod cached_response;
 pub(crate) mod from_events;
 pub mod from_stream;
+pub mod not_stored;
 pub(crate) mod replay;

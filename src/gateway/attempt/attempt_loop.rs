@@ -27,7 +27,7 @@ use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::snapshot::{Backend, ModelRoute, Provider};
-use crate::gateway::streaming::id_sealing::Sealing;
+use crate::gateway::streaming::id_sealing::IdSealer;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::headers;
 use crate::http::head::Headers;
@@ -164,7 +164,7 @@ pub(crate) struct StreamingResponse {
     /// What puts the body into the caller's dialect, if the provider speaks another.
     pub translation: Option<Box<NeutralRelay>>,
     /// What seals the ids of what the provider keeps.
-    pub sealing: Option<Box<Sealing>>,
+    pub id_sealer: Option<Box<IdSealer>>,
 }
 
 /// What an attempt ended with.

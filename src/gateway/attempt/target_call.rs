@@ -17,8 +17,8 @@ use crate::gateway::attempt::translate::EncodedBody;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::stored_responses;
 use crate::gateway::snapshot::{Provider, TargetRoute};
-use crate::gateway::streaming::first_event::{Probe, begins_with_an_error};
-use crate::gateway::streaming::id_sealing::Sealing;
+use crate::gateway::streaming::first_event::{StreamInspector, begins_with_error};
+use crate::gateway::streaming::id_sealing::IdSealer;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::translate_body;
 use crate::protocols::client_api::ResponseContext;
@@ -266,7 +266,7 @@ impl TargetCall<'_> {
                 first: body,
                 is_done,
                 translation: self.translation(),
-                sealing: seal.map(|seal| Box::new(Sealing::new(seal))),
+                id_sealer: seal.map(|seal| Box::new(IdSealer::new(seal))),
             })));
         }
         self.judge(attempt_guard, upstream_response, (body, seal), verdict)
@@ -384,7 +384,7 @@ impl TargetCall<'_> {
         response_ctx
             .error_kind
             .clone_from(&response.head.error_kind);
-        match translate_body::whole(
+        match translate_body::translate_response(
             client_api,
             dialect,
             status,
@@ -425,7 +425,7 @@ impl TargetCall<'_> {
             let encoder = self.plan.client_api.encoder(self.response_ctx());
             let decoder = self.dialect().decoder();
             let relay = NeutralRelay::new(decoder, Some(encoder), None);
-            Box::new(relay.naming(self.target.model.clone()))
+            Box::new(relay.with_model(self.target.model.clone()))
         })
     }
 
@@ -483,7 +483,7 @@ impl TargetCall<'_> {
             return Ok(is_done);
         }
         if self.hold.is_zero() {
-            let failed = begins_with_an_error(self.dialect(), body);
+            let failed = begins_with_error(self.dialect(), body);
             return if failed {
                 Err(ResponseBodyError::Stream("error event"))
             } else {
@@ -491,13 +491,13 @@ impl TargetCall<'_> {
             };
         }
         let until = self.plan.request_deadline.by.min(clock::now() + self.hold);
-        let mut probe = Probe::new(self.dialect());
+        let mut inspector = StreamInspector::new(self.dialect());
         loop {
-            probe.look(body, is_done);
-            if probe.has_failed() {
+            inspector.inspect(body, is_done);
+            if inspector.has_failed() {
                 return Err(ResponseBodyError::Stream("error event"));
             }
-            if is_done && !probe.is_complete() {
+            if is_done && !inspector.is_complete() {
                 return Err(ResponseBodyError::Stream("ended unfinished"));
             }
             if is_done || body.len() >= HOLD_BYTES_MAX || clock::now() >= until {

@@ -7,7 +7,7 @@ use crate::gateway::attempt::classify::AttemptError;
 use crate::gateway::attempt::target_call::{Spent, TargetCall};
 use crate::gateway::snapshot::Provider;
 use crate::gateway::streaming::translate_body;
-use crate::gateway::streaming::translate_body::Said;
+use crate::gateway::streaming::translate_body::ClientRequest;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
@@ -153,15 +153,12 @@ pub(crate) fn word(
     }
     let mut written = buffer::take(body.len() + 1024);
     let to = &mut written;
-    translate_body::request(
+    let request = ClientRequest {
         client_api,
-        dialect,
-        &Said { body, streams },
-        model,
-        unsupported,
-        scratch,
-        to,
-    )?;
+        body,
+        streams,
+    };
+    translate_body::translate_request(&request, dialect, model, unsupported, scratch, to)?;
     let fitted = match kind {
         Some(kind) => param_compat::fitted(kind, &written, unsupported, scratch)?,
         None => None,

@@ -12,6 +12,7 @@ use crate::cache::key::Key;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_events::ResponseCollector;
 use crate::cache::response::from_stream::StreamReader;
+use crate::cache::response::not_stored::NotStored;
 use crate::cache::semantic::miss::SemanticMiss;
 use crate::cache::semantic::tier::LookupResult;
 use crate::cache::verify::model::Verifier;
@@ -384,7 +385,7 @@ impl CacheSession {
     pub(crate) fn store(
         &mut self,
         target: Name,
-        read: impl FnOnce(&Core) -> Result<CachedResponse, &'static str>,
+        read: impl FnOnce(&Core) -> Result<CachedResponse, NotStored>,
     ) {
         if self.controls.no_store {
             return;
@@ -396,7 +397,7 @@ impl CacheSession {
         };
         if let Err(why) = self.try_store(key, model, target, read) {
             let mut metrics = self.core.metrics.borrow_mut();
-            metrics.cache.not_stored.increment(why);
+            metrics.cache.not_stored.increment(why.as_str());
         }
     }
 
@@ -405,8 +406,8 @@ impl CacheSession {
         key: Key,
         model: Name,
         target: Name,
-        read: impl FnOnce(&Core) -> Result<CachedResponse, &'static str>,
-    ) -> Result<(), &'static str> {
+        read: impl FnOnce(&Core) -> Result<CachedResponse, NotStored>,
+    ) -> Result<(), NotStored> {
         let response = read(&self.core)?;
         if let Some(observed) = self.observed.take() {
             let asked = (key.question(), model);
@@ -419,7 +420,7 @@ impl CacheSession {
             );
         }
         if response.bytes() > self.config.entry_bytes_max {
-            return Err("too-large");
+            return Err(NotStored::TooLarge);
         }
         let class = self
             .class(&key)
@@ -427,7 +428,7 @@ impl CacheSession {
         let terms = self.terms(class);
         let is_lasting = class.is_lasting() || !self.config.freshness.enabled;
         if terms.ttl.is_zero() {
-            return Err(class.name());
+            return Err(NotStored::NotLasting(class));
         }
         let wished = self.controls.ttl.unwrap_or(terms.ttl);
         let shared = &self.core.shared;
@@ -456,7 +457,7 @@ impl CacheSession {
             Arc::clone(&shared.pending_removals),
         ));
         if !shared.store.insert(Arc::clone(&entry)) {
-            return Err("no-room");
+            return Err(NotStored::NoRoom);
         }
         let Some(semantic) = semantic else {
             shared.store.persist(&entry, None);

@@ -13,7 +13,7 @@ use crate::gateway::endpoints::provider_proxy;
 use crate::gateway::endpoints::provider_proxy::Passed;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::snapshot::{Backend, ModelRoute, Provider, Snapshot};
-use crate::gateway::streaming::id_sealing::seal_answer;
+use crate::gateway::streaming::id_sealing::seal_response;
 use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::upload::Sent;
@@ -207,7 +207,7 @@ pub(crate) fn hide_ids(
     scratch: &mut Scratch,
 ) {
     if status < 400 {
-        return seal_answer(seal, body, scratch);
+        return seal_response(seal, body, scratch);
     }
     let Some(id) = id else {
         return;

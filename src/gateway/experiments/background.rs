@@ -4,6 +4,7 @@
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_events::ResponseCollector;
 use crate::cache::response::from_stream::StreamReader;
+use crate::cache::response::not_stored::NotStored;
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};
 use crate::gateway::attempt::classify;
@@ -197,11 +198,13 @@ fn read(
     provider: &dyn ProviderApi,
     is_stream: bool,
     body: &[u8],
-) -> Result<CachedResponse, &'static str> {
+) -> Result<CachedResponse, NotStored> {
     let mut scratch = core.scratch.borrow_mut();
     match (provider.native() == READ, is_stream) {
         (true, false) => CachedResponse::from_whole(body, usage::in_answer(body), &mut scratch),
-        (false, false) => translate_body::read(provider, 200, body, &mut scratch).stored,
+        (false, false) => {
+            translate_body::read_provider_response(provider, 200, body, &mut scratch).cacheable
+        }
         (true, true) => read_events(body, &mut scratch),
         (false, true) => {
             let collector = ResponseCollector::new(BODY_BYTES_MAX);
@@ -209,14 +212,17 @@ fn read(
             let mut passed = Vec::with_capacity(body.len());
             let fed = relay.feed(&mut body.to_vec(), &mut passed, &mut scratch);
             relay.end(&mut passed, &mut scratch);
-            fed.map_err(|_| "too-large")?;
-            relay.take_collector().ok_or("not-an-answer")?.finish()
+            fed.map_err(|_| NotStored::TooLarge)?;
+            relay
+                .take_collector()
+                .ok_or(NotStored::NotAResponse)?
+                .finish()
         }
     }
 }
 
 /// A stream in OpenAI's dialect.
-fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<CachedResponse, &'static str> {
+fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<CachedResponse, NotStored> {
     let (mut splitter, mut reader) = (SseSplitter::new(), StreamReader::new(BODY_BYTES_MAX));
     let mut rest = body;
     while let Ok(Some(end)) = splitter.next_event(rest) {

@@ -13,6 +13,7 @@ use crate::cache::quality::compare_responses::compare_responses;
 use crate::cache::quality::sample_budget::SampleBudget;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_stream::StreamReader;
+use crate::cache::response::not_stored::NotStored;
 use crate::gateway::caching::hit_sampling::SampleInput;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, CurrentSnapshot};
@@ -185,11 +186,7 @@ impl Mirror {
     }
 
     /// The client has this answer.
-    pub(crate) fn served(
-        &mut self,
-        response: Result<CachedResponse, &'static str>,
-        took: Duration,
-    ) {
+    pub(crate) fn served(&mut self, response: Result<CachedResponse, NotStored>, took: Duration) {
         let response = response.ok();
         self.served = response.map(|response| (response.content().to_owned(), took));
     }

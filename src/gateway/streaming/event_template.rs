@@ -1,120 +1,120 @@
-//! Events of a stream that are alike but for a text or two, which most are. What was found in one is true
-//! of the others, so they need not be searched again. It must not know what the texts mean.
+//! Recognises a stream event that differs from an earlier one in its text only, as most events do: what was found
+//! in the earlier event holds for it too, so it need not be searched again. It must not know what the text means.
 
 use crate::runtime::buffer;
 use memchr::memmem::Finder;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// The text of an answer, in OpenAI's dialect.
+/// The text of a response, in OpenAI's format.
 static FIND_TEXT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"content\""));
-/// What OpenAI puts behind each event, so that their sizes tell nothing (`stream_options`).
-static FIND_NOISE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"obfuscation\""));
+/// Random padding that OpenAI appends to events, so that their sizes reveal nothing (`stream_options`).
+static FIND_PADDING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"obfuscation\""));
 
-/// Bytes of the largest event that is kept: a stream's many events are small. A pooled buffer holds it.
+/// Bytes of the largest event that becomes a template: the many events of a stream are small. A pooled buffer
+/// holds it.
 const EVENT_BYTES_MAX: usize = buffer::CLASS_BYTES[0];
 
-/// An event with its texts cut out.
+/// An event, and where its text and its padding are.
 #[derive(Debug)]
-pub(crate) struct Template {
+pub(crate) struct EventTemplate {
     event: Vec<u8>,
-    /// The inside of the string behind `content`.
+    /// The inside of the string that is the value of `content`.
     text: Range<usize>,
-    /// That of the one behind `obfuscation`, which comes later; empty, at the end, if there is none.
-    noise: Range<usize>,
+    /// The inside of the string that is the value of `obfuscation`, which comes later; empty, at the end of the
+    /// event, if there is none.
+    padding: Range<usize>,
 }
 
-/// Another event that fits.
+/// Where the text and the padding are in an event that matches a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fit {
-    /// Where its text begins.
-    start: usize,
-    /// Where its text ends.
+pub(crate) struct TemplateMatch {
+    text_start: usize,
     text_end: usize,
-    noise_end: usize,
+    padding_end: usize,
 }
 
-impl Fit {
-    /// Where its text stands, as it is written.
+impl TemplateMatch {
+    /// The inside of the event's text, as a JSON string spells it.
     #[must_use]
     pub(crate) fn text(&self) -> Range<usize> {
-        self.start..self.text_end
+        self.text_start..self.text_end
     }
 }
 
-impl Template {
-    /// The template that `event` is of; `None` if it has no text, or is large.
+impl EventTemplate {
+    /// `None` if the event has no text, or is large.
     #[must_use]
-    pub(crate) fn of(event: &[u8]) -> Option<Self> {
+    pub(crate) fn new(event: &[u8]) -> Option<Self> {
         if event.len() > EVENT_BYTES_MAX {
             return None;
         }
-        let text = string_behind(event, &FIND_TEXT, 0)?;
+        let text = string_value(event, &FIND_TEXT, 0)?;
         let end = event.len();
-        let noise = string_behind(event, &FIND_NOISE, text.end).unwrap_or(end..end);
-        let mut kept = buffer::take(EVENT_BYTES_MAX);
-        kept.extend_from_slice(event);
+        let padding = string_value(event, &FIND_PADDING, text.end).unwrap_or(end..end);
+        let mut copy = buffer::take(EVENT_BYTES_MAX);
+        copy.extend_from_slice(event);
         Some(Self {
-            event: kept,
+            event: copy,
             text,
-            noise,
+            padding,
         })
     }
 
-    /// Whether `event` differs in nothing but the texts.
+    /// `None` if `event` differs in more than text and padding.
     #[must_use]
-    pub(crate) fn fit(&self, event: &[u8]) -> Option<Fit> {
-        let start = self.text.start;
-        let is_equal = |found: Range<usize>, wanted: Range<usize>| {
+    pub(crate) fn match_event(&self, event: &[u8]) -> Option<TemplateMatch> {
+        let text_start = self.text.start;
+        let is_equal = |found: Range<usize>, expected: Range<usize>| {
             event
                 .get(found)
-                .is_some_and(|found| Some(found) == self.event.get(wanted))
+                .is_some_and(|found| Some(found) == self.event.get(expected))
         };
-        if !is_equal(0..start, 0..start) {
+        if !is_equal(0..text_start, 0..text_start) {
             return None;
         }
-        let text_end = string_end(event, start)?;
-        let noise_start = text_end + (self.noise.start - self.text.end);
-        if !is_equal(text_end..noise_start, self.text.end..self.noise.start) {
+        let text_end = string_end(event, text_start)?;
+        let padding_start = text_end + (self.padding.start - self.text.end);
+        if !is_equal(text_end..padding_start, self.text.end..self.padding.start) {
             return None;
         }
-        let has_noise = self.noise.start < self.event.len();
-        let noise_end = match has_noise {
-            true => plain_end(event, noise_start)?,
-            false => noise_start,
+        let padding_end = if self.padding.start < self.event.len() {
+            padding_end(event, padding_start)?
+        } else {
+            padding_start
         };
-        let rest = self.noise.end..self.event.len();
-        is_equal(noise_end..event.len(), rest).then_some(Fit {
-            start,
+        let rest = self.padding.end..self.event.len();
+        is_equal(padding_end..event.len(), rest).then_some(TemplateMatch {
+            text_start,
             text_end,
-            noise_end,
+            padding_end,
         })
     }
 
-    /// Where the byte stands in an event that fits which stands at `at` in this one, outside of its texts.
+    /// Maps an offset of this event, outside of its text and padding, to the event that matched.
     #[must_use]
-    pub(crate) fn place(&self, at: usize, fit: &Fit) -> usize {
-        if at <= self.text.start {
-            at
-        } else if at <= self.noise.start {
-            at - self.text.end + fit.text_end
+    pub(crate) fn map_offset(&self, offset: usize, matched: &TemplateMatch) -> usize {
+        if offset <= self.text.start {
+            offset
+        } else if offset <= self.padding.start {
+            offset - self.text.end + matched.text_end
         } else {
-            at - self.noise.end + fit.noise_end
+            offset - self.padding.end + matched.padding_end
         }
     }
 }
 
-impl Drop for Template {
+impl Drop for EventTemplate {
     fn drop(&mut self) {
         buffer::give(std::mem::take(&mut self.event));
     }
 }
 
-/// The inside of the string that is the value of a key, from `from` on.
-fn string_behind(event: &[u8], key: &Finder<'_>, from: usize) -> Option<Range<usize>> {
-    let at = from + key.find(event.get(from..)?)? + key.needle().len();
-    let mut letters = event.iter().enumerate().skip(at);
-    let mut next = || letters.find(|(_, byte)| !byte.is_ascii_whitespace());
+/// The inside of the string that is the value of the first `key` at or after `from`.
+fn string_value(event: &[u8], key: &Finder<'_>, from: usize) -> Option<Range<usize>> {
+    let key_end = from + key.find(event.get(from..)?)? + key.needle().len();
+    let mut bytes = event.iter().enumerate().skip(key_end);
+    let mut next = || bytes.find(|(_, byte)| !byte.is_ascii_whitespace());
     let colon = next()?;
     let (quote, b'"') = next().filter(|_| *colon.1 == b':')? else {
         return None;
@@ -123,23 +123,23 @@ fn string_behind(event: &[u8], key: &Finder<'_>, from: usize) -> Option<Range<us
     Some(start..string_end(event, start)?)
 }
 
-/// Where the string ends whose inside begins at `from`.
-fn string_end(event: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
+/// The end of the string whose inside begins at `start`.
+fn string_end(event: &[u8], start: usize) -> Option<usize> {
+    let mut offset = start;
     loop {
-        let found = at + memchr::memchr2(b'"', b'\\', event.get(at..)?)?;
+        let found = offset + memchr::memchr2(b'"', b'\\', event.get(offset..)?)?;
         if event.get(found) == Some(&b'"') {
             return Some(found);
         }
-        at = found + 2;
+        offset = found + 2;
     }
 }
 
-/// The same of one that is but visible ASCII without escapes, as noise is: nothing in it can be wrong.
-fn plain_end(event: &[u8], from: usize) -> Option<usize> {
-    let inside = event.get(from..)?.iter();
+/// The same for padding, which is visible ASCII without escapes: anything else in it does not match.
+fn padding_end(event: &[u8], start: usize) -> Option<usize> {
+    let inside = event.get(start..)?.iter();
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-    let end = from + inside.take_while(|byte| is_plain(byte)).count();
+    let end = start + inside.take_while(|byte| is_plain(byte)).count();
     (event.get(end) == Some(&b'"')).then_some(end)
 }
 
@@ -153,48 +153,50 @@ mod tests {
     }
 
     #[test]
-    fn only_the_texts_may_differ() {
-        let noise = |noise: &str| format!(r#","usage":null,"obfuscation":"{noise}""#);
-        let template = Template::of(&event("a", &noise("xyz"))).unwrap();
+    fn an_event_matches_only_if_nothing_but_text_and_padding_differs() {
+        let padding = |padding: &str| format!(r#","usage":null,"obfuscation":"{padding}""#);
+        let template = EventTemplate::new(&event("a", &padding("xyz"))).unwrap();
         for (text, more) in [
             ("", "q"),
             ("a longer one", ""),
             ("\\\"\\\\", "0"),
             ("é", "z_-"),
         ] {
-            let other = event(text, &noise(more));
-            let fit = template.fit(&other).unwrap();
-            assert_eq!(&other[fit.text()], text.as_bytes());
+            let other = event(text, &padding(more));
+            let matched = template.match_event(&other).unwrap();
+            assert_eq!(&other[matched.text()], text.as_bytes());
             let usage = |event: &[u8]| event.windows(7).position(|w| w == b"\"usage\"").unwrap();
-            let at = usage(&template.event);
-            assert_eq!(template.place(at, &fit), usage(&other));
+            let offset = usage(&template.event);
+            assert_eq!(template.map_offset(offset, &matched), usage(&other));
             let end = template.event.len();
-            assert_eq!(template.place(end, &fit), other.len());
+            assert_eq!(template.map_offset(end, &matched), other.len());
         }
         for other in [
-            [b":", event("a", &noise("xyz")).as_slice()].concat(),
+            [b":", event("a", &padding("xyz")).as_slice()].concat(),
             event("a", ",\"usage\":{},\"obfuscation\":\"xyz\""),
             event("a", ""),
-            event("a", &(noise("xyz") + ",\"more\":1")),
-            event("a\",\"content\":\"b", &noise("xyz")),
-            event("a\\", &noise("xyz")),
+            event("a", &(padding("xyz") + ",\"more\":1")),
+            event("a\",\"content\":\"b", &padding("xyz")),
+            event("a\\", &padding("xyz")),
             b"data: {".to_vec(),
             Vec::new(),
         ] {
             let text = String::from_utf8(other.clone()).unwrap();
-            assert_eq!(template.fit(&other), None, "{text}");
+            assert_eq!(template.match_event(&other), None, "{text}");
         }
-        let plain = Template::of(&event("a", "")).unwrap();
+        let plain = EventTemplate::new(&event("a", "")).unwrap();
         let other = event("bcd", "");
         assert_eq!(
-            plain.fit(&other).map(|fit| other[fit.text()].to_vec()),
+            plain
+                .match_event(&other)
+                .map(|matched| other[matched.text()].to_vec()),
             Some(b"bcd".to_vec())
         );
-        assert_eq!(plain.fit(&event("b", &noise("x"))), None);
+        assert_eq!(plain.match_event(&event("b", &padding("x"))), None);
     }
 
     #[test]
-    fn what_has_no_text_is_no_template() {
+    fn an_event_without_text_is_no_template() {
         for text in [
             "data: {\"choices\":[{\"delta\":{\"content\":null}}]}\n\n",
             "data: {\"a\":\"\\\"content\\\":\\\"b\"}\n\n",
@@ -202,7 +204,7 @@ mod tests {
             "data: {\"content\":\"cut\\",
             "data: [DONE]\n\n",
         ] {
-            assert!(Template::of(text.as_bytes()).is_none(), "{text}");
+            assert!(EventTemplate::new(text.as_bytes()).is_none(), "{text}");
         }
     }
 }

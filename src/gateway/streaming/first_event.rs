@@ -1,5 +1,5 @@
-//! What can be told of a stream whose bytes are still held: whether it failed, whether it came to its
-//! end. It changes nothing in them.
+//! Inspects the first bytes of a stream while they are held back: whether it has failed, or come to its end. It
+//! changes nothing in them.
 
 use crate::gateway::streaming::relay::Relay;
 use crate::protocols::json::document::Scratch;
@@ -7,30 +7,33 @@ use crate::protocols::provider_api::ProviderApi;
 use memchr::memmem;
 use std::cell::RefCell;
 
-/// Looks at the bytes held of one stream, as they grow.
-pub(crate) struct Probe {
+/// Inspects the bytes held of one stream, as they grow.
+pub(crate) struct StreamInspector {
     relay: Relay,
     scratch: RefCell<Scratch>,
-    looked_at: usize,
+    inspected_bytes: usize,
+    /// What the relay would send to a client.
     ignored: Vec<u8>,
 }
 
-impl Probe {
-    /// Looks at a stream of `provider`.
+impl StreamInspector {
     #[must_use]
     pub(crate) fn new(provider: &dyn ProviderApi) -> Self {
         Self {
-            relay: Relay::watching(provider),
+            relay: Relay::observe(provider),
             scratch: RefCell::default(),
-            looked_at: 0,
+            inspected_bytes: 0,
             ignored: Vec::new(),
         }
     }
 
-    /// Looks at what was added to `held`; `is_last` when nothing will follow.
-    pub(crate) fn look(&mut self, held: &[u8], is_last: bool) {
-        let mut added = held.get(self.looked_at..).unwrap_or_default().to_vec();
-        self.looked_at = held.len();
+    /// Inspects what was added to `held`; `is_last` when nothing follows.
+    pub(crate) fn inspect(&mut self, held: &[u8], is_last: bool) {
+        let mut added = held
+            .get(self.inspected_bytes..)
+            .unwrap_or_default()
+            .to_vec();
+        self.inspected_bytes = held.len();
         // An event that is too large fails when it is relayed.
         let (out, scratch) = (&mut self.ignored, &self.scratch);
         let _ = self.relay.feed(&mut added, out, scratch, |_, _| {});
@@ -40,7 +43,7 @@ impl Probe {
         self.ignored.clear();
     }
 
-    /// Whether the provider said by an event that it failed.
+    /// Whether the provider reported by an event that it failed.
     #[must_use]
     pub(crate) fn has_failed(&self) -> bool {
         self.relay.has_failed()
@@ -53,15 +56,15 @@ impl Probe {
     }
 }
 
-/// Whether the first bytes of a stream hold an event that says it failed.
+/// Whether the first bytes of a stream hold an event that reports a failure.
 #[must_use]
-pub(crate) fn begins_with_an_error(provider: &dyn ProviderApi, first: &[u8]) -> bool {
+pub(crate) fn begins_with_error(provider: &dyn ProviderApi, first: &[u8]) -> bool {
     if memmem::find(first, provider.failure_mark()).is_none() {
         return false;
     }
-    let mut probe = Probe::new(provider);
-    probe.look(first, false);
-    probe.has_failed()
+    let mut inspector = StreamInspector::new(provider);
+    inspector.inspect(first, false);
+    inspector.has_failed()
 }
 
 #[cfg(test)]
@@ -74,22 +77,22 @@ mod tests {
         "data: {\"choices\":[]}\n\ndata: {\"error\":{\"message\":\"overloaded\"}}\n\n";
 
     #[test]
-    fn failure_and_end_are_seen_however_the_bytes_arrive() {
-        let openai = crate::protocols::registry::provider("openai").unwrap();
+    fn failure_and_end_are_found_at_any_split() {
+        let openai = crate::protocols::provider_api::provider("openai").unwrap();
         for (text, failed, complete) in [(GOOD, false, true), (BAD, true, false)] {
             for split in 0..=text.len() {
-                let mut probe = Probe::new(openai);
-                probe.look(&text.as_bytes()[..split], false);
-                assert!(!probe.has_failed() || split == text.len());
-                probe.look(text.as_bytes(), true);
+                let mut inspector = StreamInspector::new(openai);
+                inspector.inspect(&text.as_bytes()[..split], false);
+                assert!(!inspector.has_failed() || split == text.len());
+                inspector.inspect(text.as_bytes(), true);
                 assert_eq!(
-                    (probe.has_failed(), probe.is_complete()),
+                    (inspector.has_failed(), inspector.is_complete()),
                     (failed, complete)
                 );
             }
         }
-        assert!(begins_with_an_error(openai, BAD.as_bytes()));
-        assert!(!begins_with_an_error(openai, GOOD.as_bytes()));
-        assert!(!begins_with_an_error(openai, b""));
+        assert!(begins_with_error(openai, BAD.as_bytes()));
+        assert!(!begins_with_error(openai, GOOD.as_bytes()));
+        assert!(!begins_with_error(openai, b""));
     }
 }

@@ -1,5 +1,5 @@
-//! Ids of kept answers on their way to the client: each gets its seal, and nothing else is touched. It must
-//! not know who asks, nor which provider answers.
+//! Seals the ids of stored responses on their way to the client, and changes nothing else. It must not know the client,
+//! nor which provider answers.
 
 use crate::auth::response_ids::ResponseIdSeal;
 use crate::gateway::streaming::stream_relay::EventTooLarge;
@@ -8,13 +8,13 @@ use crate::protocols::json::document::Scratch;
 use crate::protocols::responses::client::response_ids;
 use crate::protocols::responses::client::response_ids::IdPositions;
 
-/// Seals the ids in a whole answer. What is no JSON stays as it is.
-pub(crate) fn seal_answer(seal: &ResponseIdSeal, body: &mut Vec<u8>, scratch: &mut Scratch) {
+/// Seals the ids in a response. A body that is not JSON stays as it is.
+pub(crate) fn seal_response(seal: &ResponseIdSeal, body: &mut Vec<u8>, scratch: &mut Scratch) {
     let sealed = scratch.with_document(body, |document| {
-        let places = response_ids::in_answer(body, document);
-        (!places.is_empty()).then(|| {
+        let positions = response_ids::in_answer(body, document);
+        (!positions.is_empty()).then(|| {
             let mut out = Vec::with_capacity(body.len() + 128);
-            append(seal, body, &places, Some, &mut out);
+            append_sealed(seal, body, &positions, Some, &mut out);
             out
         })
     });
@@ -23,17 +23,17 @@ pub(crate) fn seal_answer(seal: &ResponseIdSeal, body: &mut Vec<u8>, scratch: &m
     }
 }
 
-/// Appends `bytes` with a seal behind each id; `place` says where in them a place is.
-fn append(
+/// Appends `bytes` with a seal behind each id; `map_offset` maps an offset of the document to one of `bytes`.
+fn append_sealed(
     seal: &ResponseIdSeal,
     bytes: &[u8],
-    places: &IdPositions<'_>,
-    place: impl Fn(usize) -> Option<usize>,
+    positions: &IdPositions<'_>,
+    map_offset: impl Fn(usize) -> Option<usize>,
     out: &mut Vec<u8>,
 ) {
     let mut from = 0;
-    for (end, id) in places {
-        let Some(end) = place(*end).filter(|_| ResponseIdSeal::fits(id)) else {
+    for (end, id) in positions {
+        let Some(end) = map_offset(*end).filter(|_| ResponseIdSeal::fits(id)) else {
             continue;
         };
         out.extend_from_slice(bytes.get(from..end).unwrap_or_default());
@@ -44,15 +44,14 @@ fn append(
 }
 
 /// Seals the ids in a stream of events.
-pub(crate) struct Sealing {
+pub(crate) struct IdSealer {
     seal: ResponseIdSeal,
     splitter: SseSplitter,
     /// Bytes of an event that is not complete yet.
     pending: Vec<u8>,
 }
 
-impl Sealing {
-    /// By this seal.
+impl IdSealer {
     #[must_use]
     pub(crate) fn new(seal: ResponseIdSeal) -> Self {
         Self {
@@ -62,8 +61,7 @@ impl Sealing {
         }
     }
 
-    /// Puts what may go on in the place of what arrived: every event that is complete, and at the end of
-    /// the body all that is left.
+    /// Replaces what arrived by what may be sent: every event that is complete, and at the end of the body the rest.
     ///
     /// # Errors
     /// One event exceeds the limit.
@@ -103,10 +101,10 @@ impl Sealing {
             out.extend_from_slice(event);
             return;
         };
-        let place = |at| data_place(event, at);
+        let map_offset = |offset| data_place(event, offset);
         let sealed = scratch.with_document(&data, |document| {
-            let places = response_ids::in_event(&data, document);
-            append(&self.seal, event, &places, place, out);
+            let positions = response_ids::in_event(&data, document);
+            append_sealed(&self.seal, event, &positions, map_offset, out);
         });
         if sealed.is_err() {
             out.extend_from_slice(event);
@@ -132,20 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_ids_is_touched() {
+    fn only_the_ids_are_changed() {
         let response = "{ \"id\" : \"resp_1\",\"x\":[1.50, \"caf\\u00e9 resp_1 \"],\"previous_response_id\":\"resp_0\"}\n";
         let mut body = response.as_bytes().to_vec();
-        seal_answer(&seal(), &mut body, &mut Scratch::default());
+        seal_response(&seal(), &mut body, &mut Scratch::default());
         assert_eq!(String::from_utf8(body).unwrap(), mark(response));
         for other in ["{\"id\":\"a/b\"}", "not JSON", ""] {
             let mut body = other.as_bytes().to_vec();
-            seal_answer(&seal(), &mut body, &mut Scratch::default());
+            seal_response(&seal(), &mut body, &mut Scratch::default());
             assert_eq!(body, other.as_bytes());
         }
     }
 
     #[test]
-    fn streams_are_sealed_at_any_split_and_not_held_back() {
+    fn streams_are_sealed_at_any_split_and_complete_events_are_sent_at_once() {
         let stream = concat!(
             ": ping\n\n",
             "event: response.created\r\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"previous_response_id\":\"resp_0\"}}\r\n\r\n",
@@ -158,11 +156,11 @@ mod tests {
         let bytes = stream.as_bytes();
         let whole = mark(stream);
         for split in 0..=bytes.len() {
-            let (mut sealing, mut out) = (Sealing::new(seal()), Vec::new());
+            let (mut sealer, mut out) = (IdSealer::new(seal()), Vec::new());
             let mut scratch = Scratch::default();
             for (part, is_last) in [(&bytes[..split], false), (&bytes[split..], true)] {
                 let mut part = part.to_vec();
-                sealing.feed(&mut part, is_last, &mut scratch).unwrap();
+                sealer.feed(&mut part, is_last, &mut scratch).unwrap();
                 out.append(&mut part);
                 let seen = if is_last { bytes } else { &bytes[..split] };
                 let ends = seen.windows(2).rposition(|two| two == b"\n\n");
@@ -177,9 +175,9 @@ mod tests {
 
     #[test]
     fn one_event_is_bounded() {
-        let mut sealing = Sealing::new(seal());
+        let mut sealer = IdSealer::new(seal());
         let mut part = vec![b'x'; crate::http::limits::SSE_EVENT_BYTES_MAX + 1];
-        let fed = sealing.feed(&mut part, false, &mut Scratch::default());
+        let fed = sealer.feed(&mut part, false, &mut Scratch::default());
         assert_eq!(fed, Err(EventTooLarge));
     }
 }

@@ -1,9 +1,9 @@
-//! A stream as one JSON array whose elements are its events: what Google's API answers to
-//! `streamGenerateContent` without `alt=sse`. It must not know what the events say.
+//! Writes a stream as one JSON array whose elements are its events: the response of Google's API to
+//! `streamGenerateContent` without `alt=sse`. It must not know what the events mean.
 
 use crate::http::sse::{SseSplitter, event_data};
 
-/// An array on its way.
+/// How much of the array was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JsonArray {
     has_begun: bool,
@@ -14,14 +14,13 @@ impl JsonArray {
     /// Its content type, as Google gives it.
     pub const TYPE: &'static [u8] = b"application/json; charset=UTF-8";
 
-    /// Puts elements in the place of the whole events that `out` holds from `from` on. What has no data
-    /// is left out.
+    /// Replaces the complete events that `out` holds from `from` on by elements. Events without data are left out.
     pub fn rewrite(&mut self, out: &mut Vec<u8>, from: usize) {
         let events = out.split_off(from.min(out.len()));
         let mut splitter = SseSplitter::new();
         let mut rest = events.as_slice();
         while !rest.is_empty() {
-            // What is left without its blank line is one event too: events come whole.
+            // Events are complete here: a rest without its blank line is one event too.
             let length = splitter.next_event(rest).ok().flatten();
             let (event, next) = rest.split_at(length.unwrap_or(rest.len()));
             if let Some(data) = event_data(event) {
@@ -46,7 +45,7 @@ impl JsonArray {
         out.extend_from_slice(if self.has_begun { b"]" } else { b"[]" });
     }
 
-    /// A stream that is there as a whole.
+    /// The array of a complete stream.
     #[must_use]
     pub fn of_events(mut events: Vec<u8>) -> Vec<u8> {
         let mut array = Self::default();
@@ -55,7 +54,7 @@ impl JsonArray {
         events
     }
 
-    /// A whole answer or an error, which is its only element.
+    /// The array whose only element is a response or an error.
     #[must_use]
     pub fn of_one(json: &[u8]) -> Vec<u8> {
         let json = json.trim_ascii();
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_whole_is_one_element_and_nothing_is_none() {
+    fn a_response_is_one_element_and_an_empty_stream_is_an_empty_array() {
         assert_eq!(JsonArray::of_one(b" {\"a\":1}\n"), b"[{\"a\":1}\n]");
         assert_eq!(JsonArray::of_one(b"[{\"a\":1}]"), b"[{\"a\":1}]");
         assert_eq!(JsonArray::of_events(Vec::new()), b"[]");

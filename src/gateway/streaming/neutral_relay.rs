@@ -1,10 +1,10 @@
-//! A stream that is read event by event: because it is written anew in another dialect, or because its
-//! own dialect says differently from OpenAI's what it cost and whether it ended.
+//! Relays a stream by way of neutral events: because it is translated into another format, or because its own format
+//! reports usage and end differently from OpenAI's.
 
 use crate::cache::response::from_events::ResponseCollector;
 use crate::gateway::streaming::json_array::JsonArray;
 use crate::gateway::streaming::stream_relay::EventTooLarge;
-use crate::gateway::streaming::translate_body::FAILED;
+use crate::gateway::streaming::translate_body::STOP_FAILED;
 use crate::protocols::client_api::Encoder;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::event::{Delta, Event, Start};
@@ -12,65 +12,79 @@ use crate::protocols::neutral::response::{Failure, Stop, Usage};
 use crate::protocols::provider_api::{Decoder, ProviderApi};
 use crate::protocols::request::request_shape::BYTES_PER_TOKEN;
 
-/// State of one stream.
+/// One relayed stream.
 pub struct NeutralRelay {
     decoder: Box<dyn Decoder>,
-    /// Writes the client's dialect; `None` if that is the provider's: events go on as they came.
+    /// Writes the client's format; `None` if that is the provider's: events are forwarded as they arrived.
     encoder: Option<Box<dyn Encoder>>,
     collector: Option<ResponseCollector>,
-    /// Who answers, if the provider does not say.
+    /// The model that the client sees, if the provider does not name one.
     model: String,
     /// Bytes of a frame that is not complete yet.
     pending: Vec<u8>,
-    seen: Seen,
-    /// What the client gets is an array of events.
-    pub(crate) array: Option<JsonArray>,
-    /// Whose stream it is, where others may relay the same.
-    speaker: Option<&'static dyn ProviderApi>,
-    /// It began in the middle: it knows neither usage nor whether the stream is complete.
-    is_late: bool,
+    seen: SeenEvents,
+    /// The client gets its events as one array.
+    array: Option<JsonArray>,
+    /// The format of the stream, if it is forwarded: then another relay can go on with it.
+    native_api: Option<&'static dyn ProviderApi>,
+    begin: Begin,
 }
 
-/// What was seen.
+/// Where in the stream a relay began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    AtStart,
+    /// Usage and completeness of the stream are not known from what follows.
+    InTheMiddle,
+}
+
+/// What the events have reported.
 #[derive(Default)]
-struct Seen {
+struct SeenEvents {
     usage: Option<Usage>,
-    finished: bool,
-    done: bool,
-    failed: bool,
-    events: u64,
-    /// Pieces of text, thought and arguments, and their bytes.
-    pieces: u64,
-    piece_bytes: u64,
+    progress: StreamProgress,
+    frames: u64,
+    /// Deltas of text and of arguments, and their bytes.
+    deltas: u64,
+    delta_bytes: u64,
 }
 
-impl Seen {
+/// What the events have said about the end of the stream.
+#[derive(Clone, Copy, Default)]
+struct StreamProgress {
+    has_stop_reason: bool,
+    /// Nothing follows.
+    is_done: bool,
+    has_failed: bool,
+}
+
+impl SeenEvents {
     fn note(&mut self, event: &Event<'_>) {
         match event {
             Event::Usage(usage) => self.usage = Some(*usage),
-            Event::Stop { .. } => self.finished = true,
+            Event::Stop { .. } => self.progress.has_stop_reason = true,
             Event::Delta {
-                delta: Delta::Text(piece) | Delta::Arguments(piece),
+                delta: Delta::Text(delta) | Delta::Arguments(delta),
                 ..
             } => {
-                self.pieces += 1;
-                self.piece_bytes += piece.len() as u64;
+                self.deltas += 1;
+                self.delta_bytes += delta.len() as u64;
             }
-            Event::End => self.done = true,
+            Event::End => self.progress.is_done = true,
             Event::Failed(_) => {
-                self.failed = true;
-                self.done = true;
+                self.progress.has_failed = true;
+                self.progress.is_done = true;
             }
             _ => {}
         }
     }
 }
 
-/// The failure that a model's useless answer is.
-fn unusable() -> Failure<'static> {
+/// The failure that stands for [`Stop::Failed`] in a format that has no such reason.
+fn stop_failed() -> Failure<'static> {
     Failure {
         status: 502,
-        message: FAILED.into(),
+        message: STOP_FAILED.into(),
         kind: None,
         param: None,
         window_exceeded: false,
@@ -78,7 +92,7 @@ fn unusable() -> Failure<'static> {
 }
 
 impl NeutralRelay {
-    /// A relay that writes with `encoder`, or passes on what came.
+    /// Writes with `encoder`, or forwards what arrives.
     #[must_use]
     pub fn new(
         decoder: Box<dyn Decoder>,
@@ -91,52 +105,64 @@ impl NeutralRelay {
             collector,
             model: String::new(),
             pending: Vec::new(),
-            seen: Seen::default(),
+            seen: SeenEvents::default(),
             array: None,
-            speaker: None,
-            is_late: false,
+            native_api: None,
+            begin: Begin::AtStart,
         }
     }
 
-    /// A relay that passes on what came, a stream of `native_api`.
+    /// Forwards a stream in the format of `native_api`.
     #[must_use]
-    pub fn of(speaker: &'static dyn ProviderApi, collector: Option<ResponseCollector>) -> Self {
+    pub fn forward(
+        native_api: &'static dyn ProviderApi,
+        collector: Option<ResponseCollector>,
+    ) -> Self {
         Self {
-            speaker: Some(speaker),
-            ..Self::new(speaker.decoder(), None, collector)
+            native_api: Some(native_api),
+            ..Self::new(native_api.decoder(), None, collector)
         }
     }
 
-    /// Another relay for the same stream, from the next frame on; for who is told by others when it is
-    /// complete, and what it cost. `None` if the stream is written anew.
+    /// Another relay for the same stream, from the next frame on. It cannot know the usage of the stream, nor by
+    /// itself whether it is complete. `None` if the stream is translated.
     #[must_use]
-    pub fn twin(&self) -> Option<Self> {
-        let speaker = self.speaker?;
-        let Seen {
-            finished,
-            done,
-            failed,
-            ..
-        } = self.seen;
+    pub fn fork(&self) -> Option<Self> {
         Some(Self {
-            is_late: true,
-            seen: Seen {
-                finished,
-                done,
-                failed,
-                ..Seen::default()
+            begin: Begin::InTheMiddle,
+            seen: SeenEvents {
+                progress: self.seen.progress,
+                ..SeenEvents::default()
             },
-            ..Self::of(speaker, None)
+            ..Self::forward(self.native_api?, None)
         })
     }
 
-    /// The same, saying `model` where the provider does not say who answers.
+    /// Sets the model that the client sees if the provider does not name one.
     #[must_use]
-    pub fn naming(self, model: String) -> Self {
+    pub fn with_model(self, model: String) -> Self {
         Self { model, ..self }
     }
 
-    /// Takes in what arrived (emptied) and appends what the client is to get.
+    /// Sends the events as elements of one array.
+    pub fn set_array(&mut self) {
+        self.array = Some(JsonArray::default());
+    }
+
+    /// How much of the array was written.
+    #[must_use]
+    pub fn array(&self) -> Option<JsonArray> {
+        self.array
+    }
+
+    /// Appends the end of the array, if there is one.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        if let Some(array) = &mut self.array {
+            array.end(out);
+        }
+    }
+
+    /// Takes in what arrived (emptied) and appends what the client gets.
     ///
     /// # Errors
     /// One event exceeds the limit.
@@ -146,19 +172,19 @@ impl NeutralRelay {
         out: &mut Vec<u8>,
         scratch: &mut Scratch,
     ) -> Result<(), EventTooLarge> {
-        self.feed_shown(arrived, out, scratch, |_| {})
+        self.feed_observed(arrived, out, scratch, |_| {})
     }
 
-    /// The same; `watch` is shown each frame as it came.
+    /// The same; `observe` is called with each frame as it arrived.
     ///
     /// # Errors
-    /// As above.
-    pub fn feed_shown(
+    /// One event exceeds the limit.
+    pub fn feed_observed(
         &mut self,
         arrived: &mut Vec<u8>,
         out: &mut Vec<u8>,
         scratch: &mut Scratch,
-        mut watch: impl FnMut(&[u8]),
+        mut observe: impl FnMut(&[u8]),
     ) -> Result<(), EventTooLarge> {
         let written_from = out.len();
         self.pending.append(arrived);
@@ -169,7 +195,7 @@ impl NeutralRelay {
             match self.decoder.next_frame(rest) {
                 Ok(Some(length)) => {
                     let frame = rest.get(..length).unwrap_or_default();
-                    watch(frame);
+                    observe(frame);
                     self.frame(frame, out, scratch);
                     from += length;
                 }
@@ -185,24 +211,24 @@ impl NeutralRelay {
 
     /// The provider's body ended: a last event without its blank line still counts.
     pub fn end(&mut self, out: &mut Vec<u8>, scratch: &mut Scratch) {
-        self.end_shown(out, scratch, |_| {});
+        self.end_observed(out, scratch, |_| {});
     }
 
-    /// The same; `watch` is shown that event.
-    pub fn end_shown(
+    /// The same; `observe` is called with that event.
+    pub fn end_observed(
         &mut self,
         out: &mut Vec<u8>,
         scratch: &mut Scratch,
-        mut watch: impl FnMut(&[u8]),
+        mut observe: impl FnMut(&[u8]),
     ) {
         let written_from = out.len();
         if !self.pending.trim_ascii().is_empty() {
             let mut last = std::mem::take(&mut self.pending);
             last.extend_from_slice(b"\n\n");
-            watch(&last);
+            observe(&last);
             self.frame(&last, out, scratch);
         }
-        self.read(out, |decoder, sink| decoder.end(sink));
+        self.decode(out, |decoder, sink| decoder.end(sink));
         self.rewrite(out, written_from);
     }
 
@@ -213,17 +239,17 @@ impl NeutralRelay {
     }
 
     fn frame(&mut self, frame: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) {
-        self.seen.events += 1;
+        self.seen.frames += 1;
         if self.encoder.is_none() {
             out.extend_from_slice(frame);
         }
-        self.read(out, |decoder, sink| decoder.frame(frame, scratch, sink));
+        self.decode(out, |decoder, sink| decoder.frame(frame, scratch, sink));
     }
 
-    fn read(
+    fn decode(
         &mut self,
         out: &mut Vec<u8>,
-        read: impl FnOnce(&mut dyn Decoder, &mut dyn FnMut(&Event<'_>)),
+        decode: impl FnOnce(&mut dyn Decoder, &mut dyn FnMut(&Event<'_>)),
     ) {
         let Self {
             decoder,
@@ -233,9 +259,9 @@ impl NeutralRelay {
             model,
             ..
         } = self;
-        read(&mut **decoder, &mut |event| {
+        decode(&mut **decoder, &mut |event| {
             let translates = encoder.is_some();
-            if translates && seen.failed {
+            if translates && seen.progress.has_failed {
                 return;
             }
             let named;
@@ -246,12 +272,12 @@ impl NeutralRelay {
                 }
                 event => event,
             };
-            // What the caller's dialect has no word for is a failure there.
+            // The client's format may have no word for this reason: it is an error there.
             let failed = match event {
                 Event::Stop {
                     reason: Stop::Failed,
                     ..
-                } if translates => Some(Event::Failed(unusable())),
+                } if translates => Some(Event::Failed(stop_failed())),
                 _ => None,
             };
             let event = failed.as_ref().unwrap_or(event);
@@ -268,43 +294,48 @@ impl NeutralRelay {
     /// Whether the stream came to its end, without an error.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        (self.seen.done || self.seen.finished || self.is_late) && !self.seen.failed
+        let StreamProgress {
+            has_stop_reason,
+            is_done,
+            has_failed,
+        } = self.seen.progress;
+        (is_done || has_stop_reason || self.begin == Begin::InTheMiddle) && !has_failed
     }
 
-    /// Whether the provider said itself that it failed.
+    /// Whether the provider reported by an event that it failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.seen.failed
+        self.seen.progress.has_failed
     }
 
     /// Whether nothing follows.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.seen.done
+        self.seen.progress.is_done
     }
 
-    /// Usage seen so far.
+    /// The usage of the stream, once it is final.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        // What is said before the end is not yet what it cost.
-        let usage = self.seen.usage.filter(|_| self.seen.finished);
-        usage.filter(|_| !self.is_late)
+        // What a provider reports before the end is not the final usage.
+        let is_final = self.seen.progress.has_stop_reason && self.begin == Begin::AtStart;
+        self.seen.usage.filter(|_| is_final)
     }
 
-    /// Tokens that the stream may have had until now, for when nobody reports them.
+    /// Estimated completion tokens until now, for a stream that reports no usage.
     #[must_use]
     pub fn tokens_estimated(&self) -> u64 {
-        let by_bytes = self.seen.piece_bytes.div_ceil(BYTES_PER_TOKEN);
-        self.seen.pieces.max(by_bytes)
+        let by_bytes = self.seen.delta_bytes.div_ceil(BYTES_PER_TOKEN);
+        self.seen.deltas.max(by_bytes)
     }
 
-    /// Frames seen so far.
+    /// Frames that have arrived.
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.seen.events
+        self.seen.frames
     }
 
-    /// What collected the answer for the cache.
+    /// The collected response, for the cache.
     pub fn take_collector(&mut self) -> Option<ResponseCollector> {
         self.collector.take()
     }

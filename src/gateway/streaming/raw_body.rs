@@ -7,7 +7,7 @@ use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::streaming::id_sealing::Sealing;
+use crate::gateway::streaming::id_sealing::IdSealer;
 use crate::gateway::streaming::relay_response;
 use crate::gateway::streaming::stream_relay::StreamRelay;
 use crate::gateway::streaming::upstream_stream::{StreamEnd, stopping};
@@ -27,7 +27,7 @@ pub(crate) struct RawBodyRelay {
     /// Reads events of OpenAI's completions; `None` passes on anything.
     events: Option<StreamRelay>,
     /// Seals the ids in events of Responses.
-    sealing: Option<Sealing>,
+    id_sealer: Option<IdSealer>,
     /// The end of what was passed on.
     tail: Vec<u8>,
 }
@@ -48,7 +48,7 @@ impl RawBodyRelay {
     pub(crate) fn raw() -> Self {
         Self {
             events: None,
-            sealing: None,
+            id_sealer: None,
             tail: Vec::new(),
         }
     }
@@ -66,7 +66,7 @@ impl RawBodyRelay {
     #[must_use]
     pub(crate) fn sealed(seal: ResponseIdSeal) -> Self {
         Self {
-            sealing: Some(Sealing::new(seal)),
+            id_sealer: Some(IdSealer::new(seal)),
             ..Self::raw()
         }
     }
@@ -95,9 +95,9 @@ impl RawBodyRelay {
             if arrived.is_done {
                 relay.end(out, |_, _| {});
             }
-        } else if let Some(sealing) = &mut self.sealing {
+        } else if let Some(sealer) = &mut self.id_sealer {
             let mut scratch = scratch.borrow_mut();
-            let fed = sealing.feed(&mut arrived.bytes, arrived.is_done, &mut scratch);
+            let fed = sealer.feed(&mut arrived.bytes, arrived.is_done, &mut scratch);
             fits = fed.is_ok();
             out.append(&mut arrived.bytes);
         } else {

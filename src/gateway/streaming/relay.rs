@@ -1,94 +1,86 @@
-//! The answer on its way back, as pure transformation: bytes from upstream in, bytes for the client out.
-//!
-//! No sockets here; `journey` moves the bytes.
-
-use crate::gateway::streaming::json_array::JsonArray;
-use crate::gateway::streaming::neutral_relay::NeutralRelay;
-use crate::gateway::streaming::stream_relay::StreamRelay;
-use crate::protocols::openai::vocabulary;
+//! The relay of one stream: bytes from upstream in, bytes for the client out. A pure transformation; it must not know
+//! sockets.
 
 use crate::cache::response::from_events::ResponseCollector;
-use crate::gateway::streaming::stream_relay::EventTooLarge;
+use crate::gateway::streaming::json_array::JsonArray;
+use crate::gateway::streaming::neutral_relay::NeutralRelay;
+use crate::gateway::streaming::stream_relay::{EventTooLarge, StreamRelay};
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::provider_api::ProviderApi;
-use crate::protocols::registry::native_api;
+use crate::protocols::openai::client::api;
+use crate::protocols::provider_api::{ProviderApi, native_api};
 use crate::protocols::usage::Usage;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// One relayed stream, in the caller's dialect.
+/// One relayed stream, in the client's format.
 pub enum Relay {
-    /// OpenAI's dialect: nothing is read but what must be known.
+    /// OpenAI's format: only what must be known is read.
     Chat(StreamRelay),
-    /// Any other dialect.
+    /// Any other format.
     Neutral(NeutralRelay),
 }
 
 impl Relay {
-    /// The relay in OpenAI's dialect.
+    /// A relay in OpenAI's format.
     #[must_use]
-    pub fn plain(shows_usage: bool) -> Self {
-        Self::Chat(StreamRelay::new(shows_usage))
+    pub fn openai(show_usage: bool) -> Self {
+        Self::Chat(StreamRelay::new(show_usage))
     }
 
-    /// The relay to a client that speaks `face`, of a stream in that dialect. A `collector` is used in
-    /// every dialect but OpenAI's.
+    /// Forwards a stream in the format of `client_api`. The `collector` is used in every format but OpenAI's.
     #[must_use]
-    pub fn of(client_api: &dyn ClientApi, collector: Option<ResponseCollector>) -> Self {
-        let own = native_api(client_api.name()).filter(|_| client_api.name() != vocabulary::NAME);
-        match own {
-            Some(own) => Self::Neutral(NeutralRelay::of(own, collector)),
-            None => Self::plain(true),
+    pub fn forward(client_api: &dyn ClientApi, collector: Option<ResponseCollector>) -> Self {
+        let native = native_api(client_api.name()).filter(|_| client_api.name() != api::NAME);
+        match native {
+            Some(native) => Self::Neutral(NeutralRelay::forward(native, collector)),
+            None => Self::openai(true),
         }
     }
 
-    /// The same as elements of one array. OpenAI's dialect has no such form.
+    /// Only observes a stream of `provider`: it appends what arrived.
+    #[must_use]
+    pub fn observe(provider: &dyn ProviderApi) -> Self {
+        if provider.native() == api::NAME {
+            return Self::openai(true);
+        }
+        Self::Neutral(NeutralRelay::new(provider.decoder(), None, None))
+    }
+
+    /// Sends the events as elements of one array. OpenAI's format has no such form.
     pub fn set_array(&mut self) {
         if let Self::Neutral(relay) = self {
-            relay.array = Some(JsonArray::default());
+            relay.set_array();
         }
     }
 
-    /// The array that the client gets, as far as it is.
+    /// How much of the array was written, if the client gets one.
     #[must_use]
     pub fn array(&self) -> Option<JsonArray> {
         match self {
             Self::Chat(_) => None,
-            Self::Neutral(relay) => relay.array,
+            Self::Neutral(relay) => relay.array(),
         }
     }
 
     /// Appends what follows the last event.
     pub fn close(&mut self, out: &mut Vec<u8>) {
-        if let Self::Neutral(NeutralRelay {
-            array: Some(array), ..
-        }) = self
-        {
-            array.end(out);
+        if let Self::Neutral(relay) = self {
+            relay.close(out);
         }
     }
 
-    /// Another relay for the same stream, from here on; `None` if there can be none.
+    /// Another relay for the same stream, from here on; `None` if the stream is translated.
     #[must_use]
-    pub fn twin(&self) -> Option<Self> {
+    pub fn fork(&self) -> Option<Self> {
         match self {
-            Self::Chat(relay) => Some(Self::Chat(relay.twin())),
-            Self::Neutral(relay) => relay.twin().map(Self::Neutral),
+            Self::Chat(relay) => Some(Self::Chat(relay.fork())),
+            Self::Neutral(relay) => relay.fork().map(Self::Neutral),
         }
     }
 
-    /// A relay that only watches a stream of `provider`: what it appends is what came.
-    #[must_use]
-    pub fn watching(provider: &dyn ProviderApi) -> Self {
-        if provider.native() == vocabulary::NAME {
-            return Self::plain(true);
-        }
-        Self::Neutral(NeutralRelay::new(provider.decoder(), None, None))
-    }
-
-    /// Takes in what arrived (emptied) and appends what the client is to get; `watch` is shown each
-    /// event, as [`StreamRelay::feed`] does.
+    /// Takes in what arrived (emptied) and appends what the client gets; `observe` is called with each event, as
+    /// [`StreamRelay::feed`] does.
     ///
     /// # Errors
     /// One event exceeds the limit.
@@ -97,13 +89,13 @@ impl Relay {
         arrived: &mut Vec<u8>,
         out: &mut Vec<u8>,
         scratch: &RefCell<Scratch>,
-        mut watch: impl FnMut(&[u8], Option<Range<usize>>),
+        mut observe: impl FnMut(&[u8], Option<Range<usize>>),
     ) -> Result<(), EventTooLarge> {
         match self {
-            Self::Chat(relay) => relay.feed(arrived, out, watch),
+            Self::Chat(relay) => relay.feed(arrived, out, observe),
             Self::Neutral(relay) => {
                 let scratch = &mut scratch.borrow_mut();
-                relay.feed_shown(arrived, out, scratch, |event| watch(event, None))
+                relay.feed_observed(arrived, out, scratch, |event| observe(event, None))
             }
         }
     }
@@ -113,12 +105,13 @@ impl Relay {
         &mut self,
         out: &mut Vec<u8>,
         scratch: &RefCell<Scratch>,
-        mut watch: impl FnMut(&[u8], Option<Range<usize>>),
+        mut observe: impl FnMut(&[u8], Option<Range<usize>>),
     ) {
         match self {
-            Self::Chat(relay) => relay.end(out, watch),
+            Self::Chat(relay) => relay.end(out, observe),
             Self::Neutral(relay) => {
-                relay.end_shown(out, &mut scratch.borrow_mut(), |event| watch(event, None));
+                let scratch = &mut scratch.borrow_mut();
+                relay.end_observed(out, scratch, |event| observe(event, None));
             }
         }
     }
@@ -132,7 +125,7 @@ impl Relay {
         }
     }
 
-    /// Whether the provider said itself that it failed.
+    /// Whether the provider reported by an event that it failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         match self {
@@ -150,7 +143,7 @@ impl Relay {
         }
     }
 
-    /// Usage seen so far.
+    /// The usage that the provider has reported.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         match self {
@@ -159,7 +152,7 @@ impl Relay {
         }
     }
 
-    /// Tokens that the stream may have had until now, for when nobody reports them.
+    /// Estimated completion tokens until now, for a stream that reports no usage.
     #[must_use]
     pub fn tokens_estimated(&self) -> u64 {
         match self {
@@ -168,7 +161,7 @@ impl Relay {
         }
     }
 
-    /// Events seen so far.
+    /// Events that have arrived.
     #[must_use]
     pub fn events(&self) -> u64 {
         match self {
@@ -177,7 +170,7 @@ impl Relay {
         }
     }
 
-    /// What collected the answer for the cache, if it was not shown to `watch`.
+    /// The collected response for the cache; `None` where the events are read by `observe`.
     pub fn take_collector(&mut self) -> Option<ResponseCollector> {
         match self {
             Self::Chat(_) => None,

@@ -5,6 +5,7 @@ use crate::cache::coalesce::call_end::{End, Head, SharedResponse};
 use crate::cache::coalesce::shared_call::{Follower, OwnerUsage};
 use crate::cache::coalesce::shared_calls::Leader;
 use crate::cache::response::cached_response::CachedResponse;
+use crate::cache::response::not_stored::NotStored;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::BufferedResponse;
@@ -114,7 +115,7 @@ pub(crate) async fn send_whole(
 /// Stores it; it was read already if it is not in OpenAI's dialect.
 fn store_whole(
     response: &SharedResponse,
-    read: Option<Result<CachedResponse, &'static str>>,
+    read: Option<Result<CachedResponse, NotStored>>,
     cache: &mut CacheSession,
 ) {
     if response.head.status == 200 {

@@ -1,10 +1,9 @@
-//! A stream of events from provider to client.
+//! Relays a stream of events in OpenAI's format from provider to client.
 //!
-//! Events go on as they came, byte for byte, as soon as they are complete, all that arrived together
-//! in one write. Two things are looked for in each: usage, which the client is shown only if it asked,
-//! and whether the stream came to its end.
+//! Events are forwarded byte for byte as soon as they are complete, all that arrived together in one write. Each is
+//! searched for the usage, which the client sees only if it wants it, and for the end of the stream.
 
-use crate::gateway::streaming::event_template::{Fit, Template};
+use crate::gateway::streaming::event_template::{EventTemplate, TemplateMatch};
 use crate::http::sse::{SseSplitter, event_data};
 use crate::protocols::request::request_shape::BYTES_PER_TOKEN;
 use crate::protocols::usage;
@@ -13,7 +12,7 @@ use memchr::memmem::Finder;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// Built once: setting a search up costs more than searching a short event.
+/// Built once: building a finder costs more than searching a short event.
 static FIND_DONE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("[DONE]"));
 static FIND_ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
 static FIND_FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(FINISH_KEY));
@@ -21,32 +20,44 @@ static FIND_CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(CH
 const FINISH_KEY: &[u8] = b"\"finish_reason\"";
 const CHOICES_KEY: &[u8] = b"\"choices\"";
 
-/// State of one relayed stream.
+/// One relayed stream.
 pub struct StreamRelay {
     splitter: SseSplitter,
     /// Bytes of an event that is not complete yet.
     pending: Vec<u8>,
     show_usage: bool,
     usage: Option<Usage>,
-    /// A finish reason was seen.
-    finished: bool,
-    /// `[DONE]` was seen.
-    done: bool,
-    /// The provider sent an error event.
-    failed: bool,
+    progress: StreamProgress,
     events: u64,
     event_bytes: u64,
     smallest_event_bytes: u64,
-    /// The last event that was searched, if it has a text, and what of it the client is not shown.
-    last: Option<(Template, Option<Range<usize>>)>,
+    /// The last event that was searched, if it has a text.
+    last: Option<SearchedEvent>,
 }
 
-/// Why a stream cannot go on.
+/// What the events have said about the end of the stream.
+#[derive(Debug, Clone, Copy, Default)]
+struct StreamProgress {
+    has_finish_reason: bool,
+    /// `[DONE]` arrived: nothing follows.
+    is_done: bool,
+    /// The provider sent an error event.
+    has_failed: bool,
+}
+
+/// What was found in an event; it holds for events that match its template.
+struct SearchedEvent {
+    template: EventTemplate,
+    /// The part that the client does not see.
+    hidden: Option<Range<usize>>,
+}
+
+/// An event exceeds the size limit: the stream cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventTooLarge;
 
 impl StreamRelay {
-    /// A relay that shows usage to a client that asked.
+    /// `show_usage`: the client wants to see the usage.
     #[must_use]
     pub fn new(show_usage: bool) -> Self {
         Self {
@@ -54,9 +65,7 @@ impl StreamRelay {
             pending: Vec::new(),
             show_usage,
             usage: None,
-            finished: false,
-            done: false,
-            failed: false,
+            progress: StreamProgress::default(),
             events: 0,
             event_bytes: 0,
             smallest_event_bytes: u64::MAX,
@@ -64,10 +73,9 @@ impl StreamRelay {
         }
     }
 
-    /// A relay that knows what this one knows, for events that were found already: it begins between
-    /// two of them.
+    /// Another relay for the same stream, from the next event on: it knows the usage and the progress of this one.
     #[must_use]
-    pub fn twin(&self) -> Self {
+    pub fn fork(&self) -> Self {
         Self {
             splitter: SseSplitter::new(),
             pending: Vec::new(),
@@ -77,9 +85,9 @@ impl StreamRelay {
         }
     }
 
-    /// Takes in what arrived (emptied) and appends what the client is to get; `watch` is shown each
-    /// event as it came. With it comes where its text stands, if it differs in nothing but that from the
-    /// last one that was shown without: then nothing else need be read.
+    /// Takes in what arrived (emptied) and appends what the client gets. `observe` is called with each event as it
+    /// arrived; with the range of its text, if it differs in nothing but its text from the last event that came
+    /// without a range.
     ///
     /// # Errors
     /// One event exceeds the limit.
@@ -87,7 +95,7 @@ impl StreamRelay {
         &mut self,
         arrived: &mut Vec<u8>,
         out: &mut Vec<u8>,
-        mut watch: impl FnMut(&[u8], Option<Range<usize>>),
+        mut observe: impl FnMut(&[u8], Option<Range<usize>>),
     ) -> Result<(), EventTooLarge> {
         if self.pending.is_empty() {
             std::mem::swap(&mut self.pending, arrived);
@@ -101,8 +109,8 @@ impl StreamRelay {
             match self.splitter.next_event(rest) {
                 Ok(Some(length)) => {
                     let event = rest.get(..length).unwrap_or_default();
-                    let fit = self.event(event, out);
-                    watch(event, fit.map(|fit| fit.text()));
+                    let matched = self.event(event, out);
+                    observe(event, matched.map(|matched| matched.text()));
                     from += length;
                 }
                 Ok(None) => break Ok(()),
@@ -115,39 +123,41 @@ impl StreamRelay {
     }
 
     /// The provider's body ended: a last event without its blank line still counts.
-    pub fn end(&mut self, out: &mut Vec<u8>, mut watch: impl FnMut(&[u8], Option<Range<usize>>)) {
+    pub fn end(&mut self, out: &mut Vec<u8>, mut observe: impl FnMut(&[u8], Option<Range<usize>>)) {
         if !self.pending.trim_ascii().is_empty() {
             let mut last = std::mem::take(&mut self.pending);
             last.extend_from_slice(b"\n\n");
-            let fit = self.event(&last, out);
-            watch(&last, fit.map(|fit| fit.text()));
+            let matched = self.event(&last, out);
+            observe(&last, matched.map(|matched| matched.text()));
         }
     }
 
-    /// An event, and how it fits the last one that was searched, if it does.
-    fn event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Option<Fit> {
+    /// Relays one event; returns how it matches the last one that was searched, if it does.
+    fn event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Option<TemplateMatch> {
         self.events += 1;
         self.event_bytes += event.len() as u64;
         self.smallest_event_bytes = self.smallest_event_bytes.min(event.len() as u64);
-        if let Some((template, hidden)) = &self.last
-            && let Some(fit) = template.fit(event)
+        if let Some(SearchedEvent { template, hidden }) = &self.last
+            && let Some(matched) = template.match_event(event)
         {
-            let place = |range: &Range<usize>| {
-                template.place(range.start, &fit)..template.place(range.end, &fit)
-            };
-            show(event, hidden.as_ref().map(place), out);
-            return Some(fit);
+            let map = |offset| template.map_offset(offset, &matched);
+            let hidden = hidden
+                .as_ref()
+                .map(|hidden| map(hidden.start)..map(hidden.end));
+            append_visible(event, hidden, out);
+            return Some(matched);
         }
-        self.watch(event);
-        let hidden = self.hidden(event);
-        show(event, hidden.clone(), out);
+        self.progress.note(event);
+        let hidden = self.find_hidden(event);
+        append_visible(event, hidden.clone(), out);
+        // Gives the buffer back before the next template takes one.
         self.last = None;
-        self.last = Template::of(event).map(|template| (template, hidden));
+        self.last = EventTemplate::new(event).map(|template| SearchedEvent { template, hidden });
         None
     }
 
-    /// What of an event the client is not shown: it did not ask for usage. The usage is noted.
-    fn hidden(&mut self, event: &[u8]) -> Option<Range<usize>> {
+    /// The part of an event that a client which does not want usage does not see. Notes the usage.
+    fn find_hidden(&mut self, event: &[u8]) -> Option<Range<usize>> {
         match usage::find(event)? {
             Mention::Object(usage) => {
                 // Some providers repeat it; the last one counts.
@@ -159,45 +169,37 @@ impl StreamRelay {
         }
     }
 
-    /// Looks for the end of the stream. Raw quotes cannot stand inside a JSON string, so these are keys.
-    fn watch(&mut self, event: &[u8]) {
-        if !self.finished {
-            self.finished = finish_reason(event);
-        }
-        if !self.done && FIND_DONE.find(event).is_some() {
-            self.done = event_data(event).is_some_and(|data| data.trim_ascii() == b"[DONE]");
-        }
-        if FIND_ERROR.find(event).is_some() {
-            self.failed |= event_data(event).is_some_and(|data| is_error(&data));
-        }
-    }
-
     /// Whether the stream came to its end: `[DONE]`, or at least a finish reason, and no error.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        (self.done || self.finished) && !self.failed
+        let StreamProgress {
+            has_finish_reason,
+            is_done,
+            has_failed,
+        } = self.progress;
+        (is_done || has_finish_reason) && !has_failed
     }
 
-    /// Whether the provider said itself, by an event, that it failed.
+    /// Whether the provider reported by an event that it failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.failed
+        self.progress.has_failed
     }
 
-    /// Whether `[DONE]` was seen: nothing follows.
+    /// Whether `[DONE]` arrived: nothing follows.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.done
+        self.progress.is_done
     }
 
-    /// Usage seen so far.
+    /// The usage that the provider has reported so far.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.usage
     }
 
-    /// Tokens that the stream may have had until now, for when nobody reports them: one per event, or
-    /// one per [`BYTES_PER_TOKEN`] of what its events hold beyond the smallest of them, if that is more.
+    /// Estimated completion tokens until now, for a stream that reports no usage: one per event, or one per
+    /// [`BYTES_PER_TOKEN`] of what its events hold beyond the smallest of them, if that is more.
     #[must_use]
     pub fn tokens_estimated(&self) -> u64 {
         let frame = self.smallest_event_bytes.saturating_mul(self.events);
@@ -205,25 +207,39 @@ impl StreamRelay {
         self.events.max(content_bytes.div_ceil(BYTES_PER_TOKEN))
     }
 
-    /// Events seen so far.
+    /// Events that have arrived.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
     }
 }
 
-/// `"finish_reason":` followed by a string.
-/// Appends an event but for what is hidden of it.
-fn show(event: &[u8], hidden: Option<Range<usize>>, out: &mut Vec<u8>) {
+impl StreamProgress {
+    /// Searches an event for the end of the stream. Raw quotes cannot occur inside a JSON string, so a match is a key.
+    fn note(&mut self, event: &[u8]) {
+        if !self.has_finish_reason {
+            self.has_finish_reason = has_finish_reason(event);
+        }
+        if !self.is_done && FIND_DONE.find(event).is_some() {
+            self.is_done = event_data(event).is_some_and(|data| data.trim_ascii() == b"[DONE]");
+        }
+        if FIND_ERROR.find(event).is_some() {
+            self.has_failed |= event_data(event).is_some_and(|data| is_error(&data));
+        }
+    }
+}
+
+fn append_visible(event: &[u8], hidden: Option<Range<usize>>, out: &mut Vec<u8>) {
     let hidden = hidden.unwrap_or(event.len()..event.len());
     out.extend_from_slice(event.get(..hidden.start).unwrap_or_default());
     out.extend_from_slice(event.get(hidden.end..).unwrap_or_default());
 }
 
-fn finish_reason(event: &[u8]) -> bool {
+/// `"finish_reason":` followed by a string.
+fn has_finish_reason(event: &[u8]) -> bool {
     let mut rest = event;
-    while let Some(at) = FIND_FINISH.find(rest) {
-        rest = rest.get(at + FINISH_KEY.len()..).unwrap_or_default();
+    while let Some(key_start) = FIND_FINISH.find(rest) {
+        rest = rest.get(key_start + FINISH_KEY.len()..).unwrap_or_default();
         let mut value = rest.iter().filter(|byte| !byte.is_ascii_whitespace());
         if value.next() == Some(&b':') && value.next() == Some(&b'"') {
             return true;
@@ -234,10 +250,12 @@ fn finish_reason(event: &[u8]) -> bool {
 
 /// `"choices":[]`
 fn has_no_choices(event: &[u8]) -> bool {
-    let Some(at) = FIND_CHOICES.find(event) else {
+    let Some(key_start) = FIND_CHOICES.find(event) else {
         return false;
     };
-    let rest = event.get(at + CHOICES_KEY.len()..).unwrap_or_default();
+    let rest = event
+        .get(key_start + CHOICES_KEY.len()..)
+        .unwrap_or_default();
     let mut value = rest.iter().filter(|byte| !byte.is_ascii_whitespace());
     [value.next(), value.next(), value.next()] == [Some(&b':'), Some(&b'['), Some(&b']')]
 }

@@ -1,7 +1,9 @@
-//! Request, whole answer and error from one dialect into another, by way of the neutral form.
+//! Translates requests, responses and errors that are not streamed from one wire format into another, by way of the
+//! neutral form. It must not know sockets.
 
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_events::ResponseCollector;
+use crate::cache::response::not_stored::NotStored;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::client_api::{ClientApi, ResponseContext};
@@ -13,46 +15,53 @@ use crate::protocols::provider_refusals::{Refusal, refusal};
 use crate::protocols::registry::native_api;
 use crate::protocols::usage::Usage;
 
-/// A request as a client said it.
-pub struct Said<'s> {
-    /// The body.
-    pub body: &'s [u8],
-    /// A stream was asked for; some dialects say so in the path.
+/// A request in the format of its client.
+pub struct ClientRequest<'r> {
+    /// The API that the client called, whose format the body has.
+    pub client_api: &'r dyn ClientApi,
+    /// As the client sent it.
+    pub body: &'r [u8],
+    /// The client wants a stream; some formats say so in the path.
     pub streams: bool,
 }
 
-/// Appends the body that `provider` is to get for a request in the dialect `face`.
+/// Appends the body that `provider` gets for a request.
 ///
 /// # Errors
-/// 400 naming a field that is malformed, or lost.
-pub fn request(
-    client_api: &dyn ClientApi,
+/// 400 naming a field that is malformed, or that the provider's format does not have.
+pub fn translate_request(
+    request: &ClientRequest<'_>,
     provider: &dyn ProviderApi,
-    said: &Said<'_>,
     model: &str,
     unsupported: &mut UnsupportedFields,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
-    let prepared = client_api.prepare(said.body, scratch);
-    let body = prepared.as_deref().unwrap_or(said.body);
+    let ClientRequest {
+        client_api,
+        body,
+        streams,
+    } = *request;
+    let prepared = client_api.prepare(body, scratch);
+    let body = prepared.as_deref().unwrap_or(body);
     scratch
         .with_document(body, |document| {
             let mut request = client_api.read_request(document, unsupported)?;
-            request.stream |= said.streams;
+            request.stream |= streams;
             provider.write_request(&request, model, unsupported, out)
         })
         .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
-/// What is told of an answer that its model broke off as of no use ([`Stop::AttemptError`]).
-pub(crate) const FAILED: &str = "the model broke its answer off: what it called cannot be read";
+/// The error for [`Stop::Failed`]: the model broke its response off as useless.
+pub(crate) const STOP_FAILED: &str =
+    "the model broke its answer off: what it called cannot be read";
 
-/// Status and body of a whole answer of `provider`, for a client that speaks `face`.
+/// Status and body of a response of `provider`, in the format of the client.
 ///
 /// # Errors
-/// 502 for a body that is no answer.
-pub fn whole(
+/// 502 for a body that is no response.
+pub fn translate_response(
     client_api: &dyn ClientApi,
     provider: &dyn ProviderApi,
     status: u16,
@@ -78,15 +87,15 @@ pub fn whole(
             .iter()
             .any(|choice| choice.stop == Stop::Failed)
         {
-            return Err(UnreadableBody(FAILED));
+            return Err(UnreadableBody(STOP_FAILED));
         }
         client_api.write_answer(&response, response_ctx, &mut out);
         Ok(status)
     });
     let why = match read {
         Ok(Ok(status)) => return Ok((status, out)),
-        Ok(Err(lacks)) => lacks.0.to_owned(),
-        Err(bad) => bad.message,
+        Ok(Err(unreadable)) => unreadable.0.to_owned(),
+        Err(invalid) => invalid.message,
     };
     Err(GatewayError::new(
         ErrorCode::UpstreamInvalidResponse,
@@ -94,48 +103,55 @@ pub fn whole(
     ))
 }
 
-/// What is read of a whole answer in the caller's dialect.
-pub struct Read {
-    /// Tokens, as far as they were reported.
+/// What the gateway itself reads of a response.
+pub struct ReadResponse {
+    /// `None` when the provider reported none.
     pub usage: Option<Usage>,
-    /// What may be stored, or why not.
-    pub stored: Result<CachedResponse, &'static str>,
+    /// The form for the cache, or why there is none.
+    pub cacheable: Result<CachedResponse, NotStored>,
 }
 
-/// Reads a whole answer that is in the dialect `face`.
+/// Reads a response in the client's format.
 #[must_use]
-pub fn read_own(
+pub fn read_client_response(
     client_api: &dyn ClientApi,
     status: u16,
     body: &[u8],
     scratch: &mut Scratch,
-) -> Read {
+) -> ReadResponse {
     match native_api(client_api.name()) {
-        Some(provider) => read(provider, status, body, scratch),
-        None => nothing("error"),
+        Some(provider) => read_provider_response(provider, status, body, scratch),
+        None => unread(NotStored::Error),
     }
 }
 
-/// Reads a whole answer of `provider`.
+/// Reads a response of `provider`.
 #[must_use]
-pub fn read(provider: &dyn ProviderApi, status: u16, body: &[u8], scratch: &mut Scratch) -> Read {
+pub fn read_provider_response(
+    provider: &dyn ProviderApi,
+    status: u16,
+    body: &[u8],
+    scratch: &mut Scratch,
+) -> ReadResponse {
     if !is_good(status) {
-        return nothing("error");
+        return unread(NotStored::Error);
     }
     let read = scratch.with_document(body, |document| {
         let response = provider.read_answer(document).ok()?;
-        Some(Read {
+        Some(ReadResponse {
             usage: response.usage.map(Usage::from),
-            stored: ResponseCollector::response(&response),
+            cacheable: ResponseCollector::response(&response),
         })
     });
-    read.ok().flatten().unwrap_or_else(|| nothing("unparsable"))
+    read.ok()
+        .flatten()
+        .unwrap_or_else(|| unread(NotStored::Unparsable))
 }
 
-fn nothing(why: &'static str) -> Read {
-    Read {
+fn unread(reason: NotStored) -> ReadResponse {
+    ReadResponse {
         usage: None,
-        stored: Err(why),
+        cacheable: Err(reason),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::streaming::relay::Relay;
 use crate::http::encode;
+use crate::protocols::client_api;
 use crate::protocols::client_api::ClientApi;
-use crate::protocols::registry;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::usage::Usage;
 use crate::routing::health::Outcome;
@@ -97,9 +97,9 @@ impl UpstreamStream {
                 forwarded: response.upstream_response.head.passed.clone(),
             });
         }
-        let (relay, reader) = match client_api == registry::DEFAULT {
-            true => (Relay::plain(chat.wants_usage), cache.stream_reader()),
-            false => (Relay::of(client_api, cache.collector()), None),
+        let (relay, reader) = match client_api == client_api::DEFAULT {
+            true => (Relay::openai(chat.wants_usage), cache.stream_reader()),
+            false => (Relay::forward(client_api, cache.collector()), None),
         };
         Self {
             core: Rc::clone(core),
@@ -173,9 +173,9 @@ impl UpstreamStream {
     /// Puts what arrived into the caller's dialect, if it is in another, or seals its ids. False when an
     /// event is too large.
     fn translate(&mut self) -> bool {
-        if let Some(sealing) = &mut self.response.sealing {
+        if let Some(sealer) = &mut self.response.id_sealer {
             let mut scratch = self.core.scratch.borrow_mut();
-            let fed = sealing.feed(&mut self.arrived, self.is_done, &mut scratch);
+            let fed = sealer.feed(&mut self.arrived, self.is_done, &mut scratch);
             return fed.is_ok();
         }
         let Some(translation) = &mut self.response.translation else {
@@ -303,10 +303,10 @@ impl UpstreamStream {
     // Moved twice at most in the life of a stream.
     #[allow(clippy::result_large_err)]
     pub(crate) fn detach(self, ctx: &RequestContext) -> Result<(Follower, Relay), Self> {
-        let (Some(leader), Some(twin)) = (&self.leader, self.relay.twin()) else {
+        let (Some(leader), Some(fork)) = (&self.leader, self.relay.fork()) else {
             return Err(self);
         };
-        let follower = (leader.join_as_owner(), twin);
+        let follower = (leader.join_as_owner(), fork);
         let core = Rc::clone(&self.core);
         core.unattended.set(core.unattended.get() + 1);
         let unattended = Unattended {
