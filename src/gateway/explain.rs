@@ -1,5 +1,5 @@
-//! What would happen to a chat request, and why: the journey's own reading and choosing, without sending
-//! anything and on a copy of what a core has learned.
+//! Explains what would happen to a chat request: parses and routes it with the code that serves requests, on a copy of
+//! a core's target table, and sends nothing.
 
 use crate::base::request_ids;
 use crate::error::code::ErrorCode;
@@ -20,8 +20,8 @@ use crate::routing::targets::TargetTable;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Explains `input`: a chat request's body, or `{"key": NAME, "headers": {…}, "body": {…}}` around it.
-/// `fleet` is what a core knows at `now_us`.
+/// Explains `input`: the body of a chat request, or `{"key": NAME, "headers": {…}, "body": {…}}` around it.
+/// `target_table` is a core's, as of `now_us`.
 #[must_use]
 pub fn explain(
     snapshot: &Snapshot,
@@ -29,13 +29,13 @@ pub fn explain(
     now_us: u64,
     input: &[u8],
 ) -> Value {
-    let told = ExplainRequest::read(input)
-        .and_then(|question| question.response(snapshot, &mut target_table.clone(), now_us));
-    told.unwrap_or_else(|fault| {
-        json!({
-            "refused": { "status": fault.status, "code": fault.code.as_str(), "message": fault.message },
-        })
-    })
+    let explained = ExplainRequest::read(input)
+        .and_then(|request| request.explain(snapshot, &mut target_table.clone(), now_us));
+    explained.unwrap_or_else(|error| json!({ "refused": refusal(&error) }))
+}
+
+fn refusal(error: &GatewayError) -> Value {
+    json!({ "status": error.status, "code": error.code.as_str(), "message": error.message })
 }
 
 struct ExplainRequest {
@@ -46,9 +46,9 @@ struct ExplainRequest {
 
 impl ExplainRequest {
     fn read(input: &[u8]) -> Result<Self, GatewayError> {
-        let wrong = |message: String| GatewayError::new(ErrorCode::InvalidJson, message);
+        let invalid = |message: String| GatewayError::new(ErrorCode::InvalidJson, message);
         let value: Value = serde_json::from_slice(input)
-            .map_err(|error| wrong(format!("the request is not JSON: {error}")))?;
+            .map_err(|error| invalid(format!("the request is not JSON: {error}")))?;
         let mut head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: explain\r\n".to_vec();
         let Some(body) = value.get("body").filter(|body| body.is_object()) else {
             encode::end_head(&mut head);
@@ -61,7 +61,7 @@ impl ExplainRequest {
         let headers = value.get("headers").and_then(Value::as_object);
         for (name, value) in headers.into_iter().flatten() {
             let text = value.as_str();
-            let text = text.ok_or_else(|| wrong(format!("header `{name}` must be a string")))?;
+            let text = text.ok_or_else(|| invalid(format!("header `{name}` must be a string")))?;
             encode::header(&mut head, name, text.as_bytes());
         }
         encode::end_head(&mut head);
@@ -72,27 +72,28 @@ impl ExplainRequest {
         })
     }
 
-    fn response(
+    fn explain(
         &self,
         snapshot: &Snapshot,
         target_table: &mut TargetTable,
         now_us: u64,
     ) -> Result<Value, GatewayError> {
         let limits = HeadLimits::default();
-        let wrong = |why: String| {
-            let message = format!("the headers cannot be sent: {why}");
+        let invalid = |reason: String| {
+            let message = format!("the headers cannot be sent: {reason}");
             GatewayError::new(ErrorCode::InvalidHeader, message)
         };
         let parsed = parse_request_head(&self.head, &limits);
-        let Parsed::Complete { value: head, .. } = parsed.map_err(|why| wrong(why.to_string()))?
+        let Parsed::Complete { value: head, .. } =
+            parsed.map_err(|error| invalid(error.to_string()))?
         else {
-            return Err(wrong("they do not end".to_owned()));
+            return Err(invalid("they do not end".to_owned()));
         };
         let caller = snapshot.keys.grant_of(self.key.as_deref()).ok_or_else(|| {
             let message = "keys are configured: name one of them as `key` beside `body`";
             GatewayError::new(ErrorCode::MissingApiKey, message)
         })?;
-        let source = RequestParser {
+        let parser = RequestParser {
             snapshot,
             caller,
             client_api: client_api_for(head.target),
@@ -100,7 +101,7 @@ impl ExplainRequest {
             body: &self.body,
             with_canonical: false,
         };
-        let request_plan = source.read(&mut Scratch::default(), &mut None)?;
+        let request_plan = parser.read(&mut Scratch::default(), &mut None)?;
         let facts = RequestFacts {
             random: request_ids::random(),
             affinity_key: attempt_loop::affinity_key(&head.headers, caller.key),
@@ -128,14 +129,12 @@ impl ExplainRequest {
             },
             "prices": { "version": snapshot.prices.version, "as_of": snapshot.prices.as_of },
             "models": models,
-            "refused": refused.map(|fault| {
-                json!({ "status": fault.status, "code": fault.code.as_str(), "message": fault.message })
-            }),
+            "refused": refused.as_ref().map(refusal),
         }))
     }
 }
 
-/// One model of the chain: its candidates, and the order they would be tried in.
+/// One model of the chain: its candidates, and the order in which they would be tried.
 fn model(
     request_plan: &RequestPlan<'_, '_>,
     route: &ModelRoute,
@@ -148,10 +147,10 @@ fn model(
     let candidates = candidates(route, &selection, facts, target_table, now_us);
     let routed = constraints.order(route, &selection, facts, target_table, now_us);
     let ruled = constraints.rule_of(route);
-    let policy_from = match (constraints.policy, ruled.and_then(|rule| rule.policy)) {
-        (Some(_), _) => "request",
-        (None, Some(_)) => "rule",
-        (None, None) => "model",
+    let policy_source = match (constraints.policy, ruled.and_then(|rule| rule.policy)) {
+        (Some(_), _) => PolicySource::Request,
+        (None, Some(_)) => PolicySource::Rule,
+        (None, None) => PolicySource::Model,
     };
     let looked = constraints
         .looked
@@ -170,15 +169,32 @@ fn model(
         "model": route.name.text().to_string(),
         "arm": constraints.arm_of(route).map(|chosen| chosen.arm.label.text().to_string()),
         "policy": selection.policy.name(),
-        "policy_from": policy_from,
+        "policy_from": policy_source.as_str(),
         "rules": rules,
         "candidates": candidates,
         "order": routed.order.iter().filter_map(label).collect::<Vec<_>>(),
         "last_resort": routed.is_last_resort,
         "waits": routed.order.is_empty() && !routed.full.is_empty(),
-        "in_line": target_table.in_line(route.index),
-        "limited_for_ms": routed.limited_until_us.map(|at| at.saturating_sub(now_us) / 1000),
+        "queued": target_table.in_line(route.index),
+        "limited_for_ms": routed.limited_until_us.map(|until_us| until_us.saturating_sub(now_us) / 1000),
     })
+}
+
+/// Where the policy of a model comes from.
+enum PolicySource {
+    Request,
+    Rule,
+    Model,
+}
+
+impl PolicySource {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Rule => "rule",
+            Self::Model => "model",
+        }
+    }
 }
 
 fn candidates(
@@ -190,38 +206,38 @@ fn candidates(
 ) -> Vec<Value> {
     let inputs = selection.inputs(facts);
     let targets = route.traits.iter().zip(&route.target_refs).enumerate();
-    let told = targets.map(|(at, (traits, target_ref))| {
-        let seen = target_table.inspect(TargetIndex::new(at), target_ref, &inputs, now_us);
-        let why = selection.exclusions.get(at).copied().flatten();
+    let candidates = targets.map(|(index, (traits, target_ref))| {
+        let state = target_table.inspect(TargetIndex::new(index), target_ref, &inputs, now_us);
+        let exclusion = selection.exclusions.get(index).copied().flatten();
         json!({
             "target": traits.label,
-            "excluded": why.map(|why| why.name()),
-            "phase": seen.phase.name(),
-            "standing": seen.availability,
-            "priority": seen.candidate.priority,
-            "weight": seen.candidate.weight,
-            "score": seen.candidate.score,
-            "outstanding": seen.candidate.outstanding,
-            "limit": seen.limit,
-            "expected_us": seen.candidate.expected_us,
-            "tokens_per_s": seen.candidate.tokens_per_s,
-            "cost_nanousd": seen.candidate.cost_nanousd,
-            "is_probe": seen.candidate.is_probe,
-            "is_stale": seen.candidate.is_stale,
+            "excluded": exclusion.map(|exclusion| exclusion.name()),
+            "phase": state.phase.name(),
+            "availability": state.availability,
+            "priority": state.candidate.priority,
+            "weight": state.candidate.weight,
+            "score": state.candidate.score,
+            "in_flight": state.candidate.outstanding,
+            "limit": state.limit,
+            "expected_us": state.candidate.expected_us,
+            "tokens_per_s": state.candidate.tokens_per_s,
+            "cost_nanousd": state.candidate.cost_nanousd,
+            "is_probe": state.candidate.is_probe,
+            "is_stale": state.candidate.is_stale,
         })
     });
-    told.collect()
+    candidates.collect()
 }
 
-/// The same for a terminal.
+/// An explanation as text, for a terminal.
 #[must_use]
-pub fn readable(told: &Value) -> String {
+pub fn readable(explanation: &Value) -> String {
     let mut out = String::new();
-    let request = &told["request"];
+    let request = &explanation["request"];
     if !request.is_null() {
         let _ = writeln!(
             out,
-            "request: about {} prompt tokens, {} expected in answer; stream {}, tools {}, images {}, json schema {}",
+            "request: about {} prompt tokens, {} expected completion tokens; stream {}, tools {}, images {}, json schema {}",
             text(&request["prompt_tokens_estimated"]),
             text(&request["completion_tokens_expected"]),
             text(&request["stream"]),
@@ -230,7 +246,7 @@ pub fn readable(told: &Value) -> String {
             text(&request["json_schema"]),
         );
     }
-    for model in &each(&told["models"]) {
+    for model in &each(&explanation["models"]) {
         let arm = match &model["arm"] {
             Value::Null => String::new(),
             arm => format!(", arm {}", text(arm)),
@@ -240,18 +256,18 @@ pub fn readable(told: &Value) -> String {
             out,
             "\nmodel {name}: policy {policy} (from the {from}){arm}"
         );
-        for one in each(&model["rules"]) {
-            let outcome = match &one["unmet"] {
+        for rule in each(&model["rules"]) {
+            let outcome = match &rule["unmet"] {
                 Value::Null => "applies".to_owned(),
-                why => format!("does not apply: {}", text(why)),
+                condition => format!("does not apply: {}", text(condition)),
             };
-            let _ = writeln!(out, "  rule {} {outcome}", text(&one["rule"]));
+            let _ = writeln!(out, "  rule {} {outcome}", text(&rule["rule"]));
         }
         let order: Vec<String> = each(&model["order"]).iter().map(text).collect();
         write_candidates(model, &order, &mut out);
     }
-    if !told["refused"].is_null() {
-        let refused = &told["refused"];
+    if !explanation["refused"].is_null() {
+        let refused = &explanation["refused"];
         let _ = writeln!(
             out,
             "\nrefused: {} {}: {}",
@@ -263,31 +279,31 @@ pub fn readable(told: &Value) -> String {
     out
 }
 
-/// The candidates of one model, a line each, with their places in `order`.
+/// The candidates of one model, a line each, with their positions in `order`.
 fn write_candidates(model: &Value, order: &[String], out: &mut String) {
-    for one in each(&model["candidates"]) {
-        let place = order
+    for candidate in each(&model["candidates"]) {
+        let position = order
             .iter()
-            .position(|label| *label == text(&one["target"]));
-        let place = place.map_or("-".to_owned(), |at| (at + 1).to_string());
-        let excluded = match &one["excluded"] {
+            .position(|label| *label == text(&candidate["target"]));
+        let position = position.map_or("-".to_owned(), |index| (index + 1).to_string());
+        let excluded = match &candidate["excluded"] {
             Value::Null => String::new(),
-            why => format!("  excluded: {}", text(why)),
+            reason => format!("  excluded: {}", text(reason)),
         };
         let _ = writeln!(
             out,
-            "  {place:>2}  {:32} {} {}  priority {} weight {} score {} under way {} of {} expected {} us, {} tokens/s, {} nano-dollars{excluded}",
-            text(&one["target"]),
-            text(&one["phase"]),
-            text(&one["standing"]),
-            text(&one["priority"]),
-            text(&one["weight"]),
-            text(&one["score"]),
-            text(&one["outstanding"]),
-            text(&one["limit"]),
-            text(&one["expected_us"]),
-            text(&one["tokens_per_s"]),
-            text(&one["cost_nanousd"]),
+            "  {position:>2}  {:32} {} {}  priority {} weight {} score {} in flight {} of {} expected {} us, {} tokens/s, {} nano-dollars{excluded}",
+            text(&candidate["target"]),
+            text(&candidate["phase"]),
+            text(&candidate["availability"]),
+            text(&candidate["priority"]),
+            text(&candidate["weight"]),
+            text(&candidate["score"]),
+            text(&candidate["in_flight"]),
+            text(&candidate["limit"]),
+            text(&candidate["expected_us"]),
+            text(&candidate["tokens_per_s"]),
+            text(&candidate["cost_nanousd"]),
         );
     }
 }

@@ -5,17 +5,17 @@
 //! What a station needs is handed to it as plain values; stations never call each other.
 
 use crate::auth::keys::Caller;
-use crate::cache::coalesce::shared_calls::Leader;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
 use crate::gateway::attempt::classify;
+use crate::gateway::caching::client_controls::ClientControls;
 use crate::gateway::caching::coalesce;
-use crate::gateway::caching::coalesce::CoalesceOutcome;
-use crate::gateway::caching::hit_sampling::SampleInput;
-use crate::gateway::caching::lookup::{CacheSession, Hit};
-use crate::gateway::caching::serve_hit;
+use crate::gateway::caching::coalesce::{CoalesceOutcome, SharedOutcome};
+use crate::gateway::caching::hit::Hit;
+use crate::gateway::caching::serve_hit::serve_hit;
+use crate::gateway::caching::session::{CacheSession, CacheableRequest, not_cached};
 use crate::gateway::caching::stale;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, CurrentSnapshot};
@@ -26,18 +26,24 @@ use crate::gateway::endpoints::passthrough;
 use crate::gateway::endpoints::provider_proxy;
 use crate::gateway::endpoints::rerank;
 use crate::gateway::endpoints::stored_responses;
+use crate::gateway::experiments::hit_sampling::HitSample;
 use crate::gateway::experiments::mirroring::Mirror;
+use crate::gateway::experiments::sampled_request::SampledRequest;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
-use crate::gateway::plan::request_plan::{RequestParser, find_model};
+use crate::gateway::plan::forward_headers::ForwardedHeaders;
+use crate::gateway::plan::request_plan::{RequestParser, RequestPlan, find_model};
 use crate::gateway::respond;
 use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::gateway::streaming::buffered_response;
+use crate::gateway::streaming::client_stream;
 use crate::gateway::streaming::json_array::JsonArray;
-use crate::gateway::streaming::relay_response;
+use crate::gateway::streaming::response_sinks::ResponseSinks;
+use crate::gateway::streaming::shared_stream;
 use crate::gateway::streaming::upstream_stream::UpstreamStream;
 use crate::headers;
-use crate::http::head::{Method, RequestHead};
+use crate::http::head::{Headers, Method, RequestHead};
 use crate::http::percent;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::anthropic::vocabulary;
@@ -66,22 +72,6 @@ impl Serve for Pipeline {
             respond::fault(client, &mut ctx, &fault).await;
         }
         client.followers = None;
-        if let Some(hit_sample) = ctx.background.hit_sample.take() {
-            let passed = forward_headers::forwarded_headers(
-                &request.head.headers,
-                ctx.format.client_api,
-                &ctx.identity.request_id,
-            );
-            hit_sample.send(&self.core, Rc::clone(&snapshot), passed);
-        }
-        if let Some(mirror) = ctx.background.mirror.take() {
-            let passed = forward_headers::forwarded_headers(
-                &request.head.headers,
-                ctx.format.client_api,
-                &ctx.identity.request_id,
-            );
-            mirror.send(&self.core, Rc::clone(&snapshot), passed);
-        }
         ctx.finish(core, snapshot.config.log.requests);
     }
 
@@ -176,35 +166,27 @@ async fn chat(
 ) -> Result<(), GatewayError> {
     // Read and admit.
     let (headers, client_api) = (&request.head.headers, ctx.format.client_api);
-    let mut cache = CacheSession::new(core, snapshot, request.head, client_api)?;
-    let source = RequestParser {
-        snapshot,
-        caller,
-        client_api,
-        head: request.head,
-        body: request.body,
-        with_canonical: cache.is_on(),
-    };
-    let request_plan = source.read(&mut core.scratch.borrow_mut(), &mut ctx.route.model)?;
+    let controls = ClientControls::read(request.head, client_api)?;
+    let only_if_cached = controls.cache.only_if_cached;
+    let request_plan = parse(core, snapshot, request, caller, &controls, ctx)?;
     let (mut chat, body, models, constraints) = request_plan.into_parts();
     ctx.format.streams = chat.stream;
     let route = *models.first().ok_or_else(classify::no_target)?;
     note_choice(core, &constraints, ctx);
-    let identity = route.identity ^ constraints.identity();
-    let stale_for = route.failover.stale_if_error;
-    cache.set_key(
+    let cacheable = CacheableRequest {
         caller,
-        route.name,
-        identity,
-        stale_for,
-        chat.canonical.take(),
-    );
+        model: route.name,
+        identity: route.identity ^ constraints.identity(),
+        stale_for: route.failover.stale_if_error,
+        canonical: chat.canonical.take(),
+    };
+    let mut cache = CacheSession::new(core, snapshot, controls, cacheable);
     ctx.stage_done(core, Stage::Read);
 
     // What has an effect beyond its answer is not asked for twice.
     let may_repeat = !chat.has_effect() && headers::IDEMPOTENCY_KEY.read(headers).is_none();
     // Exact cache, then semantic cache.
-    let asked = SampleInput {
+    let sampled = SampledRequest {
         route,
         chat: &chat,
         body: &body,
@@ -212,11 +194,17 @@ async fn chat(
         client_api,
         may_repeat,
     };
-    if let Some(hit) = look_up(core, &mut cache, &asked, ctx).await {
-        return serve_hit::hit(core, &hit, &chat, client, ctx).await;
+    if let Some(hit) = look_up(core, &mut cache, ctx).await {
+        let sample = HitSample::draw(core, &cache, &hit, &sampled);
+        serve_hit(core, &hit, &chat, client, ctx).await;
+        send_sample(core, snapshot, sample, headers, ctx);
+        return Ok(());
     }
-    cache.refuse_unless_upstream_allowed()?;
-    ctx.background.mirror = Mirror::draw(&asked);
+    if only_if_cached {
+        return Err(not_cached());
+    }
+    let request_deadline = RequestDeadline::new(headers, route, ctx.timing.started_at)?;
+    let mut mirror = Mirror::draw(&sampled);
 
     let plan = AttemptPlan {
         call: UpstreamOperation::Chat,
@@ -225,19 +213,74 @@ async fn chat(
         model_range: &chat.model_range,
         usage_edit: chat.usage_edit.as_ref(),
         streams: chat.stream,
-        forwarded_headers: forward_headers::forwarded_headers(
-            headers,
-            client_api,
-            &ctx.identity.request_id,
-        ),
+        forwarded_headers: forwarded_headers(headers, ctx),
         affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
-        request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
+        request_deadline,
         may_hedge: may_repeat,
         fallbacks: find_fallbacks(snapshot, &constraints, route, caller),
         constraints,
         priority: caller.priority,
     };
-    go_upstream(core, &models, &plan, &chat, cache, client, ctx).await
+    let upstream = UpstreamRequest {
+        core,
+        models: &models,
+        plan: &plan,
+        chat: &chat,
+    };
+    let outcome = go_upstream(&upstream, cache, mirror.as_deref_mut(), client, ctx).await;
+    send_mirror(core, snapshot, mirror, headers, ctx);
+    outcome
+}
+
+/// Repeats a sampled hit upstream, in the background.
+fn send_sample(
+    core: &Rc<Core>,
+    snapshot: &CurrentSnapshot,
+    sample: Option<Box<HitSample>>,
+    headers: &Headers<'_>,
+    ctx: &RequestContext,
+) {
+    if let Some(sample) = sample {
+        sample.send(core, Rc::clone(snapshot), forwarded_headers(headers, ctx));
+    }
+}
+
+/// Sends the request to its mirror target too, in the background.
+fn send_mirror(
+    core: &Rc<Core>,
+    snapshot: &CurrentSnapshot,
+    mirror: Option<Box<Mirror>>,
+    headers: &Headers<'_>,
+    ctx: &RequestContext,
+) {
+    if let Some(mirror) = mirror {
+        mirror.send(core, Rc::clone(snapshot), forwarded_headers(headers, ctx));
+    }
+}
+
+/// The client's headers that go to providers with this request.
+fn forwarded_headers(headers: &Headers<'_>, ctx: &RequestContext) -> ForwardedHeaders {
+    let (client_api, request_id) = (ctx.format.client_api, &ctx.identity.request_id);
+    forward_headers::forwarded_headers(headers, client_api, request_id)
+}
+
+fn parse<'s, 'b>(
+    core: &Core,
+    snapshot: &'s Snapshot,
+    request: &Request<'b>,
+    caller: Caller<'s>,
+    controls: &ClientControls,
+    ctx: &mut RequestContext,
+) -> Result<RequestPlan<'s, 'b>, GatewayError> {
+    let parser = RequestParser {
+        snapshot,
+        caller,
+        client_api: ctx.format.client_api,
+        head: request.head,
+        body: request.body,
+        with_canonical: snapshot.config.cache.enabled && !controls.excludes_cache(),
+    };
+    parser.read(&mut core.scratch.borrow_mut(), &mut ctx.route.model)
 }
 
 /// Notes the rule that applies and the arm, so that they are told and the answer can be rated.
@@ -248,73 +291,126 @@ fn note_choice(core: &Core, constraints: &RouteConstraints<'_>, ctx: &mut Reques
     }
 }
 
-/// Shares the same request's call in flight, or routes, exchanges and relays.
+/// A chat request that no cache entry answers.
+struct UpstreamRequest<'r> {
+    core: &'r Rc<Core>,
+    models: &'r [&'r ModelRoute],
+    plan: &'r AttemptPlan<'r>,
+    chat: &'r ChatRequest,
+}
+
+/// Shares the call of an identical request in flight, or routes, exchanges and relays.
 async fn go_upstream(
-    core: &Rc<Core>,
-    models: &[&ModelRoute],
-    plan: &AttemptPlan<'_>,
-    chat: &ChatRequest,
+    request: &UpstreamRequest<'_>,
     mut cache: CacheSession,
+    mirror: Option<&mut Mirror>,
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let boarded = coalesce::board(core, &mut cache, models, plan, chat, client, ctx).await?;
-    let CoalesceOutcome::Calls(leader) = boarded else {
-        return Ok(());
+    let UpstreamRequest {
+        core,
+        models,
+        plan,
+        chat,
+    } = *request;
+    let leader = match coalesce::join(core, &mut cache, models, plan, client, ctx).await? {
+        CoalesceOutcome::Call(leader) => leader,
+        // On the heap: rare.
+        CoalesceOutcome::Shared(shared) => {
+            return on_heap(|| serve_shared(request, shared, &cache, client, ctx)).await;
+        }
     };
     let attempted = attempt_loop::run(core, models, plan, client, ctx).await;
-    coalesce::tell_fault(leader.as_ref(), &attempted, ctx);
-    let failure = stale::failure_of(&attempted);
-    if stale::serve_instead(core, failure, &cache, chat, client, ctx).await? {
+    let failure = match &attempted {
+        Ok(AttemptResult::Whole(response)) => stale::status_failure(response.status),
+        Ok(AttemptResult::Stream(_)) => None,
+        Err(error) => {
+            if let Some(leader) = &leader {
+                coalesce::fail_call(leader, error, ctx);
+            }
+            stale::error_failure(error)
+        }
+    };
+    if let Some(hit) = cache.look_up_stale(failure, chat, ctx).await {
+        serve_hit(core, &hit, chat, client, ctx).await;
         return Ok(());
     }
     let attempted = attempted?;
     if plan.constraints.has_left_arm(models, ctx) || ctx.route.fell_back {
-        cache.store_nothing();
+        cache.turn_off();
     }
-    relay(core, attempted, chat, (cache, leader), client, ctx).await;
+    let sinks = ResponseSinks {
+        cache,
+        leader,
+        mirror,
+    };
+    relay(core, attempted, chat, sinks, client, ctx).await;
     Ok(())
 }
 
-/// An answer from the cache. A share of the hits by meaning is to be asked upstream too, afterwards.
-async fn look_up(
-    core: &Core,
-    cache: &mut CacheSession,
-    asked: &SampleInput<'_>,
+/// Serves what an identical request in flight, or a hit that was stored in the meantime, has for this request.
+async fn serve_shared(
+    request: &UpstreamRequest<'_>,
+    shared: SharedOutcome,
+    cache: &CacheSession,
+    client: &mut Client,
     ctx: &mut RequestContext,
-) -> Option<Hit> {
-    if let Some(hit) = cache.exact(ctx) {
+) -> Result<(), GatewayError> {
+    let (core, chat) = (request.core, request.chat);
+    let hit = match shared {
+        SharedOutcome::Hit(hit) => hit,
+        SharedOutcome::Stream { follower, head } => {
+            let wants_usage = chat.wants_usage;
+            shared_stream::relay_stream(core, &follower, &head, wants_usage, client, ctx).await;
+            return Ok(());
+        }
+        SharedOutcome::Ended(end) => {
+            let failure = stale::call_failure(&end);
+            match cache.look_up_stale(failure, chat, ctx).await {
+                Some(hit) => hit,
+                None => return shared_stream::relay_end(core, end, client, ctx).await,
+            }
+        }
+    };
+    serve_hit(core, &hit, chat, client, ctx).await;
+    Ok(())
+}
+
+/// Looks for the request in the exact, then in the semantic cache.
+async fn look_up(core: &Core, cache: &mut CacheSession, ctx: &mut RequestContext) -> Option<Hit> {
+    if let Some(hit) = cache.look_up_exact(ctx) {
         return Some(hit);
     }
     ctx.stage_done(core, Stage::Exact);
-    if let Some(hit) = cache.semantic(ctx).await {
-        ctx.background.hit_sample = cache.hit_sample(&hit, asked);
+    if let Some(hit) = cache.look_up_semantic(ctx).await {
         return Some(hit);
     }
     ctx.stage_done(core, Stage::Semantic);
     None
 }
 
-/// Moves an answer on to the client and into the cache.
+/// Relays a response to the client and to its other sinks.
 async fn relay(
     core: &Rc<Core>,
     attempted: AttemptResult,
     chat: &ChatRequest,
-    (cache, leader): (CacheSession, Option<Leader>),
+    mut sinks: ResponseSinks<'_>,
     client: &mut Client,
     ctx: &mut RequestContext,
 ) {
     match attempted {
         AttemptResult::Whole(response) => {
-            relay_response::whole(core, response, cache, leader, client, ctx).await
+            buffered_response::relay(core, response, sinks, client, ctx).await;
         }
-        AttemptResult::Stream(stream) => {
-            let mut upstream_stream =
-                UpstreamStream::new(core, stream, ctx.format.client_api, chat, cache, leader);
+        AttemptResult::Stream(response) => {
+            let mut mirror = sinks.mirror.take();
+            let reader = mirror.as_mut().and_then(|mirror| mirror.take_reader());
+            let client_api = ctx.format.client_api;
+            let mut stream = UpstreamStream::new(core, response, client_api, chat, sinks, reader);
             if ctx.format.array.is_some() {
-                upstream_stream.relay.set_array();
+                stream.relay.set_array();
             }
-            relay_response::stream(core, upstream_stream, client, ctx).await;
+            client_stream::relay(core, stream, mirror, client, ctx).await;
         }
     }
 }

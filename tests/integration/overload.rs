@@ -304,9 +304,9 @@ fn a_sibling_with_room_is_asked_before_anything_waits() {
         let mut admin = Client::connect(&gateway.admin);
         let told = admin.post("/explain", &[], &ask("?")).json();
         let core = &told["cores"][0]["models"][0];
-        let standing = |at: usize| core["candidates"][at]["standing"].clone();
+        let availability = |at: usize| core["candidates"][at]["availability"].clone();
         assert_eq!(
-            (standing(0), standing(1)),
+            (availability(0), availability(1)),
             ("full".into(), "full".into()),
             "{told}"
         );

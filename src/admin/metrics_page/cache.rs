@@ -5,6 +5,7 @@ use crate::admin::metrics_page::shared_metric::{
     optional_gauge,
 };
 use crate::cache::coalesce::shared_calls::SHARED_CALLS_MAX;
+use crate::cache::coalesce::stream_buffer::ALL_STREAM_BYTES_MAX;
 use crate::cache::disk::handle::{DiskHandle, DiskStats, QUEUE_MAX};
 use crate::observability::metrics::prometheus::float;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,44 +1,42 @@
-//! Mode `observe`: what the answer that was bought says of the hit that would have been.
+//! Mode `observe`: compares the fresh response with the semantic hit that would have been served.
 //!
-//! It must not delay the trip: the look-up may still be under way, and is waited for by a task of its own.
+//! It must not delay the request: the look-up may still be in progress, and a task of its own waits for it.
 
-use crate::base::names::Name;
 use crate::cache::quality::error_rate::SampleOutcome;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::semantic::hit_comparison::HitComparison;
 use crate::cache::semantic::tier::LookupResult;
-use crate::config::sections::cache::Semantic as Config;
-use crate::gateway::core::Core;
+use crate::gateway::caching::active_session::ActiveSession;
 use crate::runtime::spawn;
 use futures_channel::oneshot;
 use std::sync::Arc;
 
-/// Compares once the look-up is through, if it found a hit.
+/// Compares once the look-up has ended, if it found a hit.
 pub(crate) fn compare(
-    core: &Core,
-    config: &Config,
+    session: &ActiveSession,
     mut outcome: oneshot::Receiver<LookupResult>,
-    (question, model): (&str, Name),
     fresh: &CachedResponse,
 ) {
-    let Some(semantic) = core.shared.semantic.clone() else {
+    let Some(semantic) = session.core.shared.semantic.clone() else {
         return;
     };
-    let known = outcome.try_recv();
-    if matches!(known, Ok(Some(Err(_))) | Err(_)) {
+    let received = outcome.try_recv();
+    if matches!(received, Ok(Some(Err(_))) | Err(_)) {
         return;
     }
-    let (question, fresh) = (question.to_owned(), fresh.content().to_owned());
+    let config = &session.config().semantic;
+    let (model, question) = (session.model, session.key().question().to_owned());
+    let fresh = fresh.content().to_owned();
     let (wrong_hit_rate_max, logs) = (config.wrong_hit_rate_max, config.log.is_some());
     let task = async move {
-        let hit = match known {
+        let hit = match received {
             Ok(Some(Ok(hit))) => hit,
             _ => match outcome.await {
                 Ok(Ok(hit)) => hit,
                 _ => return,
             },
         };
-        let learned = Arc::clone(&semantic).compare_hit(HitComparison {
+        let compared = Arc::clone(&semantic).compare_hit(HitComparison {
             model,
             question,
             hit,
@@ -46,7 +44,7 @@ pub(crate) fn compare(
             wrong_hit_rate_max,
             logs,
         });
-        semantic.quality().count_sample(if learned.is_ok() {
+        semantic.quality().count_sample(if compared.is_ok() {
             SampleOutcome::Compared
         } else {
             SampleOutcome::Failed

@@ -1,65 +1,92 @@
-//! When all else is down: an answer past its time in the place of a failure.
+//! `stale_if_error`: an expired entry instead of an error, when every target failed.
 
 use crate::cache::coalesce::call_end::End;
+use crate::cache::freshness::classify::Freshness;
 use crate::error::class::ErrorSource;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::attempt::attempt_loop::AttemptResult;
-use crate::gateway::caching::lookup::CacheSession;
-use crate::gateway::caching::serve_hit;
+use crate::gateway::caching::active_session::ActiveSession;
+use crate::gateway::caching::hit::{Hit, semantic_reason};
+use crate::gateway::caching::session::CacheSession;
+use crate::gateway::context::cache::{CacheResult, ServedEntry};
 use crate::gateway::context::request_context::RequestContext;
-use crate::gateway::core::Core;
+use crate::protocols::request::canonical_request::NotSemantic;
 use crate::protocols::request::chat_request::ChatRequest;
-use crate::server::client::Client;
+use crate::runtime::clock;
+use std::borrow::Cow;
 
-/// Serves an answer past its time if every target failed and there is one; true then.
-pub(crate) async fn serve_instead(
-    core: &Core,
-    failure: Option<String>,
-    cache: &CacheSession,
-    chat: &ChatRequest,
-    client: &mut Client,
-    ctx: &mut RequestContext,
-) -> Result<bool, GatewayError> {
-    let Some(why) = failure else {
-        return Ok(false);
-    };
-    let Some(hit) = cache.stale(chat, &why, ctx).await else {
-        return Ok(false);
-    };
-    serve_hit::hit(core, &hit, chat, client, ctx).await?;
-    Ok(true)
+/// What every target failed with: a status or the code of an error.
+pub(crate) type UpstreamFailure = Cow<'static, str>;
+
+/// `None` if the status is no failure of the target, or if the request is at fault.
+pub(crate) fn status_failure(status: u16) -> Option<UpstreamFailure> {
+    let failed = matches!(status, 408 | 429 | 500..=599);
+    failed.then(|| format!("status {status}").into())
 }
 
-/// What every target failed with, in a word; `None` if they did not, or if the request is at fault.
-pub(crate) fn failure_of(attempted: &Result<AttemptResult, GatewayError>) -> Option<String> {
-    match attempted {
-        Ok(AttemptResult::Whole(response)) => status_failure(response.status),
-        Ok(AttemptResult::Stream(_)) => None,
-        Err(fault) => fault_failure(fault),
-    }
+/// `None` if the error is not the target's fault.
+pub(crate) fn error_failure(error: &GatewayError) -> Option<UpstreamFailure> {
+    // Errors of the gateway, but caused by targets: all were silent until the deadline, or busy.
+    let is_by_targets = matches!(
+        error.code,
+        ErrorCode::DeadlineExceeded | ErrorCode::Overloaded
+    );
+    let failed = error.source == ErrorSource::Upstream || is_by_targets;
+    failed.then(|| error.code.as_str().into())
 }
 
-/// The same, of a call that was shared.
-pub(crate) fn failure_of_call(end: &End) -> Option<String> {
+/// The same for the end of a shared call.
+pub(crate) fn call_failure(end: &End) -> Option<UpstreamFailure> {
     match end {
         End::Whole(whole) => status_failure(whole.head.status),
-        End::Failed { error, .. } => fault_failure(error),
+        End::Failed { error, .. } => error_failure(error),
         End::Complete(_) | End::Stored | End::Lost => None,
     }
 }
 
-fn status_failure(status: u16) -> Option<String> {
-    let failed = matches!(status, 408 | 429 | 500..=599);
-    failed.then(|| format!("status {status}"))
+impl CacheSession {
+    /// Looks for an expired entry since every target failed: for the same request, then for the same question in
+    /// other words.
+    pub(crate) async fn look_up_stale(
+        &self,
+        failure: Option<UpstreamFailure>,
+        chat: &ChatRequest,
+        ctx: &mut RequestContext,
+    ) -> Option<Hit> {
+        let (active, failure) = (self.readable()?, failure?);
+        let class = active.class();
+        if !active.may_be_stale(chat, class) {
+            return None;
+        }
+        let store = &active.core.shared.store;
+        let (entry, reason) = match store.get_stale(active.key(), active.stale_for, clock::now()) {
+            Some(entry) => (entry, "same request".to_owned()),
+            None if active.terms(class).by_meaning => {
+                let found = active.look_up_stale_semantic().await?;
+                let reason = semantic_reason(found.similarity, found.confidence);
+                (found.entry, reason)
+            }
+            None => return None,
+        };
+        let served = ServedEntry {
+            id: entry.id,
+            age: entry.age(clock::now()),
+        };
+        let reason = format!("every target failed ({failure}); {reason}");
+        ctx.cache.hit(CacheResult::Stale, reason, served);
+        Some(Hit {
+            entry,
+            scores: None,
+        })
+    }
 }
 
-fn fault_failure(fault: &GatewayError) -> Option<String> {
-    // The gateway's own: a deadline that passed while targets were silent, or all were busy.
-    let is_theirs = matches!(
-        fault.code,
-        ErrorCode::DeadlineExceeded | ErrorCode::Overloaded
-    );
-    let failed = fault.source == ErrorSource::Upstream || is_theirs;
-    failed.then(|| fault.code.to_string())
+impl ActiveSession {
+    /// Never in the turn of an agent, which acts on the response, and not for a question whose answer changes within
+    /// minutes or is about the client's own affairs.
+    fn may_be_stale(&self, chat: &ChatRequest, class: Freshness) -> bool {
+        let is_agents =
+            chat.shape.has_tools || self.semantic == Err(NotSemantic::LastMessageNotUser);
+        !self.stale_for.is_zero() && !is_agents && class.is_lasting()
+    }
 }

@@ -1,6 +1,5 @@
 //! What is known of one request, in parts by writer and lifetime.
 
-pub(crate) mod background;
 pub(crate) mod cache;
 pub(crate) mod format;
 pub(crate) mod identity;

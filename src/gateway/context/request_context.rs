@@ -3,7 +3,6 @@
 
 use crate::accounting::billing::{BilledUsage, Charge};
 use crate::base::request_ids;
-use crate::gateway::context::background::BackgroundWork;
 use crate::gateway::context::cache::CacheOutcome;
 use crate::gateway::context::format::ResponseFormat;
 use crate::gateway::context::identity::RequestIdentity;
@@ -28,7 +27,6 @@ pub(crate) struct RequestContext {
     pub usage: RequestUsage,
     pub timing: RequestTiming,
     pub outcome: RequestOutcome,
-    pub background: BackgroundWork,
 }
 
 impl RequestContext {
@@ -53,7 +51,6 @@ impl RequestContext {
             usage: RequestUsage::default(),
             timing: RequestTiming::new(started_at),
             outcome: RequestOutcome::default(),
-            background: BackgroundWork::default(),
         }
     }
 

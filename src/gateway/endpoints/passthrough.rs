@@ -16,9 +16,9 @@ use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::Snapshot;
-use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
-use crate::gateway::streaming::relay_response;
-use crate::gateway::streaming::upstream_stream::StreamEnd;
+use crate::gateway::streaming::raw_body::{BodyStart, RawBodyRelay};
+use crate::gateway::streaming::stream_end::StreamEnd;
+use crate::gateway::streaming::stream_response;
 use crate::headers;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::outgoing_request::UpstreamOperation;
@@ -105,15 +105,13 @@ async fn stream(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) {
-    let head = relay_response::begin_stream(
-        (
-            response.upstream_response.status,
-            &response.upstream_response.head.passed,
-        ),
+    let head = stream_response::begin(
+        response.upstream_response.status,
+        &response.upstream_response.head.passed,
         client,
         ctx,
     );
-    let arrived = Arrived {
+    let arrived = BodyStart {
         bytes: std::mem::take(&mut response.first),
         is_done: response.is_done,
         head,

@@ -12,11 +12,11 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::respond;
 use crate::gateway::snapshot::{Provider, Snapshot};
-use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
-use crate::gateway::streaming::relay_response;
+use crate::gateway::streaming::raw_body::{BodyStart, RawBodyRelay};
+use crate::gateway::streaming::stream_end::StreamEnd;
+use crate::gateway::streaming::stream_response;
 use crate::gateway::streaming::upload;
-use crate::gateway::streaming::upload::Sent;
-use crate::gateway::streaming::upstream_stream::StreamEnd;
+use crate::gateway::streaming::upload::UploadBody;
 use crate::headers;
 use crate::http::encode;
 use crate::http::head::{Headers, Method, ResponseHead};
@@ -137,8 +137,10 @@ pub(crate) async fn serve(
     )?;
     ctx.stage_done(core, Stage::Route);
     let upstream_response = match body {
-        Sent::Pieces(_) => upload::ask(core, backend, bytes, client, ctx).await?,
-        Sent::Whole(_) => ask(core, backend, bytes, request.head.method, client, ctx).await?,
+        UploadBody::Streamed(_) => {
+            upload::send(core, backend, bytes, read_head, client, ctx).await?
+        }
+        UploadBody::Whole(_) => ask(core, backend, bytes, request.head.method, client, ctx).await?,
     };
     pass_on(core, backend, upstream_response, client, ctx).await
 }
@@ -248,7 +250,7 @@ fn place(backend: &Provider, direct: ProviderProxy<'_>) -> (String, String) {
 pub(crate) fn encoded(
     (backend, key_index): (&Provider, KeyIndex),
     request: &Request<'_>,
-    body: &Sent<'_>,
+    body: &UploadBody<'_>,
     direct: ProviderProxy<'_>,
     request_id: &str,
 ) -> Result<Vec<u8>, GatewayError> {
@@ -260,8 +262,8 @@ pub(crate) fn encoded(
     let auth =
         auth.map_err(|why| classify::failed(backend, &UpstreamError::NoCredentials(why)).fault)?;
     let (whole, length) = match body {
-        Sent::Whole(bytes) => (&**bytes, bytes.len() as u64),
-        Sent::Pieces(length) => (&[][..], *length),
+        UploadBody::Whole(bytes) => (&**bytes, bytes.len() as u64),
+        UploadBody::Streamed(length) => (&[][..], *length),
     };
     let mut out = buffer::take(whole.len() + 2048);
     let mark = if query.is_empty() { "" } else { "?" };
@@ -445,8 +447,8 @@ async fn pass_on(
     if !is_done {
         let mut raw_body = RawBodyRelay::raw();
         ctx.format.streams = true;
-        let head = relay_response::begin_stream((status, &passed), client, ctx);
-        let arrived = Arrived {
+        let head = stream_response::begin(status, &passed, client, ctx);
+        let arrived = BodyStart {
             bytes,
             is_done,
             head,

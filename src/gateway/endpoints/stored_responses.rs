@@ -14,10 +14,10 @@ use crate::gateway::endpoints::provider_proxy::Passed;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::snapshot::{Backend, ModelRoute, Provider, Snapshot};
 use crate::gateway::streaming::id_sealing::seal_response;
-use crate::gateway::streaming::raw_body::{Arrived, RawBodyRelay};
-use crate::gateway::streaming::relay_response;
-use crate::gateway::streaming::upload::Sent;
-use crate::gateway::streaming::upstream_stream::StreamEnd;
+use crate::gateway::streaming::raw_body::{BodyStart, RawBodyRelay};
+use crate::gateway::streaming::stream_end::StreamEnd;
+use crate::gateway::streaming::stream_response;
+use crate::gateway::streaming::upload::UploadBody;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::operation_kind::OperationKind;
@@ -257,7 +257,7 @@ pub(crate) async fn serve(
         rest: &rest,
         operation: OperationKind::StoredResponse,
     };
-    let body = Sent::Whole(request.body.into());
+    let body = UploadBody::Whole(request.body.into());
     let bytes = provider_proxy::encoded(
         (backend, key_index),
         request,
@@ -286,10 +286,10 @@ async fn stream(
     ctx.format.streams = true;
     let mut raw_body = RawBodyRelay::sealed(seal);
     let passed = std::mem::take(&mut upstream_response.head.lines);
-    let arrived = Arrived {
+    let arrived = BodyStart {
         bytes: buffer::take(buffer::CLASS_BYTES[0]),
         is_done: false,
-        head: relay_response::begin_stream((upstream_response.status, &passed), client, ctx),
+        head: stream_response::begin(upstream_response.status, &passed, client, ctx),
     };
     let timeout = backend.endpoint.timeouts.read;
     let end = raw_body

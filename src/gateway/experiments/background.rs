@@ -1,5 +1,5 @@
-//! A request asked once more, off the client's path: one attempt at one target, in a task of its own, whose
-//! answer is only compared. It must not know what is learned from it.
+//! Repeats a request in the background: one attempt at one target, whose response is only compared. It must not know
+//! what the comparison is for.
 
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_events::ResponseCollector;
@@ -12,6 +12,7 @@ use crate::gateway::attempt::response_head::upstream_head;
 use crate::gateway::attempt::translate;
 use crate::gateway::attempt::translate::TranslationInput;
 use crate::gateway::core::Core;
+use crate::gateway::experiments::sampled_request::SampledRequest;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::snapshot::{Backend, Provider, TargetRoute};
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
@@ -37,52 +38,66 @@ use crate::upstream::exchange::exchange;
 use std::ops::Range;
 use std::task::{Context, Poll};
 
-/// Largest answer that is read, in bytes; comparing more would say nothing.
+/// Bytes of the largest response that is read: comparing longer ones says nothing.
 pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The dialect whose answers are read for a comparison.
-const READ: &str = "openai";
+/// The API whose responses can be compared.
+const COMPARABLE_API: &str = "openai";
 
-/// The request, kept for as long as its answer takes.
+/// A copy of the request.
 pub(crate) struct ReplayRequest {
-    /// Its body, as providers may see it.
+    /// The body, as providers may see it.
     pub body: Vec<u8>,
-    /// Where the model's name stands in it.
+    /// Where the model's name is in the body.
     pub model_range: Range<usize>,
-    /// The edit that asks for usage.
+    /// Makes the provider report the usage of a stream.
     pub usage_edit: Option<Edit>,
-    /// A stream is asked for.
     pub streams: bool,
-    /// The dialect that it is in.
     pub client_api: &'static dyn ClientApi,
 }
 
-/// Whether answers of a site to a caller of this dialect can be compared.
-#[must_use]
-pub(crate) fn is_read(client_api: &dyn ClientApi, backend: &Provider) -> bool {
-    client_api.name() == READ && reads(backend)
+/// A response that was read to its end.
+struct ReceivedResponse {
+    status: u16,
+    is_stream: bool,
+    body: Vec<u8>,
 }
 
-/// The dialects of providers whose answers can be compared at all.
+/// Whether the responses of a provider to a client of this API can be compared.
+#[must_use]
+pub(crate) fn is_comparable(client_api: &dyn ClientApi, backend: &Provider) -> bool {
+    client_api.name() == COMPARABLE_API && backend.dialect.native() == COMPARABLE_API
+}
+
+/// The APIs of providers whose responses can be compared at all.
 #[must_use]
 pub(crate) fn comparable() -> Vec<&'static str> {
-    let reads = PROVIDERS.iter().filter(|one| one.native() == READ);
-    reads.map(|one| one.name()).collect()
-}
-
-/// Whether answers of a site can be compared at all.
-fn reads(backend: &Provider) -> bool {
-    backend.dialect.native() == READ
+    let comparable = PROVIDERS
+        .iter()
+        .filter(|api| api.native() == COMPARABLE_API);
+    comparable.map(|api| api.name()).collect()
 }
 
 impl ReplayRequest {
-    /// One attempt. `None` when it gave no answer that can be compared.
-    pub(crate) async fn ask(
+    #[must_use]
+    pub(crate) fn new(request: &SampledRequest<'_>) -> Self {
+        let chat = request.chat;
+        Self {
+            body: request.body.to_vec(),
+            model_range: chat.model_range.clone(),
+            usage_edit: chat.usage_edit.clone(),
+            streams: chat.stream,
+            client_api: request.client_api,
+        }
+    }
+
+    /// Makes one attempt. `None` when its response cannot be compared.
+    pub(crate) async fn send(
         &self,
         core: &Core,
         target: &TargetRoute,
         target_ref: &TargetRef,
-        passed: &ForwardedHeaders,
+        headers: &ForwardedHeaders,
     ) -> Option<CachedResponse> {
         let Backend::Remote(backend) = &target.backend else {
             return None;
@@ -92,15 +107,14 @@ impl ReplayRequest {
             return None;
         }
         let mut attempt_guard = AttemptGuard::begin(core, target.label, target_ref, None);
-        let request = self.request(core, target, backend, (passed, attempt_guard.key_index()))?;
-        let answered = exchanged(core, backend, request).await;
-        let outcome = answered
-            .as_ref()
-            .map_or(Outcome::Abandoned, |(status, ..)| {
-                classify::outcome_of(*status, None)
-            });
+        let key_index = attempt_guard.key_index();
+        let request = self.encode(core, target, backend, headers, key_index)?;
+        let received = exchange_whole(core, backend, request).await;
+        let outcome = received.as_ref().map_or(Outcome::Abandoned, |response| {
+            classify::outcome_of(response.status, None)
+        });
         attempt_guard.end(core, outcome);
-        let name = if answered.is_some() {
+        let label = if received.is_some() {
             "mirror"
         } else {
             "mirror_failed"
@@ -109,21 +123,20 @@ impl ReplayRequest {
             .borrow_mut()
             .upstream
             .attempts
-            .increment((target.label, name));
-        let (status, is_stream, body) = answered?;
-        let response = (status == 200).then(|| read(core, backend.dialect, is_stream, &body))?;
-        response.ok()
+            .increment((target.label, label));
+        let response = received.filter(|response| response.status == 200)?;
+        read_response(core, backend.dialect, &response).ok()
     }
 
-    fn request(
+    fn encode(
         &self,
         core: &Core,
         target: &TargetRoute,
         backend: &Provider,
-        (passed, key_index): (&ForwardedHeaders, KeyIndex),
+        headers: &ForwardedHeaders,
+        key_index: KeyIndex,
     ) -> Option<Vec<u8>> {
         let mut unsupported = UnsupportedFields::new(backend.drops_untranslatable);
-        // As the request that was answered would have been asked.
         let input = TranslationInput {
             backend,
             dialect: backend.dialect,
@@ -135,7 +148,7 @@ impl ReplayRequest {
         let encoded_body =
             translate::word(&input, &mut unsupported, &mut core.scratch.borrow_mut()).ok()?;
         let is_native = backend.dialect.native() == self.client_api.name();
-        let forwarded_headers = passed.lines(is_native);
+        let forwarded_headers = headers.lines(is_native);
         let held = backend.held();
         let auth = backend.auth(held.as_deref(), key_index).ok()?;
         let mut request = buffer::take(self.body.len() + forwarded_headers.len() + 1024);
@@ -160,12 +173,12 @@ impl ReplayRequest {
     }
 }
 
-/// Status, whether it is a stream, and the whole body.
-async fn exchanged(
+/// Exchanges a request, and reads the response to its end.
+async fn exchange_whole(
     core: &Core,
     backend: &Provider,
     request: Vec<u8>,
-) -> Option<(u16, bool, Vec<u8>)> {
+) -> Option<ReceivedResponse> {
     let (endpoint, watch) = (&backend.endpoint, &mut NoInterrupt);
     let is_stream = |head: &ResponseHead<'_>| upstream_head(head).is_event_stream;
     let until = clock::now() + endpoint.timeouts.first_byte;
@@ -188,19 +201,21 @@ async fn exchanged(
             Piece::More => {}
         }
     }
-    let status = upstream_response.status;
-    Some((status, upstream_response.finish(endpoint, &core.pool), body))
+    Some(ReceivedResponse {
+        status: upstream_response.status,
+        is_stream: upstream_response.finish(endpoint, &core.pool),
+        body,
+    })
 }
 
-/// The answer that `provider` gave.
-fn read(
+fn read_response(
     core: &Core,
     provider: &dyn ProviderApi,
-    is_stream: bool,
-    body: &[u8],
+    response: &ReceivedResponse,
 ) -> Result<CachedResponse, NotStored> {
+    let (body, is_stream) = (response.body.as_slice(), response.is_stream);
     let mut scratch = core.scratch.borrow_mut();
-    match (provider.native() == READ, is_stream) {
+    match (provider.native() == COMPARABLE_API, is_stream) {
         (true, false) => CachedResponse::from_whole(body, usage::in_answer(body), &mut scratch),
         (false, false) => {
             translate_body::read_provider_response(provider, 200, body, &mut scratch).cacheable
@@ -209,9 +224,9 @@ fn read(
         (false, true) => {
             let collector = ResponseCollector::new(BODY_BYTES_MAX);
             let mut relay = NeutralRelay::new(provider.decoder(), None, Some(collector));
-            let mut passed = Vec::with_capacity(body.len());
-            let fed = relay.feed(&mut body.to_vec(), &mut passed, &mut scratch);
-            relay.end(&mut passed, &mut scratch);
+            let mut unused = Vec::with_capacity(body.len());
+            let fed = relay.feed(&mut body.to_vec(), &mut unused, &mut scratch);
+            relay.end(&mut unused, &mut scratch);
             fed.map_err(|_| NotStored::TooLarge)?;
             relay
                 .take_collector()
@@ -221,7 +236,7 @@ fn read(
     }
 }
 
-/// A stream in OpenAI's dialect.
+/// Reads a stream in OpenAI's format.
 fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<CachedResponse, NotStored> {
     let (mut splitter, mut reader) = (SseSplitter::new(), StreamReader::new(BODY_BYTES_MAX));
     let mut rest = body;
@@ -235,7 +250,7 @@ fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<CachedResponse, Not
     reader.finish()
 }
 
-/// Nobody waits, so nobody cuts it short; its deadlines end it.
+/// Nobody waits for the response: only deadlines end the attempt.
 struct NoInterrupt;
 
 impl Interrupt for NoInterrupt {

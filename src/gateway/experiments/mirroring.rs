@@ -1,28 +1,25 @@
-//! Mirrored traffic: a share of a model's requests is also sent to a target that is being considered, once the
-//! client has its answer, and both answers are compared. What comes back is served to nobody.
+//! Mirrored traffic: sends a share of a model's requests to a target under consideration too, once the client has its
+//! response, and compares both responses. The mirror's response is sent to nobody.
 //!
-//! Never for what has an effect beyond its answer, nor where the request's data may not go.
+//! Never for a request with an effect beyond its response, nor where the request's data may not go.
 
 use crate::accounting::billing::{BilledUsage, Charge, record_usage};
 use crate::base::names::Name;
 use crate::base::random::fraction;
 use crate::base::request_ids;
-use crate::cache::coalesce::call_end::SharedResponse;
 use crate::cache::quality::compare::{Agreement, is_same};
 use crate::cache::quality::compare_responses::compare_responses;
 use crate::cache::quality::sample_budget::SampleBudget;
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::from_stream::StreamReader;
 use crate::cache::response::not_stored::NotStored;
-use crate::gateway::caching::hit_sampling::SampleInput;
-use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::gateway::experiments::background;
 use crate::gateway::experiments::background::ReplayRequest;
+use crate::gateway::experiments::sampled_request::SampledRequest;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::plan::rules::RuleRoute;
 use crate::gateway::snapshot::{Backend, TargetRoute};
-use crate::gateway::streaming::upstream_stream::StreamEnd;
 use crate::observability::metrics::mirror::{MirrorId, MirroredRequest};
 use crate::routing::demand::{Traits, exclusion};
 use crate::routing::target_ref::TargetRef;
@@ -119,7 +116,7 @@ impl MirrorStats {
     }
 }
 
-/// A place among the mirrors under way; given back however it ends.
+/// One of the mirrored requests that may be in flight; given back however it ends.
 struct MirrorPermit(Arc<MirrorStats>);
 
 impl Drop for MirrorPermit {
@@ -131,151 +128,154 @@ impl Drop for MirrorPermit {
 /// A request that was drawn.
 pub(crate) struct Mirror {
     model: Name,
-    again: ReplayRequest,
-    /// Tokens that it was taken to cost.
-    tokens: u64,
-    place: MirrorPermit,
-    /// What the client got, and how long it took.
-    served: Option<(String, Duration)>,
+    replay: ReplayRequest,
+    tokens_expected: u64,
+    permit: MirrorPermit,
+    /// Reads the stream that the client gets.
     reader: Option<StreamReader>,
+    /// `None` as long as the client has no response that can be compared.
+    served: Option<ServedResponse>,
+}
+
+/// What the client got.
+struct ServedResponse {
+    content: String,
+    duration: Duration,
 }
 
 impl Mirror {
-    /// Draws: a share of the requests, within the budget, and only where the target may see the request.
+    /// Draws a share of the requests, within the token budget, and only where the target may see the request.
     #[must_use]
-    pub(crate) fn draw(asked: &SampleInput<'_>) -> Option<Box<Self>> {
-        let route = asked.route.mirror.as_ref()?;
-        if fraction(request_ids::random()) > route.share || !may_see(route, asked) {
+    pub(crate) fn draw(request: &SampledRequest<'_>) -> Option<Box<Self>> {
+        let mirror = request.route.mirror.as_ref()?;
+        if fraction(request_ids::random()) > mirror.share || !may_see(mirror, request) {
             return None;
         }
-        let stats = &route.stats;
+        let stats = &mirror.stats;
         if !stats.sample_budget.take_permit() {
             stats.count(MirrorOutcome::Busy);
             return None;
         }
-        let place = MirrorPermit(Arc::clone(stats));
-        let expected = &asked.constraints.expected;
-        let tokens = expected.prompt + expected.completion;
+        let permit = MirrorPermit(Arc::clone(stats));
+        let expected = &request.constraints.expected;
+        let tokens_expected = expected.prompt + expected.completion;
         let hour = clock::since_epoch().as_secs() / 3600;
-        if !stats.sample_budget.reserve(tokens, route.tokens_max, hour) {
+        let tokens_max = mirror.tokens_max;
+        if !stats
+            .sample_budget
+            .reserve(tokens_expected, tokens_max, hour)
+        {
             stats.count(MirrorOutcome::OverBudget);
             return None;
         }
-        let chat = asked.chat;
+        let reads_stream = request.chat.stream;
         Some(Box::new(Self {
-            model: asked.route.name,
-            again: ReplayRequest {
-                body: asked.body.to_vec(),
-                model_range: chat.model_range.clone(),
-                usage_edit: chat.usage_edit.clone(),
-                streams: chat.stream,
-                client_api: asked.client_api,
-            },
-            tokens,
-            place,
+            model: request.route.name,
+            replay: ReplayRequest::new(request),
+            tokens_expected,
+            permit,
+            reader: reads_stream.then(|| StreamReader::new(background::BODY_BYTES_MAX)),
             served: None,
-            reader: chat
-                .stream
-                .then(|| StreamReader::new(background::BODY_BYTES_MAX)),
         }))
     }
 
-    /// What reads the stream that the client gets.
+    /// The reader of the stream that the client gets.
     pub(crate) fn take_reader(&mut self) -> Option<StreamReader> {
         self.reader.take()
     }
 
-    /// The client has this answer.
-    pub(crate) fn served(&mut self, response: Result<CachedResponse, NotStored>, took: Duration) {
-        let response = response.ok();
-        self.served = response.map(|response| (response.content().to_owned(), took));
+    /// The client has its response, after `duration`.
+    pub(crate) fn served(
+        &mut self,
+        response: Result<CachedResponse, NotStored>,
+        duration: Duration,
+    ) {
+        self.served = response.ok().map(|response| ServedResponse {
+            content: response.content().to_owned(),
+            duration,
+        });
     }
 
-    /// Asks the target, in a task of its own.
+    /// Sends the request to the mirror target, in a task of its own, if the client's response can be compared.
     pub(crate) fn send(
-        self: Box<Self>,
+        mut self: Box<Self>,
         core: &Rc<Core>,
         snapshot: CurrentSnapshot,
-        passed: ForwardedHeaders,
+        headers: ForwardedHeaders,
     ) {
-        let stats = Arc::clone(&self.place.0);
-        if self.served.is_none() {
-            stats.sample_budget.record_spent(self.tokens, 0);
+        let stats = &self.permit.0;
+        let Some(served) = self.served.take() else {
+            stats.sample_budget.record_spent(self.tokens_expected, 0);
             return stats.count(MirrorOutcome::NotComparable);
-        }
+        };
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
-        let task = async move { self.go(&core, &snapshot, &passed).await };
+        let task = async move { self.run(served, &core, &snapshot, &headers).await };
         spawn::spawn(task, move |_| {
             on_panic.metrics.borrow_mut().process.panics.increment()
         });
     }
 
-    async fn go(
-        mut self: Box<Self>,
+    async fn run(
+        self: Box<Self>,
+        served: ServedResponse,
         core: &Core,
         snapshot: &CurrentSnapshot,
-        passed: &ForwardedHeaders,
+        headers: &ForwardedHeaders,
     ) {
-        let stats = Arc::clone(&self.place.0);
+        let stats = Arc::clone(&self.permit.0);
         let model = snapshot.models.get(&*self.model.text());
-        let (Some(route), Some((served, took))) = (
-            model.and_then(|one| one.mirror.as_ref()),
-            self.served.take(),
-        ) else {
+        let Some(mirror) = model.and_then(|route| route.mirror.as_ref()) else {
             return;
         };
         let began_at = clock::now();
-        let target = route.target.label;
-        let asking = self
-            .again
-            .ask(core, &route.target, &route.target_ref, passed);
-        let Some(response) = asking.await else {
+        let (target, target_ref) = (&mirror.target, &mirror.target_ref);
+        let Some(response) = self.replay.send(core, target, target_ref, headers).await else {
             return stats.count(MirrorOutcome::Failed);
         };
-        let mirror_took = clock::now().saturating_duration_since(began_at);
+        let duration = clock::now().saturating_duration_since(began_at);
         stats.count(MirrorOutcome::Answered);
         if let Some(usage) = response.usage {
+            let tokens = usage.prompt + usage.completion;
             stats
                 .sample_budget
-                .record_spent(self.tokens, usage.prompt + usage.completion);
+                .record_spent(self.tokens_expected, tokens);
         }
-        let billed_usage = response
-            .usage
-            .map_or(BilledUsage::Unknown, BilledUsage::Reported);
-        let charge = Charge::of(billed_usage, Some(target), &snapshot.prices);
+        let usage = response.usage;
+        let billed_usage = usage.map_or(BilledUsage::Unknown, BilledUsage::Reported);
+        let charge = Charge::of(billed_usage, Some(target.label), &snapshot.prices);
         {
             let mut metrics = core.metrics.borrow_mut();
-            // No key asked for it, so none pays.
+            // No client sent this request, so no key pays for it.
             record_usage(&mut metrics, None, self.model, billed_usage, &charge);
-            let seen = MirroredRequest {
-                served: took,
-                mirror: mirror_took,
+            let mirrored = MirroredRequest {
+                served: served.duration,
+                mirror: duration,
                 cost_nanousd: charge.paid_nanousd(),
             };
-            metrics
-                .mirrors
-                .entry(MirrorId {
-                    model: self.model,
-                    target,
-                })
-                .record(&seen);
+            let id = MirrorId {
+                model: self.model,
+                target: target.label,
+            };
+            metrics.mirrors.entry(id).record(&mirrored);
         }
-        compare(core, served, response.content().to_owned(), stats);
+        compare(core, served.content, response.content().to_owned(), stats);
     }
 }
 
-/// Whether the target may see the request and its answer can be compared.
-fn may_see(route: &MirrorTarget, asked: &SampleInput<'_>) -> bool {
-    let Backend::Remote(backend) = &route.target.backend else {
+/// Whether the target may see the request, and its response can be compared.
+fn may_see(mirror: &MirrorTarget, request: &SampledRequest<'_>) -> bool {
+    let Backend::Remote(backend) = &mirror.target.backend else {
         return false;
     };
-    let fits = exclusion(&route.traits, &asked.constraints.demand).is_none();
-    // A rule may be there to keep data where it is.
-    let is_ruled_out = asked.constraints.rule.is_some_and(RuleRoute::names_targets);
-    asked.may_repeat && fits && !is_ruled_out && background::is_read(asked.client_api, backend)
+    let constraints = request.constraints;
+    let is_eligible = exclusion(&mirror.traits, &constraints.demand).is_none();
+    // A rule may exist to keep data where it is.
+    let is_ruled_out = constraints.rule.is_some_and(RuleRoute::names_targets);
+    let is_comparable = background::is_comparable(request.client_api, backend);
+    request.may_repeat && is_eligible && !is_ruled_out && is_comparable
 }
 
-/// Where there is no workshop, or it has no room, only what is the same is known to be.
+/// Without an embedding pool, or while its queue is full, only equal responses get a label.
 fn compare(core: &Core, served: String, mirror: String, stats: Arc<MirrorStats>) {
     if is_same(&served, &mirror) {
         return stats.label(Agreement::Same);
@@ -283,40 +283,11 @@ fn compare(core: &Core, served: String, mirror: String, stats: Arc<MirrorStats>)
     let Some(embedding_pool) = &core.shared.embedding_pool else {
         return stats.label(Agreement::Unknown);
     };
-    let told = Arc::clone(&stats);
-    let tell = move |label| told.label(label);
-    if compare_responses(embedding_pool, served, mirror, tell).is_err() {
+    let on_label = {
+        let stats = Arc::clone(&stats);
+        move |label| stats.label(label)
+    };
+    if compare_responses(embedding_pool, served, mirror, on_label).is_err() {
         stats.label(Agreement::Unknown);
-    }
-}
-
-/// A whole answer has gone to the client.
-pub(crate) fn served_whole(core: &Core, response: &SharedResponse, ctx: &mut RequestContext) {
-    let took = clock::now().saturating_duration_since(ctx.timing.started_at);
-    if let Some(mirror) = ctx
-        .background
-        .mirror
-        .as_mut()
-        .filter(|_| response.head.status == 200)
-    {
-        let mut scratch = core.scratch.borrow_mut();
-        mirror.served(
-            CachedResponse::from_whole(&response.body, response.usage, &mut scratch),
-            took,
-        );
-    }
-}
-
-/// A stream has gone to the client, or ended before.
-pub(crate) fn served_stream(
-    reader: Option<StreamReader>,
-    end: &StreamEnd,
-    ctx: &mut RequestContext,
-) {
-    let took = clock::now().saturating_duration_since(ctx.timing.started_at);
-    if let (Some(mirror), Some(reader), StreamEnd::Complete) =
-        (&mut ctx.background.mirror, reader, end)
-    {
-        mirror.served(reader.finish(), took);
     }
 }

@@ -1,5 +1,7 @@
-//! Experiments on live traffic: arms, mirroring, background requests.
+//! Experiments on live traffic: mirroring, samples of cache hits, background requests.
 
 pub(crate) mod arms;
 pub(crate) mod background;
+pub(crate) mod hit_sampling;
 pub(crate) mod mirroring;
+pub(crate) mod sampled_request;

@@ -1,14 +1,21 @@
 //! Responses on their way to the client: streams, raw bodies, uploads.
 
+pub(crate) mod buffered_response;
+pub(crate) mod client_stream;
+pub(crate) mod detached_stream;
 pub(crate) mod event_template;
+pub(crate) mod event_writer;
 pub(crate) mod first_event;
 pub(crate) mod id_sealing;
 pub(crate) mod json_array;
 pub mod neutral_relay;
 pub(crate) mod raw_body;
 pub mod relay;
-pub(crate) mod relay_response;
+pub(crate) mod response_sinks;
+pub(crate) mod shared_stream;
+pub(crate) mod stream_end;
 pub mod stream_relay;
+pub(crate) mod stream_response;
 pub mod translate_body;
 pub(crate) mod upload;
 pub(crate) mod upstream_stream;

@@ -1,145 +1,125 @@
-//! A body on its way to the client as it came, piece by piece: nothing is held back but what is not written
-//! yet. It must not know which endpoint it belongs to.
+//! Relays a body unchanged, chunk by chunk; buffers only bytes that the client has not accepted yet. It must not know
+//! which endpoint the body belongs to.
 
 use crate::accounting::billing::BilledUsage;
 use crate::auth::response_ids::ResponseIdSeal;
-use crate::error::code::ErrorCode;
-use crate::error::gateway_error::GatewayError;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::streaming::event_writer::Framing;
 use crate::gateway::streaming::id_sealing::IdSealer;
-use crate::gateway::streaming::relay_response;
-use crate::gateway::streaming::stream_relay::StreamRelay;
-use crate::gateway::streaming::upstream_stream::{StreamEnd, stopping};
+use crate::gateway::streaming::stream_end::StreamEnd;
+use crate::gateway::streaming::stream_relay::{EventTooLarge, StreamRelay};
+use crate::gateway::streaming::stream_response;
 use crate::http::encode;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::passthrough::{TAIL_BYTES, usage_in};
 use crate::runtime::clock;
-use crate::runtime::io::Interruption;
 use crate::server::client::Client;
-use crate::upstream::exchange::UpstreamResponse;
-use crate::upstream::exchange::{Piece, UpstreamBodyError};
+use crate::upstream::exchange::{Piece, UpstreamResponse};
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// What a body is watched by.
-pub(crate) struct RawBodyRelay {
-    /// Reads events of OpenAI's completions; `None` passes on anything.
-    events: Option<StreamRelay>,
-    /// Seals the ids in events of Responses.
-    id_sealer: Option<IdSealer>,
-    /// The end of what was passed on.
-    tail: Vec<u8>,
+/// What is read of a body while it is relayed.
+pub(crate) enum RawBodyRelay {
+    /// Events of OpenAI's completions: their usage and their end.
+    Events(StreamRelay),
+    /// Events of Responses, in which the ids are sealed.
+    SealedEvents(IdSealer),
+    /// Any body: its last bytes, in which the usage is searched.
+    Bytes { tail: Vec<u8> },
 }
 
-/// What arrived of a body, and is to be sent.
-pub(crate) struct Arrived {
-    /// Bytes of the body.
+/// The first bytes of a body, and the head of the response that goes before them.
+pub(crate) struct BodyStart {
     pub bytes: Vec<u8>,
-    /// They are its last.
+    /// The body is complete.
     pub is_done: bool,
-    /// The head of the answer, which goes before them.
     pub head: Vec<u8>,
 }
 
 impl RawBodyRelay {
-    /// Of anything.
     #[must_use]
     pub(crate) fn raw() -> Self {
-        Self {
-            events: None,
-            id_sealer: None,
-            tail: Vec::new(),
-        }
+        Self::Bytes { tail: Vec::new() }
     }
 
-    /// Of a stream of events, which says itself when it is complete.
     #[must_use]
-    pub(crate) fn of_events(shows_usage: bool) -> Self {
-        Self {
-            events: Some(StreamRelay::new(shows_usage)),
-            ..Self::raw()
-        }
+    pub(crate) fn of_events(show_usage: bool) -> Self {
+        Self::Events(StreamRelay::new(show_usage))
     }
 
-    /// Of events of Responses.
     #[must_use]
     pub(crate) fn sealed(seal: ResponseIdSeal) -> Self {
-        Self {
-            id_sealer: Some(IdSealer::new(seal)),
-            ..Self::raw()
-        }
+        Self::SealedEvents(IdSealer::new(seal))
     }
 
-    /// Keeps the end of what was seen.
-    fn keep(&mut self, bytes: &[u8]) {
-        let from = bytes.len().saturating_sub(TAIL_BYTES);
-        self.tail
-            .extend_from_slice(bytes.get(from..).unwrap_or_default());
-        let excess = self.tail.len().saturating_sub(TAIL_BYTES);
-        self.tail.drain(..excess);
-    }
-
-    /// Appends what arrived; false when an event is too large.
+    /// Appends what arrived, emptied, to what the client gets.
     fn take_in(
         &mut self,
         scratch: &RefCell<Scratch>,
-        arrived: &mut Arrived,
-        chunked: bool,
+        arrived: &mut BodyStart,
+        framing: Framing,
         out: &mut Vec<u8>,
-    ) -> bool {
-        let mark = chunked.then(|| encode::begin_chunk(out));
-        let mut fits = true;
-        if let Some(relay) = &mut self.events {
-            fits = relay.feed(&mut arrived.bytes, out, |_, _| {}).is_ok();
-            if arrived.is_done {
-                relay.end(out, |_, _| {});
+    ) -> Result<(), EventTooLarge> {
+        let mark = (framing == Framing::Chunked).then(|| encode::begin_chunk(out));
+        let mut fed = Ok(());
+        match self {
+            Self::Events(relay) => {
+                fed = relay.feed(&mut arrived.bytes, out, |_, _| {});
+                if arrived.is_done {
+                    relay.end(out, |_, _| {});
+                }
             }
-        } else if let Some(sealer) = &mut self.id_sealer {
-            let mut scratch = scratch.borrow_mut();
-            let fed = sealer.feed(&mut arrived.bytes, arrived.is_done, &mut scratch);
-            fits = fed.is_ok();
-            out.append(&mut arrived.bytes);
-        } else {
-            self.keep(&arrived.bytes);
-            out.append(&mut arrived.bytes);
+            Self::SealedEvents(sealer) => {
+                let mut scratch = scratch.borrow_mut();
+                fed = sealer.feed(&mut arrived.bytes, arrived.is_done, &mut scratch);
+                out.append(&mut arrived.bytes);
+            }
+            Self::Bytes { tail } => {
+                append_tail(tail, &arrived.bytes);
+                out.append(&mut arrived.bytes);
+            }
         }
         if let Some(mark) = mark {
             encode::finish_chunk(out, mark);
         }
-        fits
+        fed
     }
 
-    fn is_whole(&self) -> bool {
-        let events = self.events.as_ref();
-        events.is_none_or(|relay| relay.is_complete() || relay.has_failed())
+    /// Whether a body that has ended is complete.
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Events(relay) => relay.is_complete() || relay.has_failed(),
+            Self::SealedEvents(_) | Self::Bytes { .. } => true,
+        }
     }
 
-    /// What was bought, as far as the body said.
+    /// The usage to bill, as far as the body reports it.
     #[must_use]
     pub(crate) fn billed_usage(&self) -> BilledUsage {
-        let usage = match &self.events {
-            Some(relay) => relay.usage(),
-            None => usage_in(&self.tail),
+        let usage = match self {
+            Self::Events(relay) => relay.usage(),
+            Self::SealedEvents(_) => None,
+            Self::Bytes { tail } => usage_in(tail),
         };
         usage.map_or(BilledUsage::Unknown, BilledUsage::Reported)
     }
 
-    /// Moves the body on to its end.
+    /// Relays the body to its end.
     pub(crate) async fn pump<H>(
         &mut self,
         scratch: &RefCell<Scratch>,
         upstream_response: &mut UpstreamResponse<H>,
         read_timeout: Duration,
-        mut arrived: Arrived,
+        mut arrived: BodyStart,
         client: &mut Client,
     ) -> StreamEnd {
+        let framing = Framing::of(client);
         let mut out = std::mem::take(&mut arrived.head);
-        let broken = |code, message: String| StreamEnd::Upstream(GatewayError::new(code, message));
         loop {
-            let fits = self.take_in(scratch, &mut arrived, !client.is_http10, &mut out);
-            let is_over = fits && arrived.is_done && self.is_whole();
-            if is_over && !client.is_http10 {
+            let fed = self.take_in(scratch, &mut arrived, framing, &mut out);
+            let is_over = fed.is_ok() && arrived.is_done && self.is_complete();
+            if is_over && framing == Framing::Chunked {
                 encode::last_chunk(&mut out);
             }
             if !out.is_empty() {
@@ -147,39 +127,27 @@ impl RawBodyRelay {
                 out = buffer;
                 out.clear();
                 if sent.is_err() {
-                    return StreamEnd::Client;
+                    return StreamEnd::ClientGone;
                 }
             }
             if is_over {
                 return StreamEnd::Complete;
             }
-            if !fits {
-                let message = "the provider sent an event larger than the limit";
-                return broken(ErrorCode::UpstreamEventTooLarge, message.to_owned());
+            if fed.is_err() {
+                return StreamEnd::event_too_large();
             }
             if arrived.is_done {
-                let message = "the provider ended the stream without finishing its answer";
-                return broken(ErrorCode::UpstreamTruncated, message.to_owned());
+                return StreamEnd::truncated();
             }
             let by = clock::recent() + read_timeout;
             match upstream_response.read(&mut arrived.bytes, by, client).await {
                 Ok(piece) => arrived.is_done = piece == Piece::Done,
-                Err(UpstreamBodyError::Interrupted(Interruption::ClientGone)) => {
-                    return StreamEnd::Client;
-                }
-                Err(UpstreamBodyError::Interrupted(_)) => return StreamEnd::Drained,
-                Err(fault) => {
-                    let why = fault.why();
-                    let message =
-                        format!("the provider broke off in the middle of its answer ({why})");
-                    return broken(ErrorCode::UpstreamClosedEarly, message);
-                }
+                Err(error) => return error.into(),
             }
         }
     }
 
-    /// Tells the client how it ended, unless that was well. What is no stream of events cannot say that it
-    /// broke: its connection is closed before its end.
+    /// Reports to the client how the body ended, unless it is complete, and counts it.
     pub(crate) async fn conclude(
         &self,
         core: &Core,
@@ -187,18 +155,19 @@ impl RawBodyRelay {
         client: &mut Client,
         ctx: &mut RequestContext,
     ) {
-        let (side, fault) = match end {
-            StreamEnd::Upstream(fault) if self.events.is_none() => ("upstream", fault),
-            StreamEnd::TooSlow(fault) if self.events.is_none() => ("client", fault),
-            StreamEnd::Drained if self.events.is_none() => ("drain", stopping()),
-            end => return relay_response::conclude(core, end, client, ctx).await,
-        };
-        client.keep_alive = false;
-        ctx.outcome.failed(fault.code);
-        core.metrics
-            .borrow_mut()
-            .requests
-            .streams_broken
-            .increment(side);
+        match self {
+            Self::Events(_) => stream_response::conclude(core, end, client, ctx).await,
+            Self::SealedEvents(_) | Self::Bytes { .. } => {
+                stream_response::conclude_silently(core, end, client, ctx);
+            }
+        }
     }
+}
+
+/// Keeps the last [`TAIL_BYTES`] of a body in `tail`.
+fn append_tail(tail: &mut Vec<u8>, bytes: &[u8]) {
+    let from = bytes.len().saturating_sub(TAIL_BYTES);
+    tail.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    let excess = tail.len().saturating_sub(TAIL_BYTES);
+    tail.drain(..excess);
 }

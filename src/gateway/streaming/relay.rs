@@ -7,8 +7,9 @@ use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::stream_relay::{EventTooLarge, StreamRelay};
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::openai::client::api;
-use crate::protocols::provider_api::{ProviderApi, native_api};
+use crate::protocols::openai::vocabulary;
+use crate::protocols::provider_api::ProviderApi;
+use crate::protocols::registry::native_api;
 use crate::protocols::usage::Usage;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -31,7 +32,8 @@ impl Relay {
     /// Forwards a stream in the format of `client_api`. The `collector` is used in every format but OpenAI's.
     #[must_use]
     pub fn forward(client_api: &dyn ClientApi, collector: Option<ResponseCollector>) -> Self {
-        let native = native_api(client_api.name()).filter(|_| client_api.name() != api::NAME);
+        let native =
+            native_api(client_api.name()).filter(|_| client_api.name() != vocabulary::NAME);
         match native {
             Some(native) => Self::Neutral(NeutralRelay::forward(native, collector)),
             None => Self::openai(true),
@@ -41,7 +43,7 @@ impl Relay {
     /// Only observes a stream of `provider`: it appends what arrived.
     #[must_use]
     pub fn observe(provider: &dyn ProviderApi) -> Self {
-        if provider.native() == api::NAME {
+        if provider.native() == vocabulary::NAME {
             return Self::openai(true);
         }
         Self::Neutral(NeutralRelay::new(provider.decoder(), None, None))

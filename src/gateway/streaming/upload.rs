@@ -1,12 +1,12 @@
-//! A body that goes to one provider while it arrives. It must not know where it goes (`direct.rs`).
+//! Sends a request body to one provider while it arrives. It must not know which endpoint the request is for.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::classify;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::endpoints::provider_proxy::{Passed, read_head};
 use crate::gateway::snapshot::Provider;
+use crate::http::head::ResponseHead;
 use crate::routing::indices::KeyIndex;
 use crate::runtime::clock;
 use crate::runtime::io::{Interruption, SocketError};
@@ -16,61 +16,61 @@ use crate::upstream::exchange::UpstreamResponse;
 use crate::upstream::upload::{UploadError, upload};
 use std::borrow::Cow;
 
-/// A request's body, as it is to be sent.
-pub(crate) enum Sent<'r> {
-    /// It is all there.
+/// A request's body, as it is sent upstream.
+pub(crate) enum UploadBody<'r> {
     Whole(Cow<'r, [u8]>),
-    /// So many bytes are on their way.
-    Pieces(u64),
+    /// So many bytes are sent as they arrive.
+    Streamed(u64),
 }
 
-/// The body: one that is on its way is waited for if the provider's signature covers it.
+/// The body of a request. One that is still arriving is waited for if the provider's signature covers it.
 ///
 /// # Errors
-/// It did not come.
+/// The body did not arrive.
 pub(crate) async fn body<'r>(
     backend: &Provider,
     request: &Request<'r>,
     client: &mut Client,
     ctx: &mut RequestContext,
-) -> Result<Sent<'r>, GatewayError> {
-    let Some(length) = client.upload.as_ref().map(|one| one.length()) else {
-        return Ok(Sent::Whole(request.body.into()));
+) -> Result<UploadBody<'r>, GatewayError> {
+    let Some(length) = client.upload.as_ref().map(|upload| upload.length()) else {
+        return Ok(UploadBody::Whole(request.body.into()));
     };
     let held = backend.held();
     let signs = backend
         .auth(held.as_deref(), KeyIndex::default())
-        .is_ok_and(|one| one.signs());
+        .is_ok_and(|auth| auth.signs());
     if !signs {
-        return Ok(Sent::Pieces(length));
+        return Ok(UploadBody::Streamed(length));
     }
     let began_at = clock::recent();
     let whole = client.whole_upload().await;
     ctx.timing.waited_since(began_at);
     whole
-        .map(|bytes| Sent::Whole(bytes.into()))
-        .map_err(|fault| match fault {
-            SocketError::Deadline => late(),
+        .map(|bytes| UploadBody::Whole(bytes.into()))
+        .map_err(|error| match error {
+            SocketError::Deadline => body_timeout(),
             _ => classify::interrupted(Interruption::ClientGone),
         })
 }
 
-fn late() -> GatewayError {
+fn body_timeout() -> GatewayError {
     let message = "the request body did not arrive in time (server.body_timeout)";
     GatewayError::new(ErrorCode::RequestTimeout, message)
 }
 
-/// Sends `head`, then the body as it comes, and waits for the head of the answer. Once, over a fresh connection.
+/// Sends `head`, then the body as it arrives, and waits for the head of the response. Once, over a new connection.
 ///
 /// # Errors
-/// What the client is told.
-pub(crate) async fn ask(
+/// The provider did not respond, or the body did not arrive.
+pub(crate) async fn send<H>(
     core: &Core,
     backend: &Provider,
     head: Vec<u8>,
+    read_head: impl Fn(&ResponseHead<'_>) -> H,
     client: &mut Client,
     ctx: &mut RequestContext,
-) -> Result<UpstreamResponse<Passed>, GatewayError> {
+) -> Result<UpstreamResponse<H>, GatewayError> {
     ctx.route.attempts += 1;
     let sent_at = clock::recent();
     let (outcome, used) = upload(&backend.endpoint, head, client, read_head).await;
@@ -80,15 +80,15 @@ pub(crate) async fn ask(
         .upstream
         .connects
         .add(u64::from(used.connect.is_some()));
-    let told = match &outcome {
+    let label = match &outcome {
         Ok(upstream_response) => backend.dialect.judge(upstream_response.status).outcome,
-        Err(UploadError::Upstream(fault)) => fault.outcome(),
+        Err(UploadError::Upstream(error)) => error.outcome(),
         Err(UploadError::Late) => "request_timeout",
     };
     metrics
         .upstream
         .attempts
-        .increment((backend.any_model, told));
+        .increment((backend.any_model, label));
     match outcome {
         Ok(upstream_response) => {
             ctx.timing.first_byte = Some(
@@ -98,9 +98,9 @@ pub(crate) async fn ask(
             );
             Ok(upstream_response)
         }
-        Err(UploadError::Late) => Err(late()),
-        Err(UploadError::Upstream(fault)) => {
-            let failed = classify::failed(backend, &fault);
+        Err(UploadError::Late) => Err(body_timeout()),
+        Err(UploadError::Upstream(error)) => {
+            let failed = classify::failed(backend, &error);
             ctx.outcome.detail = Some(failed.detail);
             Err(failed.fault)
         }

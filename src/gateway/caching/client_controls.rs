@@ -1,0 +1,74 @@
+//! What the headers and the query of a request say about the cache. A client may only be stricter than the
+//! configuration.
+
+use crate::cache::controls::{Controls, read_coalesce, read_controls};
+use crate::error::gateway_error::GatewayError;
+use crate::headers;
+use crate::http::encode;
+use crate::http::head::{Headers, RequestHead};
+use crate::protocols::client_api::ClientApi;
+use crate::protocols::registry;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+pub(crate) struct ClientControls {
+    pub cache: Controls,
+    /// The request may share an upstream call with identical requests.
+    pub coalesces: bool,
+    /// Hash of the query, which decides the form of the response.
+    pub form: u64,
+    /// Headers of the client's API that are forwarded, and so change the response: part of the cache's scope. None
+    /// are known in OpenAI's API.
+    pub scope_headers: Vec<u8>,
+}
+
+impl ClientControls {
+    /// # Errors
+    /// 400 for a malformed header.
+    pub(crate) fn read(
+        head: &RequestHead<'_>,
+        client_api: &'static dyn ClientApi,
+    ) -> Result<Self, GatewayError> {
+        let headers = &head.headers;
+        Ok(Self {
+            cache: read_controls(
+                headers::CACHE_CONTROL.read_str(headers),
+                headers::CACHE_TTL.read_str(headers),
+                headers::SIMILARITY_MIN.read_str(headers),
+            )?,
+            coalesces: read_coalesce(headers::COALESCE.read_str(headers))?,
+            form: form_of(head.target),
+            scope_headers: scope_headers(headers, client_api),
+        })
+    }
+
+    /// Whether the cache is neither read nor written, whatever the request is.
+    #[must_use]
+    pub(crate) fn excludes_cache(&self) -> bool {
+        self.cache.no_lookup && self.cache.no_store
+    }
+}
+
+/// Hash of the query, without the client's key; 0 where there is none.
+fn form_of(target: &str) -> u64 {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.filter(|pair| !pair.starts_with("key="));
+    pairs.fold(0, |hash, pair| xxh3_64_with_seed(pair.as_bytes(), hash))
+}
+
+/// The lines of forwarded headers, with their length last, so that they cannot be the end of another scope.
+fn scope_headers(headers: &Headers<'_>, client_api: &'static dyn ClientApi) -> Vec<u8> {
+    let mut lines = Vec::new();
+    if client_api == registry::DEFAULT {
+        return lines;
+    }
+    for (name, value) in headers.iter() {
+        let mut forwarded = client_api.forwarded_headers().iter().copied();
+        if let Some(forwarded) = forwarded.find(|other| name.eq_ignore_ascii_case(other)) {
+            encode::header(&mut lines, forwarded, value);
+        }
+    }
+    let length = lines.len() as u64;
+    lines.extend_from_slice(&length.to_le_bytes());
+    lines
+}
