@@ -1,6 +1,6 @@
 //! Starting everything, in an order that lets the first request in as early as possible.
 
-use crate::admin::routes;
+use crate::admin::{routes, server};
 use crate::cache::disk::folder::Folder;
 use crate::cache::key::HashSecret;
 use crate::cache::persistence::start::start as start_persistence;
@@ -12,12 +12,15 @@ use crate::config::sections::cache::SemanticMode;
 use crate::config::sections::server::Driver;
 use crate::config::sections::target::TargetLocation;
 use crate::control::canary_monitor;
+use crate::control::core_message::CoreMessage;
 use crate::control::core_thread::{CoreStart, connection_limits, run_core};
 use crate::control::credentials;
 use crate::control::dns;
 use crate::control::log;
-use crate::control::plane::{CoreHandle, Plane, RECORDS_EVERY, SWEEP_EVERY};
+use crate::control::plane::{CoreHandle, Plane};
+use crate::control::records::{write_observations, write_records};
 use crate::control::reload::Reload;
+use crate::control::shutdown::drain;
 use crate::embedding::pool::EmbeddingPool;
 use crate::embedding::settings::Settings;
 use crate::gateway::core::{RECORDS_MAX, Shared};
@@ -50,6 +53,10 @@ fn default_cores(cpus: usize) -> usize {
     (cpus / 2).clamp(1, 16)
 }
 
+/// How often access records are written out.
+const RECORDS_EVERY: Duration = Duration::from_millis(50);
+/// How often expired cache entries are removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How long names may take at start before the first request is let in.
 const FIRST_RESOLVE_WITHIN: Duration = Duration::from_millis(500);
 /// How long tokens may take at start.
@@ -277,7 +284,7 @@ fn start_acceptors(
             let mailboxes: Vec<_> = cores.iter().map(|core| core.mailbox.clone()).collect();
             acceptor
                 .start(Arc::clone(loads), per_core, move |core, accepted| {
-                    let message = crate::control::core_thread::CoreMessage::Connection(accepted);
+                    let message = CoreMessage::Connection(accepted);
                     mailboxes
                         .get(core)
                         .is_some_and(|mailbox| mailbox.send(message))
@@ -319,7 +326,7 @@ async fn run_plane(
     admin_listener.set_nonblocking(true).map_err(failed)?;
     let admin_address = admin_listener.local_addr().map_err(failed)?;
     let listener = tokio::net::TcpListener::from_std(admin_listener).map_err(failed)?;
-    tokio::task::spawn_local(routes::serve(Arc::clone(&plane), listener));
+    tokio::task::spawn_local(server::serve(Arc::clone(&plane), routes::ROUTES, listener));
     tokio::task::spawn_local(dns::keep_resolving(Arc::clone(&plane)));
     tokio::task::spawn_local(credentials::keep_renewing(Arc::clone(&plane), schedule));
     announce(&plane, admin_address);
@@ -331,8 +338,8 @@ async fn run_plane(
     let announce_stop = loop {
         tokio::select! {
             _ = records.tick() => {
-                plane.write_records();
-                plane.write_observations();
+                write_records(&plane);
+                write_observations(&plane);
             }
             _ = sweep.tick() => sweep_cache(&plane),
             _ = share.tick() => drop(tokio::task::spawn_local(crate::control::shared_health::share(Arc::clone(&plane)))),
@@ -350,14 +357,14 @@ async fn run_plane(
             _ = interrupt.recv() => break false,
         }
     };
-    let drain = plane.shared.snapshot.load().config.server.drain.clone();
+    let stop = plane.shared.snapshot.load().config.server.drain.clone();
     let announce_for = if announce_stop {
-        drain.delay
+        stop.delay
     } else {
         Duration::ZERO
     };
     tokio::select! {
-        () = plane.drain(announce_for, drain.deadline) => {}
+        () = drain(&plane, announce_for, stop.deadline) => {}
         // Told twice: stop now.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

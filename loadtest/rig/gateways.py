@@ -301,7 +301,7 @@ class Ringside(Gateway):
             raise Failed(f"{name} runs on {started['driver']}: this machine does not permit {self.driver}")
         admin = f"http://{started['admin']}"
         if kind == "semantic":
-            loaded = lambda: b'"state":"ready"' in urllib.request.urlopen(f"{admin}/info", timeout=5).read().replace(b" ", b"")
+            loaded = lambda: b'"state":"ready"' in urllib.request.urlopen(f"{admin}/admin/v1/info", timeout=5).read().replace(b" ", b"")
             wait_for("the embedding model", loaded, process, log)
         flags = ([] if kind == "keys" else ["--key", KEYS[0]]) + (["--ca", str(place.tls[0])] if tls else [])
         return Endpoint(f"http{'s' if tls else ''}://{started['listen'][0]}", process, flags, admin)

@@ -1,6 +1,6 @@
-//! The cache on the admin side: what an operator says of an entry.
+//! The cache in the admin API: removing entries, marking answers as wrong, and the quality of semantic hits.
 
-use crate::admin::routes::{AdminResponse, error, json_answer};
+use crate::admin::response::{AdminResponse, error, ok};
 use crate::cache::disk::deletion::Deletion;
 use crate::cache::quality::error_rate::{ALPHA, SampleOutcome};
 use crate::cache::store::Deleted;
@@ -10,8 +10,8 @@ use hyper::StatusCode;
 use serde_json::json;
 use std::time::Duration;
 
-/// The id in a path; else what is wrong with it.
-pub(crate) fn entry_id(text: &str) -> Result<u128, Box<AdminResponse>> {
+/// The id in a path, or the response that refuses it.
+fn entry_id(text: &str) -> Result<u128, Box<AdminResponse>> {
     match (text.len(), u128::from_str_radix(text, 16)) {
         (32, Ok(id)) => Ok(id),
         _ => Err(Box::new(error(
@@ -22,8 +22,7 @@ pub(crate) fn entry_id(text: &str) -> Result<u128, Box<AdminResponse>> {
     }
 }
 
-/// That no entry has this id.
-pub(crate) fn no_such_entry() -> AdminResponse {
+fn no_such_entry() -> AdminResponse {
     error(
         StatusCode::NOT_FOUND,
         "no_such_entry",
@@ -34,24 +33,35 @@ pub(crate) fn no_such_entry() -> AdminResponse {
 /// How long a deletion may take to be on the disk.
 const ON_DISK_WITHIN: Duration = Duration::from_secs(5);
 
-/// Removes entries, and tells how many and whether the disk, if there is one, knows.
-pub(crate) async fn delete(plane: &Plane, deletion: Deletion) -> (usize, bool) {
+/// How far a deletion got.
+struct Removal {
+    entries: usize,
+    /// True without a disk.
+    is_on_disk: bool,
+}
+
+async fn delete(plane: &Plane, deletion: Deletion) -> Removal {
     finish(plane, plane.shared.store.delete(deletion)).await
 }
 
-async fn finish(plane: &Plane, deleted: Deleted) -> (usize, bool) {
+async fn finish(plane: &Plane, deleted: Deleted) -> Removal {
     if let Some(semantic) = &plane.shared.semantic {
         semantic.apply_removals();
     }
-    let Some(on_disk) = deleted.on_disk else {
-        return (deleted.entries, true);
+    let is_on_disk = match deleted.on_disk {
+        None => true,
+        Some(written) => {
+            let written = tokio::time::timeout(ON_DISK_WITHIN, written).await;
+            matches!(written, Ok(Ok(true)))
+        }
     };
-    let told = tokio::time::timeout(ON_DISK_WITHIN, on_disk).await;
-    (deleted.entries, matches!(told, Ok(Ok(true))))
+    Removal {
+        entries: deleted.entries,
+        is_on_disk,
+    }
 }
 
-/// That entries may come back.
-pub(crate) fn not_on_disk() -> AdminResponse {
+fn not_on_disk() -> AdminResponse {
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "deletion_not_on_disk",
@@ -60,9 +70,73 @@ pub(crate) fn not_on_disk() -> AdminResponse {
     )
 }
 
-/// `POST /cache/entries/{id}/wrong`: the entry and its aliases go, and near its question a hit by meaning
-/// needs a higher score.
-pub(crate) async fn wrong(plane: &Plane, id: &str) -> AdminResponse {
+/// Removes all entries, or those of a model, of a key, or of both.
+pub(crate) async fn delete_matching(plane: &Plane, query: Option<&str>) -> AdminResponse {
+    let (mut model, mut key) = (None, None);
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(value) = crate::http::percent::unescaped(value) else {
+            return error(
+                StatusCode::BAD_REQUEST,
+                "invalid_query",
+                "a value is not percent-encoded text",
+            );
+        };
+        match name {
+            "model" => model = Some(value.into_owned()),
+            "key" => key = Some(value.into_owned()),
+            _ => {
+                return error(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_query",
+                    "known parameters: model, key",
+                );
+            }
+        }
+    }
+    let deletion = Deletion::Matching {
+        model: model.clone(),
+        key: key.clone(),
+    };
+    let removal = delete(plane, deletion).await;
+    if let Some(semantic) = &plane.shared.semantic
+        && model.is_none()
+        && key.is_none()
+    {
+        semantic.wrong_answers().clear();
+    }
+    log::event(
+        "cache_deleted",
+        &json!({ "model": model, "key": key, "entries": removal.entries }),
+    );
+    if !removal.is_on_disk {
+        return not_on_disk();
+    }
+    ok(&json!({ "removed": removal.entries }))
+}
+
+/// Removes one entry.
+pub(crate) async fn delete_entry(plane: &Plane, id: &str) -> AdminResponse {
+    let id = match entry_id(id) {
+        Ok(id) => id,
+        Err(response) => return *response,
+    };
+    let removal = delete(plane, Deletion::Entry(id)).await;
+    if !removal.is_on_disk {
+        return not_on_disk();
+    }
+    if removal.entries == 0 {
+        return no_such_entry();
+    }
+    ok(&json!({ "removed": 1 }))
+}
+
+/// Removes an entry and its aliases; a semantic hit near its question needs a higher score from then on.
+pub(crate) async fn mark_wrong(plane: &Plane, id: &str) -> AdminResponse {
     let id = match entry_id(id) {
         Ok(id) => id,
         Err(response) => return *response,
@@ -71,12 +145,12 @@ pub(crate) async fn wrong(plane: &Plane, id: &str) -> AdminResponse {
     let Some(entry) = shared.store.find(id) else {
         return no_such_entry();
     };
-    let deletion = shared.store.delete_with_aliases(&entry);
+    let deleted = shared.store.delete_with_aliases(&entry);
     let (scope, model) = (entry.scope, entry.model);
     let question = entry.question().to_owned();
-    // Its vector can be buried once nobody holds it.
+    // Its vector can be removed once nobody holds the entry.
     drop(entry);
-    let (removed, is_on_disk) = finish(plane, deletion).await;
+    let removal = finish(plane, deleted).await;
     let tightened = shared
         .semantic
         .as_ref()
@@ -86,21 +160,21 @@ pub(crate) async fn wrong(plane: &Plane, id: &str) -> AdminResponse {
         Some(Err(reason)) => (false, Some(reason.as_str())),
         None => (false, Some("semantic-off")),
     };
-    let told = json!({ "removed": removed, "tightened": tightened, "reason": reason });
+    let body = json!({ "removed": removal.entries, "tightened": tightened, "reason": reason });
     log::event(
         "cache_refuted",
-        &json!({ "entry": format!("{id:032x}"), "model": &*model.text(), "removed": removed, "tightened": tightened }),
+        &json!({ "entry": format!("{id:032x}"), "model": &*model.text(), "removed": removal.entries, "tightened": tightened }),
     );
-    if !is_on_disk {
+    if !removal.is_on_disk {
         return not_on_disk();
     }
-    json_answer(StatusCode::OK, &told)
+    ok(&body)
 }
 
-/// `GET /cache/quality`: how often hits by meaning are wrong, as far as it was learned, by model.
+/// How often semantic hits are wrong, by model, as far as comparisons show it.
 pub(crate) fn quality(plane: &Plane) -> AdminResponse {
     let Some(semantic) = &plane.shared.semantic else {
-        return json_answer(StatusCode::OK, &json!({ "mode": "off", "models": [] }));
+        return ok(&json!({ "mode": "off", "models": [] }));
     };
     let snapshot = plane.shared.snapshot.load();
     let config = &snapshot.config.cache.semantic;
@@ -128,7 +202,7 @@ pub(crate) fn quality(plane: &Plane) -> AdminResponse {
         .iter()
         .map(|(sample, name)| ((*name).to_owned(), quality.samples(*sample).into()))
         .collect();
-    let told = json!({
+    let body = json!({
         "mode": format!("{:?}", config.mode).to_lowercase(),
         "wrong_hit_rate_max": config.wrong_hit_rate_max,
         "confidence": 1.0 - ALPHA,
@@ -138,5 +212,5 @@ pub(crate) fn quality(plane: &Plane) -> AdminResponse {
         "sample_tokens_max": config.sample_tokens_max,
         "log_lines_dropped": semantic.observations().dropped(),
     });
-    json_answer(StatusCode::OK, &told)
+    ok(&body)
 }

@@ -1,11 +1,12 @@
-//! Experiments on the admin side: what each arm did, which canary was rolled back, and giving it its share
-//! again.
+//! Experiments in the admin API: the numbers of each arm, why a canary was rolled back, and giving it its share again.
 
 use crate::admin::metrics_page::experiments::arm_share;
-use crate::admin::routes::{AdminResponse, error, json_answer};
+use crate::admin::response::{AdminResponse, error, ok};
+use crate::control::gather::core_metrics;
 use crate::control::log;
 use crate::control::plane::Plane;
 use crate::gateway::experiments::arms::ExperimentRoute;
+use crate::http::percent::unescaped;
 use crate::observability::metrics::arms::ArmMetrics;
 use crate::observability::metrics::group::GroupBy;
 use crate::observability::metrics::histogram::Histogram;
@@ -17,52 +18,52 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// `GET /experiments`
-pub(crate) async fn tell(plane: &Plane) -> AdminResponse {
-    let (core, _) = plane.core_metrics().await;
+/// All experiments with their arms.
+pub(crate) async fn experiments(plane: &Plane) -> AdminResponse {
+    let core = core_metrics(&plane.cores).await.sum;
     let snapshot = plane.shared.snapshot.load();
-    let models = snapshot.model_names.iter();
-    let told = models.filter_map(|name| {
+    let names = snapshot.model_names.iter();
+    let experiments = names.filter_map(|name| {
         let experiment = snapshot.models.get(name)?.experiment.as_ref()?;
-        let arms = (0..experiment.arms.len()).map(|at| arm(experiment, at, &core.arms));
+        let arms = 0..experiment.arms.len();
+        let arms = arms.map(|index| arm(experiment, index, &core.arms));
         Some(json!({
             "model": name,
             "experiment": experiment.name.text().to_string(),
             "arms": arms.collect::<Vec<_>>(),
         }))
     });
-    let told: Vec<_> = told.collect();
-    json_answer(StatusCode::OK, &json!({ "experiments": told }))
+    let experiments: Vec<_> = experiments.collect();
+    ok(&json!({ "experiments": experiments }))
 }
 
-/// `POST /experiments/reset`: of all models, or `?model=NAME`.
+/// Gives the canaries of one model, or of all, their share again.
 pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> AdminResponse {
-    let named = match query.unwrap_or_default() {
-        "" => None,
-        query => match query
-            .strip_prefix("model=")
-            .map(crate::http::percent::unescaped)
-        {
-            Some(Some(name)) => Some(name),
-            _ => {
-                let what = "the only parameter is `model`, percent-encoded";
-                return error(StatusCode::BAD_REQUEST, "invalid_query", what);
-            }
-        },
+    let model = match query.filter(|query| !query.is_empty()) {
+        None => None,
+        Some(query) => {
+            let name = query.strip_prefix("model=").and_then(unescaped);
+            let Some(name) = name else {
+                let message = "the only parameter is `model`, percent-encoded";
+                return error(StatusCode::BAD_REQUEST, "invalid_query", message);
+            };
+            Some(name)
+        }
     };
     let snapshot = plane.shared.snapshot.load();
-    let meant = |name: &&String| named.as_ref().is_none_or(|named| named == *name);
-    let names = snapshot.model_names.iter().filter(meant);
-    let found = names.filter_map(|name| snapshot.models.get(name)?.experiment.as_ref());
-    let found: Vec<_> = found.collect();
-    if found.is_empty() {
-        let what = "no such model has an experiment";
-        return error(StatusCode::NOT_FOUND, "no_experiment", what);
+    let is_meant = |name: &&String| model.as_ref().is_none_or(|model| model == *name);
+    let names = snapshot.model_names.iter().filter(is_meant);
+    let experiments = names.filter_map(|name| snapshot.models.get(name)?.experiment.as_ref());
+    let experiments: Vec<_> = experiments.collect();
+    if experiments.is_empty() {
+        let message = "no such model has an experiment";
+        return error(StatusCode::NOT_FOUND, "no_experiment", message);
     }
-    let restored: usize = found.iter().map(|one| one.rollbacks.reset()).sum();
-    let told = json!({ "model": named, "restored": restored });
-    log::event("experiments_reset", &told);
-    json_answer(StatusCode::OK, &json!({ "restored": restored }))
+    let resets = experiments.iter();
+    let restored: usize = resets.map(|experiment| experiment.rollbacks.reset()).sum();
+    let facts = json!({ "model": model, "restored": restored });
+    log::event("experiments_reset", &facts);
+    ok(&json!({ "restored": restored }))
 }
 
 fn arm(experiment: &ExperimentRoute, index: usize, arms: &GroupBy<ArmMetrics>) -> Value {

@@ -2,6 +2,7 @@
 //! `RINGSIDE_BLESS=1 cargo test --lib generated_docs` writes them.
 
 use crate::admin::metrics_page::page;
+use crate::admin::routes::ROUTES;
 use crate::base::generated_docs::compare;
 use crate::observability::metrics::core_metrics::CoreMetrics;
 use crate::observability::metrics::declaration::Declaration;
@@ -67,4 +68,24 @@ fn every_metric_is_declared_once_with_help_and_only_counters_end_in_total() {
         let is_counter = metric.kind.as_str() == "counter";
         assert_eq!(is_counter, name.ends_with("_total"), "{name}");
     }
+}
+
+#[test]
+fn the_table_of_admin_routes() {
+    let mut text = String::from("\n| route | permission | |\n|---|---|---|\n");
+    for route in ROUTES {
+        let query = route
+            .query
+            .iter()
+            .map(|query| format!(", `?{}=`", query.name));
+        let query: String = query.collect();
+        let (method, path, permission) = (&route.method, route.path, route.permission.as_str());
+        let _ = writeln!(
+            text,
+            "| `{method} {path}`{query} | {permission} | {} |",
+            route.doc
+        );
+    }
+    text.push('\n');
+    check("admin routes", &text);
 }

@@ -1,8 +1,14 @@
 //! The admin API: its route table, its pages and the metrics page. For operators, never for the open network.
 
-pub(crate) mod cache_page;
-pub(crate) mod experiments_page;
+mod cache_page;
+mod experiments_page;
+mod explain_page;
 #[cfg(test)]
 mod generated_docs;
-pub(crate) mod metrics_page;
+mod health;
+mod metrics_page;
+mod openapi;
+mod response;
+mod route;
 pub(crate) mod routes;
+pub(crate) mod server;

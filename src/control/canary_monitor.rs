@@ -1,9 +1,10 @@
 //! The watch over canaries: once a second their arms' numbers are gathered from all cores, and one that is
 //! shown to do worse than its baseline loses its share, until somebody gives it back.
 
-use crate::control::core_thread::CoreMessage;
+use crate::control::core_message::CoreMessage;
+use crate::control::gather::{REPLY_WITHIN, gather};
 use crate::control::log;
-use crate::control::plane::{METRICS_WITHIN, Plane};
+use crate::control::plane::Plane;
 use crate::gateway::experiments::arms::{ExperimentRoute, Rollback};
 use crate::observability::metrics::arms::{ArmId, ArmMetrics};
 use crate::observability::metrics::group::{GroupBy, MetricGroup};
@@ -41,7 +42,7 @@ pub(crate) async fn look(plane: Arc<Plane>, watchers: Watchers) {
         return;
     }
     // A core that is left out would look like requests that never were.
-    let Some(arms) = gather(&plane).await else {
+    let Some(arms) = gather_arms(&plane).await else {
         return;
     };
     let mut watches = watchers.0.borrow_mut();
@@ -118,18 +119,11 @@ fn totals(stats: &ArmMetrics) -> Totals {
     }
 }
 
-/// The arms of all cores; `None` unless every core answers in time.
-async fn gather(plane: &Plane) -> Option<GroupBy<ArmMetrics>> {
-    let mut asked = Vec::new();
-    for core in &plane.cores {
-        let (upstream_response, response) = futures_channel::oneshot::channel();
-        core.mailbox.send(CoreMessage::Arms(upstream_response));
-        asked.push(response);
-    }
-    let by = tokio::time::Instant::from_std(clock::now() + METRICS_WITHIN);
+/// The arms of all cores; `None` unless every core replies in time.
+async fn gather_arms(plane: &Plane) -> Option<GroupBy<ArmMetrics>> {
     let mut sum = GroupBy::default();
-    for response in asked {
-        sum.merge(&tokio::time::timeout_at(by, response).await.ok()?.ok()?);
+    for arms in gather(&plane.cores, REPLY_WITHIN, CoreMessage::Arms).await {
+        sum.merge(&arms?);
     }
     Some(sum)
 }

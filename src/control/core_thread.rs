@@ -2,15 +2,12 @@
 
 use crate::auth::keys::Peer;
 use crate::config::sections::server::Server;
+use crate::control::core_message::{CoreMessage, TargetTableCopy};
 use crate::gateway::core::{Core, Shared};
 use crate::gateway::pipeline::Pipeline;
 use crate::http::limits::HeadLimits;
 use crate::observability::log_line::LogLine;
-use crate::observability::metrics::arms::ArmMetrics;
 use crate::observability::metrics::core_metrics::CoreMetrics;
-use crate::observability::metrics::group::GroupBy;
-use crate::routing::shared_health::PeerObservation;
-use crate::routing::targets::TargetTable;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
@@ -24,31 +21,9 @@ use crate::server::acceptor::{Accepted, CoreLoad};
 use crate::server::connection;
 use crate::server::connection::ConnectionLimits;
 use crossbeam_queue::ArrayQueue;
-use futures_channel::oneshot;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What a core can be told.
-pub(crate) enum CoreMessage {
-    /// Serve this connection.
-    Connection(Accepted),
-    /// Hand over a copy of the numbers.
-    Metrics(oneshot::Sender<Box<CoreMetrics>>),
-    /// Hand over a copy of the arms' numbers.
-    Arms(oneshot::Sender<GroupBy<ArmMetrics>>),
-    /// Hand over a copy of what was learned of targets, and the core's time, in microseconds.
-    Learned(oneshot::Sender<(Box<TargetTable>, u64)>),
-    /// Tell what it knows of targets.
-    Known(oneshot::Sender<Vec<PeerObservation>>),
-    /// Stop gracefully until `by`, then at once.
-    Drain {
-        /// When busy connections are ended.
-        by: Instant,
-        /// Told when the core has ended.
-        ended: oneshot::Sender<()>,
-    },
-}
 
 /// What a core is started with.
 pub(crate) struct CoreStart {
@@ -141,21 +116,22 @@ async fn serve_mailbox(start: CoreStart) {
     while let Some(message) = inbox.next().await {
         match message {
             CoreMessage::Connection(accepted) => accept(&serving, accepted),
-            CoreMessage::Metrics(upstream_response) => {
-                let _ = upstream_response.send(Box::new(numbers(&core)));
+            CoreMessage::Metrics(reply) => {
+                let _ = reply.send(Box::new(numbers(&core)));
             }
-            CoreMessage::Arms(upstream_response) => {
-                let _ = upstream_response.send(core.metrics.borrow().arms.clone());
+            CoreMessage::Arms(reply) => {
+                let _ = reply.send(core.metrics.borrow().arms.clone());
             }
-            CoreMessage::Learned(upstream_response) => {
-                let target_table = Box::new(core.target_table.borrow().clone());
-                let _ = upstream_response.send((target_table, core.now_us()));
+            CoreMessage::TargetTable(reply) => {
+                let table = Box::new(core.target_table.borrow().clone());
+                let now_us = core.now_us();
+                let _ = reply.send(TargetTableCopy { table, now_us });
             }
-            CoreMessage::Known(upstream_response) => {
+            CoreMessage::Health(reply) => {
                 // A core that serves nothing does not read the clock.
                 let _ = clock::now();
-                let known = core.target_table.borrow().known(core.now_us());
-                let _ = upstream_response.send(known);
+                let health = core.target_table.borrow().known(core.now_us());
+                let _ = reply.send(health);
             }
             CoreMessage::Drain { by, ended } => {
                 drain(&core, by).await;

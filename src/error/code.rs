@@ -90,7 +90,7 @@ error_codes! {
     CoalescedStreamTooSlow "coalesced_stream_too_slow" 503 Gateway OnNextTarget Later "A stream that several requests share was read too slowly by this one.", "Read faster, or send `x-ringside-coalesce: off`.";
     HedgeCancelled "hedge_cancelled" 500 Gateway Never Later "A hedged attempt lost the race; never sent to a client.", "None needed.";
     ModelNotLoaded "model_not_loaded" 503 Gateway OnNextTarget Later "The local embedding model was configured by a reload.", "Restart.";
-    ModelNotReady "model_not_ready" 503 Gateway OnNextTarget Later "The local embedding model is loading, or could not be loaded.", "`/info` has the reason.";
+    ModelNotReady "model_not_ready" 503 Gateway OnNextTarget Later "The local embedding model is loading, or could not be loaded.", "`/admin/v1/info` has the reason.";
     ModelBusy "model_busy" 503 Gateway OnNextTarget Later "The queue of the local embedding model is full.", "Raise `embedding.threads`.";
     ModelFailed "model_failed" 500 Gateway OnNextTarget Later "The local embedding model failed.", "The message has the reason; report it.";
     NoTarget "no_target" 500 Gateway OnNextTarget No "The model has no target.", "Correct `[[models]]`.";

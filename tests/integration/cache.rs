@@ -199,31 +199,39 @@ fn entries_can_be_deleted() {
             .to_owned();
         assert_eq!(
             gateway
-                .admin("DELETE", &format!("/cache/entries/{id}"))
+                .admin("DELETE", &format!("/admin/v1/cache/entries/{id}"))
                 .status,
             200
         );
         assert_eq!(
             gateway
-                .admin("DELETE", &format!("/cache/entries/{id}"))
+                .admin("DELETE", &format!("/admin/v1/cache/entries/{id}"))
                 .status,
             404
         );
         assert_eq!(
-            gateway.admin("DELETE", "/cache/entries/nonsense").status,
+            gateway
+                .admin("DELETE", "/admin/v1/cache/entries/nonsense")
+                .status,
             400
         );
         assert_eq!(gateway.chat(&of("m")).cache(), "miss");
         assert_eq!(gateway.chat(&of("n")).cache(), "exact");
         assert_eq!(
-            gateway.admin("DELETE", "/cache?model=n").json()["removed"],
+            gateway.admin("DELETE", "/admin/v1/cache?model=n").json()["removed"],
             1
         );
         assert_eq!(gateway.chat(&of("n")).cache(), "miss");
         assert_eq!(gateway.chat(&of("m")).cache(), "exact");
-        assert_eq!(gateway.admin("DELETE", "/cache").json()["removed"], 2);
+        assert_eq!(
+            gateway.admin("DELETE", "/admin/v1/cache").json()["removed"],
+            2
+        );
         assert_eq!(gateway.chat(&of("m")).cache(), "miss");
-        assert_eq!(gateway.admin("DELETE", "/cache?modle=n").status, 400);
+        assert_eq!(
+            gateway.admin("DELETE", "/admin/v1/cache?modle=n").status,
+            400
+        );
     });
 }
 

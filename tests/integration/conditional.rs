@@ -126,7 +126,7 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
         assert!(told.contains("c/m-at-c (rule)"), "{told}");
         let question = json!({"key": "one", "headers": {"x-tier": "gold"}, "body": ask("q")});
         let told = Client::connect(&gateway.admin)
-            .post("/explain", &[], &question)
+            .post("/admin/v1/explain", &[], &question)
             .json();
         let model = &told["cores"][0]["models"][0];
         let rules = json!([{"rule": "tools", "unmet": "tools"}, {"rule": "team", "unmet": null}]);

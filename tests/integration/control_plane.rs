@@ -84,7 +84,17 @@ fn admin_paths() {
     let gateway = Setup::new("epoll", upstream.config()).start();
     assert_eq!(gateway.admin("GET", "/readyz").status, 200);
     assert_eq!(gateway.admin("GET", "/nothing").status, 404);
-    assert_eq!(gateway.admin("POST", "/cache").status, 405);
+    let refused = gateway.admin("POST", "/admin/v1/cache");
+    assert_eq!(
+        (refused.status, refused.header("allow")),
+        (405, Some("DELETE"))
+    );
+    let moved = gateway.admin("GET", "/info");
+    assert_eq!(moved.status, 404);
+    assert!(moved.text().contains("this path is now /admin/v1/info"));
+    let document = gateway.admin("GET", "/admin/v1/openapi.json").json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/admin/v1/info"]["get"].is_object());
     let page = gateway.admin("GET", "/metrics").text();
     // One type line per metric, and no metric twice.
     let types: Vec<&str> = page

@@ -160,7 +160,7 @@ fn an_arm_that_fails_is_helped_out_or_not_as_configured_and_what_helped_is_not_s
         assert_eq!(alone.status, 500);
         assert_eq!(a.count(), before);
         let told = Client::connect(&gateway.admin)
-            .post("/explain", &[], &ask("q"))
+            .post("/admin/v1/explain", &[], &ask("q"))
             .json();
         let model = &told["cores"][0]["models"][0];
         assert_eq!(model["arm"], "e/b");
@@ -236,7 +236,7 @@ fn a_rating_finds_its_arm_and_nobody_rates_anothers_request() {
             );
             assert_eq!(seen, count, "{verdict}");
         }
-        let told = gateway.admin("GET", "/experiments").json();
+        let told = gateway.admin("GET", "/admin/v1/experiments").json();
         let arm = &told["experiments"][0]["arms"][1];
         assert_eq!(
             (&arm["arm"], &arm["ratings"]["bad"]),
@@ -300,7 +300,7 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
             assert_eq!(reply.header("x-ringside-route"), Some("arm=e/a"));
         }
         assert_eq!(b.count(), before);
-        let told = gateway.admin("GET", "/experiments").json();
+        let told = gateway.admin("GET", "/admin/v1/experiments").json();
         let arm = &told["experiments"][0]["arms"][1];
         assert_eq!(
             (&arm["share"], &arm["rolled_back"]["reason"]),
@@ -316,10 +316,14 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
         );
         // Given back, requests are drawn for it again; its target may still be open from before.
         assert_eq!(
-            gateway.admin("POST", "/experiments/reset?model=x").status,
+            gateway
+                .admin("POST", "/admin/v1/experiments/reset?model=x")
+                .status,
             404
         );
-        let reset = gateway.admin("POST", "/experiments/reset?model=m").json();
+        let reset = gateway
+            .admin("POST", "/admin/v1/experiments/reset?model=m")
+            .json();
         assert_eq!(reset["restored"], 1);
         assert_eq!(
             arm_metric(&gateway, "ringside_experiment_arm_share", "b", ""),

@@ -126,7 +126,7 @@ fn the_same_question_in_other_words_is_answered_from_the_cache() {
         );
         assert_eq!(loose.cache(), "miss");
         // What is deleted is not found by meaning either.
-        gateway.admin("DELETE", "/cache");
+        gateway.admin("DELETE", "/admin/v1/cache");
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
         assert_eq!(
             gateway

@@ -80,7 +80,7 @@ fn what_was_deleted_or_is_anothers_does_not_come_back() {
         gateway.chat(&ask("deleted"));
         let entry = gateway.chat(&ask("deleted"));
         let id = entry.header("x-ringside-cache-entry").unwrap();
-        let deleted = gateway.admin("DELETE", &format!("/cache/entries/{id}"));
+        let deleted = gateway.admin("DELETE", &format!("/admin/v1/cache/entries/{id}"));
         assert_eq!(deleted.status, 200);
         gateway.signal(Signal::SIGKILL);
         gateway.wait_for_exit();

@@ -311,7 +311,7 @@ fn explain_knows_what_the_core_has_learned() {
 }
 
 fn admin_explain(gateway: &Gateway, input: &Value) -> Value {
-    let reply = Client::connect(&gateway.admin).post("/explain", &[], input);
+    let reply = Client::connect(&gateway.admin).post("/admin/v1/explain", &[], input);
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()["cores"][0].clone()
 }

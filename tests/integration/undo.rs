@@ -47,7 +47,7 @@ fn stubborn(content: &'static str) -> Upstream {
 }
 
 fn mark_wrong(gateway: &Gateway, id: &str) -> Response {
-    gateway.admin("POST", &format!("/cache/entries/{id}/wrong"))
+    gateway.admin("POST", &format!("/admin/v1/cache/entries/{id}/wrong"))
 }
 
 fn entry(reply: &Response) -> String {
@@ -77,7 +77,7 @@ fn a_wrong_answer_goes_with_its_aliases() {
         assert_eq!(mark_wrong(&gateway, "nonsense").status, 400);
         assert_eq!(
             gateway
-                .admin("GET", &format!("/cache/entries/{id}/wrong"))
+                .admin("GET", &format!("/admin/v1/cache/entries/{id}/wrong"))
                 .status,
             405
         );
@@ -128,7 +128,7 @@ fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
         gateway.chat(&ask(other));
         gateway.wait_for_metric("ringside_cache_vectors", 2.0);
         assert_eq!(again("how can i reset my password").cache(), "semantic");
-        gateway.admin("DELETE", "/cache");
+        gateway.admin("DELETE", "/admin/v1/cache");
         gateway.wait_for_metric("ringside_cache_wrong_answers", 0.0);
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
         store();
@@ -154,7 +154,10 @@ fn entries_of_one_key_can_be_deleted() {
     for key in ["a", "b"] {
         assert_eq!(call(key).cache(), "miss");
     }
-    assert_eq!(gateway.admin("DELETE", "/cache?key=a").json()["removed"], 1);
+    assert_eq!(
+        gateway.admin("DELETE", "/admin/v1/cache?key=a").json()["removed"],
+        1
+    );
     assert_eq!((call("a").cache(), call("b").cache()), ("miss", "exact"));
 }
 

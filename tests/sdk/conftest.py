@@ -110,7 +110,7 @@ class Gateway:
         return openai.OpenAI(**{"base_url": self.url, "api_key": "key-all", "max_retries": 0, "timeout": 60} | options)
 
     def info(self):
-        return json.load(urllib.request.urlopen(f"{self.admin}/info"))
+        return json.load(urllib.request.urlopen(f"{self.admin}/admin/v1/info"))
 
 
 def provider(name, url, more=""):

@@ -2,6 +2,7 @@
 
 use crate::admin::metrics_page::shared_metric::{SharedMetrics, Sources};
 use crate::admin::metrics_page::{cache, experiments, process, semantic};
+use crate::control::gather::core_metrics;
 use crate::control::plane::Plane;
 use crate::observability::metrics::prometheus::Exposition;
 
@@ -22,14 +23,14 @@ pub(crate) const LAST: &[SharedMetrics] = &[
 ];
 
 pub(crate) async fn page(plane: &Plane) -> String {
-    let (core, cores_reporting) = plane.core_metrics().await;
+    let core = core_metrics(&plane.cores).await;
     let from = Sources {
         plane,
-        cores_reporting,
+        cores_reporting: core.cores_reporting,
     };
     let mut page = Exposition::default();
     FIRST.iter().for_each(|area| area.write(&from, &mut page));
-    core.write(&mut page);
+    core.sum.write(&mut page);
     LAST.iter().for_each(|area| area.write(&from, &mut page));
     page.into_text()
 }

@@ -166,7 +166,7 @@ impl Gateway {
     }
 
     pub(crate) fn info(&self) -> Value {
-        self.admin("GET", "/info").json()
+        self.admin("GET", "/admin/v1/info").json()
     }
 
     /// The value of a metric line that begins with `name`; zero if there is none.

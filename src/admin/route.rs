@@ -1,0 +1,117 @@
+//! What a route of the admin API consists of, and how a request finds it. It must not know any route.
+
+use crate::admin::response::AdminResponse;
+use crate::control::plane::Plane;
+use hyper::Method;
+use hyper::body::Incoming;
+use std::pin::Pin;
+
+/// Prefix of the JSON routes.
+pub(crate) const PREFIX: &str = "/admin/v1";
+
+/// Who may use a route. There are no credentials yet: documentation only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permission {
+    /// Load balancers and monitoring.
+    Probe,
+    /// Reads without changing anything.
+    View,
+    /// Changes what the gateway does or holds.
+    Operate,
+}
+
+impl Permission {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::View => "view",
+            Self::Operate => "operate",
+        }
+    }
+}
+
+/// A parameter in the query.
+pub(crate) struct QueryParameter {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+}
+
+/// A request as its handler gets it.
+pub(crate) struct AdminRequest<'a> {
+    pub(crate) plane: &'a Plane,
+    /// All routes, for those that describe them.
+    pub(crate) routes: &'static [AdminRoute],
+    /// What stands for `{id}` in the path; empty without it.
+    pub(crate) id: &'a str,
+    pub(crate) query: Option<&'a str>,
+    pub(crate) body: Incoming,
+}
+
+pub(crate) type HandlerFuture<'a> = Pin<Box<dyn Future<Output = AdminResponse> + 'a>>;
+
+/// A route of the admin API.
+pub(crate) struct AdminRoute {
+    pub(crate) method: Method,
+    /// One segment may be `{id}`.
+    pub(crate) path: &'static str,
+    pub(crate) permission: Permission,
+    pub(crate) query: &'static [QueryParameter],
+    /// What the request's JSON body is; `None` without a body.
+    pub(crate) body: Option<&'static str>,
+    /// Media type of the response.
+    pub(crate) content_type: &'static str,
+    /// What it does, in one or two sentences.
+    pub(crate) doc: &'static str,
+    pub(crate) handler: for<'a> fn(AdminRequest<'a>) -> HandlerFuture<'a>,
+}
+
+impl AdminRoute {
+    /// The segment that stands for `{id}`, empty if the route has none; `None` if the path is another one.
+    pub(crate) fn id_in<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let mut id = "";
+        let mut segments = path.split('/');
+        for expected in self.path.split('/') {
+            let segment = segments.next()?;
+            match expected {
+                "{id}" if !segment.is_empty() => id = segment,
+                _ if segment == expected => {}
+                _ => return None,
+            }
+        }
+        segments.next().is_none().then_some(id)
+    }
+}
+
+/// Where a request goes.
+pub(crate) enum Match<'p> {
+    Route {
+        route: &'static AdminRoute,
+        id: &'p str,
+    },
+    /// The path takes these methods only.
+    OtherMethod(String),
+    /// No route has the path. Before the JSON routes had their prefix, it may have been this one.
+    Unknown { moved_to: Option<String> },
+}
+
+/// Finds the route of a request.
+pub(crate) fn find<'p>(routes: &'static [AdminRoute], method: &Method, path: &'p str) -> Match<'p> {
+    let mut methods = Vec::new();
+    for route in routes {
+        let Some(id) = route.id_in(path) else {
+            continue;
+        };
+        if route.method == *method {
+            return Match::Route { route, id };
+        }
+        methods.push(route.method.as_str());
+    }
+    if !methods.is_empty() {
+        return Match::OtherMethod(methods.join(", "));
+    }
+    let moved_to = format!("{PREFIX}{path}");
+    let exists = routes.iter().any(|route| route.id_in(&moved_to).is_some());
+    Match::Unknown {
+        moved_to: exists.then_some(moved_to),
+    }
+}
