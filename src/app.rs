@@ -1,4 +1,5 @@
-//! Starting everything, in an order that lets the first request in as early as possible.
+//! Assembles the process and starts its parts, in an order that admits the first request as early as possible. Only
+//! `main` and the commands use it.
 
 use crate::admin::{routes, server};
 use crate::cache::disk::folder::Folder;
@@ -20,6 +21,7 @@ use crate::control::log;
 use crate::control::plane::{CoreHandle, Plane};
 use crate::control::records::{write_observations, write_records};
 use crate::control::reload::Reload;
+use crate::control::shared_health;
 use crate::control::shutdown::drain;
 use crate::embedding::pool::EmbeddingPool;
 use crate::embedding::settings::Settings;
@@ -39,15 +41,15 @@ use std::sync::mpsc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What `ringside serve` was asked for.
+/// Options of `ringside serve`.
 pub struct Options {
     /// The validated configuration.
     pub config: Config,
-    /// Where it came from, for reloads; `None` for a built-in one.
+    /// File of the configuration, for reloads; `None` for the built-in one.
     pub path: Option<PathBuf>,
 }
 
-/// Data-plane threads on a machine with `cpus` CPUs: half of them, so that the embedding workshop
+/// Data-plane threads on a machine with `cpus` CPUs: half of them, so that the embedding pool
 /// and the service beside which Ringside runs have theirs.
 fn default_cores(cpus: usize) -> usize {
     (cpus / 2).clamp(1, 16)
@@ -57,15 +59,15 @@ fn default_cores(cpus: usize) -> usize {
 const RECORDS_EVERY: Duration = Duration::from_millis(50);
 /// How often expired cache entries are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// How long names may take at start before the first request is let in.
+/// How long resolving names may delay the start.
 const FIRST_RESOLVE_WITHIN: Duration = Duration::from_millis(500);
-/// How long tokens may take at start.
+/// How long fetching tokens may delay the start.
 const FIRST_TOKENS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Runs the sidecar until it is told to stop.
+/// Runs the gateway until a signal stops it.
 ///
 /// # Errors
-/// A sentence a person can act on.
+/// Says why it cannot run and what to do.
 pub fn serve(options: Options) -> Result<(), String> {
     let Options { config, path } = options;
     raise_open_files_limit();
@@ -81,7 +83,7 @@ pub fn serve(options: Options) -> Result<(), String> {
         .collect::<Result<_, _>>()?;
     let admin_listener = std::net::TcpListener::bind(config.admin.listen).map_err(|error| {
         format!(
-            "cannot listen on {} for the admin side: {error}; set another address in admin.listen",
+            "cannot listen on {} for the admin API: {error}; set another address in admin.listen",
             config.admin.listen
         )
     })?;
@@ -200,7 +202,10 @@ fn control_thread(
         let mut schedule = credentials::Schedule::default();
         let first = schedule.run(reload.credentials());
         let _ = tokio::time::timeout(FIRST_TOKENS_WITHIN, first).await;
-        let addresses: Vec<String> = acceptors.iter().map(|one| one.address.clone()).collect();
+        let addresses: Vec<String> = acceptors
+            .iter()
+            .map(|acceptor| acceptor.address.clone())
+            .collect();
         let (cores, loads) = start_cores(&shared, tls)?;
         let acceptors = start_acceptors(acceptors, &cores, &loads, &shared)?;
         let plane = Arc::new(Plane {
@@ -332,9 +337,9 @@ async fn run_plane(
     announce(&plane, admin_address);
     let mut records = tokio::time::interval(RECORDS_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
-    let mut share = tokio::time::interval(crate::control::shared_health::EVERY);
-    let mut watch = tokio::time::interval(canary_monitor::EVERY);
-    let watchers = canary_monitor::Watchers::default();
+    let mut share = tokio::time::interval(shared_health::EVERY);
+    let mut canaries = tokio::time::interval(canary_monitor::EVERY);
+    let monitor = canary_monitor::CanaryMonitor::default();
     let announce_stop = loop {
         tokio::select! {
             _ = records.tick() => {
@@ -342,10 +347,12 @@ async fn run_plane(
                 write_observations(&plane);
             }
             _ = sweep.tick() => sweep_cache(&plane),
-            _ = share.tick() => drop(tokio::task::spawn_local(crate::control::shared_health::share(Arc::clone(&plane)))),
-            _ = watch.tick() => {
-                let looking = canary_monitor::look(Arc::clone(&plane), watchers.clone());
-                drop(tokio::task::spawn_local(looking));
+            _ = share.tick() => {
+                tokio::task::spawn_local(shared_health::share(Arc::clone(&plane)));
+            }
+            _ = canaries.tick() => {
+                let judging = canary_monitor::judge_all(Arc::clone(&plane), monitor.clone());
+                tokio::task::spawn_local(judging);
             }
             _ = hang_up.recv() => {
                 plane.reload.lock().run(&plane.shared);
@@ -365,7 +372,7 @@ async fn run_plane(
     };
     tokio::select! {
         () = drain(&plane, announce_for, stop.deadline) => {}
-        // Told twice: stop now.
+        // A second signal stops at once.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -162,7 +162,7 @@ pub(crate) async fn mark_wrong(plane: &Plane, id: &str) -> AdminResponse {
     };
     let body = json!({ "removed": removal.entries, "tightened": tightened, "reason": reason });
     log::event(
-        "cache_refuted",
+        "cache_entry_marked_wrong",
         &json!({ "entry": format!("{id:032x}"), "model": &*model.text(), "removed": removal.entries, "tightened": tightened }),
     );
     if !removal.is_on_disk {

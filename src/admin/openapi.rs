@@ -54,10 +54,10 @@ fn operation(route: &AdminRoute) -> Value {
     operation
 }
 
-fn parameter(name: &str, place: &str, description: &str, is_required: bool) -> Value {
+fn parameter(name: &str, location: &str, description: &str, is_required: bool) -> Value {
     json!({
         "name": name,
-        "in": place,
+        "in": location,
         "description": description,
         "required": is_required,
         "schema": { "type": "string" },

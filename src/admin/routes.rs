@@ -148,7 +148,7 @@ pub(crate) const ROUTES: &[AdminRoute] = &[
         query: &[],
         body: None,
         content_type: JSON,
-        doc: "Estimated rate of wrong semantic hits by model with its interval, labels, samples; see [cache.md](cache.md#learning-on-the-job).",
+        doc: "Estimated rate of wrong semantic hits by model with its interval, labels, samples; see [cache.md](cache.md#comparing-hits-with-fresh-responses).",
         handler: |request| Box::pin(async move { cache_page::quality(request.plane) }),
     },
 ];

@@ -1,5 +1,5 @@
-//! The watch over canaries: once a second their arms' numbers are gathered from all cores, and one that is
-//! shown to do worse than its baseline loses its share, until somebody gives it back.
+//! Monitors canaries: once a second it gathers the metrics of their arms from all cores, and rolls a canary back when
+//! the test shows that it does worse than its baseline. An operator gives the share back.
 
 use crate::control::core_message::CoreMessage;
 use crate::control::gather::{REPLY_WITHIN, gather};
@@ -18,59 +18,61 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often they are looked at.
+/// How often canaries are judged.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
-/// What is watched: an arm, as often as its experiment was reset.
-type CanaryMonitors = HashMap<(ArmId, u32), CanaryTest>;
+/// A canary, and how often its experiment was reset: each reset begins a new test.
+type CanaryRun = (ArmId, u32);
 
-/// The watch's memory; on the control plane's thread only.
+/// The running tests. They stay on the control plane's thread.
 #[derive(Clone, Default)]
-pub(crate) struct Watchers(Rc<RefCell<CanaryMonitors>>);
+pub(crate) struct CanaryMonitor(Rc<RefCell<HashMap<CanaryRun, CanaryTest>>>);
 
-/// Looks at all canaries once.
-pub(crate) async fn look(plane: Arc<Plane>, watchers: Watchers) {
+/// Judges all canaries once.
+pub(crate) async fn judge_all(plane: Arc<Plane>, monitor: CanaryMonitor) {
     let snapshot = plane.shared.snapshot.load_full();
     let experiments = || {
         snapshot
             .models
             .values()
-            .filter_map(|one| one.experiment.as_ref())
+            .filter_map(|model| model.experiment.as_ref())
     };
-    if !experiments().any(|one| one.arms.iter().any(|arm| arm.is_canary)) {
-        watchers.0.borrow_mut().clear();
+    if !experiments().any(|experiment| experiment.arms.iter().any(|arm| arm.is_canary)) {
+        monitor.0.borrow_mut().clear();
         return;
     }
-    // A core that is left out would look like requests that never were.
+    // Without the requests of one core, counts would seem to go back.
     let Some(arms) = gather_arms(&plane).await else {
         return;
     };
-    let mut watches = watchers.0.borrow_mut();
+    let mut tests = monitor.0.borrow_mut();
     let mut current = Vec::new();
     for experiment in experiments() {
         let resets = experiment.rollbacks.resets();
         let canaries = experiment.arms.iter().enumerate();
         for (index, arm) in canaries.filter(|(_, arm)| arm.is_canary) {
-            let key = (arm.id, resets);
-            current.push(key);
+            let run = (arm.id, resets);
+            current.push(run);
             let index = ArmIndex::new(index);
             if !experiment.rollbacks.is_off(index) {
-                let watch = watches.entry(key).or_default();
-                judge(experiment, index, arm.id, watch, &arms);
+                let test = tests.entry(run).or_default();
+                judge(experiment, index, test, &arms);
             }
         }
     }
-    watches.retain(|key, _| current.contains(key));
+    tests.retain(|run, _| current.contains(run));
 }
 
-/// Rolls a canary back if that is shown.
+/// Rolls a canary back if its test shows that it does worse.
 fn judge(
     experiment: &ExperimentRoute,
-    arm: ArmIndex,
-    id: ArmId,
-    watch: &mut CanaryTest,
+    index: ArmIndex,
+    test: &mut CanaryTest,
     arms: &GroupBy<ArmMetrics>,
 ) {
+    let Some(id) = experiment.arms.get(index.get()).map(|arm| arm.id) else {
+        return;
+    };
     let mut baseline = ArmMetrics::default();
     for other in experiment.arms.iter().filter(|arm| !arm.is_canary) {
         if let Some(stats) = arms.get(other.id) {
@@ -78,18 +80,18 @@ fn judge(
         }
     }
     let canary = arms.get(id).map(totals).unwrap_or_default();
-    let Some(why) = watch.look(totals(&baseline), canary) else {
+    let Some(why) = test.look(totals(&baseline), canary) else {
         return;
     };
-    let (baseline, canary) = watch.seen(why);
+    let (baseline, canary) = test.seen(why);
     experiment.rollbacks.roll_back(Rollback {
-        arm,
+        arm: index,
         why,
         since: clock::since_epoch(),
         baseline,
         canary,
     });
-    let told = |count: Count| serde_json::json!({ "bad": count.bad, "all": count.all });
+    let count = |count: Count| serde_json::json!({ "bad": count.bad, "all": count.all });
     log::event(
         "canary_rolled_back",
         &serde_json::json!({
@@ -97,8 +99,8 @@ fn judge(
             "experiment": id.experiment.text().to_string(),
             "arm": id.arm.text().to_string(),
             "reason": why.name(),
-            "baseline": told(baseline),
-            "canary": told(canary),
+            "baseline": count(baseline),
+            "canary": count(canary),
         }),
     );
 }

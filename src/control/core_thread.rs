@@ -35,9 +35,9 @@ pub(crate) struct CoreStart {
     pub driver: DriverChoice,
     /// What all cores share.
     pub shared: Arc<Shared>,
-    /// Its inbox.
+    /// Receives messages.
     pub inbox: Receiver<CoreMessage>,
-    /// Its way out for access records.
+    /// Access records that wait for the control plane.
     pub records: Arc<ArrayQueue<LogLine>>,
     /// Connections of every core.
     pub loads: Arc<[CoreLoad]>,
@@ -47,11 +47,11 @@ pub(crate) struct CoreStart {
     pub limits: ConnectionLimits,
 }
 
-/// How often idle upstream connections are looked through.
+/// How often old and closed upstream connections are removed from the pool.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Time for a client's TLS handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// How long connections may take to end once told to at the drain deadline.
+/// How long connections may take to end after the drain deadline.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The limits of connections, from the configuration.
@@ -67,13 +67,13 @@ pub(crate) fn connection_limits(server: &Server) -> ConnectionLimits {
     }
 }
 
-/// Runs a core on the calling thread to its end. `started` is told the driver, or why there is none.
+/// Runs a core on the calling thread to its end. `started` gets the driver in use, or why there is none.
 pub(crate) fn run_core(
     start: CoreStart,
     started: std::sync::mpsc::Sender<Result<DriverInUse, String>>,
 ) {
     if let Some(cpu) = start.cpu {
-        // A CPU outside the process's set is no reason not to serve.
+        // A core that cannot be pinned still serves.
         let _ = pin_to_cpu(cpu);
     }
     let driver = start.driver;
@@ -103,7 +103,7 @@ async fn serve_mailbox(start: CoreStart) {
     let cores = u32::try_from(loads.len()).unwrap_or(u32::MAX);
     core.target_table.borrow_mut().share_with(cores);
     let serving = Rc::new(Serving {
-        journey: Pipeline {
+        pipeline: Pipeline {
             core: Rc::clone(&core),
         },
         index,
@@ -143,14 +143,14 @@ async fn serve_mailbox(start: CoreStart) {
 }
 
 struct Serving {
-    journey: Pipeline,
+    pipeline: Pipeline,
     index: usize,
     loads: Arc<[CoreLoad]>,
     tls: Option<ServerSettings>,
     limits: ConnectionLimits,
 }
 
-/// Takes one off the core's load when a connection ends, however it ends.
+/// Reduces the core's load when the connection ends, also by a panic.
 struct OpenConnection(Rc<Serving>);
 
 impl Drop for OpenConnection {
@@ -163,7 +163,7 @@ impl Drop for OpenConnection {
 
 fn accept(serving: &Rc<Serving>, accepted: Accepted) {
     let open = OpenConnection(Rc::clone(serving));
-    let core = &serving.journey.core;
+    let core = &serving.pipeline.core;
     let peer = match &accepted {
         Accepted::Tcp(_, peer) if !peer.ip().to_canonical().is_loopback() => Peer::Remote,
         _ => Peer::Local,
@@ -184,7 +184,7 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
         let Ok(socket) = socket else {
             return refuse(serving, "socket");
         };
-        let place = serving.journey.core.drain.enter();
+        let connection = serving.pipeline.core.drain.enter();
         let stream = match &serving.tls {
             None => Stream::plain(socket),
             Some(settings) => {
@@ -200,7 +200,7 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
                 stream
             }
         };
-        connection::run(stream, place, peer, &serving.limits, &serving.journey).await;
+        connection::run(stream, connection, peer, &serving.limits, &serving.pipeline).await;
     };
     spawn::spawn(serve, move |message| {
         on_panic.metrics.borrow_mut().process.panics.increment();
@@ -209,11 +209,11 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
 }
 
 fn refuse(serving: &Serving, reason: &'static str) {
-    let mut metrics = serving.journey.core.metrics.borrow_mut();
+    let mut metrics = serving.pipeline.core.metrics.borrow_mut();
     metrics.process.connections_refused.increment(reason);
 }
 
-/// Closes idle upstream connections that are too old or dead, and frees buffers that are not needed.
+/// Closes idle upstream connections that are too old or closed by the peer, and frees unused buffers.
 async fn sweep(core: Rc<Core>) {
     loop {
         clock::sleep_until(clock::now() + SWEEP_EVERY).await;
@@ -235,7 +235,7 @@ fn numbers(core: &Core) -> CoreMetrics {
     metrics
 }
 
-/// Lets connections finish until `by`, ends what remains, and returns when all are gone or silent.
+/// Lets connections finish until `by`, then ends those that remain.
 async fn drain(core: &Core, by: Instant) {
     core.drain.begin();
     core.pool.borrow_mut().clear();

@@ -1,5 +1,5 @@
-//! Credentials are renewed before they expire. Only here: the data plane uses what is published, and goes on
-//! with it until it expires, whether or not a renewal succeeds.
+//! Renews credentials before they expire. The data plane uses the published ones until they expire, whether or not a
+//! renewal succeeds.
 
 use crate::config::secret::Renewable;
 use crate::config::sections::auth::{Auth, AwsSource};
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often is looked whether something is due.
+/// How often the schedule is checked.
 const EVERY: Duration = Duration::from_millis(500);
 /// Credentials are renewed when a quarter of their time is left, or this if that is less.
 const LEAD_MAX: Duration = Duration::from_secs(300);
@@ -25,7 +25,7 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Longest file that holds a container's token, in bytes.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// When what is due, by the credentials' number.
+/// When each renewal is due, by the id of the credentials.
 #[derive(Default)]
 pub(crate) struct Schedule(HashMap<u64, Due>);
 
@@ -35,30 +35,35 @@ struct Due {
 }
 
 impl Schedule {
-    /// Renews what is due, all at a time.
+    /// Renews the credentials that are due, in parallel.
     pub(crate) async fn run(&mut self, credentials: Vec<Arc<Credentials>>) {
         self.0
-            .retain(|id, _| credentials.iter().any(|one| one.id == *id));
+            .retain(|id, _| credentials.iter().any(|current| current.id == *id));
         let now = clock::now();
         let due: Vec<_> = credentials
             .into_iter()
-            .filter(|one| one.source.token_url().is_some())
-            .filter(|one| self.0.get(&one.id).is_none_or(|due| due.at <= now))
-            .map(|one| {
+            .filter(|credentials| credentials.source.token_url().is_some())
+            .filter(|credentials| self.is_due(credentials.id, now))
+            .map(|credentials| {
                 tokio::task::spawn_local(async move {
-                    let renewed = renew(&one).await;
-                    (one, renewed)
+                    let renewed = renew(&credentials).await;
+                    (credentials, renewed)
                 })
             })
             .collect();
-        for one in due {
-            if let Ok((credentials, renewed)) = one.await {
-                self.take_over(&credentials, renewed);
+        for renewal in due {
+            if let Ok((credentials, renewed)) = renewal.await {
+                self.publish(&credentials, renewed);
             }
         }
     }
 
-    fn take_over(&mut self, credentials: &Credentials, renewed: Result<(Held, u64), String>) {
+    fn is_due(&self, id: u64, now: Instant) -> bool {
+        self.0.get(&id).is_none_or(|due| due.at <= now)
+    }
+
+    /// Publishes the result of a renewal and schedules the next one.
+    fn publish(&mut self, credentials: &Credentials, renewed: Result<(Held, u64), String>) {
         let before = self.0.get(&credentials.id).map_or(0, |due| due.failures);
         let provider = &credentials.provider;
         let (wait, failures) = match &renewed {
@@ -89,12 +94,12 @@ impl Schedule {
     }
 }
 
-/// When credentials that count for so long are renewed.
+/// How long to wait with the renewal of credentials that are valid for `left`.
 fn time_to_renewal(left: Duration) -> Duration {
     left - (left / 4).min(LEAD_MAX)
 }
 
-/// Renews what is due, for ever.
+/// Renews credentials for ever.
 pub(crate) async fn keep_renewing(plane: Arc<Plane>, mut schedule: Schedule) {
     loop {
         let credentials = plane.reload.lock().credentials();
@@ -113,15 +118,15 @@ async fn renew(credentials: &Credentials) -> Result<(Held, u64), String> {
         },
         Auth::Google(_) | Auth::Entra(_) => None,
     };
-    let asked_at = clock::since_epoch().as_secs();
-    let request = token::request(source, asked_at, authorization)?;
+    let sent_at = clock::since_epoch().as_secs();
+    let request = token::request(source, sent_at, authorization)?;
     let request = request.ok_or("they are not fetched from anywhere")?;
     let response = call(request, credentials.trust.clone()).await?;
-    // From when it was asked: too early is safe.
-    token::read(source, &response, asked_at)
+    // The lifetime counts from when the request was sent: too early is safe.
+    token::read(source, &response, sent_at)
 }
 
-/// What a container's token is now.
+/// The present value of a container's token.
 fn current(token: &Renewable) -> Result<String, String> {
     use std::io::Read;
     let path = match token {
@@ -140,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renewal_comes_well_before_the_end() {
+    fn credentials_are_renewed_well_before_they_expire() {
         let cases = [
             (0, 0.0),
             (4, 3.0),

@@ -1,18 +1,18 @@
-//! Names to addresses. Only here: the data plane sees nothing but addresses.
+//! Resolves the names of providers. The data plane uses addresses only.
 
 use crate::control::plane::Plane;
 use crate::upstream::endpoint::Addresses;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often names are looked up again. The system's resolver does not tell how long an answer holds.
+/// How often names are resolved again. The system's resolver does not report how long a result is valid.
 const EVERY: Duration = Duration::from_secs(30);
-/// How often, while some name has no address yet.
+/// How often while some name has no address yet.
 const EVERY_UNTIL_KNOWN: Duration = Duration::from_secs(2);
-/// How long one look-up may take.
+/// How long resolving one name may take.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Looks up every name in turn, for ever.
+/// Resolves all names for ever.
 pub(crate) async fn keep_resolving(plane: Arc<Plane>) {
     loop {
         let hosts: Vec<Arc<Addresses>> = plane.reload.lock().hosts();
@@ -22,9 +22,9 @@ pub(crate) async fn keep_resolving(plane: Arc<Plane>) {
     }
 }
 
-/// Looks up `hosts` once, all at a time; true if each has an address then.
+/// Resolves `hosts` once, in parallel; true if each has an address then.
 pub(crate) async fn resolve(hosts: &[Arc<Addresses>]) -> bool {
-    let looked_up: Vec<_> = hosts
+    let lookups: Vec<_> = hosts
         .iter()
         .map(|host| {
             let host = Arc::clone(host);
@@ -39,8 +39,8 @@ pub(crate) async fn resolve(hosts: &[Arc<Addresses>]) -> bool {
             })
         })
         .collect();
-    for one in looked_up {
-        let _ = one.await;
+    for lookup in lookups {
+        let _ = lookup.await;
     }
     hosts.iter().all(|host| host.pick().is_ok())
 }

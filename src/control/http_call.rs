@@ -1,5 +1,5 @@
-//! One HTTP request of the control plane's own, on a thread of its own: those who give tokens are asked
-//! seldom, and may be slow.
+//! Sends one HTTP request of the control plane, on a thread of its own: identity providers are called rarely and may be
+//! slow.
 
 use crate::config::base_url::BaseUrl;
 use crate::http::encode;
@@ -12,40 +12,37 @@ use crate::runtime::tls::ClientSettings;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long one request may take, its look-up included.
+/// How long one request may take, including DNS.
 const WITHIN: Duration = Duration::from_secs(10);
-/// Largest answer, in bytes; a token is some kilobytes.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Largest response, in bytes; a token is some kilobytes.
+const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 /// A request.
 pub(crate) struct HttpCall {
-    /// Where to.
     pub url: BaseUrl,
-    /// `None`: a GET; else a POST of this form.
+    /// The form of a POST; `None` sends a GET.
     pub form: Option<String>,
     /// Value of the `authorization` header.
     pub authorization: Option<String>,
 }
 
-/// An answer.
+/// A response.
 pub(crate) struct HttpResponse {
-    /// Status.
     pub status: u16,
-    /// Body.
     pub body: Vec<u8>,
 }
 
-/// Sends `call` and reads the answer.
+/// Sends `call` and reads the response.
 ///
 /// # Errors
-/// What failed, without anything that was sent.
+/// Says what failed; it never contains what was sent.
 pub(crate) async fn call(
     call: HttpCall,
     trust: Option<ClientSettings>,
 ) -> Result<HttpResponse, String> {
     let by = clock::now() + WITHIN;
-    let look_up = tokio::net::lookup_host((call.url.host.as_str(), call.url.port));
-    let addresses: Vec<SocketAddr> = match tokio::time::timeout_at(by.into(), look_up).await {
+    let lookup = tokio::net::lookup_host((call.url.host.as_str(), call.url.port));
+    let addresses: Vec<SocketAddr> = match tokio::time::timeout_at(by.into(), lookup).await {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => return Err(format!("host `{}`: {error}", call.url.host)),
         Err(_) => {
@@ -55,13 +52,12 @@ pub(crate) async fn call(
             ));
         }
     };
-    let (upstream_response, response) = futures_channel::oneshot::channel();
+    let (sender, response) = futures_channel::oneshot::channel();
     std::thread::Builder::new()
         .name("credentials".into())
         .spawn(move || {
             let outcome = exchange(&call, trust.as_ref(), &addresses, by);
-            let _ = upstream_response
-                .send(outcome.map_err(|why| format!("host `{}`: {why}", call.url.host)));
+            let _ = sender.send(outcome.map_err(|why| format!("host `{}`: {why}", call.url.host)));
         })
         .map_err(|error| format!("no thread could be started: {error}"))?;
     response
@@ -93,7 +89,7 @@ fn exchange(
             break (value.status, BodyReader::new(length), consumed);
         }
         if read_more(&mut *wire, &mut received)? == 0 {
-            return Err("closed without an answer".into());
+            return Err("closed without a response".into());
         }
     };
     received.drain(..consumed);
@@ -107,8 +103,8 @@ fn exchange(
         if body.is_done() {
             return Ok(response);
         }
-        if response.body.len() > ANSWER_BYTES_MAX {
-            return Err("the answer is too large (limit ANSWER_BYTES_MAX)".into());
+        if response.body.len() > RESPONSE_BYTES_MAX {
+            return Err("the response is too large (limit RESPONSE_BYTES_MAX)".into());
         }
         if read_more(&mut *wire, &mut received)? == 0 {
             body.end_of_input().map_err(|_| "broke off".to_owned())?;
@@ -148,9 +144,9 @@ fn encoded(call: &HttpCall) -> Vec<u8> {
 }
 
 fn read_more(wire: &mut dyn blocking::Wire, into: &mut Vec<u8>) -> Result<usize, String> {
-    let mut piece = [0; 4096];
-    let count = wire.read(&mut piece).map_err(|error| error.to_string())?;
-    into.extend_from_slice(piece.get(..count).unwrap_or_default());
+    let mut chunk = [0; 4096];
+    let count = wire.read(&mut chunk).map_err(|error| error.to_string())?;
+    into.extend_from_slice(chunk.get(..count).unwrap_or_default());
     Ok(count)
 }
 
@@ -170,7 +166,7 @@ mod tests {
         }
     }
 
-    /// Serves one connection by TLS and gives what it read.
+    /// Serves one TLS connection; the thread returns what it read.
     fn serve(response: &'static [u8]) -> (u16, Vec<u8>, std::thread::JoinHandle<Vec<u8>>) {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let cert = made.cert.pem().into_bytes();
@@ -196,7 +192,7 @@ mod tests {
         (port, cert, served)
     }
 
-    fn ask(port: u16, trust: ClientSettings) -> Result<HttpResponse, String> {
+    fn send(port: u16, trust: ClientSettings) -> Result<HttpResponse, String> {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
         let request = HttpCall {
@@ -208,10 +204,10 @@ mod tests {
     }
 
     #[test]
-    fn a_post_over_tls_is_answered_whole_and_only_if_trusted() {
+    fn a_response_is_read_whole_over_tls_from_a_trusted_server_only() {
         let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
         let (port, cert, served) = serve(response);
-        let response = ask(port, client_settings(Some(&cert)).unwrap()).unwrap();
+        let response = send(port, client_settings(Some(&cert)).unwrap()).unwrap();
         assert_eq!(
             (response.status, response.body.as_slice()),
             (200, &b"{}"[..])
@@ -223,7 +219,7 @@ mod tests {
         assert!(read.contains("\r\ncontent-length: 3\r\n"), "{read}");
 
         let (port, _, served) = serve(b"");
-        let why = ask(port, client_settings(Some(&cert)).unwrap())
+        let why = send(port, client_settings(Some(&cert)).unwrap())
             .err()
             .unwrap();
         assert!(why.contains("certificate"), "{why}");
@@ -231,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_breaks_off_is_none() {
+    fn an_incomplete_response_is_an_error() {
         let cases: [(&[u8], &str); 3] = [
             (
                 b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}",
@@ -242,11 +238,11 @@ mod tests {
         ];
         for (response, expected) in cases {
             let (port, cert, served) = serve(response);
-            let why = ask(port, client_settings(Some(&cert)).unwrap())
+            let why = send(port, client_settings(Some(&cert)).unwrap())
                 .err()
                 .unwrap();
             served.join().unwrap();
-            // Without TLS's own end, rustls says so first.
+            // rustls reports first that the end of TLS is missing.
             assert!(
                 why.contains(expected) || why.contains("close_notify"),
                 "{why}"

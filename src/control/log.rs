@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-/// Writes finished lines. A reader that is gone is no reason to stop serving.
+/// Writes finished lines. When nobody reads standard output, the gateway goes on serving.
 pub(crate) fn write(lines: &str) {
     if !lines.is_empty() {
         let mut out = std::io::stdout().lock();

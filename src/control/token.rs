@@ -1,4 +1,4 @@
-//! What is asked of those who give tokens, and what their answers mean. Pure: no sockets, no clock.
+//! Requests for tokens to identity providers, and their responses. Pure: no sockets, no clock.
 //!
 //! Google: "Using OAuth 2.0 for Server to Server Applications" (RFC 7523). Entra: "OAuth 2.0 client
 //! credentials flow" (RFC 6749, 4.4). AWS: "Container credential provider".
@@ -15,7 +15,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 
-/// How long an assertion counts, in seconds: the most that Google takes.
+/// How long an assertion is valid, in seconds: the most that Google accepts.
 const ASSERTION_SECONDS: u64 = 3600;
 
 /// The request for credentials of `source` at `now` (seconds since the Unix epoch); `authorization` is the
@@ -93,10 +93,10 @@ fn form(fields: &[(&str, &str)]) -> String {
     out
 }
 
-/// The credentials in an answer that came at `now`, and when they expire.
+/// The credentials in a response to a request sent at `now`, and when they expire.
 ///
 /// # Errors
-/// What is wrong with it; of its text only the error's code is told.
+/// Says what is wrong with the response; of its text only the error code is repeated.
 pub(crate) fn read(
     source: &Auth,
     response: &HttpResponse,
@@ -113,7 +113,7 @@ pub(crate) fn read(
     }
     let text = |name: &str| {
         let text = document[name].as_str().filter(|text| is_plain(text));
-        text.ok_or_else(|| format!("the answer has no usable `{name}`"))
+        text.ok_or_else(|| format!("the response has no usable `{name}`"))
     };
     let (held, expires_at) = match source {
         Auth::Aws(aws) => {
@@ -134,8 +134,8 @@ pub(crate) fn read(
     };
     match expires_at {
         Some(at) if at > now => Ok((held, at)),
-        Some(_) => Err("the answer's credentials have expired already".into()),
-        None => Err("the answer does not say when its credentials expire".into()),
+        Some(_) => Err("the response's credentials have expired already".into()),
+        None => Err("the response does not say when its credentials expire".into()),
     }
 }
 

@@ -1,17 +1,17 @@
-//! What a core has to say about a target, beside its access records: one JSON line each.
+//! Lines of the log that cores write: access records and events of targets. One JSON object each.
 
 use crate::base::names::Name;
 use crate::observability::access_log::AccessRecord;
 use std::time::Duration;
 
-/// A line on its way to the log.
-// Nearly all are requests, and a box would be an allocation for each.
-#[allow(clippy::large_enum_variant)]
+/// A line that waits for the control plane to write it.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are requests, and a box would be an allocation for each"
+)]
 #[derive(Debug, Clone)]
 pub(crate) enum LogLine {
-    /// One request.
     Request(AccessRecord),
-    /// A target changed.
     Target(TargetNotice),
 }
 
@@ -26,35 +26,66 @@ impl LogLine {
     }
 }
 
-/// A change of a target, as one core sees it.
+/// An event of a target, as one core sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct TargetNotice {
-    /// When, since the Unix epoch.
+    /// Since the Unix epoch.
     pub at: Duration,
-    /// `target_phase` or `key_cooldown`.
-    pub event: &'static str,
     /// `provider/model`.
     pub target: Name,
-    /// The new phase, or why the key was set aside.
-    pub what: &'static str,
-    /// Which of the provider's keys, from 1, in the order of the file; its value is never told.
-    pub key: Option<usize>,
-    /// For how long.
-    pub lasts: Option<Duration>,
+    pub event: TargetEvent,
+}
+
+/// What happened to a target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TargetEvent {
+    /// It came into this phase.
+    Phase(&'static str),
+    /// One of its keys began a cooldown.
+    KeyCooldown {
+        reason: &'static str,
+        /// Position of the key in the configuration, from 1; `None` without keys. Its value is never logged.
+        key: Option<usize>,
+        lasts: Duration,
+    },
+    /// It has no price.
+    PriceUnknown,
+}
+
+impl TargetEvent {
+    /// Value of the field `event`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Phase(_) => "target_phase",
+            Self::KeyCooldown { .. } => "key_cooldown",
+            Self::PriceUnknown => "price_unknown",
+        }
+    }
+
+    /// Value of the field `what`.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Phase(phase) => phase,
+            Self::KeyCooldown { reason, .. } => reason,
+            Self::PriceUnknown => "no price; costs are unknown until [[prices]] has one",
+        }
+    }
 }
 
 impl TargetNotice {
-    /// One line of JSON without the line end.
-    #[must_use]
-    pub(crate) fn to_json(&self) -> String {
+    fn to_json(&self) -> String {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (key, lasts) = match self.event {
+            TargetEvent::KeyCooldown { key, lasts, .. } => (key, Some(lasts)),
+            TargetEvent::Phase(_) | TargetEvent::PriceUnknown => (None, None),
+        };
         serde_json::json!({
             "at_ms": millis(self.at),
-            "event": self.event,
+            "event": self.event.name(),
             "target": self.target.text().to_string(),
-            "what": self.what,
-            "api_key": self.key,
-            "for_ms": self.lasts.map(millis),
+            "what": self.event.what(),
+            "api_key": key,
+            "for_ms": lasts.map(millis),
         })
         .to_string()
     }

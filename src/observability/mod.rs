@@ -1,7 +1,7 @@
-//! What is measured and recorded: counters and histograms of a core, access records, request ids.
+//! What is measured and recorded: metrics, access records, log lines, and requests that may be rated.
 //!
-//! Stations import only the types; `journey` feeds them. Each core owns its numbers and writes no
-//! shared memory; the control plane asks for a copy.
+//! The gateway records; this folder knows no stage of a request. Each core owns its metrics and writes no shared
+//! memory; the control plane gets a copy.
 
 pub(crate) mod access_log;
 pub(crate) mod log_line;

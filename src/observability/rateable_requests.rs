@@ -1,7 +1,7 @@
-//! Which arm answered which request lately, so that an application's rating finds it. Shared by all cores,
-//! since a rating may come by another connection; only requests of experiments are written here.
+//! Remembers which arm served a recent request, so that an application's rating counts for that arm. All cores share
+//! it, because a rating may arrive on another connection; only requests of experiments are remembered.
 //!
-//! A request is known by its id together with the key that made it: nobody rates another's.
+//! A request is identified by its id and its key together: a key cannot rate the requests of another key.
 
 use crate::base::names::Name;
 use crate::base::request_ids;
@@ -12,32 +12,32 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-/// Requests that may be rated; the oldest is forgotten when another comes.
+/// Requests that are remembered; beyond that, the oldest is forgotten.
 pub(crate) const RATEABLE_MAX: usize = 65_536;
 const SHARDS: usize = 16;
 
-/// What is known of a request.
+/// What is remembered of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rateable {
     /// Its arm.
     pub arm: ArmId,
-    /// The arms may be compared by it.
+    /// The arm was drawn by weight, so its rating may be used to compare arms.
     pub is_fair: bool,
 }
 
-/// Why a rating is not taken.
+/// Why a rating is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unrateable {
-    /// No such request of this key, or it was long ago.
+    /// This key made no such request, or it was forgotten.
     Unknown,
-    /// It was rated before.
+    /// The request was rated before.
     Rated,
 }
 
 #[derive(Default)]
 struct Shard {
-    /// `None` once it was rated.
-    known: HashMap<u128, Option<Rateable>>,
+    /// By id; `None` once the request was rated.
+    requests: HashMap<u128, Option<Rateable>>,
     oldest_first: VecDeque<u128>,
 }
 
@@ -51,48 +51,48 @@ impl Default for RateableRequests {
     fn default() -> Self {
         Self {
             shards: Default::default(),
-            // So that nobody can choose an id that meets another's.
+            // Random, so that nobody can choose an id that collides with another.
             seed: request_ids::random(),
         }
     }
 }
 
 impl RateableRequests {
-    /// Remembers a request; one with the same id of the same key is forgotten.
+    /// Remembers a request; it replaces one with the same id and key.
     pub fn remember(&self, key: Option<Name>, request_id: &str, rateable: Rateable) {
         let id = self.id(key, request_id);
         let mut shard = self.shard(id).lock();
-        if shard.known.insert(id, Some(rateable)).is_none() {
+        if shard.requests.insert(id, Some(rateable)).is_none() {
             shard.oldest_first.push_back(id);
         }
-        if shard.known.len() > RATEABLE_MAX / SHARDS
+        if shard.requests.len() > RATEABLE_MAX / SHARDS
             && let Some(oldest) = shard.oldest_first.pop_front()
         {
-            shard.known.remove(&oldest);
+            shard.requests.remove(&oldest);
         }
     }
 
-    /// The request that `key` made with this id; it is rated from now on.
+    /// The request that `key` made with this id. It counts as rated from now on.
     ///
     /// # Errors
     /// [`Unrateable`].
     pub fn take(&self, key: Option<Name>, request_id: &str) -> Result<Rateable, Unrateable> {
         let id = self.id(key, request_id);
         let mut shard = self.shard(id).lock();
-        let known = shard.known.get_mut(&id).ok_or(Unrateable::Unknown)?;
-        known.take().ok_or(Unrateable::Rated)
+        let request = shard.requests.get_mut(&id).ok_or(Unrateable::Unknown)?;
+        request.take().ok_or(Unrateable::Rated)
     }
 
-    /// Requests remembered.
+    /// How many requests are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards
             .iter()
-            .map(|shard| shard.lock().known.len())
+            .map(|shard| shard.lock().requests.len())
             .sum()
     }
 
-    /// True while there is none.
+    /// True while no request is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_rated_once_and_by_its_own_key() {
+    fn a_request_is_rated_once_and_only_by_its_key() {
         let ratings = RateableRequests::default();
         let (mine, other) = (Name::new("ratings-mine"), Name::new("ratings-other"));
         ratings.remember(Some(mine), "a", rateable());
@@ -143,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_forgotten() {
+    fn the_oldest_requests_are_forgotten() {
         let ratings = RateableRequests::default();
-        for at in 0..2 * RATEABLE_MAX {
-            ratings.remember(None, &at.to_string(), rateable());
+        for number in 0..2 * RATEABLE_MAX {
+            ratings.remember(None, &number.to_string(), rateable());
         }
         assert!(ratings.len() <= RATEABLE_MAX);
         assert_eq!(ratings.take(None, "0"), Err(Unrateable::Unknown));

@@ -7,7 +7,7 @@ use crate::gateway::core::{Core, micros};
 use crate::gateway::plan::candidates::{RouteConstraints, Selection};
 use crate::gateway::snapshot::ModelRoute;
 use crate::observability::access_log::RouteNote;
-use crate::observability::log_line::{LogLine, TargetNotice};
+use crate::observability::log_line::{LogLine, TargetEvent, TargetNotice};
 use crate::routing::demand::Exclusion;
 use crate::routing::health::Outcome;
 use crate::routing::indices::{KeyIndex, TargetIndex};
@@ -267,31 +267,30 @@ impl AttemptGuard {
             return;
         };
         let mut metrics = core.metrics.borrow_mut();
-        let (event, what, key, lasts) = match change {
+        let event = match change {
             Change::Phase(phase) => {
                 metrics
                     .targets
                     .phase_changes
                     .increment((self.target, phase.name()));
-                ("target_phase", phase.name(), None, None)
+                TargetEvent::Phase(phase.name())
             }
             Change::Aside(why, until_us) => {
                 metrics
                     .targets
                     .cooldowns
                     .increment((self.target, why.name()));
-                let key = self.has_keys.then_some(self.key_index.get() + 1);
-                let lasts = Duration::from_micros(until_us.saturating_sub(now_us));
-                ("key_cooldown", why.name(), key, Some(lasts))
+                TargetEvent::KeyCooldown {
+                    reason: why.name(),
+                    key: self.has_keys.then_some(self.key_index.get() + 1),
+                    lasts: Duration::from_micros(until_us.saturating_sub(now_us)),
+                }
             }
         };
         let notice = TargetNotice {
             at: clock::since_epoch(),
-            event,
             target: self.target,
-            what,
-            key,
-            lasts,
+            event,
         };
         if core.records.push(LogLine::Target(notice)).is_err() {
             metrics.process.access_records_dropped.increment();

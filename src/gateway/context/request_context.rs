@@ -12,7 +12,7 @@ use crate::gateway::context::timing::RequestTiming;
 use crate::gateway::context::usage::RequestUsage;
 use crate::gateway::core::Core;
 use crate::headers;
-use crate::observability::log_line::{LogLine, TargetNotice};
+use crate::observability::log_line::{LogLine, TargetEvent, TargetNotice};
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::client_api::ResponseContext;
 use crate::runtime::clock;
@@ -83,11 +83,8 @@ impl RequestContext {
         if *self.usage.charge() == Charge::Unknown("price") && snapshot.prices.is_news(target) {
             let notice = TargetNotice {
                 at: clock::since_epoch(),
-                event: "price_unknown",
                 target,
-                what: "no price; costs are unknown until [[prices]] has one",
-                key: None,
-                lasts: None,
+                event: TargetEvent::PriceUnknown,
             };
             if core.records.push(LogLine::Target(notice)).is_err() {
                 core.metrics
