@@ -9,9 +9,7 @@ use crate::cache::persistence::tiers::CacheTiers;
 use crate::cache::semantic::tier::SemanticTier;
 use crate::cache::store::Store;
 use crate::config::root::Config;
-use crate::config::sections::cache::SemanticMode;
 use crate::config::sections::server::Driver;
-use crate::config::sections::target::TargetLocation;
 use crate::control::canary_monitor;
 use crate::control::core_message::CoreMessage;
 use crate::control::core_thread::{CoreStart, connection_limits, run_core};
@@ -31,7 +29,6 @@ use crate::observability::rateable_requests::RateableRequests;
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse};
 use crate::runtime::mailbox::mailbox;
-use crate::runtime::tls::{ServerSettings, server_settings};
 use crate::server::acceptor::{Acceptor, CoreLoad};
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
@@ -71,10 +68,6 @@ const FIRST_TOKENS_WITHIN: Duration = Duration::from_secs(2);
 pub fn serve(options: Options) -> Result<(), String> {
     let Options { config, path } = options;
     raise_open_files_limit();
-    let tls = match &config.server.tls {
-        Some(tls) => Some(server_settings(&tls.cert_pem, &tls.key_pem)?),
-        None => None,
-    };
     let acceptors: Vec<Acceptor> = config
         .server
         .listen
@@ -98,7 +91,6 @@ pub fn serve(options: Options) -> Result<(), String> {
                 Reload::new(path, registry),
                 acceptors,
                 admin_listener,
-                tls,
             )
         })
         .map_err(|error| format!("the control thread could not be started: {error}"))?;
@@ -128,14 +120,8 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         config.cache.key_share_max,
     ));
     let pending_removals = Arc::default();
-    let is_semantic = config.cache.enabled && config.cache.semantic.mode != SemanticMode::Off;
-    let has_local = config
-        .models
-        .iter()
-        .flat_map(|model| &model.targets)
-        .any(|target| target.location == TargetLocation::Local);
-    let has_mirrors = config.models.iter().any(|model| model.mirror.is_some());
-    let embedding_pool = (is_semantic || has_local || has_mirrors).then(|| {
+    let is_semantic = config.cache.is_semantic();
+    let embedding_pool = config.uses_embedding().then(|| {
         EmbeddingPool::start(Settings {
             model_dir: config.embedding.model_dir.clone(),
             threads: config.embedding.threads,
@@ -186,7 +172,6 @@ fn control_thread(
     reload: Reload,
     acceptors: Vec<Acceptor>,
     admin_listener: std::net::TcpListener,
-    tls: Option<ServerSettings>,
 ) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -206,7 +191,7 @@ fn control_thread(
             .iter()
             .map(|acceptor| acceptor.address.clone())
             .collect();
-        let (cores, loads) = start_cores(&shared, tls)?;
+        let (cores, loads) = start_cores(&shared)?;
         let acceptors = start_acceptors(acceptors, &cores, &loads, &shared)?;
         let plane = Arc::new(Plane {
             shared,
@@ -224,10 +209,7 @@ fn control_thread(
     outcome
 }
 
-fn start_cores(
-    shared: &Arc<Shared>,
-    tls: Option<ServerSettings>,
-) -> Result<(Vec<CoreHandle>, Arc<[CoreLoad]>), String> {
+fn start_cores(shared: &Arc<Shared>) -> Result<(Vec<CoreHandle>, Arc<[CoreLoad]>), String> {
     let snapshot = shared.snapshot.load();
     let server = &snapshot.config.server;
     let cpus = allowed_cpus();
@@ -254,7 +236,6 @@ fn start_cores(
             inbox,
             records: Arc::clone(&records),
             loads: Arc::clone(&loads),
-            tls: tls.clone(),
             limits: connection_limits(server),
         };
         let (started, outcome) = mpsc::channel();

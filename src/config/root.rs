@@ -74,11 +74,21 @@ impl Config {
     pub fn restart_difference(&self, new: &Self) -> Vec<String> {
         let mut paths = Vec::new();
         self.restarts(new, "", &mut paths);
-        // The embedding pool starts with the process.
+        // The embedding pool and the semantic tier start with the process.
         if new.cache.is_semantic() && !self.cache.is_semantic() {
             paths.push("cache.semantic.mode".to_owned());
+        } else if new.uses_embedding() && !self.uses_embedding() {
+            paths.push("models".to_owned());
         }
         paths
+    }
+
+    /// Whether a part of it needs the embedding model in this process.
+    #[must_use]
+    pub fn uses_embedding(&self) -> bool {
+        let is_local = |target: &Target| target.location == TargetLocation::Local;
+        let in_model = |model: &Model| model.mirror.is_some() || model.targets.iter().any(is_local);
+        self.cache.is_semantic() || self.models.iter().any(in_model)
     }
 }
 

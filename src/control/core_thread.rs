@@ -16,7 +16,7 @@ use crate::runtime::io::Socket;
 use crate::runtime::mailbox::Receiver;
 use crate::runtime::spawn;
 use crate::runtime::stream::Stream;
-use crate::runtime::tls::{ServerSettings, Session};
+use crate::runtime::tls::Session;
 use crate::server::acceptor::{Accepted, CoreLoad};
 use crate::server::connection;
 use crate::server::connection::ConnectionLimits;
@@ -41,8 +41,6 @@ pub(crate) struct CoreStart {
     pub records: Arc<ArrayQueue<LogLine>>,
     /// Connections of every core.
     pub loads: Arc<[CoreLoad]>,
-    /// TLS settings; `None` = plaintext.
-    pub tls: Option<ServerSettings>,
     /// Limits of connections.
     pub limits: ConnectionLimits,
 }
@@ -95,7 +93,6 @@ async fn serve_mailbox(start: CoreStart) {
         mut inbox,
         records,
         loads,
-        tls,
         limits,
         ..
     } = start;
@@ -108,7 +105,6 @@ async fn serve_mailbox(start: CoreStart) {
         },
         index,
         loads,
-        tls,
         limits,
     });
     let sweeper = Rc::clone(&core);
@@ -146,7 +142,6 @@ struct Serving {
     pipeline: Pipeline,
     index: usize,
     loads: Arc<[CoreLoad]>,
-    tls: Option<ServerSettings>,
     limits: ConnectionLimits,
 }
 
@@ -185,7 +180,9 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
             return refuse(serving, "socket");
         };
         let connection = serving.pipeline.core.drain.enter();
-        let stream = match &serving.tls {
+        // Read for each connection: a reload may have brought another certificate.
+        let tls = serving.pipeline.core.snapshot().server_tls.clone();
+        let stream = match &tls {
             None => Stream::plain(socket),
             Some(settings) => {
                 let by = clock::now() + HANDSHAKE_WITHIN;

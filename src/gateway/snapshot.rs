@@ -10,6 +10,7 @@ use crate::config::sections::experiment::Experiment;
 use crate::config::sections::failover::Failover;
 use crate::config::sections::model::Model;
 use crate::config::sections::provider::Provider as ProviderConfig;
+use crate::config::sections::server::ServerTls;
 use crate::config::sections::target::{Target, TargetLocation};
 use crate::gateway::experiments::arms::{ExperimentRoute, Rollbacks};
 use crate::gateway::experiments::mirroring::{MirrorStats, MirrorTarget};
@@ -22,7 +23,7 @@ use crate::routing::limiter::Bounds;
 use crate::routing::policy::{RoutingPolicy, policy};
 use crate::routing::target_ref::TargetRef;
 use crate::runtime::clock;
-use crate::runtime::tls::{ClientSettings, client_settings};
+use crate::runtime::tls::{ClientSettings, ServerSettings, client_settings, server_settings};
 use crate::signing::auth::Auth;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::credentials::Current;
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub prices: PriceBook,
     /// Model names in the order of the file.
     pub model_names: Vec<String>,
+    /// TLS settings of new client connections; `None` = plaintext.
+    pub server_tls: Option<ServerSettings>,
 }
 
 /// A model and where it is served.
@@ -174,6 +177,8 @@ pub struct Registry {
     /// Of mirrors, by model.
     tallies: HashMap<String, Arc<MirrorStats>>,
     trust: HashMap<Option<Vec<u8>>, ClientSettings>,
+    /// The settings of the last server certificate: while it is the same, its session tickets stay valid.
+    server_tls: Option<(ServerTls, ServerSettings)>,
     /// As long as a configuration uses them.
     credentials: Vec<Weak<Credentials>>,
     credentials_made: u64,
@@ -257,6 +262,18 @@ impl Registry {
         Ok(settings)
     }
 
+    /// Settings for the server certificate `tls`.
+    fn server_tls(&mut self, tls: &ServerTls) -> Result<ServerSettings, String> {
+        if let Some((same, settings)) = &self.server_tls
+            && same == tls
+        {
+            return Ok(Arc::clone(settings));
+        }
+        let settings = server_settings(&tls.cert_pem, &tls.key_pem)?;
+        self.server_tls = Some((tls.clone(), Arc::clone(&settings)));
+        Ok(settings)
+    }
+
     /// Credentials in use, to be renewed.
     #[must_use]
     pub fn credentials(&self) -> Vec<Arc<Credentials>> {
@@ -318,7 +335,10 @@ impl Snapshot {
                 model_route(model, &config, &sites, registry)?,
             );
         }
+        let server_tls = config.server.tls.as_ref();
+        let server_tls = server_tls.map(|tls| registry.server_tls(tls)).transpose()?;
         Ok(Self {
+            server_tls,
             prices: PriceBook::new(&config)?,
             keys: KeyTable::new(&config.keys, config.cache.scope),
             model_names: config.models.iter().map(|one| one.name.clone()).collect(),

@@ -107,46 +107,107 @@ fn a_provider_that_is_not_trusted_is_refused() {
     });
 }
 
+type TlsStream = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
+/// Client settings that trust the certificate in the gateway's folder, and no other.
+fn trusting(gateway: &Gateway) -> Arc<rustls::ClientConfig> {
+    let pem = std::fs::read(gateway.folder.path().join("cert.pem")).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(&pem).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+fn tls_connect(gateway: &Gateway, config: &Arc<rustls::ClientConfig>) -> TlsStream {
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let session = rustls::ClientConnection::new(Arc::clone(config), name).unwrap();
+    let socket = TcpStream::connect(&gateway.address).unwrap();
+    socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+    rustls::StreamOwned::new(session, socket)
+}
+
+/// One chat request on `stream`, which stays open; the error is that of the TLS handshake.
+fn chat_over_tls(stream: &mut TlsStream) -> std::io::Result<()> {
+    let body = ask("over tls").to_string();
+    stream.write_all(&request(
+        "/v1/chat/completions",
+        &[("connection", "keep-alive")],
+        body.as_bytes(),
+    ))?;
+    let mut response = Vec::new();
+    while !String::from_utf8_lossy(&response).contains("over tls") {
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece)?;
+        assert!(count > 0);
+        response.extend_from_slice(&piece[..count]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_renewed_server_certificate_is_presented_to_new_connections_after_a_reload() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let gateway = tls_gateway(driver, &upstream);
+        let before = trusting(&gateway);
+        let mut open = tls_connect(&gateway, &before);
+        chat_over_tls(&mut open).unwrap();
+
+        write_certificate(gateway.folder.path());
+        let after = trusting(&gateway);
+        gateway.signal(nix::sys::signal::Signal::SIGHUP);
+        let event = gateway.wait_for_event("reloaded");
+        assert_eq!(event["needs_restart"], serde_json::json!([]), "{event}");
+        chat_over_tls(&mut tls_connect(&gateway, &after)).unwrap();
+        // A client that trusts the old certificate alone.
+        let mut refused = tls_connect(&gateway, &without_resumption(&before));
+        assert!(chat_over_tls(&mut refused).is_err());
+        chat_over_tls(&mut open).unwrap();
+    });
+}
+
+/// `config` without memory of earlier sessions.
+fn without_resumption(config: &rustls::ClientConfig) -> Arc<rustls::ClientConfig> {
+    let mut config = config.clone();
+    config.resumption = rustls::client::Resumption::disabled();
+    Arc::new(config)
+}
+
+#[test]
+fn a_server_certificate_that_does_not_fit_its_key_is_refused_and_the_old_one_stays() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let gateway = tls_gateway(driver, &upstream);
+        let config = without_resumption(&trusting(&gateway));
+        let other = tempfile::tempdir().unwrap();
+        write_certificate(other.path());
+        let file = "key.pem";
+        std::fs::copy(other.path().join(file), gateway.folder.path().join(file)).unwrap();
+        gateway.signal(nix::sys::signal::Signal::SIGHUP);
+        let event = gateway.wait_for_event("reload_refused");
+        let reason = event["reason"].as_str().unwrap();
+        assert!(reason.contains("server.tls"), "{reason}");
+        chat_over_tls(&mut tls_connect(&gateway, &config)).unwrap();
+    });
+}
+
 #[test]
 fn a_session_taken_on_one_core_resumes_on_another() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = tls_gateway(driver, &upstream);
-        let pem = std::fs::read(gateway.folder.path().join("cert.pem")).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(&pem).unwrap())
-            .unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = Arc::new(
-            rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth(),
-        );
+        let config = trusting(&gateway);
         let mut kept = Vec::new();
         for round in 0..4 {
-            let name = ServerName::try_from("127.0.0.1").unwrap();
-            let session = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
-            let socket = TcpStream::connect(&gateway.address).unwrap();
-            socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
-            let mut stream = rustls::StreamOwned::new(session, socket);
-            let body = ask("over tls").to_string();
-            stream
-                .write_all(&request(
-                    "/v1/chat/completions",
-                    &[("connection", "keep-alive")],
-                    body.as_bytes(),
-                ))
-                .unwrap();
-            let mut answer = Vec::new();
-            while !String::from_utf8_lossy(&answer).contains("over tls") {
-                let mut piece = [0; 4096];
-                let count = stream.read(&mut piece).unwrap();
-                assert!(count > 0);
-                answer.extend_from_slice(&piece[..count]);
-            }
+            let mut stream = tls_connect(&gateway, &config);
+            chat_over_tls(&mut stream).unwrap();
             let expected = if round == 0 {
                 rustls::HandshakeKind::Full
             } else {
