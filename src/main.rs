@@ -6,6 +6,8 @@ use ringside::cli::demo;
 use ringside::cli::import::litellm;
 use ringside::cli::tune::tune;
 use ringside::config::root::Config;
+use ringside::config::sections::cache::WRONG_HIT_RATE_MAX;
+use ringside::config::sections::embedding::MODEL_DIR;
 use ringside::control::reload;
 use ringside::gateway::explain::readable;
 use std::io::Read;
@@ -92,8 +94,8 @@ fn explain(config: &Path, json: bool) -> ExitCode {
         return ExitCode::FAILURE;
     }
     match reload::explain_offline(config, &input) {
-        Ok(told) if json => println!("{told:#}"),
-        Ok(told) => print!("{}", readable(&told)),
+        Ok(explanation) if json => println!("{explanation:#}"),
+        Ok(explanation) => print!("{}", readable(&explanation)),
         Err(why) => {
             eprintln!("ringside: {why}");
             return ExitCode::FAILURE;
@@ -102,7 +104,7 @@ fn explain(config: &Path, json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The configuration goes to standard output, what has no equal to standard error.
+/// The configuration goes to standard output, the settings without an equivalent to standard error.
 fn import(path: &Path) -> ExitCode {
     let (dialects, _) = reload::known_names();
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
@@ -131,14 +133,18 @@ fn summary(config: &Config) -> String {
 }
 
 fn serve(path: Option<PathBuf>, wants_demo: bool) -> ExitCode {
-    let beside = PathBuf::from("ringside.toml");
+    let local = PathBuf::from("ringside.toml");
     let path = match (path, wants_demo) {
         (Some(path), _) => Some(path),
-        (None, false) if beside.exists() => Some(beside),
+        (None, false) if local.exists() => Some(local),
         (None, _) => None,
     };
     let Some(path) = path else {
-        return run(demo::serve());
+        // The mock provider of `demo` runs as long as the gateway.
+        return run(demo::prepare().and_then(|demo| {
+            let config = demo.config.clone();
+            app::serve(Options { config, path: None })
+        }));
     };
     match reload::load(&path) {
         Ok(config) => run(app::serve(Options {
@@ -214,7 +220,7 @@ fn parse_arguments() -> Result<Command, String> {
     }
 }
 
-/// The options of `ringside tune`, as far as they are read.
+/// The options of `ringside tune` that were read so far.
 #[derive(Default)]
 struct Tuning {
     files: Vec<PathBuf>,
@@ -225,8 +231,6 @@ struct Tuning {
 
 impl Tuning {
     const OPTIONS: [&str; 5] = ["pairs", "log", "wrong-hit-rate-max", "html", "model-dir"];
-    /// As the configuration's default.
-    const RATE: f64 = 0.01;
 
     fn read(&mut self, option: &str, value: std::ffi::OsString) -> Result<(), String> {
         match option {
@@ -254,12 +258,10 @@ impl Tuning {
         if self.files.is_empty() {
             return Err("tune needs --pairs FILE or --log FILE".into());
         }
-        let model_dir = self
-            .model_dir
-            .unwrap_or_else(|| ringside::config::sections::embedding::MODEL_DIR.into());
+        let model_dir = self.model_dir.unwrap_or_else(|| MODEL_DIR.into());
         Ok(Command::Tune(tune::Options {
             files: self.files,
-            wrong_hit_rate_max: self.rate.unwrap_or(Self::RATE),
+            wrong_hit_rate_max: self.rate.unwrap_or(WRONG_HIT_RATE_MAX),
             html: self.html,
             model_dir,
         }))

@@ -1,17 +1,16 @@
 //! `ringside serve` without a configuration: the provider whose key is in the environment, or the
 //! bundled mock provider, so that the first request works at once.
 
-use crate::app::{Options, serve as serve_options};
-use crate::config::names::KnownNames;
+use crate::config::listen::Listen;
+use crate::config::root::Config;
 use crate::control::log;
-use crate::control::reload::known_names;
-use crate::gateway::experiments::background;
+use crate::control::reload;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// What both built-in configurations have in common. Paraphrases are served, so that the tour shows
-/// them; a configuration of one's own decides for itself.
+/// The common part of both built-in configurations. Semantic hits are served, so that the tour shows one; by default
+/// they are not.
 const COMMON: &str = r#"
 [cache.semantic]
 mode = "serve"
@@ -32,46 +31,42 @@ const OPENAI_MODELS: [&str; 6] = [
     "text-embedding-3-large",
 ];
 
-/// Runs the sidecar on a built-in configuration.
+/// A built-in configuration, and the mock provider that it needs.
+pub struct Demo {
+    /// The validated configuration.
+    pub config: Config,
+    _mock: Option<Mock>,
+}
+
+/// Chooses the built-in configuration, starts the mock provider if it needs one, and prints a tour.
 ///
 /// # Errors
 /// A sentence a person can act on.
-pub fn serve() -> Result<(), String> {
+pub fn prepare() -> Result<Demo, String> {
     let has_key = std::env::var("OPENAI_API_KEY").is_ok_and(|key| !key.is_empty());
-    if has_key {
+    let (text, mock) = if has_key {
         eprintln!("ringside: no configuration file; using api.openai.com with OPENAI_API_KEY");
-        return start(&openai());
-    }
-    let mut mock = Mock::start()?;
-    eprintln!(
-        "ringside: no configuration file and no OPENAI_API_KEY: answers come from the bundled mock provider on {}",
-        mock.url
-    );
-    let outcome = start(&mock_configuration(&mock.url));
-    mock.stop();
-    outcome
-}
-
-fn start(text: &str) -> Result<(), String> {
-    let (dialects, policies) = known_names();
-    let comparable = background::comparable();
-    let known = KnownNames {
-        dialects: &dialects,
-        comparable: &comparable,
-        policies: &policies,
-        wrong_hit_rate_least: crate::control::reload::wrong_hit_rate_least(),
+        (openai(), None)
+    } else {
+        let mock = Mock::start()?;
+        eprintln!(
+            "ringside: no configuration file and no OPENAI_API_KEY: answers come from the bundled mock provider on {}",
+            mock.url
+        );
+        (mock_configuration(&mock.url), Some(mock))
     };
-    let env = |name: &str| std::env::var(name).ok();
-    let mut config = crate::config::load::parse(text, "(built in)", Path::new(""), &known, &env)
-        .map_err(|problems| problems.to_string())?;
+    let mut config = reload::parse_built_in(&text)?;
     if let Some(dir) = model_dir(&config.embedding.model_dir) {
         config.embedding.model_dir = dir;
     }
     print_tour(&config);
-    serve_options(Options { config, path: None })
+    Ok(Demo {
+        config,
+        _mock: mock,
+    })
 }
 
-/// The model's folder, looked for from here and from the executable upwards.
+/// The model's folder in a folder above the executable; `None` when it is in the working directory, or nowhere.
 fn model_dir(relative: &Path) -> Option<PathBuf> {
     if relative.exists() {
         return None;
@@ -101,8 +96,8 @@ fn mock_configuration(url: &str) -> String {
     )
 }
 
-fn print_tour(config: &crate::config::root::Config) {
-    let Some(crate::config::listen::Listen::Tcp(address)) = config.server.listen.first() else {
+fn print_tour(config: &Config) {
+    let Some(Listen::Tcp(address)) = config.server.listen.first() else {
         return;
     };
     let ask = |question: &str| {
@@ -117,10 +112,10 @@ fn print_tour(config: &crate::config::root::Config) {
     );
 }
 
-/// Two wordings of one question that the shipped model sees as the same.
+/// One question in two forms that the semantic tier treats as the same.
 const QUESTIONS: [&str; 2] = [
     "What is the capital of France?",
-    "What is the capital city of France?",
+    "Tell me the capital of France.",
 ];
 
 /// The mock provider's process; it ends with this one.
@@ -163,15 +158,11 @@ impl Mock {
         log::event("mock_started", &serde_json::json!({ "url": url }));
         Ok(Self { child, url })
     }
-
-    fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Drop for Mock {
     fn drop(&mut self) {
-        self.stop();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

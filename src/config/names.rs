@@ -8,7 +8,7 @@ use crate::config::reader::{Item, Section};
 
 /// The provider name that means the embedding model in this process.
 pub(crate) const LOCAL: &str = "local";
-/// Name of the embedding model in this process, as on Hugging Face.
+/// Name of the embedding model in this process, as its publisher writes it.
 pub(crate) const LOCAL_MODEL: &str = "all-MiniLM-L6-v2";
 /// The dialect of most providers and local servers.
 pub(crate) const DIALECT: &str = "openai";
@@ -25,6 +25,15 @@ pub(crate) struct KnownNames<'a> {
     pub policies: &'a [&'a str],
     /// Smallest rate of wrong hits that the semantic cache can guarantee.
     pub wrong_hit_rate_least: f64,
+}
+
+/// Names of the routing policies.
+pub(crate) fn known_policies(known: &KnownNames<'_>) -> Vec<String> {
+    known
+        .policies
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect()
 }
 
 /// Names in one file, in its order; an entry without a valid name has an empty one.

@@ -1,4 +1,4 @@
-//! What is told to the user when the configuration is wrong: where, what, and what to do.
+//! Problems of a configuration as the user reads them: position, problem, remedy.
 //!
 //! It must not know any key, and nothing here may hold a secret's value.
 
@@ -75,7 +75,7 @@ impl std::error::Error for Problem {}
 
 impl std::error::Error for Problems {}
 
-/// What is wrong with a value and what to do, before it is known where the value stands.
+/// A problem of a value and its remedy, without the position of the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Complaint {
     /// See [`Problem::message`].

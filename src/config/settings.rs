@@ -132,7 +132,15 @@ impl<S: Settings> Field<Option<S>> for OptionalTable {
     }
 
     fn document(&self, _: &str, prefix: &str, known: &KnownNames<'_>, keys: &mut Vec<KeyDoc>) {
-        S::document(&format!("{prefix}{}.", self.0), known, keys);
+        let first = keys.len();
+        let prefix = format!("{prefix}{}.", self.0);
+        S::document(&prefix, known, keys);
+        for key in keys.iter_mut().skip(first) {
+            let is_direct = !key.path.trim_start_matches(&prefix).contains('.');
+            if key.default == "required" && is_direct {
+                key.default = format!("required with `{}`", self.0);
+            }
+        }
     }
 
     fn restarts(&self, _: &Option<S>, _: &Option<S>, _: &str, _: &mut Vec<String>) {}
@@ -188,7 +196,26 @@ impl<S: Settings> Field<Vec<S>> for Tables {
         entries.into_iter().collect()
     }
 
-    fn document(&self, _: &str, prefix: &str, known: &KnownNames<'_>, keys: &mut Vec<KeyDoc>) {
+    fn document(
+        &self,
+        meaning: &str,
+        prefix: &str,
+        known: &KnownNames<'_>,
+        keys: &mut Vec<KeyDoc>,
+    ) {
+        let default = if self.missing.is_some() {
+            "required"
+        } else {
+            "none"
+        };
+        keys.push(KeyDoc {
+            path: format!("{prefix}{}", self.name),
+            kind: None,
+            default: default.to_owned(),
+            bounds: format!("{} to {} tables", self.count.min, self.count.max),
+            needs_restart: false,
+            meaning: meaning.trim().to_owned(),
+        });
         S::document(&format!("{prefix}{}[].", self.name), known, keys);
     }
 

@@ -11,10 +11,10 @@ use crate::gateway::experiments::background;
 use crate::gateway::snapshot::{Registry, Snapshot};
 use crate::upstream::credentials::Credentials;
 use crate::upstream::endpoint::Addresses;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a reload needs, and how the last one went.
+/// The state of reloads: the file, the registry, and the outcome of the last one.
 pub struct Reload {
     /// The file; `None` when the built-in configuration is used.
     pub path: Option<PathBuf>,
@@ -25,22 +25,22 @@ pub struct Reload {
     pub refused: Option<String>,
 }
 
-/// The dialects and policies there are.
+/// Names of all dialects and policies.
 #[must_use]
 pub fn known_names() -> (Vec<&'static str>, Vec<&'static str>) {
     (
         crate::protocols::registry::PROVIDERS
             .iter()
-            .map(|one| one.name())
+            .map(|provider| provider.name())
             .collect(),
         crate::routing::policy::POLICIES
             .iter()
-            .map(|one| one.name())
+            .map(|policy| policy.name())
             .collect(),
     )
 }
 
-/// The least rate of wrong hits that the shipped verifier was shown to keep.
+/// Smallest rate of wrong hits that the shipped verifier was measured to keep.
 #[must_use]
 pub fn wrong_hit_rate_least() -> f64 {
     Verifier::shipped().map_or(1.0, Verifier::least_rate)
@@ -68,7 +68,7 @@ fn with_known_names<T>(with: impl FnOnce(&KnownNames<'_>) -> T) -> T {
 ///
 /// # Errors
 /// Every problem, with file, line, key and remedy.
-pub fn load(path: &std::path::Path) -> Result<Config, String> {
+pub fn load(path: &Path) -> Result<Config, String> {
     let loaded = with_known_names(|known| crate::config::load::load(path, known));
     let config = loaded.map_err(|problems| problems.to_string())?;
     if let Some(folder) = config.cache.dir.as_ref().filter(|_| config.cache.enabled) {
@@ -77,11 +77,22 @@ pub fn load(path: &std::path::Path) -> Result<Config, String> {
     Ok(config)
 }
 
-/// What would happen to the chat request `input` under `config`, without network and with nothing
-/// learned yet.
+/// Validates the text of a built-in configuration.
 ///
 /// # Errors
-/// Something in the configuration that only use can see, e.g. no trusted root certificates.
+/// Every problem, as for a file.
+pub(crate) fn parse_built_in(text: &str) -> Result<Config, String> {
+    let env = |name: &str| std::env::var(name).ok();
+    let parse = |known: &KnownNames<'_>| {
+        crate::config::load::parse(text, "(built in)", Path::new(""), known, &env)
+    };
+    with_known_names(parse).map_err(|problems| problems.to_string())
+}
+
+/// What would happen to the chat request `input` under `config`, without network and without measurements.
+///
+/// # Errors
+/// A problem that only use shows, e.g. no trusted root certificates.
 pub fn explain_offline(config: Config, input: &[u8]) -> Result<serde_json::Value, String> {
     let snapshot = Snapshot::new(config, &mut Registry::default())?;
     let target_table = crate::routing::targets::TargetTable::default();
@@ -117,7 +128,7 @@ impl Reload {
         self.registry.credentials()
     }
 
-    /// Reads the file again. What needs a restart (listeners, cores, cache size, model) stays.
+    /// Reads the file again. Keys that need a restart keep their effect, and the log lists them.
     pub fn run(&mut self, shared: &Shared) {
         let Some(path) = self.path.clone() else {
             self.refused = Some("there is no configuration file to reload".into());

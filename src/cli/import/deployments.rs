@@ -3,7 +3,7 @@
 use crate::cli::import::litellm::{Import, Model, Provider, Section, Target, is_name};
 use crate::cli::import::toml_values::{duration, name, quoted};
 use crate::cli::import::vendors;
-use crate::cli::import::vendors::Vendor;
+use crate::cli::import::vendors::{Api, Vendor};
 use crate::cli::import::yaml::Node;
 use crate::config::provider_family::{Kind, family};
 use std::fmt::Write;
@@ -12,13 +12,13 @@ impl Import<'_> {
     /// One entry of `model_list`.
     pub(crate) fn deployment(&mut self, path: &str, entry: &Node) {
         let mut section = Section::new(path, Some(entry));
-        let asked = section.take("model_name").and_then(Node::text);
+        let requested = section.take("model_name").and_then(Node::text);
         let params_path = section.path_of("litellm_params");
         let mut params = Section::new(&params_path, section.take("litellm_params"));
-        // Costs and modes that LiteLLM is told; Ringside needs none of it.
+        // Costs and modes for LiteLLM; Ringside needs none of them.
         section.take("model_info");
         let model = params.take("model").and_then(Node::text);
-        let (Some(asked), Some(model)) = (asked, model) else {
+        let (Some(requested), Some(model)) = (requested, model) else {
             return self.note(
                 entry,
                 path,
@@ -32,16 +32,16 @@ impl Import<'_> {
             (None, None) => (guessed(&model).to_owned(), model),
         };
         let is_claude = prefix == "vertex_ai" && model.starts_with("claude");
-        let place = if is_claude {
+        let vendor_name = if is_claude {
             "vertex_ai_anthropic"
         } else {
             prefix.as_str()
         };
-        let Some(vendor) = vendors::find(place) else {
+        let Some(vendor) = vendors::find(vendor_name) else {
             let why = format!("left out: there is no provider `{prefix}` in the table");
             return self.note(entry, path, why);
         };
-        if !is_name(&asked) || !is_name(&model) {
+        if !is_name(&requested) || !is_name(&model) {
             return self.note(
                 entry,
                 path,
@@ -68,10 +68,10 @@ impl Import<'_> {
             weight,
             priority: order.clamp(0.0, 500.0) as u32,
         };
-        match self.models.iter_mut().find(|one| one.name == asked) {
+        match self.models.iter_mut().find(|model| model.name == requested) {
             Some(known) => known.targets.push(target),
             None => self.models.push(Model {
-                name: asked,
+                name: requested,
                 targets: vec![target],
                 fallback: Vec::new(),
             }),
@@ -86,16 +86,14 @@ impl Import<'_> {
         vendor: &'static Vendor,
         params: &mut Section<'_>,
     ) -> Option<String> {
-        let known = |way: &&(&str, &str)| self.dialects.contains(&way.0);
-        let Some((dialect, url)) = vendor.ways.iter().find(known).copied() else {
-            let why = format!(
-                "left out: the dialect `{}` is not spoken yet",
-                vendor.ways[0].0
-            );
+        let known = |api: &&Api| self.dialects.contains(&api.dialect);
+        let best = vendor.apis[0].dialect;
+        let Some(api) = vendor.apis.iter().find(known).copied() else {
+            let why = format!("left out: the dialect `{best}` is not supported yet");
             self.note(entry, path, why);
             return None;
         };
-        if dialect != vendor.ways[0].0 {
+        if api.dialect != best {
             let why = format!(
                 "`{}` is reached by its OpenAI-compatible API",
                 vendor.prefix
@@ -104,9 +102,9 @@ impl Import<'_> {
         }
         let version = params.entries.iter().find(|(key, _)| key == "api_version");
         let version = version.and_then(|(_, node)| node.text());
-        let url = self.base_url(entry, path, vendor, (dialect, url), params)?;
-        let mut keys = place(vendor.prefix, dialect, &url);
-        if let (Some(version), "azure") = (version, dialect) {
+        let url = self.base_url(entry, path, vendor, api, params)?;
+        let mut keys = location(vendor.prefix, api.dialect, &url);
+        if let (Some(version), "azure") = (version, api.dialect) {
             let _ = writeln!(keys, "api_version = {}", quoted(&version));
         }
         keys.push_str(&self.proof(vendor, params));
@@ -119,13 +117,13 @@ impl Import<'_> {
         }))
     }
 
-    /// The base URL, `url` unless another is given; `None` when it is not known, and now noted.
+    /// The base URL, that of `api` unless the file has another; `None` when there is none, which is noted.
     fn base_url(
         &mut self,
         entry: &Node,
         path: &str,
         vendor: &Vendor,
-        (dialect, url): (&str, &str),
+        api: Api,
         params: &mut Section<'_>,
     ) -> Option<String> {
         let base = params.take("api_base").or(params.take("base_url"));
@@ -137,12 +135,12 @@ impl Import<'_> {
             self.note(node, &params.path_of("api_base"), why);
             return None;
         }
-        let mut url = base.map_or_else(|| url.to_owned(), |(_, text)| text);
+        let mut url = base.map_or_else(|| api.base_url.to_owned(), |(_, text)| text);
         url.truncate(url.trim_end_matches('/').len());
         match vendor.prefix {
             "azure" => {
                 params.take("api_version");
-                if dialect != "azure" && !url.is_empty() && !url.ends_with("/openai/v1") {
+                if api.dialect != "azure" && !url.is_empty() && !url.ends_with("/openai/v1") {
                     url.push_str("/openai/v1");
                 }
             }
@@ -297,10 +295,10 @@ fn vertex_url(params: &mut Section<'_>) -> Option<String> {
     ))
 }
 
-/// Where a provider is: by its line in the table of compatible providers, if it has one.
-fn place(prefix: &str, dialect: &str, url: &str) -> String {
+/// The keys that locate a provider: its line in the table of compatible providers, if it has one.
+fn location(prefix: &str, dialect: &str, url: &str) -> String {
     let is_it =
-        |kind: &&Kind| kind.dialect == dialect && kind.litellm.iter().any(|one| one == prefix);
+        |kind: &&Kind| kind.dialect == dialect && kind.litellm.iter().any(|known| known == prefix);
     let Some(kind) = family().iter().find(is_it) else {
         return format!(
             "dialect = {}\nbase_url = {}\n",

@@ -1,23 +1,23 @@
-//! `ringside import`: another gateway's configuration becomes a `ringside.toml`, and a list of what has no
-//! equal. It must not guess: what is not known to mean the same is listed.
+//! `ringside import`: another gateway's configuration becomes a `ringside.toml`, and a list of settings without an
+//! equivalent. It must not guess: a setting that is not known to mean the same is listed.
 
-/// What an import gives.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Imported {
     /// A `ringside.toml`.
     pub toml: String,
-    /// What has no equal or needs a hand, in the order of the file.
+    /// Settings without an equivalent, or that need a decision, in the order of the file.
     pub notes: Vec<Note>,
 }
 
-/// One thing to look at.
+/// A setting that the user must look at.
 #[derive(Debug)]
 pub struct Note {
     /// Line in the file that was read, from 1.
     pub line: usize,
     /// Path of the key.
     pub path: String,
-    /// What became of it, and why.
+    /// What the import did with it, and why.
     pub why: String,
 }
 

@@ -1,6 +1,6 @@
 //! LiteLLM's proxy configuration (docs.litellm.ai/docs/proxy/config_settings).
 //!
-//! Each key that is read is taken out of its section; what is left has no equal and is listed.
+//! Each key that is read is removed from its section; the remaining keys have no equivalent and are listed.
 
 use crate::cli::import::imported::{Imported, Note};
 use crate::cli::import::toml_values::{duration, quoted};
@@ -63,8 +63,8 @@ impl<'n> Section<'n> {
     }
 
     pub(crate) fn take(&mut self, key: &str) -> Option<&'n Node> {
-        let at = self.entries.iter().position(|(name, _)| name == key)?;
-        Some(&self.entries.remove(at).1)
+        let index = self.entries.iter().position(|(name, _)| name == key)?;
+        Some(&self.entries.remove(index).1)
     }
 
     pub(crate) fn path_of(&self, key: &str) -> String {
@@ -76,7 +76,7 @@ impl<'n> Section<'n> {
     }
 }
 
-/// What is said of a key that is left over.
+/// The note about a remaining key.
 fn why_not(key: &str) -> &'static str {
     match key {
         "modify_params" | "additional_drop_params" => {
@@ -87,7 +87,7 @@ fn why_not(key: &str) -> &'static str {
              LiteLLM_VerificationToken: write a `[[keys]]` section with `name`, `sha256` and `models` for each"
         }
         "success_callback" | "failure_callback" | "callbacks" | "service_callbacks" => {
-            "no callbacks; see `[log]` and the metrics of the admin side"
+            "no callbacks; see `[log]` and the metrics of the admin API"
         }
         "redis_host" | "redis_port" | "redis_password" | "redis_url" => {
             "no Redis: each process keeps its own state"
@@ -124,8 +124,8 @@ pub fn import(text: &str, dialects: &[&str]) -> Result<Imported, String> {
     };
     let mut root = Section::new("", Some(&document));
     let list = root.take("model_list");
-    for (at, entry) in list.map(Node::list).unwrap_or_default().iter().enumerate() {
-        import.deployment(&format!("model_list[{at}]"), entry);
+    for (index, entry) in list.map(Node::list).unwrap_or_default().iter().enumerate() {
+        import.deployment(&format!("model_list[{index}]"), entry);
     }
     let mut router = Section::new("router_settings", root.take("router_settings"));
     let mut settings = Section::new("litellm_settings", root.take("litellm_settings"));
@@ -181,11 +181,11 @@ impl<'d> Import<'d> {
         {
             let _ = writeln!(out, "ttl = {}", duration(ttl));
         }
-        if let Some(kind) = params.take("type")
-            && kind.text().is_none_or(|kind| kind != "local")
+        if let Some(store) = params.take("type")
+            && store.text().is_none_or(|name| name != "local")
         {
             self.note(
-                kind,
+                store,
                 "litellm_settings.cache_params.type",
                 "answers are cached in this process",
             );
@@ -210,9 +210,14 @@ impl<'d> Import<'d> {
         for (alias, node) in aliases.map(Node::map).unwrap_or_default() {
             let path = format!("router_settings.model_group_alias.{alias}");
             let theirs = node.text().unwrap_or_default();
-            match self.models.iter().find(|one| one.name == theirs).cloned() {
+            match self
+                .models
+                .iter()
+                .find(|model| model.name == theirs)
+                .cloned()
+            {
                 Some(model)
-                    if is_name(alias) && self.models.iter().all(|one| one.name != *alias) =>
+                    if is_name(alias) && self.models.iter().all(|model| model.name != *alias) =>
                 {
                     self.models.push(Model {
                         name: alias.clone(),
@@ -253,9 +258,9 @@ impl<'d> Import<'d> {
     ) {
         let path = format!("{path}.{model}");
         let names: Vec<String> = others.list().iter().filter_map(Node::text).collect();
-        let find = |name: &str| before.iter().find(|one| one.name == name);
+        let find = |name: &str| before.iter().find(|model| model.name == name);
         let missing = names.iter().find(|name| find(name).is_none());
-        let Some(at) = self.models.iter().position(|one| one.name == model) else {
+        let Some(index) = self.models.iter().position(|known| known.name == model) else {
             return self.note(others, &path, "left out: the model was left out");
         };
         if let Some(missing) = missing {
@@ -263,7 +268,7 @@ impl<'d> Import<'d> {
         }
         let mut found = names.iter().filter_map(|name| find(name));
         if let Some(kind) = refusal {
-            let own = &mut self.models[at].fallback;
+            let own = &mut self.models[index].fallback;
             own.extend(found.next().map(|other| (kind, other.name.clone())));
             if found.next().is_some() {
                 self.note(
@@ -275,7 +280,7 @@ impl<'d> Import<'d> {
             return;
         }
         for other in found {
-            let own = &mut self.models[at].targets;
+            let own = &mut self.models[index].targets;
             let last = own.iter().map(|target| target.priority).max().unwrap_or(0);
             own.extend(other.targets.iter().map(|target| Target {
                 priority: last + 1 + target.priority,
@@ -294,7 +299,7 @@ impl<'d> Import<'d> {
             Some("latency-based-routing") => "least-latency",
             Some(_) => {
                 if let Some(node) = strategy {
-                    let why = "no such policy; `weighted` stands in its place";
+                    let why = "no such policy; `weighted` is used instead";
                     self.note(node, "router_settings.routing_strategy", why);
                 }
                 "weighted"
@@ -337,9 +342,9 @@ impl<'d> Import<'d> {
             );
             for target in &model.targets {
                 // As simple-shuffle does: by weight, else by rpm, else by tpm, if all alike have one.
-                let alike = |one: &&Target| one.priority == target.priority;
+                let alike = |other: &&Target| other.priority == target.priority;
                 let alike: Vec<&Target> = model.targets.iter().filter(alike).collect();
-                let all = |kind: &usize| alike.iter().all(|one| one.weight[*kind].is_some());
+                let all = |kind: &usize| alike.iter().all(|target| target.weight[*kind].is_some());
                 let by = (0..3).find(all);
                 let weight = by.and_then(|kind| target.weight[kind]).unwrap_or(1.0);
                 let weight = weight.round().clamp(1.0, WEIGHT_MAX) as u32;

@@ -1,4 +1,4 @@
-//! YAML with the place of each value. The only file that knows the parser.
+//! YAML with the position of each value. The only file that knows the parser.
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
@@ -72,7 +72,7 @@ impl Node {
 /// The first document of `text`.
 ///
 /// # Errors
-/// What the parser says, with its place.
+/// The message of the parser, with its position.
 pub(crate) fn read(text: &str) -> Result<Node, String> {
     let documents = MarkedYaml::load_from_str(text).map_err(|error| error.to_string())?;
     documents
@@ -96,7 +96,7 @@ fn node(yaml: &MarkedYaml<'_>) -> Node {
             for (key, value) in map {
                 let key = node(key).text().unwrap_or_default();
                 let value = node(value);
-                // A merge key gives what is not given otherwise.
+                // A merge key adds the keys that the mapping does not have.
                 let given = match key.as_str() {
                     "<<" => value.map().to_vec(),
                     _ => {

@@ -1,4 +1,4 @@
-//! The findings as one page that needs nothing else: curves, tables, advice.
+//! The findings as one page without further files: curves, tables, advice.
 
 use crate::cli::tune::pairs::Judged;
 use crate::cli::tune::settings::{Findings, Point, Setting};
@@ -58,8 +58,8 @@ fn table(settings: &[Setting], chosen: Option<usize>) -> String {
         "<table>\n<thead><tr><th>setting</th><th>from</th><th>hits</th><th>wrong</th><th>hit rate</th>\
          <th>wrong/hits</th><th>at least</th><th>at most</th></tr></thead>\n<tbody>\n",
     );
-    for (at, setting) in settings.iter().enumerate() {
-        let class = if chosen == Some(at) {
+    for (index, setting) in settings.iter().enumerate() {
+        let class = if chosen == Some(index) {
             " class=\"chosen\""
         } else {
             ""
@@ -83,11 +83,13 @@ fn table(settings: &[Setting], chosen: Option<usize>) -> String {
     out
 }
 
-/// Highest value on the axis of wrong hits: the wish is to be seen, and what is far beyond it is not.
+/// Highest value on the axis of wrong hits: it shows the target, and not values far above it.
 fn top(findings: &Findings) -> f64 {
     let points = findings.curves.iter().flatten();
     let worst = points.map(Point::wrong_rate).fold(0.0, f64::max);
-    worst.min(10.0 * findings.input).max(2.0 * findings.input)
+    worst
+        .min(10.0 * findings.target_rate)
+        .max(2.0 * findings.target_rate)
 }
 
 fn plot(findings: &Findings) -> String {
@@ -117,10 +119,10 @@ fn plot(findings: &Findings) -> String {
     for (curve, name) in findings.curves.iter().zip(["verifier", "cosine"]) {
         out.push_str(&drawn(curve, name, &x, &y));
     }
-    let input = y(findings.input);
+    let target = y(findings.target_rate);
     let _ = write!(
         out,
-        "<line class=\"wish\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{input:.1}\" y2=\"{input:.1}\"/>\
+        "<line class=\"target\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{target:.1}\" y2=\"{target:.1}\"/>\
          <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">hits / pairs</text></svg>",
         WIDTH - EDGE,
         WIDTH / 2.0,
@@ -131,13 +133,18 @@ fn plot(findings: &Findings) -> String {
 
 /// A curve with its band and its name at the end.
 fn drawn(curve: &[Point], name: &str, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> String {
-    let place = |point: &Point, rate: f64| format!("{:.1},{:.1}", x(point.hit_rate()), y(rate));
-    let upper = curve.iter().map(|one| place(one, one.interval().1));
-    let lower = curve.iter().rev().map(|one| place(one, one.interval().0));
+    let position = |point: &Point, rate: f64| format!("{:.1},{:.1}", x(point.hit_rate()), y(rate));
+    let upper = curve
+        .iter()
+        .map(|point| position(point, point.interval().1));
+    let lower = curve
+        .iter()
+        .rev()
+        .map(|point| position(point, point.interval().0));
     let band: Vec<String> = upper.chain(lower).collect();
     let line: Vec<String> = curve
         .iter()
-        .map(|one| place(one, one.wrong_rate()))
+        .map(|point| position(point, point.wrong_rate()))
         .collect();
     let mut out = format!(
         "<polygon class=\"band {name}\" points=\"{}\"/><polyline class=\"curve {name}\" points=\"{}\"/>",

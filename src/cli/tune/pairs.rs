@@ -5,7 +5,6 @@ use crate::cache::verify::features::compare;
 use crate::cache::verify::model::Verifier;
 use crate::cache::verify::rules::HardRule;
 use crate::cache::verify::words::Words;
-use crate::cli::tune::tune::told;
 use crate::embedding::codes::dot as cosine;
 use crate::embedding::pool::EmbeddingPool;
 use crate::embedding::settings::Settings;
@@ -17,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Most pairs taken: they are held in memory.
+/// Most pairs read: they are held in memory.
 const PAIRS_MAX: usize = 1_000_000;
 /// Pairs embedded at once.
 const BATCH: usize = 128;
@@ -29,7 +28,7 @@ pub(crate) struct Pair {
     same: bool,
 }
 
-/// What was read.
+/// The content of the files.
 #[derive(Default)]
 pub(crate) struct Read {
     /// Labelled pairs.
@@ -54,21 +53,26 @@ enum Same {
     Number(u8),
 }
 
+/// The message about a file that cannot be read or written.
+pub(crate) fn file_error(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
 impl Read {
     /// Adds the pairs of a file.
     ///
     /// # Errors
     /// The file and line that cannot be read.
     pub(crate) fn add(&mut self, path: &PathBuf) -> Result<(), String> {
-        let file = std::fs::File::open(path).map_err(|error| told(path, &error))?;
-        for (at, line) in std::io::BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(|error| told(path, &error))?;
+        let file = std::fs::File::open(path).map_err(|error| file_error(path, &error))?;
+        for (index, line) in std::io::BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(|error| file_error(path, &error))?;
             if line.trim().is_empty() {
                 continue;
             }
-            let place = || format!("{}:{}", path.display(), at + 1);
+            let position = || format!("{}:{}", path.display(), index + 1);
             let line: Line =
-                serde_json::from_str(&line).map_err(|error| format!("{}: {error}", place()))?;
+                serde_json::from_str(&line).map_err(|error| format!("{}: {error}", position()))?;
             let same = match (&line.same, line.label.as_deref()) {
                 (Some(Same::Flag(same)), _) => *same,
                 (Some(Same::Number(0)), _) | (None, Some("wrong")) => false,
@@ -80,12 +84,12 @@ impl Read {
                 _ => {
                     return Err(format!(
                         "{}: no label: `same` is true or false, or `label` is right, wrong or unknown",
-                        place()
+                        position()
                     ));
                 }
             };
             if self.pairs.len() == PAIRS_MAX {
-                return Err(format!("{}: more than {PAIRS_MAX} pairs", place()));
+                return Err(format!("{}: more than {PAIRS_MAX} pairs", position()));
             }
             let (a, b) = (line.a, line.b);
             self.pairs.push(Pair { a, b, same });
@@ -94,7 +98,7 @@ impl Read {
     }
 }
 
-/// A pair with what the gateway would go by.
+/// A pair with the values that the gateway decides by.
 pub(crate) struct Candidate {
     /// One answer serves both.
     pub same: bool,
@@ -172,7 +176,7 @@ pub(crate) fn judge(read: &Read, model_dir: &Path) -> Result<Judged, String> {
     Ok(judged)
 }
 
-/// The class that keeps a pair from being looked up by meaning.
+/// The freshness class that excludes a pair from semantic look-ups.
 fn moves(pair: &Pair) -> Option<Freshness> {
     let class = Freshness::of_question(&pair.a).max(Freshness::of_question(&pair.b));
     (class != Freshness::Static).then_some(class)

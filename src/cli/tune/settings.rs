@@ -1,4 +1,4 @@
-//! Hits and wrong hits at each setting, and which one keeps the wish.
+//! Hits and wrong hits at each setting, and the setting that keeps the target rate.
 
 use crate::base::statistics::{lower, needed, upper};
 use crate::cache::verify::model::Verifier;
@@ -17,7 +17,7 @@ const COSINES: [f32; 9] = [0.99, 0.98, 0.97, 0.96, 0.95, 0.925, 0.9, 0.85, 0.8];
 /// Points of a curve.
 const CURVE_POINTS: usize = 200;
 
-/// What a setting does on the pairs.
+/// Hits of a setting on the pairs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Point {
     /// Pairs that would be hits.
@@ -28,37 +28,37 @@ pub(crate) struct Point {
     pub pairs: u64,
 }
 
-/// A setting and what it does.
+/// A setting and its hits.
 pub(crate) struct Setting {
-    /// What to write: `wrong_hit_rate_max` for the verifier, a cosine else.
+    /// The value in the configuration: `wrong_hit_rate_max` for the verifier, or a cosine.
     pub value: f64,
-    /// The score, or the cosine, from which on a pair is a hit.
+    /// A pair is a hit from this score, or cosine, on.
     pub least: f32,
-    /// On the pairs.
+    /// Its hits on the pairs.
     pub point: Point,
 }
 
-/// All of it.
+/// All settings, and the choice among them.
 pub(crate) struct Findings {
-    /// The wish.
-    pub input: f64,
+    /// The target: largest share of hits that may be wrong.
+    pub target_rate: f64,
     /// The verifier at several rates, strict to loose.
     pub verifier: Vec<Setting>,
     /// Plain cosine, without rules, at several thresholds, strict to loose.
     pub cosine: Vec<Setting>,
-    /// Place in `verifier` of the loosest setting that was shown to keep the wish.
+    /// Index in `verifier` of the loosest setting whose bound keeps the target.
     pub recommended: Option<usize>,
-    /// Place in `cosine` of the same.
+    /// Index in `cosine` of the same.
     pub best_cosine: Option<usize>,
-    /// Hits without a wrong one that would show the wish to be kept.
+    /// Hits, none of them wrong, that would be enough for the bound to keep the target.
     pub hits_needed: u64,
     /// Each point above every score that occurs, strict to loose; and for the cosine.
     pub curves: [Vec<Point>; 2],
 }
 
 impl Point {
-    fn at(candidates: &[Candidate], is_hit: impl Fn(&Candidate) -> bool) -> Self {
-        let hits = candidates.iter().filter(|one| is_hit(one));
+    fn new(candidates: &[Candidate], is_hit: impl Fn(&Candidate) -> bool) -> Self {
+        let hits = candidates.iter().filter(|candidate| is_hit(candidate));
         let (mut count, mut wrong) = (0, 0);
         for hit in hits {
             count += 1;
@@ -93,7 +93,6 @@ impl Point {
     }
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn share(part: u64, all: u64) -> f64 {
     part as f64 / all.max(1) as f64
 }
@@ -103,14 +102,19 @@ impl Findings {
     ///
     /// # Errors
     /// There is no verifier.
-    pub(crate) fn new(judged: &Judged, input: f64) -> Result<Self, String> {
+    pub(crate) fn new(judged: &Judged, target_rate: f64) -> Result<Self, String> {
         let verifier = Verifier::shipped()?;
         let candidates = &judged.candidates;
-        let score = |one: &Candidate| one.score.filter(|_| one.cosine >= SIMILARITY_FLOOR);
+        let score = |candidate: &Candidate| {
+            candidate
+                .score
+                .filter(|_| candidate.cosine >= SIMILARITY_FLOOR)
+        };
         let by_rate = RATES.iter().filter_map(|rate| {
             let least = verifier.score_for(*rate)?;
-            let is_hit = |one: &Candidate| score(one).is_some_and(|score| score >= least);
-            let point = Point::at(candidates, is_hit);
+            let is_hit =
+                |candidate: &Candidate| score(candidate).is_some_and(|score| score >= least);
+            let point = Point::new(candidates, is_hit);
             Some(Setting {
                 value: *rate,
                 least,
@@ -120,52 +124,57 @@ impl Findings {
         let by_cosine = COSINES.iter().map(|least| Setting {
             value: f64::from(*least),
             least: *least,
-            point: Point::at(candidates, |one| one.cosine >= *least),
+            point: Point::new(candidates, |candidate| candidate.cosine >= *least),
         });
         let (by_rate, by_cosine): (Vec<_>, Vec<_>) = (by_rate.collect(), by_cosine.collect());
         Ok(Self {
-            input,
-            recommended: loosest(&by_rate, input),
-            best_cosine: loosest(&by_cosine, input),
+            target_rate,
+            recommended: loosest(&by_rate, target_rate),
+            best_cosine: loosest(&by_cosine, target_rate),
             verifier: by_rate,
             cosine: by_cosine,
-            hits_needed: needed(input, ALPHA),
+            hits_needed: needed(target_rate, ALPHA),
             curves: [
                 curve(candidates, score),
-                curve(candidates, |one| Some(one.cosine)),
+                curve(candidates, |candidate| Some(candidate.cosine)),
             ],
         })
     }
 }
 
-/// From strict to loose, the last setting whose bound keeps the wish, up to the first that does not
-/// (fixed-sequence testing: the confidence holds for all of them at once). Settings that are too strict to
-/// show anything are passed over.
-fn loosest(settings: &[Setting], input: f64) -> Option<usize> {
-    let keeps = |one: &Setting| one.point.interval().1 <= input;
+/// From strict to loose, the last setting whose bound keeps the target, up to the first that does not
+/// (fixed-sequence testing: the confidence holds for all of them at once). Settings with too few hits
+/// for any bound are skipped.
+fn loosest(settings: &[Setting], target_rate: f64) -> Option<usize> {
+    let keeps = |setting: &Setting| setting.point.interval().1 <= target_rate;
     let first = settings.iter().position(keeps)?;
-    let kept = settings.iter().skip(first).take_while(|one| keeps(one));
-    let last = first + kept.count() - 1;
-    // A looser one that hits nothing more is not needed.
+    let keeping = settings
+        .iter()
+        .skip(first)
+        .take_while(|setting| keeps(setting));
+    let last = first + keeping.count() - 1;
+    // A looser setting without further hits is not needed.
     let hits = settings.get(last)?.point.hits;
-    settings.iter().position(|one| one.point.hits == hits)
+    settings
+        .iter()
+        .position(|setting| setting.point.hits == hits)
 }
 
 /// Hits and wrong hits as the least value goes down, at most [`CURVE_POINTS`] of them.
 fn curve(candidates: &[Candidate], value: impl Fn(&Candidate) -> Option<f32>) -> Vec<Point> {
     let valued = candidates
         .iter()
-        .filter_map(|one| Some((value(one)?, one.same)));
+        .filter_map(|candidate| Some((value(candidate)?, candidate.same)));
     let mut sorted: Vec<(f32, bool)> = valued.collect();
-    sorted.sort_by(|one, other| other.0.total_cmp(&one.0));
+    sorted.sort_by(|left, right| right.0.total_cmp(&left.0));
     let every = sorted.len().div_ceil(CURVE_POINTS).max(1);
     let (mut wrong, mut points) = (0, Vec::new());
-    for (at, (_, same)) in sorted.iter().enumerate() {
+    for (index, (_, same)) in sorted.iter().enumerate() {
         wrong += u64::from(!same);
-        let is_last = at + 1 == sorted.len();
-        if (at + 1) % every == 0 || is_last {
+        let is_last = index + 1 == sorted.len();
+        if (index + 1) % every == 0 || is_last {
             points.push(Point {
-                hits: at as u64 + 1,
+                hits: index as u64 + 1,
                 wrong,
                 pairs: candidates.len() as u64,
             });

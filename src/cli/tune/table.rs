@@ -21,8 +21,8 @@ pub(crate) fn report(judged: &Judged, findings: &Findings) -> String {
         ),
         ("cosine alone", &findings.cosine, findings.best_cosine),
     ] {
-        for (at, setting) in settings.iter().enumerate() {
-            let mark = if chosen == Some(at) { "  <" } else { "" };
+        for (index, setting) in settings.iter().enumerate() {
+            let mark = if chosen == Some(index) { "  <" } else { "" };
             let _ = writeln!(out, "{}{mark}", row(name, setting));
         }
         out.push('\n');
@@ -32,10 +32,14 @@ pub(crate) fn report(judged: &Judged, findings: &Findings) -> String {
     out
 }
 
-/// What was read, in a sentence or two.
+/// The pairs in the files, in a sentence or two.
 pub(crate) fn pairs(judged: &Judged) -> String {
     let all = judged.candidates.len();
-    let same = judged.candidates.iter().filter(|one| one.same).count();
+    let same = judged
+        .candidates
+        .iter()
+        .filter(|candidate| candidate.same)
+        .count();
     let mut out = format!("{all} pairs: {same} ask the same, {} do not.", all - same);
     if judged.unknown > 0 {
         let _ = write!(
@@ -91,10 +95,13 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// What to write into the configuration, or what is missing.
+/// The lines for the configuration, or why there are none.
 pub(crate) fn advice(findings: &Findings) -> String {
-    let input = percent(findings.input);
-    let compared = match findings.best_cosine.and_then(|at| findings.cosine.get(at)) {
+    let target = percent(findings.target_rate);
+    let compared = match findings
+        .best_cosine
+        .and_then(|index| findings.cosine.get(index))
+    {
         Some(best) => format!(
             "The best plain cosine that keeps it is {}, with {} hits.",
             value(best),
@@ -104,15 +111,19 @@ pub(crate) fn advice(findings: &Findings) -> String {
     };
     let chosen = findings
         .recommended
-        .and_then(|at| findings.verifier.get(at));
+        .and_then(|index| findings.verifier.get(index));
     let Some(chosen) = chosen else {
-        let most = findings.verifier.iter().map(|one| one.point.hits).max();
+        let most = findings
+            .verifier
+            .iter()
+            .map(|setting| setting.point.hits)
+            .max();
         let strict = findings.verifier.first();
-        let best = strict.map_or(1.0, |one| one.point.interval().1);
+        let best = strict.map_or(1.0, |setting| setting.point.interval().1);
         return format!(
-            "No setting is shown to keep wrong/hits at or below {input} by these pairs (the strictest: at most {}).\n\
+            "No setting is shown to keep wrong/hits at or below {target} by these pairs (the strictest: at most {}).\n\
              That takes at least {} hits with none wrong; these pairs have at most {} hits. Label more pairs that \
-             are near each other, or wish for less.\n{compared}\n",
+             are near each other, or choose a higher rate.\n{compared}\n",
             percent(best),
             findings.hits_needed,
             most.unwrap_or_default(),
@@ -120,7 +131,7 @@ pub(crate) fn advice(findings: &Findings) -> String {
     };
     let point = chosen.point;
     format!(
-        "Recommended for wrong/hits at or below {input}: {} hits, {} of them wrong, at most {}.\n\n\
+        "Recommended for wrong/hits at or below {target}: {} hits, {} of them wrong, at most {}.\n\n\
          [cache.semantic]\nmode = \"serve\"\nwrong_hit_rate_max = {}\n\n{compared}\n",
         percent(point.hit_rate()),
         percent(point.wrong_rate()),

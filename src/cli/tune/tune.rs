@@ -1,4 +1,4 @@
-//! `ringside tune`: which setting of the semantic cache keeps a wanted rate of wrong hits, on labelled pairs.
+//! `ringside tune`: finds the setting of the semantic cache that keeps a target rate of wrong hits, on labelled pairs.
 //!
 //! Judges pairs exactly as the gateway does. It must not know requests, stores or the network.
 
@@ -6,21 +6,21 @@ use crate::cli::tune::page;
 use crate::cli::tune::pairs;
 use crate::cli::tune::settings::Findings;
 use crate::cli::tune::table;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// What was asked for.
+/// The options of the command.
 pub struct Options {
     /// JSON lines: labelled pairs, or the gateway's observation log.
     pub files: Vec<PathBuf>,
-    /// The wish: most hits that may be wrong, as a share of hits.
+    /// Largest share of hits that may be wrong.
     pub wrong_hit_rate_max: f64,
-    /// Where to write the page.
+    /// Where to write the page; `None` = no page.
     pub html: Option<PathBuf>,
     /// Folder of the model.
     pub model_dir: PathBuf,
 }
 
-/// Judges the pairs, writes the page if one is wanted, and returns the report for a terminal.
+/// Judges the pairs, writes the page if the options name a file, and returns the report for a terminal.
 ///
 /// # Errors
 /// What is wrong with a file, or why the model cannot be used, in a sentence.
@@ -39,7 +39,7 @@ pub fn tune(options: &Options) -> Result<String, String> {
     let findings = Findings::new(&judged, options.wrong_hit_rate_max)?;
     if let Some(path) = &options.html {
         let page = page::page(&judged, &findings);
-        std::fs::write(path, page).map_err(|error| told(path, &error))?;
+        std::fs::write(path, page).map_err(|error| pairs::file_error(path, &error))?;
     }
     Ok(table::report(&judged, &findings))
 }
@@ -50,8 +50,4 @@ fn names(files: &[PathBuf]) -> String {
         .map(|file| file.display().to_string())
         .collect();
     names.join(", ")
-}
-
-pub(crate) fn told(path: &Path, error: &std::io::Error) -> String {
-    format!("{}: {error}", path.display())
 }

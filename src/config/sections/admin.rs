@@ -11,7 +11,7 @@ settings! {
     /// `[admin]`
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Admin {
-        // Loopback: the admin side has no credentials of its own.
+        // Loopback: the admin API has no credentials of its own.
         /// admin listener; its port must not be one of `server.listen`. It has no credentials, so keep it private
         pub listen: SocketAddr = key("listen", address()).default(LISTEN).restart();
     }

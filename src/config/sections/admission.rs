@@ -14,7 +14,7 @@ settings! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Admission checked by check_order {
         // Off: a hosted provider limits tokens, and takes more requests than are ever sent to it.
-        /// whether targets have a limit of in-flight requests; see [routing.md](routing.md#targets-that-are-busy)
+        /// whether targets have a limit of in-flight requests; see [routing.md](routing.md#concurrency-limits)
         pub enabled: bool = key("enabled", flag()).default(false);
         // One request keeps measuring.
         /// smallest value that the limit of a target falls to, over all cores; at most `concurrency_max`

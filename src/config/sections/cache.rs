@@ -113,7 +113,7 @@ settings! {
         pub mode: SemanticMode = key("mode", choice(SemanticMode::CHOICES)).default(SemanticMode::Off);
         // One wrong answer in a hundred cached ones, at most.
         /// largest share of semantic hits that may be wrong; see [cache.md](cache.md)
-        pub wrong_hit_rate_max: f64 = key("wrong_hit_rate_max", wrong_hit_rate()).default(0.01);
+        pub wrong_hit_rate_max: f64 = key("wrong_hit_rate_max", wrong_hit_rate()).default(WRONG_HIT_RATE_MAX);
         /// smallest cosine similarity served, instead of the learned score; hard rules still refuse
         pub similarity_min: Option<f32> = key("similarity_min", similarity()).optional("none");
         // Several times the duration of one embedding; a miss is cheaper than a longer wait.
@@ -148,6 +148,9 @@ settings! {
             .optional("none");
     }
 }
+
+/// Default of `wrong_hit_rate_max`.
+pub const WRONG_HIT_RATE_MAX: f64 = 0.01;
 
 /// `[cache] scope`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

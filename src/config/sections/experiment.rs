@@ -27,7 +27,7 @@ settings! {
         // Each arm is compared by responses of its own.
         /// whether arms serve each other's cached responses
         pub shares_cache: bool = key("share_cache", flag()).default(false);
-        /// Its arms, in the order of the file.
+        /// at least one has a weight and is no canary
         pub arms: Vec<Arm> = sections("arms", Bounds::new("ARMS", 2, 8)).required(
             "add at least two, e.g. `arms = [{ name = \"a\", targets = [\"openai\"], weight = 90 }, …]`",
         );

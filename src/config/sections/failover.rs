@@ -28,7 +28,7 @@ settings! {
         )
         .default(Duration::ZERO);
         // Off: an expired answer may be wrong by now.
-        /// how long after it expired a cached response is served when every target failed; see [cache.md](cache.md#when-all-else-is-down)
+        /// how long after it expired a cached response is served when every target failed; see [cache.md](cache.md#stale-responses-when-every-target-fails)
         pub stale_if_error: Duration = key(
             "stale_if_error",
             duration(Bounds::new("STALE_IF_ERROR", Duration::ZERO, MONTH)),

@@ -37,7 +37,7 @@ settings! {
 settings! {
     /// The target of mirrored requests, as written.
     pub(crate) struct MirrorTarget checked by fill_in_model {
-        /// a target that a share of the requests is sent to as well, to compare answers; see [routing.md](routing.md#mirrored-traffic)
+        /// a target that a share of the requests is sent to as well, to compare answers; see [routing.md](routing.md#traffic-mirroring)
         location: TargetLocation = key("provider", comparable_provider())
             .required("name the provider that is being considered");
         /// name sent to it

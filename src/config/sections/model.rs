@@ -3,7 +3,7 @@
 
 use crate::config::key::key;
 use crate::config::limits::{Bounds, TARGETS};
-use crate::config::names::KnownNames;
+use crate::config::names::known_policies;
 use crate::config::notation::{known_name, unique_name};
 use crate::config::sections::experiment::Experiment;
 use crate::config::sections::failover::Failover;
@@ -22,7 +22,7 @@ settings! {
         // The order of the file, which is what a reader of the file expects.
         /// routing policy, see [routing.md](routing.md)
         pub policy: String = key("policy", known_name("policy", known_policies)).default("priority".to_owned());
-        /// Targets in the order of the file; at least one.
+        /// where the model is served
         pub targets: Vec<Target> = sections("targets", TARGETS)
             .required("add at least one target, e.g. `targets = [{ provider = \"openai\" }]`");
         /// What happens with slow and failing targets.
@@ -31,16 +31,7 @@ settings! {
         pub experiment: Option<Experiment> = optional_section("experiment");
         /// Another target that a share of its requests is sent to as well.
         pub mirror: Option<Mirror> = optional_section("mirror");
-        /// The first rule that applies decides; see [routing.md](routing.md#rules).
+        /// the first rule that applies decides; see [routing.md](routing.md#rules)
         pub rules: Vec<Rule> = sections("rules", Bounds::new("RULES", 1, 32));
     }
-}
-
-/// Names of the routing policies.
-pub(crate) fn known_policies(known: &KnownNames<'_>) -> Vec<String> {
-    known
-        .policies
-        .iter()
-        .map(|name| (*name).to_owned())
-        .collect()
 }

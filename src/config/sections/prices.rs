@@ -27,7 +27,7 @@ settings! {
             .required("add the model's name at the seller, e.g. `model = \"gpt-4o\"`");
         /// Prices of a request of any size.
         pub rates: Rates = flattened::<WrittenRates>();
-        /// Prices of large requests, by rising size.
+        /// prices of requests with large prompts
         pub tiers: Vec<Tier> = sections("tiers", Bounds::new("PRICE_TIERS", 1, 8));
     }
 }

@@ -87,7 +87,7 @@ settings! {
         // A lost SYN is sent again after 1 s, then after 3 s: one loss is forgiven, not two.
         /// to connect
         pub connect: Duration = key("connect_timeout", duration(TIMEOUT)).default(SECOND.saturating_mul(2));
-        // Two round trips and a signature; three seconds cover one lost packet.
+        // Two exchanges and a signature; three seconds cover one lost packet.
         /// for the TLS handshake
         pub tls: Duration = key("tls_timeout", duration(TIMEOUT)).default(SECOND.saturating_mul(3));
         // Without streaming the whole answer is generated before its first byte.

@@ -3,12 +3,12 @@
 use crate::config::context::Context;
 use crate::config::key::key;
 use crate::config::limits::{ARM_TARGETS, CONTEXT_TOKENS, TAGS};
+use crate::config::names::known_policies;
 use crate::config::notation::{
     Notation, flag, known_name, list, name, number, one_of, unique_name_of, written,
 };
 use crate::config::problem::Complaint;
 use crate::config::reader::{Item, Section};
-use crate::config::sections::model::known_policies;
 use crate::config::sections::target::target_indices;
 use crate::config::settings::{section, settings};
 
@@ -65,12 +65,11 @@ settings! {
     }
 }
 
-fn check_effect(rule: &mut Rule, section: &Section<'_>, _: &Context<'_>) {
+fn check_effect(_: &mut Rule, section: &Section<'_>, _: &Context<'_>) {
     let mut effects = ["targets", "arm", "policy"].into_iter();
     if effects.any(|key| section.peek(key).is_some()) {
         return;
     }
-    let _ = rule;
     let remedy = "give it `targets`, an `arm` or a `policy`";
     section.complain(
         "name",

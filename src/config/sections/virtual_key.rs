@@ -33,7 +33,7 @@ settings! {
         pub tags: Vec<String> = key("tags", list(TAGS, "names", name())).default_shown(Vec::new(), "none");
         /// whose requests go first when targets have no free permit
         pub priority: KeyPriority = key("priority", choice(PRIORITIES)).default(KeyPriority::Normal);
-        /// providers all of whose API it may reach, past models and routing: files, batches and `/providers/{name}/…`, see [providers.md](providers.md#passed-on)
+        /// providers all of whose API it may reach, past models and routing: files, batches and `/providers/{name}/…`, see [providers.md](providers.md#pass-through)
         pub providers: Vec<String> = key("providers", list(KEY_PROVIDERS, "names of providers", known_provider()))
             .default_shown(Vec::new(), "none");
     }
