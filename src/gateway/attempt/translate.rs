@@ -1,6 +1,7 @@
 //! A request's body in the words of the provider: as it is, with what is odd about the provider put right,
 //! or in another dialect. It must not know how the request is sent (`asking.rs`).
 
+use crate::config::provider_family::Kind;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::classify;
 use crate::gateway::attempt::classify::AttemptError;
@@ -13,6 +14,7 @@ use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::openai::provider::param_compat;
+use crate::protocols::openai::provider::param_compat::ParamCompat;
 use crate::protocols::openai::vocabulary;
 use crate::protocols::outgoing_request::{Body, UpstreamOperation};
 use crate::protocols::provider_api::ProviderApi;
@@ -66,7 +68,9 @@ impl EncodedBody {
         Body::Spliced {
             bytes,
             model_range,
-            usage_edit: usage_edit.filter(|_| param_compat::takes(backend.kind, "stream_options")),
+            usage_edit: usage_edit.filter(|_| {
+                param_compat::accepts(backend.kind.map(param_compat_of).as_ref(), "stream_options")
+            }),
         }
     }
 }
@@ -160,10 +164,18 @@ pub(crate) fn word(
     };
     translate_body::translate_request(&request, dialect, model, unsupported, scratch, to)?;
     let fitted = match kind {
-        Some(kind) => param_compat::fitted(kind, &written, unsupported, scratch)?,
+        Some(kind) => param_compat::adapt(&param_compat_of(kind), &written, unsupported, scratch)?,
         None => None,
     };
     Ok(EncodedBody::Written(fitted.unwrap_or(written)))
+}
+
+fn param_compat_of(kind: &Kind) -> ParamCompat<'_> {
+    ParamCompat {
+        rename: &kind.rename,
+        refuses: &kind.refuses,
+        developer: kind.developer.as_deref(),
+    }
 }
 
 /// A chat request in the provider's own dialect, with what is odd about the provider put right, and read
@@ -181,7 +193,8 @@ fn fitted(
     let Some(kind) = backend.kind else {
         return Ok(None);
     };
-    let Some(bytes) = param_compat::fitted(kind, body, unsupported, scratch)? else {
+    let Some(bytes) = param_compat::adapt(&param_compat_of(kind), body, unsupported, scratch)?
+    else {
         return Ok(None);
     };
     let read = client_api.read_head("", &bytes, scratch, false)?;

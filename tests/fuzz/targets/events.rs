@@ -1,30 +1,28 @@
-//! Streams of every provider into every dialect: any split gives the same bytes, every event is JSON,
-//! nothing follows the end.
+//! Translates streams of every provider API for every client API: any split gives the same bytes, every event
+//! is JSON, and nothing follows the end.
 
 #![no_main]
 
-#[path = "../../../src/api/mod.rs"]
-#[allow(dead_code)]
-mod api;
 #[path = "../../../src/error/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod error;
 #[path = "../../../src/http/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod http;
-#[path = "../../../src/providers/mod.rs"]
-#[allow(dead_code)]
-mod providers;
+#[path = "../../../src/protocols/mod.rs"]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
+mod protocols;
 #[path = "../../../src/signing/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod signing;
 
-use api::face::{About, FACES, Face};
-use api::json::Scratch;
-use api::neutral::Event;
 use http::sse::{SseSplitter, event_data};
 use libfuzzer_sys::fuzz_target;
-use providers::{PROVIDERS, Provider};
+use protocols::client_api::{ClientApi, ResponseContext};
+use protocols::json::document::Scratch;
+use protocols::neutral::event::Event;
+use protocols::provider_api::ProviderApi;
+use protocols::registry::{CLIENT_APIS, PROVIDERS};
 
 // First two bytes: where to split. Then a stream.
 fuzz_target!(|data: &[u8]| {
@@ -33,22 +31,22 @@ fuzz_target!(|data: &[u8]| {
     };
     let split = usize::from(u16::from_be_bytes([high, low])) % (bytes.len() + 1);
     let (a, b) = bytes.split_at(split);
-    for face in FACES {
+    for client_api in CLIENT_APIS {
         for provider in PROVIDERS {
-            let whole = written(*face, *provider, &[bytes]);
-            assert_eq!(written(*face, *provider, &[a, b]), whole);
+            let whole = written(*client_api, *provider, &[bytes]);
+            assert_eq!(written(*client_api, *provider, &[a, b]), whole);
             check(&whole);
         }
     }
 });
 
-fn written(face: &dyn Face, provider: &dyn Provider, pieces: &[&[u8]]) -> Vec<u8> {
+fn written(client_api: &dyn ClientApi, provider: &dyn ProviderApi, pieces: &[&[u8]]) -> Vec<u8> {
     let (mut decoder, mut scratch) = (provider.decoder(), Scratch::default());
-    let mut encoder = face.encoder(About {
+    let mut encoder = client_api.encoder(ResponseContext {
         request_id: "r".into(),
         created: 1,
         wants_usage: true,
-        ..About::default()
+        ..ResponseContext::default()
     });
     let (mut buffer, mut out, mut over) = (Vec::new(), Vec::new(), false);
     let mut sink = |event: &Event<'_>| {

@@ -1,19 +1,22 @@
-//! Forms: the model that is found stands where it is said to stand, is the only one, and can be replaced.
+//! Multipart forms: the model is at the reported position, is the only one, and can be replaced.
 
 #![no_main]
 
-#[path = "../../../src/api/mod.rs"]
-#[allow(dead_code, unused_imports)]
-mod api;
 #[path = "../../../src/error/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod error;
 #[path = "../../../src/http/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod http;
+#[path = "../../../src/protocols/mod.rs"]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
+mod protocols;
+#[path = "../../../src/signing/mod.rs"]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
+mod signing;
 
-use api::multipart::{boundary, model};
 use libfuzzer_sys::fuzz_target;
+use protocols::json::multipart::{boundary, model};
 
 // A content type, a line's end, and a body.
 fuzz_target!(|data: &[u8]| {
@@ -28,8 +31,8 @@ fuzz_target!(|data: &[u8]| {
     let found = model(body, &boundary);
     let (name, range) = match found {
         Ok(found) => found,
-        Err(fault) => {
-            assert_eq!(fault.status, 400);
+        Err(error) => {
+            assert_eq!(error.status, 400);
             return;
         }
     };

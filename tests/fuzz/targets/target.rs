@@ -1,30 +1,31 @@
-//! Request targets that are passed on to one provider, and Gemini's, which name the model: no path leads out
-//! of where a provider's API begins, and a model's name is read as it is written.
+//! Request targets of the provider proxy, and Gemini's, which name the model: no path leaves the base URL of a
+//! provider, and a model's name is read as it is written.
 
 #![no_main]
 
-#[path = "../../../src/api/mod.rs"]
-#[allow(dead_code, unused_imports)]
-mod api;
 #[path = "../../../src/error/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod error;
 #[path = "../../../src/http/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod http;
+#[path = "../../../src/protocols/mod.rs"]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
+mod protocols;
 #[path = "../../../src/signing/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod signing;
 
-use api::Operation;
-use api::face::Face;
-use api::gemini::Gemini;
-use api::json::Scratch;
 use http::head::{Method, Parsed, parse_request_head};
 use http::limits::HeadLimits;
 use http::percent;
 use libfuzzer_sys::fuzz_target;
-use signing::Auth;
+use protocols::client_api::ClientApi;
+use protocols::endpoints::{Operation, operation};
+use protocols::gemini::client::api::Gemini;
+use protocols::json::document::Scratch;
+use protocols::{passthrough, registry};
+use signing::auth::{Auth, BEARER};
 use signing::sigv4::{AmzDate, AwsKeys, Scope, ToSign};
 
 // A request's target.
@@ -35,16 +36,16 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let target = value.target;
-    let face = api::face_of(target);
-    let _ = face.key_in_query(target);
-    match api::operation(Method::Post, target) {
-        Ok(Operation::ProviderProxy(direct)) => {
-            assert!(target.ends_with(direct.rest));
-            if api::passed::check_path(direct.rest).is_ok() {
-                stays_below(direct.rest);
+    let client_api = registry::client_api_for(target);
+    let _ = client_api.key_in_query(target);
+    match operation(Method::Post, target) {
+        Ok(Operation::ProviderProxy(proxy)) => {
+            assert!(target.ends_with(proxy.rest));
+            if passthrough::check_path(proxy.rest).is_ok() {
+                stays_below(proxy.rest);
             }
         }
-        Ok(Operation::Chat(face)) if face.name() == Gemini.name() => names_its_model(target),
+        Ok(Operation::Chat(client_api)) if client_api.name() == Gemini.name() => names_its_model(target),
         _ => {}
     }
 });
@@ -85,7 +86,7 @@ fn stays_below(rest: &str) {
         body: b"",
     };
     let mut out = Vec::new();
-    auth.write(&mut out, signing::BEARER, &sent);
+    auth.write(&mut out, BEARER, &sent);
     assert!(out.ends_with(b"\r\n"));
 }
 

@@ -1,66 +1,63 @@
-//! Requests and answers from every dialect into every other: no input makes a panic, and what comes out
-//! is JSON.
+//! Translates requests and responses between all client APIs and provider APIs: no input causes a panic, and
+//! the output is JSON.
 
 #![no_main]
 
-#[path = "../../../src/api/mod.rs"]
-#[allow(dead_code)]
-mod api;
 #[path = "../../../src/error/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod error;
 #[path = "../../../src/http/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod http;
-#[path = "../../../src/providers/mod.rs"]
-#[allow(dead_code)]
-mod providers;
+#[path = "../../../src/protocols/mod.rs"]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
+mod protocols;
 #[path = "../../../src/signing/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
 mod signing;
 
-use api::face::{About, FACES};
-use api::json::Scratch;
-use api::neutral::Losses;
 use libfuzzer_sys::fuzz_target;
-use providers::PROVIDERS;
+use protocols::client_api::ResponseContext;
+use protocols::json::document::Scratch;
+use protocols::neutral::unsupported_fields::UnsupportedFields;
+use protocols::registry::{CLIENT_APIS, PROVIDERS};
 
 // A document, read as whatever it could be.
 fuzz_target!(|data: &[u8]| {
     let mut scratch = Scratch::default();
-    let about = About {
+    let response_ctx = ResponseContext {
         request_id: "r".into(),
         created: 1,
         wants_usage: true,
-        ..About::default()
+        ..ResponseContext::default()
     };
-    for face in FACES {
-        let prepared = face.prepare(data, &mut scratch);
+    for client_api in CLIENT_APIS {
+        let prepared = client_api.prepare(data, &mut scratch);
         if let Some(body) = &prepared {
             check(body);
         }
         let data = prepared.as_deref().unwrap_or(data);
         for provider in PROVIDERS {
             for drops in [false, true] {
-                let (mut losses, mut out) = (Losses::new(drops), Vec::new());
+                let (mut unsupported, mut out) = (UnsupportedFields::new(drops), Vec::new());
                 let written = scratch.with_document(data, |document| {
-                    let request = face.read_request(document, &mut losses)?;
-                    provider.write_request(&request, "model", &mut losses, &mut out)
+                    let request = client_api.read_request(document, &mut unsupported)?;
+                    provider.write_request(&request, "model", &mut unsupported, &mut out)
                 });
                 if matches!(written, Ok(Ok(()))) {
                     check(&out);
                 }
-                let header = losses.header().unwrap_or_default();
+                let header = unsupported.header().unwrap_or_default();
                 assert!(header.bytes().all(|byte| byte.is_ascii_graphic()));
             }
             let _ = scratch.with_document(data, |document| {
                 let mut out = Vec::new();
-                if let Ok(answer) = provider.read_answer(document) {
-                    face.write_answer(&answer, &about, &mut out);
+                if let Ok(response) = provider.read_answer(document) {
+                    client_api.write_answer(&response, &response_ctx, &mut out);
                     check(&out);
                 }
                 out.clear();
-                face.write_failure(&provider.read_failure(500, document), &mut out);
+                client_api.write_failure(&provider.read_failure(500, document), &mut out);
                 check(&out);
             });
         }

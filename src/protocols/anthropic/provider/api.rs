@@ -3,6 +3,7 @@
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::provider::request;
+use crate::protocols::anthropic::provider::request::FirstField;
 use crate::protocols::anthropic::provider::response;
 use crate::protocols::anthropic::provider::stream;
 use crate::protocols::anthropic::vocabulary;
@@ -68,7 +69,11 @@ impl ProviderApi for Anthropic {
         unsupported: &mut UnsupportedFields,
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
-        request::write(request, ("model", model), unsupported, out)
+        let first = FirstField {
+            name: "model",
+            value: model,
+        };
+        request::write(request, first, unsupported, out)
     }
 
     fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {

@@ -17,18 +17,25 @@ const MAX_TOKENS_DEFAULT: u64 = 4096;
 /// Schema of a tool that takes nothing: this dialect demands one.
 const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 
-/// Appends the body of a request, its first field the one given: the model, or what stands for it.
+/// The first field of a body: the model's name, or the field that replaces it.
+#[derive(Clone, Copy)]
+pub(crate) struct FirstField<'f> {
+    pub name: &'f str,
+    pub value: &'f str,
+}
+
+/// Appends the body of a request.
 ///
 /// # Errors
-/// 400 naming a field that is lost.
+/// 400 naming a field that this API does not support.
 pub(crate) fn write(
     request: &Request<'_>,
-    (name, value): (&str, &str),
+    first: FirstField<'_>,
     unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     out.push(b'{');
-    text(out, name, value);
+    text(out, first.name, first.value);
     let max_tokens = request.sampling.max_tokens.unwrap_or_else(|| {
         let thinking = request.reasoning.budget_tokens.unwrap_or(0);
         MAX_TOKENS_DEFAULT.saturating_add(thinking)
@@ -124,12 +131,7 @@ fn write_block(
             arguments,
             cache,
         } => {
-            open(out, b'{');
-            text(out, "type", "tool_use");
-            write_tool_id("id", id, out);
-            text(out, "name", name);
-            key(out, "input");
-            write_input(arguments, out);
+            write_tool_use(id, name, arguments, out);
             marker = *cache;
         }
         Part::ToolResult {
@@ -164,6 +166,16 @@ fn write_block(
     raw_if(out, CACHE_MARKER, marker);
     out.push(b'}');
     Ok(())
+}
+
+/// A tool call, its object left open for the cache marker.
+fn write_tool_use(id: &str, name: &str, arguments: &str, out: &mut Vec<u8>) {
+    open(out, b'{');
+    text(out, "type", "tool_use");
+    write_tool_id("id", id, out);
+    text(out, "name", name);
+    key(out, "input");
+    write_input(arguments, out);
 }
 
 /// An image or a document.

@@ -3,6 +3,7 @@
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::provider::request;
+use crate::protocols::anthropic::provider::request::FirstField;
 use crate::protocols::anthropic::provider::response;
 use crate::protocols::anthropic::provider::stream;
 use crate::protocols::anthropic::vocabulary;
@@ -19,7 +20,10 @@ use crate::signing::auth::KeyHeader;
 use std::ops::Range;
 
 /// The version that Vertex AI wants, as a field.
-const VERSION: (&str, &str) = ("anthropic_version", "vertex-2023-10-16");
+const VERSION: FirstField<'static> = FirstField {
+    name: "anthropic_version",
+    value: "vertex-2023-10-16",
+};
 
 /// What stands before a model's name in the path.
 const MODELS: &str = "/publishers/anthropic/models/";
@@ -98,7 +102,7 @@ fn body(request: &OutgoingRequest<'_>) -> Vec<u8> {
         request.body.append(request.model, &mut out);
         return out;
     };
-    let (name, value) = VERSION;
+    let FirstField { name, value } = VERSION;
     let version = format!("\"{name}\":\"{value}\"");
     if request.call == UpstreamOperation::CountTokens {
         let mut plain = Vec::with_capacity(bytes.len() + 64);
@@ -107,8 +111,8 @@ fn body(request: &OutgoingRequest<'_>) -> Vec<u8> {
         let version = version + ",";
         apply(&plain, [(&(at..at), version.as_bytes())], &mut out);
     } else {
-        let target_ref = member_of(bytes, model_range);
-        apply(bytes, [(&target_ref, version.as_bytes())], &mut out);
+        let member = member_of(bytes, model_range);
+        apply(bytes, [(&member, version.as_bytes())], &mut out);
     }
     out
 }

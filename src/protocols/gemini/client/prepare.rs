@@ -56,7 +56,7 @@ fn name_calls(document: &Document<'_>, body: &[u8], edits: &mut Vec<Edit>) {
                 let id = id.unwrap_or_else(|| {
                     made += 1;
                     let id = format!("call_{made}");
-                    edits.extend(with_id(document, body, (key, call), &id));
+                    edits.extend(with_id(document, body, Member { key, node: call }, &id));
                     id
                 });
                 waiting.push((name, id));
@@ -69,22 +69,29 @@ fn name_calls(document: &Document<'_>, body: &[u8], edits: &mut Vec<Edit>) {
                 };
                 let found = waiting.iter().position(is_it).map(|at| waiting.remove(at));
                 if let (None, Some((_, found))) = (id, found) {
-                    edits.extend(with_id(document, body, (key, result), &found));
+                    edits.extend(with_id(
+                        document,
+                        body,
+                        Member { key, node: result },
+                        &found,
+                    ));
                 }
             }
         }
     }
 }
 
-/// The edit that puts an id first into the object behind `key`.
-fn with_id(
-    document: &Document<'_>,
-    body: &[u8],
-    (key, at): (&str, usize),
-    id: &str,
-) -> Option<Edit> {
-    let inside = offset(body, document.raw(key)?) + 1;
-    let is_empty = document.fields(at)?.next().is_none();
+/// A member of a JSON object: its key, and the node of its value.
+#[derive(Clone, Copy)]
+struct Member<'d> {
+    key: &'d str,
+    node: usize,
+}
+
+/// The edit that puts an id first into the object that is the member's value.
+fn with_id(document: &Document<'_>, body: &[u8], member: Member<'_>, id: &str) -> Option<Edit> {
+    let inside = offset(body, document.raw(member.key)?) + 1;
+    let is_empty = document.fields(member.node)?.next().is_none();
     let mut with = b"\"id\":".to_vec();
     write_string(&mut with, id);
     if !is_empty {

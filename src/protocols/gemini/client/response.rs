@@ -70,7 +70,14 @@ fn write_part(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out: 
             name,
             arguments,
             ..
-        } => write_call((id, name), arguments, nth, response_ctx, out),
+        } => {
+            let call = ToolCall {
+                id,
+                name,
+                arguments,
+            };
+            write_call(call, nth, response_ctx, out);
+        }
         // Models answer in nothing else; what another provider alone can read has no place.
         _ => {}
     }
@@ -87,10 +94,17 @@ pub(crate) fn write_thought(thought: &str, signature: Option<&str>, out: &mut Ve
     out.push(b'}');
 }
 
-/// Appends a call; arguments that are no object are wrapped in one.
+/// A tool call to write.
+pub(crate) struct ToolCall<'c> {
+    pub id: &'c str,
+    pub name: &'c str,
+    /// The text of a JSON object, as the model wrote it.
+    pub arguments: &'c str,
+}
+
+/// Appends a tool call; arguments that are no JSON object are wrapped in one.
 pub(crate) fn write_call(
-    (id, name): (&str, &str),
-    arguments: &str,
+    call: ToolCall<'_>,
     nth: usize,
     response_ctx: &ResponseContext,
     out: &mut Vec<u8>,
@@ -98,14 +112,14 @@ pub(crate) fn write_call(
     open(out, b'{');
     open_field(out, "functionCall", b'{');
     key(out, "id");
-    write_call_id(id, nth, response_ctx, out);
-    text(out, "name", name);
+    write_call_id(call.id, nth, response_ctx, out);
+    text(out, "name", call.name);
     key(out, "args");
     write_input(
-        if arguments.trim().is_empty() {
+        if call.arguments.trim().is_empty() {
             "{}"
         } else {
-            arguments
+            call.arguments
         },
         out,
     );

@@ -7,7 +7,7 @@ use crate::http::limits::SSE_EVENT_BYTES_MAX;
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::gemini::client::errors::write_failure;
 use crate::protocols::gemini::client::response::{
-    finish_reason, write_call, write_frame, write_thought, write_usage,
+    ToolCall, finish_reason, write_call, write_frame, write_thought, write_usage,
 };
 use crate::protocols::json::write::{number, open, open_field, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
@@ -180,13 +180,12 @@ impl Chunks {
                         && call.choice == *choice
                     {
                         let response_ctx = &self.response_ctx;
-                        write_call(
-                            (&call.id, &call.name),
-                            &call.arguments,
-                            nth,
-                            response_ctx,
-                            out,
-                        );
+                        let call = ToolCall {
+                            id: &call.id,
+                            name: &call.name,
+                            arguments: &call.arguments,
+                        };
+                        write_call(call, nth, response_ctx, out);
                     }
                 }
             };

@@ -1,15 +1,15 @@
-//! What a provider that is compatible with OpenAI's API calls by another name, or refuses, put right on the
-//! bytes of a chat request. What is not touched stays byte for byte as it was.
+//! Adapts a chat request to a provider whose API is compatible with OpenAI's but renames or refuses some
+//! parameters. Edits the bytes of the request; all other bytes stay as the client sent them.
 //!
-//! It must not know any provider: what is odd about one is a line of data (`config/family.rs`).
+//! It must not know any provider: the differences of each are a line in `models/providers/family.toml`.
 
-use crate::config::provider_family::Kind;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::{Edit, after_brace, string_end, value_end, value_start};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use memchr::memmem;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Fields that cannot change what the answer says: bookkeeping, and the wish for usage.
@@ -24,47 +24,64 @@ const HARMLESS: [&str; 8] = [
     "stream_options",
 ];
 
-/// Whether a provider of this kind takes `field`.
-#[must_use]
-pub(crate) fn takes(kind: Option<&Kind>, field: &str) -> bool {
-    kind.is_none_or(|kind| !kind.refuses.iter().any(|one| one == field))
+/// How a provider's parameters differ from OpenAI's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ParamCompat<'k> {
+    /// New names of fields, by OpenAI's name.
+    pub rename: &'k BTreeMap<String, String>,
+    /// Fields that the provider refuses.
+    pub refuses: &'k [String],
+    /// The role that replaces `developer`, if the provider does not know that one.
+    pub developer: Option<&'k str>,
 }
 
-/// The chat request `body` as a provider of this kind takes it; `None` if that is as it is.
+/// Whether the provider accepts `field`.
+#[must_use]
+pub(crate) fn accepts(compat: Option<&ParamCompat<'_>>, field: &str) -> bool {
+    compat.is_none_or(|compat| !compat.refuses.iter().any(|refused| refused == field))
+}
+
+/// The chat request `body` as the provider accepts it; `None` if it needs no change.
 ///
 /// # Errors
-/// 400 naming a field that would be lost.
-pub(crate) fn fitted(
-    kind: &Kind,
+/// 400 naming a field that the provider does not support.
+pub(crate) fn adapt(
+    compat: &ParamCompat<'_>,
     body: &[u8],
     unsupported: &mut UnsupportedFields,
     scratch: &mut Scratch,
 ) -> Result<Option<Vec<u8>>, GatewayError> {
-    if !mentions_any(kind, body) {
+    if !mentions_any(compat, body) {
         return Ok(None);
     }
     scratch
-        .with_document(body, |document| rewrite(kind, body, document, unsupported))
+        .with_document(body, |document| {
+            rewrite(compat, body, document, unsupported)
+        })
         .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
-/// Whether one of the words that matter stands in the body at all: most often none does.
-fn mentions_any(kind: &Kind, body: &[u8]) -> bool {
+/// Whether the body contains any of the names at all. Most bodies do not, and need no parsing.
+fn mentions_any(compat: &ParamCompat<'_>, body: &[u8]) -> bool {
     let mentions = |word: &str| memmem::find(body, word.as_bytes()).is_some();
-    let developer = kind.developer.iter().map(|_| "developer");
-    let fields = kind.rename.keys().chain(&kind.refuses).map(String::as_str);
+    let developer = compat.developer.iter().map(|_| "developer");
+    let fields = compat
+        .rename
+        .keys()
+        .chain(compat.refuses)
+        .map(String::as_str);
     fields.chain(developer).any(mentions)
 }
 
 /// A field of the body's top level.
 struct Piece {
-    /// What stands between the commas around it.
+    /// The bytes between the commas around it.
     range: Range<usize>,
-    is_kept: bool,
+    is_included: bool,
 }
 
 fn rewrite(
-    kind: &Kind,
+    compat: &ParamCompat<'_>,
     body: &[u8],
     document: &Document<'_>,
     unsupported: &mut UnsupportedFields,
@@ -80,30 +97,30 @@ fn rewrite(
         let rest = body.get(end..).unwrap_or_default();
         let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
         let end = end + blank.count();
-        let is_kept = keep(kind, key, (document, value), unsupported)?;
+        let is_included = is_sent(compat, document, key, value, unsupported)?;
         pieces.push(Piece {
             range: from..end,
-            is_kept,
+            is_included,
         });
         from = end + 1;
-        if !is_kept {
+        if !is_included {
             continue;
         }
-        if let Some(name) = kind.rename.get(key) {
+        if let Some(name) = compat.rename.get(key) {
             let range = key_at..string_end(body, key_at).ok_or_else(lost)?;
             let with = name.clone().into_bytes();
             edits.push(Edit { range, with });
         }
-        if let ("messages", Some(role)) = (key, &kind.developer) {
+        if let ("messages", Some(role)) = (key, compat.developer) {
             rename_developers(document, value, role, &mut edits);
         }
     }
-    if edits.is_empty() && pieces.iter().all(|piece| piece.is_kept) {
+    if edits.is_empty() && pieces.iter().all(|piece| piece.is_included) {
         return Ok(None);
     }
     let mut out = Vec::with_capacity(body.len() + 64);
     out.extend_from_slice(body.get(..start).unwrap_or_default());
-    for (nth, piece) in pieces.iter().filter(|piece| piece.is_kept).enumerate() {
+    for (nth, piece) in pieces.iter().filter(|piece| piece.is_included).enumerate() {
         if nth > 0 {
             out.push(b',');
         }
@@ -114,22 +131,23 @@ fn rewrite(
     Ok(Some(out))
 }
 
-/// Whether a field is sent on. One that is not is named.
-fn keep(
-    kind: &Kind,
+/// Whether a field is sent to the provider. One that is not is reported as unsupported.
+fn is_sent(
+    compat: &ParamCompat<'_>,
+    document: &Document<'_>,
     key: &str,
-    (document, value): (&Document<'_>, usize),
+    value: usize,
     unsupported: &mut UnsupportedFields,
 ) -> Result<bool, GatewayError> {
-    if let Some(name) = kind.rename.get(key) {
-        // Both names: the provider's own counts.
+    if let Some(name) = compat.rename.get(key) {
+        // If both names are there, the provider's own wins.
         let is_twice = document.field(0, name).is_some();
         if is_twice {
             unsupported.hint(key);
         }
         return Ok(!is_twice);
     }
-    if takes(Some(kind), key) {
+    if accepts(Some(compat), key) {
         return Ok(true);
     }
     if HARMLESS.contains(&key) || asks_for_the_default(document, key, value) {
@@ -187,22 +205,32 @@ fn copy(body: &[u8], range: &Range<usize>, edits: &[Edit], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::provider_family::read_table;
 
-    fn kind() -> Kind {
-        let line = "x = { rename = { seed = \"random_seed\", max_completion_tokens = \"max_tokens\" }, \
-                    refuses = [\"store\", \"n\", \"stream_options\"], developer = \"system\", from = \"test\" }";
-        read_table(line).unwrap().remove(0)
+    fn fit_all(
+        body: &str,
+        unsupported: &mut UnsupportedFields,
+    ) -> Result<Option<Vec<u8>>, GatewayError> {
+        let renames = [
+            ("seed", "random_seed"),
+            ("max_completion_tokens", "max_tokens"),
+        ];
+        let rename = renames.map(|(from, to)| (from.to_owned(), to.to_owned()));
+        let compat = ParamCompat {
+            rename: &BTreeMap::from(rename),
+            refuses: &["store", "n", "stream_options"].map(str::to_owned),
+            developer: Some("system"),
+        };
+        adapt(
+            &compat,
+            body.as_bytes(),
+            unsupported,
+            &mut Scratch::default(),
+        )
     }
 
     fn fit(body: &str, drops: bool) -> (Result<Option<String>, String>, String) {
         let mut unsupported = UnsupportedFields::new(drops);
-        let out = fitted(
-            &kind(),
-            body.as_bytes(),
-            &mut unsupported,
-            &mut Scratch::default(),
-        );
+        let out = fit_all(body, &mut unsupported);
         let out = out
             .map(|body| body.map(|body| String::from_utf8(body).unwrap()))
             .map_err(|fault| fault.param.unwrap_or_default().into_owned());

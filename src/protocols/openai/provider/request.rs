@@ -174,12 +174,7 @@ fn write_part(
             write_text_part(words, out);
         }
         Part::Audio { data, format } => {
-            open(out, b'{');
-            text(out, "type", "input_audio");
-            open_field(out, "input_audio", b'{');
-            text(out, "data", data);
-            text(out, "format", format);
-            out.extend_from_slice(b"}}");
+            write_audio_part(data, format, out);
         }
         Part::Image { .. } => unsupported.lose(&format!("messages[{at}].content.image.source"))?,
         Part::Document { .. } => {
@@ -191,6 +186,15 @@ fn write_part(
         }
     }
     Ok(())
+}
+
+fn write_audio_part(data: &str, format: &str, out: &mut Vec<u8>) {
+    open(out, b'{');
+    text(out, "type", "input_audio");
+    open_field(out, "input_audio", b'{');
+    text(out, "data", data);
+    text(out, "format", format);
+    out.extend_from_slice(b"}}");
 }
 
 fn write_text_part(words: &str, out: &mut Vec<u8>) {
