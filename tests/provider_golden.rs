@@ -2,10 +2,10 @@
 //!
 //! | kind | given | golden |
 //! |---|---|---|
-//! | `requests` | `client.<face>.json` | `provider.json`, and `dropped.txt` when dropping is on |
-//! | `answers` | `provider.json` | `client.<face>.json` |
-//! | `errors` | `provider.<status>.json` | `client.<face>.<status>.json` |
-//! | `streams` | `provider.sse`, or `provider.events` for AWS's event stream | `client.<face>.sse` |
+//! | `requests` | `client.<client API>.json` | `provider.json`, and `dropped.txt` when dropping is on |
+//! | `answers` | `provider.json` | `client.<client API>.json` |
+//! | `errors` | `provider.<status>.json` | `client.<client API>.<status>.json` |
+//! | `streams` | `provider.sse`, or `provider.events` for AWS's event stream | `client.<client API>.sse` |
 //!
 //! A line of `provider.events` is a message: `event` or `exception`, its type, its payload; or `raw` and
 //! bytes in hexadecimal. `model.txt` in a case of `requests` names the model at the provider.
@@ -183,7 +183,7 @@ fn requests() {
     }
 }
 
-fn other_faces(provider: &dyn ProviderApi) -> impl Iterator<Item = &'static dyn ClientApi> {
+fn other_client_apis(provider: &dyn ProviderApi) -> impl Iterator<Item = &'static dyn ClientApi> {
     let native = provider.native();
     CLIENT_APIS
         .iter()
@@ -217,7 +217,7 @@ fn responses() {
     assert!(!all.is_empty());
     for (provider, case) in all {
         let body = std::fs::read(case.join("provider.json")).unwrap();
-        for client_api in other_faces(provider) {
+        for client_api in other_client_apis(provider) {
             let (_, written) = whole(client_api, provider, 200, &body);
             check(
                 &case.join(format!("client.{}.json", client_api.name())),
@@ -237,16 +237,17 @@ fn errors() {
                 continue;
             };
             let body = std::fs::read(&file).unwrap();
-            for client_api in other_faces(provider) {
-                let (told, written) = whole(client_api, provider, status.parse().unwrap(), &body);
-                let name = format!("client.{}.{told}.json", client_api.name());
+            for client_api in other_client_apis(provider) {
+                let (sent_status, written) =
+                    whole(client_api, provider, status.parse().unwrap(), &body);
+                let name = format!("client.{}.{sent_status}.json", client_api.name());
                 check(&case.join(name), &written);
             }
         }
     }
 }
 
-/// The stream in the dialect of `face`, from pieces, and what it cost.
+/// The stream of `client_api`, from pieces, and its usage.
 fn streamed(
     client_api: &dyn ClientApi,
     provider: &dyn ProviderApi,

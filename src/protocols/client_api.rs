@@ -1,6 +1,6 @@
-//! The dialects that applications speak. A face is one folder here and one line in [`CLIENT_APIS`].
+//! What a client API must implement: reading requests, and writing responses, streams and errors.
 //!
-//! Pure: bytes in, bytes out. What a writer cannot know from an answer is handed to it in [`ResponseContext`].
+//! Pure: bytes in, bytes out. [`ResponseContext`] holds what a writer cannot know from the response.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
@@ -11,37 +11,37 @@ use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::request::chat_request::ChatRequest;
 use std::borrow::Cow;
 
-/// What a writer of answers is told beside the answer.
+/// What is written into a response besides the response itself.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseContext {
     /// For ids that the provider did not give.
     pub request_id: String,
     /// For a time stamp that the provider did not give, in seconds since the Unix epoch.
     pub created: u64,
-    /// The caller asked for the usage event of a stream.
+    /// Whether the client requested the usage event of a stream.
     pub wants_usage: bool,
-    /// The model's name at the provider, for one that does not say who answered.
+    /// The model's name at the provider, for providers whose responses do not name it.
     pub model: String,
-    /// The provider's word for the kind of an error, where it stands in the answer's head.
+    /// The provider's type of error, if a response header has it.
     pub error_kind: Option<String>,
-    /// What [`Face::repeated`] said of the request.
+    /// The result of [`ClientApi::repeated`] for the request.
     pub repeated: Vec<u8>,
 }
 
-/// A dialect that applications speak.
+/// A wire format that clients use.
 pub trait ClientApi: Sync {
-    /// Its name: providers that speak it natively name it too.
+    /// Its name, which [`crate::protocols::provider_api::ProviderApi::native`] refers to.
     fn name(&self) -> &'static str;
 
-    /// What `path` asks for; `None` if it is none of this dialect's.
+    /// The route of `path`; `None` if the path does not belong to this API.
     fn ask(&self, path: &str) -> Option<ClientRoute>;
 
-    /// Whether errors about `path` are told in this dialect, known or not.
+    /// Whether errors about `path` have this API's envelope, even if no route has the path.
     fn owns(&self, path: &str) -> bool {
         self.ask(path).is_some()
     }
 
-    /// The caller's key, where the dialect lets it stand in the query of `target`.
+    /// The client's key, if the API allows it in the query of `target`.
     ///
     /// # Errors
     /// 400 if it cannot be read.
@@ -49,16 +49,16 @@ pub trait ClientApi: Sync {
         Ok(None)
     }
 
-    /// Whether `target` asks for a stream as one JSON array instead of events.
+    /// Whether `target` requests a stream as one JSON array instead of events.
     fn streams_array(&self, _target: &str) -> bool {
         false
     }
 
-    /// Headers of its own that cross to a provider that speaks it natively, in small letters.
+    /// Headers of this API that are forwarded to providers with the same wire format, in lower case.
     fn forwarded_headers(&self) -> &'static [&'static str];
 
-    /// What the gateway must know of a request, of which it needs no more if the provider speaks the
-    /// same dialect. `target` is the request's path and query.
+    /// Reads what the gateway must know of a request. It needs no more if the provider has the same wire format.
+    /// `target` is the request's path and query.
     ///
     /// # Errors
     /// 400 with the position or the field.
@@ -70,23 +70,23 @@ pub trait ClientApi: Sync {
         with_canonical: bool,
     ) -> Result<ChatRequest, GatewayError>;
 
-    /// The body with what [`Face::read_request`] needs and this dialect leaves out; `None` if it lacks
-    /// nothing.
+    /// The body with what [`ClientApi::read_request`] needs and this wire format may leave out; `None` if nothing
+    /// is missing.
     fn prepare(&self, _body: &[u8], _scratch: &mut Scratch) -> Option<Vec<u8>> {
         None
     }
 
-    /// All of a request.
+    /// Reads a whole request.
     ///
     /// # Errors
-    /// 400 naming a field that is malformed, or lost.
+    /// 400 naming a field that is malformed or not supported.
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
         unsupported: &mut UnsupportedFields,
     ) -> Result<Request<'d>, GatewayError>;
 
-    /// Appends a whole answer.
+    /// Appends a whole response.
     fn write_answer(
         &self,
         response: &Response<'_>,
@@ -94,7 +94,7 @@ pub trait ClientApi: Sync {
         out: &mut Vec<u8>,
     );
 
-    /// The fields of a request with this body that its answers repeat, as they are written there.
+    /// The fields of this request body that responses repeat, written as in a response.
     fn repeated(&self, _body: &[u8], _scratch: &mut Scratch) -> Vec<u8> {
         Vec::new()
     }
@@ -102,13 +102,13 @@ pub trait ClientApi: Sync {
     /// Appends a provider's error as a body.
     fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>);
 
-    /// The body of an error of the gateway's own.
+    /// The body of an error of the gateway.
     fn envelope(&self, fault: &GatewayError) -> String;
 
-    /// Appends the event that tells a client that its stream broke.
+    /// Appends the event that reports to a client that its stream broke off.
     fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>);
 
-    /// What writes the events of one stream.
+    /// An encoder for one stream.
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder>;
 
     /// The list of models; `created` is the gateway's start, in seconds since the Unix epoch.
@@ -118,16 +118,16 @@ pub trait ClientApi: Sync {
     fn write_model(&self, name: &str, created: u64) -> Vec<u8>;
 }
 
-/// What a path asks for.
+/// What a path of a client API is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientRoute {
-    /// A chat.
+    /// A chat completion.
     Chat,
-    /// How many tokens a chat has.
+    /// The number of tokens of a chat request.
     CountTokens,
-    /// The models there are.
+    /// The list of models.
     Models,
-    /// One of them.
+    /// One model.
     Model,
 }
 
@@ -147,6 +147,6 @@ impl std::fmt::Debug for dyn ClientApi {
 
 /// Writes the events of one stream.
 pub trait Encoder {
-    /// Appends what `event` is in this dialect: any number of events, heartbeats at their boundaries.
+    /// Appends `event` in this wire format: any number of events, heartbeats at their boundaries.
     fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>);
 }

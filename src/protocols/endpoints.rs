@@ -1,6 +1,4 @@
-//! The public surface: path → operation, JSON → request, and the JSON Ringside writes itself.
-//!
-//! Pure functions over bytes; it must not know sockets, caches or providers.
+//! Which operation a method and path request. It must not know sockets, caches or how an operation is performed.
 
 use crate::http::head::Method;
 use crate::protocols::client_api::{ClientApi, ClientRoute};
@@ -11,13 +9,13 @@ use crate::protocols::registry::CLIENT_APIS;
 use crate::protocols::responses::client::stored_responses;
 use crate::protocols::responses::client::stored_responses::StoredResponseCall;
 
-/// What a request asks for.
+/// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation<'t> {
-    /// A chat in one of the dialects served: `POST /v1/chat/completions`, `POST /v1/messages`,
+    /// A chat in one of the client APIs: `POST /v1/chat/completions`, `POST /v1/messages`,
     /// `POST /v1/responses`, `POST /v1beta/models/{model}:generateContent`
     Chat(&'static dyn ClientApi),
-    /// How many tokens such a chat has: `POST /v1/messages/count_tokens`
+    /// The number of tokens of such a chat: `POST /v1/messages/count_tokens`
     CountTokens(&'static dyn ClientApi),
     /// `POST /v1/embeddings`
     Embeddings,
@@ -25,11 +23,11 @@ pub(crate) enum Operation<'t> {
     Feedback,
     /// `POST /v1/rerank`, `POST /v2/rerank`
     Rerank,
-    /// What is passed on by the model in its body: `POST /v1/images/generations` and others
+    /// An endpoint that is forwarded to the provider of the model in its body: `POST /v1/images/generations` and others
     Passthrough(Endpoint),
-    /// What goes to one provider as it is: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
+    /// A request that one provider gets unchanged: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
     ProviderProxy(ProviderProxy<'t>),
-    /// What is asked of an answer that a provider keeps: `/v1/responses/{id}` and below
+    /// A call about a response that a provider stores: `/v1/responses/{id}` and below
     StoredResponse(StoredResponseCall<'t>),
     /// `GET /v1/models`, `GET /v1beta/models`
     Models,
@@ -84,15 +82,15 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
             )),
         };
     }
-    if let Some(kept) = stored_responses::kept(method, target) {
-        return kept
+    if let Some(call) = stored_responses::stored_response_call(method, target) {
+        return call
             .map(Operation::StoredResponse)
             .map_err(NoOperation::MethodNotAllowed);
     }
     let path = target.split('?').next().unwrap_or(target);
     let by_model =
         passthrough::by_model(path).map(|endpoint| (Operation::Passthrough(endpoint), "POST"));
-    let of_face = CLIENT_APIS.iter().find_map(|client_api| {
+    let of_client_api = CLIENT_APIS.iter().find_map(|client_api| {
         Some(match client_api.ask(path)? {
             ClientRoute::Chat => (Operation::Chat(*client_api), "POST"),
             ClientRoute::CountTokens => (Operation::CountTokens(*client_api), "POST"),
@@ -103,7 +101,7 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
             }
         })
     });
-    let (operation, allowed) = match (of_face.or(by_model), path) {
+    let (operation, allowed) = match (of_client_api.or(by_model), path) {
         (Some(found), _) => found,
         (None, "/v1/embeddings") => (Operation::Embeddings, "POST"),
         (None, "/v1/feedback") => (Operation::Feedback, "POST"),

@@ -8,26 +8,26 @@ use crate::signing::auth::{Auth, KeyHeader};
 use crate::signing::sigv4::ToSign;
 use std::ops::Range;
 
-/// What is asked of a provider.
+/// What a request to a provider is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamOperation {
     /// A chat completion.
     Chat,
     /// Embeddings.
     Embeddings,
-    /// How many tokens a request has.
+    /// The number of tokens of a request.
     CountTokens,
     /// Documents in the order of a query.
     Rerank,
-    /// An endpoint that is passed on, of this path.
+    /// A passthrough endpoint, with its path.
     Passthrough(&'static str),
 }
 
 /// A request to encode.
 pub struct OutgoingRequest<'r> {
-    /// What is asked.
+    /// What the request is for.
     pub call: UpstreamOperation,
-    /// A stream was asked for.
+    /// Whether a stream is requested.
     pub streams: bool,
     /// The body.
     pub body: Body<'r>,
@@ -39,15 +39,15 @@ pub struct OutgoingRequest<'r> {
     pub api_version: Option<&'r str>,
     /// Value of the `host` header.
     pub authority: &'r str,
-    /// What proves who sends it.
+    /// The credentials.
     pub auth: Auth<'r>,
-    /// Encoded header lines of the client that may cross (see `journey`).
+    /// Encoded header lines of the client that are forwarded (`gateway::plan::forward_headers`).
     pub forwarded_headers: &'r [u8],
 }
 
 /// A request's body.
 pub enum Body<'r> {
-    /// As the client sent it, but for two places.
+    /// The client's bytes with two edits.
     Spliced {
         /// The client's bytes.
         bytes: &'r [u8],
@@ -168,7 +168,7 @@ pub(crate) fn post_accepting(
     encode::header(out, "host", request.authority.as_bytes());
     write_auth(request, path, key_header, out);
     out.extend_from_slice(headers);
-    // The content type of what is passed on is among the headers that cross.
+    // The content type of a passthrough request is among the forwarded headers.
     let is_passed = matches!(request.call, UpstreamOperation::Passthrough(_));
     if !is_passed {
         encode::header(out, "content-type", JSON.as_bytes());

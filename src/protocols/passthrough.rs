@@ -1,5 +1,5 @@
-//! What is passed on without being understood: OpenAI's endpoints beside chats, and anything of a provider
-//! under `/providers/{name}/…`. Of the first the model is read, of the second the path; no more.
+//! Requests that are forwarded without translation: OpenAI's other endpoints, of which only the model is read, and
+//! the provider proxy under `/providers/{name}/…`, of which only the path is read.
 //!
 //! Pure functions over bytes; it must not know which providers there are.
 
@@ -13,7 +13,7 @@ use crate::protocols::request::top_level::{read_top, usage_option};
 use crate::protocols::usage::Usage;
 use std::ops::Range;
 
-/// An endpoint that is passed on to the provider of the model that the body names.
+/// An endpoint that is forwarded to the provider of the model that the body names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// Path behind a provider's base URL.
@@ -42,7 +42,7 @@ pub(crate) const ENDPOINTS: [Endpoint; 8] = [
 ];
 
 /// What providers keep, and so belongs to one of them: the path's first word, and the operation.
-const KEPT: [(&str, OperationKind); 2] = [
+const PROVIDER_RESOURCES: [(&str, OperationKind); 2] = [
     ("files", OperationKind::Files),
     ("batches", OperationKind::Batches),
 ];
@@ -58,11 +58,13 @@ pub(crate) struct ProviderProxy<'t> {
     pub operation: OperationKind,
 }
 
-/// The endpoint of `path`, which is passed on by model.
+/// The passthrough endpoint of `path`.
 #[must_use]
 pub(crate) fn by_model(path: &str) -> Option<Endpoint> {
     let suffix = path.strip_prefix("/v1")?;
-    ENDPOINTS.into_iter().find(|one| one.path == suffix)
+    ENDPOINTS
+        .into_iter()
+        .find(|endpoint| endpoint.path == suffix)
 }
 
 /// What `target` (path and query) asks of one provider directly.
@@ -79,11 +81,11 @@ pub(crate) fn direct(target: &str) -> Option<ProviderProxy<'_>> {
     }
     let rest = target.strip_prefix("/v1")?;
     let word = rest.strip_prefix('/')?.split(['/', '?']).next()?;
-    let kept = KEPT.iter().find(|(name, _)| *name == word)?;
+    let resource = PROVIDER_RESOURCES.iter().find(|(name, _)| *name == word)?;
     Some(ProviderProxy {
         provider: None,
         rest,
-        operation: kept.1,
+        operation: resource.1,
     })
 }
 
@@ -149,7 +151,7 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A request that is passed on by model, read.
+/// What is read of a passthrough request.
 #[derive(Debug)]
 pub(crate) struct Passthrough {
     /// What the application asks for.
@@ -318,9 +320,9 @@ mod tests {
             (named.provider, named.rest),
             (Some("openai"), "/fine_tuning/jobs?limit=2")
         );
-        let kept = direct("/v1/files/f-1/content").unwrap();
+        let files = direct("/v1/files/f-1/content").unwrap();
         assert_eq!(
-            (kept.provider, kept.rest, kept.operation),
+            (files.provider, files.rest, files.operation),
             (None, "/files/f-1/content", OperationKind::Files)
         );
         for other in [
@@ -336,7 +338,7 @@ mod tests {
     #[test]
     fn usage_of_every_dialect() {
         let found = |text: &str| {
-            usage_in(text.as_bytes()).map(|one| (one.prompt, one.completion, one.cached))
+            usage_in(text.as_bytes()).map(|usage| (usage.prompt, usage.completion, usage.cached))
         };
         assert_eq!(
             found(r#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#),

@@ -1,8 +1,7 @@
-//! The dialect of each vendor, as pure translation. A provider is one file or folder here and one line
-//! in [`PROVIDERS`].
+//! What a provider's API must implement: writing requests, and reading responses, streams and errors.
 //!
-//! No sockets, no clock, no randomness: bytes in, bytes out. A request in the provider's own dialect
-//! crosses byte for byte; one in another dialect comes in the neutral form.
+//! No sockets, no clock, no randomness: bytes in, bytes out. A request in the provider's own wire format
+//! is forwarded byte for byte; any other is translated from the neutral form.
 
 use crate::error::class::Retry;
 use crate::error::gateway_error::GatewayError;
@@ -42,19 +41,19 @@ pub struct RefusalDetail {
     pub wait: Option<Duration>,
 }
 
-/// Why an answer of a provider could not be read; for the operator.
+/// Why a response of a provider could not be read; for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnreadableBody(pub &'static str);
 
-/// A vendor's dialect.
+/// The API of a provider.
 pub trait ProviderApi: Sync {
     /// Name in the configuration's `dialect`.
     fn name(&self) -> &'static str;
 
-    /// The client dialect whose chats it takes as they are (a name from `api::face`).
+    /// The name of the client API that has the same wire format.
     fn native(&self) -> &'static str;
 
-    /// Whether it has this operation, in the native dialect for all but chats.
+    /// Whether the API has this operation; all but chats must be in its own wire format.
     fn takes(&self, call: UpstreamOperation) -> bool;
 
     /// The header in which it carries API keys.
@@ -79,7 +78,7 @@ pub trait ProviderApi: Sync {
     /// Appends the body of a chat request for the model that the provider calls `model`.
     ///
     /// # Errors
-    /// 400 naming a field that is lost.
+    /// 400 naming a field that is not supported.
     fn write_request(
         &self,
         request: &Request<'_>,
@@ -88,7 +87,7 @@ pub trait ProviderApi: Sync {
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError>;
 
-    /// Reads a whole answer.
+    /// Reads a whole response.
     ///
     /// # Errors
     /// What it lacks.
@@ -100,8 +99,8 @@ pub trait ProviderApi: Sync {
     /// What reads the events of one stream.
     fn decoder(&self) -> Box<dyn Decoder>;
 
-    /// Bytes without which the beginning of a stream tells of no failure. Raw quotes cannot stand inside
-    /// a JSON string, so this is a key.
+    /// Bytes without which the beginning of a stream reports no error. Raw quotes cannot stand inside a JSON
+    /// string, so this is a key.
     fn failure_mark(&self) -> &'static [u8] {
         b"\"error\""
     }
@@ -111,7 +110,7 @@ pub trait ProviderApi: Sync {
         judge_by_class(status)
     }
 
-    /// What the body of an answer with `status`, which is an error's, says beyond it.
+    /// What the body of an error response means beyond its `status`.
     fn refused(&self, status: u16, _body: &[u8]) -> RefusalDetail {
         RefusalDetail { status, wait: None }
     }
@@ -150,7 +149,7 @@ pub(crate) fn judge_by_class(status: u16) -> StatusClass {
 }
 
 /// The data of an event in one line: what was split over several is joined by blanks, for line ends
-/// stand in JSON only where blanks may, and what is passed on raw must not end a line.
+/// stand in JSON only where blanks may, and raw values must not end a line of an event.
 pub(crate) fn event_json(frame: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut data = event_data(frame)?;
     if memchr::memchr(b'\n', &data).is_some() {

@@ -1,14 +1,15 @@
 //! Every wire format that is served and every kind of provider. Nothing else in `protocols` but `endpoints`
-//! imports it: a new wire format is one folder and its lines here.
+//! imports it. To add a wire format, add one folder and its lines here; to add a provider that is compatible with
+//! OpenAI's API, add one line to `models/providers/family.toml`.
 
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::provider_api::ProviderApi;
 use crate::protocols::{anthropic, azure, bedrock, cohere, gemini, openai, responses};
 
-/// The dialect that errors are told in when the path belongs to none.
+/// The client API whose envelope errors have if the path belongs to none.
 pub static DEFAULT: &dyn ClientApi = &openai::client::api::OpenAi;
 
-/// Every dialect served.
+/// Every client API.
 pub static CLIENT_APIS: &[&dyn ClientApi] = &[
     &openai::client::api::OpenAi,
     &anthropic::client::api::Anthropic,
@@ -16,7 +17,7 @@ pub static CLIENT_APIS: &[&dyn ClientApi] = &[
     &gemini::client::api::Gemini,
 ];
 
-/// Every dialect there is.
+/// Every provider API.
 pub static PROVIDERS: &[&dyn ProviderApi] = &[
     &openai::provider::api::OpenAi,
     &anthropic::provider::api::Anthropic,
@@ -29,7 +30,7 @@ pub static PROVIDERS: &[&dyn ProviderApi] = &[
     &anthropic::provider::vertex::Vertex,
 ];
 
-/// The dialect called `name`.
+/// The provider API called `name`.
 #[must_use]
 pub fn provider(name: &str) -> Option<&'static dyn ProviderApi> {
     PROVIDERS
@@ -38,7 +39,7 @@ pub fn provider(name: &str) -> Option<&'static dyn ProviderApi> {
         .find(|provider| provider.name() == name)
 }
 
-/// A dialect that takes chats as the client dialect `face` says them.
+/// A provider API with the wire format of the client API `client_api`.
 #[must_use]
 pub fn native_api(client_api: &str) -> Option<&'static dyn ProviderApi> {
     PROVIDERS
@@ -47,7 +48,7 @@ pub fn native_api(client_api: &str) -> Option<&'static dyn ProviderApi> {
         .find(|provider| provider.native() == client_api)
 }
 
-/// The dialect that errors about a request to `target` are told in.
+/// The client API of `target`, which also decides the envelope of errors.
 #[must_use]
 pub(crate) fn client_api_for(target: &str) -> &'static dyn ClientApi {
     let path = target.split('?').next().unwrap_or(target);
@@ -55,8 +56,8 @@ pub(crate) fn client_api_for(target: &str) -> &'static dyn ClientApi {
     *owner.unwrap_or(&DEFAULT)
 }
 
-/// The dialect that models are listed in under a path of `face`: OpenAI's and Anthropic's is the same, and
-/// a header tells them apart.
+/// The client API that lists models under a path of `client_api`. OpenAI and Anthropic use the same path; only
+/// Anthropic's clients send a version header.
 #[must_use]
 pub(crate) fn client_api_for_models(
     client_api: &'static dyn ClientApi,

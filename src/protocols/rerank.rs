@@ -47,7 +47,7 @@ pub(crate) fn read_rerank(
 #[must_use]
 pub(crate) fn search_units(body: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct Body {
         meta: Meta,
     }
     #[derive(Deserialize)]
@@ -59,7 +59,7 @@ pub(crate) fn search_units(body: &[u8]) -> Option<u64> {
         // Written as 1 and as 1.0.
         search_units: f64,
     }
-    let response: Answer = serde_json::from_slice(body).ok()?;
+    let response: Body = serde_json::from_slice(body).ok()?;
     let units = response.meta.billed_units.search_units;
     (units >= 0.0).then_some(units.ceil() as u64)
 }
@@ -72,8 +72,8 @@ mod tests {
     fn a_request_names_model_query_and_documents() {
         let read = |json: &str| read_rerank(json.as_bytes(), &mut Scratch::default());
         let good = r#"{"query":"q","documents":["a"],"model":"m"}"#;
-        let asked = read(good).unwrap();
-        assert_eq!((&asked.model[..], &good[asked.model_range]), ("m", "m"));
+        let request = read(good).unwrap();
+        assert_eq!((&request.model[..], &good[request.model_range]), ("m", "m"));
         for (json, param) in [
             (r#"{"query":"q","documents":["a"]}"#, "model"),
             (r#"{"model":"m","documents":["a"]}"#, "query"),
@@ -84,9 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn search_units_are_found_where_they_are_told() {
-        let told = br#"{"results":[],"meta":{"billed_units":{"search_units":2.0}}}"#;
-        assert_eq!(search_units(told), Some(2));
+    fn search_units_are_found_where_they_are_reported() {
+        let body = br#"{"results":[],"meta":{"billed_units":{"search_units":2.0}}}"#;
+        assert_eq!(search_units(body), Some(2));
         assert_eq!(search_units(br#"{"usage":{"total_tokens":5}}"#), None);
         assert_eq!(search_units(b"[]"), None);
     }

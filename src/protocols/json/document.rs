@@ -363,8 +363,8 @@ mod tests {
     fn written_strings_read_back() {
         let short = ["", "plain", "q\"b\\n\n\t\u{1}é😀", "\u{7f}"].map(str::to_owned);
         let every = |byte: u8| (0..70).map(move |at| format!("{:at$}{}é", "", char::from(byte)));
-        let places = [b'"', b'\\', b'\n', 0, 0x1f, b' ', b'!'].into_iter();
-        for text in short.into_iter().chain(places.flat_map(every)) {
+        let bytes = [b'"', b'\\', b'\n', 0, 0x1f, b' ', b'!'].into_iter();
+        for text in short.into_iter().chain(bytes.flat_map(every)) {
             let mut out = Vec::new();
             write_string(&mut out, &text);
             let back: String = serde_json::from_slice(&out).unwrap();

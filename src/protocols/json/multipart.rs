@@ -1,5 +1,5 @@
 //! `multipart/form-data` (RFC 7578) as far as the gateway must know it: the field `model`, and where its value
-//! stands. All else is passed on as it is.
+//! stands. Everything else is forwarded unchanged.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -19,8 +19,8 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let value = parameters.split(';').find_map(|one| {
-        let (name, value) = one.split_once('=')?;
+    let value = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
         name.trim()
             .eq_ignore_ascii_case("boundary")
             .then_some(value.trim())
@@ -103,8 +103,8 @@ fn names_model(head: &[u8]) -> Option<bool> {
             continue;
         };
         if field.trim_end() == "content-disposition" {
-            is_named |= value.split(';').any(|one| {
-                let (name, value) = one.split_once('=').unwrap_or_default();
+            is_named |= value.split(';').any(|parameter| {
+                let (name, value) = parameter.split_once('=').unwrap_or_default();
                 matches!(name.trim(), "name" | "name*") && means_model(value)
             });
         }
@@ -116,7 +116,10 @@ fn names_model(head: &[u8]) -> Option<bool> {
 fn means_model(value: &str) -> bool {
     // Behind the charset and language of an extended one.
     let value = value.rsplit('\'').next().unwrap_or(value);
-    let plain: String = value.chars().filter(|one| !"\"\\".contains(*one)).collect();
+    let plain: String = value
+        .chars()
+        .filter(|letter| !"\"\\".contains(*letter))
+        .collect();
     let name = percent::unescaped(plain.trim()).unwrap_or(plain.trim().into());
     name.trim().eq_ignore_ascii_case("model")
 }
@@ -146,10 +149,10 @@ mod tests {
     #[test]
     fn what_two_parsers_could_read_differently_is_refused() {
         let code = |text: &str| model(text.as_bytes(), "b").unwrap_err().code;
-        let one = ("name=\"model\"", "m");
-        assert!(model(form(&[one, ("name=\"50%\"", "x")]).as_bytes(), "b").is_ok());
+        let field = ("name=\"model\"", "m");
+        assert!(model(form(&[field, ("name=\"50%\"", "x")]).as_bytes(), "b").is_ok());
         assert_eq!(
-            code(&form(&[one, ("NAME = model", "n")])),
+            code(&form(&[field, ("NAME = model", "n")])),
             ErrorCode::InvalidRequest
         );
         assert_eq!(
@@ -167,7 +170,7 @@ mod tests {
             "x=1;name=Model",
         ] {
             assert_eq!(
-                code(&form(&[one, (other, "n")])),
+                code(&form(&[field, (other, "n")])),
                 ErrorCode::InvalidRequest,
                 "{other}"
             );
@@ -178,19 +181,19 @@ mod tests {
             "x=1\r\n\tname=model",
         ] {
             assert_eq!(
-                code(&form(&[one, (odd, "n")])),
+                code(&form(&[field, (odd, "n")])),
                 ErrorCode::InvalidForm,
                 "{odd}"
             );
         }
         let spaced =
-            form(&[one, one]).replace("Disposition: form-data; name", "Disposition : name");
+            form(&[field, field]).replace("Disposition: form-data; name", "Disposition : name");
         assert_eq!(code(&spaced), ErrorCode::InvalidRequest);
-        let bare = format!("--b\r\nx: y\r\n\r\n{}", form(&[one]));
+        let bare = format!("--b\r\nx: y\r\n\r\n{}", form(&[field]));
         assert_eq!(code(&bare), ErrorCode::InvalidForm);
-        let half = form(&[("name=\"file\"", "x\n--b\r\n"), one]);
+        let half = form(&[("name=\"file\"", "x\n--b\r\n"), field]);
         assert_eq!(code(&half), ErrorCode::InvalidForm);
-        let whole = form(&[one]);
+        let whole = form(&[field]);
         for cut in 0..whole.len() - 4 {
             assert_eq!(code(&whole[..cut]), ErrorCode::InvalidForm, "{cut}");
         }

@@ -1,4 +1,4 @@
-//! A chat request: messages of parts, tools, and what steers the answer.
+//! A chat request: messages of parts, tools, and parameters of the generation.
 //!
 //! Texts are decoded; whatever is called *raw* is JSON as it was written, so that schemas, arguments
 //! and numbers cross byte for byte.
@@ -24,7 +24,7 @@ pub struct Request<'a> {
     pub parallel_tools: Option<bool>,
     /// Form of the answer.
     pub format: Format<'a>,
-    /// What steers the answer.
+    /// Parameters of the generation.
     pub sampling: Sampling<'a>,
     /// How much the model is to think.
     pub reasoning: Reasoning<'a>,
@@ -34,7 +34,7 @@ pub struct Request<'a> {
     pub stream: bool,
 }
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The operator of the application.
@@ -50,7 +50,7 @@ pub enum Role {
 /// One turn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message<'a> {
-    /// Who speaks.
+    /// The author of a message.
     pub role: Role,
     /// What is said.
     pub parts: Vec<Part<'a>>,
@@ -198,7 +198,7 @@ pub enum Format<'a> {
     },
 }
 
-/// What steers the answer; numbers are raw.
+/// Parameters of the generation; numbers are raw.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sampling<'a> {
     /// Most tokens of the answer, thinking included.
@@ -278,8 +278,8 @@ impl<'a> Source<'a> {
 }
 
 impl Request<'_> {
-    /// For dialects without a word for one call at a time. Where only one tool can be called the wish is left
-    /// out: it is then for the same call not to come twice, which clients that force a tool always add.
+    /// For APIs that cannot limit a response to one tool call. If only one tool can be called, the option is
+    /// dropped and reported: clients that force a tool always set it, to prevent a repeated call.
     ///
     /// # Errors
     /// 400 where several tools can be called, unless it is to be dropped.

@@ -1,10 +1,10 @@
-//! A whole answer, why it ended, what it cost in tokens, and a provider's error.
+//! A whole response, why it ended, its tokens, and a provider's error.
 
 use crate::protocols::neutral::request::Part;
 use crate::protocols::usage;
 use std::borrow::Cow;
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Response<'a> {
     /// The provider's id of it.
@@ -102,7 +102,7 @@ impl From<usage::Usage> for Usage {
     }
 }
 
-/// An error as a provider told it.
+/// An error that a provider reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure<'a> {
     /// HTTP status to tell; of an error in a stream, the one its kind has.
@@ -118,7 +118,7 @@ pub struct Failure<'a> {
     pub window_exceeded: bool,
 }
 
-/// Longest message of a provider that is passed on, in bytes.
+/// Longest message of a provider that clients get, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2000;
 
 /// Beginnings of words that are secrets: OpenAI's and Anthropic's keys, Google's, AWS's key ids.

@@ -1,4 +1,4 @@
-//! What a dialect has no place for: refused with the field's name, or dropped and named.
+//! Fields that the provider's API does not support: refused by name, or dropped and reported.
 
 use crate::error::class::Retry;
 use crate::error::code::ErrorCode;
@@ -7,7 +7,7 @@ use crate::error::gateway_error::GatewayError;
 /// Fields named in one answer's header; the rest are named `more` together.
 const NAMED_MAX: usize = 24;
 
-/// Keeps the books of what is left out.
+/// Collects the fields that are dropped.
 #[derive(Debug, Default)]
 pub struct UnsupportedFields {
     drops: bool,
@@ -15,7 +15,7 @@ pub struct UnsupportedFields {
 }
 
 impl UnsupportedFields {
-    /// Refuses what has no place, or drops it.
+    /// `drops`: whether unsupported fields are dropped instead of refused.
     #[must_use]
     pub fn new(drops: bool) -> Self {
         Self {
@@ -24,17 +24,17 @@ impl UnsupportedFields {
         }
     }
 
-    /// `field` has no place at the provider.
+    /// The provider does not support `field`.
     ///
     /// # Errors
-    /// 400 naming the field, unless it is to be dropped. Another target may have a place for it.
+    /// 400 naming the field, unless it is to be dropped. Another target may support it.
     pub fn lose(&mut self, field: &str) -> Result<(), GatewayError> {
         if self.drops {
             self.hint(field);
             return Ok(());
         }
         let message = format!(
-            "the model's provider speaks another dialect, which has no place for `{field}`; \
+            "the API of the model's provider has no field for `{field}`; \
              leave it out, or set `unsupported_fields = \"drop\"` for the provider"
         );
         Err(GatewayError {
@@ -45,7 +45,7 @@ impl UnsupportedFields {
 
     /// `field` is left out, which cannot change what the answer says: named, never refused.
     pub fn hint(&mut self, field: &str) {
-        if self.dropped.len() <= NAMED_MAX && self.dropped.iter().all(|one| one != field) {
+        if self.dropped.len() <= NAMED_MAX && self.dropped.iter().all(|dropped| dropped != field) {
             let name = if self.dropped.len() == NAMED_MAX {
                 "more"
             } else {

@@ -1,4 +1,5 @@
-//! The canonical form of a request: what must be equal for two requests to share an answer.
+//! The canonical form of a request: what must be equal for two requests to share a cached response. It is here and
+//! not in `cache`, because it is written while the request is parsed and depends on the wire format.
 //!
 //! Every field counts, known or not, except a short list of neutral ones and the model, which the
 //! caller replaces by what it resolved to. Object keys are sorted, array order is kept. The text of
@@ -24,7 +25,7 @@ pub const NEUTRAL: [&str; 7] = [
 /// tenant included. It grows for others.
 const SCOPE_BYTES_EXPECTED: usize = 256;
 
-/// Why a request is not looked up by meaning.
+/// Why a request has no semantic look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotSemantic {
     /// The last message is not the user's.
@@ -56,7 +57,7 @@ pub struct Canonical {
     /// The question and, behind it, everything else: so it is stored, and so nothing is copied for it.
     form: Vec<u8>,
     question_bytes: usize,
-    /// Whether the question may be matched by meaning.
+    /// Whether the question may have a semantic hit.
     pub semantic: Result<(), NotSemantic>,
 }
 
@@ -118,7 +119,7 @@ pub fn canonical(document: &Document<'_>) -> Canonical {
 }
 
 /// Writes the form of a request of any dialect. `question_at` is the node of the question's text, or why
-/// there is none; `exact_only` is what else speaks against a look-up by meaning.
+/// there is none; `exact_only` is another reason against a semantic look-up.
 pub(crate) fn form(
     document: &Document<'_>,
     question_at: Result<usize, NotSemantic>,
@@ -303,8 +304,8 @@ mod tests {
         ] {
             assert_ne!(base.scope(), form(other).scope(), "{other}");
         }
-        let asked = form(r#"{"messages":[{"role":"user","content":"ho"}]}"#);
-        assert_eq!(base.scope(), asked.scope());
+        let other = form(r#"{"messages":[{"role":"user","content":"ho"}]}"#);
+        assert_eq!(base.scope(), other.scope());
     }
 
     #[test]

@@ -73,8 +73,8 @@ fn read(
     Ok(chat)
 }
 
-/// What all chat dialects have in common that carry model, messages and the wish for a stream in the
-/// body's top level: read, with nothing to be edited but the model's name.
+/// Reads a chat request of any wire format with `model`, `messages` and `stream` at the top level of the body.
+/// Only the model's name needs an edit.
 pub(crate) fn read_plain(
     body: &[u8],
     document: &Document<'_>,

@@ -1,4 +1,4 @@
-//! OpenRouter's fields of a chat request that steer routing: `models` and `provider`. They are read
+//! OpenRouter's fields of a chat request that constrain routing: `models` and `provider`. They are read
 //! here, and cut out of the body byte for byte before it goes to a provider that would refuse them.
 
 use crate::error::code::ErrorCode;
@@ -78,7 +78,7 @@ impl Steering {
                     Some("allow") => {}
                     _ => return Err(invalid("provider.data_collection", "`allow` or `deny`")),
                 },
-                // Ignoring a wish about where data goes or what it costs would be worse than saying so.
+                // Reported and not ignored: the field may limit where data goes or what it costs.
                 other => self.unsupported = Some(other.to_owned()),
             }
         }

@@ -2,18 +2,18 @@
 
 use std::ops::Range;
 
-/// What a request takes from kept answers.
+/// What a request takes from stored responses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// The answer that it goes on from.
+    /// The response that it continues.
     pub previous: Option<Previous>,
-    /// The answer is asked for later, by its id.
+    /// The client fetches the response later, by its id.
     pub background: bool,
-    /// What names a kept thing by an id that proves nothing: an item of `input`, or [`OWN_ID`].
+    /// The field that refers to stored data by an id that proves no ownership: an item of `input`, or [`OWN_ID`].
     pub reference: Option<String>,
 }
 
-/// The answer that a request goes on from.
+/// The response that a request continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Previous {
     /// Its id, as the client has it.
@@ -23,7 +23,7 @@ pub struct Previous {
 }
 
 impl State {
-    /// The field that needs a kept answer, if there is one.
+    /// The field that needs a stored response, if there is one.
     #[must_use]
     pub fn field(&self) -> Option<&'static str> {
         match self {

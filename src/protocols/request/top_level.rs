@@ -110,7 +110,7 @@ pub(crate) fn usage_option(
         .ok_or_else(|| invalid("stream_options", "`stream_options` must be an object"))?
         .peekable();
     let empty = fields.peek().is_none();
-    let Some((name, asked)) = fields.find(|(name, _)| *name == "include_usage") else {
+    let Some((name, include_usage)) = fields.find(|(name, _)| *name == "include_usage") else {
         let with: &[u8] = if empty {
             b"\"include_usage\":true"
         } else {
@@ -122,12 +122,12 @@ pub(crate) fn usage_option(
         };
         return Ok((false, Some(edit)));
     };
-    if document.boolean(asked) == Some(true) {
+    if document.boolean(include_usage) == Some(true) {
         return Ok((true, None));
     }
-    let length = match document.boolean(asked) {
+    let length = match document.boolean(include_usage) {
         Some(_) => "false".len(),
-        None if document.is_null(asked) => "null".len(),
+        None if document.is_null(include_usage) => "null".len(),
         None => {
             return Err(invalid(
                 "stream_options.include_usage",

@@ -9,7 +9,7 @@ use crate::protocols::neutral::request::{
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Fields that do not steer the answer: left out and named.
+/// Fields without influence on the generated text: dropped and reported.
 const HINTS: [&str; 4] = ["service_tier", "inference_geo", "speed", "diagnostics"];
 
 /// Reads a request.

@@ -20,7 +20,7 @@ pub(crate) struct Blocks {
     usage: Usage,
 }
 
-/// A content block under way.
+/// A content block that has begun.
 #[derive(Clone, Copy)]
 struct Block {
     index: usize,

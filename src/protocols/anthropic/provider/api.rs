@@ -1,5 +1,5 @@
-//! Anthropic's dialect: Messages. A body in this dialect goes through byte for byte but for the
-//! model's name. Vertex AI speaks it with the model in the path (`vertex.rs`).
+//! Anthropic's Messages API. A request that the client sends in this wire format is forwarded byte for byte except
+//! for the model's name. Vertex AI has the same wire format with the model in the path (`vertex.rs`).
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::provider::request;

@@ -171,8 +171,8 @@ mod tests {
                 r#"{"anthropic_version":"vertex-2023-10-16"}"#,
             ),
         ] {
-            let (head, told) = sent(json, UpstreamOperation::Chat, true);
-            assert_eq!(told, body);
+            let (head, sent_body) = sent(json, UpstreamOperation::Chat, true);
+            assert_eq!(sent_body, body);
             let first = "POST /v1/projects/p/locations/l/publishers/anthropic/models/claude-x@1:streamRawPredict HTTP/1.1\r\n";
             assert!(head.starts_with(first), "{head}");
             assert!(head.contains("authorization: Bearer t"));

@@ -1,7 +1,7 @@
-//! AWS Bedrock's dialect: Converse and ConverseStream (API model of `bedrock-runtime`, 2023-09-30).
+//! AWS Bedrock's wire format: Converse and ConverseStream (API model of `bedrock-runtime`, 2023-09-30).
 //!
-//! The model's name stands in the path, and no application speaks this dialect: every request is
-//! translated. A stream comes as AWS's event stream.
+//! The model's name stands in the path. No client API has this wire format, so every request is translated.
+//! A stream arrives as AWS's event stream.
 
 use crate::error::class::Retry;
 use crate::error::gateway_error::GatewayError;

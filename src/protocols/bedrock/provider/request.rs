@@ -23,7 +23,9 @@ pub(crate) fn write(
     out.push(b'{');
     let messages = &request.messages;
     let is_system = |role| matches!(role, Role::System | Role::Developer);
-    let leading = messages.iter().take_while(|one| is_system(one.role));
+    let leading = messages
+        .iter()
+        .take_while(|message| is_system(message.role));
     let (system, rest) = messages
         .split_at_checked(leading.count())
         .unwrap_or((&[], messages));
@@ -84,7 +86,7 @@ fn write_tools(
         // holds calls, which demands them.
         let is_call =
             |part: &Part<'_>| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
-        let mut parts = request.messages.iter().flat_map(|one| &one.parts);
+        let mut parts = request.messages.iter().flat_map(|message| &message.parts);
         if parts.any(is_call) {
             unsupported.lose("tool_choice")?;
         } else {

@@ -131,7 +131,7 @@ pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<
     let kind = document.text_of(0, "__type");
     let said = document.text_of(0, "Message");
     Failure {
-        status: told(status),
+        status: client_status(status),
         // Shapes are named with their namespace.
         kind: kind.map(|kind| kind.rsplit('#').next().unwrap_or(kind)),
         param: None,
@@ -140,8 +140,8 @@ pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<
     }
 }
 
-/// The status that clients know for one of this API.
+/// The status that clients of other APIs know for a status of this one.
 #[must_use]
-pub(crate) fn told(status: u16) -> u16 {
+pub(crate) fn client_status(status: u16) -> u16 {
     if status == MODEL_FAILED { 502 } else { status }
 }

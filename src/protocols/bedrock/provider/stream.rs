@@ -5,7 +5,7 @@
 
 use crate::http::event_stream::{BadMessage, Message, next_message};
 use crate::http::sse::EventTooLong;
-use crate::protocols::bedrock::provider::response::{status_of, stop, told, usage};
+use crate::protocols::bedrock::provider::response::{client_status, status_of, stop, usage};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::Failure;
@@ -14,7 +14,7 @@ use crate::protocols::provider_api::{Decoder, Sink, not_json};
 /// Reads the messages of one stream.
 #[derive(Default)]
 pub(crate) struct Messages {
-    /// The block under way: its index, and its part.
+    /// The open block: its index, and its part.
     open: Option<(u64, usize)>,
     parts: usize,
     /// A stop reason was seen.
@@ -66,7 +66,7 @@ impl Messages {
     fn fail(&mut self, status: u16, kind: Option<&str>, message: &str, sink: Sink<'_>) {
         self.ended = true;
         sink(&Event::Failed(Failure {
-            status: told(status),
+            status: client_status(status),
             message: message.into(),
             kind,
             param: None,

@@ -1,5 +1,5 @@
-//! Cohere's dialect: chat and rerank of its API v2. No application speaks the first here: every chat is
-//! translated. A rerank goes through as it came but for the model's name.
+//! Cohere's API v2: chat and rerank. No client API has the wire format of its chat, so every chat is translated.
+//! A rerank request is forwarded unchanged except for the model's name.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::cohere::provider::request;

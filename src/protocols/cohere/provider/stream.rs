@@ -13,7 +13,7 @@ pub(crate) struct Events {
     splitter: SseSplitter,
     ended: bool,
     parts: usize,
-    /// The part under way, and what it is.
+    /// The open part, and what it is.
     open: Option<(What, usize)>,
 }
 
@@ -68,12 +68,12 @@ impl Events {
                 self.words(What::Plan, Kind::Thinking, text.unwrap_or_default(), sink);
             }
             "tool-call-start" => {
-                if let Some(call) = inner("tool_calls").map(|at| one(document, at)) {
+                if let Some(call) = inner("tool_calls").map(|at| first_or_self(document, at)) {
                     self.call(document, call, sink);
                 }
             }
             "tool-call-delta" => {
-                let call = inner("tool_calls").map(|at| one(document, at));
+                let call = inner("tool_calls").map(|at| first_or_self(document, at));
                 let function = call.and_then(|at| document.field(at, "function"));
                 let more = function.and_then(|at| document.text_of(at, "arguments"));
                 self.arguments(more.unwrap_or_default(), sink);
@@ -185,7 +185,7 @@ impl Events {
 }
 
 /// The call: one, or a list of one.
-fn one(document: &Document<'_>, at: usize) -> usize {
+fn first_or_self(document: &Document<'_>, at: usize) -> usize {
     let first = document.elements(at).and_then(|mut all| all.next());
     first.unwrap_or(at)
 }

@@ -183,13 +183,16 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_in_googles_envelope() {
+    fn an_error_has_googles_envelope() {
         let fault = GatewayError::new(ErrorCode::UnsupportedFields, "no \"place\"").on("seed");
-        let told: serde_json::Value = serde_json::from_str(&Gemini.envelope(&fault)).unwrap();
-        assert_eq!(told["error"]["code"], 400);
-        assert_eq!(told["error"]["status"], "INVALID_ARGUMENT");
-        assert_eq!(told["error"]["details"][0]["reason"], "unsupported_fields");
-        assert_eq!(told["error"]["details"][0]["metadata"]["field"], "seed");
+        let envelope: serde_json::Value = serde_json::from_str(&Gemini.envelope(&fault)).unwrap();
+        assert_eq!(envelope["error"]["code"], 400);
+        assert_eq!(envelope["error"]["status"], "INVALID_ARGUMENT");
+        assert_eq!(
+            envelope["error"]["details"][0]["reason"],
+            "unsupported_fields"
+        );
+        assert_eq!(envelope["error"]["details"][0]["metadata"]["field"], "seed");
     }
 
     #[test]
@@ -197,8 +200,8 @@ mod tests {
         let list = Gemini.write_models(&mut ["a", "b"].into_iter(), 7);
         let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
         assert_eq!(list["models"][1]["name"], "models/b");
-        let one = Gemini.write_model("a", 7);
-        let one: serde_json::Value = serde_json::from_slice(&one).unwrap();
-        assert_eq!(one["displayName"], "a");
+        let model = Gemini.write_model("a", 7);
+        let model: serde_json::Value = serde_json::from_slice(&model).unwrap();
+        assert_eq!(model["displayName"], "a");
     }
 }

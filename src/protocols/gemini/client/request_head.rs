@@ -97,13 +97,13 @@ fn model_range(document: &Document<'_>, body: &[u8]) -> Range<usize> {
         .into_iter()
         .flatten()
         .find_map(|at| text_of(document, at, "model"));
-    let place = name.and_then(|name| {
+    let range = name.and_then(|name| {
         let start = document.offset_of(name)?;
         let end = string_end(body, start)?;
         let prefix = if name.starts_with("models/") { 7 } else { 0 };
         Some(start + prefix..end)
     });
-    place.unwrap_or(0..0)
+    range.unwrap_or(0..0)
 }
 
 fn shape(document: &Document<'_>, streams: bool) -> Shape {

@@ -26,7 +26,7 @@ pub(crate) struct Chunks {
     failed: bool,
 }
 
-/// A part under way.
+/// A part that has begun.
 enum Part {
     Text(u64),
     Thought(u64),

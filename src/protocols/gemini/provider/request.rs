@@ -8,7 +8,7 @@ use crate::protocols::json::write::{open, open_field, raw, raw_if, text, texts_i
 use crate::protocols::neutral::request::{Format, Reasoning, Request, Sampling, Tool, ToolChoice};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Appends the body of a request. Model and the wish for a stream stand in the path.
+/// Appends the body of a request. The path names the model and whether to stream.
 ///
 /// # Errors
 /// 400 naming a field that is lost.

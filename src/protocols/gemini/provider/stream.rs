@@ -24,7 +24,7 @@ pub(crate) struct Chunks {
     callers: Vec<u64>,
 }
 
-/// A part under way: text or a thought, at most one in each answer.
+/// An open part: text or a thought, at most one for each choice.
 struct Open {
     choice: u64,
     is_thought: bool,

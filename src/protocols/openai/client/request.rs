@@ -8,7 +8,7 @@ use crate::protocols::neutral::request::{
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Fields that do not steer the answer: left out and named.
+/// Fields without influence on the generated text: dropped and reported.
 const HINTS: [&str; 7] = [
     "store",
     "metadata",

@@ -21,7 +21,7 @@ pub(crate) struct Chunks {
     started: bool,
 }
 
-/// A part under way.
+/// A part that has begun.
 #[derive(Clone, Copy)]
 struct Part {
     choice: u64,

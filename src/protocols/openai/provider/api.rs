@@ -1,7 +1,7 @@
-//! OpenAI's dialect, spoken by OpenAI and every compatible server.
+//! OpenAI's chat completions, for OpenAI and every compatible server.
 //!
-//! A body in this dialect goes through byte for byte; only the model's name, and the wish for usage,
-//! are spliced in.
+//! A request in this wire format is forwarded byte for byte; only the model's name and the option that
+//! requests usage are spliced in.
 
 use crate::protocols::openai::provider::request;
 use crate::protocols::openai::provider::response;

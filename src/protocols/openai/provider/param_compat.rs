@@ -12,7 +12,7 @@ use memchr::memmem;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Fields that cannot change what the answer says: bookkeeping, and the wish for usage.
+/// Fields without influence on the generated text: bookkeeping, and the option that requests usage.
 const HARMLESS: [&str; 8] = [
     "store",
     "metadata",

@@ -23,19 +23,19 @@ pub(crate) struct Chunks {
     refused: bool,
 }
 
-/// A part under way.
+/// A part that has begun.
 struct Open {
     choice: u64,
     what: What,
     part: usize,
-    /// Its end was told.
-    told: bool,
+    /// The event of its end was emitted.
+    is_ended: bool,
 }
 
 impl Open {
-    /// Tells its end, once.
+    /// Emits the event of its end, once.
     fn end(&mut self, sink: &mut dyn FnMut(&Event<'_>)) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.is_ended, true) {
             sink(&Event::PartEnd { part: self.part });
         }
     }
@@ -213,7 +213,7 @@ impl Chunks {
                 choice,
                 what,
                 part,
-                told: false,
+                is_ended: false,
             });
         }
         sink(&Event::PartStart { part, choice, kind });

@@ -51,7 +51,7 @@ pub(crate) struct Frame<'a> {
     pub created: Option<u64>,
     /// Who answers.
     pub model: &'a str,
-    /// Why it ended; `None` while it is under way.
+    /// Why it ended; `None` until it has ended.
     pub stop: Option<Stop>,
     /// What it cost, as far as it is known.
     pub usage: Option<Usage>,

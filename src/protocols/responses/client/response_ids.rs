@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
 
-/// Most places of one answer or event.
+/// Most positions of one answer or event.
 const PLACES_MAX: usize = 3;
 
 /// An id, and where it ends in the JSON: before the closing quote.
@@ -26,32 +26,32 @@ pub(crate) fn may_hold(event: &[u8]) -> bool {
 /// Ids in a whole answer: its own, and that of the one it goes on from.
 #[must_use]
 pub(crate) fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<'d> {
-    let mut places = IdPositions::new();
+    let mut positions = IdPositions::new();
     collect(
         json,
         document,
         0,
         &["id", "previous_response_id"],
-        &mut places,
+        &mut positions,
     );
-    places
+    positions
 }
 
 /// Ids in the data of an event.
 #[must_use]
 pub(crate) fn in_event<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<'d> {
-    let mut places = IdPositions::new();
+    let mut positions = IdPositions::new();
     if let Some(at) = document.field(0, "response") {
         collect(
             json,
             document,
             at,
             &["id", "previous_response_id"],
-            &mut places,
+            &mut positions,
         );
     }
-    collect(json, document, 0, &["response_id"], &mut places);
-    places
+    collect(json, document, 0, &["response_id"], &mut positions);
+    positions
 }
 
 /// Adds those of the object at `at`, in their order in the text. One that is written with escapes is none.
@@ -60,7 +60,7 @@ fn collect<'d>(
     document: &Document<'d>,
     at: usize,
     names: &[&str],
-    places: &mut IdPositions<'d>,
+    positions: &mut IdPositions<'d>,
 ) {
     for name in names {
         let Some(id) = document.text_of(at, name) else {
@@ -72,10 +72,10 @@ fn collect<'d>(
         let end = start + id.len();
         let is_plain = json.get(start..end) == Some(id.as_bytes()) && json.get(end) == Some(&b'"');
         if is_plain {
-            let _ = places.try_push((end, id));
+            let _ = positions.try_push((end, id));
         }
     }
-    places.sort_unstable_by_key(|(end, _)| *end);
+    positions.sort_unstable_by_key(|(end, _)| *end);
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
 
     fn found(json: &str, is_event: bool) -> Vec<String> {
         let read = |document: &Document<'_>| {
-            let places = match is_event {
+            let positions = match is_event {
                 true => in_event(json.as_bytes(), document),
                 false => in_answer(json.as_bytes(), document),
             };
@@ -93,7 +93,7 @@ mod tests {
                 assert_eq!(&json[end - id.len()..*end], *id);
                 (*id).to_owned()
             };
-            places.iter().map(upto).collect()
+            positions.iter().map(upto).collect()
         };
         let mut scratch = Scratch::default();
         scratch.with_document(json.as_bytes(), read).unwrap()

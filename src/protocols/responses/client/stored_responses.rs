@@ -1,5 +1,5 @@
-//! What a request in Responses takes from answers that a provider keeps, and the paths of such answers. It
-//! must not know who keeps which.
+//! What a Responses request takes from responses that a provider stores, and the paths of stored responses. It
+//! must not know which provider stores which.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -42,7 +42,7 @@ const WHOLE_BY: [(&str, &str); 22] = [
     ("mcp_approval_request", "arguments"),
 ];
 
-/// 400 naming the field that needs a kept answer.
+/// 400 naming the field that needs a stored response.
 #[must_use]
 pub(crate) fn refused(name: &'static str) -> GatewayError {
     let message = format!(
@@ -54,18 +54,18 @@ pub(crate) fn refused(name: &'static str) -> GatewayError {
 
 /// 400 naming what only its provider knows, or what would be another's.
 #[must_use]
-pub(crate) fn refused_reference(place: &str) -> GatewayError {
-    let message = match place {
+pub(crate) fn refused_reference(field: &str) -> GatewayError {
+    let message = match field {
         OWN_ID => format!(
             "`{OWN_ID}` chooses the id of an answer, which could be another's: leave it out"
         ),
         _ => format!(
-            "`{place}` names an item that a provider keeps, and whose it is cannot be told here; send the \
+            "`{field}` names an item that a provider keeps, and whose it is cannot be told here; send the \
              whole item (thoughts have their `encrypted_content` if `include` asks for it), or go on by \
              `previous_response_id`"
         ),
     };
-    GatewayError::new(ErrorCode::StatefulNotSupported, message).on(place.to_owned())
+    GatewayError::new(ErrorCode::StatefulNotSupported, message).on(field.to_owned())
 }
 
 /// Reads it.
@@ -152,7 +152,7 @@ fn is_reference(document: &Document<'_>, item: usize) -> bool {
     !whole_by.is_some_and(|(_, field)| is_said(field))
 }
 
-/// What is asked of a kept answer.
+/// A call about a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoredResponseCall<'t> {
     /// Its id, as the client has it.
@@ -166,11 +166,11 @@ pub(crate) struct StoredResponseCall<'t> {
 /// Paths behind `/v1/responses/` that name no answer.
 const NO_IDS: [&str; 2] = ["compact", "input_tokens"];
 
-/// What `target` asks of a kept answer; `None` if it names none.
+/// The call about a stored response that `target` makes; `None` if it makes none.
 ///
 /// # Errors
 /// The methods that its path takes.
-pub(crate) fn kept(
+pub(crate) fn stored_response_call(
     method: Method,
     target: &str,
 ) -> Option<Result<StoredResponseCall<'_>, &'static str>> {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_kept_answer_is_found() {
+    fn fields_that_need_a_stored_response_are_found() {
         let found = state(&json!({"background": true, "previous_response_id": "resp_1"})).unwrap();
         assert_eq!(found.field(), Some("previous_response_id"));
         let previous = found.previous.unwrap();
@@ -272,9 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_kept_answers() {
+    fn paths_of_stored_responses() {
         let ask = |method, target| {
-            kept(method, target).map(|found| found.map(|one| (one.id, one.rest, one.query)))
+            stored_response_call(method, target)
+                .map(|found| found.map(|call| (call.id, call.rest, call.query)))
         };
         assert_eq!(
             ask(Method::Get, "/v1/responses/r-1?stream=true"),

@@ -32,7 +32,7 @@ pub(crate) struct Items {
     usage: Option<Usage>,
 }
 
-/// An item under way.
+/// An item that has begun.
 struct Item {
     at: usize,
     id: String,

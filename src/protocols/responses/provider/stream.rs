@@ -19,10 +19,10 @@ pub(crate) struct Items {
     open: Vec<Open>,
 }
 
-/// A part under way: its item, its place in it, its number.
+/// An open part: its item, its index in the item, its number.
 struct Open {
     item: u64,
-    place: u64,
+    index: u64,
     part: usize,
 }
 
@@ -143,26 +143,26 @@ impl Items {
     fn piece(&mut self, document: &Document<'_>, kind: Kind<'_>, delta: Delta<'_>, sink: Sink<'_>) {
         let count = |name| document.unsigned_of(0, name);
         let item = count("output_index").unwrap_or(0);
-        let place = count("content_index").or_else(|| count("summary_index"));
-        let place = place.unwrap_or(0);
+        let index = count("content_index").or_else(|| count("summary_index"));
+        let index = index.unwrap_or(0);
         let known = self
             .open
             .iter()
-            .find(|open| (open.item, open.place) == (item, place));
+            .find(|open| (open.item, open.index) == (item, index));
         let part = match known {
             Some(open) => open.part,
-            None => self.begin(item, place, kind, sink),
+            None => self.begin(item, index, kind, sink),
         };
         if !matches!(delta, Delta::Text("") | Delta::Arguments("")) {
             sink(&Event::Delta { part, delta });
         }
     }
 
-    fn begin(&mut self, item: u64, place: u64, kind: Kind<'_>, sink: Sink<'_>) -> usize {
+    fn begin(&mut self, item: u64, index: u64, kind: Kind<'_>, sink: Sink<'_>) -> usize {
         let part = self.parts;
         self.parts += 1;
         if self.open.len() < OPEN_MAX {
-            self.open.push(Open { item, place, part });
+            self.open.push(Open { item, index, part });
         }
         sink(&Event::PartStart {
             part,
