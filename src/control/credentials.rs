@@ -8,8 +8,8 @@ use crate::control::log;
 use crate::control::plane::Plane;
 use crate::control::token;
 use crate::runtime::clock;
+use crate::upstream::credentials::Credential;
 use crate::upstream::credentials::Credentials;
-use crate::upstream::credentials::Held;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ impl Schedule {
     }
 
     /// Publishes the result of a renewal and schedules the next one.
-    fn publish(&mut self, credentials: &Credentials, renewed: Result<(Held, u64), String>) {
+    fn publish(&mut self, credentials: &Credentials, renewed: Result<(Credential, u64), String>) {
         let before = self.0.get(&credentials.id).map_or(0, |due| due.failures);
         let provider = &credentials.provider;
         let (wait, failures) = match &renewed {
@@ -109,7 +109,7 @@ pub(crate) async fn keep_renewing(plane: Arc<Plane>, mut schedule: Schedule) {
 }
 
 /// Fetches credentials once.
-async fn renew(credentials: &Credentials) -> Result<(Held, u64), String> {
+async fn renew(credentials: &Credentials) -> Result<(Credential, u64), String> {
     let source = &credentials.source;
     let authorization = match source {
         Auth::Aws(aws) => match &aws.source {

@@ -115,16 +115,13 @@ fn exchange(
 
 fn encoded(call: &HttpCall) -> Vec<u8> {
     let mut out = Vec::new();
-    let method = if call.form.is_some() { "POST " } else { "GET " };
+    let method = if call.form.is_some() { "POST" } else { "GET" };
     let path = if call.url.path.is_empty() {
         "/"
     } else {
         &call.url.path
     };
-    for part in [method, path, " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    encode::header(&mut out, "host", call.url.authority.as_bytes());
+    encode::begin_request(&mut out, method, &[path], &call.url.authority);
     encode::header(&mut out, "accept", b"application/json");
     encode::header(&mut out, "connection", b"close");
     if let Some(value) = &call.authorization {

@@ -8,7 +8,7 @@ use crate::control::http_call::{HttpCall, HttpResponse};
 use crate::http::percent::push_escaped;
 use crate::http::retry_after::date;
 use crate::signing::sigv4::AwsKeys;
-use crate::upstream::credentials::Held;
+use crate::upstream::credentials::Credential;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
@@ -101,7 +101,7 @@ pub(crate) fn read(
     source: &Auth,
     response: &HttpResponse,
     now: u64,
-) -> Result<(Held, u64), String> {
+) -> Result<(Credential, u64), String> {
     let document: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     if response.status != 200 {
         let code = document["error"].as_str().or(document["code"].as_str());
@@ -123,13 +123,16 @@ pub(crate) fn read(
             };
             let keys = AwsKeys::new(text("AccessKeyId")?, text("SecretAccessKey")?, token);
             let expires_at = date(text("Expiration")?).map(|at| at as u64);
-            (Held::Aws(keys), expires_at)
+            (Credential::Aws(keys), expires_at)
         }
         Auth::Google(_) | Auth::Entra(_) => {
             let seconds = &document["expires_in"];
             let seconds = seconds.as_u64().or_else(|| seconds.as_str()?.parse().ok());
             let expires_at = seconds.and_then(|seconds| now.checked_add(seconds));
-            (Held::Token(text("access_token")?.to_owned()), expires_at)
+            (
+                Credential::Token(text("access_token")?.to_owned()),
+                expires_at,
+            )
         }
     };
     match expires_at {

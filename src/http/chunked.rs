@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Why a body cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the variants' messages say what they mean")]
 pub enum BodyError {
     ChunkSize,
     ChunkExtension,

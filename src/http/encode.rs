@@ -1,7 +1,18 @@
-//! Heads and chunks that Ringside sends. A header value never carries a line end.
+//! Writes the heads and chunks that Ringside sends. A header value never carries a line end.
 
-/// Interim answer to `expect: 100-continue`.
+/// Interim response to `expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Appends the request line and the `host` header; the target is the concatenation of its parts.
+pub fn begin_request(out: &mut Vec<u8>, method: &str, target_parts: &[&str], authority: &str) {
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    for part in target_parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    header(out, "host", authority.as_bytes());
+}
 
 /// Appends the status line.
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
@@ -125,7 +136,15 @@ mod tests {
     use crate::http::chunked::ChunkDecoder;
 
     #[test]
-    fn heads() {
+    fn request_heads() {
+        let mut out = Vec::new();
+        begin_request(&mut out, "POST", &["/base", "/path", "?q"], "host:1");
+        end_head(&mut out);
+        assert_eq!(out, b"POST /base/path?q HTTP/1.1\r\nhost: host:1\r\n\r\n");
+    }
+
+    #[test]
+    fn response_heads() {
         let mut out = Vec::new();
         status_line(&mut out, 404);
         header(&mut out, "a", b"b");

@@ -10,8 +10,9 @@
 //! | `upgrade` | 400 |
 
 use crate::http::chunked::{BodyError, ChunkDecoder};
-use crate::http::head::{BadUpstream, Headers, Method, Reject, RequestHead, ResponseHead, Version};
+use crate::http::head::{Headers, Method, RequestHead, ResponseHead, Version};
 use crate::http::limits::CONTENT_LENGTH_DIGITS_MAX;
+use crate::http::reject::{BadUpstream, Reject};
 
 /// How a body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

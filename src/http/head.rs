@@ -4,8 +4,8 @@
 //! smuggling lives on.
 
 use crate::http::limits::{HEADERS_MAX, HeadLimits};
+use crate::http::reject::{BadUpstream, Reject};
 use crate::http::scan::{check_request_line, is_origin_form, strict_scan};
-use std::fmt;
 use std::mem::MaybeUninit;
 
 /// What a parser made of the bytes so far.
@@ -24,7 +24,7 @@ pub enum Parsed<T> {
 
 /// A request's method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the variants are the methods of RFC 9110")]
 pub enum Method {
     Get,
     Head,
@@ -105,113 +105,6 @@ impl<'b> Headers<'b> {
     /// All headers.
     pub fn iter(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> + '_ {
         self.0.iter().copied()
-    }
-}
-
-/// Why a request is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Reject {
-    HeadTooLarge { bytes_max: usize },
-    TooManyHeaders { headers_max: usize },
-    BareLineFeed,
-    BareCarriageReturn,
-    NulByte,
-    FoldedHeader,
-    RequestLine,
-    Malformed,
-    VersionNotSupported,
-    TargetNotOriginForm,
-    MethodNotAllowed,
-    HostNotOnce,
-    LengthAndTransferEncoding,
-    SeveralLengths,
-    BadLength,
-    TransferEncodingNotSupported,
-    TransferEncodingOnHttp10,
-    Upgrade,
-    ExpectationNotSupported,
-}
-
-impl Reject {
-    /// The status that answers it.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        match self {
-            Self::HeadTooLarge { .. } | Self::TooManyHeaders { .. } => 431,
-            Self::VersionNotSupported => 505,
-            Self::MethodNotAllowed => 405,
-            Self::TransferEncodingNotSupported => 501,
-            Self::ExpectationNotSupported => 417,
-            _ => 400,
-        }
-    }
-}
-
-impl fmt::Display for Reject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::HeadTooLarge { bytes_max } => {
-                return write!(f, "the request head is larger than {bytes_max} bytes");
-            }
-            Self::TooManyHeaders { headers_max } => {
-                return write!(f, "the request has more than {headers_max} headers");
-            }
-            Self::BareLineFeed => "a line of the head ends in a bare line feed",
-            Self::BareCarriageReturn => "the head holds a bare carriage return",
-            Self::NulByte => "the head holds a NUL byte",
-            Self::FoldedHeader => "a header is folded over two lines",
-            Self::RequestLine => "the request line is not `METHOD /target HTTP/1.1`",
-            Self::Malformed => "the head is malformed",
-            Self::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken here",
-            Self::TargetNotOriginForm => {
-                "the request target must be a path of URI characters, without fragment"
-            }
-            Self::MethodNotAllowed => "this method is not allowed here",
-            Self::HostNotOnce => "an HTTP/1.1 request needs exactly one host header",
-            Self::LengthAndTransferEncoding => {
-                "content-length and transfer-encoding must not stand together"
-            }
-            Self::SeveralLengths => "content-length must not stand twice",
-            Self::BadLength => "content-length is not a plain decimal number",
-            Self::TransferEncodingNotSupported => {
-                "the only transfer-encoding understood is `chunked`, once"
-            }
-            Self::TransferEncodingOnHttp10 => "HTTP/1.0 has no transfer-encoding",
-            Self::Upgrade => "upgrade is not supported",
-            Self::ExpectationNotSupported => "the only expectation understood is 100-continue",
-        })
-    }
-}
-
-/// Why a provider's head cannot be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum BadUpstream {
-    HeadTooLarge { bytes_max: usize },
-    TooManyHeaders { headers_max: usize },
-    Malformed,
-    LengthAndTransferEncoding,
-    SeveralLengths,
-    BadLength,
-    TransferEncodingNotSupported,
-}
-
-impl fmt::Display for BadUpstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::HeadTooLarge { bytes_max } => {
-                return write!(f, "head larger than {bytes_max} bytes");
-            }
-            Self::TooManyHeaders { headers_max } => {
-                return write!(f, "more than {headers_max} headers");
-            }
-            Self::Malformed => "malformed head",
-            Self::LengthAndTransferEncoding => "content-length and transfer-encoding together",
-            Self::SeveralLengths => "content-length twice",
-            Self::BadLength => "content-length is not a plain decimal number",
-            Self::TransferEncodingNotSupported => "transfer-encoding other than chunked",
-        })
     }
 }
 

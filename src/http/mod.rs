@@ -10,6 +10,7 @@ pub mod framing;
 pub mod head;
 pub mod limits;
 pub mod percent;
+pub mod reject;
 pub(crate) mod retry_after;
 pub(crate) mod scan;
 pub mod sse;

@@ -1,6 +1,6 @@
 //! What httparse lets pass and a head must not hold; only for `head`.
 
-use crate::http::head::Reject;
+use crate::http::reject::Reject;
 
 /// Every line ends in CR LF, neither stands alone, no NUL, no folded header. Works on an unfinished head.
 pub(crate) fn strict_scan(head: &[u8]) -> Result<(), Reject> {

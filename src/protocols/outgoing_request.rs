@@ -161,11 +161,8 @@ pub(crate) fn post_accepting(
     accept: &str,
     out: &mut Vec<u8>,
 ) {
-    out.extend_from_slice(b"POST ");
-    out.extend_from_slice(request.base_path.as_bytes());
-    out.extend_from_slice(path.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    encode::header(out, "host", request.authority.as_bytes());
+    let target = [request.base_path, path];
+    encode::begin_request(out, "POST", &target, request.authority);
     write_auth(request, path, key_header, out);
     out.extend_from_slice(headers);
     // The content type of a passthrough request is among the forwarded headers.

@@ -55,7 +55,7 @@ impl std::fmt::Display for SocketError {
 
 /// A connected TCP or Unix stream socket of this core.
 pub struct Socket {
-    inbound: Rc<RefCell<Inbound>>,
+    inbound: Rc<RefCell<ReadBuffer>>,
     writer: Writer,
     read_canceller: Option<Canceller>,
 }
@@ -67,7 +67,7 @@ enum Writer {
 
 /// What the reader task and the socket share.
 #[derive(Default)]
-struct Inbound {
+struct ReadBuffer {
     ready: Vec<u8>,
     end: Option<Result<(), SocketError>>,
     dropped: bool,
@@ -78,7 +78,7 @@ struct Inbound {
 /// Connects to `addr`.
 ///
 /// # Errors
-/// [`IoFault::Deadline`] or the kernel's error.
+/// [`SocketError::Deadline`] or the kernel's error.
 pub async fn connect(addr: SocketAddr, by: Instant) -> Result<Socket, SocketError> {
     // A connect may be dropped in flight: monoio closes the socket with the operation.
     let stream = before(by, TcpStream::connect_addr(addr))
@@ -144,7 +144,7 @@ impl Socket {
     }
 
     fn start(reader: impl CancelableAsyncReadRent + 'static, writer: Writer) -> Self {
-        let inbound = Rc::new(RefCell::new(Inbound::default()));
+        let inbound = Rc::new(RefCell::new(ReadBuffer::default()));
         let read_canceller = Canceller::new();
         let handle = read_canceller.handle();
         let shared = Rc::clone(&inbound);
@@ -164,7 +164,7 @@ impl Socket {
     /// Appends what arrived to `into`, waiting for at least one byte. Zero = the peer closed.
     ///
     /// # Errors
-    /// [`IoFault::Deadline`] with nothing lost, or the kernel's error.
+    /// [`SocketError::Deadline`] with nothing lost, or the kernel's error.
     pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, SocketError> {
         before(by, poll_fn(|cx| self.poll_fill(into, cx)))
             .await
@@ -174,7 +174,7 @@ impl Socket {
     /// As [`Socket::fill`], unless an interruption comes first; nothing is lost then.
     ///
     /// # Errors
-    /// As [`Socket::fill`], or [`IoFault::Interrupted`].
+    /// As [`Socket::fill`], or [`SocketError::Interrupted`].
     pub async fn fill_unless(
         &mut self,
         into: &mut Vec<u8>,
@@ -250,20 +250,20 @@ impl Socket {
     /// Writes all of `bytes` and hands the buffer back.
     ///
     /// # Errors
-    /// [`IoFault::Deadline`] after the write in flight was cancelled and awaited (how much was sent
+    /// [`SocketError::Deadline`] after the write in flight was cancelled and awaited (how much was sent
     /// is then unknown: close the connection), or the kernel's error.
     pub async fn write_all(
         &mut self,
         bytes: Vec<u8>,
         by: Instant,
     ) -> (Result<(), SocketError>, Vec<u8>) {
-        self.write_all_unless(bytes, by, &mut Never).await
+        self.write_all_unless(bytes, by, &mut NoInterrupt).await
     }
 
     /// As [`Socket::write_all`]; an interruption ends the write in flight as its deadline would.
     ///
     /// # Errors
-    /// As [`Socket::write_all`], or [`IoFault::Interrupted`].
+    /// As [`Socket::write_all`], or [`SocketError::Interrupted`].
     pub async fn write_all_unless(
         &mut self,
         bytes: Vec<u8>,
@@ -319,7 +319,7 @@ impl Drop for Socket {
     }
 }
 
-impl Inbound {
+impl ReadBuffer {
     fn wait(&mut self, cx: &mut Context<'_>) {
         match &mut self.waiting {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -354,7 +354,7 @@ impl Inbound {
 /// The reader task of one socket.
 async fn read_into(
     mut reader: impl CancelableAsyncReadRent,
-    inbound: Rc<RefCell<Inbound>>,
+    inbound: Rc<RefCell<ReadBuffer>>,
     handle: CancelHandle,
 ) {
     let mut next_bytes = buffer::CLASS_BYTES[0];
@@ -440,13 +440,13 @@ pub enum Interruption {
     /// The process stops and its drain deadline has passed.
     Drained,
     /// What is awaited is no longer needed: it came from elsewhere.
-    Outrun,
+    HedgeCancelled,
 }
 
 /// Nothing cuts the wait short.
-pub struct Never;
+pub struct NoInterrupt;
 
-impl Interrupt for Never {
+impl Interrupt for NoInterrupt {
     fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<Interruption> {
         Poll::Pending
     }

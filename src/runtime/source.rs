@@ -1,39 +1,39 @@
-//! Bytes that come piece by piece from another connection. It must not know what they are.
+//! A body that arrives in pieces from another connection. It must not know what its bytes mean.
 
 use crate::runtime::io::{Interrupt, SocketError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// What comes next of a body.
+/// How far the reading of a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Bytes were appended, more will come.
+pub(crate) enum BodyProgress {
+    /// Bytes were appended; more will follow.
     More,
-    /// Bytes may have been appended; they were the last.
-    Last,
+    /// The body is complete; bytes may have been appended.
+    Done,
 }
 
-/// Where a body comes from while it is passed on.
+/// The sender of a body that is forwarded while it arrives.
 pub(crate) trait Source: Interrupt {
-    /// Has whoever sends it begin, if it waits to be told.
+    /// Lets the sender start, e.g. by answering `expect: 100-continue`.
     ///
     /// # Errors
-    /// It is gone.
-    fn begin(&mut self) -> impl Future<Output = Result<(), SocketError>>;
+    /// The sender is gone.
+    fn start(&mut self) -> impl Future<Output = Result<(), SocketError>>;
 
-    /// Appends what has come to `into`: at least one byte, or the end.
+    /// Appends the next bytes to `into`: at least one, or the end.
     ///
     /// # Errors
-    /// It broke off before its end.
+    /// The body broke off before its end.
     fn poll_next(
         &mut self,
         into: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Next, SocketError>>;
+    ) -> Poll<Result<BodyProgress, SocketError>>;
 
-    /// When all of it must have come.
+    /// The deadline by which the body must be complete.
     fn due(&self) -> Instant;
 
-    /// It was not read for so long, which is none of its fault.
-    fn excuse(&mut self, pause: Duration);
+    /// Extends the read deadline by `pause`, during which we did not read.
+    fn extend_due(&mut self, pause: Duration);
 }

@@ -1,7 +1,7 @@
 //! A connection as the stations see it: plain or TLS, bytes in, bytes out.
 
 use crate::runtime::buffer;
-use crate::runtime::io::{Interrupt, Never, Socket, SocketError};
+use crate::runtime::io::{Interrupt, NoInterrupt, Socket, SocketError};
 use crate::runtime::tls::Session;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -26,19 +26,19 @@ impl Stream {
     /// Runs the TLS handshake over `socket`.
     ///
     /// # Errors
-    /// [`IoFault::Deadline`], [`IoFault::Tls`] (the reason is in the log of the caller), or the kernel's error.
+    /// [`SocketError::Deadline`], [`SocketError::Tls`] (the reason is in the log of the caller), or the kernel's error.
     pub async fn handshake(
         socket: Socket,
         session: Session,
         by: Instant,
     ) -> Result<Self, SocketError> {
-        Self::handshake_unless(socket, session, by, &mut Never).await
+        Self::handshake_unless(socket, session, by, &mut NoInterrupt).await
     }
 
     /// As [`Stream::handshake`], unless an interruption comes first.
     ///
     /// # Errors
-    /// As [`Stream::handshake`], or [`IoFault::Interrupted`].
+    /// As [`Stream::handshake`], or [`SocketError::Interrupted`].
     pub async fn handshake_unless(
         socket: Socket,
         session: Session,
@@ -67,10 +67,10 @@ impl Stream {
             }
             let took = session.take_in(&cipher);
             buffer::give(cipher);
-            if let Err(fault) = took {
+            if let Err(error) = took {
                 // The alert says to the peer what was wrong; best effort.
                 let _ = stream.flush_session(by, interrupt).await;
-                return Err(fault);
+                return Err(error);
             }
         }
     }
@@ -78,7 +78,7 @@ impl Stream {
     /// Appends what arrived to `into`, waiting for at least one byte. Zero = the peer closed.
     ///
     /// # Errors
-    /// [`IoFault::Deadline`] with nothing lost, [`IoFault::Tls`] (also for a stream that ended
+    /// [`SocketError::Deadline`] with nothing lost, [`SocketError::Tls`] (also for a stream that ended
     /// without the closing alert, that is, may be truncated), or the kernel's error.
     pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, SocketError> {
         if self.session.is_none() {
@@ -110,12 +110,12 @@ impl Stream {
             match self.socket.poll_fill(&mut cipher, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(SocketError::Tls)),
-                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(_)) => {
                     let took = session.take_in(&cipher);
                     buffer::give(cipher);
-                    if let Err(fault) = took {
-                        return Poll::Ready(Err(fault));
+                    if let Err(error) = took {
+                        return Poll::Ready(Err(error));
                     }
                 }
             }
@@ -173,7 +173,7 @@ impl Stream {
         bytes: Vec<u8>,
         by: Instant,
     ) -> (Result<(), SocketError>, Vec<u8>) {
-        self.write_all_unless(bytes, by, &mut Never).await
+        self.write_all_unless(bytes, by, &mut NoInterrupt).await
     }
 
     /// As [`Stream::write_all`]; an interruption ends the write in flight as its deadline would.
@@ -189,8 +189,8 @@ impl Stream {
         let Some(session) = &mut self.session else {
             return self.socket.write_all_unless(bytes, by, interrupt).await;
         };
-        if let Err(fault) = session.put_in(&bytes) {
-            return (Err(fault), bytes);
+        if let Err(error) = session.put_in(&bytes) {
+            return (Err(error), bytes);
         }
         (self.flush_session(by, interrupt).await, bytes)
     }
@@ -199,7 +199,7 @@ impl Stream {
     pub async fn close(&mut self, by: Instant) {
         if let Some(session) = &mut self.session {
             session.close();
-            let _ = self.flush_session(by, &mut Never).await;
+            let _ = self.flush_session(by, &mut NoInterrupt).await;
         }
     }
 

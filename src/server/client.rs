@@ -1,34 +1,39 @@
-//! The client's side of a connection, as the journey sees it: where answers go, and whether it is still there.
+//! The client of a request as the gateway sees it: where responses are written, where a streamed body comes
+//! from, and whether the client is still connected.
 
+use crate::http::encode;
+use crate::runtime::buffer;
 use crate::runtime::clock;
-use crate::runtime::io::{Interrupt, Interruption, SocketError};
+use crate::runtime::io::{Interrupt, Interruption, SocketError, before};
+use crate::runtime::source::{BodyProgress, Source};
 use crate::runtime::stream::Stream;
 use crate::server::drain::ConnectionGuard;
 use crate::server::request_body::Upload;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Others who wait for the answer to this client's request.
+/// Followers of a coalesced request: other clients that wait for the same response.
 pub trait Followers {
-    /// Resolves once there are no followers.
+    /// Ready once there are no followers.
     fn poll_no_followers(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// A connected client.
 pub struct Client {
     pub(crate) stream: Stream,
-    pub(crate) place: ConnectionGuard,
+    pub(crate) guard: ConnectionGuard,
     pub(crate) write_timeout: Duration,
     /// The connection may serve another request after this one.
     pub keep_alive: bool,
-    /// The request was HTTP/1.0: no chunked answers.
+    /// The request was HTTP/1.0: its response must not be chunked.
     pub is_http10: bool,
-    /// The request was HEAD: no bodies.
+    /// The request was HEAD: its response has no body.
     pub is_head: bool,
-    /// The request's body, where it comes in pieces.
+    /// The request's body, where it is handed over in pieces.
     pub upload: Option<Upload>,
-    /// Who else waits for the answer: while somebody does, this client's hang-up interrupts nothing.
+    /// Followers of this request. While there are any, this client's hang-up interrupts nothing.
     pub followers: Option<Arc<dyn Followers>>,
 }
 
@@ -46,11 +51,31 @@ impl Client {
         (outcome, bytes)
     }
 
-    /// Whether answers must say `connection: close`.
+    /// Whether responses must say `connection: close`.
     #[must_use]
     pub fn says_close(&self) -> bool {
-        let leaves_body = self.upload.as_ref().is_some_and(|one| !one.is_done());
-        !self.keep_alive || leaves_body || self.place.has_begun()
+        let leaves_body = self.upload.as_ref().is_some_and(|upload| !upload.is_done());
+        !self.keep_alive || leaves_body || self.guard.has_begun()
+    }
+
+    /// Buffers the whole body of a request whose body is handed over in pieces.
+    ///
+    /// # Errors
+    /// [`SocketError::Deadline`], or the client is gone.
+    pub async fn whole_upload(&mut self) -> Result<Vec<u8>, SocketError> {
+        let length = self.upload.as_ref().map_or(0, Upload::length);
+        // Room for what arrives, not for what `content-length` announces.
+        let most = buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1];
+        let mut body = buffer::take(usize::try_from(length).map_or(most, |all| all.min(most)));
+        self.start().await?;
+        let due = self.due();
+        loop {
+            let next = before(due, poll_fn(|cx| self.poll_next(&mut body, cx))).await;
+            match next.unwrap_or(Err(SocketError::Deadline))? {
+                BodyProgress::More => {}
+                BodyProgress::Done => return Ok(body),
+            }
+        }
     }
 }
 
@@ -58,13 +83,45 @@ impl Interrupt for Client {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
         let followers = self.followers.as_ref();
         if self.stream.poll_ended(cx).is_ready()
-            && followers.is_none_or(|others| others.poll_no_followers(cx).is_ready())
+            && followers.is_none_or(|followers| followers.poll_no_followers(cx).is_ready())
         {
             return Poll::Ready(Interruption::ClientGone);
         }
-        if self.place.poll_expired(cx) {
+        if self.guard.poll_expired(cx) {
             return Poll::Ready(Interruption::Drained);
         }
         Poll::Pending
+    }
+}
+
+impl Source for Client {
+    async fn start(&mut self) -> Result<(), SocketError> {
+        let upload = self.upload.as_mut();
+        if upload.is_none_or(|upload| !upload.take_waits_for_continue()) {
+            return Ok(());
+        }
+        self.write(encode::CONTINUE.to_vec()).await.0
+    }
+
+    fn poll_next(
+        &mut self,
+        into: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<BodyProgress, SocketError>> {
+        match &mut self.upload {
+            Some(upload) => upload.poll_next(&mut self.stream, into, cx),
+            None => Poll::Ready(Ok(BodyProgress::Done)),
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let due = self.upload.as_ref().map(Upload::due);
+        due.unwrap_or_else(clock::recent)
+    }
+
+    fn extend_due(&mut self, pause: Duration) {
+        if let Some(upload) = &mut self.upload {
+            upload.extend_due(pause);
+        }
     }
 }

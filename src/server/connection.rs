@@ -7,10 +7,9 @@ use crate::http::encode;
 use crate::http::framing::{
     BodyLength, BodyReader, expects_continue, request_body, request_keep_alive,
 };
-use crate::http::head::{
-    Method, Parsed, Reject, RequestHead, Version, head_end, parse_request_head,
-};
+use crate::http::head::{Method, Parsed, RequestHead, Version, head_end, parse_request_head};
 use crate::http::limits::HeadLimits;
+use crate::http::reject::Reject;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
@@ -63,7 +62,7 @@ pub trait Serve {
     }
 
     /// Answers what is no proper request; the connection closes after it.
-    fn reject(&self, fault: &GatewayError, client: &mut Client) -> impl Future<Output = ()>;
+    fn reject(&self, error: &GatewayError, client: &mut Client) -> impl Future<Output = ()>;
 }
 
 /// How long a closing connection is read on, so that the client gets to see the answer: closing with
@@ -75,14 +74,19 @@ const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Serves a connection to its end.
 pub async fn run(
     stream: Stream,
-    place: ConnectionGuard,
+    guard: ConnectionGuard,
     peer: Peer,
     limits: &ConnectionLimits,
     service: &impl Serve,
 ) {
+    let server = RequestServer {
+        peer,
+        limits,
+        service,
+    };
     let mut client = Client {
         stream,
-        place,
+        guard,
         write_timeout: limits.write_timeout,
         keep_alive: true,
         is_http10: false,
@@ -92,13 +96,13 @@ pub async fn run(
     };
     let mut input = Vec::new();
     loop {
-        match serve_one(&mut client, &mut input, peer, limits, service).await {
-            Ok(()) if client.keep_alive && !client.place.has_begun() => {}
+        match server.serve_one(&mut client, &mut input).await {
+            Ok(()) if client.keep_alive && !client.guard.has_begun() => {}
             Ok(()) => break,
-            Err(End::Closed) => break,
-            Err(End::Rejected(fault)) => {
+            Err(ConnectionEnd::Closed) => break,
+            Err(ConnectionEnd::Rejected(error)) => {
                 client.keep_alive = false;
-                service.reject(&fault, &mut client).await;
+                service.reject(&error, &mut client).await;
                 linger(&mut client).await;
                 break;
             }
@@ -112,87 +116,110 @@ pub async fn run(
 }
 
 /// Why a connection ends before a request could be served.
-enum End {
+enum ConnectionEnd {
     /// The client closed, stalled while idle, or the process stops.
     Closed,
     /// The client sent what cannot be served.
     Rejected(GatewayError),
 }
 
-async fn serve_one(
-    client: &mut Client,
-    input: &mut Vec<u8>,
+/// What stays the same for all requests of a connection.
+struct RequestServer<'s, S> {
     peer: Peer,
-    limits: &ConnectionLimits,
-    service: &impl Serve,
-) -> Result<(), End> {
-    let head_bytes = read_head(client, input, limits).await?;
-    let mut body = Vec::new();
-    // On the heap: the journey's state is several times that of an idle connection, which should not
-    // carry room for it.
-    let serving =
-        on_heap(|| serve_head(client, input, &head_bytes, &mut body, peer, limits, service));
-    let outcome = serving.await;
-    buffer::give(body);
-    buffer::give(head_bytes);
-    outcome
+    limits: &'s ConnectionLimits,
+    service: &'s S,
 }
 
-/// Serves the request whose head `head_bytes` begins with.
-async fn serve_head(
-    client: &mut Client,
-    input: &mut Vec<u8>,
-    head_bytes: &[u8],
-    body: &mut Vec<u8>,
-    peer: Peer,
-    limits: &ConnectionLimits,
-    service: &impl Serve,
-) -> Result<(), End> {
-    let parsed = parse_request_head(head_bytes, &limits.head).map_err(|bad| rejected(&bad))?;
-    let Parsed::Complete {
-        value: head,
-        consumed,
-    } = parsed
-    else {
-        return Err(End::Closed);
-    };
-    client.is_head = head.method == Method::Head;
-    client.is_http10 = head.version == Version::Http10;
-    client.keep_alive = request_keep_alive(&head);
-    let length = request_body(&head).map_err(|reject| rejected(&reject))?;
-    let rest = head_bytes.get(consumed..).unwrap_or_default();
-    let body = match split_body(rest, length, limits) {
-        // It came with the head: it is served from where it lies.
-        Some((body, next)) => {
-            input.extend_from_slice(next);
-            body
-        }
-        None => {
-            input.extend_from_slice(rest);
-            let waits = expects_continue(&head);
-            if let Some(bytes) = in_pieces(length, limits)
-                && service.wants_pieces(&head)
-            {
-                let due = clock::recent() + limits.body_timeout;
-                client.upload = Some(Upload::new(bytes, std::mem::take(input), waits, due));
-                serve_pieces(client, input, &head, peer, service).await;
-                return Ok(());
+impl<S: Serve> RequestServer<'_, S> {
+    /// Reads and serves the next request.
+    async fn serve_one(
+        &self,
+        client: &mut Client,
+        input: &mut Vec<u8>,
+    ) -> Result<(), ConnectionEnd> {
+        let head_bytes = read_head(client, input, self.limits).await?;
+        let mut body = Vec::new();
+        // On the heap: the state of a request is several times that of an idle connection, which should not
+        // carry room for it.
+        let serving = on_heap(|| self.serve_head(client, input, &head_bytes, &mut body));
+        let outcome = serving.await;
+        buffer::give(body);
+        buffer::give(head_bytes);
+        outcome
+    }
+
+    /// Serves the request whose head `head_bytes` begins with.
+    async fn serve_head(
+        &self,
+        client: &mut Client,
+        input: &mut Vec<u8>,
+        head_bytes: &[u8],
+        body: &mut Vec<u8>,
+    ) -> Result<(), ConnectionEnd> {
+        let limits = self.limits;
+        let parsed = parse_request_head(head_bytes, &limits.head).map_err(|bad| rejected(&bad))?;
+        let Parsed::Complete {
+            value: head,
+            consumed,
+        } = parsed
+        else {
+            return Err(ConnectionEnd::Closed);
+        };
+        client.is_head = head.method == Method::Head;
+        client.is_http10 = head.version == Version::Http10;
+        client.keep_alive = request_keep_alive(&head);
+        let length = request_body(&head).map_err(|reject| rejected(&reject))?;
+        let rest = head_bytes.get(consumed..).unwrap_or_default();
+        let body = match split_body(rest, length, limits) {
+            // It arrived with the head: it is served from the same buffer.
+            Some((body, next)) => {
+                input.extend_from_slice(next);
+                body
             }
-            read_body(client, input, body, length, waits, limits).await?;
-            if input.is_empty() {
-                buffer::give(std::mem::take(input));
+            None => {
+                input.extend_from_slice(rest);
+                let waits = expects_continue(&head);
+                if let Some(bytes) = in_pieces(length, limits)
+                    && self.service.wants_pieces(&head)
+                {
+                    let due = clock::recent() + limits.body_timeout;
+                    client.upload = Some(Upload::new(bytes, std::mem::take(input), waits, due));
+                    self.serve_pieces(client, input, &head).await;
+                    return Ok(());
+                }
+                read_body(client, input, body, length, waits, limits).await?;
+                if input.is_empty() {
+                    buffer::give(std::mem::take(input));
+                }
+                body
             }
-            body
+        };
+        let request = self.request(&head, body);
+        self.service.serve(&request, client).await;
+        Ok(())
+    }
+
+    /// Serves a request whose body is still arriving.
+    async fn serve_pieces(&self, client: &mut Client, input: &mut Vec<u8>, head: &RequestHead<'_>) {
+        let request = self.request(head, &[]);
+        self.service.serve(&request, client).await;
+        match client.upload.take() {
+            Some(upload) if upload.is_done() => *input = upload.into_rest(),
+            _ => {
+                client.keep_alive = false;
+                linger(client).await;
+            }
         }
-    };
-    let request = Request {
-        head: &head,
-        body,
-        peer,
-        received_at: clock::recent(),
-    };
-    service.serve(&request, client).await;
-    Ok(())
+    }
+
+    fn request<'r>(&self, head: &'r RequestHead<'r>, body: &'r [u8]) -> Request<'r> {
+        Request {
+            head,
+            body,
+            peer: self.peer,
+            received_at: clock::recent(),
+        }
+    }
 }
 
 /// The length of a body that may come in pieces. One of unknown length is read whole: many servers want to be
@@ -204,30 +231,6 @@ fn in_pieces(length: BodyLength, limits: &ConnectionLimits) -> Option<u64> {
             (fits && bytes >= PIECES_FROM_BYTES).then_some(bytes)
         }
         _ => None,
-    }
-}
-
-/// Serves a request whose body is still on its way.
-async fn serve_pieces(
-    client: &mut Client,
-    input: &mut Vec<u8>,
-    head: &RequestHead<'_>,
-    peer: Peer,
-    service: &impl Serve,
-) {
-    let request = Request {
-        head,
-        body: &[],
-        peer,
-        received_at: clock::recent(),
-    };
-    service.serve(&request, client).await;
-    match client.upload.take() {
-        Some(upload) if upload.is_done() => *input = upload.into_rest(),
-        _ => {
-            client.keep_alive = false;
-            linger(client).await;
-        }
     }
 }
 
@@ -253,7 +256,7 @@ async fn read_head(
     client: &mut Client,
     input: &mut Vec<u8>,
     limits: &ConnectionLimits,
-) -> Result<Vec<u8>, End> {
+) -> Result<Vec<u8>, ConnectionEnd> {
     let mut by = None;
     let mut scanned = 0;
     let mut stripped = 0;
@@ -274,7 +277,7 @@ async fn read_head(
         match filled {
             Some(Ok(count)) if count > 0 => {}
             Some(Err(SocketError::Deadline)) if by.is_some() => {
-                return Err(End::Rejected(GatewayError::new(
+                return Err(ConnectionEnd::Rejected(GatewayError::new(
                     ErrorCode::RequestTimeout,
                     format!(
                         "the request head did not arrive within {:?} (server.head_timeout)",
@@ -282,7 +285,7 @@ async fn read_head(
                     ),
                 )));
             }
-            _ => return Err(End::Closed),
+            _ => return Err(ConnectionEnd::Closed),
         }
     }
 }
@@ -308,7 +311,7 @@ async fn fill_unless_draining(
         if let Poll::Ready(filled) = client.stream.poll_fill(input, cx) {
             return Poll::Ready(Some(filled));
         }
-        if is_idle && client.place.poll_begun(cx) {
+        if is_idle && client.guard.poll_begun(cx) {
             return Poll::Ready(None);
         }
         Poll::Pending
@@ -325,9 +328,9 @@ async fn read_body(
     length: BodyLength,
     waits_for_continue: bool,
     limits: &ConnectionLimits,
-) -> Result<(), End> {
+) -> Result<(), ConnectionEnd> {
     let too_large = || {
-        End::Rejected(GatewayError::new(
+        ConnectionEnd::Rejected(GatewayError::new(
             ErrorCode::BodyTooLarge,
             format!(
                 "the request body is larger than {} bytes (server.body_max)",
@@ -344,13 +347,13 @@ async fn read_body(
     }
     if waits_for_continue && input.is_empty() {
         let (written, _) = client.write(encode::CONTINUE.to_vec()).await;
-        written.map_err(|_| End::Closed)?;
+        written.map_err(|_| ConnectionEnd::Closed)?;
     }
     let mut reader = BodyReader::new(length);
     let by = clock::recent() + limits.body_timeout;
     loop {
         let consumed = reader.read(input, body).map_err(|bad| {
-            End::Rejected(GatewayError::new(
+            ConnectionEnd::Rejected(GatewayError::new(
                 ErrorCode::InvalidBodyFraming,
                 bad.to_string(),
             ))
@@ -369,7 +372,7 @@ async fn read_body(
         match client.stream.fill(input, by).await {
             Ok(count) if count > 0 => {}
             Err(SocketError::Deadline) => {
-                return Err(End::Rejected(GatewayError::new(
+                return Err(ConnectionEnd::Rejected(GatewayError::new(
                     ErrorCode::RequestTimeout,
                     format!(
                         "the request body did not arrive within {:?} (server.body_timeout)",
@@ -377,12 +380,12 @@ async fn read_body(
                     ),
                 )));
             }
-            _ => return Err(End::Closed),
+            _ => return Err(ConnectionEnd::Closed),
         }
     }
 }
 
-fn rejected(reject: &Reject) -> End {
+fn rejected(reject: &Reject) -> ConnectionEnd {
     let code = match reject {
         Reject::HeadTooLarge { .. } | Reject::TooManyHeaders { .. } => ErrorCode::HeadTooLarge,
         Reject::VersionNotSupported => ErrorCode::HttpVersionNotSupported,
@@ -392,7 +395,7 @@ fn rejected(reject: &Reject) -> End {
         _ => ErrorCode::MalformedRequest,
     };
     debug_assert_eq!(code.status(), reject.status());
-    End::Rejected(GatewayError::new(code, reject.to_string()))
+    ConnectionEnd::Rejected(GatewayError::new(code, reject.to_string()))
 }
 
 async fn linger(client: &mut Client) {

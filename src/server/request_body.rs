@@ -1,131 +1,101 @@
-//! A request's body that is handed over in pieces while it arrives, so that it needs not be held. It must not
-//! know where it goes.
+//! A request body that is handed over in pieces while it arrives, so that it is never held whole. It must not
+//! know the client's connection or where the body goes.
 
-use crate::http::encode;
 use crate::http::framing::{BodyLength, BodyReader};
-use crate::runtime::buffer;
-use crate::runtime::clock;
-use crate::runtime::io::{SocketError, before};
-use crate::runtime::source::{Next, Source};
-use crate::server::client::Client;
-use std::future::poll_fn;
+use crate::runtime::io::SocketError;
+use crate::runtime::source::BodyProgress;
+use crate::runtime::stream::Stream;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// A body shorter than this is read whole: that costs little, and then it can be sent again.
+/// A body shorter than this is buffered: that costs little, and allows a second attempt.
 pub(crate) const PIECES_FROM_BYTES: u64 = 256 * 1024;
 
-/// A body on its way in.
+/// A body that is arriving.
 pub struct Upload {
-    /// Its length in bytes.
-    length: u64,
+    length_bytes: u64,
     reader: BodyReader,
-    /// What arrived and was not handed over.
+    /// Bytes that arrived and were not handed over yet.
     input: Vec<u8>,
-    /// The client waits to be told to send it.
+    /// The client sent `expect: 100-continue` and waits for the interim response.
     waits_for_continue: bool,
     due: Instant,
 }
 
 impl Upload {
-    /// A body of `length` bytes that begins with `input` and is to be there by `due`.
-    pub(crate) fn new(length: u64, input: Vec<u8>, waits_for_continue: bool, due: Instant) -> Self {
+    /// A body of `length_bytes` that begins with `input` and must be complete by `due`.
+    pub(crate) fn new(
+        length_bytes: u64,
+        input: Vec<u8>,
+        waits_for_continue: bool,
+        due: Instant,
+    ) -> Self {
         Self {
-            length,
-            reader: BodyReader::new(BodyLength::Exact(length)),
+            length_bytes,
+            reader: BodyReader::new(BodyLength::Exact(length_bytes)),
             waits_for_continue: waits_for_continue && input.is_empty(),
             input,
             due,
         }
     }
 
-    /// Its length in bytes.
+    /// Length of the whole body in bytes, from `content-length`.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.length
+        self.length_bytes
     }
 
-    /// All of it was handed over.
+    /// Whether all of it was handed over.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.reader.is_done()
     }
 
-    /// What follows it, once it is done.
-    pub(crate) fn into_rest(self) -> Vec<u8> {
-        self.input
-    }
-}
-
-impl Client {
-    /// Reads all of the body that is to come in pieces, for a receiver that needs it whole.
-    ///
-    /// # Errors
-    /// [`IoFault::Deadline`], or the client is gone.
-    pub async fn whole_upload(&mut self) -> Result<Vec<u8>, SocketError> {
-        let length = self.upload.as_ref().map_or(0, Upload::length);
-        // As much as is there, not as much as is said to come.
-        let most = buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1];
-        let mut body = buffer::take(usize::try_from(length).map_or(most, |all| all.min(most)));
-        self.begin().await?;
-        let due = self.due();
-        loop {
-            let next = before(due, poll_fn(|cx| self.poll_next(&mut body, cx))).await;
-            match next.unwrap_or(Err(SocketError::Deadline))? {
-                Next::More => {}
-                Next::Last => return Ok(body),
-            }
-        }
-    }
-}
-
-impl Source for Client {
-    async fn begin(&mut self) -> Result<(), SocketError> {
-        let waits = self.upload.as_mut().map(|one| &mut one.waits_for_continue);
-        if waits.is_none_or(|waits| !std::mem::take(waits)) {
-            return Ok(());
-        }
-        self.write(encode::CONTINUE.to_vec()).await.0
+    /// The deadline by which the body must be complete.
+    pub(crate) fn due(&self) -> Instant {
+        self.due
     }
 
-    fn poll_next(
+    pub(crate) fn extend_due(&mut self, pause: Duration) {
+        self.due += pause;
+    }
+
+    /// Whether the client still waits for `100 Continue`; false from the second call on.
+    pub(crate) fn take_waits_for_continue(&mut self) -> bool {
+        std::mem::take(&mut self.waits_for_continue)
+    }
+
+    /// Appends the next bytes to `into`: at least one, or the end.
+    pub(crate) fn poll_next(
         &mut self,
+        stream: &mut Stream,
         into: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Next, SocketError>> {
-        let Some(upload) = &mut self.upload else {
-            return Poll::Ready(Ok(Next::Last));
-        };
+    ) -> Poll<Result<BodyProgress, SocketError>> {
         let before = into.len();
         loop {
-            let consumed = upload.reader.read(&upload.input, into);
-            // Only chunks can be malformed.
+            let consumed = self.reader.read(&self.input, into);
+            // Only chunks can be malformed, and this body has a length.
             let consumed = consumed.map_err(|_| SocketError::Closed)?;
-            if consumed == upload.input.len() {
-                upload.input.clear();
+            if consumed == self.input.len() {
+                self.input.clear();
             } else {
-                upload.input.drain(..consumed);
+                self.input.drain(..consumed);
             }
-            if upload.reader.is_done() {
-                return Poll::Ready(Ok(Next::Last));
+            if self.reader.is_done() {
+                return Poll::Ready(Ok(BodyProgress::Done));
             }
             if into.len() > before {
-                return Poll::Ready(Ok(Next::More));
+                return Poll::Ready(Ok(BodyProgress::More));
             }
-            if ready!(self.stream.poll_fill(&mut upload.input, cx))? == 0 {
+            if ready!(stream.poll_fill(&mut self.input, cx))? == 0 {
                 return Poll::Ready(Err(SocketError::Closed));
             }
         }
     }
 
-    fn due(&self) -> Instant {
-        let due = self.upload.as_ref().map(|upload| upload.due);
-        due.unwrap_or_else(clock::recent)
-    }
-
-    fn excuse(&mut self, pause: Duration) {
-        if let Some(upload) = &mut self.upload {
-            upload.due += pause;
-        }
+    /// The bytes that follow the body, once it is done.
+    pub(crate) fn into_rest(self) -> Vec<u8> {
+        self.input
     }
 }

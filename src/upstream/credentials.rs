@@ -25,9 +25,9 @@ pub struct Credentials {
 /// What is published.
 pub enum Current {
     /// Credentials that count until a moment, in seconds since the Unix epoch.
-    Held {
+    Valid {
         /// The credentials.
-        held: Held,
+        credential: Credential,
         /// When they expire; `u64::MAX` = never.
         expires_at: u64,
     },
@@ -37,7 +37,7 @@ pub enum Current {
 
 /// Credentials.
 #[derive(PartialEq, Eq)]
-pub enum Held {
+pub enum Credential {
     /// A bearer token.
     Token(String),
     /// AWS keys.
@@ -50,8 +50,8 @@ impl Credentials {
     pub fn new(id: u64, provider: &str, source: Source, trust: Option<ClientSettings>) -> Self {
         let current = match &source {
             Source::Aws(aws) => match &aws.source {
-                AwsSource::Fixed(keys) => Current::Held {
-                    held: Held::Aws(AwsKeys::new(
+                AwsSource::Fixed(keys) => Current::Valid {
+                    credential: Credential::Aws(AwsKeys::new(
                         &keys.access_key_id.0,
                         &keys.secret_access_key.0,
                         keys.session_token.as_ref().map(|token| token.0.as_str()),
@@ -72,15 +72,17 @@ impl Credentials {
         }
     }
 
-    /// Takes over what a renewal gave. A failure keeps what is held: it counts until it expires.
-    pub fn update(&self, renewed: Result<(Held, u64), String>) {
+    /// Takes over what a renewal gave. A failure keeps what is credential: it counts until it expires.
+    pub fn update(&self, renewed: Result<(Credential, u64), String>) {
         let [good, failed] = &self.renewals;
         let counted = if renewed.is_ok() { good } else { failed };
         counted.fetch_add(1, Ordering::Relaxed);
         match renewed {
-            Ok((held, expires_at)) => {
-                self.current
-                    .store(Arc::new(Current::Held { held, expires_at }));
+            Ok((credential, expires_at)) => {
+                self.current.store(Arc::new(Current::Valid {
+                    credential,
+                    expires_at,
+                }));
             }
             Err(why) => {
                 if let Current::Missing(_) = **self.current.load() {
@@ -100,12 +102,12 @@ impl Credentials {
     #[must_use]
     pub fn expires_at(&self) -> Option<u64> {
         match **self.current.load() {
-            Current::Held { expires_at, .. } => Some(expires_at),
+            Current::Valid { expires_at, .. } => Some(expires_at),
             Current::Missing(_) => None,
         }
     }
 
-    /// What is published now, to be held for the time of one encoding.
+    /// What is published now, to be credential for the time of one encoding.
     #[must_use]
     pub fn current(&self) -> Guard<Arc<Current>> {
         self.current.load()
@@ -118,12 +120,12 @@ impl Credentials {
     pub fn auth<'c>(&'c self, current: &'c Current, now: u64) -> Result<Auth<'c>, String> {
         match current {
             Current::Missing(why) => Err(why.clone()),
-            Current::Held { expires_at, .. } if *expires_at <= now => {
+            Current::Valid { expires_at, .. } if *expires_at <= now => {
                 Err("they have expired and could not be renewed".into())
             }
-            Current::Held { held, .. } => match (held, &self.source) {
-                (Held::Token(token), _) => Ok(Auth::Bearer(token)),
-                (Held::Aws(keys), Source::Aws(aws)) => Ok(Auth::Aws {
+            Current::Valid { credential, .. } => match (credential, &self.source) {
+                (Credential::Token(token), _) => Ok(Auth::Bearer(token)),
+                (Credential::Aws(keys), Source::Aws(aws)) => Ok(Auth::Aws {
                     keys,
                     scope: Scope {
                         region: &aws.scope.region,
@@ -131,7 +133,7 @@ impl Credentials {
                     },
                     at: AmzDate::from_unix(now),
                 }),
-                (Held::Aws(_), _) => Err("they are of the wrong kind".into()),
+                (Credential::Aws(_), _) => Err("they are of the wrong kind".into()),
             },
         }
     }
@@ -174,11 +176,11 @@ mod tests {
         assert!(token(0).unwrap_err().contains("not fetched"));
         credentials.update(Err("status 503".into()));
         assert_eq!(token(0).unwrap_err(), "status 503");
-        credentials.update(Ok((Held::Token("a".into()), 100)));
+        credentials.update(Ok((Credential::Token("a".into()), 100)));
         credentials.update(Err("status 503".into()));
         assert_eq!(token(99).unwrap(), "a");
         assert!(token(100).unwrap_err().contains("expired"));
-        credentials.update(Ok((Held::Token("b".into()), 200)));
+        credentials.update(Ok((Credential::Token("b".into()), 200)));
         assert_eq!(token(100).unwrap(), "b");
         assert_eq!(credentials.renewals(), [2, 2]);
     }

@@ -29,27 +29,27 @@ pub struct Addresses {
     pub host: String,
     /// Port.
     pub port: u16,
-    known: ArcSwap<Known>,
+    resolution: ArcSwap<Resolution>,
     next: AtomicUsize,
 }
 
-enum Known {
+enum Resolution {
     Addresses(Vec<SocketAddr>),
     Unresolved(String),
 }
 
 impl Addresses {
-    /// Addresses of `host`: known at once for an IP literal, else to be resolved.
+    /// Addresses of `host`: resolution at once for an IP literal, else to be resolved.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
-        let known = match host.parse::<IpAddr>() {
-            Ok(ip) => Known::Addresses(vec![SocketAddr::new(ip, port)]),
-            Err(_) => Known::Unresolved("not resolved yet".into()),
+        let resolution = match host.parse::<IpAddr>() {
+            Ok(ip) => Resolution::Addresses(vec![SocketAddr::new(ip, port)]),
+            Err(_) => Resolution::Unresolved("not resolved yet".into()),
         };
         Self {
             host: host.to_owned(),
             port,
-            known: ArcSwap::from_pointee(known),
+            resolution: ArcSwap::from_pointee(resolution),
             next: AtomicUsize::new(0),
         }
     }
@@ -64,12 +64,13 @@ impl Addresses {
     pub fn update(&self, resolved: Result<Vec<SocketAddr>, String>) {
         match resolved {
             Ok(addresses) if !addresses.is_empty() => {
-                self.known.store(Arc::new(Known::Addresses(addresses)));
+                self.resolution
+                    .store(Arc::new(Resolution::Addresses(addresses)));
             }
             failed => {
-                if let Known::Unresolved(_) = **self.known.load() {
+                if let Resolution::Unresolved(_) = **self.resolution.load() {
                     let why = failed.err().unwrap_or_else(|| "no address".into());
-                    self.known.store(Arc::new(Known::Unresolved(why)));
+                    self.resolution.store(Arc::new(Resolution::Unresolved(why)));
                 }
             }
         }
@@ -80,15 +81,15 @@ impl Addresses {
     /// # Errors
     /// Why the host has no address.
     pub fn pick(&self) -> Result<SocketAddr, String> {
-        match &**self.known.load() {
-            Known::Addresses(addresses) => {
+        match &**self.resolution.load() {
+            Resolution::Addresses(addresses) => {
                 let turn = self.next.fetch_add(1, Ordering::Relaxed);
                 addresses
                     .get(turn % addresses.len().max(1))
                     .copied()
                     .ok_or_else(|| "no address".into())
             }
-            Known::Unresolved(why) => Err(format!("host `{}`: {why}", self.host)),
+            Resolution::Unresolved(why) => Err(format!("host `{}`: {why}", self.host)),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One request to a provider and the head of its answer; then its body, piece by piece.
+//! One request to a provider and the head of its response; then its body, piece by piece. It must not know
+//! protocols.
 
 use crate::error::class::Retry;
 use crate::http::framing::{BodyLength, BodyReader, response_body, response_keep_alive};
@@ -8,6 +9,7 @@ use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, Interruption, SocketError, before, connect};
+use crate::runtime::source::BodyProgress;
 use crate::runtime::stream::Stream;
 use crate::runtime::tls::Session;
 use crate::upstream::endpoint::Endpoint;
@@ -17,12 +19,12 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// What went wrong with an upstream attempt before its answer could be used.
+/// What went wrong with an upstream attempt before its response could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpstreamError {
     /// The host's name has no address.
     NoAddress(String),
-    /// There is nothing to prove with who asks.
+    /// There are no valid credentials for the provider.
     NoCredentials(String),
     /// The connection could not be made.
     Connect(String),
@@ -30,12 +32,12 @@ pub(crate) enum UpstreamError {
     Tls(String),
     /// No first byte in time.
     FirstByte,
-    /// The connection died before the answer's first byte.
+    /// The connection was closed before the first byte of a response.
     Died {
         /// The connection had been used before: it may just have been closed as idle.
         reused: bool,
     },
-    /// What came is no HTTP answer.
+    /// The bytes received are no HTTP response.
     Malformed(String),
     /// The wait was cut short by the client or by a stop.
     Interrupted(Interruption),
@@ -55,11 +57,11 @@ impl UpstreamError {
             Self::Malformed(_) => "malformed",
             Self::Interrupted(Interruption::ClientGone) => "client_disconnected",
             Self::Interrupted(Interruption::Drained) => "drained",
-            Self::Interrupted(Interruption::Outrun) => "hedge_cancelled",
+            Self::Interrupted(Interruption::HedgeCancelled) => "hedge_cancelled",
         }
     }
 
-    /// What may be tried next.
+    /// What the gateway may try next.
     #[must_use]
     pub(crate) fn retry(&self) -> Retry {
         match self {
@@ -78,20 +80,18 @@ impl std::fmt::Display for UpstreamError {
             Self::Connect(why) => write!(f, "connect failed ({why})"),
             Self::Tls(why) => write!(f, "TLS failed ({why})"),
             Self::FirstByte => f.write_str("no first byte in time"),
-            Self::Died { .. } => f.write_str("connection closed before the answer"),
-            Self::Malformed(why) => write!(f, "not an HTTP answer ({why})"),
+            Self::Died { .. } => f.write_str("connection closed before the response"),
+            Self::Malformed(why) => write!(f, "not an HTTP response ({why})"),
             Self::Interrupted(_) => f.write_str("interrupted"),
         }
     }
 }
 
-/// An answer whose head has arrived; `H` is what the caller took from the head.
+/// A response whose head has arrived; `H` is what the caller read from the head.
 pub(crate) struct UpstreamResponse<H> {
-    /// Status.
     pub status: u16,
-    /// What the caller took from the head.
+    /// What `read_head` returned.
     pub head: H,
-    /// When its first byte came.
     pub first_byte_at: Instant,
     stream: Stream,
     received: Vec<u8>,
@@ -99,28 +99,19 @@ pub(crate) struct UpstreamResponse<H> {
     keep_alive: bool,
 }
 
-/// Outcome of reading a piece of a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// Bytes were appended, more will come.
-    More,
-    /// The body is complete.
-    Done,
-}
-
 /// Why a body could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpstreamBodyError {
     /// It ended or broke in the middle.
     Broken(String),
-    /// Nothing came in time; what comes later can still be read.
+    /// Nothing arrived in time; bytes that arrive later can still be read.
     Stalled,
     /// The wait was cut short by the client or by a stop.
     Interrupted(Interruption),
 }
 
 impl UpstreamBodyError {
-    /// Why, for the operator.
+    /// The reason, for the operator.
     #[must_use]
     pub(crate) fn why(&self) -> &str {
         match self {
@@ -131,37 +122,36 @@ impl UpstreamBodyError {
     }
 }
 
-/// What one attempt used.
+/// The connection that one attempt used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Used {
+pub(crate) struct ConnectionUse {
     /// A pooled connection was used.
     pub reused: bool,
     /// Time it took to connect, with the TLS handshake; `None` if no connection was made.
     pub connect: Option<Duration>,
 }
 
-/// Sends `request` (head and body) and waits for the head of the answer. A pooled connection is
-/// taken when `fresh` is false and one is there. The request's buffer is handed back for a retry.
-/// Nothing of it takes longer than until `until`, whatever the endpoint's own limits.
-/// `read_head` takes what is needed from the answer's head while it is parsed.
+/// Sends `request` (head and body) and waits for the head of the response. An idle connection of `pool` is used
+/// if there is one; without a pool the connection is new. The request's buffer is handed back for a retry. The
+/// exchange ends at `until`, whatever the endpoint's own timeouts. `read_head` returns what the caller needs of
+/// the head.
 ///
 /// # Errors
-/// [`UpstreamError`]; no byte of an answer has been used then.
+/// [`UpstreamError`]; no byte of a response has been used then.
 pub(crate) async fn exchange<H>(
     endpoint: &Endpoint,
-    pool: &RefCell<ConnectionPool>,
+    pool: Option<&RefCell<ConnectionPool>>,
     request: Vec<u8>,
-    fresh: bool,
     until: Instant,
     client: &mut impl Interrupt,
     read_head: impl Fn(&ResponseHead<'_>) -> H,
-) -> (Result<UpstreamResponse<H>, UpstreamError>, Vec<u8>, Used) {
-    let pooled = if fresh {
-        None
-    } else {
-        pool.borrow_mut().take(endpoint, clock::recent())
-    };
-    let mut used = Used {
+) -> (
+    Result<UpstreamResponse<H>, UpstreamError>,
+    Vec<u8>,
+    ConnectionUse,
+) {
+    let pooled = pool.and_then(|pool| pool.borrow_mut().take(endpoint, clock::recent()));
+    let mut used = ConnectionUse {
         reused: pooled.is_some(),
         connect: None,
     };
@@ -174,21 +164,21 @@ pub(crate) async fn exchange<H>(
                 used.connect = Some(clock::now().saturating_duration_since(began_at));
                 stream
             }
-            Err(fault) => return (Err(fault), request, used),
+            Err(error) => return (Err(error), request, used),
         },
     };
     let mut stream = stream;
     let by = until.min(clock::recent() + endpoint.timeouts.first_byte);
     let (sent, request) = stream.write_all_unless(request, by, client).await;
-    if let Err(fault) = sent {
-        let fault = match fault {
+    if let Err(error) = sent {
+        let error = match error {
             SocketError::Deadline => UpstreamError::FirstByte,
             SocketError::Interrupted(why) => UpstreamError::Interrupted(why),
             _ => UpstreamError::Died {
                 reused: used.reused,
             },
         };
-        return (Err(fault), request, used);
+        return (Err(error), request, used);
     }
     let upstream_response =
         receive_head(stream, Vec::new(), by, used.reused, client, read_head).await;
@@ -207,7 +197,7 @@ pub(crate) async fn dial(
     let by = until.min(clock::now() + endpoint.timeouts.connect);
     let socket = unless_interrupted(client, connect(address, by))
         .await?
-        .map_err(|fault| UpstreamError::Connect(format!("{address}: {fault}")))?;
+        .map_err(|error| UpstreamError::Connect(format!("{address}: {error}")))?;
     let Some(settings) = &endpoint.tls else {
         return Ok(Stream::plain(socket));
     };
@@ -216,13 +206,13 @@ pub(crate) async fn dial(
     let by = until.min(clock::now() + endpoint.timeouts.tls);
     Stream::handshake_unless(socket, session, by, client)
         .await
-        .map_err(|fault| match fault {
+        .map_err(|error| match error {
             SocketError::Interrupted(why) => UpstreamError::Interrupted(why),
-            fault => UpstreamError::Tls(format!("{address}: {fault}")),
+            error => UpstreamError::Tls(format!("{address}: {error}")),
         })
 }
 
-/// `operation`, which must be safe to drop, unless the client or a stop comes first.
+/// Runs `operation`, which must be safe to drop, unless it is interrupted first.
 async fn unless_interrupted<F: Future>(
     client: &mut impl Interrupt,
     operation: F,
@@ -239,7 +229,7 @@ async fn unless_interrupted<F: Future>(
     .await
 }
 
-/// Waits for the head of the answer, of which `received` came already.
+/// Waits for the head of the response, of which `received` has arrived already.
 pub(crate) async fn receive_head<H>(
     mut stream: Stream,
     mut received: Vec<u8>,
@@ -257,11 +247,13 @@ pub(crate) async fn receive_head<H>(
             true => Ok(received.len()),
             false => fill_or_interrupted(&mut stream, &mut received, by, client).await,
         };
-        let count = count.map_err(|stop| match stop {
-            Stop::Interrupted(why) => UpstreamError::Interrupted(why),
-            Stop::Io(SocketError::Deadline) if first_byte_at.is_none() => UpstreamError::FirstByte,
-            Stop::Io(_) if first_byte_at.is_none() => UpstreamError::Died { reused },
-            Stop::Io(fault) => UpstreamError::Malformed(format!("head cut off: {fault}")),
+        let count = count.map_err(|error| match error {
+            ReadError::Interrupted(why) => UpstreamError::Interrupted(why),
+            ReadError::Io(SocketError::Deadline) if first_byte_at.is_none() => {
+                UpstreamError::FirstByte
+            }
+            ReadError::Io(_) if first_byte_at.is_none() => UpstreamError::Died { reused },
+            ReadError::Io(error) => UpstreamError::Malformed(format!("head cut off: {error}")),
         })?;
         if count == 0 {
             return Err(match first_byte_at {
@@ -275,12 +267,12 @@ pub(crate) async fn receive_head<H>(
                 break;
             };
             if framing.is_interim {
-                // An interim answer: the real one follows.
+                // An interim response: the final one follows.
                 received.drain(..framing.consumed);
                 scanned = 0;
                 continue;
             }
-            // A server that closes idle connections may say 408 first: that is no answer to ours.
+            // A server that closes idle connections may send 408 first, which does not respond to our request.
             if reused && framing.status == 408 {
                 return Err(UpstreamError::Died { reused });
             }
@@ -305,8 +297,8 @@ pub(crate) async fn receive_head<H>(
     }
 }
 
-/// Whether what came of an answer while its request was still being sent refuses the request. Interim answers are
-/// taken out of it.
+/// Whether the bytes received while a request is still being sent are an error response. Interim responses are
+/// removed from `received`.
 pub(crate) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamError> {
     let limits = HeadLimits::default();
     while head_end(received, 0).is_some() {
@@ -321,7 +313,7 @@ pub(crate) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamError> {
     Ok(false)
 }
 
-/// What a head says about its message.
+/// What a response's head says about its body and connection.
 struct Framing<H> {
     head: H,
     status: u16,
@@ -362,7 +354,7 @@ fn framing<H>(
     }))
 }
 
-enum Stop {
+enum ReadError {
     Io(SocketError),
     Interrupted(Interruption),
 }
@@ -372,28 +364,28 @@ async fn fill_or_interrupted(
     into: &mut Vec<u8>,
     by: Instant,
     client: &mut impl Interrupt,
-) -> Result<usize, Stop> {
+) -> Result<usize, ReadError> {
     let poll = |cx: &mut Context<'_>| {
         if let Poll::Ready(outcome) = stream.poll_fill(into, cx) {
-            return Poll::Ready(outcome.map_err(Stop::Io));
+            return Poll::Ready(outcome.map_err(ReadError::Io));
         }
         client
             .poll_interrupt(cx)
-            .map(|why| Err(Stop::Interrupted(why)))
+            .map(|why| Err(ReadError::Interrupted(why)))
     };
     before(by, poll_fn(poll))
         .await
-        .unwrap_or(Err(Stop::Io(SocketError::Deadline)))
+        .unwrap_or(Err(ReadError::Io(SocketError::Deadline)))
 }
 
 impl<H> UpstreamResponse<H> {
-    /// An answer whose connection must not be used again.
+    /// Closes the connection after this response instead of pooling it.
     pub(crate) fn last(mut self) -> Self {
         self.keep_alive = false;
         self
     }
 
-    /// Appends what comes next of the decoded body to `into`: at least one byte, or the end.
+    /// Appends the next bytes of the decoded body to `into`: at least one, or the end.
     ///
     /// # Errors
     /// [`UpstreamBodyError`]; the connection must not be used again.
@@ -402,7 +394,7 @@ impl<H> UpstreamResponse<H> {
         into: &mut Vec<u8>,
         by: Instant,
         client: &mut impl Interrupt,
-    ) -> Result<Piece, UpstreamBodyError> {
+    ) -> Result<BodyProgress, UpstreamBodyError> {
         let before = into.len();
         loop {
             let consumed = self
@@ -415,29 +407,35 @@ impl<H> UpstreamResponse<H> {
                 self.received.drain(..consumed);
             }
             if self.body.is_done() {
-                return Ok(Piece::Done);
+                return Ok(BodyProgress::Done);
             }
             if into.len() > before {
-                return Ok(Piece::More);
+                return Ok(BodyProgress::More);
             }
             match fill_or_interrupted(&mut self.stream, &mut self.received, by, client).await {
                 Ok(0) => {
                     return self
                         .body
                         .end_of_input()
-                        .map(|()| Piece::Done)
+                        .map(|()| BodyProgress::Done)
                         .map_err(|bad| UpstreamBodyError::Broken(bad.to_string()));
                 }
                 Ok(_) => {}
-                Err(Stop::Interrupted(why)) => return Err(UpstreamBodyError::Interrupted(why)),
-                Err(Stop::Io(SocketError::Deadline)) => return Err(UpstreamBodyError::Stalled),
-                Err(Stop::Io(fault)) => return Err(UpstreamBodyError::Broken(fault.to_string())),
+                Err(ReadError::Interrupted(why)) => {
+                    return Err(UpstreamBodyError::Interrupted(why));
+                }
+                Err(ReadError::Io(SocketError::Deadline)) => {
+                    return Err(UpstreamBodyError::Stalled);
+                }
+                Err(ReadError::Io(error)) => {
+                    return Err(UpstreamBodyError::Broken(error.to_string()));
+                }
             }
         }
     }
 
-    /// Ends the exchange: the connection goes back to the pool if the whole answer was consumed and
-    /// nothing follows it, else it is closed. Hands over what was taken from the head.
+    /// Ends the exchange: the connection returns to the pool if the whole response was consumed and nothing
+    /// follows it, else it is closed. Returns what `read_head` returned.
     pub(crate) fn finish(self, endpoint: &Endpoint, pool: &RefCell<ConnectionPool>) -> H {
         if self.body.is_done() && self.keep_alive && self.received.is_empty() {
             pool.borrow_mut()

@@ -1,6 +1,6 @@
-//! Sockets to providers: endpoints, the pool of a core, one exchange.
+//! Connections to providers: endpoints, credentials, the pool of a core, one exchange.
 //!
-//! It must not know dialects or what the bytes mean.
+//! It must not know protocols or what the bytes mean.
 
 pub(crate) mod credentials;
 pub(crate) mod endpoint;

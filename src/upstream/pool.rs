@@ -1,11 +1,10 @@
-//! Idle connections of one core, last in first out.
+//! Idle connections of one core, last in first out. It must not know requests.
 
 use crate::runtime::stream::Stream;
 use crate::upstream::endpoint::Endpoint;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The pool.
 #[derive(Default)]
 pub(crate) struct ConnectionPool {
     idle: HashMap<u32, Vec<Idle>, foldhash::fast::RandomState>,
@@ -18,18 +17,18 @@ struct Idle {
 }
 
 impl ConnectionPool {
-    /// An idle connection that nobody closed and that holds no unread byte.
+    /// Takes an idle connection that the peer has not closed and that holds no unread byte.
     pub(crate) fn take(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Stream> {
         let idle = self.idle.get_mut(&endpoint.id)?;
         while let Some(last) = idle.pop() {
-            if last.is_fit(now) {
+            if last.is_usable(now) {
                 return Some(last.stream);
             }
         }
         None
     }
 
-    /// Keeps a connection whose answer was wholly consumed. The caller vouches for that.
+    /// Stores a connection. The caller guarantees that the last response was consumed to its end.
     pub(crate) fn give(&mut self, endpoint: &Endpoint, mut stream: Stream, now: Instant) {
         let idle = self.idle.entry(endpoint.id).or_default();
         if idle.len() < endpoint.idle_connections_max && stream.is_quiet() {
@@ -42,20 +41,20 @@ impl ConnectionPool {
         }
     }
 
-    /// Closes what is too old or was closed by the peer.
+    /// Closes the connections that are too old or were closed by the peer.
     pub(crate) fn sweep(&mut self, now: Instant) {
         for idle in self.idle.values_mut() {
-            idle.retain(|one| one.is_fit(now));
+            idle.retain(|connection| connection.is_usable(now));
         }
         self.idle.retain(|_, idle| !idle.is_empty());
     }
 
-    /// Closes all.
+    /// Closes all connections.
     pub(crate) fn clear(&mut self) {
         self.idle.clear();
     }
 
-    /// Idle connections.
+    /// Number of idle connections.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.idle.values().map(Vec::len).sum()
@@ -63,7 +62,7 @@ impl ConnectionPool {
 }
 
 impl Idle {
-    fn is_fit(&self, now: Instant) -> bool {
+    fn is_usable(&self, now: Instant) -> bool {
         self.stream.is_quiet() && now.saturating_duration_since(self.since) < self.keep
     }
 }

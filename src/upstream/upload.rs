@@ -1,36 +1,37 @@
-//! One request to a provider whose body is passed on while it arrives: never held whole, never sent twice.
+//! One request to a provider whose body is forwarded while it arrives: it is never buffered whole and never sent
+//! twice. It must not know protocols.
 
 use crate::http::head::ResponseHead;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interruption, SocketError, UNREAD_BYTES_MAX, before};
-use crate::runtime::source::{Next, Source};
+use crate::runtime::source::{BodyProgress, Source};
 use crate::runtime::stream::Stream;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::exchange;
-use crate::upstream::exchange::{UpstreamError, UpstreamResponse, Used};
+use crate::upstream::exchange::{ConnectionUse, UpstreamError, UpstreamResponse};
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UploadError {
-    /// The provider's side.
+    /// The provider failed.
     Upstream(UpstreamError),
-    /// The body did not come in time.
+    /// The client did not send the body in time.
     Late,
 }
 
 impl From<UpstreamError> for UploadError {
-    fn from(fault: UpstreamError) -> Self {
-        Self::Upstream(fault)
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
     }
 }
 
-/// Sends `head` over a fresh connection, then the body from `source` as it comes, and waits for the head of the
-/// answer. A provider that refuses before it has all of the body is listened to at once. Any other early answer
-/// is read once the body is sent.
+/// Sends `head` over a new connection, then the body from `source` as it arrives, and waits for the head of the
+/// response. An error response that arrives before the body is complete ends the sending at once. Any other early
+/// response is read once the body is sent.
 ///
 /// # Errors
 /// [`UploadError`]; nothing was sent if no connection was made. A connection whose request was not sent to its end
@@ -40,33 +41,33 @@ pub(crate) async fn upload<H>(
     head: Vec<u8>,
     source: &mut impl Source,
     read_head: impl Fn(&ResponseHead<'_>) -> H,
-) -> (Result<UpstreamResponse<H>, UploadError>, Used) {
-    let mut used = Used::default();
+) -> (Result<UpstreamResponse<H>, UploadError>, ConnectionUse) {
+    let mut used = ConnectionUse::default();
     let began_at = clock::recent();
     let until = began_at + endpoint.timeouts.connect + endpoint.timeouts.tls;
     let stream = match on_heap(|| exchange::dial(endpoint, until, source)).await {
         Ok(stream) => stream,
-        Err(fault) => return (Err(fault.into()), used),
+        Err(error) => return (Err(error.into()), used),
     };
     used.connect = Some(clock::now().saturating_duration_since(began_at));
-    let mut sending = Sending {
+    let mut uploading = UploadExchange {
         stream,
         received: Vec::new(),
         is_whole: false,
     };
-    let sent = sending.send(endpoint, head, source).await;
-    // What came before a connection broke is the answer, if it is one.
-    if let Err(fault) = sent
-        && (sending.received.is_empty() || !is_of_the_provider(&fault))
+    let sent = uploading.send(endpoint, head, source).await;
+    // Bytes that arrived before a connection broke may be the response.
+    if let Err(error) = sent
+        && (uploading.received.is_empty() || !is_provider_error(&error))
     {
-        return (Err(fault), used);
+        return (Err(error), used);
     }
     let by = clock::now() + endpoint.timeouts.first_byte;
-    let Sending {
+    let UploadExchange {
         stream,
         received,
         is_whole,
-    } = sending;
+    } = uploading;
     let upstream_response =
         exchange::receive_head(stream, received, by, false, source, read_head).await;
     let upstream_response = upstream_response.map(|upstream_response| {
@@ -79,32 +80,32 @@ pub(crate) async fn upload<H>(
     (upstream_response.map_err(UploadError::from), used)
 }
 
-fn is_of_the_provider(fault: &UploadError) -> bool {
+fn is_provider_error(error: &UploadError) -> bool {
     use UpstreamError::Interrupted;
     !matches!(
-        fault,
+        error,
         UploadError::Late | UploadError::Upstream(Interrupted(_))
     )
 }
 
-/// A request that is being sent.
-struct Sending {
+/// A request whose body is being sent.
+struct UploadExchange {
     stream: Stream,
-    /// What came of the answer meanwhile.
+    /// Bytes of the response that arrived meanwhile.
     received: Vec<u8>,
     /// All of the body was sent.
     is_whole: bool,
 }
 
-/// What happened first.
-enum Turn {
-    Body(Result<Next, SocketError>),
-    Answer(Result<usize, SocketError>),
+/// What happened next while the body is being sent.
+enum UploadEvent {
+    Body(Result<BodyProgress, SocketError>),
+    Response(Result<usize, SocketError>),
     Interrupted(Interruption),
 }
 
-impl Sending {
-    /// Sends all of it, unless the provider refuses first.
+impl UploadExchange {
+    /// Sends the head and the body, unless the provider refuses first.
     async fn send(
         &mut self,
         endpoint: &Endpoint,
@@ -115,22 +116,24 @@ impl Sending {
         const DIED: UpstreamError = UpstreamError::Died { reused: false };
         let mut piece = head;
         self.write(endpoint, &mut piece, source).await?;
-        source.begin().await.map_err(|_| GONE)?;
+        source.start().await.map_err(|_| GONE)?;
         loop {
-            match self.turn(&mut piece, source).await {
+            match self.next_event(&mut piece, source).await {
                 None => return Err(UploadError::Late),
-                Some(Turn::Interrupted(why)) => return Err(UpstreamError::Interrupted(why).into()),
-                Some(Turn::Answer(Ok(count))) if count > 0 => {
+                Some(UploadEvent::Interrupted(why)) => {
+                    return Err(UpstreamError::Interrupted(why).into());
+                }
+                Some(UploadEvent::Response(Ok(count))) if count > 0 => {
                     if exchange::refuses(&mut self.received)? {
                         buffer::give(piece);
                         return Ok(());
                     }
                 }
-                Some(Turn::Answer(_)) => return Err(DIED.into()),
-                Some(Turn::Body(next)) => {
+                Some(UploadEvent::Response(_)) => return Err(DIED.into()),
+                Some(UploadEvent::Body(next)) => {
                     let next = next.map_err(|_| GONE)?;
                     self.write(endpoint, &mut piece, source).await?;
-                    if next == Next::Last {
+                    if next == BodyProgress::Done {
                         self.is_whole = true;
                         buffer::give(piece);
                         return Ok(());
@@ -140,25 +143,29 @@ impl Sending {
         }
     }
 
-    /// Waits for the next piece, or for the provider to say something; `None` when the piece is late.
-    async fn turn(&mut self, piece: &mut Vec<u8>, source: &mut impl Source) -> Option<Turn> {
+    /// Waits for the next piece of the body, or for bytes from the provider; `None` when the piece is late.
+    async fn next_event(
+        &mut self,
+        piece: &mut Vec<u8>,
+        source: &mut impl Source,
+    ) -> Option<UploadEvent> {
         let due = source.due();
-        let turn = poll_fn(|cx| {
-            // Before the piece: there is no use in sending on to who has refused.
+        let event = poll_fn(|cx| {
+            // Before the piece: there is no use in uploading on to who has refused.
             if self.received.len() < UNREAD_BYTES_MAX
                 && let Poll::Ready(filled) = self.stream.poll_fill(&mut self.received, cx)
             {
-                return Poll::Ready(Turn::Answer(filled));
+                return Poll::Ready(UploadEvent::Response(filled));
             }
             if let Poll::Ready(next) = source.poll_next(piece, cx) {
-                return Poll::Ready(Turn::Body(next));
+                return Poll::Ready(UploadEvent::Body(next));
             }
-            source.poll_interrupt(cx).map(Turn::Interrupted)
+            source.poll_interrupt(cx).map(UploadEvent::Interrupted)
         });
-        before(due, turn).await
+        before(due, event).await
     }
 
-    /// Sends a piece and empties it. As long as the provider does not take it, nothing more is read.
+    /// Sends a piece and empties it. Nothing more is read from the client until the provider has taken it.
     async fn write(
         &mut self,
         endpoint: &Endpoint,
@@ -169,15 +176,15 @@ impl Sending {
         let by = began_at + endpoint.timeouts.first_byte;
         let bytes = std::mem::take(piece);
         let (sent, bytes) = self.stream.write_all_unless(bytes, by, source).await;
-        source.excuse(clock::now().saturating_duration_since(began_at));
+        source.extend_due(clock::now().saturating_duration_since(began_at));
         *piece = bytes;
         piece.clear();
-        let Err(fault) = sent else {
+        let Err(error) = sent else {
             return Ok(());
         };
-        // It may have said why before it closed.
+        // The provider may have sent an error response before it closed.
         let _ = poll_fn(|cx| Poll::Ready(self.stream.poll_fill(&mut self.received, cx))).await;
-        Err(UploadError::Upstream(match fault {
+        Err(UploadError::Upstream(match error {
             SocketError::Deadline => UpstreamError::FirstByte,
             SocketError::Interrupted(why) => UpstreamError::Interrupted(why),
             _ => UpstreamError::Died { reused: false },

@@ -152,7 +152,9 @@ impl ResponseBodyError {
                 "client_disconnected"
             }
             Self::Body(UpstreamBodyError::Interrupted(Interruption::Drained)) => "drained",
-            Self::Body(UpstreamBodyError::Interrupted(Interruption::Outrun)) => "hedge_cancelled",
+            Self::Body(UpstreamBodyError::Interrupted(Interruption::HedgeCancelled)) => {
+                "hedge_cancelled"
+            }
         }
     }
 
@@ -254,7 +256,7 @@ pub(crate) fn interrupted(why: Interruption) -> GatewayError {
             )
         },
         // Told to nobody: the one that came first is relayed.
-        Interruption::Outrun => {
+        Interruption::HedgeCancelled => {
             GatewayError::new(ErrorCode::HedgeCancelled, "another target answered first")
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct ClientWatch<'w, 'c> {
 impl Interrupt for ClientWatch<'_, '_> {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
         if self.is_outrun.get() {
-            return Poll::Ready(Interruption::Outrun);
+            return Poll::Ready(Interruption::HedgeCancelled);
         }
         self.client.borrow_mut().poll_interrupt(cx)
     }

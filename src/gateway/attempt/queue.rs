@@ -135,7 +135,7 @@ pub(crate) async fn wait(
         Some(Err(why)) => {
             let reason = match why {
                 Interruption::ClientGone => "client_disconnected",
-                Interruption::Drained | Interruption::Outrun => "drained",
+                Interruption::Drained | Interruption::HedgeCancelled => "drained",
             };
             core.metrics
                 .borrow_mut()

@@ -31,7 +31,8 @@ use crate::routing::indices::KeyIndex;
 use crate::routing::limiter::Work;
 use crate::runtime::buffer;
 use crate::runtime::clock;
-use crate::upstream::exchange::{Piece, UpstreamBodyError};
+use crate::runtime::source::BodyProgress;
+use crate::upstream::exchange::UpstreamBodyError;
 use crate::upstream::exchange::{UpstreamError, UpstreamResponse, exchange};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -152,9 +153,9 @@ impl TargetCall<'_> {
         loop {
             spent.attempts += 1;
             let sent_at = clock::recent();
-            let (endpoint, pool) = (&backend.endpoint, &core.pool);
+            let (endpoint, pool) = (&backend.endpoint, (!fresh).then_some(&core.pool));
             let (outcome, returned, used) =
-                exchange(endpoint, pool, request, fresh, until, watch, upstream_head).await;
+                exchange(endpoint, pool, request, until, watch, upstream_head).await;
             request = returned;
             {
                 let mut metrics = core.metrics.borrow_mut();
@@ -456,12 +457,12 @@ impl TargetCall<'_> {
                 .by
                 .min(clock::recent() + self.backend.endpoint.timeouts.read);
             match upstream_response.read(body, by, watch).await {
-                Ok(Piece::Done) => return Ok(true),
-                Ok(Piece::More) if first_only => return Ok(false),
-                Ok(Piece::More) if body.len() > ANSWER_BYTES_MAX => {
+                Ok(BodyProgress::Done) => return Ok(true),
+                Ok(BodyProgress::More) if first_only => return Ok(false),
+                Ok(BodyProgress::More) if body.len() > ANSWER_BYTES_MAX => {
                     return Err(ResponseBodyError::TooLarge);
                 }
-                Ok(Piece::More) => {}
+                Ok(BodyProgress::More) => {}
                 Err(UpstreamBodyError::Stalled) if request_deadline.is_over() => {
                     return Err(ResponseBodyError::Deadline);
                 }
@@ -504,7 +505,7 @@ impl TargetCall<'_> {
                 return Ok(is_done);
             }
             match upstream_response.read(body, until, watch).await {
-                Ok(piece) => is_done = piece == Piece::Done,
+                Ok(piece) => is_done = piece == BodyProgress::Done,
                 Err(UpstreamBodyError::Stalled) => return Ok(false),
                 Err(fault) => return Err(ResponseBodyError::Body(fault)),
             }

@@ -27,10 +27,11 @@ use crate::protocols::passthrough::{ProviderProxy, usage_in};
 use crate::routing::indices::KeyIndex;
 use crate::runtime::buffer;
 use crate::runtime::clock;
+use crate::runtime::source::BodyProgress;
 use crate::server::client::Client;
 use crate::server::connection::Request;
 use crate::signing::sigv4::ToSign;
-use crate::upstream::exchange::{Piece, UpstreamBodyError};
+use crate::upstream::exchange::UpstreamBodyError;
 use crate::upstream::exchange::{UpstreamError, UpstreamResponse, exchange};
 use std::sync::Arc;
 
@@ -267,11 +268,8 @@ pub(crate) fn encoded(
     };
     let mut out = buffer::take(whole.len() + 2048);
     let mark = if query.is_empty() { "" } else { "?" };
-    for part in [method, " ", &path, mark, &query, " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
     let authority = &backend.endpoint.url.authority;
-    encode::header(&mut out, "host", authority.as_bytes());
+    encode::begin_request(&mut out, method, &[&path, mark, &query], authority);
     let kind = headers::CONTENT_TYPE.read_str(headers);
     let mut signed = vec![("host", authority.as_str())];
     signed.extend(kind.map(|kind| ("content-type", kind)));
@@ -364,9 +362,8 @@ pub(crate) async fn ask(
         let until = sent_at + timeouts.connect + timeouts.tls + timeouts.first_byte;
         let (outcome, returned, used) = exchange(
             &backend.endpoint,
-            &core.pool,
+            (!fresh).then_some(&core.pool),
             request,
-            fresh,
             until,
             client,
             read_head,
@@ -429,7 +426,7 @@ async fn pass_on(
     ctx.timing.waited_since(began_at);
     let status = upstream_response.status;
     let is_done = match read {
-        Ok(piece) => piece == Piece::Done,
+        Ok(piece) => piece == BodyProgress::Done,
         Err(UpstreamBodyError::Interrupted(why)) => {
             let fault = UpstreamError::Interrupted(why);
             return Err(classify::failed(backend, &fault).fault);

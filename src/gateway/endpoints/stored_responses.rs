@@ -30,9 +30,10 @@ use crate::protocols::responses::vocabulary;
 use crate::routing::indices::KeyIndex;
 use crate::runtime::buffer;
 use crate::runtime::clock;
+use crate::runtime::source::BodyProgress;
 use crate::server::client::Client;
 use crate::server::connection::Request;
-use crate::upstream::exchange::{Piece, UpstreamBodyError};
+use crate::upstream::exchange::UpstreamBodyError;
 use crate::upstream::exchange::{UpstreamError, UpstreamResponse};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -321,9 +322,9 @@ async fn whole(
     loop {
         let by = clock::recent() + backend.endpoint.timeouts.read;
         let why = match upstream_response.read(&mut body, by, client).await {
-            Ok(Piece::Done) => break,
-            Ok(Piece::More) if body.len() <= ANSWER_BYTES_MAX => continue,
-            Ok(Piece::More) => "it is too large".to_owned(),
+            Ok(BodyProgress::Done) => break,
+            Ok(BodyProgress::More) if body.len() <= ANSWER_BYTES_MAX => continue,
+            Ok(BodyProgress::More) => "it is too large".to_owned(),
             Err(UpstreamBodyError::Interrupted(why)) => {
                 let fault = UpstreamError::Interrupted(why);
                 return Err(classify::failed(backend, &fault).fault);

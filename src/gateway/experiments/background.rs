@@ -32,11 +32,10 @@ use crate::routing::indices::KeyIndex;
 use crate::routing::target_ref::TargetRef;
 use crate::runtime::buffer;
 use crate::runtime::clock;
-use crate::runtime::io::{Interrupt, Interruption};
-use crate::upstream::exchange::Piece;
+use crate::runtime::io::NoInterrupt;
+use crate::runtime::source::BodyProgress;
 use crate::upstream::exchange::exchange;
 use std::ops::Range;
-use std::task::{Context, Poll};
 
 /// Bytes of the largest response that is read: comparing longer ones says nothing.
 pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -182,10 +181,8 @@ async fn exchange_whole(
     let (endpoint, watch) = (&backend.endpoint, &mut NoInterrupt);
     let is_stream = |head: &ResponseHead<'_>| upstream_head(head).is_event_stream;
     let until = clock::now() + endpoint.timeouts.first_byte;
-    let (outcome, request, _) = exchange(
-        endpoint, &core.pool, request, false, until, watch, is_stream,
-    )
-    .await;
+    let (outcome, request, _) =
+        exchange(endpoint, Some(&core.pool), request, until, watch, is_stream).await;
     buffer::give(request);
     let mut upstream_response = outcome.ok()?;
     let mut body = Vec::new();
@@ -196,9 +193,9 @@ async fn exchange_whole(
             .await
             .ok()?
         {
-            Piece::Done => break,
-            Piece::More if body.len() > BODY_BYTES_MAX => return None,
-            Piece::More => {}
+            BodyProgress::Done => break,
+            BodyProgress::More if body.len() > BODY_BYTES_MAX => return None,
+            BodyProgress::More => {}
         }
     }
     Some(ReceivedResponse {
@@ -248,13 +245,4 @@ fn read_events(body: &[u8], scratch: &mut Scratch) -> Result<CachedResponse, Not
         rest = after;
     }
     reader.finish()
-}
-
-/// Nobody waits for the response: only deadlines end the attempt.
-struct NoInterrupt;
-
-impl Interrupt for NoInterrupt {
-    fn poll_interrupt(&mut self, _: &mut Context<'_>) -> Poll<Interruption> {
-        Poll::Pending
-    }
 }

@@ -14,8 +14,9 @@ use crate::http::encode;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::passthrough::{TAIL_BYTES, usage_in};
 use crate::runtime::clock;
+use crate::runtime::source::BodyProgress;
 use crate::server::client::Client;
-use crate::upstream::exchange::{Piece, UpstreamResponse};
+use crate::upstream::exchange::UpstreamResponse;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ impl RawBodyRelay {
             }
             let by = clock::recent() + read_timeout;
             match upstream_response.read(&mut arrived.bytes, by, client).await {
-                Ok(piece) => arrived.is_done = piece == Piece::Done,
+                Ok(piece) => arrived.is_done = piece == BodyProgress::Done,
                 Err(error) => return error.into(),
             }
         }

@@ -22,7 +22,7 @@ use crate::routing::measurements::Series;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::Interrupt;
-use crate::upstream::exchange::Piece;
+use crate::runtime::source::BodyProgress;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -220,7 +220,7 @@ impl UpstreamStream {
         let by = clock::recent() + self.response.backend.endpoint.timeouts.read;
         let upstream = &mut self.response.upstream_response;
         let piece = upstream.read(&mut self.arrived, by, interrupt).await?;
-        if piece == Piece::Done {
+        if piece == BodyProgress::Done {
             self.input = Input::Done;
         }
         Ok(())
