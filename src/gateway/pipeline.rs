@@ -15,7 +15,7 @@ use crate::gateway::caching::coalesce;
 use crate::gateway::caching::coalesce::{CoalesceOutcome, SharedOutcome};
 use crate::gateway::caching::hit::Hit;
 use crate::gateway::caching::serve_hit::serve_hit;
-use crate::gateway::caching::session::{CacheSession, CacheableRequest, not_cached};
+use crate::gateway::caching::session::{CacheSession, CacheableRequest};
 use crate::gateway::caching::stale;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, CurrentSnapshot};
@@ -155,7 +155,7 @@ async fn travel(
     }
 }
 
-/// The trip of a chat completion.
+/// Serves a chat completion: from the cache, from the call of an identical request, or from upstream.
 async fn chat(
     core: &Rc<Core>,
     snapshot: &CurrentSnapshot,
@@ -164,13 +164,11 @@ async fn chat(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    // Read and admit.
     let (headers, client_api) = (&request.head.headers, ctx.format.client_api);
     let controls = ClientControls::read(request.head, client_api)?;
-    let only_if_cached = controls.cache.only_if_cached;
+    let may_call_upstream = controls.may_call_upstream();
     let request_plan = parse(core, snapshot, request, caller, &controls, ctx)?;
     let (mut chat, body, models, constraints) = request_plan.into_parts();
-    ctx.format.streams = chat.stream;
     let route = *models.first().ok_or_else(classify::no_target)?;
     note_choice(core, &constraints, ctx);
     let cacheable = CacheableRequest {
@@ -183,9 +181,8 @@ async fn chat(
     let mut cache = CacheSession::new(core, snapshot, controls, cacheable);
     ctx.stage_done(core, Stage::Read);
 
-    // What has an effect beyond its answer is not asked for twice.
+    // A request with an effect beyond its response is not sent twice.
     let may_repeat = !chat.has_effect() && headers::IDEMPOTENCY_KEY.read(headers).is_none();
-    // Exact cache, then semantic cache.
     let sampled = SampledRequest {
         route,
         chat: &chat,
@@ -200,9 +197,7 @@ async fn chat(
         send_sample(core, snapshot, sample, headers, ctx);
         return Ok(());
     }
-    if only_if_cached {
-        return Err(not_cached());
-    }
+    may_call_upstream?;
     let request_deadline = RequestDeadline::new(headers, route, ctx.timing.started_at)?;
     let mut mirror = Mirror::draw(&sampled);
 
@@ -280,7 +275,9 @@ fn parse<'s, 'b>(
         body: request.body,
         with_canonical: snapshot.config.cache.enabled && !controls.excludes_cache(),
     };
-    parser.read(&mut core.scratch.borrow_mut(), &mut ctx.route.model)
+    let plan = parser.read(&mut core.scratch.borrow_mut(), &mut ctx.route.model)?;
+    ctx.format.streams = plan.chat.stream;
+    Ok(plan)
 }
 
 /// Notes the rule that applies and the arm, so that they are told and the answer can be rated.

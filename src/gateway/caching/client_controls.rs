@@ -2,6 +2,7 @@
 //! configuration.
 
 use crate::cache::controls::{Controls, read_coalesce, read_controls};
+use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::headers;
 use crate::http::encode;
@@ -39,6 +40,18 @@ impl ClientControls {
             form: form_of(head.target),
             scope_headers: scope_headers(headers, client_api),
         })
+    }
+
+    /// # Errors
+    /// 504 for `only-if-cached` (RFC 9111, 5.2.1.7).
+    pub(crate) fn may_call_upstream(&self) -> Result<(), GatewayError> {
+        if self.cache.only_if_cached {
+            return Err(GatewayError::new(
+                ErrorCode::NotCached,
+                "the request said `only-if-cached` and no cached answer may be served for it",
+            ));
+        }
+        Ok(())
     }
 
     /// Whether the cache is neither read nor written, whatever the request is.

@@ -10,8 +10,6 @@ use crate::cache::response::from_events::ResponseCollector;
 use crate::cache::response::from_stream::StreamReader;
 use crate::cache::response::not_stored::NotStored;
 use crate::config::sections::cache::Cache as CacheConfig;
-use crate::error::code::ErrorCode;
-use crate::error::gateway_error::GatewayError;
 use crate::gateway::caching::active_session::{ActiveSession, SemanticLookup, SessionKey};
 use crate::gateway::caching::client_controls::ClientControls;
 use crate::gateway::caching::hit::Hit;
@@ -216,14 +214,6 @@ impl CacheSession {
             metrics.cache.not_stored.increment(reason.as_str());
         }
     }
-}
-
-/// `only-if-cached`: 504 instead of an upstream call (RFC 9111, 5.2.1.7).
-pub(crate) fn not_cached() -> GatewayError {
-    GatewayError::new(
-        ErrorCode::NotCached,
-        "the request said `only-if-cached` and no cached answer may be served for it",
-    )
 }
 
 fn bypass(config: &CacheConfig, controls: &ClientControls) -> CacheBypass {
