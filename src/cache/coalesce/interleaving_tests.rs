@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 100;
 const STEPS: usize = 200;
 const USAGE: Option<Usage> = Some(Usage {
     prompt: 3,
@@ -173,17 +173,19 @@ impl World {
             }
             return self.readers.push(reader);
         }
+        let had = reader.bytes.len();
         let read = reader.follower.poll_read(&mut reader.bytes, &mut cx());
-        assert!(call.stream.starts_with(&reader.bytes), "other bytes");
+        let expected = call.stream.get(had..reader.bytes.len());
+        assert_eq!(Some(&reader.bytes[had..]), expected, "other bytes");
         match read {
             Poll::Ready(FollowerRead::More) => self.readers.push(reader),
             Poll::Pending => {
-                assert_eq!(reader.bytes, call.stream);
+                assert_eq!(reader.bytes.len(), call.stream.len());
                 assert_eq!(call.ends, 0);
                 self.readers.push(reader);
             }
             Poll::Ready(FollowerRead::Over(_)) => {
-                assert_eq!(reader.bytes, call.stream, "bytes are missing");
+                assert_eq!(reader.bytes.len(), call.stream.len(), "bytes are missing");
                 assert_eq!(call.ends, 1);
                 self.settle(reader, USAGE);
             }
@@ -214,11 +216,11 @@ impl World {
         let Some(index) = self.random_led_call() else {
             return;
         };
-        let size = match self.random.below(40) {
+        let size = match self.random.below(6) {
             0 => STREAM_BYTES_MAX / 2,
             _ => 1 + self.random.below(40),
         };
-        let (action, byte) = (self.random.below(12), self.random.below(256) as u8);
+        let (action, byte) = (self.random.below(40), self.random.below(256) as u8);
         let has_followers = self.readers.iter().any(|reader| reader.call == index);
         let call = &mut self.calls[index];
         let Some(leader) = call.leader.take() else {
