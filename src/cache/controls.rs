@@ -1,22 +1,22 @@
-//! What a caller may say about caching, by header. A caller may only be stricter than the configuration.
+//! Request headers that control caching. A caller can only be stricter than the configuration.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::headers;
 use std::time::Duration;
 
-/// A request's wishes.
+/// The cache controls of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Controls {
     /// Do not serve from the cache (`no-cache`, `no-store`).
     pub no_lookup: bool,
-    /// Do not store the answer (`no-store`).
+    /// Do not store the response (`no-store`).
     pub no_store: bool,
     /// Serve from the cache or not at all (`only-if-cached`).
     pub only_if_cached: bool,
-    /// Shorter time to live for the stored answer.
+    /// Shorter time to live for the stored response.
     pub ttl: Option<Duration>,
-    /// Higher similarity than configured.
+    /// Similarity that a semantic hit needs, when it is higher than the configured one.
     pub similarity_min: Option<f32>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn read_controls(
     Ok(controls)
 }
 
-/// Reads `x-ringside-coalesce`: false for `off`, which asks for a call of its own.
+/// Reads `x-ringside-coalesce`: false for `off`, which requests an upstream call of its own.
 ///
 /// # Errors
 /// 400 naming the header.
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directives() {
+    fn cache_control_directives_are_read() {
         let read = |value| read_controls(Some(value), None, None).unwrap();
         assert!(read("max-age=0, No-Cache").no_lookup);
         assert!(!read("no-cache").no_store);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_ones_own() {
+    fn coalescing_can_be_switched_off() {
         assert_eq!(read_coalesce(Some(" OFF")).ok(), Some(false));
         assert_eq!(read_coalesce(None).ok(), Some(true));
         assert_eq!(read_coalesce(Some("on")).ok(), Some(true));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_the_caller() {
+    fn ttl_and_similarity_are_read_or_refused() {
         let controls = read_controls(None, Some("5m"), Some("0.97")).unwrap();
         assert_eq!(controls.ttl, Some(Duration::from_secs(300)));
         assert_eq!(controls.similarity_min, Some(0.97));

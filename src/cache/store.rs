@@ -163,7 +163,7 @@ impl Store {
     /// Deletes an entry whose answer was reported as wrong, and its aliases: entries of the same scope with
     /// the same answer.
     pub(crate) fn delete_with_aliases(&self, wrong: &Entry) -> Deleted {
-        self.delete(Deletion::Answer {
+        self.delete(Deletion::Content {
             scope: wrong.scope,
             content: wrong.response.content().into(),
         })

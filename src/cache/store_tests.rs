@@ -1,4 +1,4 @@
-//! The store by what it promises: bounds that hold, everything kept findable, shares, worth.
+//! Properties of the store: its bounds hold, every stored entry is found, shares and eviction scores work.
 
 use super::*;
 use crate::base::names::Name;
@@ -9,18 +9,18 @@ use crate::cache::response::cached_response::tests::response;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
 
-/// What an entry of `bytes` bytes of text is.
-struct Making<'t> {
+/// An entry to be made, with `bytes` bytes of content.
+struct EntrySpec<'t> {
     tenant: &'t str,
     question: String,
     bytes: usize,
     tokens: u64,
 }
 
-fn make(making: &Making<'_>, pending_removals: &Arc<PendingRemovals>) -> Arc<Entry> {
-    let mut response = response(&"x".repeat(making.bytes));
+fn make(spec: &EntrySpec<'_>, pending_removals: &Arc<PendingRemovals>) -> Arc<Entry> {
+    let mut response = response(&"x".repeat(spec.bytes));
     response.usage = Some(Usage {
-        completion: making.tokens,
+        completion: spec.tokens,
         ..Usage::default()
     });
     let new_entry = NewEntry {
@@ -33,18 +33,18 @@ fn make(making: &Making<'_>, pending_removals: &Arc<PendingRemovals>) -> Arc<Ent
         stale_for: Duration::ZERO,
         indexed: false,
     };
-    let key = key(making.tenant, &making.question);
+    let key = key(spec.tenant, &spec.question);
     Arc::new(Entry::new(key, new_entry, Arc::clone(pending_removals)))
 }
 
 fn entry(question: &str, bytes: usize, pending_removals: &Arc<PendingRemovals>) -> Arc<Entry> {
-    let making = Making {
+    let spec = EntrySpec {
         tenant: "t",
         question: question.into(),
         bytes,
         tokens: 100,
     };
-    make(&making, pending_removals)
+    make(&spec, pending_removals)
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn live_entries_are_found_and_expired_ones_are_gone() {
 }
 
 #[test]
-fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
+fn memory_is_bounded_for_any_sizes_and_stored_entries_are_found() {
     let (store, pending_removals) = (
         Store::new(256 * 1024, 1.0),
         Arc::<PendingRemovals>::default(),
@@ -97,7 +97,7 @@ fn memory_is_bounded_for_any_sizes_and_what_is_kept_is_found() {
 }
 
 #[test]
-fn cores_that_store_at_once_keep_the_bound_and_the_sums() {
+fn concurrent_insertions_keep_the_bound_and_the_sums() {
     let (store, pending_removals) = (
         Store::new(256 * 1024, 0.5),
         Arc::<PendingRemovals>::default(),
@@ -109,13 +109,13 @@ fn cores_that_store_at_once_keep_the_bound_and_the_sums() {
                 for at in 0..3000 {
                     // Two of them want the same keys.
                     let tenant = if tenant == "c" { "a" } else { tenant };
-                    let making = Making {
+                    let spec = EntrySpec {
                         tenant,
                         question: format!("q{}", at % 700),
                         bytes: at % 900,
                         tokens: 10,
                     };
-                    store.insert(make(&making, pending_removals));
+                    store.insert(make(&spec, pending_removals));
                     assert!(store.bytes() <= store.bytes_max());
                 }
             });
@@ -127,19 +127,19 @@ fn cores_that_store_at_once_keep_the_bound_and_the_sums() {
 }
 
 #[test]
-fn what_is_used_or_dear_outlives_what_is_neither() {
+fn used_or_expensive_entries_outlive_others() {
     let (store, pending_removals) = (Store::new(1 << 20, 1.0), Arc::default());
-    let making = |name: &str, at: usize, tokens| Making {
+    let spec = |name: &str, at: usize, tokens| EntrySpec {
         tenant: "t",
         question: format!("{name}{at}"),
         bytes: 1000,
         tokens,
     };
-    let (mut used, mut dear, mut plain) = (0, 0, 0);
+    let (mut used, mut expensive, mut plain) = (0, 0, 0);
     for at in 0..100 {
-        store.insert(make(&making("used", at, 100), &pending_removals));
-        store.insert(make(&making("dear", at, 2000), &pending_removals));
-        store.insert(make(&making("plain", at, 100), &pending_removals));
+        store.insert(make(&spec("used", at, 100), &pending_removals));
+        store.insert(make(&spec("expensive", at, 2000), &pending_removals));
+        store.insert(make(&spec("plain", at, 100), &pending_removals));
     }
     let now = Instant::now();
     for at in 0..100 {
@@ -148,30 +148,34 @@ fn what_is_used_or_dear_outlives_what_is_neither() {
         }
     }
     for at in 0..1000 {
-        store.insert(make(&making("new", at, 100), &pending_removals));
+        store.insert(make(&spec("new", at, 100), &pending_removals));
     }
     for at in 0..100 {
         let has = |name: &str| store.get(&key("t", &format!("{name}{at}")), now).is_some();
         used += usize::from(has("used"));
-        dear += usize::from(has("dear"));
+        expensive += usize::from(has("expensive"));
         plain += usize::from(has("plain"));
     }
     assert!(
-        used > 95 && dear > 95 && plain < 80,
-        "{used} {dear} {plain}"
+        used > 95 && expensive > 95 && plain < 80,
+        "{used} {expensive} {plain}"
     );
-    // Worth passes: what nobody uses goes in the end, however dear it once was.
+    // Inflation: an unused entry is evicted in the end, however expensive it was.
     for at in 0..60_000 {
-        store.insert(make(&making("later", at, 100), &pending_removals));
+        store.insert(make(&spec("later", at, 100), &pending_removals));
     }
-    let left = (0..100).filter(|at| store.get(&key("t", &format!("dear{at}")), now).is_some());
+    let left = (0..100).filter(|at| {
+        store
+            .get(&key("t", &format!("expensive{at}")), now)
+            .is_some()
+    });
     assert!(left.count() < 30);
 }
 
 #[test]
-fn one_who_is_over_its_share_takes_nothing_from_those_within() {
+fn a_principal_over_its_share_evicts_nothing_of_those_within() {
     let (store, pending_removals) = (Store::new(1 << 20, 0.25), Arc::default());
-    let making = |tenant, at: usize, tokens| Making {
+    let spec = |tenant, at: usize, tokens| EntrySpec {
         tenant,
         question: format!("q{at}"),
         bytes: 500,
@@ -179,17 +183,17 @@ fn one_who_is_over_its_share_takes_nothing_from_those_within() {
     };
     // Alone, it may fill everything.
     for at in 0..5000 {
-        assert!(store.insert(make(&making("greedy", at, 9000), &pending_removals)));
+        assert!(store.insert(make(&spec("greedy", at, 9000), &pending_removals)));
     }
     assert!(store.bytes_of("greedy") > store.bytes_max() * 9 / 10);
-    // Others get room, though what they store is worth less.
+    // Others get room, although their entries have a lower value.
     for at in 0..200 {
-        assert!(store.insert(make(&making("small", at, 1), &pending_removals)));
+        assert!(store.insert(make(&spec("small", at, 1), &pending_removals)));
     }
     let small = store.bytes_of("small");
     assert!(small > 0 && small < store.bytes_max() / 4);
     for at in 5000..20_000 {
-        assert!(store.insert(make(&making("greedy", at, 9000), &pending_removals)));
+        assert!(store.insert(make(&spec("greedy", at, 9000), &pending_removals)));
         assert_eq!(store.bytes_of("small"), small);
     }
 }
@@ -217,7 +221,7 @@ fn a_colliding_hash_is_a_miss() {
 }
 
 #[test]
-fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
+fn a_stale_entry_is_not_a_hit_and_is_removed_first() {
     let (store, pending_removals) = (
         Store::new(256 * 1024, 1.0),
         Arc::<PendingRemovals>::default(),
@@ -243,7 +247,7 @@ fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
     assert!(store.get_stale(&key("u", "a"), minute, at(11)).is_none());
     // Memory is short.
     let keys = |name: &'static str| (0..2000).map(move |n| key("t", &format!("{name}{n}")));
-    let kept = || {
+    let retained = || {
         let found = keys("old").filter(|key| store.get_stale(key, minute, at(11)).is_some());
         found.count()
     };
@@ -257,11 +261,11 @@ fn what_is_kept_past_its_time_is_no_hit_and_goes_first() {
             keep(&format!("new{n}"), 1000, 3600);
         }
     }
-    let (old, new) = (kept(), live());
+    let (old, new) = (retained(), live());
     assert!(old > 0 && new > 100, "{old} {new}");
     store.sweep(at(11));
-    assert_eq!((kept(), live()), (0, new));
-    // It is not kept for ever.
+    assert_eq!((retained(), live()), (0, new));
+    // It is not retained for ever.
     keep("a", 10, 10);
     store.sweep(at(71));
     assert!(store.get_stale(&a, 2 * minute, at(71)).is_none());

@@ -1,4 +1,4 @@
-//! The workshop with the real model. Without ONNX Runtime these tests fail, and say how to get it.
+//! The embedding pool with the real model. Without ONNX Runtime these tests fail and name the remedy.
 
 use crate::embedding::codes;
 use crate::embedding::embed_result::{EmbedError, EmbedRejection, Embedded};
@@ -37,7 +37,7 @@ fn ready(settings: Settings) -> EmbeddingPool {
     let (embedding_pool, state) = outcome(settings);
     assert!(
         matches!(state, ModelState::Ready { .. }),
-        "the workshop is not ready: {state:?}\nIf ONNX Runtime is missing, run models/fetch-runtime"
+        "the embedding pool is not ready: {state:?}\nIf ONNX Runtime is missing, run models/fetch-runtime"
     );
     assert!(embedding_pool.is_ready());
     embedding_pool
@@ -72,7 +72,7 @@ fn block(embedding_pool: &EmbeddingPool) -> mpsc::Sender<()> {
 }
 
 #[test]
-fn a_question_is_nearer_to_itself_in_other_words_than_to_another() {
+fn a_paraphrase_is_nearer_than_another_question() {
     let embedding_pool = ready(settings());
     let same = [
         (
@@ -101,21 +101,21 @@ fn a_question_is_nearer_to_itself_in_other_words_than_to_another() {
 }
 
 #[test]
-fn a_text_has_one_vector_whoever_computes_it() {
-    let (one, two) = (ready(settings()), ready(settings()));
+fn two_pools_give_a_text_the_same_vector() {
+    let (first, second) = (ready(settings()), ready(settings()));
     for text in [
         "hi",
         "What is the capital of France?",
         "Write a haiku about autumn rain.",
     ] {
-        let embedded = embed(&one, text).unwrap();
+        let embedded = embed(&first, text).unwrap();
         assert_eq!(embedded.vector.len(), DIMENSIONS);
         assert!((codes::dot(&embedded.vector, &embedded.vector) - 1.0).abs() < 1e-5);
-        assert_eq!(embedded.vector, vector(&one, text));
-        assert_eq!(embedded.vector, vector(&two, text));
+        assert_eq!(embedded.vector, vector(&first, text));
+        assert_eq!(embedded.vector, vector(&second, text));
     }
-    assert_ne!(one.embedder_id(), 0);
-    assert_eq!(one.embedder_id(), two.embedder_id());
+    assert_ne!(first.embedder_id(), 0);
+    assert_eq!(first.embedder_id(), second.embedder_id());
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_text_is_embedded_whole_or_not_at_all() {
 }
 
 #[test]
-fn what_the_vocabulary_cannot_spell_is_refused_unless_asked_for() {
+fn unknown_words_are_refused_unless_the_caller_allows_them() {
     let embedding_pool = ready(settings());
     let unknown = [
         "What does 🙂 mean?",
@@ -172,7 +172,7 @@ fn what_the_vocabulary_cannot_spell_is_refused_unless_asked_for() {
 }
 
 #[test]
-fn a_late_job_is_answered_without_the_model_and_a_full_queue_refuses() {
+fn a_late_job_ends_without_the_model_and_a_full_queue_rejects() {
     let embedding_pool = ready(Settings {
         queue_max: 2,
         ..settings()
@@ -194,7 +194,7 @@ fn a_late_job_is_answered_without_the_model_and_a_full_queue_refuses() {
     embedding_pool
         .embed("in time".to_owned(), Some(by), then)
         .unwrap();
-    let refused = embedding_pool.embed("one too many".to_owned(), None, |_| {
+    let refused = embedding_pool.embed("over the limit".to_owned(), None, |_| {
         panic!("it was refused")
     });
     assert_eq!(refused, Err(EmbedRejection::QueueFull));
@@ -223,7 +223,7 @@ fn a_panic_ends_a_job_and_not_its_worker() {
 }
 
 #[test]
-fn what_cannot_be_loaded_is_named_with_its_remedy() {
+fn a_file_that_cannot_be_loaded_is_named_with_its_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let failure = |settings| match outcome(settings) {

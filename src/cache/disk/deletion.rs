@@ -16,7 +16,7 @@ pub(crate) enum Deletion {
         key: Option<String>,
     },
     /// All entries of a scope with this answer.
-    Answer {
+    Content {
         /// Hash of the scope.
         scope: u128,
         /// The answer's text.
@@ -30,7 +30,7 @@ impl Deletion {
     pub(crate) fn covers(&self, entry: &Entry) -> bool {
         match self {
             Self::Entry(id) => entry.id == *id,
-            Self::Answer { scope, content } => {
+            Self::Content { scope, content } => {
                 entry.scope == *scope && entry.response.content() == &**content
             }
             Self::Matching { model, key } => {

@@ -29,7 +29,7 @@ const KIND_DELETION: u8 = 2;
 
 const DELETION_OF_ENTRY: u8 = 0;
 const DELETION_BY_MODEL_AND_KEY: u8 = 1;
-const DELETION_BY_ANSWER: u8 = 2;
+const DELETION_BY_CONTENT: u8 = 2;
 
 /// A vector and the identity of the model that made it.
 #[derive(Clone, Copy)]
@@ -108,8 +108,8 @@ pub(crate) fn write_deletion(out: &mut Vec<u8>, secrets: &Secrets, deletion: &De
                 out.push(DELETION_OF_ENTRY);
                 out.extend_from_slice(&id.to_le_bytes());
             }
-            Deletion::Answer { scope, content } => {
-                out.push(DELETION_BY_ANSWER);
+            Deletion::Content { scope, content } => {
+                out.push(DELETION_BY_CONTENT);
                 out.extend_from_slice(&scope.to_le_bytes());
                 put_text(out, content.as_bytes());
             }
@@ -256,7 +256,7 @@ fn read_deletion(reader: &mut Reader<'_>) -> Option<Deletion> {
                 key: name()?,
             })
         }
-        DELETION_BY_ANSWER => Some(Deletion::Answer {
+        DELETION_BY_CONTENT => Some(Deletion::Content {
             scope: reader.u128()?,
             content: reader.string()?.into(),
         }),

@@ -1,38 +1,38 @@
-//! How long an answer may be taken for true: by the words of the question, and of the answer.
+//! Classifies how long a response stays true, by the words of the question and of the response.
 //!
-//! Pure rules in English; other languages read as static. Must not know stores.
+//! Rules for English; text in other languages is classified as static. Must not know the store.
 
 use crate::cache::freshness::cues;
 use crate::cache::freshness::cues::Cue;
-use crate::cache::freshness::moving;
-use crate::cache::freshness::moving::Cues;
+use crate::cache::freshness::time_dependence;
+use crate::cache::freshness::time_dependence::CueSet;
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::sync::LazyLock;
 
-/// How long an answer lasts, from longest to shortest.
+/// How long a response stays true, from longest to shortest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
-    /// Definitions, explanations, what is past.
+    /// Does not change: definitions, explanations, past events.
     Static,
-    /// Changes in months: offices, records, prices, numbers of things.
+    /// Changes within months: offices, records, prices, counts.
     Slow,
-    /// Changes in minutes: weather, today, scores.
+    /// Changes within minutes: weather, today, scores.
     Live,
-    /// About the asker's own things, or asks that something be done: another time, another answer.
+    /// About the caller's own affairs, or a command: the same words need another response each time.
     Personal,
 }
 
-/// Reads the lists of words now, so that no request waits for it.
-pub fn prepare() {
+/// Builds the word tables now, so that no request waits for it.
+pub(crate) fn prepare() {
     cues::prepare();
-    LazyLock::force(&IN_ANSWER);
+    LazyLock::force(&RESPONSE_PHRASES);
 }
 
-/// Points from which on an answer changes with time.
-const MOVES_FROM: i32 = 2;
+/// Points from which a response depends on time.
+const TIME_DEPENDENT_FROM: i32 = 2;
 
 impl Freshness {
-    /// In a word, for headers.
+    /// Value in headers and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -43,22 +43,23 @@ impl Freshness {
         }
     }
 
-    /// Whether an old answer is better than none.
+    /// Whether an old response is better than none.
     #[must_use]
-    pub fn is_lasting(self) -> bool {
+    pub(crate) fn is_lasting(self) -> bool {
         self <= Self::Slow
     }
 
-    /// The class of a question. A text over 512 bytes or 64 words is static: it brings what it is asked about.
+    /// The class of a question. A text of more than 512 bytes or 64 words is static: it contains the material that
+    /// the question is about.
     #[must_use]
     pub fn of_question(question: &str) -> Self {
-        let Some((cues, points)) = moving::read(question) else {
+        let Some((cues, points)) = time_dependence::read(question) else {
             return Self::Static;
         };
         if is_personal(cues) {
             return Self::Personal;
         }
-        if points < MOVES_FROM {
+        if points < TIME_DEPENDENT_FROM {
             return Self::Static;
         }
         if cues.has(Cue::Live) {
@@ -68,15 +69,18 @@ impl Freshness {
         }
     }
 
-    /// The class that an answer's own words tell: one that speaks of its date does not last.
+    /// The class of a response by its own words: a response that mentions its date does not last.
     #[must_use]
-    pub fn of_answer(response: &str) -> Self {
-        let start = response.as_bytes();
-        let start = start.get(..ANSWER_BYTES).unwrap_or(start);
-        let phrases = IN_ANSWER.as_ref().into_iter();
-        let told = phrases.flat_map(|phrases| phrases.find_iter(start));
-        let classes = told.map(|phrase| {
-            if phrase.pattern().as_usize() < LIVE_IN_ANSWER.len() {
+    pub(crate) fn of_response(response: &str) -> Self {
+        let bytes = response.as_bytes();
+        let start = bytes.get(..RESPONSE_BYTES_READ).unwrap_or(bytes);
+        let phrases = RESPONSE_PHRASES.as_ref();
+        debug_assert!(phrases.is_some(), "the phrases are constants");
+        let found = phrases
+            .into_iter()
+            .flat_map(|phrases| phrases.find_iter(start));
+        let classes = found.map(|phrase| {
+            if phrase.pattern().as_usize() < LIVE_PHRASES.len() {
                 Self::Live
             } else {
                 Self::Slow
@@ -86,11 +90,11 @@ impl Freshness {
     }
 }
 
-/// Of an answer this much is read: where it speaks of its date, it does so early.
-const ANSWER_BYTES: usize = 2048;
+/// Bytes of a response that are read: a response that mentions its date does so early.
+const RESPONSE_BYTES_READ: usize = 2048;
 
-/// Without first letters, so that capitals do not matter.
-const LIVE_IN_ANSWER: [&str; 7] = [
+/// Phrases without their first letter, which may be a capital.
+const LIVE_PHRASES: [&str; 7] = [
     "s of today",
     "s of now",
     "s of this moment",
@@ -99,7 +103,7 @@ const LIVE_IN_ANSWER: [&str; 7] = [
     "eal-time information",
     "eal time information",
 ];
-const SLOW_IN_ANSWER: [&str; 12] = [
+const SLOW_PHRASES: [&str; 12] = [
     "s of my last",
     "s of my knowledge",
     "s of my most recent",
@@ -114,16 +118,16 @@ const SLOW_IN_ANSWER: [&str; 12] = [
     "up-to-date information",
 ];
 
-/// Both lists, found in one pass. Always there: the lists are small and not empty.
-static IN_ANSWER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+/// Both lists, searched in one pass. Always `Some`: the lists are small and not empty.
+static RESPONSE_PHRASES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     let mut builder = AhoCorasick::builder();
     builder.match_kind(MatchKind::LeftmostFirst);
-    let phrases = LIVE_IN_ANSWER.iter().chain(&SLOW_IN_ANSWER);
+    let phrases = LIVE_PHRASES.iter().chain(&SLOW_PHRASES);
     builder.build(phrases).ok()
 });
 
-/// Asks about the asker's own things, or for something to be done. How to do it is no such question.
-fn is_personal(cues: Cues) -> bool {
+/// Whether a question is about the caller's own affairs, or is a command. A question how to do something is not.
+fn is_personal(cues: CueSet) -> bool {
     if cues.has(Cue::HowTo) {
         return false;
     }
@@ -135,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions() {
+    fn questions_are_classified_by_their_words() {
         use Freshness::{Live, Personal, Slow, Static};
         for (question, class) in [
             ("What is the capital of France?", Static),
@@ -169,19 +173,19 @@ mod tests {
     }
 
     #[test]
-    fn responses() {
-        let of = Freshness::of_answer;
+    fn responses_are_classified_by_their_words() {
+        let of = Freshness::of_response;
         assert_eq!(of("Paris."), Freshness::Static);
         assert_eq!(of("As of my last update, it is 3."), Freshness::Slow);
         assert_eq!(of("It was 68 million as of 2023."), Freshness::Slow);
         assert_eq!(of("I cannot see real-time data."), Freshness::Live);
-        // Far behind, it is no longer read.
-        let far = format!("{} as of 2023", "é".repeat(ANSWER_BYTES));
+        // A phrase after the bytes that are read has no effect.
+        let far = format!("{} as of 2023", "é".repeat(RESPONSE_BYTES_READ));
         assert_eq!(of(&far), Freshness::Static);
     }
 
     #[test]
-    fn classes_are_ordered_by_how_soon_they_end() {
+    fn classes_are_ordered_from_longest_to_shortest() {
         assert!(Freshness::Static < Freshness::Slow && Freshness::Live < Freshness::Personal);
     }
 }

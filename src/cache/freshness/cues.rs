@@ -1,14 +1,14 @@
-//! What a question's words tell of how long its answer lasts: plain data, in English.
+//! The cues in a question for how long its answer stays true: plain data, in English.
 //!
-//! A cue is told by a word, a phrase (words in a row) or an opening (the first words). Words are in lower
-//! case, `'s` is a word of its own. Points are for "the answer changes with time"; what follows from cues
-//! that meet is decided in `moving.rs`. Chosen by hand on half of a set of labelled questions; the shares
-//! found on the other half are in `docs/cache.md`.
+//! A cue is given by a word, a phrase (words in a row) or an opening (the first words). Words are in lower
+//! case, and `'s` is a word. Points count towards "the answer depends on time"; `time_dependence.rs` decides
+//! what combinations of cues mean. Chosen by hand on half of a set of labelled questions; the results
+//! on the other half are in `docs/cache.md`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// One thing that the words tell. The number is its place in [`LINES`].
+/// A cue. Its number is its bit in a set of cues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cue {
     Now,
@@ -35,7 +35,7 @@ pub(crate) enum Cue {
     WhoHas,
     WhoHolds,
     Holder,
-    Place,
+    Location,
     Settled,
     WhenDid,
     HowMuchDid,
@@ -70,7 +70,7 @@ pub(crate) enum Cue {
     Holding,
 }
 
-/// A cue, its points, and what tells it: words; phrases; openings. `|` parts phrases and openings.
+/// A cue, its points, and what gives it: words; phrases; openings. `|` separates phrases and openings.
 type Line = (Cue, i32, &'static str, &'static str, &'static str);
 
 const LINES: [Line; 57] = [
@@ -193,7 +193,7 @@ const LINES: [Line; 57] = [
          which country has|which state has|what state has|what city has|which city has",
     ),
     (
-        Cue::Place,
+        Cue::Location,
         1,
         "",
         "",
@@ -349,30 +349,43 @@ const LINES: [Line; 57] = [
     ),
 ];
 
-/// What begins with a word.
+/// The cues that begin with a word.
 #[derive(Default)]
-pub(crate) struct Told {
-    /// Cues that the word alone tells.
+pub(crate) struct WordCues {
+    /// Cues of the word alone, one bit each.
     pub alone: u64,
-    /// Words after it, in a row, with the cue they tell, and whether only at the beginning.
-    pub with: Vec<(Vec<&'static str>, u64, bool)>,
+    pub phrases: Vec<PhraseCue>,
 }
 
-type Map = HashMap<&'static str, Told, foldhash::fast::RandomState>;
+/// A cue given by a word and the words after it.
+pub(crate) struct PhraseCue {
+    /// The words after the first.
+    pub rest: Vec<&'static str>,
+    /// The bit of the cue.
+    pub bit: u64,
+    /// Whether it counts only at the beginning of a question.
+    pub is_opening: bool,
+}
 
-static CUES: LazyLock<Cues> = LazyLock::new(|| {
+type Map = HashMap<&'static str, WordCues, foldhash::fast::RandomState>;
+
+static CUES: LazyLock<CueTable> = LazyLock::new(|| {
     let mut map = Map::default();
     for (cue, _, words, phrases, openings) in LINES {
         let bit = 1 << cue as u32;
         for word in words.split_whitespace() {
             map.entry(word).or_default().alone |= bit;
         }
-        for (list, opens) in [(phrases, false), (openings, true)] {
+        for (list, is_opening) in [(phrases, false), (openings, true)] {
             for phrase in list.split('|') {
                 let mut words = phrase.split_whitespace();
                 if let Some(first) = words.next() {
-                    let with = &mut map.entry(first).or_default().with;
-                    with.push((words.collect(), bit, opens));
+                    let phrase = PhraseCue {
+                        rest: words.collect(),
+                        bit,
+                        is_opening,
+                    };
+                    map.entry(first).or_default().phrases.push(phrase);
                 }
             }
         }
@@ -383,13 +396,13 @@ static CUES: LazyLock<Cues> = LazyLock::new(|| {
             lengths[usize::from(first)] |= length_bit(word);
         }
     }
-    Cues { map, lengths }
+    CueTable { map, lengths }
 });
 
-/// The words that tell something.
-struct Cues {
+/// The words that begin a cue.
+struct CueTable {
     map: Map,
-    /// Lengths of the words by their first byte: most other words are told apart by that alone.
+    /// Lengths of the words by their first byte, one bit each: excludes most other words without a look-up.
     lengths: [u32; 256],
 }
 
@@ -397,13 +410,13 @@ fn length_bit(word: &str) -> u32 {
     1 << word.len().min(31)
 }
 
-/// Makes the table now, not for the first question.
+/// Builds the table now, so that the first question does not wait for it.
 pub(crate) fn prepare() {
     LazyLock::force(&CUES);
 }
 
-/// What begins with `word`.
-pub(crate) fn told(word: &str) -> Option<&'static Told> {
+/// The cues that begin with `word`.
+pub(crate) fn cues_of(word: &str) -> Option<&'static WordCues> {
     let first = word.bytes().next()?;
     if CUES.lengths[usize::from(first)] & length_bit(word) == 0 {
         return None;
@@ -413,6 +426,6 @@ pub(crate) fn told(word: &str) -> Option<&'static Told> {
 
 /// The sum of the points of a set of cues.
 pub(crate) fn points(cues: u64) -> i32 {
-    let told = LINES.iter().filter(|line| cues & 1 << line.0 as u32 != 0);
-    told.map(|line| line.1).sum()
+    let given = LINES.iter().filter(|line| cues & 1 << line.0 as u32 != 0);
+    given.map(|line| line.1).sum()
 }

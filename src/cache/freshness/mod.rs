@@ -1,6 +1,6 @@
-//! How long a response may be taken for true.
+//! Classifies how long a response stays true.
 
 pub mod classify;
 pub(crate) mod cues;
-pub(crate) mod moving;
 pub(crate) mod terms;
+pub(crate) mod time_dependence;

@@ -1,4 +1,4 @@
-//! What a class of freshness is allowed: how long an answer is kept, and whether it is served by meaning.
+//! How long a response of a freshness class is stored, and whether the semantic tier may serve it.
 
 use crate::cache::freshness::classify::Freshness;
 use crate::config::sections::cache::Freshness as Config;
@@ -9,15 +9,15 @@ use std::time::Duration;
 pub struct Terms {
     /// Longest time to live; zero = not stored.
     pub ttl: Duration,
-    /// Whether the semantic tier may look it up and serve it.
-    pub by_meaning: bool,
+    /// Whether the semantic tier may look up and serve responses of this class.
+    pub allows_semantic: bool,
 }
 
 impl Freshness {
-    /// The terms of this class; `ttl` is that of all answers.
+    /// The terms of this class; `ttl` is the configured time to live of all responses.
     #[must_use]
     pub fn terms(self, config: &Config, ttl: Duration) -> Terms {
-        let (own, by_meaning) = match self {
+        let (own, allows_semantic) = match self {
             _ if !config.enabled => (ttl, true),
             Self::Static => (ttl, true),
             Self::Slow => (config.slow_ttl, config.slow_semantic),
@@ -26,7 +26,7 @@ impl Freshness {
         };
         Terms {
             ttl: own.min(ttl),
-            by_meaning,
+            allows_semantic,
         }
     }
 }

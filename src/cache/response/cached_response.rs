@@ -19,7 +19,7 @@ pub struct CachedResponse {
     pub(crate) fingerprint_end: Option<u32>,
     /// Provider's time stamp, in seconds since the Unix epoch.
     pub(crate) created: u64,
-    /// Usage of the call that bought it.
+    /// Usage of the upstream call that returned it.
     pub usage: Option<Usage>,
 }
 

@@ -1,12 +1,12 @@
-//! English word lists that the verifier goes by. Plain data; what follows from a word is decided elsewhere.
+//! English word lists of the verifier. Plain data; other files decide what a word means for a pair.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 type Map<V> = HashMap<&'static str, V, foldhash::fast::RandomState>;
 
-/// Groups of words of which one excludes another: a line is a group, `|` parts its alternatives, words
-/// of one alternative mean the same.
+/// Groups of words that exclude each other: a line is a group, `|` separates its alternatives, and the words
+/// of one alternative have the same meaning.
 const EXCLUSIVE: &str = "\
 more most further | less least fewer fewest
 increase increasing increased grow growing rise rising raise gain | decrease decreasing decreased shrink shrinking reduce reducing reduced fall falling drop dropping lower lowering lose losing
@@ -220,9 +220,9 @@ static ALTERNATIVES: LazyLock<Map<Vec<Alternative>>> = LazyLock::new(|| {
         for (alternative, words) in (0u8..).zip(line.split('|')) {
             for word in words.split_whitespace() {
                 let of_word = map.entry(word).or_default();
-                let one = Alternative { group, alternative };
-                if of_word.len() < GROUPS_MAX && !of_word.contains(&one) {
-                    of_word.push(one);
+                let alternative = Alternative { group, alternative };
+                if of_word.len() < GROUPS_MAX && !of_word.contains(&alternative) {
+                    of_word.push(alternative);
                 }
             }
         }
@@ -230,24 +230,24 @@ static ALTERNATIVES: LazyLock<Map<Vec<Alternative>>> = LazyLock::new(|| {
     map
 });
 
-/// What is known of a word.
+/// Properties of a word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traits {
     /// It negates.
     pub negation: bool,
-    /// It carries grammar, not meaning.
+    /// It has a grammatical function and little meaning.
     pub function: bool,
-    /// It speaks of the past.
+    /// It refers to the past.
     pub past: bool,
-    /// It speaks of the future.
+    /// It refers to the future.
     pub future: bool,
-    /// It speaks of a change.
+    /// It refers to a change.
     pub becoming: bool,
-    /// Its object has a role.
+    /// It is a preposition that gives its object a role.
     pub direction: bool,
     /// It narrows the answer.
     pub qualifier: bool,
-    /// It asks for a number.
+    /// It calls for a number.
     pub quantity: bool,
     /// Kind of modal verb; 0 = none.
     pub modal: u8,
@@ -281,19 +281,19 @@ static NUMBER_WORDS: LazyLock<Map<&'static str>> = LazyLock::new(|| {
         .collect()
 });
 
-/// What is known of `word`, in lower case.
+/// The properties of `word`, in lower case.
 #[must_use]
 pub(crate) fn traits(word: &str) -> Traits {
     TRAITS.get(word).copied().unwrap_or_default()
 }
 
-/// The alternatives that `word` stands for.
+/// The alternatives that `word` belongs to.
 #[must_use]
 pub(crate) fn alternatives(word: &str) -> &'static [Alternative] {
     ALTERNATIVES.get(word).map_or(&[], Vec::as_slice)
 }
 
-/// The number that `word` says, in digits.
+/// The number that `word` names, in digits.
 #[must_use]
 pub(crate) fn number(word: &str) -> Option<&'static str> {
     NUMBER_WORDS.get(word).copied()
@@ -305,9 +305,9 @@ pub(crate) fn exclude(a: &str, b: &str) -> bool {
     let of_b = alternatives(b);
     // Words that share an alternative anywhere do not exclude each other.
     let mut excludes = false;
-    for one in alternatives(a) {
-        for other in of_b.iter().filter(|other| other.group == one.group) {
-            if other.alternative == one.alternative {
+    for own in alternatives(a) {
+        for other in of_b.iter().filter(|other| other.group == own.group) {
+            if other.alternative == own.alternative {
                 return false;
             }
             excludes = true;
@@ -316,7 +316,7 @@ pub(crate) fn exclude(a: &str, b: &str) -> bool {
     excludes || is_negated(a, b) || is_negated(b, a)
 }
 
-/// Whether `a` is `b` with a prefix that negates.
+/// Whether `a` is `b` with a negating prefix.
 fn is_negated(a: &str, b: &str) -> bool {
     const PREFIXES: [&str; 8] = ["un", "in", "im", "ir", "il", "dis", "non", "mis"];
     const STEM_BYTES_MIN: usize = 4;

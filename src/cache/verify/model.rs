@@ -1,8 +1,8 @@
-//! The learned part: how likely is a stored answer right for this question?
+//! The trained verifier: how likely a stored response is right for a question.
 //!
-//! A sum of small trees over the features, added to the cosine, and a table of what share of hits was
-//! wrong above each score, counted on pairs the trees had not seen. Made by `models/verifier.py`, which
-//! says from what; `models/verifier/README.md` is its card.
+//! A sum of small trees over the features is added to the cosine. A calibration table holds the share of
+//! wrong hits above each score, counted on pairs that the trees had not seen. Made by `models/verifier.py`;
+//! `models/verifier/README.md` describes the data.
 
 use crate::cache::verify::features::{Features, NAMES};
 use serde::de::IgnoredAny;
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 static SHIPPED: LazyLock<Result<Verifier, String>> =
     LazyLock::new(|| Verifier::read(include_str!("../../../models/verifier/verifier.json")));
 
-/// The verifier.
+/// Scores pairs of questions.
 #[derive(Debug, serde::Deserialize)]
 pub struct Verifier {
     version: u32,
@@ -21,8 +21,8 @@ pub struct Verifier {
     calibration: Vec<Step>,
     /// Offset and slope of the log-odds over the score.
     probability: [f32; 2],
-    /// Static cosine below which a look-up is a certain miss: at the operating point of 0.01 that loses
-    /// at most 0.5 % of the right hits, counted as the calibration.
+    /// Static cosine below which a look-up is certain to miss. At an error rate of 0.01 this loses at most
+    /// 0.5 % of the right hits, counted on the same pairs as the calibration.
     pub static_floor: f32,
 }
 
@@ -36,7 +36,7 @@ struct Tree {
     leaf: Vec<f32>,
 }
 
-/// At or above a score: hits, wrong ones among them, and the upper bound of their share.
+/// A score; the number of hits at or above it, and of wrong ones; the upper bound of the share of wrong ones.
 #[derive(Debug, serde::Deserialize)]
 struct Step(f32, IgnoredAny, IgnoredAny, f64);
 
@@ -44,10 +44,10 @@ struct Step(f32, IgnoredAny, IgnoredAny, f64);
 const LOGIT_MAX: f32 = 14.0;
 
 impl Verifier {
-    /// The one that is part of this program.
+    /// The verifier that is compiled into this program.
     ///
     /// # Errors
-    /// The file was made for other features than this program computes.
+    /// The file was made for features that this program does not compute.
     pub fn shipped() -> Result<&'static Self, &'static str> {
         SHIPPED.as_ref().map_err(String::as_str)
     }
@@ -61,7 +61,7 @@ impl Verifier {
         Ok(verifier)
     }
 
-    /// The score of a pair: its cosine, moved by what the trees say.
+    /// The score of a pair: its cosine plus the weighted sum of the trees.
     #[must_use]
     pub fn score(&self, features: &Features) -> f32 {
         let logit: f32 = self.trees.iter().map(|tree| tree.value(features)).sum();
@@ -69,35 +69,35 @@ impl Verifier {
         cosine + self.logit_weight * logit.clamp(-LOGIT_MAX, LOGIT_MAX)
     }
 
-    /// The probability that an answer of this score is right, by the calibration.
+    /// The probability that a response with this score is right, by the calibration.
     #[must_use]
-    pub fn confidence(&self, score: f32) -> f32 {
+    pub(crate) fn confidence(&self, score: f32) -> f32 {
         let [offset, slope] = self.probability;
         1.0 / (1.0 + (-(offset + slope * score)).exp())
     }
 
     /// The least score above which at most `rate` of the hits are wrong, by the upper end of a one-sided
-    /// 95 % confidence interval (Clopper and Pearson 1934). `None` when no score was shown to be that good.
+    /// 95 % confidence interval (Clopper and Pearson 1934). `None` when the calibration shows this for no score.
     #[must_use]
     pub fn score_for(&self, rate: f64) -> Option<f32> {
-        // From the score that is known best towards looser ones, until one fails (fixed-sequence
-        // testing). Stricter scores than that have too few hits to show anything.
+        // From the score with the least bound towards looser ones, until one fails (fixed-sequence
+        // testing). Stricter scores have too few hits to show anything.
         let steps = self.calibration.get(..=self.best()?)?;
         let good = steps.iter().rev().take_while(|step| step.3 <= rate);
         good.last().map(|step| step.0)
     }
 
-    /// The least rate that [`Verifier::score_for`] has a score for.
+    /// The least rate for which [`Verifier::score_for`] has a score.
     #[must_use]
-    pub fn least_rate(&self) -> f64 {
-        let best = self.best().and_then(|at| self.calibration.get(at));
+    pub(crate) fn least_rate(&self) -> f64 {
+        let best = self.best().and_then(|index| self.calibration.get(index));
         best.map_or(1.0, |step| step.3)
     }
 
-    /// The score that is known best: of all, the one with the least bound.
+    /// The score with the least bound.
     #[must_use]
-    pub fn strictest(&self) -> f32 {
-        let best = self.best().and_then(|at| self.calibration.get(at));
+    pub(crate) fn strictest(&self) -> f32 {
+        let best = self.best().and_then(|index| self.calibration.get(index));
         best.map_or(f32::INFINITY, |step| step.0)
     }
 
@@ -105,18 +105,18 @@ impl Verifier {
     fn best(&self) -> Option<usize> {
         let steps = self.calibration.iter().enumerate();
         steps
-            .min_by(|one, other| one.1.3.total_cmp(&other.1.3))
-            .map(|(at, _)| at)
+            .min_by(|(_, a), (_, b)| a.3.total_cmp(&b.3))
+            .map(|(index, _)| index)
     }
 }
 
 impl Tree {
     fn value(&self, features: &Features) -> f32 {
-        let mut at = if self.feature.is_empty() { -1 } else { 0 };
-        // A tree is finite: more steps than nodes would be a cycle in a damaged file.
+        let mut successor = if self.feature.is_empty() { -1 } else { 0 };
+        // More steps than nodes: the file is damaged and the tree has a cycle.
         for _ in 0..=self.feature.len() {
-            let Ok(node) = usize::try_from(at) else {
-                let leaf = usize::try_from(-1 - at).unwrap_or_default();
+            let Ok(node) = usize::try_from(successor) else {
+                let leaf = usize::try_from(-1 - successor).unwrap_or_default();
                 return self.leaf.get(leaf).copied().unwrap_or_default();
             };
             let (Some(feature), Some(threshold)) =
@@ -130,7 +130,7 @@ impl Tree {
             } else {
                 &self.high
             };
-            at = next.get(node).copied().unwrap_or(-1);
+            successor = next.get(node).copied().unwrap_or(-1);
         }
         0.0
     }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_one_fits_this_program_and_orders_rates() {
+    fn the_shipped_verifier_fits_this_program_and_orders_rates() {
         let verifier = Verifier::shipped().unwrap();
         let strict = verifier.score_for(0.01).unwrap();
         let loose = verifier.score_for(0.05).unwrap();

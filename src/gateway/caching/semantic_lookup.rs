@@ -62,7 +62,7 @@ impl ActiveSession {
         let thresholds = self.thresholds().raised_to(raised);
         let by = clock::now() + config.deadline;
         let observes = config.mode == SemanticMode::Observe;
-        let serves_class = self.terms(class).by_meaning;
+        let serves_class = self.terms(class).allows_semantic;
         let started = serves_class.then(|| semantic.look_up(self.key(), thresholds, by, observes));
         self.lookup.class = Some(class);
         let started = started.ok_or(SemanticMiss::Freshness(class))?;

@@ -61,7 +61,7 @@ impl CacheSession {
         let store = &active.core.shared.store;
         let (entry, reason) = match store.get_stale(active.key(), active.stale_for, clock::now()) {
             Some(entry) => (entry, "same request".to_owned()),
-            None if active.terms(class).by_meaning => {
+            None if active.terms(class).allows_semantic => {
                 let found = active.look_up_stale_semantic().await?;
                 let reason = semantic_reason(found.similarity, found.confidence);
                 (found.entry, reason)

@@ -25,7 +25,7 @@ pub(crate) fn store(
     if response.bytes() > session.config().entry_bytes_max {
         return Err(NotStored::TooLarge);
     }
-    let class = Freshness::of_answer(response.content()).max(session.class());
+    let class = Freshness::of_response(response.content()).max(session.class());
     let terms = session.terms(class);
     if terms.ttl.is_zero() {
         return Err(NotStored::NotLasting(class));
@@ -34,7 +34,7 @@ pub(crate) fn store(
     let requested_ttl = session.controls.cache.ttl;
     let core = Rc::clone(&session.core);
     let shared = &core.shared;
-    let is_semantic = session.semantic.is_ok() && session.uses_semantic() && terms.by_meaning;
+    let is_semantic = session.semantic.is_ok() && session.uses_semantic() && terms.allows_semantic;
     let semantic = shared.semantic.as_ref().filter(|_| is_semantic);
     let new_entry = NewEntry {
         response,

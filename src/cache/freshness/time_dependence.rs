@@ -1,29 +1,28 @@
-//! How strongly a question's words tell that its answer changes with time.
+//! How strongly the words of a question indicate that its answer depends on time.
 //!
-//! Points by cue, and what follows from cues that meet. Knows English questions; must not know what is
-//! done with the outcome.
+//! Adds the points of single cues and of combinations of cues. Knows English questions; must not know what
+//! the points are used for.
 
-use crate::cache::freshness::cues::{Cue, points, told};
+use crate::cache::freshness::cues::{Cue, cues_of, points};
 use arrayvec::{ArrayString, ArrayVec};
 
-/// Longest question that is looked at, in bytes and words. A longer text brings what it is asked about.
-pub(crate) const BYTES_MAX: usize = 512;
+/// Longest question that is read, in bytes and words. A longer text contains the material that it is about.
+const BYTES_MAX: usize = 512;
 const WORDS_MAX: usize = 64;
 
-/// Cues told by a question.
+/// The cues in a question, one bit each.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cues(u64);
+pub(crate) struct CueSet(u64);
 
-impl Cues {
-    /// Whether it is told.
+impl CueSet {
     pub(crate) fn has(self, cue: Cue) -> bool {
         self.0 & 1 << cue as u32 != 0
     }
 }
 
-/// Reads a question: its cues and its points, 2 or more of which say that the answer changes with time.
-/// `None` when it is too long.
-pub(crate) fn read(question: &str) -> Option<(Cues, i32)> {
+/// The cues of a question and its points; 2 or more mean that the answer depends on time. `None` when the question
+/// is too long.
+pub(crate) fn read(question: &str) -> Option<(CueSet, i32)> {
     if question.len() > BYTES_MAX {
         return None;
     }
@@ -36,15 +35,15 @@ pub(crate) fn read(question: &str) -> Option<(Cues, i32)> {
     if cues.0 == 0 {
         return Some((cues, 0));
     }
-    Some((cues, points(cues.0) + meetings(cues, &words)))
+    Some((cues, points(cues.0) + combination_points(cues, &words)))
 }
 
-/// In lower case, with plain apostrophes; everything else beyond ASCII parts words.
+/// The text in lower case with plain apostrophes; other characters beyond ASCII become spaces.
 fn lower(text: &str) -> ArrayString<BYTES_MAX> {
     let mut plain = ArrayString::new();
     if text.is_ascii() {
-        // It has room for it: longer texts are not read.
-        let _ = plain.try_push_str(text);
+        let pushed = plain.try_push_str(text);
+        debug_assert!(pushed.is_ok(), "longer texts are not read");
         plain.make_ascii_lowercase();
         return plain;
     }
@@ -54,29 +53,29 @@ fn lower(text: &str) -> ArrayString<BYTES_MAX> {
             _ if letter.is_ascii() => letter.to_ascii_lowercase(),
             _ => ' ',
         };
-        // It is never longer than the text.
-        let _ = plain.try_push(letter);
+        let pushed = plain.try_push(letter);
+        debug_assert!(pushed.is_ok(), "the result is not longer than the text");
     }
     plain
 }
 
-/// Whether a byte is part of a word, by its number.
+/// Whether a byte is part of a word.
 const IN_WORDS: [bool; 256] = {
     let mut table = [false; 256];
-    let mut at = 0;
-    while at < 256 {
-        let byte = at as u8;
-        table[at] = byte.is_ascii_alphanumeric() || byte == b'$' || byte == b'\'';
-        at += 1;
+    let mut index = 0;
+    while index < 256 {
+        let byte = index as u8;
+        table[index] = byte.is_ascii_alphanumeric() || byte == b'$' || byte == b'\'';
+        index += 1;
     }
     table
 };
 
-/// Runs of letters, digits, `$` and apostrophes; `'s` at an end is a word of its own. The text is ASCII.
+/// Runs of letters, digits, `$` and apostrophes; `'s` at the end of a run is a separate word. The text is ASCII.
 fn split(plain: &str) -> impl Iterator<Item = &str> {
     let runs = plain
         .as_bytes()
-        .chunk_by(|one, next| IN_WORDS[usize::from(*one)] == IN_WORDS[usize::from(*next)]);
+        .chunk_by(|byte, next| IN_WORDS[usize::from(*byte)] == IN_WORDS[usize::from(*next)]);
     let mut from = 0;
     let runs = runs.filter_map(move |run| {
         let start = from;
@@ -93,30 +92,31 @@ fn split(plain: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn cues(words: &[&str]) -> Cues {
+fn cues(words: &[&str]) -> CueSet {
     let mut cues = 0;
-    for (at, word) in words.iter().enumerate() {
-        let Some(told) = told(word) else {
+    for (index, word) in words.iter().enumerate() {
+        let Some(word_cues) = cues_of(word) else {
             continue;
         };
-        cues |= told.alone;
-        for (after, bit, opens) in &told.with {
-            let follows = words.get(at + 1..at + 1 + after.len());
-            if (at == 0 || !opens) && follows == Some(after.as_slice()) {
-                cues |= bit;
+        cues |= word_cues.alone;
+        for phrase in &word_cues.phrases {
+            let after = words.get(index + 1..index + 1 + phrase.rest.len());
+            let may_start_here = index == 0 || !phrase.is_opening;
+            if may_start_here && after == Some(phrase.rest.as_slice()) {
+                cues |= phrase.bit;
             }
         }
     }
-    Cues(cues)
+    CueSet(cues)
 }
 
-/// Points for cues that meet.
-fn meetings(cues: Cues, words: &[&str]) -> i32 {
+/// Points for combinations of cues.
+fn combination_points(cues: CueSet, words: &[&str]) -> i32 {
     let mut sum = 0;
     let mut when = |holds: bool, points: i32| sum += if holds { points } else { 0 };
     let has = |cue| cues.has(cue);
     let sport = has(Cue::Sport);
-    // "last name" tells nothing; "did they last win" as much as "the last time".
+    // "last name" means nothing; "did they last win" counts as much as "the last time".
     when(has(Cue::Last) && has(Cue::LastName), -2);
     let last = has(Cue::Last) && !has(Cue::LastName) && !has(Cue::LastTime);
     when(last && (has(Cue::Did) || words.contains(&"was")), 4);
@@ -125,7 +125,7 @@ fn meetings(cues: Cues, words: &[&str]) -> i32 {
     let now = has(Cue::Asks) && has(Cue::Present) && !has(Cue::Past);
     when(has(Cue::Office) && now, 4);
     when(has(Cue::Has) && has(Cue::Done), 2);
-    // "when did they win" moves, "when did they marry" does not.
+    // "when did they win" depends on time, "when did they marry" does not.
     let when_did = has(Cue::WhenDid);
     when(when_did && !sport, -2);
     when(when_did && sport && words.first() == Some(&"when"), 2);
@@ -137,7 +137,7 @@ fn meetings(cues: Cues, words: &[&str]) -> i32 {
     when(has(Cue::Did) && !sport && !has(Cue::Last), -2);
     when(has(Cue::HowManyPeople) && words.contains(&"died"), -4);
     when(has(Cue::Game) && has(Cue::GameOn), 2);
-    let plays_for = || words.windows(2).any(|two| two == ["play", "for"]);
+    let plays_for = || words.windows(2).any(|pair| pair == ["play", "for"]);
     when(has(Cue::Who) && has(Cue::Role) && !plays_for(), -4);
     if has(Cue::HowManySeries) {
         let is_short = words.len() <= 8 || words.contains(&"there");
@@ -146,8 +146,8 @@ fn meetings(cues: Cues, words: &[&str]) -> i32 {
     let is = || has(Cue::Is) || words.contains(&"are") || words.contains(&"have");
     when(has(Cue::Countries) && is(), 1);
     when(words.iter().any(|word| is_year(word)), -8);
-    // What is numbered has been.
-    let numbered = has(Cue::Part).then(|| numbered(words));
+    // A numbered part of a series is in the past.
+    let numbered = has(Cue::Part).then(|| numbered_parts(words));
     let numbered = numbered.unwrap_or_default();
     when(numbered.season && (win || words.contains(&"won")), -2);
     when(numbered.series || numbered.nth, -4);
@@ -155,9 +155,9 @@ fn meetings(cues: Cues, words: &[&str]) -> i32 {
     sum
 }
 
-/// How parts of a series are numbered.
+/// Numbered parts of a series that a question mentions.
 #[derive(Default)]
-struct Numbered {
+struct NumberedParts {
     /// "season 3"
     season: bool,
     /// "series 3"
@@ -168,25 +168,25 @@ struct Numbered {
     nth: bool,
 }
 
-fn numbered(words: &[&str]) -> Numbered {
+fn numbered_parts(words: &[&str]) -> NumberedParts {
     const NUMBERS: [&str; 13] = [
         "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "i", "ii",
         "iii",
     ];
     const NTH: [&str; 5] = ["second", "third", "fourth", "fifth", "final"];
-    let mut found = Numbered::default();
-    for two in words.windows(2) {
-        let [one, next] = *two else { continue };
+    let mut found = NumberedParts::default();
+    for pair in words.windows(2) {
+        let [word, next] = *pair else { continue };
         let is_number = next.bytes().all(|byte| byte.is_ascii_digit()) || NUMBERS.contains(&next);
-        let is_nth = NTH.contains(&one)
-            || one.starts_with(|letter: char| letter.is_ascii_digit())
+        let is_nth = NTH.contains(&word)
+            || word.starts_with(|letter: char| letter.is_ascii_digit())
                 && ["st", "nd", "rd", "th"]
                     .iter()
-                    .any(|end| one.ends_with(end));
-        found.season |= matches!(one, "season" | "series") && is_number;
-        found.series |= one == "series" && is_number;
+                    .any(|end| word.ends_with(end));
+        found.season |= matches!(word, "season" | "series") && is_number;
+        found.series |= word == "series" && is_number;
         found.part |= matches!(
-            one,
+            word,
             "season" | "episode" | "chapter" | "part" | "volume" | "war"
         ) && is_number;
         found.nth |= is_nth && matches!(next, "season" | "episode");
@@ -194,7 +194,7 @@ fn numbered(words: &[&str]) -> Numbered {
     found
 }
 
-/// 1000 to 2099, or a decade of them.
+/// Whether the word is a year from 1000 to 2099, or a decade.
 fn is_year(word: &str) -> bool {
     let digits = word.trim_end_matches('s').trim_end_matches('\'');
     digits.len() == 4
