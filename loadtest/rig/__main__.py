@@ -22,7 +22,7 @@ import urllib.request
 import install
 import questions
 import report
-from gateways import KEYS, Place, all_gateways
+from gateways import KEYS, Environment, all_gateways
 from measure import Meter
 from processes import Failed, Processes, output_of, wait_for
 from workloads import all_workloads
@@ -127,10 +127,10 @@ class Rig:
         if any(workload.syscalls for workload in self.workloads):
             install.system_tool("strace")
         questions.write(self.work)
-        place, mocks = self.start_mocks()
-        self.meter = Meter(self.processes, place, mocks, self.generator_cpus, self.options.seconds)
-        self.start_gateways(place, mocks)
-        self.describe(place)
+        environment, mocks = self.start_mocks()
+        self.meter = Meter(self.processes, environment, mocks, self.generator_cpus, self.options.seconds)
+        self.start_gateways(environment, mocks)
+        self.describe(environment)
         if self.wants("memory"):
             self.measure_memory()
         self.warm()
@@ -145,26 +145,26 @@ class Rig:
     def start_mocks(self):
         """The mock, and with TLS a second one."""
         mock_cpu = self.generator_cpus.split(",")[0]
-        place = Place(self.processes, self.work, ROOT / ".bench", self.options.bin, self.gateway_cpu, 0)
-        if not (place.bin / "ringside-mock").exists():
+        environment = Environment(self.processes, self.work, ROOT / ".bench", self.options.bin, self.gateway_cpu, 0)
+        if not (environment.bin / "ringside-mock").exists():
             raise Failed("build first: cargo build --release --workspace --bins")
-        mocks = [self.start_mock(place, "mock", mock_cpu)]
-        place.mock_port = mocks[0][1]
+        mocks = [self.start_mock(environment, "mock", mock_cpu)]
+        environment.mock_port = mocks[0][1]
         if any(workload.variant == "tls" for workload in self.workloads):
-            place.tls = install.certificate(self.work)
-            flags = ["--tls-cert", place.tls[0], "--tls-key", place.tls[1]]
-            mocks.append(self.start_mock(place, "mock-tls", mock_cpu, flags))
-            place.mock_tls_port = mocks[1][1]
-        return place, [process for process, _ in mocks]
+            environment.tls = install.certificate(self.work)
+            flags = ["--tls-cert", environment.tls[0], "--tls-key", environment.tls[1]]
+            mocks.append(self.start_mock(environment, "mock-tls", mock_cpu, flags))
+            environment.mock_tls_port = mocks[1][1]
+        return environment, [process for process, _ in mocks]
 
-    def start_mock(self, place, name, cpus, flags=()):
+    def start_mock(self, environment, name, cpus, flags=()):
         log = self.work / f"{name}.log"
         process = self.processes.start(
-            [place.bin / "ringside-mock", "--listen", "127.0.0.1:0", *flags], cpus, log)
+            [environment.bin / "ringside-mock", "--listen", "127.0.0.1:0", *flags], cpus, log)
         said = wait_for(name, lambda: log.read_text().strip() if "listening" in log.read_text() else "", process, log)
         return process, int(said.rsplit(":", 1)[1])
 
-    def start_gateways(self, place, mocks):
+    def start_gateways(self, environment, mocks):
         """Installs and starts what is wanted; what fails is left out, and the report says so."""
         pair = (mocks[0], mocks[1] if len(mocks) > 1 else None)
         variants = {"plain"} | {each.variant for each in self.workloads}
@@ -174,10 +174,10 @@ class Rig:
             if gateway.name not in self.options.gateways and gateway.name != "direct":
                 continue
             if gateway.name == "nginx":
-                gateway.fixed_bytes = answer_bytes(place.mock_port)
+                gateway.fixed_bytes = answer_bytes(environment.mock_port)
             try:
-                gateway.install(place)
-                gateway.start(place, [each for each in gateway.variants if each in variants])
+                gateway.install(environment)
+                gateway.start(environment, [each for each in gateway.variants if each in variants])
             except (Failed, OSError) as why:
                 gateway.stop()
                 self.failed[gateway.name] = str(why)
@@ -187,7 +187,7 @@ class Rig:
             gateway.pause(True)
             self.gateways.append(gateway)
 
-    def describe(self, place):
+    def describe(self, environment):
         """What the figures depend on."""
         model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "")
         self.results.update({
@@ -199,7 +199,7 @@ class Rig:
                         "load_before": round(os.getloadavg()[0], 2),
                         "gateway_cpu": self.gateway_cpu, "generator_cpus": self.generator_cpus},
             "commit": output_of("git", "-C", ROOT, "describe", "--always", "--dirty"),
-            "gateways": {each.name: {"title": each.title, "version": each.version(place), "slow": each.slow}
+            "gateways": {each.name: {"title": each.title, "version": each.version(environment), "slow": each.slow}
                          for each in self.gateways},
             "failed": self.failed,
         })
@@ -212,7 +212,7 @@ class Rig:
                 print("memory", gateway.name, seen, flush=True)
         for gateway in self.gateways:
             if gateway.name == "ring":
-                self.results["first_answer_ms"] = [gateway.first_answer_ms(self.meter.place) for _ in range(3)]
+                self.results["first_answer_ms"] = [gateway.first_answer_ms(self.meter.environment) for _ in range(3)]
 
     def warm(self):
         """A cache that grows pays for its pages; so it is filled before anything is measured."""

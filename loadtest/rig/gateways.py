@@ -26,7 +26,7 @@ KEPT = 1024
 
 
 @dataclass
-class Place:
+class Environment:
     """Where a gateway runs, and what it stands before."""
 
     processes: object
@@ -68,14 +68,14 @@ class Gateway:
     def __init__(self):
         self.endpoints = {}
 
-    def install(self, place):
+    def install(self, environment):
         """Installs it where it is missing."""
 
-    def version(self, place):
+    def version(self, environment):
         """The version that runs."""
         raise NotImplementedError
 
-    def start(self, place, variants):
+    def start(self, environment, variants):
         """Starts it for `variants`, all of which it can do."""
         raise NotImplementedError
 
@@ -107,17 +107,17 @@ class Direct(Gateway):
         super().__init__()
         self.mocks = mocks
 
-    def version(self, place):
+    def version(self, environment):
         return "the bundled mock"
 
-    def start(self, place, variants):
+    def start(self, environment, variants):
         plain, tls = self.mocks
         key = ["--key", KEYS[0]]
-        self.endpoints["plain"] = Endpoint(f"http://127.0.0.1:{place.mock_port}", plain, key)
-        self.endpoints["keys"] = Endpoint(f"http://127.0.0.1:{place.mock_port}", plain)
+        self.endpoints["plain"] = Endpoint(f"http://127.0.0.1:{environment.mock_port}", plain, key)
+        self.endpoints["keys"] = Endpoint(f"http://127.0.0.1:{environment.mock_port}", plain)
         if tls:
             self.endpoints["tls"] = Endpoint(
-                f"https://127.0.0.1:{place.mock_tls_port}", tls, key + ["--ca", str(place.tls[0])])
+                f"https://127.0.0.1:{environment.mock_tls_port}", tls, key + ["--ca", str(environment.tls[0])])
 
     def pause(self, paused):
         """Never: every gateway needs it."""
@@ -132,36 +132,36 @@ class Nginx(Gateway):
     # Size of the fixed body; set from the mock's own answer.
     fixed_bytes = 400
 
-    def install(self, place):
+    def install(self, environment):
         install.system_tool("nginx")
 
-    def version(self, place):
+    def version(self, environment):
         return re.sub(r".*nginx/", "", output_of("nginx", "-v"))
 
-    def start(self, place, variants):
+    def start(self, environment, variants):
         ports = {variant: free_port() for variant in variants}
         text = NGINX.format(
-            work=place.work, mock=place.mock_port, mock_tls=place.mock_tls_port or place.mock_port, kept=KEPT,
+            work=environment.work, mock=environment.mock_port, mock_tls=environment.mock_tls_port or environment.mock_port, kept=KEPT,
             keys="\n".join(f'"Bearer {key}" 1;' for key in KEYS),
-            servers="\n".join(self.server(place, variant, port) for variant, port in ports.items()))
-        config = place.work / "nginx.conf"
+            servers="\n".join(self.server(environment, variant, port) for variant, port in ports.items()))
+        config = environment.work / "nginx.conf"
         config.write_text(text)
-        log = place.work / "nginx.log"
-        process = place.processes.start(["nginx", "-c", config, "-p", place.work], place.cpus, log)
+        log = environment.work / "nginx.log"
+        process = environment.processes.start(["nginx", "-c", config, "-p", environment.work], environment.cpus, log)
         for variant, port in ports.items():
             wait_for_port("nginx", port, process, log)
-            self.endpoints[variant] = endpoint(place, variant, port, process)
+            self.endpoints[variant] = endpoint(environment, variant, port, process)
 
-    def server(self, place, variant, port):
+    def server(self, environment, variant, port):
         proxy = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;'
         if variant == "fixed":
             return f"server {{ listen 127.0.0.1:{port} backlog=4096; default_type application/json;" \
                    f" location / {{ return 200 '{fixed_body(self.fixed_bytes)}'; }} }}"
         if variant == "tls":
-            return f"server {{ listen 127.0.0.1:{port} ssl backlog=4096; ssl_certificate {place.tls[0]};" \
-                   f" ssl_certificate_key {place.tls[1]}; client_body_buffer_size 128k;" \
+            return f"server {{ listen 127.0.0.1:{port} ssl backlog=4096; ssl_certificate {environment.tls[0]};" \
+                   f" ssl_certificate_key {environment.tls[1]}; client_body_buffer_size 128k;" \
                    f" location / {{ proxy_pass https://mock_tls; {proxy} proxy_ssl_verify on;" \
-                   f" proxy_ssl_trusted_certificate {place.tls[0]}; proxy_ssl_name localhost; }} }}"
+                   f" proxy_ssl_trusted_certificate {environment.tls[0]}; proxy_ssl_name localhost; }} }}"
         guard = "if ($known = 0) { return 401; }" if variant == "keys" else ""
         return f"server {{ listen 127.0.0.1:{port} backlog=4096; client_body_buffer_size 128k;" \
                f" location / {{ {guard} proxy_pass http://mock; {proxy} }} }}"
@@ -181,32 +181,32 @@ class HaProxy(Gateway):
     variants = ("plain", "tls", "keys")
     why_not = "has no cache for answers to POST"
 
-    def install(self, place):
+    def install(self, environment):
         install.system_tool("haproxy")
 
-    def version(self, place):
+    def version(self, environment):
         return output_of("haproxy", "-v").split()[2]
 
-    def start(self, place, variants):
+    def start(self, environment, variants):
         ports = {variant: free_port() for variant in variants}
-        (place.work / "keys.lst").write_text("".join(f"Bearer {key}\n" for key in KEYS))
+        (environment.work / "keys.lst").write_text("".join(f"Bearer {key}\n" for key in KEYS))
         parts = [HAPROXY]
         for variant, port in ports.items():
             tls = variant == "tls"
-            bind = f" ssl crt {place.tls[2]}" if tls else ""
-            guard = f"  http-request deny deny_status 401 unless {{ req.hdr(authorization) -m str -f {place.work}/keys.lst }}\n"
-            server = f"127.0.0.1:{place.mock_tls_port if tls else place.mock_port}"
-            to = f" ssl verify required ca-file {place.tls[0]} verifyhost localhost sni str(localhost)" if tls else ""
+            bind = f" ssl crt {environment.tls[2]}" if tls else ""
+            guard = f"  http-request deny deny_status 401 unless {{ req.hdr(authorization) -m str -f {environment.work}/keys.lst }}\n"
+            server = f"127.0.0.1:{environment.mock_tls_port if tls else environment.mock_port}"
+            to = f" ssl verify required ca-file {environment.tls[0]} verifyhost localhost sni str(localhost)" if tls else ""
             parts.append(
                 f"frontend front_{variant}\n  bind 127.0.0.1:{port}{bind}\n{guard if variant == 'keys' else ''}"
                 f"  default_backend back_{variant}\nbackend back_{variant}\n  server mock {server}{to}\n")
-        config = place.work / "haproxy.cfg"
+        config = environment.work / "haproxy.cfg"
         config.write_text("".join(parts))
-        log = place.work / "haproxy.log"
-        process = place.processes.start(["haproxy", "-f", config], place.cpus, log)
+        log = environment.work / "haproxy.log"
+        process = environment.processes.start(["haproxy", "-f", config], environment.cpus, log)
         for variant, port in ports.items():
             wait_for_port("HAProxy", port, process, log)
-            self.endpoints[variant] = endpoint(place, variant, port, process)
+            self.endpoints[variant] = endpoint(environment, variant, port, process)
 
 
 class LiteLlm(Gateway):
@@ -216,22 +216,22 @@ class LiteLlm(Gateway):
     connections_max = 4
     why_not = "not set up for it: keys need a database, its cache a Redis, TLS is left to a proxy before it"
 
-    def install(self, place):
-        self.program = install.litellm(place.bench)
+    def install(self, environment):
+        self.program = install.litellm(environment.bench)
 
-    def version(self, place):
+    def version(self, environment):
         return install.LITELLM
 
-    def start(self, place, variants):
-        port, log = free_port(), place.work / "litellm.log"
-        config = place.work / "litellm.yaml"
-        config.write_text(LITELLM.format(mock=place.mock_port))
+    def start(self, environment, variants):
+        port, log = free_port(), environment.work / "litellm.log"
+        config = environment.work / "litellm.yaml"
+        config.write_text(LITELLM.format(mock=environment.mock_port))
         command = [self.program, "--config", config, "--host", "127.0.0.1", "--port", port, "--num_workers", 1]
         environment = {
             "LITELLM_MASTER_KEY": LITELLM_KEY, "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "NO_PROXY": "*",
         }
-        process = place.processes.start(command, place.cpus, log, environment, place.work)
+        process = environment.processes.start(command, environment.cpus, log, environment, environment.work)
         ready = lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/health/liveliness", timeout=5)
         wait_for("LiteLLM", ready, process, log)
         self.endpoints["plain"] = Endpoint(f"http://127.0.0.1:{port}", process, ["--key", LITELLM_KEY])
@@ -244,21 +244,21 @@ class Portkey(Gateway):
     connections_max = 16
     why_not = "the open gateway has no keys, no cache in memory and no TLS of its own"
 
-    def install(self, place):
-        self.program = install.portkey(place.bench)
+    def install(self, environment):
+        self.program = install.portkey(environment.bench)
 
-    def version(self, place):
+    def version(self, environment):
         return f"{install.PORTKEY} on Node.js {output_of('node', '-v')}"
 
-    def start(self, place, variants):
-        port, log = free_port(), place.work / "portkey.log"
+    def start(self, environment, variants):
+        port, log = free_port(), environment.work / "portkey.log"
         # It would listen on every address of the machine; nothing in it says otherwise.
-        only_here = place.work / "only-here.cjs"
+        only_here = environment.work / "only-here.cjs"
         only_here.write_text(ONLY_HERE)
         command = ["node", "--require", only_here, self.program, f"--port={port}", "--headless"]
-        process = place.processes.start(command, place.cpus, log, {"NODE_ENV": "production", "NO_PROXY": "*"})
+        process = environment.processes.start(command, environment.cpus, log, {"NODE_ENV": "production", "NO_PROXY": "*"})
         wait_for_port("Portkey", port, process, log)
-        upstream = f"http://127.0.0.1:{place.mock_port}/v1"
+        upstream = f"http://127.0.0.1:{environment.mock_port}/v1"
         headers = ["--header", "x-portkey-provider: openai", "--header", f"x-portkey-custom-host: {upstream}"]
         self.endpoints["plain"] = Endpoint(f"http://127.0.0.1:{port}", process, headers + ["--key", KEYS[0]])
 
@@ -272,30 +272,30 @@ class Ringside(Gateway):
         self.variants = ("plain", "tls", "keys", "cache", "semantic") if caches else ("plain", "tls", "keys")
         self.why_not = "its cache is off"
 
-    def version(self, place):
-        return output_of(place.bin / "ringside", "--version").split()[-1]
+    def version(self, environment):
+        return output_of(environment.bin / "ringside", "--version").split()[-1]
 
-    def start(self, place, variants):
+    def start(self, environment, variants):
         for kind in ["plain", *({"keys", "tls", "semantic"} & set(variants))]:
-            self.endpoints[kind] = self.serve(place, kind)
+            self.endpoints[kind] = self.serve(environment, kind)
         # An exact hit needs nothing else.
         self.endpoints["cache"] = self.endpoints["plain"]
 
-    def serve(self, place, kind):
+    def serve(self, environment, kind):
         name = f"{self.name}-{kind}"
-        config, log = place.work / f"{name}.toml", place.work / f"{name}.log"
+        config, log = environment.work / f"{name}.toml", environment.work / f"{name}.log"
         tls = kind == "tls"
         config.write_text(RINGSIDE.format(
             driver=self.driver, cache=str(self.caches).lower(), kept=KEPT,
             mode="serve" if kind == "semantic" else "off",
-            server_tls=f'[server.tls]\ncert = "file:{place.tls[0]}"\nkey = "file:{place.tls[1]}"\n' if tls else "",
-            base=f"https://127.0.0.1:{place.mock_tls_port}" if tls else f"http://127.0.0.1:{place.mock_port}",
-            ca=f'ca = "file:{place.tls[0]}"\n' if tls else "",
+            server_tls=f'[server.tls]\ncert = "file:{environment.tls[0]}"\nkey = "file:{environment.tls[1]}"\n' if tls else "",
+            base=f"https://127.0.0.1:{environment.mock_tls_port}" if tls else f"http://127.0.0.1:{environment.mock_port}",
+            ca=f'ca = "file:{environment.tls[0]}"\n' if tls else "",
             keys="".join(
                 f'[[keys]]\nname = "{key}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\nmodels = ["m"]\n'
                 for key in (KEYS if kind == "keys" else KEYS[:1]))))
-        process = place.processes.start(
-            [place.bin / "ringside", "serve", "--config", config], place.cpus, log, cwd=ROOT)
+        process = environment.processes.start(
+            [environment.bin / "ringside", "serve", "--config", config], environment.cpus, log, cwd=ROOT)
         started = wait_for(name, lambda: started_line(log), process, log)
         if not started["driver"].startswith(self.driver):
             raise Failed(f"{name} runs on {started['driver']}: this machine does not permit {self.driver}")
@@ -303,14 +303,14 @@ class Ringside(Gateway):
         if kind == "semantic":
             loaded = lambda: b'"state":"ready"' in urllib.request.urlopen(f"{admin}/admin/v1/info", timeout=5).read().replace(b" ", b"")
             wait_for("the embedding model", loaded, process, log)
-        flags = ([] if kind == "keys" else ["--key", KEYS[0]]) + (["--ca", str(place.tls[0])] if tls else [])
+        flags = ([] if kind == "keys" else ["--key", KEYS[0]]) + (["--ca", str(environment.tls[0])] if tls else [])
         return Endpoint(f"http{'s' if tls else ''}://{started['listen'][0]}", process, flags, admin)
 
-    def first_answer_ms(self, place):
+    def first_answer_ms(self, environment):
         """From the start of a process to its first answer, in milliseconds."""
-        config, log = place.work / f"{self.name}-plain.toml", place.work / "first-answer.log"
+        config, log = environment.work / f"{self.name}-plain.toml", environment.work / "first-answer.log"
         began = time.monotonic()
-        process = place.processes.start([place.bin / "ringside", "serve", "--config", config], place.cpus, log, cwd=ROOT)
+        process = environment.processes.start([environment.bin / "ringside", "serve", "--config", config], environment.cpus, log, cwd=ROOT)
         started = wait_for("Ringside", lambda: started_line(log), process, log, pause_s=0.0005)
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "first"}]}).encode()
         request = urllib.request.Request(
@@ -331,10 +331,10 @@ def started_line(log):
     return None
 
 
-def endpoint(place, variant, port, process):
+def endpoint(environment, variant, port, process):
     """The endpoint of a proxy of the system."""
     if variant == "tls":
-        return Endpoint(f"https://127.0.0.1:{port}", process, ["--key", KEYS[0], "--ca", str(place.tls[0])])
+        return Endpoint(f"https://127.0.0.1:{port}", process, ["--key", KEYS[0], "--ca", str(environment.tls[0])])
     return Endpoint(f"http://127.0.0.1:{port}", process, [] if variant == "keys" else ["--key", KEYS[0]])
 
 

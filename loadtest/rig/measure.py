@@ -29,8 +29,8 @@ QUANTILES = ("p50", "p99", "p99.9")
 class Meter:
     """What every measurement needs to know."""
 
-    def __init__(self, processes, place, mocks, generator_cpus, seconds):
-        self.processes, self.place, self.mocks = processes, place, mocks
+    def __init__(self, processes, environment, mocks, generator_cpus, seconds):
+        self.processes, self.environment, self.mocks = processes, environment, mocks
         self.generator_cpus, self.seconds = generator_cpus, seconds
 
     @property
@@ -40,7 +40,7 @@ class Meter:
 
     def load(self, endpoint, flags, seconds):
         """Runs the load generator to its end; its report."""
-        command = [self.place.bin / "ringside-load", "--url", endpoint.url, "--model", "m", "--json", "--quiet",
+        command = [self.environment.bin / "ringside-load", "--url", endpoint.url, "--model", "m", "--json", "--quiet",
                    "--timeout", f"{TIMEOUT_S}s", "--workers", self.workers, *endpoint.flags, *map(str, flags)]
         if "--requests" not in flags:
             command += ["--duration", f"{round(seconds * 1000)}ms"]
@@ -58,7 +58,7 @@ class Meter:
 
     def tell_mock(self, behaviour):
         """Sets the mock's behaviour; nothing means back to the start."""
-        url = f"http://127.0.0.1:{self.place.mock_port}/mock/behaviour"
+        url = f"http://127.0.0.1:{self.environment.mock_port}/mock/behaviour"
         request = urllib.request.Request(url, method="DELETE")
         urllib.request.urlopen(request, timeout=5).close()
         if behaviour:
@@ -162,10 +162,10 @@ class Meter:
         """System calls per request or event, counted by strace in a short run of its own."""
         endpoint = gateway.endpoints[workload.variant_of(gateway.name)]
         self.fill(workload, endpoint)
-        counts = self.place.work / "strace"
+        counts = self.environment.work / "strace"
         counts.unlink(missing_ok=True)
         tracer = self.processes.start(
-            ["strace", "-f", "-c", "-o", counts, "-p", endpoint.pid], self.generator_cpus, self.place.work / "strace.log")
+            ["strace", "-f", "-c", "-o", counts, "-p", endpoint.pid], self.generator_cpus, self.environment.work / "strace.log")
         time.sleep(0.4)
         flags = [*self.flags(workload), "--warm-up", "0s",
                  "--connections", self.connections(workload, gateway)]

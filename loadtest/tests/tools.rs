@@ -378,15 +378,15 @@ fn behaviour_changes_at_run_time_and_by_script() {
     std::thread::sleep(Duration::from_millis(400));
     assert_eq!(mock.ask("a", "").0, 200);
 
-    let (status, told) = mock.change(r#"{"latency":"100ms","tokens":3}"#);
-    assert_eq!((status, &told["latency"]), (200, &"100ms".into()));
+    let (status, reported) = mock.change(r#"{"latency":"100ms","tokens":3}"#);
+    assert_eq!((status, &reported["latency"]), (200, &"100ms".into()));
     let began = Instant::now();
     assert_eq!(mock.ask("a", "").0, 200);
     assert!(began.elapsed() >= Duration::from_millis(95));
-    let (status, told) = mock.change(r#"{"latancy":"1s"}"#);
+    let (status, reported) = mock.change(r#"{"latancy":"1s"}"#);
     assert_eq!(status, 400);
     assert!(
-        told["error"]["message"]
+        reported["error"]["message"]
             .as_str()
             .unwrap()
             .contains("did you mean `latency`")

@@ -42,7 +42,7 @@ impl OperationKind {
             Self::Transcription => "transcription",
             Self::Files => "files",
             Self::Batches => "batches",
-            Self::ProviderProxy => "passed",
+            Self::ProviderProxy => "provider_proxy",
             Self::StoredResponse => "responses",
             Self::Models => "models",
         }

@@ -13,20 +13,25 @@ fn sha256(text: &str) -> String {
         .collect()
 }
 
+/// Key `a` may use every model, key `b` only `other`.
+fn with_two_keys(driver: &str, upstream: &Upstream) -> Gateway {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.key"), "secret-a").unwrap();
+    let config = format!(
+        "{}{}{}[[keys]]\nname = \"a\"\nsecret = \"file:a.key\"\nteam = \"pay\"\n[[keys]]\nname = \"b\"\nsha256 = \"{}\"\nmodels = [\"other\"]\n",
+        upstream.provider("up"),
+        model("m", &["up"]),
+        model("other", &["up"]),
+        sha256("secret-b"),
+    );
+    Setup::new(driver, config).start_in(folder)
+}
+
 #[test]
 fn keys_open_their_models_and_nothing_else() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("a.key"), "secret-a").unwrap();
-        let config = format!(
-            "{}{}{}[[keys]]\nname = \"a\"\nsecret = \"file:a.key\"\nteam = \"pay\"\n[[keys]]\nname = \"b\"\nsha256 = \"{}\"\nmodels = [\"other\"]\n",
-            upstream.provider("up"),
-            model("m", &["up"]),
-            model("other", &["up"]),
-            sha256("secret-b"),
-        );
-        let gateway = Setup::new(driver, config).start_in(folder);
+        let gateway = with_two_keys(driver, &upstream);
         let call = |headers: &[(&str, &str)]| {
             gateway
                 .connect()
@@ -72,7 +77,14 @@ fn keys_open_their_models_and_nothing_else() {
         let line = gateway.wait_for_log(|line| line["key"] == "a");
         assert_eq!(line["team"], "pay");
         assert!(!gateway.log_lines().concat().contains("secret-"));
-        // Lists and messages name only what the key may use.
+    });
+}
+
+#[test]
+fn lists_and_messages_name_only_what_the_key_may_use() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let gateway = with_two_keys(driver, &upstream);
         let mut client = gateway.connect();
         client
             .send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\nauthorization: Bearer secret-b\r\n\r\n");
@@ -81,7 +93,7 @@ fn keys_open_their_models_and_nothing_else() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["id"].clone())
+            .map(|model| model["id"].clone())
             .collect();
         assert_eq!(names, ["other"]);
         let unknown = json!({"model": "x", "messages": [{"role": "user", "content": "a"}]});

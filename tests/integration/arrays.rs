@@ -172,17 +172,17 @@ fn errors_are_elements_too() {
             (unknown.status, &unknown.json()[0]["error"]["status"]),
             (404, &json!("NOT_FOUND"))
         );
-        for (asked, message) in [("say", "busy"), ("break", "the provider broke off")] {
+        for (sent, message) in [("say", "busy"), ("break", "the provider broke off")] {
             let mut client = gateway.connect();
-            client.send(&request(PATH, &[], question(asked).to_string().as_bytes()));
+            client.send(&request(PATH, &[], question(sent).to_string().as_bytes()));
             client.read_until("future");
             go.send(()).unwrap();
             let broken = client.response();
             let elements = elements(&broken);
             assert_eq!((broken.status, elements.len()), (200, 2));
             assert_eq!(words(&elements), "caf\u{e9}");
-            let told = elements[1]["error"]["message"].as_str().unwrap();
-            assert!(told.contains(message), "{told}");
+            let reported = elements[1]["error"]["message"].as_str().unwrap();
+            assert!(reported.contains(message), "{reported}");
         }
         let other = post(&gateway, &format!("{PATH}?alt=proto"), &question("x"));
         assert_eq!(other.status, 400);

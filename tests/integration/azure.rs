@@ -91,10 +91,10 @@ fn a_token_of_entra_opens_both_generations_and_what_is_passed_on() {
             let (tokens, upstream, gateway) = with_entra(driver, keys);
             let reply = gateway.chat(&ask("hi"));
             assert_eq!(reply.content(), "let in", "{reply:?}");
-            let asked = tokens.last();
-            assert_eq!(asked.line, "POST /t-1/oauth2/v2.0/token HTTP/1.1");
+            let sent = tokens.last();
+            assert_eq!(sent.line, "POST /t-1/oauth2/v2.0/token HTTP/1.1");
             let scope = "scope=https%3A%2F%2Fcognitiveservices.azure.com%2F.default";
-            assert!(asked.message.text().contains(scope));
+            assert!(sent.message.text().contains(scope));
             // Whatever is asked: the token goes where tokens go, and no key goes with it.
             let embeddings = json!({"model": "m", "input": "x"});
             assert_eq!(gateway.post("/v1/embeddings", &embeddings).status, 200);
@@ -138,10 +138,10 @@ fn a_first_chunk_without_choices_survives() {
         );
         // And through a translation.
         let body = json!({"model": "m", "max_tokens": 9, "stream": true, "messages": [{"role": "user", "content": "hi"}]});
-        let told = gateway.post("/v1/messages", &body).text();
+        let reported = gateway.post("/v1/messages", &body).text();
         assert!(
-            told.contains("\"text\":\"hi\"") && told.contains("message_stop"),
-            "{told}"
+            reported.contains("\"text\":\"hi\"") && reported.contains("message_stop"),
+            "{reported}"
         );
     });
 }

@@ -385,7 +385,7 @@ fn a_failed_call_is_repeated_once_for_all_unless_the_request_is_at_fault() {
         (&[500], 2, 500),
     ];
     on_both_drivers(|driver| {
-        for (statuses, calls, told) in cases {
+        for (statuses, calls, reported) in cases {
             let gate = Gate::default();
             let upstream = failing(&gate, statuses);
             let gateway = start(driver, upstream.config());
@@ -395,8 +395,8 @@ fn a_failed_call_is_repeated_once_for_all_unless_the_request_is_at_fault() {
             assert_eq!(leader.response().status, statuses[0]);
             let replies: Vec<Response> = followers.iter_mut().map(Client::response).collect();
             for reply in &replies {
-                assert_eq!(reply.status, told, "{statuses:?}");
-                if told != 200 {
+                assert_eq!(reply.status, reported, "{statuses:?}");
+                if reported != 200 {
                     assert_eq!(reply.error().0, "its own");
                 }
             }

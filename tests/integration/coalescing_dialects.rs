@@ -298,8 +298,8 @@ fn a_leader_that_reads_slowly_holds_nobody() {
             assert!(text.ends_with("last "), "{caller:?} of {dialect}");
             // The leader fell behind by more than is kept.
             let end = leader.response().events().pop().unwrap();
-            let told = end["error"]["message"].as_str().unwrap();
-            assert!(told.contains("too slowly"), "{end}");
+            let reported = end["error"]["message"].as_str().unwrap();
+            assert!(reported.contains("too slowly"), "{end}");
             assert_eq!(upstream.count(), 1);
             gateway.wait_for_metric(BOUGHT, 1.0);
             drop((leader, follower));

@@ -122,15 +122,20 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
             (refused.status, refused.error().0.as_str()),
             (400, "no_eligible_target")
         );
-        let told = refused.error().1;
-        assert!(told.contains("c/m-at-c (rule)"), "{told}");
+        let reported = refused.error().1;
+        assert!(reported.contains("c/m-at-c (rule)"), "{reported}");
         let question = json!({"key": "one", "headers": {"x-tier": "gold"}, "body": ask("q")});
+<<<<<<< HEAD
         let told = Client::connect(&gateway.admin)
             .post("/admin/v1/explain", &[], &question)
+=======
+        let reported = Client::connect(&gateway.admin)
+            .post("/explain", &[], &question)
+>>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
             .json();
-        let model = &told["cores"][0]["models"][0];
+        let model = &reported["cores"][0]["models"][0];
         let rules = json!([{"rule": "tools", "unmet": "tools"}, {"rule": "team", "unmet": null}]);
-        assert_eq!(model["rules"], rules, "{told}");
+        assert_eq!(model["rules"], rules, "{reported}");
         assert_eq!(
             (&model["policy"], &model["policy_from"]),
             (&"cheapest".into(), &"rule".into())

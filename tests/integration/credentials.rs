@@ -187,9 +187,9 @@ fn no_token_or_a_refused_one_sends_the_request_to_the_next_target() {
             Some("Bearer token-1")
         );
         // Set aside as any refused key.
-        let asked = refusing.count();
+        let sent = refusing.count();
         assert_eq!(gateway.chat(&ask("c")).status, 200);
-        assert_eq!(refusing.count(), asked);
+        assert_eq!(refusing.count(), sent);
     });
 }
 

@@ -44,8 +44,8 @@ impl Caller {
                 "/candidates/0/content/parts/0/text",
             ),
         };
-        let at = |value: &Value, place: &str| {
-            let text = value.pointer(place).and_then(Value::as_str);
+        let at = |value: &Value, position: &str| {
+            let text = value.pointer(position).and_then(Value::as_str);
             text.unwrap_or_default().to_owned()
         };
         match serde_json::from_slice::<Value>(&reply.body) {

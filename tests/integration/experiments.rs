@@ -123,13 +123,13 @@ fn arms_share_no_answers_unless_they_are_to() {
             assert_eq!(session(&gateway, &in_a, "new").content(), "a");
             assert_eq!(session(&gateway, &in_b, "new").content(), of_b);
             assert_eq!(session(&gateway, &in_a, "new").cache(), "exact");
-            let asked = arm_metric(
+            let sent = arm_metric(
                 &gateway,
                 "ringside_experiment_arm_requests_total",
                 "a",
                 ",outcome=\"cached\"",
             );
-            assert!(asked >= 1.0);
+            assert!(sent >= 1.0);
         }
     });
 }
@@ -159,10 +159,15 @@ fn an_arm_that_fails_is_helped_out_or_not_as_configured_and_what_helped_is_not_s
         let alone = gateway.chat(&ask("q"));
         assert_eq!(alone.status, 500);
         assert_eq!(a.count(), before);
+<<<<<<< HEAD
         let told = Client::connect(&gateway.admin)
             .post("/admin/v1/explain", &[], &ask("q"))
+=======
+        let reported = Client::connect(&gateway.admin)
+            .post("/explain", &[], &ask("q"))
+>>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
             .json();
-        let model = &told["cores"][0]["models"][0];
+        let model = &reported["cores"][0]["models"][0];
         assert_eq!(model["arm"], "e/b");
         assert_eq!(model["candidates"][0]["excluded"], "arm");
     });
@@ -236,15 +241,20 @@ fn a_rating_finds_its_arm_and_nobody_rates_anothers_request() {
             );
             assert_eq!(seen, count, "{verdict}");
         }
+<<<<<<< HEAD
         let told = gateway.admin("GET", "/admin/v1/experiments").json();
         let arm = &told["experiments"][0]["arms"][1];
+=======
+        let reported = gateway.admin("GET", "/experiments").json();
+        let arm = &reported["experiments"][0]["arms"][1];
+>>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
         assert_eq!(
             (&arm["arm"], &arm["ratings"]["bad"]),
             (&"b".into(), &1.into())
         );
         assert!(
             (arm["score_mean"].as_f64().unwrap() - 0.5 / 3.0).abs() < 1e-9,
-            "{told}"
+            "{reported}"
         );
         assert_eq!(gateway.metric("ringside_feedback_window_requests"), 4.0);
         assert_eq!(
@@ -283,13 +293,16 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
         let text = setup.text();
         let gateway = setup.start();
         wear_out(&gateway);
-        let told = gateway.wait_for_event("canary_rolled_back");
+        let reported = gateway.wait_for_event("canary_rolled_back");
         assert_eq!(
-            (&told["model"], &told["arm"], &told["reason"]),
+            (&reported["model"], &reported["arm"], &reported["reason"]),
             (&"m".into(), &"b".into(), &"errors".into())
         );
-        assert_eq!(told["baseline"]["bad"], 0, "{told}");
-        assert_eq!(told["canary"]["bad"], told["canary"]["all"], "{told}");
+        assert_eq!(reported["baseline"]["bad"], 0, "{reported}");
+        assert_eq!(
+            reported["canary"]["bad"], reported["canary"]["all"],
+            "{reported}"
+        );
         assert_eq!(
             arm_metric(&gateway, "ringside_experiment_arm_share", "b", ""),
             0.0
@@ -300,8 +313,13 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
             assert_eq!(reply.header("x-ringside-route"), Some("arm=e/a"));
         }
         assert_eq!(b.count(), before);
+<<<<<<< HEAD
         let told = gateway.admin("GET", "/admin/v1/experiments").json();
         let arm = &told["experiments"][0]["arms"][1];
+=======
+        let reported = gateway.admin("GET", "/experiments").json();
+        let arm = &reported["experiments"][0]["arms"][1];
+>>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
         assert_eq!(
             (&arm["share"], &arm["rolled_back"]["reason"]),
             (&0.0.into(), &"errors".into())

@@ -137,14 +137,14 @@ fn own_error(question: &str) -> Value {
 fn errors_of_their_own_are_told_to_who_speaks_responses_too() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
-            let asked = seen.json();
-            write_json(stream, 422, &own_error(asked["input"].as_str().unwrap()))
+            let sent = seen.json();
+            write_json(stream, 422, &own_error(sent["input"].as_str().unwrap()))
         });
         let address = upstream.address.to_string();
         let more = "kind = \"mistral\"\nresponses = \"pass\"\napi_keys = []\n";
         let config = provider("p", &address, more) + &model("m", &["p"]);
         let gateway = Setup::new(driver, config).start();
-        let told = |question: &str| {
+        let reported = |question: &str| {
             let body = json!({"model": "m", "input": question}).to_string();
             let mut client = gateway.connect();
             client.send(&request("/v1/responses", &[], body.as_bytes()));
@@ -153,12 +153,12 @@ fn errors_of_their_own_are_told_to_who_speaks_responses_too() {
             assert_eq!(upstream.last().line, "POST /v1/responses HTTP/1.1");
             upstream_response.json()["error"].clone()
         };
-        let old = told("old");
+        let old = reported("old");
         assert_eq!(
             (&old["message"], &old["code"]),
             (&"no such model".into(), &"1500".into())
         );
-        let new = told("new")["message"].to_string();
+        let new = reported("new")["message"].to_string();
         assert!(new.contains("Extra inputs"), "{new}");
     });
 }
@@ -275,15 +275,18 @@ fn errors_in_an_envelope_of_their_own_are_told_in_the_callers() {
         let upstream =
             Upstream::start(|seen, stream| write_json(stream, 422, &own_error(&seen.question())));
         let gateway = Setup::new(driver, one_of_each(&upstream, "")).start();
-        let told = |model: &str, question: &str| {
+        let reported = |model: &str, question: &str| {
             let upstream_response = gateway.chat(&with(ask(question), "model", model.into()));
             assert_eq!(upstream_response.status, 422);
             upstream_response.json()
         };
-        assert_eq!(told("mistral", "old")["error"]["message"], "no such model");
-        let message = told("mistral", "new")["error"]["message"].to_string();
+        assert_eq!(
+            reported("mistral", "old")["error"]["message"],
+            "no such model"
+        );
+        let message = reported("mistral", "new")["error"]["message"].to_string();
         assert!(message.contains("Extra inputs"), "{message}");
         // Who is not known to do so is passed on as it is.
-        assert_eq!(told("groq", "old")["message"], "no such model");
+        assert_eq!(reported("groq", "old")["message"], "no such model");
     });
 }

@@ -209,8 +209,8 @@ fn connections_beyond_the_limit_are_told_why() {
     let gateway = Setup::new("io_uring", upstream.config())
         .server("cores = 1\nconnections_per_core_max = 3\n")
         .start();
-    let mut kept: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
-    for client in &mut kept {
+    let mut stored: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
+    for client in &mut stored {
         assert_eq!(
             client.post("/v1/chat/completions", &[], &ask("x")).status,
             200
@@ -221,7 +221,7 @@ fn connections_beyond_the_limit_are_told_why() {
     assert_eq!(reply.status, 503);
     assert_eq!(reply.header("retry-after"), Some("1"));
     assert!(reply.error().1.contains("connections_per_core_max"));
-    drop(kept);
+    drop(stored);
     wait_until("room again", || {
         let mut client = gateway.connect();
         client.post("/v1/chat/completions", &[], &ask("x")).status == 200

@@ -27,13 +27,13 @@ const LATE: &str = "late";
 /// often it was left.
 struct Sleeper {
     upstream: Upstream,
-    asked: Arc<AtomicUsize>,
+    sent: Arc<AtomicUsize>,
     left: Arc<AtomicUsize>,
 }
 
 fn sleeper() -> Sleeper {
-    let (asked, left) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-    let (counts_asked, counted) = (Arc::clone(&asked), Arc::clone(&left));
+    let (sent, left) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (counts_asked, counted) = (Arc::clone(&sent), Arc::clone(&left));
     let upstream = Upstream::start(move |seen, stream| {
         if seen.question() == LATE {
             counts_asked.fetch_add(1, Ordering::SeqCst);
@@ -46,7 +46,7 @@ fn sleeper() -> Sleeper {
     });
     Sleeper {
         upstream,
-        asked,
+        sent,
         left,
     }
 }
@@ -123,11 +123,11 @@ fn the_second_target_answers_a_request_that_is_late_and_the_first_is_left_at_onc
 fn the_first_target_may_still_answer_first() {
     on_both_drivers(|driver| {
         let second = sleeper();
-        let asked = Arc::clone(&second.asked);
+        let sent = Arc::clone(&second.sent);
         // Late until the second target was asked.
         let first = Upstream::start(move |seen, stream| {
             let until = Instant::now() + TEST_TIMEOUT;
-            while seen.question() == LATE && asked.load(Ordering::SeqCst) == 0 {
+            while seen.question() == LATE && sent.load(Ordering::SeqCst) == 0 {
                 assert!(Instant::now() < until, "the second was not asked");
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -224,7 +224,7 @@ fn a_client_that_hangs_up_ends_both() {
         let body = ask_stream(LATE).to_string();
         client.send(&request("/v1/chat/completions", &[], body.as_bytes()));
         wait_until("the second is asked", || {
-            second.asked.load(Ordering::SeqCst) == 1
+            second.sent.load(Ordering::SeqCst) == 1
         });
         drop(client);
         wait_until("both are left", || {

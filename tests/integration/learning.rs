@@ -106,15 +106,20 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
             let why = again.header("x-ringside-cache-reason");
             assert_eq!((again.cache(), why), ("miss", Some("marked-wrong")));
             assert_eq!(again.content(), "Compton");
+<<<<<<< HEAD
             let told = gateway.admin("GET", "/admin/v1/cache/quality").json();
             let seen = model(&told);
+=======
+            let reported = gateway.admin("GET", "/cache/quality").json();
+            let seen = model(&reported);
+>>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
             assert_eq!(
                 (&seen["model"], &seen["wrong"], &seen["right"]),
                 (&"m".into(), &1.into(), &0.into())
             );
             assert!(
                 seen["wrong_hit_rate"]["high"].as_f64().unwrap() > 0.5,
-                "{told}"
+                "{reported}"
             );
         }
     });
@@ -149,9 +154,9 @@ fn hits_are_compared_whatever_is_spoken_on_either_side() {
             assert_eq!((hit.cache(), &*caller.text(&hit)), ("semantic", "Rayleigh"));
             wait_for_label(&gateway, "wrong", 1.0);
             assert_eq!(upstream.count(), 2);
-            let asked = upstream.last();
-            assert!(asked.message.text().contains(OTHER_WORDS));
-            assert_eq!(streams(&asked), is_stream);
+            let sent = upstream.last();
+            assert!(sent.message.text().contains(OTHER_WORDS));
+            assert_eq!(streams(&sent), is_stream);
             wait_until("the sample is counted", || {
                 samples(&gateway, "compared") == 1.0
             });
@@ -237,9 +242,15 @@ fn observing_compares_every_hit_that_would_have_been_and_serves_none() {
         wait_for_label(&gateway, "wrong", 1.0);
         // No call more than the clients': the label is free.
         assert_eq!(upstream.count(), 2);
+<<<<<<< HEAD
         let told = gateway.admin("GET", "/admin/v1/cache/quality").json();
         assert_eq!(told["mode"], "observe");
         assert_eq!(model(&told)["tokens"], 12);
+=======
+        let reported = gateway.admin("GET", "/cache/quality").json();
+        assert_eq!(reported["mode"], "observe");
+        assert_eq!(model(&reported)["tokens"], 12);
+>>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
         wait_until("the log is written", || {
             std::fs::read_to_string(&log).is_ok_and(|text| !text.is_empty())
         });

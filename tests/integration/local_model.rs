@@ -221,13 +221,13 @@ fn a_deadline_that_is_too_short_is_a_counted_miss() {
     let slow = "Please explain in a few words why the sky is blue at noon and red in the evening. "
         .repeat(8);
     let late = std::thread::scope(|scope| {
-        let asked: Vec<_> = (0..40)
+        let sent: Vec<_> = (0..40)
             .map(|at| {
                 let question = format!("{at}. {slow}");
                 scope.spawn(|| gateway.chat(&ask(&{ question })))
             })
             .collect();
-        let replies = asked.into_iter().map(|one| one.join().unwrap());
+        let replies = sent.into_iter().map(|one| one.join().unwrap());
         let late = replies.filter(|reply| {
             assert_eq!((reply.status, reply.cache()), (200, "miss"));
             reply.header("x-ringside-cache-reason") == Some("deadline")

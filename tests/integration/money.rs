@@ -74,9 +74,11 @@ fn without_a_price_the_cost_is_unknown_and_that_is_told_once() {
         let unknown =
             "ringside_cost_unknown_total{gen_ai_request_model=\"free\",missing=\"price\"}";
         assert_eq!(gateway.metric(unknown), 3.0);
-        let told = gateway.log_lines();
-        let told = told.iter().filter(|line| line.contains("price_unknown"));
-        assert_eq!(told.count(), 1);
+        let reported = gateway.log_lines();
+        let reported = reported
+            .iter()
+            .filter(|line| line.contains("price_unknown"));
+        assert_eq!(reported.count(), 1);
         let page = gateway.admin("GET", "/metrics").text();
         let spent = "ringside_cost_nanousd_total{ringside_key=\"\",gen_ai_request_model=\"free\"";
         assert!(!page.contains(spent), "{page}");

@@ -21,7 +21,7 @@ struct Gate {
 struct State {
     /// Questions that were let out, or will be.
     open: usize,
-    /// Requests under way, and most at once.
+    /// Requests in flight, and most at once.
     under_way: usize,
     peak: usize,
 }
@@ -103,7 +103,7 @@ fn start(driver: &str, config: String) -> Gateway {
 }
 
 /// Asks on a connection and a thread of its own.
-fn asking(gateway: &Gateway, body: Value, headers: &[(&str, &str)]) -> JoinHandle<Response> {
+fn requests_sent(gateway: &Gateway, body: Value, headers: &[(&str, &str)]) -> JoinHandle<Response> {
     let mut client = gateway.connect();
     client.send(&request(
         "/v1/chat/completions",
@@ -130,9 +130,9 @@ fn the_limit_holds_and_the_rest_waits_in_turn() {
         for ask in [ask, ask_stream] {
             let gate = gate();
             let gateway = start(driver, config(&gate, 2, ""));
-            let mut asked = Vec::new();
+            let mut sent = Vec::new();
             for nth in 0..6_u32 {
-                asked.push(asking(&gateway, ask(&nth.to_string()), &[]));
+                sent.push(requests_sent(&gateway, ask(&nth.to_string()), &[]));
                 if nth < 2 {
                     gate.wait_for_requests(nth as usize + 1);
                 } else {
@@ -143,7 +143,7 @@ fn the_limit_holds_and_the_rest_waits_in_turn() {
             let max = "ringside_admission_queue_max{gen_ai_request_model=\"m\"}";
             assert_eq!((limit, gateway.metric(max)), (2.0, 256.0));
             gate.open(6);
-            for one in asked {
+            for one in sent {
                 let reply = one.join().unwrap();
                 assert_eq!(reply.status, 200, "{reply:?}");
             }
@@ -178,12 +178,12 @@ fn the_key_of_the_highest_priority_goes_first() {
         }
         let setup = Setup::new(driver, config).server(ONE_CORE);
         let gateway = setup.start_in(folder);
-        let mut asked = Vec::new();
+        let mut sent = Vec::new();
         let arrivals = ["low", "low", "normal", "high", "high"];
         for (nth, key) in arrivals.iter().enumerate() {
             let bearer = format!("Bearer {key}");
             let question = format!("{key} {nth}");
-            asked.push(asking(
+            sent.push(requests_sent(
                 &gateway,
                 ask(&question),
                 &[("authorization", &bearer)],
@@ -197,7 +197,7 @@ fn the_key_of_the_highest_priority_goes_first() {
             gate.wait_for_requests(nth + 1);
             gate.open(1);
         }
-        for one in asked {
+        for one in sent {
             assert_eq!(one.join().unwrap().status, 200);
         }
         let expected = ["low 0", "high 3", "high 4", "normal 2", "low 1"];
@@ -212,9 +212,9 @@ fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
         let gate = gate();
         let more = ", queue_max = 1, queue_deadline = \"400ms\"";
         let gateway = start(driver, config(&gate, 1, more));
-        let served = asking(&gateway, ask("served"), &[]);
+        let served = requests_sent(&gateway, ask("served"), &[]);
         gate.wait_for_requests(1);
-        let late = asking(&gateway, ask_stream("late"), &[]);
+        let late = requests_sent(&gateway, ask_stream("late"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
         // The line is full, in both dialects.
         let refused = gateway.chat(&ask("refused"));
@@ -236,7 +236,9 @@ fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
         assert_eq!((late.status, &late.json()["type"]), (503, &json!("error")));
         // The request's own deadline comes first where it is shorter.
         let deadline = [("x-ringside-deadline-ms", "20")];
-        let reply = asking(&gateway, ask("own"), &deadline).join().unwrap();
+        let reply = requests_sent(&gateway, ask("own"), &deadline)
+            .join()
+            .unwrap();
         assert_eq!(
             (reply.status, &*reply.error().0),
             (504, "deadline_exceeded")
@@ -274,7 +276,7 @@ fn who_hangs_up_leaves_the_line_and_the_place() {
         gateway
             .wait_for_log(|line| line["fault"] == "client_disconnected" && line["attempts"] == 0);
         // Its place in line is free, and so is that at the target when the first hangs up.
-        let next = asking(&gateway, ask("next"), &[]);
+        let next = requests_sent(&gateway, ask("next"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
         drop(first);
         gate.wait_for_requests(2);
@@ -297,22 +299,28 @@ fn a_sibling_with_room_is_asked_before_anything_waits() {
             admission(1, ""),
         );
         let gateway = start(driver, config);
-        let at_first = asking(&gateway, ask("1"), &[]);
+        let at_first = requests_sent(&gateway, ask("1"), &[]);
         first.wait_for_requests(1);
-        let at_second = asking(&gateway, ask("2"), &[]);
+        let at_second = requests_sent(&gateway, ask("2"), &[]);
         second.wait_for_requests(1);
         let mut admin = Client::connect(&gateway.admin);
+<<<<<<< HEAD
         let told = admin.post("/admin/v1/explain", &[], &ask("?")).json();
         let core = &told["cores"][0]["models"][0];
         let availability = |at: usize| core["candidates"][at]["availability"].clone();
+=======
+        let reported = admin.post("/explain", &[], &ask("?")).json();
+        let core = &reported["cores"][0]["models"][0];
+        let standing = |at: usize| core["candidates"][at]["standing"].clone();
+>>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
         assert_eq!(
             (availability(0), availability(1)),
             ("full".into(), "full".into()),
-            "{told}"
+            "{reported}"
         );
-        assert_eq!(core["candidates"][0]["limit"], 1, "{told}");
-        assert_eq!(core["waits"], true, "{told}");
-        let waits = asking(&gateway, ask("3"), &[]);
+        assert_eq!(core["candidates"][0]["limit"], 1, "{reported}");
+        assert_eq!(core["waits"], true, "{reported}");
+        let waits = requests_sent(&gateway, ask("3"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
         // Whichever is free first.
         second.open(1);
@@ -349,9 +357,9 @@ fn after_a_failure_the_busy_sibling_is_waited_for() {
             admission(1, ", queue_deadline = \"3s\""),
         );
         let gateway = start(driver, config);
-        let served = asking(&gateway, ask("1"), &[]);
+        let served = requests_sent(&gateway, ask("1"), &[]);
         busy.wait_for_requests(1);
-        let waits = asking(&gateway, ask("2"), &[]);
+        let waits = requests_sent(&gateway, ask("2"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
         assert_eq!(failing.count(), 1);
         busy.open(2);
@@ -365,7 +373,7 @@ fn after_a_failure_the_busy_sibling_is_waited_for() {
         assert_eq!(served.join().unwrap().status, 200);
         assert_eq!(failing.count(), 1);
         // If nothing becomes free, what the failing one said is told.
-        let busy_again = asking(&gateway, ask("3"), &[]);
+        let busy_again = requests_sent(&gateway, ask("3"), &[]);
         busy.wait_for_requests(3);
         let reply = gateway.chat(&ask("4"));
         assert_eq!(reply.status, 500, "{reply:?}");
@@ -391,7 +399,7 @@ fn a_late_request_is_not_sent_to_a_full_target_too() {
         );
         let gateway = start(driver, config);
         // Full from the beginning, else a slow one among those to learn by would be sent there.
-        let other = asking(&gateway, with(ask("other"), "model", "m-at-b".into()), &[]);
+        let other = requests_sent(&gateway, with(ask("other"), "model", "m-at-b".into()), &[]);
         second.wait_for_requests(1);
         first.open(100);
         let mut client = gateway.connect();
@@ -401,7 +409,7 @@ fn a_late_request_is_not_sent_to_a_full_target_too() {
                 200
             );
         }
-        let late = asking(&gateway, ask("late"), &[]);
+        let late = requests_sent(&gateway, ask("late"), &[]);
         first.wait_for_requests(101);
         // Long after it was late by what was learned.
         std::thread::sleep(std::time::Duration::from_secs(1));
@@ -424,11 +432,11 @@ fn a_drain_lets_the_line_move_on_until_its_deadline() {
         let mut gateway = Setup::new(driver, config(&gate, 1, ""))
             .server(drain)
             .start();
-        let served = asking(&gateway, ask("1"), &[]);
+        let served = requests_sent(&gateway, ask("1"), &[]);
         gate.wait_for_requests(1);
-        let moves = asking(&gateway, ask("2"), &[]);
+        let moves = requests_sent(&gateway, ask("2"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
-        let stays = asking(&gateway, ask("3"), &[]);
+        let stays = requests_sent(&gateway, ask("3"), &[]);
         gateway.wait_for_metric(LENGTH, 2.0);
         gateway.signal(Signal::SIGTERM);
         gate.open(1);

@@ -116,8 +116,11 @@ fn a_folder_that_cannot_be_used_is_told() {
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{command}");
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains("cache.dir: cannot write to"), "{told}");
+        let reported = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            reported.contains("cache.dir: cannot write to"),
+            "{reported}"
+        );
     }
 }
 

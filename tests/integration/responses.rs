@@ -14,10 +14,10 @@ struct Kept(Arc<Mutex<HashMap<String, String>>>);
 
 impl Kept {
     fn provider() -> (Upstream, Self) {
-        let kept = Self::default();
-        let own = kept.clone();
+        let stored = Self::default();
+        let own = stored.clone();
         let answer = move |seen: &Seen, stream: &mut TcpStream| own.answer(seen, stream);
-        (Upstream::start(answer), kept)
+        (Upstream::start(answer), stored)
     }
 
     /// The key that made an answer.
@@ -43,10 +43,10 @@ impl Kept {
             if let Some(id) = previous.filter(|id| self.owner(id) != Some(key.clone())) {
                 return write_json(stream, 400, &lacks(id));
             }
-            let mut kept = self.0.lock().unwrap();
-            let id = format!("resp_{}{}", key.replace('-', ""), kept.len());
-            kept.insert(id.clone(), key);
-            drop(kept);
+            let mut stored = self.0.lock().unwrap();
+            let id = format!("resp_{}{}", key.replace('-', ""), stored.len());
+            stored.insert(id.clone(), key);
+            drop(stored);
             return if body["stream"] == true {
                 write_bytewise(stream, &events(&id, previous))
             } else {
@@ -187,7 +187,7 @@ fn own(id: &str) -> &str {
 #[test]
 fn an_answer_goes_on_where_it_was_made_and_nothing_but_its_id_is_altered() {
     on_both_drivers(|driver| {
-        let ((one, kept), (two, other)) = (Kept::provider(), Kept::provider());
+        let ((one, stored), (two, other)) = (Kept::provider(), Kept::provider());
         let config = format!(
             "{}{}{}{KEYS}",
             site("one", &one, &["k-1", "k-2"]),
@@ -201,11 +201,11 @@ fn an_answer_goes_on_where_it_was_made_and_nothing_but_its_id_is_altered() {
             let first = create(&gateway, "a", json!({}));
             let id = id_of(&first);
             let target = first.header("x-ringside-target").unwrap().to_owned();
-            let (upstream, kept) = match target.as_str() {
-                "one/m-at-one" => (&one, &kept),
+            let (upstream, stored) = match target.as_str() {
+                "one/m-at-one" => (&one, &stored),
                 _ => (&two, &other),
             };
-            let owner = kept.owner(own(&id)).unwrap();
+            let owner = stored.owner(own(&id)).unwrap();
             let expected = text_of(&response(own(&id), None, false));
             let sealed = expected.replacen(
                 &format!("\"id\" : \"{}\",\"metadata", own(&id)),
@@ -219,7 +219,7 @@ fn an_answer_goes_on_where_it_was_made_and_nothing_but_its_id_is_altered() {
             let next = send(&gateway, "a", "POST /v1/responses", &body);
             assert_eq!(next.json()["previous_response_id"], id, "{next:?}");
             assert_eq!(next.header("x-ringside-target"), Some(target.as_str()));
-            assert_eq!(kept.owner(own(&id_of(&next))), Some(owner.clone()));
+            assert_eq!(stored.owner(own(&id_of(&next))), Some(owner.clone()));
             let at = &target[target.find('/').unwrap() + 1..];
             assert_eq!(
                 upstream.last().message.text(),
@@ -253,13 +253,13 @@ fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
             ("a", &never),
             ("a", "x"),
         ] {
-            let told = |reply: Response| {
+            let reported = |reply: Response| {
                 let text = reply.text().replace(id, "ID");
                 (reply.status, text)
             };
             let body = json!({"error": {"message": "Previous response with id 'ID' not found.", "type": "invalid_request_error",
                 "param": "previous_response_id", "code": "previous_response_not_found"}});
-            let found = told(create(&gateway, key, json!({"previous_response_id": id})));
+            let found = reported(create(&gateway, key, json!({"previous_response_id": id})));
             assert_eq!(
                 (found.0, serde_json::from_str::<Value>(&found.1).unwrap()),
                 (400, body)
@@ -273,7 +273,7 @@ fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
                 "POST /v1/responses/ID/cancel",
                 "GET /v1/responses/ID/input_items",
             ] {
-                let found = told(send(&gateway, key, &line.replace("ID", id), ""));
+                let found = reported(send(&gateway, key, &line.replace("ID", id), ""));
                 assert_eq!(
                     (found.0, serde_json::from_str::<Value>(&found.1).unwrap()),
                     (404, body.clone()),
@@ -342,7 +342,7 @@ fn ids_outlive_the_process_and_all_replicas_know_them() {
 #[test]
 fn what_is_kept_is_asked_for_cancelled_and_deleted() {
     on_both_drivers(|driver| {
-        let (upstream, kept) = Kept::provider();
+        let (upstream, stored) = Kept::provider();
         let gateway = gateway(driver, &upstream, &["k-1", "k-2"]);
         let begun = create(&gateway, "a", json!({"background": true}));
         let id = id_of(&begun);
@@ -362,7 +362,7 @@ fn what_is_kept_is_asked_for_cancelled_and_deleted() {
             assert_eq!(reply.header("x-ringside-target"), Some("one/*"));
             let seen = upstream.last();
             assert_eq!(seen.line, at.replace("OWN", own(&id)));
-            let owner = format!("Bearer {}", kept.owner(own(&id)).unwrap());
+            let owner = format!("Bearer {}", stored.owner(own(&id)).unwrap());
             assert_eq!(seen.header("authorization"), Some(owner.as_str()));
         }
         let items = send(
@@ -449,8 +449,8 @@ fn streams_are_sealed_wherever_they_are_split() {
 #[test]
 fn who_goes_on_is_sent_nowhere_else() {
     on_both_drivers(|driver| {
-        let kept = Kept::default();
-        let own_kept = kept.clone();
+        let stored = Kept::default();
+        let own_kept = stored.clone();
         let limited = Upstream::start(move |seen, stream| {
             if seen.message.text().contains("previous_response_id") {
                 return write_json(stream, 429, &json!({"error": {"message": "later"}}));

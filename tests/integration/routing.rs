@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// A provider whose status can be changed; 0 hangs up.
 fn switched() -> (Upstream, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(200));
-    let told = Arc::clone(&status);
-    let upstream = Upstream::start(move |seen, stream| match told.load(Ordering::SeqCst) {
+    let reported = Arc::clone(&status);
+    let upstream = Upstream::start(move |seen, stream| match reported.load(Ordering::SeqCst) {
         0 => false,
         200 if seen.json()["stream"] == true => write_stream(stream, "fine"),
         200 => write_json(stream, 200, &chat_response("fine")),

@@ -63,13 +63,13 @@ fn an_answer_past_its_time_is_served_when_every_target_fails() {
                 assert_eq!((reply.status, reply.cache()), (200, "stale"), "{reply:?}");
                 let question = body["messages"][0]["content"].as_str().unwrap();
                 assert_eq!(reply.content(), question);
-                let told = reply.header("x-ringside-cache-reason").unwrap();
+                let reported = reply.header("x-ringside-cache-reason").unwrap();
                 // Once the target is open it is not asked: the last failure is told, or that.
-                assert!(told.starts_with("every target failed ("), "{told}");
-                assert!(told.ends_with("); same request"), "{told}");
+                assert!(reported.starts_with("every target failed ("), "{reported}");
+                assert!(reported.ends_with("); same request"), "{reported}");
                 assert!(
-                    told.contains(why) || told.contains("rate_limited"),
-                    "{told}"
+                    reported.contains(why) || reported.contains("rate_limited"),
+                    "{reported}"
                 );
                 assert!(reply.header("age").is_some());
                 assert!(reply.header("x-ringside-cache-entry").is_some());
@@ -162,8 +162,8 @@ fn an_old_answer_is_found_by_meaning_too() {
         let config = config(&upstream, "1s", DAY) + semantic;
         let gateway = Setup::new(driver, config).start();
         ready(&gateway);
-        let asked = "How do I reset my password?";
-        assert_eq!(gateway.chat(&ask(asked)).cache(), "miss");
+        let sent = "How do I reset my password?";
+        assert_eq!(gateway.chat(&ask(sent)).cache(), "miss");
         gateway.wait_for_metric("ringside_cache_vectors", 1.0);
         std::thread::sleep(Duration::from_millis(1200));
         let other = "How can I reset my password?";
@@ -176,8 +176,8 @@ fn an_old_answer_is_found_by_meaning_too() {
         state.store(DIES, Ordering::SeqCst);
         let reply = gateway.chat(&ask(other));
         assert_eq!((reply.status, reply.cache()), (200, "stale"), "{reply:?}");
-        let told = reply.header("x-ringside-cache-reason").unwrap();
-        assert!(told.contains("similarity=0.9"), "{told}");
+        let reported = reply.header("x-ringside-cache-reason").unwrap();
+        assert!(reported.contains("similarity=0.9"), "{reported}");
         // What is verified is verified here too.
         let reply = gateway.chat(&ask("How do I not reset my password?"));
         assert_eq!((reply.status, reply.cache()), (502, "miss"), "{reply:?}");

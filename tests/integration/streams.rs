@@ -23,12 +23,12 @@ fn events_go_on_as_they_come_and_usage_is_hidden_unless_asked_for() {
             upstream.last().json()["stream_options"]["include_usage"],
             true
         );
-        let asked = with(
+        let sent = with(
             ask_stream("a b c"),
             "stream_options",
             json!({"include_usage": true}),
         );
-        let reply = client.post("/v1/chat/completions", no_cache, &asked);
+        let reply = client.post("/v1/chat/completions", no_cache, &sent);
         let expected: String = "answer to: a b c".split_inclusive(' ').map(delta).collect();
         assert_eq!(reply.text(), expected + &stream_end());
         // Both were accounted.

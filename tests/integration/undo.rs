@@ -65,9 +65,9 @@ fn a_wrong_answer_goes_with_its_aliases() {
             assert_eq!(gateway.chat(&body).cache(), "miss");
         }
         let id = entry(&gateway.chat(&ask("one")));
-        let told = mark_wrong(&gateway, &id).json();
+        let reported = mark_wrong(&gateway, &id).json();
         assert_eq!(
-            told,
+            reported,
             json!({"removed": 2, "tightened": false, "reason": "semantic-off"})
         );
         assert_eq!(gateway.chat(&ask("two")).cache(), "miss");
@@ -108,9 +108,9 @@ fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
             assert_eq!(again(question).cache(), "semantic", "{question}");
         }
         // Once: what is surest is served.
-        let told = mark_wrong(&gateway, &entry(&again(NEAR))).json();
-        assert_eq!(told["removed"], 1);
-        assert_eq!(told["tightened"], true);
+        let reported = mark_wrong(&gateway, &entry(&again(NEAR))).json();
+        assert_eq!(reported["removed"], 1);
+        assert_eq!(reported["tightened"], true);
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
         gateway.wait_for_metric("ringside_cache_wrong_answers", 1.0);
         store();

@@ -198,7 +198,7 @@ fn who_hangs_up_in_the_middle_ends_the_call_at_the_provider() {
             "{outcome:?}"
         );
         assert!(count <= MIB, "{count}");
-        let log = gateway.wait_for_log(|line| line["operation"] == "passed");
+        let log = gateway.wait_for_log(|line| line["operation"] == "provider_proxy");
         assert_eq!(
             (&log["status"], &log["fault"]),
             (&json!(499), &json!("client_disconnected"))

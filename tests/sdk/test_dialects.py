@@ -15,10 +15,10 @@ from google.genai import errors, types
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from conftest import ROOT, Gateway, model, stop
-from responses_face import ResponsesFace
+from responses_client import ResponsesClient
 from upstreams import bedrock, cohere, responses
 
-FACES = ["openai", "anthropic", "responses", "gemini"]
+DIALECTS = ["openai", "anthropic", "responses", "gemini"]
 PROVIDERS = ["openai", "anthropic", "gemini"]
 BASES = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 # Dialects that the mock does not speak, each with an upstream of its own.
@@ -31,7 +31,7 @@ SCHEMA = {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False,
 }
 passed = set()
-kept = []
+stored = []
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def gemini_client(gateway, version=None, **options):
     http = types.HttpOptions(base_url=base, api_version=version, timeout=60_000, headers=headers)
     client = genai.Client(**{"api_key": "key-all", "http_options": http} | options)
     # One that is collected closes its connections, though its parts are still in use.
-    kept.append(client)
+    stored.append(client)
     return client
 
 
@@ -90,7 +90,7 @@ def typed(kind, value):
     return value
 
 
-class OpenAiFace:
+class OpenAiClient:
     def __init__(self, gateway):
         self.client = gateway.client()
 
@@ -106,13 +106,13 @@ class OpenAiFace:
             content = [{"type": "text", "text": question}, {"type": "image_url", "image_url": {"url": url}}]
         if feature == "JSON schema":
             more["response_format"] = {"type": "json_schema", "json_schema": {"name": "c", "schema": SCHEMA, "strict": True}}
-        asked = dict(model=to, messages=[{"role": "user", "content": content}], max_tokens=100, **more)
+        sent = dict(model=to, messages=[{"role": "user", "content": content}], max_tokens=100, **more)
         headers = {"cache-control": "no-store, no-cache"}
         create = self.client.chat.completions.create
         if not streams:
-            return self.whole(typed(ChatCompletion, create(**asked, extra_headers=headers)))
-        asked |= {"stream": True, "stream_options": {"include_usage": True}}
-        return self.joined([typed(ChatCompletionChunk, one) for one in create(**asked, extra_headers=headers)])
+            return self.whole(typed(ChatCompletion, create(**sent, extra_headers=headers)))
+        sent |= {"stream": True, "stream_options": {"include_usage": True}}
+        return self.joined([typed(ChatCompletionChunk, one) for one in create(**sent, extra_headers=headers)])
 
     def whole(self, answer):
         choice = answer.choices[0]
@@ -136,7 +136,7 @@ class OpenAiFace:
         return text, calls, end, usage.prompt_tokens, usage.completion_tokens, chunks[0].model
 
 
-class AnthropicFace:
+class AnthropicClient:
     def __init__(self, gateway):
         self.client = messages_client(gateway)
 
@@ -151,11 +151,11 @@ class AnthropicFace:
             content = [{"type": "text", "text": question}, {"type": "image", "source": source}]
         if feature == "JSON schema":
             more["output_config"] = {"format": {"type": "json_schema", "schema": SCHEMA}}
-        asked = dict(model=to, messages=[{"role": "user", "content": content}], max_tokens=100, **more)
+        sent = dict(model=to, messages=[{"role": "user", "content": content}], max_tokens=100, **more)
         headers = {"cache-control": "no-store, no-cache"}
         if not streams:
-            return self.read(typed(Message, self.client.messages.create(**asked, extra_headers=headers)))
-        with self.client.messages.stream(**asked, extra_headers=headers) as stream:
+            return self.read(typed(Message, self.client.messages.create(**sent, extra_headers=headers)))
+        with self.client.messages.stream(**sent, extra_headers=headers) as stream:
             return self.read(typed(Message, stream.get_final_message()))
 
     def read(self, message):
@@ -167,7 +167,7 @@ class AnthropicFace:
         return text, calls, end, total, usage.output_tokens, message.model
 
 
-class GeminiFace:
+class GeminiClient:
     def __init__(self, gateway):
         self.client = gemini_client(gateway)
 
@@ -181,10 +181,10 @@ class GeminiFace:
             contents.append(types.Part.from_bytes(data=base64.b64decode(PIXEL), mime_type="image/png"))
         if feature == "JSON schema":
             config |= {"response_mime_type": "application/json", "response_json_schema": SCHEMA}
-        asked = dict(model=to, contents=contents, config=config)
+        sent = dict(model=to, contents=contents, config=config)
         if not streams:
-            return self.read([typed(types.GenerateContentResponse, self.client.models.generate_content(**asked))])
-        stream = self.client.models.generate_content_stream(**asked)
+            return self.read([typed(types.GenerateContentResponse, self.client.models.generate_content(**sent))])
+        stream = self.client.models.generate_content_stream(**sent)
         return self.read([typed(types.GenerateContentResponse, one) for one in stream])
 
     def read(self, answers):
@@ -201,14 +201,14 @@ class GeminiFace:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("feature", FEATURES)
 @pytest.mark.parametrize("provider", [*PROVIDERS, *OTHERS])
-@pytest.mark.parametrize("face", FACES)
-def test_matrix(dialects, mock, upstreams, face, provider, feature, mode):
-    client = {"openai": OpenAiFace, "anthropic": AnthropicFace, "gemini": GeminiFace}.get(face)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_matrix(dialects, mock, upstreams, dialect, provider, feature, mode):
+    client = {"openai": OpenAiClient, "anthropic": AnthropicClient, "gemini": GeminiClient}.get(dialect)
     if client:
         text, calls, end, prompt, completion, by = client(dialects).ask(provider, feature, mode == "stream")
         assert provider in OTHERS or by == f"mock-{provider}"
     else:
-        client = ResponsesFace(dialects, typed)
+        client = ResponsesClient(dialects, typed)
         text, calls, end, prompt, completion = client.ask(provider, feature, mode == "stream", PIXEL, SCHEMA)
     if feature == "tools":
         assert (calls, end) == ([("weather", {"city": "Paris"})], "tools")
@@ -225,7 +225,7 @@ def test_matrix(dialects, mock, upstreams, face, provider, feature, mode):
     cached = OTHERS[provider].CACHED if provider in OTHERS else {"openai": 0, "anthropic": 5, "gemini": 5}[provider]
     assert prompt == words + cached
     assert completion > 0
-    passed.add((face, provider, feature, mode))
+    passed.add((dialect, provider, feature, mode))
 
 
 def check(provider, feature, body):
@@ -276,15 +276,15 @@ def test_tool_results_go_back(dialects, mock):
 def test_the_cache_answers_in_the_callers_dialect(dialects):
     client = messages_client(dialects)
     for provider in PROVIDERS:
-        asked = dict(model=provider, max_tokens=50, messages=[{"role": "user", "content": f"cache {provider} {dialects.url}"}])
-        first = client.messages.with_raw_response.create(**asked)
-        again = client.messages.with_raw_response.create(**asked)
+        sent = dict(model=provider, max_tokens=50, messages=[{"role": "user", "content": f"cache {provider} {dialects.url}"}])
+        first = client.messages.with_raw_response.create(**sent)
+        again = client.messages.with_raw_response.create(**sent)
         assert [one.headers["x-ringside-cache"] for one in (first, again)] == ["miss", "exact"]
         one, two = typed(Message, first.parse()), typed(Message, again.parse())
         assert one.content == two.content and two.stop_reason == "end_turn"
-        with client.messages.stream(**asked) as stream:
+        with client.messages.stream(**sent) as stream:
             assert typed(Message, stream.get_final_message()).content[0].text == one.content[0].text
-        chat = dialects.client().chat.completions.with_raw_response.create(**asked)
+        chat = dialects.client().chat.completions.with_raw_response.create(**sent)
         assert chat.headers["x-ringside-cache"] == "miss"
 
 
@@ -341,22 +341,22 @@ def test_googles_sdk_and_the_gateways_own_answers(dialects):
 
 def test_counting_tokens(dialects):
     client = messages_client(dialects)
-    asked = dict(messages=[{"role": "user", "content": "three words here"}])
-    assert client.messages.count_tokens(model="anthropic", **asked).input_tokens == 3
+    sent = dict(messages=[{"role": "user", "content": "three words here"}])
+    assert client.messages.count_tokens(model="anthropic", **sent).input_tokens == 3
     with pytest.raises(anthropic.BadRequestError, match="counting of tokens"):
-        client.messages.count_tokens(model="openai", **asked)
+        client.messages.count_tokens(model="openai", **sent)
 
 
 def test_what_has_no_place_is_refused_by_name_or_dropped_and_named(dialects, mock):
-    asked = dict(messages=[{"role": "user", "content": "x"}], seed=7)
+    sent = dict(messages=[{"role": "user", "content": "x"}], seed=7)
     client = dialects.client()
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="anthropic", **asked)
+        client.chat.completions.create(model="anthropic", **sent)
     assert caught.value.param == "seed" and caught.value.code == "unsupported_fields"
-    raw = client.chat.completions.with_raw_response.create(model="dropping", **asked)
+    raw = client.chat.completions.with_raw_response.create(model="dropping", **sent)
     assert raw.headers["x-ringside-dropped"] == "seed" and "seed" not in seen(mock)
     with pytest.raises(anthropic.BadRequestError, match="top_k"):
-        messages_client(dialects).messages.create(model="openai", max_tokens=9, extra_body={"top_k": 3}, messages=asked["messages"])
+        messages_client(dialects).messages.create(model="openai", max_tokens=9, extra_body={"top_k": 3}, messages=sent["messages"])
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -399,10 +399,10 @@ def test_a_stream_that_breaks_is_an_error(dialects, provider, how):
 
 def test_the_page_shows_what_passed():
     rows = ["| client dialect | provider dialect | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
-    for face in FACES:
+    for dialect in DIALECTS:
         for provider in [*PROVIDERS, *OTHERS]:
-            cells = [", ".join(mode for mode in MODES if (face, provider, feature, mode) in passed) or "no" for feature in FEATURES]
-            rows.append(f"| {face} | {provider} | " + " | ".join(cells) + " |")
+            cells = [", ".join(mode for mode in MODES if (dialect, provider, feature, mode) in passed) or "no" for feature in FEATURES]
+            rows.append(f"| {dialect} | {provider} | " + " | ".join(cells) + " |")
     table = "\n".join(rows)
     before, rest = PAGE.read_text().split("<!-- matrix -->\n")[0], PAGE.read_text().split("<!-- matrix end -->")[1]
     page = f"{before}<!-- matrix -->\n{table}\n<!-- matrix end -->{rest}"

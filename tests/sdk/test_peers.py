@@ -1,4 +1,4 @@
-"""The LiteLLM proxy as a provider, by its faces of OpenAI, Anthropic and Gemini: wire formats that nobody here wrote.
+"""The LiteLLM proxy as a provider, by its dialects of OpenAI, Anthropic and Gemini: wire formats that nobody here wrote.
 
 Each client dialect asks each of them. The table in docs/providers.md is what passed; `MATRIX=write` writes it.
 """
@@ -11,8 +11,8 @@ import pytest
 from google.genai import errors
 
 from conftest import PEERS, Gateway, model, stop
-from responses_face import ResponsesFace
-from test_dialects import FACES, MODES, PAGE, PIXEL, SCHEMA, AnthropicFace, GeminiFace, OpenAiFace, gemini_client, messages_client, typed
+from responses_client import ResponsesClient
+from test_dialects import DIALECTS, MODES, PAGE, PIXEL, SCHEMA, AnthropicClient, GeminiClient, OpenAiClient, gemini_client, messages_client, typed
 
 BASES = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
 FEATURES = ["text", "tools", "errors"]
@@ -34,43 +34,43 @@ def peers(request, litellm, tmp_path_factory):
     stop(gateway.process)
 
 
-def ask(gateway, face, to, feature, mode):
-    client = {"openai": OpenAiFace, "anthropic": AnthropicFace, "gemini": GeminiFace}.get(face)
+def ask(gateway, dialect, to, feature, mode):
+    client = {"openai": OpenAiClient, "anthropic": AnthropicClient, "gemini": GeminiClient}.get(dialect)
     if client:
         return client(gateway).ask(to, feature, mode == "stream")[:5]
-    return ResponsesFace(gateway, typed).ask(to, feature, mode == "stream", PIXEL, SCHEMA)
+    return ResponsesClient(gateway, typed).ask(to, feature, mode == "stream", PIXEL, SCHEMA)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("feature", ["text", "tools"])
 @pytest.mark.parametrize("provider", BASES)
-@pytest.mark.parametrize("face", FACES)
-def test_answers(peers, face, provider, feature, mode):
-    text, calls, end, prompt, completion = ask(peers, face, f"{provider}-live", feature, mode)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_answers(peers, dialect, provider, feature, mode):
+    text, calls, end, prompt, completion = ask(peers, dialect, f"{provider}-live", feature, mode)
     if feature == "tools":
         assert (calls, end) == ([("weather", {"city": "Paris"})], "tools")
     else:
         assert (calls, end) == ([], "end") and "Paris" in text
-    # The proxy's Gemini face tells no usage in streams: it says zero.
+    # The proxy's Gemini dialect tells no usage in streams: it says zero.
     told = (0, 0) if (provider, mode) == ("gemini", "stream") else (len(ASKED[feature].split()), 7)
     assert (prompt, completion) == told
-    passed.add((face, provider, feature, mode))
+    passed.add((dialect, provider, feature, mode))
 
 
 @pytest.mark.parametrize("provider", BASES)
-@pytest.mark.parametrize("face", FACES)
-def test_what_the_proxy_makes_up(peers, face, provider):
-    text, calls, end, prompt, completion = ask(peers, face, f"{provider}-peer", "text", "whole")
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_the_proxy_makes_up(peers, dialect, provider):
+    text, calls, end, prompt, completion = ask(peers, dialect, f"{provider}-peer", "text", "whole")
     assert (text, calls, end) == ("An answer from the peer.", [], "end")
     assert prompt > 0 and completion > 0
     if provider == "openai":
         # Its calls come with `finish_reason` `stop`, which stays as it is where nothing is translated.
-        _, calls, end, *_ = ask(peers, face, "openai-calling", "tools", "whole")
-        assert (calls, end) == ([("weather", {"city": "Paris"})], "end" if face == "openai" else "tools")
+        _, calls, end, *_ = ask(peers, dialect, "openai-calling", "tools", "whole")
+        assert (calls, end) == ([("weather", {"city": "Paris"})], "end" if dialect == "openai" else "tools")
 
 
-def raises(gateway, face, to, content):
-    """Status of the error that the face's SDK raises."""
+def raises(gateway, dialect, to, content):
+    """Status of the error that the dialect's SDK raises."""
     asks = {
         "openai": lambda: gateway.client().chat.completions.create(model=to, messages=[{"role": "user", "content": content}]),
         "anthropic": lambda: messages_client(gateway).messages.create(
@@ -79,44 +79,44 @@ def raises(gateway, face, to, content):
         "gemini": lambda: gemini_client(gateway).models.generate_content(model=to, contents=content),
     }
     with pytest.raises((openai.APIStatusError, anthropic.APIStatusError, errors.APIError)) as caught:
-        asks[face]()
+        asks[dialect]()
     error = caught.value
     assert "mock" in str(error) or "rate" in str(error), error
-    return error.code if face == "gemini" else error.status_code
+    return error.code if dialect == "gemini" else error.status_code
 
 
 @pytest.mark.parametrize("provider", BASES)
-@pytest.mark.parametrize("face", FACES)
-def test_errors(peers, face, provider):
-    # The proxy's Gemini face makes up no errors; the mock's come through it.
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_errors(peers, dialect, provider):
+    # The proxy's Gemini dialect makes up no errors; the mock's come through it.
     for status in (400, 500):
-        assert raises(peers, face, f"{provider}-live", f"[[mock status={status}]]") == status
+        assert raises(peers, dialect, f"{provider}-live", f"[[mock status={status}]]") == status
     if provider != "gemini":
         for to, status in [("broken", 500), ("short", 400), ("limited", 429)]:
-            assert raises(peers, face, f"{provider}-{to}", "x") == status
-    passed.add((face, provider, "errors", "whole"))
+            assert raises(peers, dialect, f"{provider}-{to}", "x") == status
+    passed.add((dialect, provider, "errors", "whole"))
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_a_whole_answer_to_a_stream_is_not_an_empty_stream(peers, face):
-    # The proxy's Anthropic face makes up no streams. Untranslated, its answer is passed on as it came.
-    if face == "anthropic":
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_whole_answer_to_a_stream_is_not_an_empty_stream(peers, dialect):
+    # The proxy's Anthropic dialect makes up no streams. Untranslated, its answer is passed on as it came.
+    if dialect == "anthropic":
         turns = [{"role": "user", "content": "x"}]
         raw = messages_client(peers).messages.with_raw_response.create(
             model="anthropic-peer", max_tokens=9, stream=True, messages=turns)
         assert raw.headers["content-type"] == "application/json"
         return
     with pytest.raises((openai.APIStatusError, errors.APIError), match="request for a stream") as caught:
-        ask(peers, face, "anthropic-peer", "text", "stream")
-    assert (caught.value.code if face == "gemini" else caught.value.status_code) == 502
+        ask(peers, dialect, "anthropic-peer", "text", "stream")
+    assert (caught.value.code if dialect == "gemini" else caught.value.status_code) == 502
 
 
 def test_the_page_shows_what_passed():
     rows = ["| client dialect | LiteLLM's API | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
-    for face in FACES:
+    for dialect in DIALECTS:
         for provider in BASES:
-            cells = [", ".join(mode for mode in MODES if (face, provider, feature, mode) in passed) or "no" for feature in FEATURES]
-            rows.append(f"| {face} | {provider} | " + " | ".join(cells) + " |")
+            cells = [", ".join(mode for mode in MODES if (dialect, provider, feature, mode) in passed) or "no" for feature in FEATURES]
+            rows.append(f"| {dialect} | {provider} | " + " | ".join(cells) + " |")
     before, rest = PAGE.read_text().split("<!-- peers -->\n")[0], PAGE.read_text().split("<!-- peers end -->")[1]
     page = f"{before}<!-- peers -->\n" + "\n".join(rows) + f"\n<!-- peers end -->{rest}"
     if os.environ.get("MATRIX") == "write":

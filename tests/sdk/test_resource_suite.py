@@ -125,8 +125,8 @@ def is_served(resource):
 def places(suite, served_only):
     """The tests of every resource, or of what is served at `/v1`."""
     tests = suite / "tests" / "api_resources"
-    both = [place for one in SERVED for place in (tests / one, (tests / one).parent / f"test_{(tests / one).name}.py")]
-    return [place for place in both if place.exists()] if served_only else [tests]
+    both = [position for one in SERVED for position in (tests / one, (tests / one).parent / f"test_{(tests / one).name}.py")]
+    return [position for position in both if position.exists()] if served_only else [tests]
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -1,4 +1,4 @@
-"""Responses beside the matrix: what is passed on as it came, what is kept, what is refused, what breaks."""
+"""Responses beside the matrix: what is passed on as it came, what is stored, what is refused, what breaks."""
 
 import json
 import re
@@ -45,9 +45,9 @@ def test_the_own_dialect_crosses_byte_for_byte(passing):
 
 def test_a_stream_of_the_own_dialect_is_untouched(passing):
     gateway, upstream = passing
-    asked = {"model": "m", "input": "What is the capital of France?", "stream": True, "store": False}
+    sent = {"model": "m", "input": "What is the capital of France?", "stream": True, "store": False}
     request = urllib.request.Request(
-        f"{gateway.url}/responses", json.dumps(asked).encode(), {"content-type": "application/json"})
+        f"{gateway.url}/responses", json.dumps(sent).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request) as answer:
         raw = answer.read()
     expected = responses.answer("/v1/responses", {"authorization": "Bearer sk-responses"}, upstream.last["raw"])[2]
@@ -55,9 +55,9 @@ def test_a_stream_of_the_own_dialect_is_untouched(passing):
 
 
 @pytest.fixture(scope="module", params=["io_uring", "epoll"])
-def kept(request, tmp_path_factory):
+def stored(request, tmp_path_factory):
     """A provider that keeps answers, with two API keys, behind a gateway with two tenants."""
-    folder = tmp_path_factory.mktemp("kept")
+    folder = tmp_path_factory.mktemp("stored")
     upstream = keeping.start()
     for name in ("one", "two", "a", "b"):
         (folder / name).write_text(f"sk-{name}")
@@ -72,8 +72,8 @@ def kept(request, tmp_path_factory):
     upstream.stop()
 
 
-def test_a_conversation_goes_on_from_kept_answers(kept):
-    client, other = kept
+def test_a_conversation_goes_on_from_kept_answers(stored):
+    client, other = stored
     first = client.responses.create(model="m", input="one")
     for turn in range(4):
         said = client.responses.create(model="m", input=f"turn {turn}", previous_response_id=first.id)
@@ -85,8 +85,8 @@ def test_a_conversation_goes_on_from_kept_answers(kept):
     assert (caught.value.code, caught.value.param) == ("previous_response_not_found", "previous_response_id")
 
 
-def test_a_stream_goes_on_and_can_be_gone_on_from(kept):
-    client, _ = kept
+def test_a_stream_goes_on_and_can_be_gone_on_from(stored):
+    client, _ = stored
     first = client.responses.create(model="m", input="one")
     with client.responses.stream(model="m", input="two", previous_response_id=first.id) as stream:
         ids = {event.response.id for event in stream if hasattr(event, "response")}
@@ -96,8 +96,8 @@ def test_a_stream_goes_on_and_can_be_gone_on_from(kept):
     assert third.output_text == "one, two, three"
 
 
-def test_what_is_kept_is_retrieved_listed_and_deleted(kept):
-    client, other = kept
+def test_what_is_kept_is_retrieved_listed_and_deleted(stored):
+    client, other = stored
     made = client.responses.create(model="m", input="hello")
     assert client.responses.retrieve(made.id) == made
     items = client.responses.input_items.list(made.id)
@@ -112,8 +112,8 @@ def test_what_is_kept_is_retrieved_listed_and_deleted(kept):
     assert made.id in caught.value.message
 
 
-def test_what_runs_in_the_background_is_polled_streamed_and_cancelled(kept):
-    client, _ = kept
+def test_what_runs_in_the_background_is_polled_streamed_and_cancelled(stored):
+    client, _ = stored
     run = client.responses.create(model="m", input="slowly", background=True)
     states = [run.status]
     while run.status in ("queued", "in_progress"):

@@ -1,4 +1,4 @@
-"""Clients of single vendors: Cohere's and Mistral's official SDKs, by the faces that Ringside has and past them."""
+"""Clients of single vendors: Cohere's and Mistral's official SDKs, by the dialects that Ringside has and past them."""
 
 import json
 
@@ -65,18 +65,18 @@ def test_coheres_rerank(gateway, vendors):
 
 def test_coheres_chat_past_the_translation(gateway, vendors):
     client = cohere_client(gateway, "cohere")
-    asked = dict(model=cohere_api.MODEL, messages=[{"role": "user", "content": "What is the capital of France?"}])
-    whole = client.chat(**asked)
+    sent = dict(model=cohere_api.MODEL, messages=[{"role": "user", "content": "What is the capital of France?"}])
+    whole = client.chat(**sent)
     assert whole.message.content[0].text == "answer-1 Paris" and whole.usage.tokens.output_tokens == 9
-    pieces = [event.delta.message.content.text for event in client.chat_stream(**asked) if event.type == "content-delta"]
+    pieces = [event.delta.message.content.text for event in client.chat_stream(**sent) if event.type == "content-delta"]
     assert "".join(pieces) == "answer-1 Paris"
     tool = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
-    call = client.chat(**asked, tools=[tool]).message.tool_calls[0]
+    call = client.chat(**sent, tools=[tool]).message.tool_calls[0]
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Paris"})
     assert vendors["cohere"].last["headers"]["authorization"] == "Bearer co-key"
 
 
-def asked(name, **more):
+def sent(name, **more):
     fresh = {"cache-control": "no-store, no-cache"}
     return dict(model=name, messages=[{"role": "user", "content": "please call the tool"}], http_headers=fresh, **more)
 
@@ -89,10 +89,10 @@ OWN = {"mistral-large": dict(random_seed=7, safe_prompt=True), "claude": {}}
 @pytest.mark.parametrize("name", OWN)
 def test_mistrals_chat(gateway, vendors, name):
     client = mistral_client(gateway)
-    answer = typed(models.ChatCompletionResponse, client.chat.complete(**asked(name, max_tokens=50, **OWN[name])))
+    answer = typed(models.ChatCompletionResponse, client.chat.complete(**sent(name, max_tokens=50, **OWN[name])))
     text = answer.choices[0].message.content
     assert text.startswith("answer-") and answer.choices[0].finish_reason == "stop" and answer.usage.total_tokens > 0
-    events = [typed(models.CompletionEvent, event) for event in client.chat.stream(**asked(name, max_tokens=50, **OWN[name]))]
+    events = [typed(models.CompletionEvent, event) for event in client.chat.stream(**sent(name, max_tokens=50, **OWN[name]))]
     assert "".join(event.data.choices[0].delta.content or "" for event in events if event.data.choices) == text
     # In OpenAI's dialect who does not ask for usage in a stream gets none, and this SDK cannot ask. Mistral tells it unasked.
     assert [event.data.usage.total_tokens for event in events if event.data.usage] == ([10] if name == "mistral-large" else [])
@@ -104,11 +104,11 @@ def test_mistrals_chat(gateway, vendors, name):
 @pytest.mark.parametrize("name", OWN)
 def test_mistrals_tools(gateway, name):
     client = mistral_client(gateway)
-    answer = typed(models.ChatCompletionResponse, client.chat.complete(**asked(name, tools=[TOOL])))
+    answer = typed(models.ChatCompletionResponse, client.chat.complete(**sent(name, tools=[TOOL])))
     assert answer.choices[0].finish_reason == "tool_calls"
     call = answer.choices[0].message.tool_calls[0]
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Paris"})
-    streamed = lambda: [typed(models.CompletionEvent, event) for event in client.chat.stream(**asked(name, tools=[TOOL]))]
+    streamed = lambda: [typed(models.CompletionEvent, event) for event in client.chat.stream(**sent(name, tools=[TOOL]))]
     if name == "claude":
         # OpenAI's pieces of a call name the function once; this SDK's type demands the name in each, as Mistral sends it.
         with pytest.raises(errors.ResponseValidationError, match="function.name"):
@@ -125,7 +125,7 @@ def test_mistrals_errors_and_own_endpoints(gateway, vendors):
     client = mistral_client(gateway)
     for one, name, status in [(client, "nope", 404), (mistral_client(gateway, key="wrong"), "mistral-large", 401)]:
         with pytest.raises(errors.SDKError) as caught:
-            one.chat.complete(**asked(name))
+            one.chat.complete(**sent(name))
         assert caught.value.status_code == status
     answer = client.embeddings.create(model="mistral-large", inputs=["a", "b"])
     assert [one.embedding for one in typed(models.EmbeddingResponse, answer).data] == [[0.5, -0.25]] * 2

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// One answer, measured.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct Response {
     /// When the request was handed to the kernel.
     pub sent_at: Option<Instant>,
     /// When the first event with something of the answer came (streams).
@@ -48,7 +48,7 @@ struct Head {
     status: u16,
     keep_alive: bool,
     body: BodyReader,
-    answer: Answer,
+    answer: Response,
 }
 
 impl<'t> Connection<'t> {
@@ -71,13 +71,15 @@ impl<'t> Connection<'t> {
     /// The kind of error.
     pub async fn open(&mut self) -> Result<(), String> {
         let by = clock::now() + self.timeout;
-        let told = |fault| kind("connect", fault);
-        let socket = connect(self.target.address, by).await.map_err(told)?;
+        let reported = |fault| kind("connect", fault);
+        let socket = connect(self.target.address, by).await.map_err(reported)?;
         self.stream = Some(match &self.target.tls {
             None => Stream::plain(socket),
             Some(settings) => {
-                let session = Session::client(settings, &self.target.host).map_err(told)?;
-                Stream::handshake(socket, session, by).await.map_err(told)?
+                let session = Session::client(settings, &self.target.host).map_err(reported)?;
+                Stream::handshake(socket, session, by)
+                    .await
+                    .map_err(reported)?
             }
         });
         Ok(())
@@ -87,7 +89,7 @@ impl<'t> Connection<'t> {
     ///
     /// # Errors
     /// The kind of error; the connection is made anew for the next request.
-    pub async fn call(&mut self, made: Made) -> Result<Answer, String> {
+    pub async fn call(&mut self, made: Made) -> Result<Response, String> {
         let outcome = self.exchange(made).await;
         if outcome.is_err() {
             self.stream = None;
@@ -96,7 +98,7 @@ impl<'t> Connection<'t> {
         outcome
     }
 
-    async fn exchange(&mut self, made: Made) -> Result<Answer, String> {
+    async fn exchange(&mut self, made: Made) -> Result<Response, String> {
         // A server may close a connection that idles: that is no error of the next request.
         if self.stream.as_ref().is_none_or(|stream| !stream.is_quiet()) {
             self.received.clear();
@@ -185,10 +187,10 @@ fn parse_head(received: &[u8], limits: &HeadLimits) -> Result<(Head, usize), Str
         status: value.status,
         keep_alive: response_keep_alive(&value),
         body: BodyReader::new(length),
-        answer: Answer {
+        answer: Response {
             cache: value.headers.get_str("x-ringside-cache").map(str::to_owned),
             overhead_us: overhead.and_then(|text| text.parse().ok()),
-            ..Answer::default()
+            ..Response::default()
         },
     };
     Ok((head, consumed))
@@ -209,7 +211,7 @@ impl Events {
         body: &[u8],
         checker: &Checker,
         fully: bool,
-        answer: &mut Answer,
+        answer: &mut Response,
     ) -> Result<(), String> {
         let now = clock::now();
         loop {

@@ -85,8 +85,8 @@ pub fn compare(plan: &Arc<Plan>, progress: &mut Progress) -> Result<Comparison, 
     let count = plan.targets.len();
     let mut rounds: Vec<Vec<Report>> = vec![Vec::new(); count];
     for round in 0..plan.rounds {
-        for place in 0..count {
-            let target = (place + round) % count;
+        for position in 0..count {
+            let target = (position + round) % count;
             if count * plan.rounds > 1 {
                 let name = plan.targets.get(target).map_or("", |t| t.name.as_str());
                 progress.label(format!("round {} of {}, {name}: ", round + 1, plan.rounds));

@@ -184,27 +184,8 @@ impl Options {
             "max-tokens" => plan.max_tokens = Some(value.parse().map_err(|_| wrong())?),
             "mock" => plan.mock = Some(value.to_owned()),
             "check" => plan.check = switch(value),
-            "prompt-bytes" => {
-                let sizes = value.split(',').map(|size| size.trim().parse());
-                plan.prompts.bytes = sizes.collect::<Result<_, _>>().map_err(|_| wrong())?;
-            }
-            "prompts" => {
-                let text = std::fs::read_to_string(value);
-                let text = text.map_err(|error| format!("{value}: {error}"))?;
-                plan.prompts.file = read_prompts(&text).map_err(|why| format!("{value}: {why}"))?;
-            }
-            "repeat-share" => plan.prompts.repeat_share = part()?,
-            "paraphrase-share" => plan.prompts.paraphrase_share = part()?,
-            "zipf" => {
-                let exponent = value.parse::<f64>().ok();
-                let exponent = exponent.filter(|zipf| (0.0..=10.0).contains(zipf));
-                plan.prompts.zipf = Some(exponent.ok_or_else(wrong)?);
-            }
-            "pool" => {
-                plan.prompts.pool = least_one()?;
-                if plan.prompts.pool > 10_000_000 {
-                    return Err(wrong());
-                }
+            "prompt-bytes" | "prompts" | "repeat-share" | "paraphrase-share" | "zipf" | "pool" => {
+                return set_prompts(&mut plan.prompts, name, value);
             }
             "json" => self.json = switch(value),
             "quiet" => self.quiet = switch(value),
@@ -309,6 +290,36 @@ pub fn secret(text: &str) -> Result<String, String> {
         return Err("a key cannot hold a line end".into());
     }
     Ok(key)
+}
+
+/// Sets one name that says what is asked.
+fn set_prompts(prompts: &mut Prompts, name: &str, value: &str) -> Result<(), String> {
+    let wrong = || format!("`{value}` cannot be read");
+    match name {
+        "prompt-bytes" => {
+            let sizes = value.split(',').map(|size| size.trim().parse());
+            prompts.bytes = sizes.collect::<Result<_, _>>().map_err(|_| wrong())?;
+        }
+        "prompts" => {
+            let text = std::fs::read_to_string(value);
+            let text = text.map_err(|error| format!("{value}: {error}"))?;
+            prompts.file = read_prompts(&text).map_err(|why| format!("{value}: {why}"))?;
+        }
+        "repeat-share" => prompts.repeat_share = share(value).ok_or_else(wrong)?,
+        "paraphrase-share" => prompts.paraphrase_share = share(value).ok_or_else(wrong)?,
+        "zipf" => {
+            let exponent = value.parse::<f64>().ok();
+            let exponent = exponent.filter(|zipf| (0.0..=10.0).contains(zipf));
+            prompts.zipf = Some(exponent.ok_or_else(wrong)?);
+        }
+        "pool" => {
+            let pool = value.parse().ok();
+            let pool = pool.filter(|pool| (1..=10_000_000).contains(pool));
+            prompts.pool = pool.ok_or_else(wrong)?;
+        }
+        _ => return Err(unknown(name, &NAMES)),
+    }
+    Ok(())
 }
 
 #[cfg(test)]

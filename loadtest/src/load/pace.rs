@@ -83,15 +83,15 @@ impl Pace {
             }
             Self::Steps(rates) => {
                 let each = length / rates.len().max(1) as f64;
-                let (mut left, mut passed) = (requests, 0.0);
+                let (mut left, mut elapsed) = (requests, 0.0);
                 for rate in rates {
                     if left < rate * each {
-                        return passed + left / rate;
+                        return elapsed + left / rate;
                     }
                     left -= rate * each;
-                    passed += each;
+                    elapsed += each;
                 }
-                passed + 1e-3
+                elapsed + 1e-3
             }
         }
     }

@@ -151,9 +151,9 @@ impl Plan {
         let mut wanted = vec![answer_number(question)];
         if self.prompts.paraphrase_share > 0.0 {
             let index = choice.index;
-            let wordings = 0..self.prompts.wordings(index);
-            for wording in wordings.filter(|wording| *wording != choice.wording) {
-                let other = self.question(salt, Choice { index, wording });
+            let phrasings = 0..self.prompts.phrasings(index);
+            for phrasing in phrasings.filter(|phrasing| *phrasing != choice.phrasing) {
+                let other = self.question(salt, Choice { index, phrasing });
                 wanted.push(answer_number(&other));
             }
         }

@@ -72,17 +72,17 @@ impl Progress {
                 .as_ref()
                 .map_or(0, |all| all.value_at_quantile(quantile))
         };
-        let passed = clock::now().saturating_duration_since(run.began_at);
+        let elapsed = clock::now().saturating_duration_since(run.began_at);
         let whole = run.plan.warm_up + run.plan.duration;
         let of = match run.plan.requests {
             Some(most) => format!("{answers} of {most}"),
             None => format!(
                 "{:.0} of {:.0} s",
-                passed.as_secs_f64(),
+                elapsed.as_secs_f64(),
                 whole.as_secs_f64()
             ),
         };
-        let phase = if passed < run.plan.warm_up {
+        let phase = if elapsed < run.plan.warm_up {
             "  warm-up"
         } else {
             ""

@@ -68,7 +68,7 @@ pub struct Choice {
     /// Which.
     pub index: u64,
     /// In which words; 0 = its own.
-    pub wording: usize,
+    pub phrasing: usize,
 }
 
 impl Prompts {
@@ -104,10 +104,10 @@ impl Prompts {
         let before = due(turn, again);
         let new = turn - before;
         if due(turn + 1, again) == before {
-            let wording = 0;
+            let phrasing = 0;
             return Choice {
                 index: new,
-                wording,
+                phrasing,
             };
         }
         let index = match self.ranks.last() {
@@ -122,19 +122,19 @@ impl Prompts {
             }
             None => new.checked_sub(self.lag).unwrap_or(new / 2),
         };
-        let others = self.wordings(index) - 1;
+        let others = self.phrasings(index) - 1;
         let reworded = is_share(before, self.paraphrase_share / again) && others > 0;
-        let wording = if reworded {
+        let phrasing = if reworded {
             1 + pick(mix(seed ^ WORDS, turn), others)
         } else {
             0
         };
-        Choice { index, wording }
+        Choice { index, phrasing }
     }
 
     /// How many wordings a prompt has, its own among them.
     #[must_use]
-    pub fn wordings(&self, index: u64) -> usize {
+    pub fn phrasings(&self, index: u64) -> usize {
         match self.known(index) {
             Some(known) if !known.paraphrases.is_empty() => 1 + known.paraphrases.len(),
             _ => WORDINGS.len(),
@@ -153,7 +153,7 @@ impl Prompts {
     pub fn text(&self, salt: u64, choice: Choice) -> String {
         let own = match self.known(choice.index) {
             Some(known) => {
-                let own = known.paraphrases.get(choice.wording.wrapping_sub(1));
+                let own = known.paraphrases.get(choice.phrasing.wrapping_sub(1));
                 if let Some(own) = own {
                     return own.clone();
                 }
@@ -161,7 +161,7 @@ impl Prompts {
             }
             None => self.made_up(salt, choice.index),
         };
-        match WORDINGS.get(choice.wording) {
+        match WORDINGS.get(choice.phrasing) {
             Some((before, after)) => [before, own.as_str(), after].concat(),
             None => own,
         }
@@ -201,8 +201,9 @@ impl Prompts {
         let size = size.copied().unwrap_or(1000);
         let start = format!("Question {salt:x}-{index:x}: ");
         let least = start.len();
-        let (thing, other, place) = (word(&THINGS, 0), word(&THINGS, 4), word(&PLACES, 8));
-        let mut prompt = format!("{start}what has the {thing} to do with the {other} of {place}, ");
+        let (thing, other, position) = (word(&THINGS, 0), word(&THINGS, 4), word(&PLACES, 8));
+        let mut prompt =
+            format!("{start}what has the {thing} to do with the {other} of {position}, ");
         while prompt.len() < size {
             prompt.push_str(FILLER);
         }
@@ -345,7 +346,7 @@ mod tests {
         };
         prompts.prepare().unwrap();
         let choices: Vec<Choice> = (0..1000).map(|turn| prompts.choose(1, turn)).collect();
-        let reworded = choices.iter().filter(|choice| choice.wording > 0).count();
+        let reworded = choices.iter().filter(|choice| choice.phrasing > 0).count();
         assert_eq!(reworded, 250);
         let texts: HashSet<String> = texts(&prompts, 1000).into_iter().collect();
         assert!(texts.contains("b") && texts.contains("Please answer this. long"));

@@ -1,6 +1,6 @@
 //! Running a plan against one target: workers, each a core of its own with its connections.
 
-use super::client::{Answer, Connection};
+use super::client::{Connection, Response};
 use super::measure::{Recording, as_micros};
 use super::plan::Plan;
 use super::progress::Progress;
@@ -267,13 +267,13 @@ impl Worker {
 
     /// The part of a ramp that a moment belongs to.
     fn stage(&self, at: Instant, stages: usize) -> Option<usize> {
-        let passed = at.checked_duration_since(self.shared.counts_from)?;
+        let elapsed = at.checked_duration_since(self.shared.counts_from)?;
         let length = self.shared.plan.duration.as_nanos().max(1);
-        let stage = usize::try_from(passed.as_nanos() * stages as u128 / length).ok()?;
+        let stage = usize::try_from(elapsed.as_nanos() * stages as u128 / length).ok()?;
         (stage < stages).then_some(stage)
     }
 
-    fn note(&self, answer: &Answer, from: Instant) {
+    fn note(&self, answer: &Response, from: Instant) {
         let now = clock::now();
         let shared = &self.shared;
         let Some(mut recording) = self.recording() else {

@@ -86,14 +86,14 @@ impl Axis {
     }
 
     /// Where a value is, from 0 to 1.
-    fn place(&self, value: f64) -> f64 {
+    fn position(&self, value: f64) -> f64 {
         let value = value.clamp(self.min, self.max);
-        let place = if self.log {
+        let position = if self.log {
             (value.ln() - self.min.ln()) / (self.max.ln() - self.min.ln())
         } else {
             (value - self.min) / (self.max - self.min)
         };
-        if place.is_finite() { place } else { 0.0 }
+        if position.is_finite() { position } else { 0.0 }
     }
 }
 
@@ -187,11 +187,11 @@ pub fn sample(colour: usize, thin: bool, area: bool) -> String {
 }
 
 fn across(x: &Axis, value: f64) -> f64 {
-    LEFT + x.place(value) * (WIDTH - LEFT - RIGHT)
+    LEFT + x.position(value) * (WIDTH - LEFT - RIGHT)
 }
 
 fn down(y: &Axis, value: f64) -> f64 {
-    HEIGHT - BOTTOM - y.place(value) * (HEIGHT - TOP - BOTTOM)
+    HEIGHT - BOTTOM - y.position(value) * (HEIGHT - TOP - BOTTOM)
 }
 
 fn begin(title: &str, x: &Axis, y: &Axis) -> String {
@@ -201,21 +201,21 @@ fn begin(title: &str, x: &Axis, y: &Axis) -> String {
     );
     let bottom = HEIGHT - BOTTOM;
     for (at, text) in &y.ticks {
-        let place = down(y, *at);
+        let position = down(y, *at);
         let _ = write!(
             out,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{place:.1}\" y2=\"{place:.1}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{position:.1}\" y2=\"{position:.1}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             WIDTH - RIGHT,
             LEFT - 7.0,
-            place + 4.0,
+            position + 4.0,
             escape(text)
         );
     }
     for (at, text) in &x.ticks {
-        let place = across(x, *at);
+        let position = across(x, *at);
         let _ = write!(
             out,
-            "<line class=\"grid\" x1=\"{place:.1}\" x2=\"{place:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/><text class=\"tick\" x=\"{place:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            "<line class=\"grid\" x1=\"{position:.1}\" x2=\"{position:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/><text class=\"tick\" x=\"{position:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             bottom + 16.0,
             escape(text)
         );
@@ -274,9 +274,9 @@ mod tests {
             ["0.5", "1", "2", "5", "10", "20"]
         );
         let log = Axis::log("y", 1.0, 100.0);
-        assert!((0.0..0.05).contains(&log.place(1.0)));
-        assert!((log.place(10.0) - 0.5).abs() < 0.02);
-        assert_eq!(Axis::linear("x", 0.0).place(f64::NAN), 0.0);
+        assert!((0.0..0.05).contains(&log.position(1.0)));
+        assert!((log.position(10.0) - 0.5).abs() < 0.02);
+        assert_eq!(Axis::linear("x", 0.0).position(f64::NAN), 0.0);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub const CREATED: u64 = 1_700_000_000;
 const KNOWN_BYTES_MAX: usize = 1000;
 
 /// What is to be answered.
-pub struct Asked<'a> {
+pub struct ChatRequest<'a> {
     /// Model asked for.
     pub model: &'a str,
     /// Text of the last user message.
@@ -55,8 +55,8 @@ impl Events {
     /// The bytes of each.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let places = starts.zip(self.ends.iter().copied());
-        places.map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
+        let positions = starts.zip(self.ends.iter().copied());
+        positions.map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
     }
 
     /// Appends an event as it is.
@@ -120,19 +120,19 @@ fn contains_word(text: &str, word: &str) -> bool {
 
 /// A whole answer.
 #[must_use]
-pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
-    match asked.dialect {
+pub fn whole(request_read: &ChatRequest<'_>, behaviour: &Behaviour) -> Vec<u8> {
+    match request_read.dialect {
         Dialect::Chat => {}
-        Dialect::Messages => return messages::whole(asked, behaviour),
-        Dialect::Gemini => return gemini::whole(asked, behaviour),
+        Dialect::Messages => return messages::whole(request_read, behaviour),
+        Dialect::Gemini => return gemini::whole(request_read, behaviour),
     }
     let mut out = Vec::with_capacity(1024);
-    let words = words(asked.question, asked.id, behaviour.tokens);
-    frame(&mut out, asked, "chat.completion");
+    let words = words(request_read.question, request_read.id, behaviour.tokens);
+    frame(&mut out, request_read, "chat.completion");
     out.extend_from_slice(
         b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":",
     );
-    let finish = match asked.tool {
+    let finish = match request_read.tool {
         None => {
             write_string(&mut out, &words.join(" "));
             behaviour.finish.as_str()
@@ -148,7 +148,7 @@ pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
     write_string(&mut out, finish);
     out.extend_from_slice(b"}]");
     if !behaviour.no_usage {
-        write_usage(&mut out, asked, words.len());
+        write_usage(&mut out, request_read, words.len());
     }
     out.push(b'}');
     out
@@ -156,18 +156,18 @@ pub fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
 
 /// The events of a stream.
 #[must_use]
-pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
-    match asked.dialect {
+pub fn events(request_read: &ChatRequest<'_>, behaviour: &Behaviour) -> Events {
+    match request_read.dialect {
         Dialect::Chat => {}
-        Dialect::Messages => return messages::events(asked, behaviour),
-        Dialect::Gemini => return gemini::events(asked, behaviour),
+        Dialect::Messages => return messages::events(request_read, behaviour),
+        Dialect::Gemini => return gemini::events(request_read, behaviour),
     }
-    let words = words(asked.question, asked.id, behaviour.tokens);
+    let words = words(request_read.question, request_read.id, behaviour.tokens);
     let mut before = Vec::with_capacity(256);
-    frame(&mut before, asked, "chat.completion.chunk");
+    frame(&mut before, request_read, "chat.completion.chunk");
     let bare = before.clone();
     before.extend_from_slice(b",\"choices\":[{\"index\":0,\"delta\":");
-    let after: &[u8] = if asked.wants_usage {
+    let after: &[u8] = if request_read.wants_usage {
         b"}],\"usage\":null}"
     } else {
         b"}]}"
@@ -180,7 +180,7 @@ pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
     let role: &[u8] = b"{\"role\":\"assistant\",\"content\":\"\"}";
     events.push(&[&before, role, more, after]);
     let mut finish = behaviour.finish.as_str();
-    if let Some(tool) = asked.tool {
+    if let Some(tool) = request_read.tool {
         finish = "tool_calls";
         let name = serde_json::Value::from(tool);
         let call = format!(
@@ -216,9 +216,9 @@ pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
     let mut last = b"{},\"logprobs\":null,\"finish_reason\":".to_vec();
     write_string(&mut last, finish);
     events.push(&[&before, &last, after]);
-    if asked.wants_usage && !behaviour.no_usage {
+    if request_read.wants_usage && !behaviour.no_usage {
         let mut usage = b",\"choices\":[]".to_vec();
-        write_usage(&mut usage, asked, words.len());
+        write_usage(&mut usage, request_read, words.len());
         events.push(&[&bare, &usage, b"}"]);
     }
     if !behaviour.no_done {
@@ -227,15 +227,15 @@ pub fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
     events
 }
 
-fn frame(out: &mut Vec<u8>, asked: &Asked<'_>, object: &str) {
+fn frame(out: &mut Vec<u8>, request_read: &ChatRequest<'_>, object: &str) {
     out.extend_from_slice(b"{\"id\":\"chatcmpl-");
-    out.extend_from_slice(asked.id.as_bytes());
+    out.extend_from_slice(request_read.id.as_bytes());
     out.extend_from_slice(b"\",\"object\":\"");
     out.extend_from_slice(object.as_bytes());
     out.extend_from_slice(b"\",\"created\":");
     write_u64(out, CREATED);
     out.extend_from_slice(b",\"model\":");
-    write_string(out, asked.model);
+    write_string(out, request_read.model);
     out.extend_from_slice(b",\"system_fingerprint\":\"fp_mock\"");
 }
 
@@ -251,8 +251,8 @@ pub fn count_words(text: &str) -> usize {
     usize::from(begins) + starts.count()
 }
 
-fn write_usage(out: &mut Vec<u8>, asked: &Asked<'_>, completion: usize) {
-    let prompt = count_words(asked.question);
+fn write_usage(out: &mut Vec<u8>, request_read: &ChatRequest<'_>, completion: usize) {
+    let prompt = count_words(request_read.question);
     for (name, count) in [
         (",\"usage\":{\"prompt_tokens\":", prompt),
         (",\"completion_tokens\":", completion),
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn whole_and_stream_say_the_same() {
-        let asked = Asked {
+        let request_read = ChatRequest {
             model: "m",
             question: "What is the Capital of France?",
             id: &answer_id("What is the Capital of France?"),
@@ -279,8 +279,9 @@ mod tests {
             dialect: Dialect::Chat,
         };
         let behaviour = Behaviour::default();
-        let whole: serde_json::Value = serde_json::from_slice(&whole(&asked, &behaviour)).unwrap();
-        let streamed: String = events(&asked, &behaviour)
+        let whole: serde_json::Value =
+            serde_json::from_slice(&whole(&request_read, &behaviour)).unwrap();
+        let streamed: String = events(&request_read, &behaviour)
             .iter()
             .filter_map(|event| {
                 let text = std::str::from_utf8(event).unwrap().strip_prefix("data: ")?;
@@ -292,7 +293,7 @@ mod tests {
             .collect();
         let content = whole["choices"][0]["message"]["content"].as_str().unwrap();
         assert_eq!(content, streamed);
-        assert!(content.starts_with(&answer_id(asked.question)));
+        assert!(content.starts_with(&answer_id(request_read.question)));
         assert!(content.contains("Paris"));
         assert_eq!(whole["usage"]["completion_tokens"], 7);
     }
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_broken_in_the_middle() {
-        let asked = Asked {
+        let request_read = ChatRequest {
             model: "m",
             question: "q",
             id: "answer-1",
@@ -318,10 +319,10 @@ mod tests {
             wants_usage: false,
             dialect: Dialect::Chat,
         };
-        let told = |name: &str, value: &str| {
+        let reported = |name: &str, value: &str| {
             let mut behaviour = Behaviour::default();
             behaviour.set(name, value).unwrap();
-            let events = events(&asked, &behaviour);
+            let events = events(&request_read, &behaviour);
             let texts = events
                 .iter()
                 .map(|event| String::from_utf8_lossy(event).into_owned());
@@ -335,12 +336,12 @@ mod tests {
                 .count()
         };
         // `[DONE]` is no JSON either.
-        assert_eq!(bad(&told("tokens", "10")), 1);
-        assert_eq!(bad(&told("body", "malformed")), 2);
-        let failed = told("error-event", "");
+        assert_eq!(bad(&reported("tokens", "10")), 1);
+        assert_eq!(bad(&reported("body", "malformed")), 2);
+        let failed = reported("error-event", "");
         assert!(failed.last().unwrap().contains("\"error\""));
         assert_eq!(
-            told("no-done", "")
+            reported("no-done", "")
                 .iter()
                 .filter(|event| event.contains("[DONE]"))
                 .count(),

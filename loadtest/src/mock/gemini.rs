@@ -3,33 +3,33 @@
 //! Written from the public description of the API and not with the gateway's own writers, so that an
 //! error in those is not repeated here.
 
-use super::answer::{Asked, Events, count_words, words};
+use super::answer::{ChatRequest, Events, count_words, words};
 use super::behaviour::Behaviour;
 use serde_json::{Value, json};
 
 /// A whole answer.
 #[must_use]
-pub(super) fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
-    let words = words(asked.question, asked.id, behaviour.tokens);
-    let part = match asked.tool {
+pub(super) fn whole(request_read: &ChatRequest<'_>, behaviour: &Behaviour) -> Vec<u8> {
+    let words = words(request_read.question, request_read.id, behaviour.tokens);
+    let part = match request_read.tool {
         None => json!({"text": words.join(" ")}),
         Some(tool) => call(tool),
     };
-    let mut answer = frame(asked, &[part]);
-    answer["candidates"][0]["finishReason"] = json!(finish(asked, behaviour));
+    let mut answer = frame(request_read, &[part]);
+    answer["candidates"][0]["finishReason"] = json!(finish(request_read, behaviour));
     if !behaviour.no_usage {
-        answer["usageMetadata"] = usage(asked, words.len());
+        answer["usageMetadata"] = usage(request_read, words.len());
     }
     answer.to_string().into_bytes()
 }
 
 /// The events of a stream. Nothing marks its end.
 #[must_use]
-pub(super) fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
-    let words = words(asked.question, asked.id, behaviour.tokens);
+pub(super) fn events(request_read: &ChatRequest<'_>, behaviour: &Behaviour) -> Events {
+    let words = words(request_read.question, request_read.id, behaviour.tokens);
     let mut events = Events::default();
     let mut push = |data: &Value| events.push_raw(format!("data: {data}\r\n\r\n").as_bytes());
-    let pieces: Vec<Value> = match asked.tool {
+    let pieces: Vec<Value> = match request_read.tool {
         Some(tool) => vec![call(tool)],
         None => words
             .iter()
@@ -46,15 +46,15 @@ pub(super) fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
             push(&json!({"error": error}));
             return events;
         }
-        push(&frame(asked, std::slice::from_ref(piece)));
+        push(&frame(request_read, std::slice::from_ref(piece)));
     }
     if behaviour.truncate {
         return events;
     }
-    let mut last = frame(asked, &[json!({"text": ""})]);
-    last["candidates"][0]["finishReason"] = json!(finish(asked, behaviour));
+    let mut last = frame(request_read, &[json!({"text": ""})]);
+    last["candidates"][0]["finishReason"] = json!(finish(request_read, behaviour));
     if !behaviour.no_usage {
-        last["usageMetadata"] = usage(asked, words.len());
+        last["usageMetadata"] = usage(request_read, words.len());
     }
     push(&last);
     events
@@ -92,17 +92,17 @@ fn call(tool: &str) -> Value {
     json!({"functionCall": {"name": tool, "args": {"city": "Paris"}}})
 }
 
-fn frame(asked: &Asked<'_>, parts: &[Value]) -> Value {
+fn frame(request_read: &ChatRequest<'_>, parts: &[Value]) -> Value {
     json!({
         "candidates": [{"content": {"parts": parts, "role": "model"}, "index": 0}],
-        "modelVersion": asked.model,
-        "responseId": asked.id,
+        "modelVersion": request_read.model,
+        "responseId": request_read.id,
     })
 }
 
 /// Three tokens of an instruction that nobody sees and two that the cache held; thinking apart.
-fn usage(asked: &Asked<'_>, completion: usize) -> Value {
-    let prompt = count_words(asked.question) + 5;
+fn usage(request_read: &ChatRequest<'_>, completion: usize) -> Value {
+    let prompt = count_words(request_read.question) + 5;
     json!({
         "promptTokenCount": prompt,
         "cachedContentTokenCount": 2,
@@ -112,8 +112,8 @@ fn usage(asked: &Asked<'_>, completion: usize) -> Value {
     })
 }
 
-fn finish<'b>(asked: &Asked<'_>, behaviour: &'b Behaviour) -> &'b str {
-    match (asked.tool, behaviour.finish.as_str()) {
+fn finish<'b>(request_read: &ChatRequest<'_>, behaviour: &'b Behaviour) -> &'b str {
+    match (request_read.tool, behaviour.finish.as_str()) {
         (Some(_), _) | (None, "stop") => "STOP",
         (None, "length") => "MAX_TOKENS",
         (None, other) => other,

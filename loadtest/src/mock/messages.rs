@@ -3,7 +3,7 @@
 //! Written from the public description of the API and not with the gateway's own writers, so that an
 //! error in those is not repeated here.
 
-use super::answer::{Asked, Events, count_words, words};
+use super::answer::{ChatRequest, Events, count_words, words};
 use super::behaviour::Behaviour;
 use serde_json::{Value, json};
 
@@ -12,22 +12,22 @@ pub(super) const PATH: &str = "/v1/messages";
 
 /// A whole Message.
 #[must_use]
-pub(super) fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
-    let words = words(asked.question, asked.id, behaviour.tokens);
-    let content = match asked.tool {
+pub(super) fn whole(request_read: &ChatRequest<'_>, behaviour: &Behaviour) -> Vec<u8> {
+    let words = words(request_read.question, request_read.id, behaviour.tokens);
+    let content = match request_read.tool {
         None => json!({"type": "text", "text": words.join(" ")}),
         Some(tool) => {
             json!({"type": "tool_use", "id": "toolu_1", "name": tool, "input": {"city": "Paris"}})
         }
     };
-    let mut message = frame(asked);
+    let mut message = frame(request_read);
     message["content"] = json!([content]);
-    message["stop_reason"] = json!(stop_reason(asked, behaviour));
+    message["stop_reason"] = json!(stop_reason(request_read, behaviour));
     message["usage"] = if behaviour.no_usage {
         json!({"input_tokens": 0, "output_tokens": 0})
     } else {
         json!({
-            "input_tokens": count_words(asked.question),
+            "input_tokens": count_words(request_read.question),
             "cache_creation_input_tokens": 3,
             "cache_read_input_tokens": 2,
             "output_tokens": words.len(),
@@ -38,23 +38,23 @@ pub(super) fn whole(asked: &Asked<'_>, behaviour: &Behaviour) -> Vec<u8> {
 
 /// The events of a stream.
 #[must_use]
-pub(super) fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
-    let words = words(asked.question, asked.id, behaviour.tokens);
+pub(super) fn events(request_read: &ChatRequest<'_>, behaviour: &Behaviour) -> Events {
+    let words = words(request_read.question, request_read.id, behaviour.tokens);
     let mut events = Events::default();
     let mut push = |name: &str, mut data: Value| {
         data["type"] = json!(name);
         events.push_raw(format!("event: {name}\ndata: {data}\n\n").as_bytes());
     };
-    let mut message = frame(asked);
+    let mut message = frame(request_read);
     message["usage"] = json!({
-        "input_tokens": count_words(asked.question),
+        "input_tokens": count_words(request_read.question),
         "cache_creation_input_tokens": 3,
         "cache_read_input_tokens": 2,
         "output_tokens": 1,
     });
     push("message_start", json!({"message": message}));
     push("ping", json!({}));
-    let block = match asked.tool {
+    let block = match request_read.tool {
         None => json!({"type": "text", "text": ""}),
         Some(tool) => json!({"type": "tool_use", "id": "toolu_1", "name": tool, "input": {}}),
     };
@@ -62,7 +62,7 @@ pub(super) fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
         "content_block_start",
         json!({"index": 0, "content_block": block}),
     );
-    let pieces: Vec<Value> = match asked.tool {
+    let pieces: Vec<Value> = match request_read.tool {
         Some(_) => ["", "{\"city\":", " \"Paris\"}"]
             .map(|piece| json!({"type": "input_json_delta", "partial_json": piece}))
             .to_vec(),
@@ -87,7 +87,7 @@ pub(super) fn events(asked: &Asked<'_>, behaviour: &Behaviour) -> Events {
         return events;
     }
     push("content_block_stop", json!({"index": 0}));
-    let reason = stop_reason(asked, behaviour);
+    let reason = stop_reason(request_read, behaviour);
     let delta = json!({"stop_reason": reason, "stop_sequence": null});
     push(
         "message_delta",
@@ -120,20 +120,20 @@ pub(super) fn error(status: u16) -> String {
     json!({"type": "error", "error": error, "request_id": "req_mock"}).to_string()
 }
 
-fn frame(asked: &Asked<'_>) -> Value {
+fn frame(request_read: &ChatRequest<'_>) -> Value {
     json!({
-        "id": format!("msg_{}", asked.id),
+        "id": format!("msg_{}", request_read.id),
         "type": "message",
         "role": "assistant",
-        "model": asked.model,
+        "model": request_read.model,
         "content": [],
         "stop_reason": null,
         "stop_sequence": null,
     })
 }
 
-fn stop_reason<'b>(asked: &Asked<'_>, behaviour: &'b Behaviour) -> &'b str {
-    match (asked.tool, behaviour.finish.as_str()) {
+fn stop_reason<'b>(request_read: &ChatRequest<'_>, behaviour: &'b Behaviour) -> &'b str {
+    match (request_read.tool, behaviour.finish.as_str()) {
         (Some(_), _) => "tool_use",
         (None, "stop") => "end_turn",
         (None, "length") => "max_tokens",

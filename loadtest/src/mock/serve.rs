@@ -1,6 +1,6 @@
 //! The mock's server: Ringside's own listener and codec, on one thread.
 
-use super::answer::{Asked, CREATED, Dialect, answer_id, events, whole};
+use super::answer::{CREATED, ChatRequest, Dialect, answer_id, events, whole};
 use super::behaviour::{Behaviour, Framing, HangUp};
 use super::control;
 use super::read::{Read, path_of, read};
@@ -118,8 +118,8 @@ async fn serve(server: Rc<Server>, mut inbox: Receiver<Accepted>, loads: Arc<[Co
                 Accepted::Unix(stream) => Socket::from_unix(stream),
             };
             if let Some(stream) = server.begin(socket.ok()).await {
-                let place = server.drain.enter();
-                connection::run(stream, place, Peer::Local, &limits, &*server).await;
+                let position = server.drain.enter();
+                connection::run(stream, position, Peer::Local, &limits, &*server).await;
             }
             if let Some(load) = loads.first() {
                 load.closed();
@@ -269,7 +269,7 @@ impl Server {
         if behaviour.wrong_answer {
             read.question.push_str(" (another question)");
         }
-        let asked = Asked {
+        let request_read = ChatRequest {
             model: &read.model,
             question: &read.question,
             id: &answer_id(&read.question),
@@ -278,11 +278,12 @@ impl Server {
             dialect: read.dialect,
         };
         if behaviour.status != 200 || behaviour.html {
-            fail(client, &behaviour, asked.dialect).await;
+            fail(client, &behaviour, request_read.dialect).await;
         } else if read.stream {
-            self.stream(&asked, &behaviour, turn.number, client).await;
+            self.stream(&request_read, &behaviour, turn.number, client)
+                .await;
         } else {
-            answer_whole(&asked, &behaviour, client).await;
+            answer_whole(&request_read, &behaviour, client).await;
         }
     }
 
@@ -325,12 +326,12 @@ impl Server {
 
     async fn stream(
         &self,
-        asked: &Asked<'_>,
+        request_read: &ChatRequest<'_>,
         behaviour: &Behaviour,
         number: u64,
         client: &mut Client,
     ) {
-        let events = events(asked, behaviour);
+        let events = events(request_read, behaviour);
         let mut out = Vec::with_capacity(8 * 1024);
         head(&mut out, 200, "text/event-stream");
         encode::chunked(&mut out);
@@ -375,20 +376,24 @@ impl Server {
         let outcome = self.note(request).and_then(|_| {
             let mut scratch = self.scratch.borrow_mut();
             let model = embeddings::read_embeddings(request.body, &mut scratch)?.model;
-            let asked = embeddings::read_local(request.body, &mut scratch, DIMENSIONS)?;
-            Ok((model, asked))
+            let request_read = embeddings::read_local(request.body, &mut scratch, DIMENSIONS)?;
+            Ok((model, request_read))
         });
-        let (model, asked) = match outcome {
+        let (model, request_read) = match outcome {
             Ok(both) => both,
             Err(fault) => return self.reject(&fault, client).await,
         };
-        let vectors: Vec<Vec<f32>> = asked.inputs.iter().map(|text| vector(text)).collect();
-        let words = asked
+        let vectors: Vec<Vec<f32>> = request_read
+            .inputs
+            .iter()
+            .map(|text| vector(text))
+            .collect();
+        let words = request_read
             .inputs
             .iter()
             .map(|text| text.split_whitespace().count());
         let tokens = words.sum::<usize>() as u64;
-        let body = embeddings::write_answer(&model, &vectors, tokens, asked.base64);
+        let body = embeddings::write_answer(&model, &vectors, tokens, request_read.base64);
         send(client, 200, "application/json", &[], &body).await;
     }
 }
@@ -412,7 +417,7 @@ fn error_body(kind: &str, code: &str, message: &str) -> String {
 
 async fn fail(client: &mut Client, behaviour: &Behaviour, dialect: Dialect) {
     let now = clock::since_epoch();
-    let told: Vec<(&str, String)> = behaviour
+    let reported: Vec<(&str, String)> = behaviour
         .retry_after
         .iter()
         .flat_map(|after| {
@@ -420,7 +425,7 @@ async fn fail(client: &mut Client, behaviour: &Behaviour, dialect: Dialect) {
             styles.flat_map(|style| style.headers(*after, now))
         })
         .collect();
-    let extra: Vec<(&str, &str)> = told
+    let extra: Vec<(&str, &str)> = reported
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
@@ -448,8 +453,8 @@ async fn fail(client: &mut Client, behaviour: &Behaviour, dialect: Dialect) {
     .await;
 }
 
-async fn answer_whole(asked: &Asked<'_>, behaviour: &Behaviour, client: &mut Client) {
-    let mut body = whole(asked, behaviour);
+async fn answer_whole(request_read: &ChatRequest<'_>, behaviour: &Behaviour, client: &mut Client) {
+    let mut body = whole(request_read, behaviour);
     if behaviour.malformed {
         body.truncate(body.len() / 2);
         return send(client, 200, "application/json", &[], &body).await;

@@ -23,11 +23,11 @@ pub struct Ramp {
 impl Ramp {
     /// The share when `passed` has passed.
     #[must_use]
-    pub fn at(&self, passed: Duration) -> f64 {
-        if passed >= self.over {
+    pub fn at(&self, elapsed: Duration) -> f64 {
+        if elapsed >= self.over {
             return self.to;
         }
-        let done = passed.as_secs_f64() / self.over.as_secs_f64();
+        let done = elapsed.as_secs_f64() / self.over.as_secs_f64();
         self.from + (self.to - self.from) * done
     }
 }
@@ -55,8 +55,8 @@ pub struct Stall {
 impl Stall {
     /// What is left of the pause when `passed` has passed.
     #[must_use]
-    pub fn left(&self, passed: Duration) -> Duration {
-        let Some(mut into) = passed.checked_sub(self.at) else {
+    pub fn left(&self, elapsed: Duration) -> Duration {
+        let Some(mut into) = elapsed.checked_sub(self.at) else {
             return Duration::ZERO;
         };
         if let Some(every) = self.every {
@@ -67,21 +67,21 @@ impl Stall {
     }
 }
 
-/// Slower with more requests under way than it has room for: at a power of 1 it gives as many answers in a
+/// Slower with more requests in flight than it has room for: at a power of 1 it gives as many answers in a
 /// second as before, above that fewer, as a server that runs out of memory does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Crowd {
-    /// Requests under way that do not slow each other.
+    /// Requests in flight that do not slow each other.
     pub requests: u32,
-    /// Power of the number of times that more are under way.
+    /// Power of the number of times that more are in flight.
     pub power: f64,
 }
 
 impl Crowd {
-    /// How many times as long a request takes that finds so many under way, itself included.
+    /// How many times as long a request takes that finds so many in flight, itself included.
     #[must_use]
-    pub fn slower(&self, under_way: u32) -> f64 {
-        (f64::from(under_way) / f64::from(self.requests))
+    pub fn slower(&self, in_flight: u32) -> f64 {
+        (f64::from(in_flight) / f64::from(self.requests))
             .max(1.0)
             .powf(self.power)
     }
@@ -104,7 +104,7 @@ pub struct Settings {
     pub slow_start: Option<(Duration, Duration)>,
     /// A pause.
     pub stall: Option<Stall>,
-    /// How it slows with what is under way.
+    /// How it slows with what is in flight.
     pub crowd: Option<Crowd>,
 }
 

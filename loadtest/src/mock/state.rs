@@ -43,23 +43,23 @@ pub(super) struct Turn {
     pub limited_for: Option<Duration>,
     /// It is one of the share that fails.
     pub fails: bool,
-    /// How many times as long it takes because of what else is under way.
+    /// How many times as long it takes because of what else is in flight.
     pub slower: f64,
-    /// It is under way until this is dropped.
-    _place: Place,
+    /// It is in flight until this is dropped.
+    _place: Slot,
 }
 
-/// A request under way.
-struct Place(Rc<Cell<u32>>);
+/// A request in flight.
+struct Slot(Rc<Cell<u32>>);
 
-impl Place {
-    fn take(under_way: &Rc<Cell<u32>>) -> Self {
-        under_way.set(under_way.get() + 1);
-        Self(Rc::clone(under_way))
+impl Slot {
+    fn take(in_flight: &Rc<Cell<u32>>) -> Self {
+        in_flight.set(in_flight.get() + 1);
+        Self(Rc::clone(in_flight))
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }
@@ -78,7 +78,7 @@ pub(super) struct State {
     turns: u64,
     failures_due: f64,
     used: HashMap<String, (Instant, u64)>,
-    under_way: Rc<Cell<u32>>,
+    in_flight: Rc<Cell<u32>>,
     /// Counts.
     pub stats: Stats,
 }
@@ -99,16 +99,16 @@ impl State {
             turns: 0,
             failures_due: 0.0,
             used: HashMap::new(),
-            under_way: Rc::default(),
+            in_flight: Rc::default(),
             stats: Stats::default(),
         }
     }
 
     /// The settings as they are at `now`.
     pub(super) fn settings(&mut self, now: Instant) -> &Settings {
-        let passed = now.saturating_duration_since(self.script_began_at);
+        let elapsed = now.saturating_duration_since(self.script_began_at);
         while let Some((at, step)) = self.script.step(self.steps_taken) {
-            if at > passed {
+            if at > elapsed {
                 break;
             }
             if step.reset {
@@ -153,24 +153,24 @@ impl State {
         self.settings(now);
         let number = self.turns;
         self.turns += 1;
-        let passed = now.saturating_duration_since(self.changed_at);
+        let elapsed = now.saturating_duration_since(self.changed_at);
         let limited_for = self.use_quota(key, now);
         let mut extra = Duration::ZERO;
         if let Some((most, over)) = self.now.slow_start {
-            let left = over.saturating_sub(passed);
+            let left = over.saturating_sub(elapsed);
             extra += most.mul_f64(left.as_secs_f64() / over.as_secs_f64().max(1e-9));
         }
         if let Some(stall) = &self.now.stall {
-            extra += stall.left(passed);
+            extra += stall.left(elapsed);
         }
-        let fails = limited_for.is_none() && self.fails_now(passed);
+        let fails = limited_for.is_none() && self.fails_now(elapsed);
         self.stats.limited += u64::from(limited_for.is_some());
         self.stats.failed += u64::from(fails);
-        let place = Place::take(&self.under_way);
+        let position = Slot::take(&self.in_flight);
         let crowd = self.now.crowd.as_ref();
         Turn {
-            slower: crowd.map_or(1.0, |crowd| crowd.slower(self.under_way.get())),
-            _place: place,
+            slower: crowd.map_or(1.0, |crowd| crowd.slower(self.in_flight.get())),
+            _place: position,
             number,
             extra,
             limited_for,
@@ -179,8 +179,8 @@ impl State {
     }
 
     /// True when this request is one of the share that fails; the share is spread evenly.
-    fn fails_now(&mut self, passed: Duration) -> bool {
-        self.failures_due += self.now.fail_rate.at(passed);
+    fn fails_now(&mut self, elapsed: Duration) -> bool {
+        self.failures_due += self.now.fail_rate.at(elapsed);
         // Ten times a tenth is a hair less than one.
         let fails = self.failures_due >= 1.0 - 1e-9;
         if fails {
@@ -207,8 +207,8 @@ impl State {
             *used += 1;
             return None;
         }
-        let passed = now.saturating_duration_since(*began_at);
-        Some(quota.window.saturating_sub(passed))
+        let elapsed = now.saturating_duration_since(*began_at);
+        Some(quota.window.saturating_sub(elapsed))
     }
 
     /// How long the request number `number` waits for its first byte.

@@ -69,14 +69,14 @@ def answer(path, headers, raw):
         return as_json(403, {"message": "The request signature does not match."},
                        **{"x-amzn-errortype": "InvalidSignatureException:http://internal.amazon.com/coral/"})
     body = json.loads(raw)
-    asked, has_image = question(body)
+    sent, has_image = question(body)
     for status, kind in [(400, "ValidationException"), (429, "ThrottlingException"), (500, "InternalServerException")]:
-        if f"status={status}" in asked:
-            return as_json(status, {"message": "As asked."}, **{"x-amzn-errortype": f"{kind}:http://internal.amazon.com/"})
-    words = 0 if has_image else len(asked.split())
+        if f"status={status}" in sent:
+            return as_json(status, {"message": "As sent."}, **{"x-amzn-errortype": f"{kind}:http://internal.amazon.com/"})
+    words = 0 if has_image else len(sent.split())
     usage = {"inputTokens": words, "outputTokens": 7, "totalTokens": words + 12, "cacheReadInputTokens": 3, "cacheWriteInputTokens": 2}
     calls = "toolConfig" in body
-    said = '{"city": "Paris"}' if asked == "Where?" else "answer-1 Paris"
+    said = '{"city": "Paris"}' if sent == "Where?" else "answer-1 Paris"
     reason = "tool_use" if calls else "end_turn"
     if path.endswith("/converse"):
         block = {"toolUse": {"toolUseId": "tooluse_1", "name": "weather", "input": {"city": "Paris"}}} if calls else {"text": said}
@@ -93,11 +93,11 @@ def answer(path, headers, raw):
     else:
         pieces = [{"text": piece} for piece in (said[:8], said[8:12], said[12:])]
     events += [event("contentBlockDelta", contentBlockIndex=0, delta=piece) for piece in pieces]
-    if "exception" in asked:
-        events.append(message("exception", "modelStreamErrorException", {"message": "As asked."}))
-    elif "corrupt" in asked:
+    if "exception" in sent:
+        events.append(message("exception", "modelStreamErrorException", {"message": "As sent."}))
+    elif "corrupt" in sent:
         events.append(event("contentBlockStop", contentBlockIndex=0)[:-1] + b"\x00")
-    elif "truncate" not in asked:
+    elif "truncate" not in sent:
         events += [
             event("contentBlockStop", contentBlockIndex=0), event("messageStop", stopReason=reason),
             event("metadata", usage=usage, metrics={"latencyMs": 1}),

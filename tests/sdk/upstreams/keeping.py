@@ -1,4 +1,4 @@
-"""OpenAI's Responses with what is kept of them: by the API key that asked, as accounts are apart."""
+"""OpenAI's Responses with what is stored of them: by the API key that sent, as accounts are apart."""
 
 import json
 import urllib.parse
@@ -7,7 +7,7 @@ from upstreams.server import Upstream, as_json
 
 
 def start():
-    kept = {}
+    stored = {}
 
     def missing(status, id):
         return as_json(status, {"error": {"message": f"Response with id '{id}' not found.",
@@ -16,14 +16,14 @@ def start():
     def answer(path, headers, raw):
         key = headers["authorization"]
         method, _, path = path.rpartition(" ")
-        place = urllib.parse.urlsplit(path)
-        if place.path == "/v1/responses":
+        position = urllib.parse.urlsplit(path)
+        if position.path == "/v1/responses":
             return create(key, json.loads(raw))
-        _, _, _, id, *what = place.path.split("/")
-        run = kept.get((key, id))
+        _, _, _, id, *what = position.path.split("/")
+        run = stored.get((key, id))
         if run is None:
             return missing(404, id)
-        query = dict(urllib.parse.parse_qsl(place.query))
+        query = dict(urllib.parse.parse_qsl(position.query))
         if what == ["cancel"]:
             run["states"] = ["cancelled"]
         elif what == ["input_items"]:
@@ -31,7 +31,7 @@ def start():
             item = {"id": "msg_in", "type": "message", "role": "user", "status": "completed", "content": [part]}
             return as_json(200, {"object": "list", "data": [item], "first_id": "msg_in", "last_id": "msg_in", "has_more": False})
         elif method == "DELETE":
-            del kept[key, id]
+            del stored[key, id]
             return as_json(200, {"id": id, "object": "response", "deleted": True})
         elif query.get("stream") == "true":
             frames = events(run)[int(query.get("starting_after", -1)) + 1:]
@@ -42,14 +42,14 @@ def start():
 
     def create(key, body):
         previous = body.get("previous_response_id")
-        before = kept.get((key, previous))
+        before = stored.get((key, previous))
         if previous and not before:
             return missing(400, previous)
         given = body["input"]
         said = [*(before["said"] if before else []), given]
         states = ["queued", "in_progress", "completed"] if body.get("background") else ["completed"]
-        run = {"id": f"resp_{len(kept):048x}", "previous": previous, "input": given, "said": said, "states": states}
-        kept[key, run["id"]] = run
+        run = {"id": f"resp_{len(stored):048x}", "previous": previous, "input": given, "said": said, "states": states}
+        stored[key, run["id"]] = run
         if body.get("stream"):
             return 200, {"content-type": "text/event-stream"}, events(run)
         return as_json(200, response(run))

@@ -64,7 +64,7 @@ def expected(node, names):
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "cast":
         node = node.args[1]
     if isinstance(node, ast.Call):
-        # The one type that depends on what is asked for: a transcript is JSON unless the request says otherwise.
+        # The one type that depends on what is sent for: a transcript is JSON unless the request says otherwise.
         assert ast.unparse(node.func) == "_get_response_format_type", ast.unparse(node)
         return names[ast.unparse(node.func)](openai.Omit())
     return eval(ast.unparse(node), dict(names))  # The SDK's own source, from the installed package.
@@ -110,11 +110,11 @@ def is_stream(headers, body):
 
 
 class Api:
-    """The server; `asked` counts the requests that had an answer, by method and path."""
+    """The server; `sent` counts the requests that had an answer, by method and path."""
 
     def __init__(self):
         table, outer = routes(), self
-        self.asked, self.unknown = {}, []
+        self.sent, self.unknown = {}, []
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -131,8 +131,8 @@ class Api:
                 if found is None:
                     outer.unknown.append((self.command, self.path))
                     return self.send(404, "application/json", b'{"error": {"message": "no such path"}}')
-                place = (found.method, found.path.pattern)
-                outer.asked[place] = outer.asked.get(place, 0) + 1
+                position = (found.method, found.path.pattern)
+                outer.sent[position] = outer.sent.get(position, 0) + 1
                 if found.event and is_stream(self.headers, body):
                     return self.send(200, "text/event-stream", events(found.event))
                 if found.answer is type(None):

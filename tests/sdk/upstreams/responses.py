@@ -26,7 +26,7 @@ def response(body, output, status, usage):
         "id": "resp_mock1", "object": "response", "created_at": 1700000000, "status": status, "error": None,
         "incomplete_details": None, "instructions": None, "model": body["model"], "output": output,
         "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "store": False, "usage": usage,
-        "metadata": {"kept": "as it is"}, "text": body.get("text", {"format": {"type": "text"}}),
+        "metadata": {"stored": "as it is"}, "text": body.get("text", {"format": {"type": "text"}}),
     }
 
 
@@ -52,7 +52,7 @@ def answer(path, headers, raw):
         item = begun | {"status": "completed", "content": [{"type": "output_text", "text": whole, "annotations": [], "logprobs": []}]}
     if not body.get("stream"):
         return as_json(200, response(body, [item], "completed", usage))
-    place = {"item_id": item["id"], "output_index": 0} | ({"content_index": 0, "logprobs": []} if kind == "output_text" else {})
+    position = {"item_id": item["id"], "output_index": 0} | ({"content_index": 0, "logprobs": []} if kind == "output_text" else {})
     done = {"text": whole} if kind == "output_text" else {"arguments": whole, "name": "weather"}
     under_way = response(body, [], "in_progress", None)
     events = [
@@ -62,9 +62,9 @@ def answer(path, headers, raw):
     if kind == "output_text":
         part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         events.append(("response.content_part.added", {"item_id": item["id"], "output_index": 0, "content_index": 0, "part": part}))
-    events += [(f"response.{kind}.delta", place | {"delta": piece}) for piece in pieces]
+    events += [(f"response.{kind}.delta", position | {"delta": piece}) for piece in pieces]
     events += [
-        (f"response.{kind}.done", place | done),
+        (f"response.{kind}.done", position | done),
         ("response.output_item.done", {"output_index": 0, "item": item}),
         ("response.completed", {"response": response(body, [item], "completed", usage)}),
     ]

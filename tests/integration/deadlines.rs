@@ -56,7 +56,7 @@ fn one_deadline_is_over_all_attempts_and_the_caller_may_tighten_it() {
             (reply, asked_at.elapsed())
         };
         for body in [ask("x"), ask_stream("x")] {
-            for (headers, limit, told) in [
+            for (headers, limit, reported) in [
                 (vec![], 700, "700 ms, by `deadline` of the model `m`"),
                 (
                     vec![("x-ringside-deadline-ms", "100")],
@@ -72,12 +72,12 @@ fn one_deadline_is_over_all_attempts_and_the_caller_may_tighten_it() {
                 let (reply, took) = ask_within(&headers, &body);
                 let (code, message) = reply.error();
                 assert_eq!((reply.status, &*code), (504, "deadline_exceeded"));
-                assert!(message.contains(told), "{message}");
+                assert!(message.contains(reported), "{message}");
                 // Until the first target is open, its failure is told too.
                 let after_another = attempts(&reply) == "2";
                 assert_eq!(message.contains("before that"), after_another, "{message}");
-                let told = after_another.then_some("false");
-                assert_eq!(reply.header("x-should-retry"), told);
+                let reported = after_another.then_some("false");
+                assert_eq!(reply.header("x-should-retry"), reported);
                 assert!(took >= Duration::from_millis(limit), "{took:?}");
                 assert!(took < TEST_TIMEOUT / 2, "{took:?}");
             }

@@ -5,7 +5,7 @@ import json
 from openai.types.responses import Response, ResponseCompletedEvent
 
 
-class ResponsesFace:
+class ResponsesClient:
     def __init__(self, gateway, typed):
         self.client, self.typed = gateway.client(), typed
 
@@ -20,10 +20,10 @@ class ResponsesFace:
             content = [{"role": "user", "content": [{"type": "input_text", "text": question}, picture]}]
         if feature == "JSON schema":
             more["text"] = {"format": {"type": "json_schema", "name": "c", "schema": schema, "strict": True}}
-        asked = dict(model=to, input=content, max_output_tokens=100, store=False, **more)
+        sent = dict(model=to, input=content, max_output_tokens=100, store=False, **more)
         if not streams:
-            return self.read(self.typed(Response, self.client.responses.create(**asked)))
-        events = list(self.client.responses.create(**asked, stream=True))
+            return self.read(self.typed(Response, self.client.responses.create(**sent)))
+        events = list(self.client.responses.create(**sent, stream=True))
         for event in events:
             self.typed(type(event), event)
         assert [event.sequence_number for event in events] == list(range(len(events)))
@@ -31,7 +31,7 @@ class ResponsesFace:
         assert kinds[:2] == ["response.created", "response.in_progress"] and kinds[-1] == "response.completed"
         assert isinstance(events[-1], ResponseCompletedEvent)
         # The same again by the SDK's own accumulation, which checks each event against what came before.
-        with self.client.responses.stream(**asked) as stream:
+        with self.client.responses.stream(**sent) as stream:
             final = stream.get_final_response()
         said = events[-1].response
         assert (final.output_text, final.usage) == (said.output_text, said.usage)

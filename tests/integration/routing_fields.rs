@@ -69,10 +69,10 @@ fn a_header_names_policy_and_targets() {
             (nowhere.status, nowhere.error().0.as_str()),
             (400, "no_eligible_target")
         );
-        let told = nowhere.error().1;
+        let reported = nowhere.error().1;
         assert!(
-            told.contains("a/x (region), b/x (region), c/x (region)"),
-            "{told}"
+            reported.contains("a/x (region), b/x (region), c/x (region)"),
+            "{reported}"
         );
         let wrong = post(&gateway, &[("x-ringside-route", "chepest")], &ask("q"));
         assert_eq!(
@@ -270,17 +270,20 @@ fn explain_says_what_then_happens() {
                 .collect();
             let reply = post(&gateway, &given, &body);
             let target = reply.header("x-ringside-target").unwrap();
-            for told in [&offline, &live] {
-                assert_eq!(told["models"][0]["order"][0], target, "{told:#}");
-                assert_eq!(told["refused"], Value::Null);
-                assert_eq!(told["models"][0]["candidates"][1]["phase"], "healthy");
+            for reported in [&offline, &live] {
+                assert_eq!(reported["models"][0]["order"][0], target, "{reported:#}");
+                assert_eq!(reported["refused"], Value::Null);
+                assert_eq!(reported["models"][0]["candidates"][1]["phase"], "healthy");
             }
         }
         let before = ups.iter().map(Upstream::count).sum::<usize>();
         let input = json!({"headers": {"x-ringside-region": "mars"}, "body": ask("q")});
-        let told = explained(&path, &input, false);
-        assert!(told.contains("excluded: region"), "{told}");
-        assert!(told.contains("refused: 400 no_eligible_target"), "{told}");
+        let reported = explained(&path, &input, false);
+        assert!(reported.contains("excluded: region"), "{reported}");
+        assert!(
+            reported.contains("refused: 400 no_eligible_target"),
+            "{reported}"
+        );
         let wrong = admin_explain(&gateway, &with(ask("q"), "model", "none".into()));
         assert_eq!(wrong["refused"]["code"], "model_not_found");
         assert_eq!(ups.iter().map(Upstream::count).sum::<usize>(), before);
@@ -300,12 +303,12 @@ fn explain_knows_what_the_core_has_learned() {
         for _ in 0..6 {
             assert_eq!(who(&gateway.chat(&ask("q"))), "b");
         }
-        let told = admin_explain(&gateway, &ask("q"));
-        let first = &told["models"][0]["candidates"][0];
+        let reported = admin_explain(&gateway, &ask("q"));
+        let first = &reported["models"][0]["candidates"][0];
         assert_eq!(first["target"], "a/x");
-        assert_ne!(first["phase"], "healthy", "{told:#}");
+        assert_ne!(first["phase"], "healthy", "{reported:#}");
         assert!(first["score"].as_f64().unwrap() < 1.0);
-        let second = &told["models"][0]["candidates"][1];
+        let second = &reported["models"][0]["candidates"][1];
         assert!(second["expected_us"].as_u64().unwrap() > 0);
     });
 }
