@@ -1,4 +1,4 @@
-"""Sends Anthropic's Messages to a provider that speaks OpenAI's protocol."""
+"""Sends Anthropic's Messages to a provider of OpenAI's dialect."""
 
 from anthropic import Anthropic
 
