@@ -1,15 +1,12 @@
 //! Architecture decision records: `docs/adr/NNN-title.md`.
 
+use super::quoted_paths::missing;
 use crate::{Finding, Repository};
 
 const RULE: &str = "decision-records";
 const FOLDER: &str = "docs/adr";
 /// The form that others are copied from; it has no date of its own.
 const TEMPLATE: &str = "000";
-/// Folders whose files records name.
-const FOLDERS: [&str; 9] = [
-    "src", "tests", "docs", "benches", "loadtest", "models", "examples", "tools", "page",
-];
 /// A record whose status has one of these may name what is gone.
 const CLOSED: [&str; 3] = ["withdrawn", "superseded", "replaced by"];
 
@@ -64,15 +61,13 @@ fn check_record(repository: &Repository, path: &str, text: &str, findings: &mut 
     if is_template || CLOSED.iter().any(|word| status.starts_with(word)) {
         return;
     }
-    for (at, line) in text.lines().enumerate() {
-        for quoted in line.split('`').skip(1).step_by(2) {
-            if let Some(named) = repository_path(quoted)
-                && !repository.exists(named)
-            {
-                let message = format!("there is no {named}");
-                findings.push(Finding::new(RULE, path, at + 1, message));
-            }
-        }
+    for (line, named) in missing(repository, text) {
+        findings.push(Finding::new(
+            RULE,
+            path,
+            line,
+            format!("there is no {named}"),
+        ));
     }
 }
 
@@ -83,21 +78,6 @@ fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     matches!(parts.as_slice(), [year, month, day]
         if digits(year, 4) && digits(month, 2) && digits(day, 2))
-}
-
-/// The path of this repository that quoted text begins with: `src/a.rs:3` and `loadtest/rig 2` name
-/// one, patterns with `*` or `<` up to their last folder.
-fn repository_path(quoted: &str) -> Option<&str> {
-    let word = quoted.split_whitespace().next()?;
-    let (first, _) = word.split_once('/')?;
-    if !FOLDERS.contains(&first) {
-        return None;
-    }
-    let word = word.split(':').next()?.trim_end_matches('/');
-    match word.find(['*', '<', '{', '…']) {
-        Some(at) => word[..at].rsplit_once('/').map(|(folder, _)| folder),
-        None => Some(word),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod levels;
 mod links;
 mod ownership;
 mod parameters;
+mod quoted_paths;
 mod retired_words;
 mod string_outcomes;
 mod struct_size;
@@ -30,7 +31,7 @@ pub struct Rule {
 }
 
 /// All rules.
-pub static RULES: [Rule; 19] = [
+pub static RULES: [Rule; 20] = [
     Rule {
         name: "syntax",
         meaning: "every Rust file parses",
@@ -90,6 +91,11 @@ pub static RULES: [Rule; 19] = [
         name: "links",
         meaning: "links of Markdown files lead somewhere",
         check: links::check,
+    },
+    Rule {
+        name: "quoted-paths",
+        meaning: "paths that Markdown files quote exist",
+        check: quoted_paths::check,
     },
     Rule {
         name: "rustfmt-skip",
