@@ -125,13 +125,8 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
         let reported = refused.error().1;
         assert!(reported.contains("c/m-at-c (rule)"), "{reported}");
         let question = json!({"key": "one", "headers": {"x-tier": "gold"}, "body": ask("q")});
-<<<<<<< HEAD
         let told = Client::connect(&gateway.admin)
             .post("/admin/v1/explain", &[], &question)
-=======
-        let reported = Client::connect(&gateway.admin)
-            .post("/explain", &[], &question)
->>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
             .json();
         let model = &reported["cores"][0]["models"][0];
         let rules = json!([{"rule": "tools", "unmet": "tools"}, {"rule": "team", "unmet": null}]);

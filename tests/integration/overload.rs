@@ -304,15 +304,9 @@ fn a_sibling_with_room_is_asked_before_anything_waits() {
         let at_second = requests_sent(&gateway, ask("2"), &[]);
         second.wait_for_requests(1);
         let mut admin = Client::connect(&gateway.admin);
-<<<<<<< HEAD
         let told = admin.post("/admin/v1/explain", &[], &ask("?")).json();
         let core = &told["cores"][0]["models"][0];
         let availability = |at: usize| core["candidates"][at]["availability"].clone();
-=======
-        let reported = admin.post("/explain", &[], &ask("?")).json();
-        let core = &reported["cores"][0]["models"][0];
-        let standing = |at: usize| core["candidates"][at]["standing"].clone();
->>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
         assert_eq!(
             (availability(0), availability(1)),
             ("full".into(), "full".into()),

@@ -203,25 +203,8 @@ fn a_session_taken_on_one_core_resumes_on_another() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = tls_gateway(driver, &upstream);
-<<<<<<< HEAD
         let config = trusting(&gateway);
         let mut kept = Vec::new();
-=======
-        let pem = std::fs::read(gateway.folder.path().join("cert.pem")).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(&pem).unwrap())
-            .unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = Arc::new(
-            rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth(),
-        );
-        let mut stored = Vec::new();
->>>>>>> f95f0fc (tests, loadtest: name things by the lexicon)
         for round in 0..4 {
             let mut stream = tls_connect(&gateway, &config);
             chat_over_tls(&mut stream).unwrap();
