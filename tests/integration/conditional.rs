@@ -125,7 +125,7 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
         let reported = refused.error().1;
         assert!(reported.contains("c/m-at-c (rule)"), "{reported}");
         let question = json!({"key": "one", "headers": {"x-tier": "gold"}, "body": ask("q")});
-        let told = Client::connect(&gateway.admin)
+        let reported = Client::connect(&gateway.admin)
             .post("/admin/v1/explain", &[], &question)
             .json();
         let model = &reported["cores"][0]["models"][0];

@@ -159,7 +159,7 @@ fn an_arm_that_fails_is_helped_out_or_not_as_configured_and_what_helped_is_not_s
         let alone = gateway.chat(&ask("q"));
         assert_eq!(alone.status, 500);
         assert_eq!(a.count(), before);
-        let told = Client::connect(&gateway.admin)
+        let reported = Client::connect(&gateway.admin)
             .post("/admin/v1/explain", &[], &ask("q"))
             .json();
         let model = &reported["cores"][0]["models"][0];
@@ -236,8 +236,8 @@ fn a_rating_finds_its_arm_and_nobody_rates_anothers_request() {
             );
             assert_eq!(seen, count, "{verdict}");
         }
-        let told = gateway.admin("GET", "/admin/v1/experiments").json();
-        let arm = &told["experiments"][0]["arms"][1];
+        let reported = gateway.admin("GET", "/admin/v1/experiments").json();
+        let arm = &reported["experiments"][0]["arms"][1];
         assert_eq!(
             (&arm["arm"], &arm["ratings"]["bad"]),
             (&"b".into(), &1.into())
@@ -303,8 +303,8 @@ fn a_canary_that_does_worse_loses_its_share_until_it_is_given_back() {
             assert_eq!(reply.header("x-ringside-route"), Some("arm=e/a"));
         }
         assert_eq!(b.count(), before);
-        let told = gateway.admin("GET", "/admin/v1/experiments").json();
-        let arm = &told["experiments"][0]["arms"][1];
+        let reported = gateway.admin("GET", "/admin/v1/experiments").json();
+        let arm = &reported["experiments"][0]["arms"][1];
         assert_eq!(
             (&arm["share"], &arm["rolled_back"]["reason"]),
             (&0.0.into(), &"errors".into())

@@ -106,8 +106,8 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
             let why = again.header("x-ringside-cache-reason");
             assert_eq!((again.cache(), why), ("miss", Some("marked-wrong")));
             assert_eq!(again.content(), "Compton");
-            let told = gateway.admin("GET", "/admin/v1/cache/quality").json();
-            let seen = model(&told);
+            let reported = gateway.admin("GET", "/admin/v1/cache/quality").json();
+            let seen = model(&reported);
             assert_eq!(
                 (&seen["model"], &seen["wrong"], &seen["right"]),
                 (&"m".into(), &1.into(), &0.into())
@@ -237,9 +237,9 @@ fn observing_compares_every_hit_that_would_have_been_and_serves_none() {
         wait_for_label(&gateway, "wrong", 1.0);
         // No call more than the clients': the label is free.
         assert_eq!(upstream.count(), 2);
-        let told = gateway.admin("GET", "/admin/v1/cache/quality").json();
-        assert_eq!(told["mode"], "observe");
-        assert_eq!(model(&told)["tokens"], 12);
+        let reported = gateway.admin("GET", "/admin/v1/cache/quality").json();
+        assert_eq!(reported["mode"], "observe");
+        assert_eq!(model(&reported)["tokens"], 12);
         wait_until("the log is written", || {
             std::fs::read_to_string(&log).is_ok_and(|text| !text.is_empty())
         });

@@ -304,8 +304,8 @@ fn a_sibling_with_room_is_asked_before_anything_waits() {
         let at_second = requests_sent(&gateway, ask("2"), &[]);
         second.wait_for_requests(1);
         let mut admin = Client::connect(&gateway.admin);
-        let told = admin.post("/admin/v1/explain", &[], &ask("?")).json();
-        let core = &told["cores"][0]["models"][0];
+        let reported = admin.post("/admin/v1/explain", &[], &ask("?")).json();
+        let core = &reported["cores"][0]["models"][0];
         let availability = |at: usize| core["candidates"][at]["availability"].clone();
         assert_eq!(
             (availability(0), availability(1)),

@@ -204,7 +204,7 @@ fn a_session_taken_on_one_core_resumes_on_another() {
         let upstream = Upstream::echo();
         let gateway = tls_gateway(driver, &upstream);
         let config = trusting(&gateway);
-        let mut kept = Vec::new();
+        let mut open = Vec::new();
         for round in 0..4 {
             let mut stream = tls_connect(&gateway, &config);
             chat_over_tls(&mut stream).unwrap();
@@ -219,7 +219,7 @@ fn a_session_taken_on_one_core_resumes_on_another() {
                 "round {round}"
             );
             // Kept open, so that the next connection goes to the other core.
-            stored.push(stream);
+            open.push(stream);
         }
     });
 }
