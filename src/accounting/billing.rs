@@ -6,7 +6,6 @@
 use crate::accounting::cost::Cost;
 use crate::accounting::prices::PriceBook;
 use crate::base::names::Name;
-use crate::observability::metrics::core_metrics::CoreMetrics;
 use crate::protocols::usage::Usage;
 
 /// How a request ended, for the books.
@@ -79,82 +78,10 @@ impl Charge {
     }
 }
 
-/// Books one request.
-pub(crate) fn record_usage(
-    metrics: &mut CoreMetrics,
-    key: Option<Name>,
-    model: Name,
-    billed_usage: BilledUsage,
-    charge: &Charge,
-) {
-    match billed_usage {
-        BilledUsage::Reported(usage) => metrics.record_tokens(key, model, usage),
-        BilledUsage::Unknown | BilledUsage::Estimated(_) => metrics.usage.missing.increment(model),
-        BilledUsage::Searches(units) => {
-            metrics.usage.search_units.add((key, model), units);
-        }
-        BilledUsage::Saved(Some(usage)) => {
-            metrics
-                .cache
-                .tokens_saved
-                .add(model, usage.prompt + usage.completion);
-        }
-        BilledUsage::Saved(None) | BilledUsage::Nothing => {}
-    }
-    let costs = &mut metrics.cost;
-    match charge {
-        Charge::Known(cost) => costs.charge(key, model, cost.parts(), false),
-        Charge::Estimated(cost) => costs.charge(key, model, cost.parts(), true),
-        Charge::Saved(Some(cost)) => costs.saved.add(model, cost.total()),
-        Charge::Unknown(why) => costs.unknown.increment((model, why)),
-        Charge::Saved(None) | Charge::Nothing => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::accounting::prices;
-
-    #[test]
-    fn unknown_is_not_zero_and_saved_is_not_spent() {
-        let mut metrics = CoreMetrics::default();
-        let model = Name::new("m");
-        let usage = Usage {
-            prompt: 3,
-            completion: 4,
-            cached: 1,
-            ..Usage::default()
-        };
-        let cost = Cost {
-            input: 5,
-            output: 6,
-            ..Cost::default()
-        };
-        let mut record_usage = |billed_usage, charge| {
-            super::record_usage(&mut metrics, None, model, billed_usage, &charge)
-        };
-        record_usage(BilledUsage::Unknown, Charge::Unknown("usage"));
-        record_usage(BilledUsage::Saved(Some(usage)), Charge::Saved(Some(cost)));
-        record_usage(BilledUsage::Estimated(usage), Charge::Estimated(cost));
-        assert!(metrics.usage.tokens.get((None, model, "input")).is_none());
-        assert_eq!(metrics.usage.missing.get(model), 2);
-        assert_eq!(metrics.cache.tokens_saved.get(model), 7);
-        let mut record_usage = |billed_usage, charge| {
-            super::record_usage(&mut metrics, None, model, billed_usage, &charge)
-        };
-        record_usage(BilledUsage::Reported(usage), Charge::Known(cost));
-        record_usage(BilledUsage::Reported(usage), Charge::Unknown("price"));
-        let input = metrics.usage.tokens.get((None, model, "input")).unwrap();
-        assert_eq!((input.count(), input.sum()), (2, 6.0));
-        assert_eq!(metrics.usage.cached_input_tokens.get((None, model)), 2);
-        let costs = &metrics.cost;
-        assert_eq!(costs.charged.get((None, model, "output")), 12);
-        assert_eq!(costs.estimated.get(model), 11);
-        assert_eq!(costs.saved.get(model), 11);
-        assert_eq!(costs.unknown.get((model, "price")), 1);
-        assert_eq!(costs.unknown.get((model, "usage")), 1);
-    }
 
     #[test]
     fn a_bill_is_known_estimated_unknown_or_saved() {

@@ -98,7 +98,7 @@ async fn serve_mailbox(start: CoreStart) {
     } = start;
     let core = Rc::new(Core::new(shared, records));
     let cores = u32::try_from(loads.len()).unwrap_or(u32::MAX);
-    core.target_table.borrow_mut().share_with(cores);
+    core.target_table.borrow_mut().set_cores(cores);
     let serving = Rc::new(Serving {
         pipeline: Pipeline {
             core: Rc::clone(&core),
@@ -126,7 +126,7 @@ async fn serve_mailbox(start: CoreStart) {
             CoreMessage::Health(reply) => {
                 // A core that serves nothing does not read the clock.
                 let _ = clock::now();
-                let health = core.target_table.borrow().known(core.now_us());
+                let health = core.target_table.borrow().observations(core.now_us());
                 let _ = reply.send(health);
             }
             CoreMessage::Drain { by, ended } => {

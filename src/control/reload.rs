@@ -33,7 +33,7 @@ pub fn known_names() -> (Vec<&'static str>, Vec<&'static str>) {
             .iter()
             .map(|provider| provider.name())
             .collect(),
-        crate::routing::policy::POLICIES
+        crate::routing::policies::registry::POLICIES
             .iter()
             .map(|policy| policy.name())
             .collect(),

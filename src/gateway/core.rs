@@ -129,8 +129,8 @@ impl Core {
         let mut view = self.view.borrow_mut();
         let newest = view.load();
         let mut target_table = self.target_table.borrow_mut();
-        if newest.number != target_table.told() {
-            target_table.adopt(newest, self.now_us());
+        if newest.number != target_table.shared_health_number() {
+            target_table.merge_shared_health(newest, self.now_us());
         }
     }
 
@@ -142,13 +142,13 @@ impl Core {
         for route in self.snapshot().models.values() {
             let admission = &route.failover.admission;
             if admission.enabled {
-                let (length, max) = (target_table.in_line(route.index), admission.queue_max);
+                let (length, max) = (target_table.queue_length(route.index), admission.queue_max);
                 let queue = &mut metrics.admission;
                 queue.queue.add(route.name, length as u64);
                 queue.queue_max.add(route.name, max as u64);
             }
             for (target, target_ref) in route.targets.iter().zip(&route.target_refs) {
-                let Some((phase, score, outstanding)) = target_table.look(target_ref.slot, now_us)
+                let Some((phase, score, in_flight)) = target_table.look(target_ref.slot, now_us)
                 else {
                     continue;
                 };
@@ -163,7 +163,7 @@ impl Core {
                 }
                 let gauges = &mut metrics.targets;
                 gauges.health.record(target.label, f64::from(score));
-                gauges.in_flight.add(target.label, u64::from(outstanding));
+                gauges.in_flight.add(target.label, u64::from(in_flight));
                 gauges.phase_cores.add((target.label, phase.name()), 1);
             }
         }

@@ -12,3 +12,4 @@ pub(crate) mod plan;
 pub(crate) mod respond;
 pub(crate) mod snapshot;
 pub mod streaming;
+pub(crate) mod usage_metrics;

@@ -109,9 +109,9 @@ pub(crate) struct Totals {
     pub whole: Cumulative,
 }
 
-/// Why a canary was rolled back.
+/// RollbackReason a canary was rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum RollbackReason {
     /// More of its requests failed.
     Errors,
     /// More of its first tokens came later than the baseline's p99.
@@ -120,7 +120,7 @@ pub enum Why {
     Whole,
 }
 
-impl Why {
+impl RollbackReason {
     /// Name in log, metrics and on the admin side.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -144,7 +144,7 @@ pub(crate) struct CanaryTest {
 
 impl CanaryTest {
     /// Looks at new totals; says why the canary is to be rolled back, if it is.
-    pub(crate) fn look(&mut self, baseline: Totals, canary: Totals) -> Option<Why> {
+    pub(crate) fn look(&mut self, baseline: Totals, canary: Totals) -> Option<RollbackReason> {
         if let Some((b, c)) = &self.before {
             let errors = (
                 baseline.errors.since(b.errors),
@@ -165,9 +165,9 @@ impl CanaryTest {
         }
         self.before = Some((baseline, canary));
         let tests = [
-            (&self.errors, Why::Errors),
-            (&self.first_token, Why::FirstToken),
-            (&self.whole, Why::Whole),
+            (&self.errors, RollbackReason::Errors),
+            (&self.first_token, RollbackReason::FirstToken),
+            (&self.whole, RollbackReason::Whole),
         ];
         tests
             .into_iter()
@@ -177,11 +177,11 @@ impl CanaryTest {
 
     /// The samples behind a reason.
     #[must_use]
-    pub(crate) fn seen(&self, why: Why) -> (Count, Count) {
+    pub(crate) fn seen(&self, why: RollbackReason) -> (Count, Count) {
         match why {
-            Why::Errors => self.errors.seen(),
-            Why::FirstToken => self.first_token.seen(),
-            Why::Whole => self.whole.seen(),
+            RollbackReason::Errors => self.errors.seen(),
+            RollbackReason::FirstToken => self.first_token.seen(),
+            RollbackReason::Whole => self.whole.seen(),
         }
     }
 }
@@ -282,7 +282,7 @@ mod tests {
         canary: Simulated,
         seed: u64,
         blocks: u64,
-    ) -> Option<(u64, Why)> {
+    ) -> Option<(u64, RollbackReason)> {
         let (mut one, mut other) = (Run::new(seed), Run::new(!seed));
         let mut watch = CanaryTest::default();
         watch.look(one.totals.clone(), other.totals.clone());
@@ -338,7 +338,7 @@ mod tests {
                     errors: 0.5,
                     ..LIKEWISE
                 },
-                Why::Errors,
+                RollbackReason::Errors,
                 100,
             ),
             (
@@ -346,7 +346,7 @@ mod tests {
                     errors: 0.1,
                     ..LIKEWISE
                 },
-                Why::Errors,
+                RollbackReason::Errors,
                 1_000,
             ),
             (
@@ -354,7 +354,7 @@ mod tests {
                     slow: 0.2,
                     ..LIKEWISE
                 },
-                Why::FirstToken,
+                RollbackReason::FirstToken,
                 500,
             ),
         ];

@@ -1,54 +1,64 @@
-//! `conditional` rules of a model: the first whose conditions a request meets says which of the targets may
-//! be asked, which arm it is in, and by which policy. Pure; what a request is, is handed in.
+//! The conditions of a routing rule. Pure: what is known of a request is passed in. What follows when a rule
+//! applies is decided in `gateway/plan/rules.rs`.
 
-use crate::config::sections::rules::When;
+use crate::routing::demand::Needs;
 
-/// What is known of a request.
-pub(crate) trait Known {
+/// Conditions of a rule. All of them must hold.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Conditions {
+    /// Header names in lower case, each with a value or `*` for any.
+    pub headers: Vec<(String, String)>,
+    /// Fields of the body's `metadata`, each with a value or `*` for any.
+    pub metadata: Vec<(String, String)>,
+    /// Names of virtual keys; empty = any.
+    pub keys: Vec<String>,
+    /// Teams; empty = any.
+    pub teams: Vec<String>,
+    /// Regions; empty = any.
+    pub regions: Vec<String>,
+    pub prompt_tokens_min: Option<u64>,
+    pub prompt_tokens_max: Option<u64>,
+    /// Whether the request offers tools.
+    pub tools: Option<bool>,
+    /// Whether it holds images.
+    pub images: Option<bool>,
+    /// Whether it wants output that conforms to a JSON schema.
+    pub schema: Option<bool>,
+    /// Whether it wants a stream.
+    pub stream: Option<bool>,
+}
+
+/// What conditions read of a request.
+pub(crate) trait RequestAttributes {
     /// Value of a header, as text.
     fn header(&self, name: &str) -> Option<&str>;
     /// Value of a field of the body's `metadata`, if it is text.
     fn metadata(&self, name: &str) -> Option<&str>;
-    /// The virtual key.
+    /// Name of the virtual key.
     fn key(&self) -> Option<&str>;
-    /// Its team.
+    /// Team of the key.
     fn team(&self) -> Option<&str>;
-    /// The regions that are allowed; empty = all.
+    /// Regions that the request may go to; empty = all.
     fn regions(&self) -> &[String];
-    /// Estimated tokens of its prompt.
+    /// Estimated tokens of the prompt.
     fn prompt_tokens(&self) -> u64;
-    /// Tools, images, schema, stream.
-    fn needs(&self) -> [bool; 4];
+    fn needs(&self) -> Needs;
 }
 
 /// The first condition that `request` does not meet; `None` if the rule applies.
 #[must_use]
-pub(crate) fn unmet(conditions: &When, request: &impl Known) -> Option<&'static str> {
-    let is = |wanted: &[String], seen: Option<&str>| {
-        wanted.is_empty() || seen.is_some_and(|seen| wanted.iter().any(|one| one == seen))
-    };
-    let has = |(_, wanted): &(String, String), seen: Option<&str>| {
-        seen.is_some_and(|seen| wanted == "*" || wanted == seen)
-    };
+pub(crate) fn unmet(
+    conditions: &Conditions,
+    request: &impl RequestAttributes,
+) -> Option<&'static str> {
+    let needs = request.needs();
     let tokens = request.prompt_tokens();
-    let said = [
-        ("tools", conditions.tools),
-        ("images", conditions.images),
-        ("schema", conditions.schema),
-        ("stream", conditions.stream),
-    ];
-    let needs = said.into_iter().zip(request.needs());
-    let mut needs =
-        needs.filter(|((_, wanted), seen)| wanted.is_some_and(|wanted| wanted != *seen));
-    let regions = request.regions();
-    let is_within = || {
-        let within = |region: &String| conditions.regions.contains(region);
-        !regions.is_empty() && regions.iter().all(within)
-    };
-    let checks: [(&'static str, bool); 6] = [
-        ("key", is(&conditions.keys, request.key())),
-        ("team", is(&conditions.teams, request.team())),
-        ("regions", conditions.regions.is_empty() || is_within()),
+    let is_need_met = |wanted: Option<bool>, actual: bool| wanted.is_none_or(|one| one == actual);
+    let headers = &conditions.headers;
+    let checks: [(&'static str, bool); 10] = [
+        ("key", is_listed(&conditions.keys, request.key())),
+        ("team", is_listed(&conditions.teams, request.team())),
+        ("regions", is_within(&conditions.regions, request.regions())),
         (
             "prompt_tokens_min",
             conditions.prompt_tokens_min.is_none_or(|min| tokens >= min),
@@ -57,27 +67,35 @@ pub(crate) fn unmet(conditions: &When, request: &impl Known) -> Option<&'static 
             "prompt_tokens_max",
             conditions.prompt_tokens_max.is_none_or(|max| tokens <= max),
         ),
-        (
-            "header",
-            conditions
-                .headers
-                .iter()
-                .all(|one| has(one, request.header(&one.0))),
-        ),
+        ("header", all_match(headers, |name| request.header(name))),
+        ("tools", is_need_met(conditions.tools, needs.tools)),
+        ("images", is_need_met(conditions.images, needs.images)),
+        ("schema", is_need_met(conditions.schema, needs.schema)),
+        ("stream", is_need_met(conditions.stream, needs.streams)),
     ];
-    let failed = checks
-        .into_iter()
-        .find(|(_, is_met)| !is_met)
-        .map(|(name, _)| name);
-    let failed = failed.or_else(|| needs.next().map(|((name, _), _)| name));
-    // Last: it may have to be read.
-    let carries = || {
-        conditions
-            .metadata
-            .iter()
-            .all(|one| has(one, request.metadata(&one.0)))
-    };
-    failed.or_else(|| (!carries()).then_some("metadata"))
+    let failed = checks.into_iter().find(|(_, is_met)| !is_met);
+    let failed = failed.map(|(name, _)| name);
+    // Metadata comes last, because the body may have to be parsed for it.
+    let has_metadata = || all_match(&conditions.metadata, |name| request.metadata(name));
+    failed.or_else(|| (!has_metadata()).then_some("metadata"))
+}
+
+/// Whether `value` is in `allowed`; an empty list allows any value and none.
+fn is_listed(allowed: &[String], value: Option<&str>) -> bool {
+    allowed.is_empty() || value.is_some_and(|value| allowed.iter().any(|name| name == value))
+}
+
+/// Whether a request that may go to `regions` is confined to `allowed`.
+fn is_within(allowed: &[String], regions: &[String]) -> bool {
+    let is_confined = || regions.iter().all(|region| allowed.contains(region));
+    allowed.is_empty() || (!regions.is_empty() && is_confined())
+}
+
+/// Whether each name of `wanted` has the value it is listed with, or any value if that is `*`.
+fn all_match<'v>(wanted: &[(String, String)], value: impl Fn(&str) -> Option<&'v str>) -> bool {
+    wanted
+        .iter()
+        .all(|(name, pattern)| value(name).is_some_and(|value| pattern == "*" || pattern == value))
 }
 
 #[cfg(test)]
@@ -86,11 +104,11 @@ mod tests {
 
     struct Request {
         tokens: u64,
-        needs: [bool; 4],
+        needs: Needs,
         regions: Vec<String>,
     }
 
-    impl Known for Request {
+    impl RequestAttributes for Request {
         fn header(&self, name: &str) -> Option<&str> {
             (name == "x-tier").then_some("gold")
         }
@@ -109,7 +127,7 @@ mod tests {
         fn prompt_tokens(&self) -> u64 {
             self.tokens
         }
-        fn needs(&self) -> [bool; 4] {
+        fn needs(&self) -> Needs {
             self.needs
         }
     }
@@ -118,51 +136,64 @@ mod tests {
     fn every_condition_must_hold_and_the_first_that_does_not_is_named() {
         let request = Request {
             tokens: 100,
-            needs: [true, false, false, true],
+            needs: Needs {
+                tools: true,
+                streams: true,
+                ..Needs::default()
+            },
             regions: vec!["eu".into()],
         };
         let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
-        type Change<'c> = &'c dyn Fn(&mut When);
+        type Change<'c> = &'c dyn Fn(&mut Conditions);
         let cases: [(Change<'_>, Option<&str>); 18] = [
             (&|_| {}, None),
-            (&|one| one.keys = list(&["other", "checkout"]), None),
-            (&|one| one.keys = list(&["other"]), Some("key")),
-            (&|one| one.teams = list(&["payments"]), Some("team")),
-            (&|one| one.headers = pair("x-tier", "gold"), None),
-            (&|one| one.headers = pair("x-tier", "*"), None),
-            (&|one| one.headers = pair("x-tier", "lead"), Some("header")),
-            (&|one| one.headers = pair("x-other", "*"), Some("header")),
-            (&|one| one.metadata = pair("app", "search"), None),
-            (&|one| one.metadata = pair("app", "chat"), Some("metadata")),
-            (&|one| one.prompt_tokens_min = Some(100), None),
+            (&|wanted| wanted.keys = list(&["other", "checkout"]), None),
+            (&|wanted| wanted.keys = list(&["other"]), Some("key")),
+            (&|wanted| wanted.teams = list(&["payments"]), Some("team")),
+            (&|wanted| wanted.headers = pair("x-tier", "gold"), None),
+            (&|wanted| wanted.headers = pair("x-tier", "*"), None),
             (
-                &|one| one.prompt_tokens_min = Some(101),
+                &|wanted| wanted.headers = pair("x-tier", "lead"),
+                Some("header"),
+            ),
+            (
+                &|wanted| wanted.headers = pair("x-other", "*"),
+                Some("header"),
+            ),
+            (&|wanted| wanted.metadata = pair("app", "search"), None),
+            (
+                &|wanted| wanted.metadata = pair("app", "chat"),
+                Some("metadata"),
+            ),
+            (&|wanted| wanted.prompt_tokens_min = Some(100), None),
+            (
+                &|wanted| wanted.prompt_tokens_min = Some(101),
                 Some("prompt_tokens_min"),
             ),
             (
-                &|one| one.prompt_tokens_max = Some(99),
+                &|wanted| wanted.prompt_tokens_max = Some(99),
                 Some("prompt_tokens_max"),
             ),
-            (&|one| one.tools = Some(true), None),
-            (&|one| one.images = Some(true), Some("images")),
-            (&|one| one.stream = Some(false), Some("stream")),
-            (&|one| one.regions = list(&["eu", "ch"]), None),
-            (&|one| one.regions = list(&["us"]), Some("regions")),
+            (&|wanted| wanted.tools = Some(true), None),
+            (&|wanted| wanted.images = Some(true), Some("images")),
+            (&|wanted| wanted.stream = Some(false), Some("stream")),
+            (&|wanted| wanted.regions = list(&["eu", "ch"]), None),
+            (&|wanted| wanted.regions = list(&["us"]), Some("regions")),
         ];
         for (change, wanted) in cases {
-            let mut conditions = When::default();
+            let mut conditions = Conditions::default();
             change(&mut conditions);
             assert_eq!(unmet(&conditions, &request), wanted, "{conditions:?}");
         }
-        // Who may go anywhere is not confined to a region.
+        // A request that may go anywhere is not confined to a region.
         let free = Request {
             regions: Vec::new(),
             ..request
         };
-        let conditions = When {
+        let conditions = Conditions {
             regions: list(&["eu"]),
-            ..When::default()
+            ..Conditions::default()
         };
         assert_eq!(unmet(&conditions, &free), Some("regions"));
     }

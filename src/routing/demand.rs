@@ -31,6 +31,19 @@ pub struct Abilities {
     pub streaming: Option<bool>,
 }
 
+/// What a request needs a model to be able to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Needs {
+    /// The request offers tools.
+    pub tools: bool,
+    /// It holds images.
+    pub images: bool,
+    /// It wants output that conforms to a JSON schema.
+    pub schema: bool,
+    /// It wants a stream.
+    pub streams: bool,
+}
+
 /// Tag of a provider that keeps no prompts for itself: OpenRouter's `data_collection: "deny"`.
 pub(crate) const NO_COLLECTION: &str = "no-collection";
 
@@ -39,14 +52,8 @@ pub(crate) const NO_COLLECTION: &str = "no-collection";
 pub(crate) struct Demand<'d> {
     /// Estimated tokens of its text.
     pub tokens: u64,
-    /// It offers tools.
-    pub tools: bool,
-    /// It holds images.
-    pub images: bool,
-    /// It wants an answer by a JSON schema.
-    pub schema: bool,
-    /// It wants a stream.
-    pub streams: bool,
+    /// What the model must be able to do.
+    pub needs: Needs,
     /// Regions that the key allows; empty = all.
     pub key_regions: &'d [String],
     /// Regions that the request allows; empty = all.
@@ -161,11 +168,17 @@ pub(crate) fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusio
                 .is_some_and(|names| !names.contains(&traits.provider)),
             Exclusion::State,
         ),
-        (lacks(demand.tools, abilities.tools), Exclusion::Tools),
-        (lacks(demand.images, abilities.vision), Exclusion::Vision),
-        (lacks(demand.schema, abilities.schema), Exclusion::Schema),
+        (lacks(demand.needs.tools, abilities.tools), Exclusion::Tools),
         (
-            lacks(demand.streams, abilities.streaming),
+            lacks(demand.needs.images, abilities.vision),
+            Exclusion::Vision,
+        ),
+        (
+            lacks(demand.needs.schema, abilities.schema),
+            Exclusion::Schema,
+        ),
+        (
+            lacks(demand.needs.streams, abilities.streaming),
             Exclusion::Streaming,
         ),
         (is_too_long(), Exclusion::Context),
@@ -196,10 +209,12 @@ mod tests {
     #[test]
     fn what_is_unknown_is_allowed_except_where_data_may_go() {
         let demand = Demand {
-            tools: true,
-            images: true,
-            schema: true,
-            streams: true,
+            needs: Needs {
+                tools: true,
+                images: true,
+                schema: true,
+                streams: true,
+            },
             tokens: u64::MAX,
             ..Demand::default()
         };
@@ -224,8 +239,8 @@ mod tests {
         type Change = fn(&mut Demand<'_>);
         let cases: [(Change, Option<Exclusion>); 12] = [
             (|_| {}, None),
-            (|one| one.tools = true, None),
-            (|one| one.images = true, Some(Exclusion::Vision)),
+            (|one| one.needs.tools = true, None),
+            (|one| one.needs.images = true, Some(Exclusion::Vision)),
             (|one| one.tokens = 1000, None),
             (|one| one.tokens = 1001, Some(Exclusion::Context)),
             (|one| one.no_collection = true, Some(Exclusion::Tags)),

@@ -188,7 +188,7 @@ impl Health {
     }
 
     /// Other cores say that it is open until then. It is believed if nothing better is known.
-    pub fn told_open(&mut self, now_us: u64, until_us: u64) {
+    pub fn merge_open(&mut self, now_us: u64, until_us: u64) {
         if self.state == State::Healthy && self.in_a_row == 0 && !self.outcomes.is_recent(now_us) {
             self.state = State::Open {
                 since_us: now_us,

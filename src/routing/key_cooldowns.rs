@@ -6,35 +6,35 @@
 use crate::routing::indices::KeyIndex;
 
 /// Most keys of a target; the configuration allows as many.
-pub(crate) const LANES_MAX: usize = 64;
+pub(crate) const KEYS_MAX: usize = 64;
 /// Longest time a provider's 429 is believed, in microseconds: a day, as for daily quotas.
-pub(crate) const ASIDE_MAX_US: u64 = 24 * 3600 * 1_000_000;
+pub(crate) const COOLDOWN_MAX_US: u64 = 24 * 3600 * 1_000_000;
 /// How long a lane is avoided after a 429 that does not say how long, in microseconds; twice as long
 /// each time …
-pub(crate) const UNSAID_US: u64 = 1_000_000;
+pub(crate) const COOLDOWN_DEFAULT_US: u64 = 1_000_000;
 /// … up to this: rate limits are counted by the minute.
-pub(crate) const UNSAID_MAX_US: u64 = 32_000_000;
+pub(crate) const COOLDOWN_DEFAULT_MAX_US: u64 = 32_000_000;
 /// How long a refused key is avoided, in microseconds: a person must act, and a new key in the
 /// configuration counts at once.
-pub(crate) const REFUSED_US: u64 = 300_000_000;
+pub(crate) const COOLDOWN_REFUSED_US: u64 = 300_000_000;
 
-/// Why a lane is aside.
+/// CooldownReason a lane is aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum CooldownReason {
     /// A 429 that said for how long: nothing is sent before.
     RateLimited,
     /// A 429 that did not say: used only if there is nothing else.
-    RateLimitedUnsaid,
+    RateLimitedDefault,
     /// 401 or 403: used only if there is nothing else.
     Refused,
 }
 
-impl Why {
+impl CooldownReason {
     /// Reason in logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::RateLimited | Self::RateLimitedUnsaid => "rate_limited",
+            Self::RateLimited | Self::RateLimitedDefault => "rate_limited",
             Self::Refused => "refused",
         }
     }
@@ -42,13 +42,13 @@ impl Why {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct KeyState {
-    aside: Option<(Why, u64)>,
-    unsaid: u32,
+    cooldown: Option<(CooldownReason, u64)>,
+    default_cooldowns: u32,
 }
 
 impl KeyState {
-    fn aside(&self, now_us: u64) -> Option<(Why, u64)> {
-        self.aside.filter(|(_, until_us)| now_us < *until_us)
+    fn cooldown(&self, now_us: u64) -> Option<(CooldownReason, u64)> {
+        self.cooldown.filter(|(_, until_us)| now_us < *until_us)
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum KeyPermit {
 /// The lanes of one target.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyCooldowns {
-    key_cooldowns: Vec<KeyState>,
+    keys: Vec<KeyState>,
     turn: usize,
 }
 
@@ -81,24 +81,24 @@ impl KeyCooldowns {
     #[must_use]
     pub(crate) fn new(keys: usize) -> Self {
         Self {
-            key_cooldowns: vec![KeyState::default(); keys.clamp(1, LANES_MAX)],
+            keys: vec![KeyState::default(); keys.clamp(1, KEYS_MAX)],
             turn: 0,
         }
     }
 
     /// What they let through now.
     #[must_use]
-    pub(crate) fn pass(&self, now_us: u64) -> KeyPermit {
+    pub(crate) fn permit(&self, now_us: u64) -> KeyPermit {
         let mut until_us = u64::MAX;
         let mut is_limited = false;
-        for key_index in &self.key_cooldowns {
-            let Some((why, until)) = key_index.aside(now_us) else {
+        for key in &self.keys {
+            let Some((reason, until)) = key.cooldown(now_us) else {
                 return KeyPermit::Free;
             };
             // A refused key does not come back by waiting as long as a limit lasts.
-            if why == Why::RateLimited && !is_limited {
+            if reason == CooldownReason::RateLimited && !is_limited {
                 (is_limited, until_us) = (true, until);
-            } else if (why == Why::RateLimited) == is_limited {
+            } else if (reason == CooldownReason::RateLimited) == is_limited {
                 until_us = until_us.min(until);
             }
         }
@@ -111,67 +111,68 @@ impl KeyCooldowns {
 
     /// The next free lane, in turn; else the one that is free first.
     pub(crate) fn pick(&mut self, now_us: u64) -> KeyIndex {
-        let count = self.key_cooldowns.len();
+        let count = self.keys.len();
         let start = self.turn % count;
         let mut turned = (start..count).chain(0..start);
         let free = turned.find(|at| {
-            let key_index = self.key_cooldowns.get(*at);
-            key_index.is_some_and(|key_index| key_index.aside(now_us).is_none())
+            let key = self.keys.get(*at);
+            key.is_some_and(|key| key.cooldown(now_us).is_none())
         });
         if let Some(free) = free {
             self.turn = free + 1;
             return KeyIndex::new(free);
         }
-        let until = |key_index: &KeyState| key_index.aside.map_or(0, |(_, until_us)| until_us);
+        let until = |key: &KeyState| key.cooldown.map_or(0, |(_, until_us)| until_us);
         let soonest = self
-            .key_cooldowns
+            .keys
             .iter()
             .enumerate()
-            .min_by_key(|(_, key_index)| until(key_index));
+            .min_by_key(|(_, key)| until(key));
         KeyIndex::new(soonest.map_or(0, |(index, _)| index))
     }
 
     /// A good answer came by this lane.
-    pub(crate) fn good(&mut self, key_index: KeyIndex) {
-        if let Some(key_index) = self.key_cooldowns.get_mut(key_index.get()) {
-            *key_index = KeyState::default();
+    pub(crate) fn clear(&mut self, key_index: KeyIndex) {
+        if let Some(key) = self.keys.get_mut(key_index.get()) {
+            *key = KeyState::default();
         }
     }
 
-    /// 429: sets the lane aside for as long as it said, or for a while. Says until when, and why.
-    pub(crate) fn limited(
+    /// 429: sets the lane aside for as long as it said, or for a while. Says until when, and reason.
+    pub(crate) fn rate_limited(
         &mut self,
         key_index: KeyIndex,
         wait_us: Option<u64>,
         now_us: u64,
-    ) -> (Why, u64) {
-        let Some(key_index) = self.key_cooldowns.get_mut(key_index.get()) else {
-            return (Why::RateLimitedUnsaid, now_us);
+    ) -> (CooldownReason, u64) {
+        let Some(key) = self.keys.get_mut(key_index.get()) else {
+            return (CooldownReason::RateLimitedDefault, now_us);
         };
-        let (why, wait_us) = match wait_us {
-            Some(wait_us) => (Why::RateLimited, wait_us.min(ASIDE_MAX_US)),
+        let (reason, wait_us) = match wait_us {
+            Some(wait_us) => (CooldownReason::RateLimited, wait_us.min(COOLDOWN_MAX_US)),
             None => {
-                let wait_us = (UNSAID_US << key_index.unsaid.min(8)).min(UNSAID_MAX_US);
-                key_index.unsaid += 1;
-                (Why::RateLimitedUnsaid, wait_us)
+                let wait_us = (COOLDOWN_DEFAULT_US << key.default_cooldowns.min(8))
+                    .min(COOLDOWN_DEFAULT_MAX_US);
+                key.default_cooldowns += 1;
+                (CooldownReason::RateLimitedDefault, wait_us)
             }
         };
         // Answers that were under way together may come in any order: the longest wait counts.
-        let until_us = match key_index.aside(now_us) {
-            Some((Why::RateLimited, until_us)) => until_us.max(now_us + wait_us),
+        let until_us = match key.cooldown(now_us) {
+            Some((CooldownReason::RateLimited, until_us)) => until_us.max(now_us + wait_us),
             _ => now_us + wait_us,
         };
-        key_index.aside = Some((why, until_us));
-        (why, until_us)
+        key.cooldown = Some((reason, until_us));
+        (reason, until_us)
     }
 
-    /// 401 or 403: sets the lane aside. Says until when, and why.
-    pub(crate) fn refused(&mut self, key_index: KeyIndex, now_us: u64) -> (Why, u64) {
-        let until_us = now_us + REFUSED_US;
-        if let Some(key_index) = self.key_cooldowns.get_mut(key_index.get()) {
-            key_index.aside = Some((Why::Refused, until_us));
+    /// 401 or 403: sets the lane aside. Says until when, and reason.
+    pub(crate) fn refused(&mut self, key_index: KeyIndex, now_us: u64) -> (CooldownReason, u64) {
+        let until_us = now_us + COOLDOWN_REFUSED_US;
+        if let Some(key) = self.keys.get_mut(key_index.get()) {
+            key.cooldown = Some((CooldownReason::Refused, until_us));
         }
-        (Why::Refused, until_us)
+        (CooldownReason::Refused, until_us)
     }
 }
 
@@ -183,14 +184,14 @@ mod tests {
 
     #[test]
     fn keys_take_turns_and_those_aside_are_left_out() {
-        assert_eq!(LANES_MAX, crate::config::limits::API_KEYS.max);
+        assert_eq!(KEYS_MAX, crate::config::limits::API_KEYS.max);
         let mut key_cooldowns = KeyCooldowns::new(3);
         assert_eq!([0; 4].map(|_| key_cooldowns.pick(0).get()), [0, 1, 2, 0]);
         key_cooldowns.refused(KeyIndex::new(1), 0);
         assert_eq!([0; 4].map(|_| key_cooldowns.pick(1).get()), [2, 0, 2, 0]);
-        assert_eq!(key_cooldowns.pass(1), KeyPermit::Free);
+        assert_eq!(key_cooldowns.permit(1), KeyPermit::Free);
         assert_eq!(
-            [0; 3].map(|_| key_cooldowns.pick(REFUSED_US).get()),
+            [0; 3].map(|_| key_cooldowns.pick(COOLDOWN_REFUSED_US).get()),
             [1, 2, 0]
         );
     }
@@ -198,45 +199,52 @@ mod tests {
     #[test]
     fn a_limit_holds_for_exactly_as_long_as_it_said() {
         let mut key_cooldowns = KeyCooldowns::new(0);
-        key_cooldowns.limited(KeyIndex::new(0), Some(7 * SECOND), SECOND);
+        key_cooldowns.rate_limited(KeyIndex::new(0), Some(7 * SECOND), SECOND);
         let until_us = 8 * SECOND;
         assert_eq!(
-            key_cooldowns.pass(until_us - 1),
+            key_cooldowns.permit(until_us - 1),
             KeyPermit::RateLimited { until_us }
         );
-        assert_eq!(key_cooldowns.pass(until_us), KeyPermit::Free);
-        key_cooldowns.limited(KeyIndex::new(0), Some(u64::MAX), until_us);
-        assert_eq!(key_cooldowns.pass(until_us + ASIDE_MAX_US), KeyPermit::Free);
+        assert_eq!(key_cooldowns.permit(until_us), KeyPermit::Free);
+        key_cooldowns.rate_limited(KeyIndex::new(0), Some(u64::MAX), until_us);
+        assert_eq!(
+            key_cooldowns.permit(until_us + COOLDOWN_MAX_US),
+            KeyPermit::Free
+        );
     }
 
     #[test]
     fn what_was_not_said_grows_and_is_a_last_resort() {
         let mut key_cooldowns = KeyCooldowns::new(1);
-        let waits = [0; 8].map(|_| key_cooldowns.limited(KeyIndex::new(0), None, 0).1 / SECOND);
+        let waits =
+            [0; 8].map(|_| key_cooldowns.rate_limited(KeyIndex::new(0), None, 0).1 / SECOND);
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
         assert_eq!(
-            key_cooldowns.pass(1),
+            key_cooldowns.permit(1),
             KeyPermit::LastResort {
                 until_us: 32 * SECOND
             }
         );
-        key_cooldowns.good(KeyIndex::new(0));
-        assert_eq!(key_cooldowns.limited(KeyIndex::new(0), None, 0).1, SECOND);
+        key_cooldowns.clear(KeyIndex::new(0));
+        assert_eq!(
+            key_cooldowns.rate_limited(KeyIndex::new(0), None, 0).1,
+            SECOND
+        );
     }
 
     #[test]
     fn a_refused_key_beside_a_limited_one_waits_for_the_limit() {
         let mut key_cooldowns = KeyCooldowns::new(2);
         key_cooldowns.refused(KeyIndex::new(0), 0);
-        key_cooldowns.limited(KeyIndex::new(1), Some(SECOND), 0);
+        key_cooldowns.rate_limited(KeyIndex::new(1), Some(SECOND), 0);
         assert_eq!(
-            key_cooldowns.pass(1),
+            key_cooldowns.permit(1),
             KeyPermit::RateLimited { until_us: SECOND }
         );
         assert_eq!(key_cooldowns.pick(SECOND).get(), 1);
         key_cooldowns.refused(KeyIndex::new(1), SECOND);
         assert!(matches!(
-            key_cooldowns.pass(2 * SECOND),
+            key_cooldowns.permit(2 * SECOND),
             KeyPermit::LastResort { .. }
         ));
     }

@@ -15,7 +15,7 @@ pub mod measurements;
 #[cfg(test)]
 mod overload_tests;
 pub(crate) mod permits;
-pub(crate) mod policies;
+pub mod policies;
 pub mod policy;
 pub mod route_inputs;
 pub(crate) mod shared_health;

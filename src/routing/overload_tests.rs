@@ -8,7 +8,8 @@ use crate::routing::health::Outcome;
 use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::limiter::{Bounds, LIMIT_FIRST, Work};
 use crate::routing::measurements::Series;
-use crate::routing::policy::{RequestFacts, policy};
+use crate::routing::policies::registry::policy;
+use crate::routing::policy::RequestFacts;
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health::SharedHealth;
 use crate::routing::simulation::{MS, SECOND};
@@ -115,7 +116,7 @@ impl World {
             priority,
             slots: &[TargetSlot::new(0)],
         };
-        match self.target_table.enter_line(queue_entry, QUEUE_MAX) {
+        match self.target_table.enqueue(queue_entry, QUEUE_MAX) {
             Some(id) => self.in_line.push((id, now_us, priority)),
             None => self.story.shed.push((now_us, priority)),
         }
@@ -135,7 +136,7 @@ impl World {
         let (ticket, arrived_us, priority, begun_us) = self.running[at as usize];
         let work = Work::first_token(100);
         self.target_table
-            .worked(&ticket, work, now_us - begun_us, now_us);
+            .record_success(&ticket, work, now_us - begun_us, now_us);
         self.target_table.end(ticket, Outcome::Good, now_us, 0);
         let took_us = now_us - arrived_us;
         if took_us <= PATIENCE_US {
@@ -150,19 +151,19 @@ impl World {
     /// Those in line look whether they were called, or give up.
     fn call(&mut self, now_us: u64) {
         for (id, arrived_us, priority) in std::mem::take(&mut self.in_line) {
-            match self.target_table.poll_line(id, Waker::noop()) {
-                Some(Wakeup::Place(_)) => {
+            match self.target_table.poll_queued(id, Waker::noop()) {
+                Some(Wakeup::Permit(_)) => {
                     self.target_table
-                        .claim(id, ModelIndex::new(0), now_us - arrived_us);
+                        .take_permit(id, ModelIndex::new(0), now_us - arrived_us);
                     assert!(self.has_room(now_us), "called without a place");
                     self.begin(arrived_us, priority, now_us);
                 }
                 Some(Wakeup::Displaced) => {
-                    self.target_table.leave_line(id);
+                    self.target_table.leave_queue(id);
                     self.story.shed.push((now_us, priority));
                 }
                 None if now_us >= arrived_us + QUEUE_DEADLINE_US => {
-                    self.target_table.leave_line(id);
+                    self.target_table.leave_queue(id);
                     self.story.shed.push((now_us, priority));
                 }
                 None => self.in_line.push((id, arrived_us, priority)),
@@ -212,7 +213,7 @@ fn run(
     // Nothing leaks.
     world.call(u64::MAX / 2);
     assert_eq!(world.target_table.look(TargetSlot::new(0), 0).unwrap().2, 0);
-    assert!(world.in_line.is_empty() && world.target_table.in_line(ModelIndex::new(0)) == 0);
+    assert!(world.in_line.is_empty() && world.target_table.queue_length(ModelIndex::new(0)) == 0);
     world.story
 }
 
@@ -272,14 +273,14 @@ fn a_cold_core_begins_with_the_limit_that_another_found() {
     let (mut warm, mut cold) = (TargetTable::default(), TargetTable::default());
     assert!(!warm.is_full(&target_ref));
     let ticket = warm.begin(&target_ref, 1);
-    warm.overloaded(&ticket, 2);
+    warm.record_overload(&ticket, 2);
     warm.end(ticket, Outcome::ServerError, 2, 0);
     assert_eq!(warm.limit(TargetSlot::new(3)), Some(LIMIT_FIRST / 2));
-    cold.adopt(&Arc::new(SharedHealth::of(1, &[warm.known(3)])), 9);
+    cold.merge_shared_health(&Arc::new(SharedHealth::of(1, &[warm.observations(3)])), 9);
     assert!(!cold.is_full(&target_ref));
     assert_eq!(cold.limit(TargetSlot::new(3)), Some(LIMIT_FIRST / 2));
     // Bounds are divided by the cores, and what is not limited has no limit.
-    cold.share_with(1000);
+    cold.set_cores(1000);
     assert!(!cold.is_full(&target_ref));
     assert_eq!(cold.limit(TargetSlot::new(3)), Some(1));
     assert_eq!(warm.limit(TargetSlot::new(4)), None);

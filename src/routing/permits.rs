@@ -12,7 +12,7 @@ use std::task::Waker;
 
 impl TargetTable {
     /// Shares the limits of targets with so many cores, itself included.
-    pub fn share_with(&mut self, cores: u32) {
+    pub fn set_cores(&mut self, cores: u32) {
         self.cores = cores;
     }
 
@@ -27,18 +27,18 @@ impl TargetTable {
     }
 
     /// A good answer of an attempt, which took so long: its target's limit goes by that.
-    pub fn worked(&mut self, ticket: &Ticket, work: Work, latency_us: u64, now_us: u64) {
+    pub fn record_success(&mut self, ticket: &Ticket, work: Work, latency_us: u64, now_us: u64) {
         if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get())
             && let Some(limiter) = &mut target.limiter
         {
-            let under_way = target.outstanding;
+            let under_way = target.in_flight;
             limiter.answered(work, latency_us, ticket.begun_us, under_way, now_us);
-            self.call_next(ticket.slot);
+            self.reserve_permits(ticket.slot);
         }
     }
 
     /// The attempt's target said that it is overloaded.
-    pub fn overloaded(&mut self, ticket: &Ticket, now_us: u64) {
+    pub fn record_overload(&mut self, ticket: &Ticket, now_us: u64) {
         if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get())
             && let Some(limiter) = &mut target.limiter
         {
@@ -54,32 +54,32 @@ impl TargetTable {
     }
 
     /// Takes a place in line; `None` when the line is full.
-    pub fn enter_line(&mut self, one: QueueEntry<'_>, max: usize) -> Option<u64> {
-        self.settle();
+    pub fn enqueue(&mut self, one: QueueEntry<'_>, max: usize) -> Option<u64> {
+        self.release_unused_permit();
         self.waiting.enter(one, max)
     }
 
     /// What this one in line was called for; else `waker` is woken when it is.
-    pub fn poll_line(&mut self, id: u64, waker: &Waker) -> Option<Wakeup> {
+    pub fn poll_queued(&mut self, id: u64, waker: &Waker) -> Option<Wakeup> {
         self.waiting.poll(id, waker)
     }
 
     /// Leaves the line to take the place that is kept: it must be taken, or [`Fleet::record_usage`]d, before
     /// anything else runs on this core.
-    pub fn claim(&mut self, id: u64, model: ModelIndex, waited_us: u64) {
-        self.settle();
-        if let Some(Wakeup::Place(slot)) = self.waiting.leave(id) {
+    pub fn take_permit(&mut self, id: u64, model: ModelIndex, waited_us: u64) {
+        self.release_unused_permit();
+        if let Some(Wakeup::Permit(slot)) = self.waiting.leave(id) {
             self.waiting.waited(model, waited_us);
             self.release(slot);
-            self.claimed = Some(slot);
+            self.unused_permit = Some(slot);
         }
     }
 
     /// Leaves the line: a place that is kept goes to the next.
-    pub fn leave_line(&mut self, id: u64) {
-        if let Some(Wakeup::Place(slot)) = self.waiting.leave(id) {
+    pub fn leave_queue(&mut self, id: u64) {
+        if let Some(Wakeup::Permit(slot)) = self.waiting.leave(id) {
             self.release(slot);
-            self.call_next(slot);
+            self.reserve_permits(slot);
         }
     }
 
@@ -91,31 +91,31 @@ impl TargetTable {
 
     /// How many wait for the model in this place.
     #[must_use]
-    pub fn in_line(&self, model: ModelIndex) -> usize {
+    pub fn queue_length(&self, model: ModelIndex) -> usize {
         self.waiting.len(model)
     }
 
-    /// Passes on the place that was claimed, if it was not taken.
-    pub fn settle(&mut self) {
-        if let Some(slot) = self.claimed.take() {
-            self.call_next(slot);
+    /// Passes on the place that was unused_permit, if it was not taken.
+    pub(crate) fn release_unused_permit(&mut self) {
+        if let Some(slot) = self.unused_permit.take() {
+            self.reserve_permits(slot);
         }
     }
 
     /// Keeps the places that are free at a target for those in line.
-    pub(crate) fn call_next(&mut self, slot: TargetSlot) {
+    pub(crate) fn reserve_permits(&mut self, slot: TargetSlot) {
         while !self.waiting.is_empty()
             && let Some(Some(target)) = self.targets.get_mut(slot.get())
             && !target.is_full()
-            && self.waiting.call(slot)
+            && self.waiting.wake_next(slot)
         {
-            target.kept += 1;
+            target.reserved_permits += 1;
         }
     }
 
     fn release(&mut self, slot: TargetSlot) {
         if let Some(Some(target)) = self.targets.get_mut(slot.get()) {
-            target.kept = target.kept.saturating_sub(1);
+            target.reserved_permits = target.reserved_permits.saturating_sub(1);
         }
     }
 }

@@ -6,10 +6,10 @@ use crate::routing::indices::TargetSlot;
 use crate::routing::measurements::{SIZE_CLASSES, Series};
 use std::collections::HashMap;
 
-/// The series that are told: first token, and whole answers by class of prompt sizes.
-pub(crate) const TOLD: usize = SIZE_CLASSES + 1;
+/// The series that are observations: first token, and whole answers by class of prompt sizes.
+pub(crate) const SHARED_SERIES: usize = SIZE_CLASSES + 1;
 
-/// The series in this place of what is told.
+/// The series in this place of what is observations.
 #[must_use]
 pub(crate) fn series(at: usize) -> Series {
     match at {
@@ -18,9 +18,9 @@ pub(crate) fn series(at: usize) -> Series {
     }
 }
 
-/// The place of a series; `None` for what is not told.
+/// The place of a series; `None` for what is not observations.
 #[must_use]
-pub(crate) fn place(series: Series) -> Option<usize> {
+pub(crate) fn position(series: Series) -> Option<usize> {
     match series {
         Series::FirstToken => Some(0),
         Series::Whole(class) => Some(class + 1),
@@ -36,7 +36,7 @@ pub struct PeerObservation {
     /// For how many microseconds it stays open; `None` if it is not.
     pub open_for_us: Option<u64>,
     /// Latency quantiles in microseconds, by [`series`].
-    pub expected_us: [Option<u32>; TOLD],
+    pub expected_us: [Option<u32>; SHARED_SERIES],
     /// Requests that may be under way from one core, if it was found out.
     pub limit: Option<u32>,
 }
@@ -50,17 +50,17 @@ pub struct SharedHealth {
 }
 
 impl SharedHealth {
-    /// The view of what the cores told. A target is open if most of the cores that know it say so: one
+    /// The view of what the cores observations. A target is open if most of the cores that know it say so: one
     /// bad core must not shut a target for all. Latencies and limits are the median over the cores.
     #[must_use]
-    pub fn of(number: u64, told: &[Vec<PeerObservation>]) -> Self {
+    pub fn of(number: u64, observations: &[Vec<PeerObservation>]) -> Self {
         let mut by_slot: HashMap<TargetSlot, Vec<&PeerObservation>> = HashMap::new();
-        for known in told.iter().flatten() {
+        for known in observations.iter().flatten() {
             by_slot.entry(known.slot).or_default().push(known);
         }
         let targets = by_slot
             .into_iter()
-            .map(|(slot, known)| (slot, together(slot, &known)));
+            .map(|(slot, known)| (slot, merge(slot, &known)));
         Self {
             number,
             targets: targets.collect(),
@@ -86,11 +86,11 @@ impl SharedHealth {
     }
 }
 
-fn together(slot: TargetSlot, known: &[&PeerObservation]) -> PeerObservation {
+fn merge(slot: TargetSlot, known: &[&PeerObservation]) -> PeerObservation {
     let mut open: Vec<u64> = known.iter().filter_map(|one| one.open_for_us).collect();
     open.sort_unstable();
     let most_say_so = 2 * open.len() > known.len();
-    let mut expected_us = [None; TOLD];
+    let mut expected_us = [None; SHARED_SERIES];
     for (at, expected) in expected_us.iter_mut().enumerate() {
         let mut said: Vec<u32> = known.iter().filter_map(|one| one.expected_us[at]).collect();
         said.sort_unstable();
@@ -112,7 +112,8 @@ mod tests {
     use super::*;
     use crate::routing::health::Outcome;
     use crate::routing::indices::ModelIndex;
-    use crate::routing::policy::{RequestFacts, policy};
+    use crate::routing::policies::registry::policy;
+    use crate::routing::policy::RequestFacts;
     use crate::routing::route_inputs::RouteInputs;
     use crate::routing::target_ref::TargetRef;
     use crate::routing::target_set::TargetSet;
@@ -178,8 +179,8 @@ mod tests {
         }
         assert_eq!(first(&mut TargetTable::default(), 1, 0), 0);
         // Another clock, another time.
-        let view = SharedHealth::of(1, &[warm.known(SECOND), cold.known(0)]);
-        cold.adopt(&Arc::new(view), 77 * SECOND);
+        let view = SharedHealth::of(1, &[warm.observations(SECOND), cold.observations(0)]);
+        cold.merge_shared_health(&Arc::new(view), 77 * SECOND);
         for random in 0..50 {
             assert_eq!(first(&mut cold, random, 77 * SECOND), 1);
         }
@@ -194,14 +195,14 @@ mod tests {
         for _ in 0..5 {
             attempt(&mut warm, 0, Outcome::NotConnected, 0, SECOND);
         }
-        let view = SharedHealth::of(1, &[warm.known(SECOND), cold.known(0)]);
+        let view = SharedHealth::of(1, &[warm.observations(SECOND), cold.observations(0)]);
         let open_for_us = view.get(TargetSlot::new(0)).unwrap().open_for_us.unwrap();
-        cold.adopt(&Arc::new(view), 0);
+        cold.merge_shared_health(&Arc::new(view), 0);
         for random in 0..50 {
             assert_eq!(first(&mut cold, random, 1), 1);
         }
         assert!(
-            cold.known(1)
+            cold.observations(1)
                 .iter()
                 .all(|known| known.open_for_us.is_none())
         );
@@ -221,16 +222,16 @@ mod tests {
         for _ in 0..5 {
             attempt(&mut fleets[0], 0, Outcome::NotConnected, 0, SECOND);
         }
-        let told: Vec<Vec<PeerObservation>> = fleets
+        let observations: Vec<Vec<PeerObservation>> = fleets
             .iter_mut()
-            .map(|target_table| target_table.known(SECOND))
+            .map(|target_table| target_table.observations(SECOND))
             .collect();
-        let view = SharedHealth::of(1, &told);
+        let view = SharedHealth::of(1, &observations);
         assert_eq!(view.get(TargetSlot::new(0)).unwrap().open_for_us, None);
         // Nor does the word of others change what a core has met itself.
-        let open = SharedHealth::of(2, &told[..1]);
+        let open = SharedHealth::of(2, &observations[..1]);
         assert!(open.get(TargetSlot::new(0)).unwrap().open_for_us.is_some());
-        fleets[1].adopt(&Arc::new(open), SECOND);
+        fleets[1].merge_shared_health(&Arc::new(open), SECOND);
         assert_eq!(
             fleets[1].look(TargetSlot::new(0), SECOND).unwrap().0.name(),
             "healthy"

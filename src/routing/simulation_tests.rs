@@ -1,7 +1,8 @@
 //! Seeded scenarios of a simulated fleet, and what must hold in all of them.
 
 use crate::routing::health::{Outcome, Phase};
-use crate::routing::policy::{RoutingPolicy, policy};
+use crate::routing::policies::registry::policy;
+use crate::routing::policy::RoutingPolicy;
 use crate::routing::simulation::{Attempt, Behaviour, DEAD, FINE, MS, SECOND, run, slow};
 
 /// Runs of a scenario.

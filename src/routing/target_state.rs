@@ -9,7 +9,7 @@ use crate::routing::measurements::{Latencies, STALE_AFTER_US, Series};
 use crate::routing::policy::Candidate;
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health;
-use crate::routing::shared_health::{PeerObservation, TOLD};
+use crate::routing::shared_health::{PeerObservation, SHARED_SERIES};
 use crate::routing::target_ref::TargetRef;
 use crate::routing::token_rate::Rates;
 
@@ -20,31 +20,50 @@ pub(crate) struct Target {
     pub(crate) key_cooldowns: KeyCooldowns,
     pub(crate) latencies: Latencies,
     pub(crate) rates: Rates,
-    pub(crate) outstanding: u32,
+    pub(crate) in_flight: u32,
     pub(crate) chosen_us: u64,
     /// What the other cores expect of it, until this one has measured it.
-    pub(crate) told_us: [Option<u32>; TOLD],
+    pub(crate) shared_us: [Option<u32>; SHARED_SERIES],
     /// How many requests may be under way; `None` = any number.
     pub(crate) limiter: Option<Box<Limiter>>,
     /// Places kept for those who were called from the line.
-    pub(crate) kept: u32,
+    pub(crate) reserved_permits: u32,
     /// The limit that the other cores found.
-    told_limit: Option<u32>,
+    shared_limit: Option<u32>,
 }
 
-/// Where a candidate stands.
+/// Whether a request may go to a target now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Availability {
     Ready,
-    /// Kept back in its slow start; better than an open one.
-    Held,
-    Shut {
+    /// Left out for this request because it starts slowly; still better than an open one.
+    Ramping,
+    /// Its circuit is open, or none of its keys is good.
+    Unavailable {
+        /// When it may be tried again, in microseconds.
         until_us: u64,
     },
-    Limited {
+    /// Its provider asked not to be sent requests.
+    RateLimited {
+        /// When requests may be sent again, in microseconds.
         until_us: u64,
     },
-    /// As busy as it may be.
+    /// At its concurrency limit.
     Full,
+}
+
+impl Availability {
+    /// Name in the output of `explain`.
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Ramping => "ramping",
+            Self::Unavailable { .. } => "unavailable",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Full => "full",
+        }
+    }
 }
 
 impl Target {
@@ -54,23 +73,23 @@ impl Target {
             key_cooldowns: KeyCooldowns::new(keys),
             latencies: Latencies::default(),
             rates: Rates::default(),
-            outstanding: 0,
+            in_flight: 0,
             chosen_us: 0,
-            told_us: [None; TOLD],
+            shared_us: [None; SHARED_SERIES],
             limiter: None,
-            kept: 0,
-            told_limit: None,
+            reserved_permits: 0,
+            shared_limit: None,
         }
     }
 
-    pub(crate) fn adopt(&mut self, known: &PeerObservation, now_us: u64) {
-        self.told_us = known.expected_us;
-        self.told_limit = known.limit;
-        if let (Some(limiter), Some(limit)) = (&mut self.limiter, known.limit) {
+    pub(crate) fn merge(&mut self, observation: &PeerObservation, now_us: u64) {
+        self.shared_us = observation.expected_us;
+        self.shared_limit = observation.limit;
+        if let (Some(limiter), Some(limit)) = (&mut self.limiter, observation.limit) {
             limiter.adopt(limit);
         }
-        if let Some(open_for_us) = known.open_for_us {
-            self.health.told_open(now_us, now_us + open_for_us);
+        if let Some(open_for_us) = observation.open_for_us {
+            self.health.merge_open(now_us, now_us + open_for_us);
         }
     }
 
@@ -82,7 +101,7 @@ impl Target {
     /// Whether as many requests are under way as may be.
     pub(crate) fn is_full(&self) -> bool {
         let limit = self.limit();
-        limit.is_some_and(|limit| self.outstanding + self.kept >= limit)
+        limit.is_some_and(|limit| self.in_flight + self.reserved_permits >= limit)
     }
 
     /// Takes the bounds of its limit; a model that limits nothing leaves those of another model that has
@@ -91,21 +110,21 @@ impl Target {
         let Some(bounds) = bounds else {
             return;
         };
-        let (bounds, told) = (bounds.per_core(cores), self.told_limit);
+        let (bounds, shared) = (bounds.per_core(cores), self.shared_limit);
         match &mut self.limiter {
             Some(limiter) => limiter.bound(bounds),
-            None => self.limiter = Some(Box::new(Limiter::new(bounds, told))),
+            None => self.limiter = Some(Box::new(Limiter::new(bounds, shared))),
         }
     }
 
     pub(crate) fn expected_us(&self, series: Series) -> Option<u32> {
-        let told = || {
-            self.told_us
-                .get(shared_health::place(series)?)
+        let shared = || {
+            self.shared_us
+                .get(shared_health::position(series)?)
                 .copied()
                 .flatten()
         };
-        self.latencies.quantile_us(series).or_else(told)
+        self.latencies.quantile_us(series).or_else(shared)
     }
 
     pub(crate) fn candidate(
@@ -121,7 +140,7 @@ impl Target {
             weight: target_ref.weight,
             score: self.health.score(),
             is_probe: self.health.may_probe(now_us),
-            outstanding: self.outstanding,
+            in_flight: self.in_flight,
             expected_us: self.expected_us(inputs.facts.series),
             cost_nanousd: inputs.costs_nanousd.get(index.get()).copied().flatten(),
             tokens_per_s: self.rates.tokens_per_s(inputs.facts.series),
@@ -135,24 +154,24 @@ impl Target {
         random: u64,
         now_us: u64,
     ) -> Availability {
-        let until_us = match self.key_cooldowns.pass(now_us) {
-            KeyPermit::RateLimited { until_us } => return Availability::Limited { until_us },
+        let until_us = match self.key_cooldowns.permit(now_us) {
+            KeyPermit::RateLimited { until_us } => return Availability::RateLimited { until_us },
             KeyPermit::LastResort { until_us } => until_us,
             KeyPermit::Free => 0,
         };
-        let shut = Availability::Shut {
+        let unavailable = Availability::Unavailable {
             until_us: until_us.max(self.health.opens_at_us()),
         };
         if until_us > 0 {
-            return shut;
+            return unavailable;
         }
         match self.health.phase(now_us) {
-            Phase::Open => shut,
-            Phase::HalfOpen if !self.health.may_probe(now_us) => shut,
+            Phase::Open => unavailable,
+            Phase::HalfOpen if !self.health.may_probe(now_us) => unavailable,
             _ if target_ref.bounds.is_some() && self.is_full() => Availability::Full,
             Phase::Healthy | Phase::Degraded => Availability::Ready,
             Phase::SlowStart if self.health.admits(now_us, random) => Availability::Ready,
-            Phase::SlowStart => Availability::Held,
+            Phase::SlowStart => Availability::Ramping,
             Phase::HalfOpen => Availability::Ready,
         }
     }

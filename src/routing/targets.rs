@@ -7,12 +7,12 @@ use crate::base::random::mix;
 use crate::routing::budget::Budget;
 use crate::routing::health::{Outcome, Phase};
 use crate::routing::indices::{KeyIndex, ModelIndex, TargetIndex, TargetSlot};
-use crate::routing::key_cooldowns::{KeyPermit, Why};
+use crate::routing::key_cooldowns::{CooldownReason, KeyPermit};
 use crate::routing::measurements::Series;
 use crate::routing::policy::{Candidate, RoutingPolicy};
 use crate::routing::route_inputs::RouteInputs;
 use crate::routing::shared_health;
-use crate::routing::shared_health::{PeerObservation, SharedHealth, TOLD};
+use crate::routing::shared_health::{PeerObservation, SHARED_SERIES, SharedHealth};
 use crate::routing::target_ref::TargetRef;
 use crate::routing::target_set::{TARGETS_MAX, TargetOrder, TargetSet};
 use crate::routing::target_state::{Availability, Target};
@@ -51,18 +51,23 @@ pub struct Ticket {
 pub enum Change {
     /// The target is in another phase.
     Phase(Phase),
-    /// A key was set aside, or the target if it has but one; until then, in microseconds.
-    Aside(Why, u64),
+    /// A key rests, or the target if it has only one.
+    KeyCooldown {
+        /// Why it rests.
+        reason: CooldownReason,
+        /// When the cooldown ends, in microseconds.
+        until_us: u64,
+    },
 }
 
 /// A target, looked at closely.
-pub struct TargetReport {
+pub(crate) struct TargetReport {
     /// What a policy is shown of it.
     pub candidate: Candidate,
     /// Its phase.
     pub phase: Phase,
-    /// `ready`, `held` (kept back in its slow start), `shut`, `rate_limited` or `full`.
-    pub availability: &'static str,
+    /// Whether a request may go to it now.
+    pub availability: Availability,
     /// Requests that may be under way from this core; `None` = any number.
     pub limit: Option<u32>,
 }
@@ -74,12 +79,12 @@ pub struct TargetTable {
     turns: Vec<u64>,
     budget: Budget,
     /// What the other cores know, and when this one was told, in microseconds.
-    told: Option<(Arc<SharedHealth>, u64)>,
+    shared_health: Option<(Arc<SharedHealth>, u64)>,
     /// Cores that share the limits of targets.
     pub(crate) cores: u32,
     pub(crate) waiting: WaitQueue,
     /// The slot of a place that was kept for the request which is served now.
-    pub(crate) claimed: Option<TargetSlot>,
+    pub(crate) unused_permit: Option<TargetSlot>,
 }
 
 /// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
@@ -101,8 +106,8 @@ impl TargetTable {
         now_us: u64,
     ) -> Route {
         let (facts, turn) = (&inputs.facts, self.next_turn(model));
-        let (mut ready, mut held) = (Tier::default(), Tier::default());
-        let mut shut: ArrayVec<(u64, TargetIndex), TARGETS_MAX> = ArrayVec::new();
+        let (mut ready, mut ramping) = (Tier::default(), Tier::default());
+        let mut unavailable: ArrayVec<(u64, TargetIndex), TARGETS_MAX> = ArrayVec::new();
         let mut route = Route::default();
         for (index, target_ref) in target_refs.iter().enumerate().take(TARGETS_MAX) {
             let index = TargetIndex::new(index);
@@ -115,29 +120,31 @@ impl TargetTable {
             let candidate = target.candidate(index, target_ref, inputs, now_us);
             match target.availability(target_ref, mix(facts.random, target_ref.identity), now_us) {
                 Availability::Ready => ready.push(index, candidate),
-                Availability::Held => held.push(index, candidate),
-                Availability::Shut { until_us } => shut.push((until_us, index)),
-                Availability::Limited { until_us } => {
+                Availability::Ramping => ramping.push(index, candidate),
+                Availability::Unavailable { until_us } => unavailable.push((until_us, index)),
+                Availability::RateLimited { until_us } => {
                     let first = route.limited_until_us.unwrap_or(until_us);
                     route.limited_until_us = Some(first.min(until_us));
                 }
                 Availability::Full => route.full.insert(index),
             }
         }
-        for tier in [&mut ready, &mut held] {
+        for tier in [&mut ready, &mut ramping] {
             tier.append_to(policy, facts, turn, &mut route.order);
         }
         if route.order.is_empty() && route.full.is_empty() {
             // The best is what is due first.
-            shut.sort_unstable();
-            route.order.extend(shut.iter().map(|(_, index)| *index));
-            route.is_last_resort = !shut.is_empty();
+            unavailable.sort_unstable();
+            route
+                .order
+                .extend(unavailable.iter().map(|(_, index)| *index));
+            route.is_last_resort = !unavailable.is_empty();
         }
         route
     }
 
     /// The member in place `at` as [`Fleet::route`] sees it.
-    pub fn inspect(
+    pub(crate) fn inspect(
         &mut self,
         index: TargetIndex,
         target_ref: &TargetRef,
@@ -155,13 +162,7 @@ impl TargetTable {
         TargetReport {
             candidate: target.candidate(index, target_ref, inputs, now_us),
             phase: target.health.phase(now_us),
-            availability: match availability {
-                Availability::Ready => "ready",
-                Availability::Held => "held",
-                Availability::Shut { .. } => "shut",
-                Availability::Limited { .. } => "rate_limited",
-                Availability::Full => "full",
-            },
+            availability,
             limit: target.limit(),
         }
     }
@@ -184,7 +185,7 @@ impl TargetTable {
     pub fn may_hedge(&mut self, target_ref: &TargetRef, now_us: u64) -> bool {
         let target = self.target(target_ref);
         let is_full = target_ref.bounds.is_some() && target.is_full();
-        let is_free = target.key_cooldowns.pass(now_us) == KeyPermit::Free && !is_full;
+        let is_free = target.key_cooldowns.permit(now_us) == KeyPermit::Free && !is_full;
         is_free && target.health.phase(now_us) == Phase::Healthy
     }
 
@@ -197,12 +198,12 @@ impl TargetTable {
 
     /// Whether the target has a key that may be used, so that another of its keys can be tried.
     pub fn has_free_key(&mut self, target_ref: &TargetRef, now_us: u64) -> bool {
-        self.target(target_ref).key_cooldowns.pass(now_us) == KeyPermit::Free
+        self.target(target_ref).key_cooldowns.permit(now_us) == KeyPermit::Free
     }
 
     /// If the target's provider asked for nothing to be sent: until when, in microseconds.
     pub fn limited_until_us(&mut self, target_ref: &TargetRef, now_us: u64) -> Option<u64> {
-        match self.target(target_ref).key_cooldowns.pass(now_us) {
+        match self.target(target_ref).key_cooldowns.permit(now_us) {
             KeyPermit::RateLimited { until_us } => Some(until_us),
             _ => None,
         }
@@ -221,7 +222,7 @@ impl TargetTable {
         now_us: u64,
     ) -> Ticket {
         let target = self.target(target_ref);
-        target.outstanding += 1;
+        target.in_flight += 1;
         target.chosen_us = now_us;
         let ticket = Ticket {
             slot: target_ref.slot,
@@ -229,7 +230,7 @@ impl TargetTable {
             holds_probe: target.health.begin(now_us),
             key_index: key_index.unwrap_or_else(|| target.key_cooldowns.pick(now_us)),
         };
-        self.settle();
+        self.release_unused_permit();
         ticket
     }
 
@@ -239,7 +240,7 @@ impl TargetTable {
         if std::mem::take(&mut ticket.holds_probe) {
             target.health.release();
         }
-        target.key_cooldowns.good(ticket.key_index);
+        target.key_cooldowns.clear(ticket.key_index);
         let changed = target
             .health
             .record(Outcome::Began, ticket.begun_us, now_us, random);
@@ -255,7 +256,7 @@ impl TargetTable {
         random: u64,
     ) -> Option<Change> {
         let target = self.targets.get_mut(ticket.slot.get())?.as_mut()?;
-        target.outstanding = target.outstanding.saturating_sub(1);
+        target.in_flight = target.in_flight.saturating_sub(1);
         if let (Outcome::TimedOut, Some(limiter)) = (outcome, &mut target.limiter) {
             limiter.refused(ticket.begun_us, now_us);
         }
@@ -265,12 +266,12 @@ impl TargetTable {
         let changed = target
             .health
             .record(outcome, ticket.begun_us, now_us, random);
-        let aside = match outcome {
+        let cooldown = match outcome {
             Outcome::Good => {
-                target.key_cooldowns.good(ticket.key_index);
+                target.key_cooldowns.clear(ticket.key_index);
                 None
             }
-            Outcome::RateLimited(wait_us) => Some(target.key_cooldowns.limited(
+            Outcome::RateLimited(wait_us) => Some(target.key_cooldowns.rate_limited(
                 ticket.key_index,
                 wait_us,
                 now_us,
@@ -278,10 +279,10 @@ impl TargetTable {
             Outcome::KeyRefused => Some(target.key_cooldowns.refused(ticket.key_index, now_us)),
             _ => None,
         };
-        let changed = aside
-            .map(|(why, until_us)| Change::Aside(why, until_us))
+        let changed = cooldown
+            .map(|(reason, until_us)| Change::KeyCooldown { reason, until_us })
             .or(changed.map(Change::Phase));
-        self.call_next(ticket.slot);
+        self.reserve_permits(ticket.slot);
         changed
     }
 
@@ -322,7 +323,7 @@ impl TargetTable {
     pub fn look(&self, slot: TargetSlot, now_us: u64) -> Option<(Phase, f32, u32)> {
         let target = self.targets.get(slot.get())?.as_ref()?;
         let health = &target.health;
-        Some((health.phase(now_us), health.score(), target.outstanding))
+        Some((health.phase(now_us), health.score(), target.in_flight))
     }
 
     /// Requests that may be under way at the target in this place; `None` = any number.
@@ -333,11 +334,11 @@ impl TargetTable {
 
     /// What this core knows by its own attempts of late, for the others.
     #[must_use]
-    pub fn known(&self, now_us: u64) -> Vec<PeerObservation> {
+    pub fn observations(&self, now_us: u64) -> Vec<PeerObservation> {
         let targets = self.targets.iter().enumerate();
-        let known = targets.filter_map(|(slot, target)| {
+        let observations = targets.filter_map(|(slot, target)| {
             let target = target.as_ref()?;
-            let mut expected_us = [None; TOLD];
+            let mut expected_us = [None; SHARED_SERIES];
             for (at, expected) in expected_us.iter_mut().enumerate() {
                 *expected = target
                     .latencies
@@ -354,26 +355,28 @@ impl TargetTable {
                 limit,
             })
         });
-        known.collect()
+        observations.collect()
     }
 
     /// Takes in what the other cores know, for targets that this one does not know better.
-    pub fn adopt(&mut self, view: &Arc<SharedHealth>, now_us: u64) {
+    pub fn merge_shared_health(&mut self, health: &Arc<SharedHealth>, now_us: u64) {
         for (slot, target) in self.targets.iter_mut().enumerate() {
-            if let (Some(target), Some(known)) = (target, view.get(TargetSlot::new(slot))) {
-                target.adopt(known, now_us);
+            if let (Some(target), Some(observation)) = (target, health.get(TargetSlot::new(slot))) {
+                target.merge(observation, now_us);
             }
         }
-        self.told = Some((Arc::clone(view), now_us));
+        self.shared_health = Some((Arc::clone(health), now_us));
         for slot in 0..self.targets.len() {
-            self.call_next(TargetSlot::new(slot));
+            self.reserve_permits(TargetSlot::new(slot));
         }
     }
 
     /// The number of the view that was taken in last.
     #[must_use]
-    pub fn told(&self) -> u64 {
-        self.told.as_ref().map_or(0, |(view, _)| view.number)
+    pub fn shared_health_number(&self) -> u64 {
+        self.shared_health
+            .as_ref()
+            .map_or(0, |(health, _)| health.number)
     }
 
     pub(crate) fn target(&mut self, target_ref: &TargetRef) -> &mut Target {
@@ -381,13 +384,13 @@ impl TargetTable {
         if self.targets.len() <= slot {
             self.targets.resize_with(slot + 1, || None);
         }
-        let told = &self.told;
+        let shared = &self.shared_health;
         self.targets[slot].get_or_insert_with(|| {
             let mut target = Box::new(Target::new(target_ref.keys));
-            if let Some((view, told_us)) = told
-                && let Some(known) = view.get(target_ref.slot)
+            if let Some((health, merged_us)) = shared
+                && let Some(observation) = health.get(target_ref.slot)
             {
-                target.adopt(known, *told_us);
+                target.merge(observation, *merged_us);
             }
             target
         })

@@ -18,7 +18,7 @@ pub(crate) const OLDEST_EVERY: u64 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wakeup {
     /// A place at the target in this slot is kept for it.
-    Place(TargetSlot),
+    Permit(TargetSlot),
     /// One of a higher priority came, and the line was full.
     Displaced,
 }
@@ -46,13 +46,13 @@ struct Waiter {
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueue {
     /// By priority, the lowest first; each by id, which grows.
-    lines: [VecDeque<Waiter>; KeyPriority::COUNT],
-    called: Vec<(u64, Wakeup)>,
+    queues: [VecDeque<Waiter>; KeyPriority::COUNT],
+    woken: Vec<(u64, Wakeup)>,
     lengths: HashMap<ModelIndex, usize>,
     /// How long those who were called of late had waited, by model, in microseconds.
     waits_us: HashMap<ModelIndex, u64>,
     last_id: u64,
-    places: u64,
+    permits: u64,
 }
 
 /// A copy knows how many wait, but nobody waits in it.
@@ -75,7 +75,7 @@ impl WaitQueue {
     /// Whether nobody waits.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        self.lines.iter().all(VecDeque::is_empty)
+        self.queues.iter().all(VecDeque::is_empty)
     }
 
     /// Records how long one who was called had waited.
@@ -99,7 +99,7 @@ impl WaitQueue {
         }
         self.last_id += 1;
         *self.lengths.entry(one.model).or_default() += 1;
-        self.lines.get_mut(level)?.push_back(Waiter {
+        self.queues.get_mut(level)?.push_back(Waiter {
             id: self.last_id,
             model: one.model,
             slots: one.slots.into(),
@@ -110,11 +110,11 @@ impl WaitQueue {
 
     /// What this one was called for; else `waker` is woken when it is.
     pub(crate) fn poll(&mut self, id: u64, waker: &Waker) -> Option<Wakeup> {
-        if let Some((_, call)) = self.called.iter().find(|(called, _)| *called == id) {
+        if let Some((_, call)) = self.woken.iter().find(|(called, _)| *called == id) {
             return Some(*call);
         }
         let found = self.find(id).and_then(|(line, at)| {
-            let waiter = self.lines.get_mut(line)?.get_mut(at)?;
+            let waiter = self.queues.get_mut(line)?.get_mut(at)?;
             let is_same = waiter
                 .waker
                 .as_ref()
@@ -130,8 +130,8 @@ impl WaitQueue {
 
     /// Leaves: what it was called for, if it was.
     pub(crate) fn leave(&mut self, id: u64) -> Option<Wakeup> {
-        if let Some(at) = self.called.iter().position(|(called, _)| *called == id) {
-            return Some(self.called.swap_remove(at).1);
+        if let Some(at) = self.woken.iter().position(|(called, _)| *called == id) {
+            return Some(self.woken.swap_remove(at).1);
         }
         let (line, at) = self.find(id)?;
         self.take(line, at);
@@ -139,14 +139,14 @@ impl WaitQueue {
     }
 
     /// Calls the next one for a place at the target in `slot`; false if nobody waits for it.
-    pub(crate) fn call(&mut self, slot: TargetSlot) -> bool {
+    pub(crate) fn wake_next(&mut self, slot: TargetSlot) -> bool {
         let first = |line: &VecDeque<Waiter>| {
             let at = line.iter().position(|one| one.slots.contains(&slot))?;
             Some((at, line.get(at)?.id))
         };
-        let firsts = self.lines.iter().map(first).enumerate();
+        let firsts = self.queues.iter().map(first).enumerate();
         let mut firsts = firsts.filter_map(|(line, found)| found.map(|(at, id)| (line, at, id)));
-        let is_for_oldest = (self.places + 1).is_multiple_of(OLDEST_EVERY);
+        let is_for_oldest = (self.permits + 1).is_multiple_of(OLDEST_EVERY);
         let next = if is_for_oldest {
             firsts.min_by_key(|(_, _, id)| *id)
         } else {
@@ -155,8 +155,8 @@ impl WaitQueue {
         let Some((line, at, _)) = next else {
             return false;
         };
-        self.places += 1;
-        self.wake(line, at, Wakeup::Place(slot));
+        self.permits += 1;
+        self.wake(line, at, Wakeup::Permit(slot));
         true
     }
 
@@ -164,7 +164,7 @@ impl WaitQueue {
     /// none has.
     fn displace(&mut self, model: ModelIndex, level: usize, max: usize) -> bool {
         let share = usize::try_from(OLDEST_EVERY).map_or(0, |every| max / every);
-        let mut lower = self.lines.iter().take(level).enumerate();
+        let mut lower = self.queues.iter().take(level).enumerate();
         let last = lower.find_map(|(line, waiters)| {
             let is_of_model = |one: &&Waiter| one.model == model;
             let has_more = waiters.iter().filter(is_of_model).count() > share;
@@ -180,7 +180,7 @@ impl WaitQueue {
 
     fn wake(&mut self, line: usize, at: usize, call: Wakeup) {
         if let Some(waiter) = self.take(line, at) {
-            self.called.push((waiter.id, call));
+            self.woken.push((waiter.id, call));
             if let Some(waker) = waiter.waker {
                 waker.wake();
             }
@@ -188,7 +188,7 @@ impl WaitQueue {
     }
 
     fn take(&mut self, line: usize, at: usize) -> Option<Waiter> {
-        let waiter = self.lines.get_mut(line)?.remove(at)?;
+        let waiter = self.queues.get_mut(line)?.remove(at)?;
         if let Some(length) = self.lengths.get_mut(&waiter.model) {
             *length = length.saturating_sub(1);
         }
@@ -196,7 +196,7 @@ impl WaitQueue {
     }
 
     fn find(&self, id: u64) -> Option<(usize, usize)> {
-        let places = self.lines.iter().enumerate();
+        let places = self.queues.iter().enumerate();
         let mut found = places.filter_map(|(line, waiters)| {
             let at = waiters.binary_search_by_key(&id, |one| one.id).ok()?;
             Some((line, at))
@@ -234,14 +234,14 @@ mod tests {
             .collect();
         assert_eq!(waiting.len(ModelIndex::new(0)), 5);
         for expected in [1, 3, 2, 0, 4] {
-            assert!(!waiting.call(TargetSlot::new(6)));
-            assert!(waiting.call(TargetSlot::new(7)));
+            assert!(!waiting.wake_next(TargetSlot::new(6)));
+            assert!(waiting.wake_next(TargetSlot::new(7)));
             let id = ids[expected];
             assert_eq!(
                 called(&mut waiting, id),
-                Some(Wakeup::Place(TargetSlot::new(7)))
+                Some(Wakeup::Permit(TargetSlot::new(7)))
             );
-            assert_eq!(waiting.leave(id), Some(Wakeup::Place(TargetSlot::new(7))));
+            assert_eq!(waiting.leave(id), Some(Wakeup::Permit(TargetSlot::new(7))));
             assert!(
                 ids.iter()
                     .all(|one| *one == id || waiting.leave_nothing(*one))
@@ -249,7 +249,7 @@ mod tests {
         }
         assert!(
             waiting.is_empty()
-                && !waiting.call(TargetSlot::new(7))
+                && !waiting.wake_next(TargetSlot::new(7))
                 && waiting.len(ModelIndex::new(0)) == 0
         );
     }
@@ -257,7 +257,7 @@ mod tests {
     impl WaitQueue {
         /// Whether nobody else was called.
         fn leave_nothing(&self, id: u64) -> bool {
-            self.called.iter().all(|(called, _)| *called != id)
+            self.woken.iter().all(|(called, _)| *called != id)
         }
     }
 
@@ -268,7 +268,7 @@ mod tests {
         let mut places = 0;
         while called(&mut waiting, low).is_none() {
             enter(&mut waiting, High, &[0]).unwrap();
-            assert!(waiting.call(TargetSlot::new(0)));
+            assert!(waiting.wake_next(TargetSlot::new(0)));
             places += 1;
         }
         assert_eq!(places, OLDEST_EVERY);
@@ -302,12 +302,12 @@ mod tests {
         let mut waiting = WaitQueue::default();
         let first = enter(&mut waiting, Normal, &[0, 1]).unwrap();
         let second = enter(&mut waiting, Normal, &[1]).unwrap();
-        assert!(!waiting.call(TargetSlot::new(2)));
+        assert!(!waiting.wake_next(TargetSlot::new(2)));
         assert_eq!(waiting.leave(first), None);
-        assert!(waiting.call(TargetSlot::new(1)) && !waiting.call(TargetSlot::new(1)));
+        assert!(waiting.wake_next(TargetSlot::new(1)) && !waiting.wake_next(TargetSlot::new(1)));
         assert_eq!(
             waiting.leave(second),
-            Some(Wakeup::Place(TargetSlot::new(1)))
+            Some(Wakeup::Permit(TargetSlot::new(1)))
         );
         assert_eq!(called(&mut waiting, second), Some(Wakeup::Displaced));
         assert_eq!(waiting.leave(second), None);

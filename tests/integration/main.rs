@@ -4,8 +4,8 @@
 
 mod harness;
 
-mod admission;
 mod arrays;
+mod authentication;
 mod azure;
 mod bad_input;
 mod cache;

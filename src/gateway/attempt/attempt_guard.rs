@@ -218,27 +218,27 @@ impl AttemptGuard {
     }
 
     /// A good answer, or the begin of one, came now: the limit of its target goes by how long that took.
-    pub(crate) fn worked(&mut self, core: &Core, work: Work) {
+    pub(crate) fn record_success(&mut self, core: &Core, work: Work) {
         if let Some(ticket) = &self.ticket {
             let latency = clock::recent().saturating_duration_since(self.sent_at);
             let mut target_table = self.target_table.borrow_mut();
-            target_table.worked(ticket, work, micros(latency), core.now_us());
+            target_table.record_success(ticket, work, micros(latency), core.now_us());
         }
     }
 
     /// The target said that it is overloaded.
-    pub(crate) fn overloaded(&mut self, core: &Core) {
+    pub(crate) fn record_overload(&mut self, core: &Core) {
         if let Some(ticket) = &self.ticket {
             self.target_table
                 .borrow_mut()
-                .overloaded(ticket, core.now_us());
+                .record_overload(ticket, core.now_us());
         }
     }
 
     /// The first bytes of a stream came, for a request with a body of so many bytes.
     pub(crate) fn began(&mut self, core: &Core, body_bytes: usize) {
         self.measure(core, Series::FirstToken);
-        self.worked(core, Work::first_token(body_bytes));
+        self.record_success(core, Work::first_token(body_bytes));
         if let Some(ticket) = &mut self.ticket {
             let now_us = core.now_us();
             let change =
@@ -275,13 +275,13 @@ impl AttemptGuard {
                     .increment((self.target, phase.name()));
                 TargetEvent::Phase(phase.name())
             }
-            Change::Aside(why, until_us) => {
+            Change::KeyCooldown { reason, until_us } => {
                 metrics
                     .targets
                     .cooldowns
-                    .increment((self.target, why.name()));
+                    .increment((self.target, reason.name()));
                 TargetEvent::KeyCooldown {
-                    reason: why.name(),
+                    reason: reason.name(),
                     key: self.has_keys.then_some(self.key_index.get() + 1),
                     lasts: Duration::from_micros(until_us.saturating_sub(now_us)),
                 }

@@ -365,7 +365,7 @@ impl AttemptLoop<'_, '_> {
     /// Waits for a place if targets were left out for want of one; true when there is one.
     async fn is_called(&mut self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
         // A place that this request was called for and did not take is the next one's.
-        self.core.target_table.borrow_mut().settle();
+        self.core.target_table.borrow_mut().release_unused_permit();
         if self.is_over() || self.queue.is_empty() {
             return false;
         }

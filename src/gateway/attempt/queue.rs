@@ -111,7 +111,7 @@ pub(crate) async fn wait(
         let call = core
             .target_table
             .borrow_mut()
-            .poll_line(line.id, cx.waker());
+            .poll_queued(line.id, cx.waker());
         if let Some(call) = call {
             return Poll::Ready(Ok(call));
         }
@@ -121,7 +121,7 @@ pub(crate) async fn wait(
     let waited = clock::now().saturating_duration_since(began_at);
     ctx.timing.add_queued(waited);
     match ended {
-        Some(Ok(Wakeup::Place(_))) => {
+        Some(Ok(Wakeup::Permit(_))) => {
             core.metrics
                 .borrow_mut()
                 .admission
@@ -161,14 +161,14 @@ struct InLine<'c> {
 
 impl<'c> InLine<'c> {
     fn enter(core: &'c Core, one: QueueEntry<'_>, max: usize) -> Option<Self> {
-        let id = core.target_table.borrow_mut().enter_line(one, max)?;
+        let id = core.target_table.borrow_mut().enqueue(one, max)?;
         Some(Self { core, id })
     }
 
     /// Takes the place that it was called for.
     fn claim(self, model: ModelIndex, waited: Duration) {
         let mut target_table = self.core.target_table.borrow_mut();
-        target_table.claim(self.id, model, micros(waited));
+        target_table.take_permit(self.id, model, micros(waited));
     }
 }
 
@@ -176,7 +176,7 @@ impl Drop for InLine<'_> {
     fn drop(&mut self) {
         // Not while a panic unwinds through the fleet itself. Who took its place is no longer in line.
         if let Ok(mut target_table) = self.core.target_table.try_borrow_mut() {
-            target_table.leave_line(self.id);
+            target_table.leave_queue(self.id);
         }
     }
 }

@@ -323,7 +323,7 @@ impl TargetCall<'_> {
         if verdict.outcome == "ok" {
             self.measure(&mut attempt_guard, &body);
         } else if is_overload(status) {
-            attempt_guard.overloaded(core);
+            attempt_guard.record_overload(core);
         }
         attempt_guard.end(core, outcome);
         let response = BufferedResponse {
@@ -359,7 +359,7 @@ impl TargetCall<'_> {
             attempt_guard.generated(plan.series(), usage.completion, sent_at);
         }
         let tokens = usage.map_or(0, |usage| usage.completion);
-        attempt_guard.worked(core, Work::whole(plan.body.len(), tokens));
+        attempt_guard.record_success(core, Work::whole(plan.body.len(), tokens));
     }
 
     /// A whole answer, as the caller's dialect says it.

@@ -1,11 +1,11 @@
 //! The end of a request: metrics, the numbers of its experiment arm, and its access record.
 
-use crate::accounting::billing;
 use crate::accounting::billing::Charge;
 use crate::error::code::ErrorCode;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::{HedgeOutcome, RequestArm};
 use crate::gateway::core::Core;
+use crate::gateway::usage_metrics::record_usage;
 use crate::observability::access_log::{
     AccessRecord, CostRecord, IdentityRecord, OutcomeRecord, RouteRecord, TimingRecord,
 };
@@ -49,7 +49,7 @@ impl RequestContext {
                 .duration_seconds
                 .record((operation, model), duration.as_secs_f64());
             let (billed, charge) = (self.usage.billed(), self.usage.charge());
-            billing::record_usage(metrics, self.identity.key, model, billed, charge);
+            record_usage(metrics, self.identity.key, model, billed, charge);
         }
         if operation == OperationKind::Chat && self.outcome.is_sent() {
             metrics

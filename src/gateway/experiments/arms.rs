@@ -13,7 +13,7 @@ use crate::gateway::snapshot::{ModelRoute, TargetRoute};
 use crate::http::head::Headers;
 use crate::observability::metrics::arms::ArmId;
 use crate::observability::rateable_requests::Rateable;
-use crate::routing::canary::{Count, Why};
+use crate::routing::canary::{Count, RollbackReason};
 use crate::routing::demand::Exclusion;
 use crate::routing::experiment::{Arm, draw};
 use crate::routing::indices::{ArmIndex, ModelIndex, TargetIndex};
@@ -73,7 +73,7 @@ pub struct Rollback {
     /// The arm.
     pub arm: ArmIndex,
     /// Why.
-    pub why: Why,
+    pub why: RollbackReason,
     /// When, since the Unix epoch.
     pub since: Duration,
     /// What was seen of the others.

@@ -3,7 +3,7 @@
 //!
 //! One attempt at one target, in a task of its own. It must not delay or change what the client gets.
 
-use crate::accounting::billing::{BilledUsage, Charge, record_usage};
+use crate::accounting::billing::{BilledUsage, Charge};
 use crate::base::names::Name;
 use crate::base::random::fraction;
 use crate::base::request_ids;
@@ -20,6 +20,7 @@ use crate::gateway::experiments::sampled_request::SampledRequest;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::snapshot::Backend;
 use crate::gateway::snapshot::Snapshot;
+use crate::gateway::usage_metrics::record_usage;
 use crate::routing::indices::TargetIndex;
 use crate::routing::measurements::Series;
 use crate::routing::policy::RequestFacts;

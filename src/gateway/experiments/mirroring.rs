@@ -3,7 +3,7 @@
 //!
 //! Never for a request with an effect beyond its response, nor where the request's data may not go.
 
-use crate::accounting::billing::{BilledUsage, Charge, record_usage};
+use crate::accounting::billing::{BilledUsage, Charge};
 use crate::base::names::Name;
 use crate::base::random::fraction;
 use crate::base::request_ids;
@@ -20,6 +20,7 @@ use crate::gateway::experiments::sampled_request::SampledRequest;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::plan::rules::RuleRoute;
 use crate::gateway::snapshot::{Backend, TargetRoute};
+use crate::gateway::usage_metrics::record_usage;
 use crate::observability::metrics::mirror::{MirrorId, MirroredRequest};
 use crate::routing::demand::{Traits, exclusion};
 use crate::routing::target_ref::TargetRef;

@@ -15,7 +15,7 @@ use crate::headers;
 use crate::http::head::Headers;
 use crate::protocols::request::request_shape::Shape;
 use crate::protocols::usage::Usage;
-use crate::routing::demand::{Demand, Exclusion, exclusion};
+use crate::routing::demand::{Demand, Exclusion, Needs, exclusion};
 use crate::routing::indices::{KeyIndex, TargetIndex};
 use crate::routing::policy::{RequestFacts, RoutingPolicy};
 use crate::routing::route_inputs::RouteInputs;
@@ -100,10 +100,12 @@ impl<'s> RouteConstraints<'s> {
             policy: None,
             demand: Demand {
                 tokens: shape.text_tokens(),
-                tools: shape.has_tools,
-                images: shape.has_images,
-                schema: shape.wants_schema,
-                streams: shape.streams,
+                needs: Needs {
+                    tools: shape.has_tools,
+                    images: shape.has_images,
+                    schema: shape.wants_schema,
+                    streams: shape.streams,
+                },
                 key_regions: caller.regions,
                 regions,
                 key_tags: caller.tags,

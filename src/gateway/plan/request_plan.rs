@@ -17,7 +17,7 @@ use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::request::routing_fields;
 use crate::protocols::request::routing_fields::Steering;
 use crate::protocols::responses::vocabulary;
-use crate::routing::policy::policy;
+use crate::routing::policies::registry::policy;
 use arrayvec::ArrayVec;
 use std::borrow::Cow;
 

@@ -7,10 +7,11 @@ use crate::config::sections::rules::{Rule, When};
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::http::head::Headers;
 use crate::protocols::json::document::Scratch;
-use crate::routing::conditional::{Known, unmet};
-use crate::routing::demand::Exclusion;
+use crate::routing::conditional::{Conditions, RequestAttributes, unmet};
+use crate::routing::demand::{Exclusion, Needs};
 use crate::routing::indices::{ArmIndex, TargetIndex};
-use crate::routing::policy::{RoutingPolicy, policy};
+use crate::routing::policies::registry::policy;
+use crate::routing::policy::RoutingPolicy;
 use crate::routing::target_set::TargetSet;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct RuleRoute {
     /// Its name.
     pub name: Name,
-    conditions: When,
+    conditions: Conditions,
     /// Targets that the request may go to; `None` = all.
     targets: Option<TargetSet>,
     /// The arm that the request belongs to.
@@ -42,7 +43,7 @@ impl RuleRoute {
         let form = format!("{model}\0{}\0{bits:?}", rule.name);
         Self {
             name: Name::new(&rule.name),
-            conditions: rule.when.clone(),
+            conditions: conditions(&rule.when),
             targets,
             arm: rule.arm.map(ArmIndex::new),
             policy: rule.policy.as_deref().and_then(policy),
@@ -66,6 +67,23 @@ impl RuleRoute {
                 *exclusion = Some(Exclusion::Rule);
             }
         }
+    }
+}
+
+/// The conditions as routing checks them.
+fn conditions(when: &When) -> Conditions {
+    Conditions {
+        headers: when.headers.clone(),
+        metadata: when.metadata.clone(),
+        keys: when.keys.clone(),
+        teams: when.teams.clone(),
+        regions: when.regions.clone(),
+        prompt_tokens_min: when.prompt_tokens_min,
+        prompt_tokens_max: when.prompt_tokens_max,
+        tools: when.tools,
+        images: when.images,
+        schema: when.schema,
+        stream: when.stream,
     }
 }
 
@@ -135,7 +153,7 @@ fn metadata(body: &[u8], scratch: &mut Scratch) -> Vec<(String, String)> {
     read.unwrap_or_default()
 }
 
-impl Known for RuleContext<'_, '_> {
+impl RequestAttributes for RuleContext<'_, '_> {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get_str(name)
     }
@@ -165,8 +183,7 @@ impl Known for RuleContext<'_, '_> {
         self.constraints.demand.tokens
     }
 
-    fn needs(&self) -> [bool; 4] {
-        let demand = &self.constraints.demand;
-        [demand.tools, demand.images, demand.schema, demand.streams]
+    fn needs(&self) -> Needs {
+        self.constraints.demand.needs
     }
 }

@@ -1,7 +1,7 @@
 //! A shared stream that goes on in a task of its own, without the connection of the client that caused it: that client
 //! reads too slowly, or has left, and followers do not wait for it.
 
-use crate::accounting::billing::{Charge, record_usage};
+use crate::accounting::billing::Charge;
 use crate::base::names::Name;
 use crate::cache::coalesce::shared_call::{Follower, SharedCall};
 use crate::gateway::context::request_context::RequestContext;
@@ -9,6 +9,7 @@ use crate::gateway::core::Core;
 use crate::gateway::streaming::event_writer::Framing;
 use crate::gateway::streaming::relay::Relay;
 use crate::gateway::streaming::upstream_stream::UpstreamStream;
+use crate::gateway::usage_metrics::record_usage;
 use crate::runtime::io::{Interrupt, Interruption};
 use crate::runtime::spawn;
 use crate::server::drain::ConnectionGuard;

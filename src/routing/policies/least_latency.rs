@@ -15,7 +15,7 @@ const EXPLORES_ONE_IN: u64 = 40;
 /// Requests under way that weigh as much as the latency itself. A slow target shows by what piles up
 /// at it before its first slow answer has come; but a provider is wide, so one request more is no
 /// reason to change.
-pub(crate) const OUTSTANDING_UNIT: f64 = 8.0;
+pub(crate) const IN_FLIGHT_UNIT: f64 = 8.0;
 
 impl RoutingPolicy for LeastLatency {
     fn name(&self) -> &'static str {
@@ -53,7 +53,7 @@ pub(crate) fn put_first(order: &mut Order, first: usize) {
 /// Time until a good answer: an answer that has to be asked for twice takes twice as long.
 fn cost(candidate: &Candidate, unknown: f64) -> f64 {
     let expected = candidate.expected_us.map_or(unknown, f64::from);
-    let crowd = 1.0 + f64::from(candidate.outstanding) / OUTSTANDING_UNIT;
+    let crowd = 1.0 + f64::from(candidate.in_flight) / IN_FLIGHT_UNIT;
     // The weight of one microsecond tells idle targets apart that were never measured.
     (expected + 1.0) * crowd / f64::from(candidate.score.max(0.05))
 }
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_crowd_and_errors_count_as_time() {
         let crowded = Candidate {
-            outstanding: 40,
+            in_flight: 40,
             ..measured(100)
         };
         assert_eq!(firsts(&[crowded, measured(300)]), [0, 10_000]);

@@ -20,7 +20,7 @@ impl RoutingPolicy for LeastOutstanding {
                 }
                 // Far below the difference of one request at the largest weight.
                 let tie = fraction(mix(facts.random, at as u64 + 1)) * 1e-9;
-                f64::from(one.outstanding + 1)
+                f64::from(one.in_flight + 1)
                     / f64::from(one.weight)
                     / f64::from(one.score.max(0.05))
                     + tie
@@ -36,8 +36,8 @@ mod tests {
 
     #[test]
     fn the_idlest_per_weight_first_and_a_probe_before_it() {
-        let with = |outstanding, weight| Candidate {
-            outstanding,
+        let with = |in_flight, weight| Candidate {
+            in_flight,
             weight,
             ..PLAIN
         };

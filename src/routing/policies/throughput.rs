@@ -2,7 +2,7 @@
 //! request is. Errors and requests under way count as slowness; as with `least-latency`, a target that
 //! was not chosen for a while is tried now and then.
 
-use crate::routing::policies::least_latency::{OUTSTANDING_UNIT, explored, put_first};
+use crate::routing::policies::least_latency::{IN_FLIGHT_UNIT, explored, put_first};
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
 /// The policy.
@@ -23,7 +23,7 @@ impl RoutingPolicy for Throughput {
         let unknown = 1.1 * rates.fold(1.0_f32, f32::max);
         push_sorted(order, candidates.len(), |at| {
             let rate = |one: &Candidate| {
-                let crowd = 1.0 + f64::from(one.outstanding) / OUTSTANDING_UNIT;
+                let crowd = 1.0 + f64::from(one.in_flight) / IN_FLIGHT_UNIT;
                 f64::from(one.tokens_per_s.unwrap_or(unknown)) * f64::from(one.score) / crowd
             };
             candidates.get(at).map_or(0.0, |one| -rate(one))
@@ -62,7 +62,7 @@ mod tests {
         };
         assert_eq!(order(&[failing, measured(40.0)]), [1, 0]);
         let crowded = Candidate {
-            outstanding: 40,
+            in_flight: 40,
             ..measured(90.0)
         };
         assert_eq!(order(&[crowded, measured(40.0)]), [1, 0]);
