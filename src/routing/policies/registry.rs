@@ -1,25 +1,25 @@
 //! The list of routing policies. A new policy is one file beside this one and one line in [`POLICIES`].
 
-use crate::routing::policies::cheapest::Cheapest;
-use crate::routing::policies::least_latency::LeastLatency;
-use crate::routing::policies::least_outstanding::LeastOutstanding;
-use crate::routing::policies::priority::Priority;
-use crate::routing::policies::round_robin::RoundRobin;
-use crate::routing::policies::sticky::Sticky;
-use crate::routing::policies::throughput::Throughput;
-use crate::routing::policies::weighted::Weighted;
+use crate::routing::policies::cheapest;
+use crate::routing::policies::least_latency;
+use crate::routing::policies::least_outstanding;
+use crate::routing::policies::priority;
+use crate::routing::policies::round_robin;
+use crate::routing::policies::sticky;
+use crate::routing::policies::throughput;
+use crate::routing::policies::weighted;
 use crate::routing::policy::RoutingPolicy;
 
 /// Every routing policy.
 pub static POLICIES: &[&dyn RoutingPolicy] = &[
-    &Priority,
-    &Weighted,
-    &RoundRobin,
-    &LeastOutstanding,
-    &LeastLatency,
-    &Sticky,
-    &Cheapest,
-    &Throughput,
+    &priority::Priority,
+    &weighted::Weighted,
+    &round_robin::RoundRobin,
+    &least_outstanding::LeastOutstanding,
+    &least_latency::LeastLatency,
+    &sticky::Sticky,
+    &cheapest::Cheapest,
+    &throughput::Throughput,
 ];
 
 /// The policy called `name` in the configuration.
