@@ -48,7 +48,7 @@ fn every_dialect_more_leaves_less_out() {
     let toml = import(YAML, &["openai", "anthropic", "bedrock"])
         .unwrap()
         .toml;
-    let bedrock = "name = \"bedrock\"\ndialect = \"bedrock\"\nbase_url = \"https://bedrock-runtime.eu-central-1.amazonaws.com\"\nauth = { kind = \"aws\", region = \"eu-central-1\", access_key_id = \"env:AWS_ACCESS_KEY_ID\", secret_access_key = \"env:AWS_SECRET_ACCESS_KEY\" }\nuntranslatable = \"drop\"\n";
+    let bedrock = "name = \"bedrock\"\ndialect = \"bedrock\"\nbase_url = \"https://bedrock-runtime.eu-central-1.amazonaws.com\"\nauth = { kind = \"aws\", region = \"eu-central-1\", access_key_id = \"env:AWS_ACCESS_KEY_ID\", secret_access_key = \"env:AWS_SECRET_ACCESS_KEY\" }\nunsupported_fields = \"drop\"\n";
     assert!(toml.contains(bedrock), "{toml}");
     let toml = import(YAML, &["openai", "azure"]).unwrap().toml;
     let azure = "name = \"azure\"\nkind = \"azure\"\nbase_url = \"https://example-eu.openai.azure.com\"\napi_version = \"2024-10-21\"\napi_keys = [\"env:AZURE_EU_KEY\"]\n";
