@@ -14,15 +14,15 @@ fn main() {
         criterion.bench_function(&workload.name, |bencher| bencher.iter(&mut workload.run));
     }
     policies::all(&mut criterion);
-    journeys(&mut criterion);
+    requests(&mut criterion);
     criterion.final_summary();
 }
 
-/// Whole requests over loopback, one at a time: what a lone caller waits, the provider's part included.
-fn journeys(criterion: &mut Criterion) {
+/// Whole requests over loopback, one at a time: the latency of a single caller, provider included.
+fn requests(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     for driver in ["io_uring", "epoll"] {
-        for (what, cache, answer, is_new) in [
+        for (name, cache, response, is_new) in [
             ("passed through", false, WHOLE, true),
             ("a stream of 50", false, stream_of(50), true),
             ("stored", true, WHOLE, true),
@@ -31,12 +31,12 @@ fn journeys(criterion: &mut Criterion) {
             let gateway = gateway(
                 folder.path(),
                 driver,
-                provider(answer),
+                provider(response),
                 &format!("enabled = {cache}"),
             );
-            let mut client = Client::new(gateway, what == "a stream of 50");
+            let mut client = Client::new(gateway, name == "a stream of 50");
             client.ask(true);
-            criterion.bench_function(&format!("journey/{what}, {driver}"), |bencher| {
+            criterion.bench_function(&format!("journey/{name}, {driver}"), |bencher| {
                 bencher.iter(|| client.ask(is_new));
             });
         }

@@ -1,7 +1,7 @@
-//! What each policy costs: one of ten targets is chosen, all of them fit or half of them left out, and an
-//! attempt is counted and measured. Not among the workloads, whose instructions are recorded: that list has one.
+//! The cost of each policy: it chooses one of ten targets, with all of them eligible or half excluded, and an
+//! attempt is counted and measured. The workloads, whose instructions are recorded, contain one policy.
 
-use super::workloads::ten_members;
+use super::workloads::ten_targets;
 use criterion::Criterion;
 use ringside::base::random::mix;
 use ringside::routing::health::Outcome;
@@ -18,10 +18,10 @@ use std::hint::black_box;
 /// Every second of ten targets, as a filter leaves them out.
 const HALF: TargetSet = TargetSet::from_bits(0b01_0101_0101);
 
-/// Benches all of them.
+/// Measures every policy.
 pub(crate) fn all(criterion: &mut Criterion) {
     for policy in POLICIES {
-        for (what, excluded, is_whole) in [
+        for (case, excluded, with_attempt) in [
             ("one of 10 targets", TargetSet::default(), false),
             ("one of 10 targets, 5 left out", HALF, false),
             (
@@ -30,42 +30,42 @@ pub(crate) fn all(criterion: &mut Criterion) {
                 true,
             ),
         ] {
-            let mut turns = Turns::new(*policy, excluded, is_whole);
-            let name = format!("policy/{}, {what}", policy.name());
-            criterion.bench_function(&name, |bencher| bencher.iter(|| turns.next()));
+            let mut requests = Requests::new(*policy, excluded, with_attempt);
+            let name = format!("policy/{}, {case}", policy.name());
+            criterion.bench_function(&name, |bencher| bencher.iter(|| requests.next()));
         }
     }
 }
 
-/// Requests one after the other, a tenth of a millisecond apart, on one fleet.
-struct Turns {
+/// Successive requests, a tenth of a millisecond apart, over one target table.
+struct Requests {
     policy: &'static dyn RoutingPolicy,
     excluded: TargetSet,
-    is_whole: bool,
+    with_attempt: bool,
     target_table: TargetTable,
     target_refs: Vec<TargetRef>,
-    round: u64,
+    request: u64,
 }
 
-impl Turns {
-    fn new(policy: &'static dyn RoutingPolicy, excluded: TargetSet, is_whole: bool) -> Self {
+impl Requests {
+    fn new(policy: &'static dyn RoutingPolicy, excluded: TargetSet, with_attempt: bool) -> Self {
         Self {
             policy,
             excluded,
-            is_whole,
+            with_attempt,
             target_table: TargetTable::default(),
-            target_refs: ten_members(),
-            round: 0,
+            target_refs: ten_targets(),
+            request: 0,
         }
     }
 
     fn next(&mut self) {
-        self.round += 1;
-        let (round, now_us) = (self.round, self.round * 100);
-        let asked = RouteInputs {
+        self.request += 1;
+        let (request, now_us) = (self.request, self.request * 100);
+        let inputs = RouteInputs {
             facts: RequestFacts {
-                random: mix(round, 1),
-                affinity_key: Some(round),
+                random: mix(request, 1),
+                affinity_key: Some(request),
                 series: Series::FirstToken,
             },
             excluded: self.excluded,
@@ -76,17 +76,18 @@ impl Turns {
             ModelIndex::new(0),
             &self.target_refs,
             self.policy,
-            &asked,
+            &inputs,
             now_us,
         );
         let first = black_box(routed.order[0]);
-        if self.is_whole {
+        if self.with_attempt {
             let ticket = self
                 .target_table
                 .begin(&self.target_refs[first.get()], now_us);
             self.target_table
-                .measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
-            self.target_table.end(ticket, Outcome::Good, now_us, round);
+                .measure(&ticket, Series::FirstToken, 1000 + request % 512, now_us);
+            self.target_table
+                .end(ticket, Outcome::Good, now_us, request);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the benches and the instruction count run: pure pieces of a request's way, each as a closure.
+//! The workloads of the benches and of the instruction count: pure steps of a request, each as a closure.
 
 use ringside::base::random::mix;
 use ringside::cache::entry::{Entry, NewEntry};
@@ -41,11 +41,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A piece of work and its name.
+/// A step to be measured.
 pub(crate) struct Workload {
-    /// `group/what`.
+    /// `group/step`.
     pub name: String,
-    /// Does it once.
+    /// Runs the step once.
     pub run: Box<dyn FnMut()>,
 }
 
@@ -54,7 +54,7 @@ fn workload(name: impl Into<String>, run: impl FnMut() + 'static) -> Workload {
     Workload { name, run }
 }
 
-/// All of them. The indexes hold up to `vectors_max` vectors: large ones take long to fill.
+/// All workloads. Indexes hold at most `vectors_max` vectors: large ones take long to fill.
 pub(crate) fn all(vectors_max: usize) -> Vec<Workload> {
     let mut all = http();
     all.extend(api());
@@ -87,7 +87,7 @@ fn http() -> Vec<Workload> {
     ]
 }
 
-/// A chat request with so many bytes of prompt.
+/// A chat request with `prompt_bytes` bytes of prompt.
 fn request(prompt_bytes: usize) -> Vec<u8> {
     let prompt = "How far is it from Vienna to Graz by train? ".repeat(prompt_bytes / 44 + 1);
     format!(
@@ -118,8 +118,8 @@ fn response_ctx() -> ResponseContext {
     }
 }
 
-/// A chat of 2 KB and its answer, and an event of a stream, from OpenAI's dialect into Anthropic's and
-/// back: what a translation costs beside passing through.
+/// Translates a chat of 2 KB, its response and stream events between the formats of OpenAI and Anthropic:
+/// the cost of a translation compared with a passthrough.
 fn translations() -> Vec<Workload> {
     let to = provider("anthropic").unwrap();
     let client_api = DEFAULT;
@@ -240,8 +240,8 @@ fn filled(secret: &HashSecret) -> Store {
     store
 }
 
-/// Ten targets that differ in nothing but who they are.
-pub(crate) fn ten_members() -> Vec<TargetRef> {
+/// Ten targets that differ only in their identity.
+pub(crate) fn ten_targets() -> Vec<TargetRef> {
     (0..10)
         .map(|at| TargetRef {
             slot: TargetSlot::new(at),
@@ -255,7 +255,7 @@ pub(crate) fn ten_members() -> Vec<TargetRef> {
 }
 
 fn routing() -> Vec<Workload> {
-    let target_refs = ten_members();
+    let target_refs = ten_targets();
     let policy = policy("least-latency").unwrap();
     let (mut target_table, mut round) = (TargetTable::default(), 0);
     let mut histogram = Histogram::new(OVERHEAD_SECONDS);
@@ -265,7 +265,7 @@ fn routing() -> Vec<Workload> {
             move || {
                 round += 1;
                 let now_us = round * 100;
-                let asked = RouteInputs {
+                let inputs = RouteInputs {
                     facts: RequestFacts {
                         random: mix(round, 1),
                         affinity_key: Some(round),
@@ -276,7 +276,7 @@ fn routing() -> Vec<Workload> {
                 };
                 target_table.count_request();
                 let routed =
-                    target_table.route(ModelIndex::new(0), &target_refs, policy, &asked, now_us);
+                    target_table.route(ModelIndex::new(0), &target_refs, policy, &inputs, now_us);
                 let first = black_box(routed.order[0]);
                 let ticket = target_table.begin(&target_refs[first.get()], now_us);
                 target_table.measure(&ticket, Series::FirstToken, 1000 + round % 512, now_us);
@@ -289,7 +289,7 @@ fn routing() -> Vec<Workload> {
     ]
 }
 
-/// Numbers that look random and are the same each time.
+/// Pseudo-random numbers, the same in every run.
 fn numbers(mut seed: u64) -> impl Iterator<Item = f32> {
     std::iter::repeat_with(move || {
         seed = mix(seed, 1);
@@ -303,11 +303,11 @@ fn semantic(vectors_max: usize) -> Vec<Workload> {
     let table = StaticTable::read(&file("static.bin"), &file("tokenizer.json")).unwrap();
     let verifier = Verifier::shipped().unwrap();
     let mut all = vec![workload("verify/two questions of 12 words", move || {
-        let one = "What should I do when my card was declined at the shop today?";
-        let other = "What do I have to do if my card is declined at the shop today?";
-        let one = Words::read(black_box(one), &table).unwrap();
-        let other = Words::read(black_box(other), &table).unwrap();
-        let features = compare(&one, &other, 0.93, &table).unwrap();
+        let first = "What should I do when my card was declined at the shop today?";
+        let second = "What do I have to do if my card is declined at the shop today?";
+        let first = Words::read(black_box(first), &table).unwrap();
+        let second = Words::read(black_box(second), &table).unwrap();
+        let features = compare(&first, &second, 0.93, &table).unwrap();
         black_box(verifier.score(&features));
     })];
     for count in [100, 1_000, 10_000] {
@@ -325,17 +325,17 @@ fn semantic(vectors_max: usize) -> Vec<Workload> {
             index.insert(id, &Code::new(&vector(id)));
             near.insert(&code(id));
         }
-        let (asked, asked_code) = (vector(u64::MAX), code(u64::MAX));
+        let (query, query_code) = (vector(u64::MAX), code(u64::MAX));
         all.push(workload(
             format!("embedding/nearest of {count}"),
             move || {
-                black_box(index.nearest_k(black_box(&asked), 4));
+                black_box(index.nearest_k(black_box(&query), 4));
             },
         ));
         all.push(workload(
             format!("embedding/certain miss among {count}"),
             move || {
-                assert!(!near.reaches(black_box(&asked_code), 0.7));
+                assert!(!near.reaches(black_box(&query_code), 0.7));
             },
         ));
     }

@@ -1,10 +1,9 @@
-//! Fills the cache as the gateway does and prints what it takes and how fast it is.
+//! Fills the cache as the gateway does, and prints its memory and latencies.
 //!
 //! Arguments: the model's folder, how many entries, over how many scopes, memory in MiB, and optionally
 //! the share of entries that go into the first scope, in percent. Questions are made from a list of
-//! words and read as ever. Their vectors are random: a run of the model for each would take hours, and
-//! neither memory nor time depends on them. Hence look-ups by meaning are timed in two parts: the
-//! certain misses on the caller's thread, and the search given a vector (`benches/tools/recall.rs` measures
+//! words and read as in the gateway. Their vectors are random: running the model for each would take hours,
+//! and neither memory nor latency depends on them. Hence only the search with a given vector is timed (`benches/tools/recall.rs` measures
 //! whether it finds what is there).
 
 use ringside::base::names::Name;
@@ -46,7 +45,7 @@ const WORDS: [&str; 16] = [
     "satellite",
 ];
 /// Look-ups timed.
-const ASKED: u64 = 10_000;
+const LOOKUPS: u64 = 10_000;
 
 struct Random(u64);
 
@@ -67,7 +66,7 @@ impl Random {
     }
 }
 
-struct Filling {
+struct EntryMaker {
     secret: HashSecret,
     scopes: u64,
     first_percent: u64,
@@ -75,7 +74,7 @@ struct Filling {
     response: CachedResponse,
 }
 
-impl Filling {
+impl EntryMaker {
     fn key(&self, at: u64) -> Key {
         let mut random = Random(at.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let is_first = random.next() % 100 < self.first_percent;
@@ -114,7 +113,9 @@ impl Filling {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next();
-    let numbers: Vec<u64> = arguments.filter_map(|one| one.parse().ok()).collect();
+    let numbers: Vec<u64> = arguments
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
     let (Some(folder), [entries, scopes, memory, rest @ ..]) = (folder, numbers.as_slice()) else {
         return Err("usage: fill MODEL_DIR ENTRIES SCOPES MEMORY_MIB [FIRST_PERCENT]".into());
     };
@@ -136,7 +137,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         completion: 9,
         ..Default::default()
     });
-    let filling = Filling {
+    let maker = EntryMaker {
         secret: HashSecret::draw()?,
         scopes: (*scopes).max(1),
         first_percent: rest.first().copied().unwrap_or(0),
@@ -144,7 +145,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         response: CachedResponse::from_whole(body, usage, &mut Scratch::default())?,
     };
     let store = Arc::new(Store::new(memory << 20, 1.0));
-    let pending_removals = Arc::clone(&filling.pending_removals);
+    let pending_removals = Arc::clone(&maker.pending_removals);
     let semantic = Arc::new(SemanticTier::new(
         embedding_pool.clone(),
         Arc::clone(&store),
@@ -154,7 +155,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let began = Instant::now();
     let mut random = Random(7);
     for at in 0..*entries {
-        let entry = filling.entry(at);
+        let entry = maker.entry(at);
         store.insert(Arc::clone(&entry));
         let vector = random.vector();
         while semantic
@@ -171,7 +172,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let took = began.elapsed();
     semantic.apply_removals();
     report(&store, &semantic, before, took, *entries);
-    look_ups(&filling, &store, &semantic, *entries);
+    look_ups(&maker, &store, &semantic, *entries);
     Ok(())
 }
 
@@ -197,24 +198,24 @@ fn report(store: &Store, semantic: &SemanticTier, before: u64, took: Duration, e
     );
 }
 
-fn look_ups(filling: &Filling, store: &Store, semantic: &Arc<SemanticTier>, entries: u64) {
+fn look_ups(maker: &EntryMaker, store: &Store, semantic: &Arc<SemanticTier>, entries: u64) {
     let now = Instant::now();
     let mut random = Random(99);
-    let (mut hits, mut whole, mut exact) = (0u64, 0u64, Vec::new());
-    for _ in 0..ASKED {
-        let key = filling.key(random.next() % entries);
+    let (mut hits, mut indexed, mut exact) = (0u64, 0u64, Vec::new());
+    for _ in 0..LOOKUPS {
+        let key = maker.key(random.next() % entries);
         let began = Instant::now();
         let found = store.get(&key, now);
         exact.push(began.elapsed());
         hits += u64::from(found.is_some());
-        // Every entry that is still held must be one that its own vector finds.
-        whole += u64::from(found.is_some_and(|entry| semantic.contains(&entry)));
+        // Every entry that is still stored must have its vector in the index.
+        indexed += u64::from(found.is_some_and(|entry| semantic.contains(&entry)));
     }
     print_times("exact look-up", &mut exact);
-    println!("{hits} of {ASKED} hits; of these, {whole} have their vector in the index");
+    println!("{hits} of {LOOKUPS} hits; of these, {indexed} have their vector in the index");
     let mut searches = Vec::new();
-    for _ in 0..ASKED {
-        let key = filling.key(random.next() % entries);
+    for _ in 0..LOOKUPS {
+        let key = maker.key(random.next() % entries);
         let vector = random.vector();
         let began = Instant::now();
         let found = semantic.nearest(key.scope, &vector);
@@ -235,7 +236,7 @@ fn print_times(what: &str, times: &mut [Duration]) {
     println!("{what}: p50 {:?}, p99 {:?}", at(50), at(99));
 }
 
-/// Bytes of memory that the process has.
+/// Resident memory of the process, in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

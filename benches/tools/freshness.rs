@@ -1,7 +1,7 @@
-//! Classes questions whose dependence on time is labelled: what share of each kind is found.
+//! Classifies questions whose dependence on time is labelled, and prints the share of each kind that is found.
 //!
-//! Argument: a file of JSON lines with `query`, `dependent` (0 or 1) and `kind` (`temp`, `geo`). Lines with
-//! even numbers are those that the rules were made with, the others were never looked at.
+//! Argument: a file of JSON lines with `query`, `dependent` (0 or 1) and `kind` (`temp`, `geo`). The rules were
+//! made with the lines of even numbers; the others were held out.
 
 use ringside::cache::freshness::classify::Freshness;
 use std::collections::BTreeMap;

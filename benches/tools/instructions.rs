@@ -1,15 +1,15 @@
-//! Runs each workload of the benches under valgrind's callgrind, for `benches/instructions` to count.
+//! Runs each workload of the benches; `benches/instructions` counts their instructions with valgrind's callgrind.
 
 #[path = "../workloads.rs"]
 mod workloads;
 
-/// Runs of each that are counted.
+/// Counted runs of each workload.
 const RUNS: u32 = 100;
 
 fn main() {
     for mut workload in workloads::all(1_000) {
         println!("{}", workload.name);
-        // Tables and pools have grown, and code is linked, by then.
+        // Warm up: tables and pools grow, and code is linked.
         for _ in 0..3 {
             (workload.run)();
         }
@@ -17,7 +17,7 @@ fn main() {
     }
 }
 
-/// What callgrind counts: it goes by the name.
+/// callgrind counts this function by its name.
 #[inline(never)]
 fn measured(run: &mut dyn FnMut()) {
     for _ in 0..RUNS {

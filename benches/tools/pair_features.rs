@@ -1,6 +1,6 @@
 //! Writes the verifier's features of labelled pairs, for `models/verifier.py` to train on.
 //!
-//! Standard input: JSON lines with `a`, `b`, and whatever else, which is passed on. Standard output: the
+//! Standard input: JSON lines with `a`, `b`, and other fields, which are copied. Standard output: the
 //! same lines with `cosine`, `features` (see `ringside::cache::verify::features::NAMES`) and `veto`. The one argument
 //! is the model's folder. Pairs that the gateway would not compare have `features: null`.
 

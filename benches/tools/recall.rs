@@ -1,8 +1,8 @@
-//! Recall of the vector index against brute force, on texts of real questions.
+//! Measures the recall of the vector index against brute-force search, on real questions.
 //!
-//! Arguments: the model's folder and a file of JSON lines with `query`. The first half of the texts is
-//! stored; then half of what is stored is replaced by as many others, one by one; what is left asks.
-//! The truth is the nearest by the full vectors. Prints recall, the error of the similarities, bytes and
+//! Arguments: the model's folder and a file of JSON lines with `query`. The first texts are
+//! stored; then half of them are replaced by others, one by one; the remaining texts are the queries.
+//! The reference is the nearest by the full vectors. Prints recall, the error of the similarities, bytes and
 //! time, for sets searched by scan and by graph.
 
 use ringside::embedding::codes::{Code, dot};
@@ -21,8 +21,8 @@ struct Request {
     query: String,
 }
 
-/// Questions asked of each set.
-const ASKED: usize = 1000;
+/// Queries of each set.
+const QUERIES: usize = 1000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     println!("|---|---|---|---|---|---|");
     for stored in [1000, 2000, 5000, 10_000] {
-        if vectors.len() >= stored * 3 / 2 + ASKED {
+        if vectors.len() >= stored * 3 / 2 + QUERIES {
             measure(&vectors, stored);
         }
     }
@@ -58,14 +58,14 @@ fn measure(vectors: &[Vector], stored: usize) {
     };
     (0..stored).for_each(|at| store(&mut index, &mut live, at));
     for at in stored..stored * 3 / 2 {
-        // Places far apart, so that old and new ones go alike.
+        // Positions far apart, so that old and new entries are removed alike.
         let gone = live.swap_remove(at.wrapping_mul(7919) % live.len());
         index.remove(gone as u64);
         store(&mut index, &mut live, at);
     }
     let (mut right, mut near, mut off, mut most) = (0u32, 0u32, 0.0f64, 0.0f64);
     let mut times = Vec::new();
-    for query in vectors.iter().skip(stored * 3 / 2).take(ASKED) {
+    for query in vectors.iter().skip(stored * 3 / 2).take(QUERIES) {
         let began = Instant::now();
         let found = index.nearest(query);
         times.push(began.elapsed());
@@ -84,12 +84,12 @@ fn measure(vectors: &[Vector], stored: usize) {
         most = most.max(error);
     }
     times.sort_unstable();
-    let asked = times.len() as f64;
+    let queries = times.len() as f64;
     println!(
         "| {stored} | {:.4} | {:.4} | {:.5}, {most:.5} | {} | {:?} |",
-        f64::from(right) / asked,
-        f64::from(near) / asked,
-        off / asked,
+        f64::from(right) / queries,
+        f64::from(near) / queries,
+        off / queries,
         index.memory_bytes() / index.len(),
         times
             .get(times.len() / 2)

@@ -1,9 +1,9 @@
-//! Replays labelled traffic through the cache's decisions and counts hits and wrong ones.
+//! Replays labelled traffic through the cache's decisions, and counts hits and wrong hits.
 //!
 //! Arguments: the model's folder and a file of JSON lines with `query`, `answer_id`, `tenant`, `src`,
 //! `strict`. Cold start; a request that is no hit is stored. An exact hit is the same text of the same
-//! tenant. A hit by meaning is wrong when the ids differ; wrong ones are counted where `strict` is true.
-//! Prints a table for several rates of wrong hits and, for comparison, plain cosine thresholds.
+//! tenant. A semantic hit is wrong when the ids differ; wrong hits are counted for requests with `strict`.
+//! Prints a table for several rates of wrong hits and, for comparison, for plain cosine thresholds.
 
 use ringside::cache::verify::features::compare;
 use ringside::cache::verify::model::Verifier;
@@ -29,7 +29,7 @@ struct Request {
     strict: bool,
 }
 
-/// As the gateway: neighbours looked at, and the least cosine.
+/// As in the gateway: neighbours that are verified, and the least cosine.
 const NEIGHBOURS: usize = 4;
 const SIMILARITY_FLOOR: f32 = 0.6;
 
@@ -38,8 +38,17 @@ struct Rule {
     serves: Box<dyn Fn(f32, Option<f32>) -> bool>,
 }
 
-/// Near earlier requests of the same tenant, nearest first: place, cosine, score (`None` = ruled out).
-type Near = Vec<(usize, f32, Option<f32>)>;
+/// An earlier request of the same tenant.
+struct Neighbour {
+    /// Its position in the traffic.
+    position: usize,
+    cosine: f32,
+    /// `None` when a hard rule excludes the pair.
+    score: Option<f32>,
+}
+
+/// The neighbours of a request, the nearest first.
+type Near = Vec<Neighbour>;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -74,7 +83,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             serves: Box::new(move |cosine, _| cosine >= least),
         });
     }
-    println!("| rule | exact | by meaning | strict | wrong | share | wrong by source |");
+    println!("| rule | exact | semantic | strict | wrong | share | wrong by source |");
     println!("|---|---|---|---|---|---|---|");
     for rule in rules {
         replay(&requests, &near, &rule);
@@ -92,11 +101,13 @@ fn replay(requests: &[Request], near: &[Near], rule: &Rule) {
             exact += 1;
             continue;
         }
-        let candidates = near[at].iter().filter(|(place, ..)| stored.contains(place));
+        let candidates = near[at]
+            .iter()
+            .filter(|neighbour| stored.contains(&neighbour.position));
         let hit = candidates
             .take(NEIGHBOURS)
-            .find(|(_, cosine, score)| (rule.serves)(*cosine, *score));
-        let Some((place, ..)) = hit else {
+            .find(|neighbour| (rule.serves)(neighbour.cosine, neighbour.score));
+        let Some(neighbour) = hit else {
             stored.insert(at);
             texts.insert((request.tenant, &request.query));
             continue;
@@ -104,7 +115,7 @@ fn replay(requests: &[Request], near: &[Near], rule: &Rule) {
         hits += 1;
         if request.strict {
             strict += 1;
-            if requests[*place].answer_id != request.answer_id {
+            if requests[neighbour.position].answer_id != request.answer_id {
                 wrong += 1;
                 *by_source.entry(&request.src).or_default() += 1;
             }
@@ -117,7 +128,7 @@ fn replay(requests: &[Request], near: &[Near], rule: &Rule) {
     );
 }
 
-/// Fills one scope with the first requests, looks the others up by static vectors, and tells how many
+/// Fills one scope with the first requests, looks the others up by static vectors, and prints how many
 /// are certain misses and how long a look-up takes.
 fn certain_misses(
     requests: &[Request],
@@ -169,29 +180,33 @@ fn neighbours(
     for (at, request) in requests.iter().enumerate() {
         let mut found: Near = Vec::new();
         if let Some(vector) = &vectors[at] {
-            for (place, earlier) in requests[..at].iter().enumerate() {
+            for (position, earlier) in requests[..at].iter().enumerate() {
                 if earlier.tenant != request.tenant || earlier.query == request.query {
                     continue;
                 }
-                let Some(other) = &vectors[place] else {
+                let Some(other) = &vectors[position] else {
                     continue;
                 };
                 let cosine: f32 = vector.iter().zip(other.iter()).map(|(x, y)| x * y).sum();
                 if cosine >= SIMILARITY_FLOOR {
-                    found.push((place, cosine, None));
+                    found.push(Neighbour {
+                        position,
+                        cosine,
+                        score: None,
+                    });
                 }
             }
         }
-        found.sort_by(|one, other| other.1.total_cmp(&one.1));
-        // More than are looked at, for some will have been hits and are not stored.
+        found.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
+        // More than are verified, because some requests are hits and are not stored.
         found.truncate(10 * NEIGHBOURS);
         let began = Instant::now();
         verified += u32::try_from(found.len())?;
-        if let Some(asked) = Words::read(&request.query, table) {
-            for (place, cosine, score) in &mut found {
-                let stored = Words::read(&requests[*place].query, table);
-                *score = stored.and_then(|stored| {
-                    let features = compare(&asked, &stored, *cosine, table).ok()?;
+        if let Some(query) = Words::read(&request.query, table) {
+            for neighbour in &mut found {
+                let stored = Words::read(&requests[neighbour.position].query, table);
+                neighbour.score = stored.and_then(|stored| {
+                    let features = compare(&query, &stored, neighbour.cosine, table).ok()?;
                     Some(verifier.score(&features))
                 });
             }
@@ -233,7 +248,11 @@ fn embed(
             })
             .collect();
         for receive in waiting {
-            vectors.push(receive.ok().and_then(|one| one.recv().ok().flatten()));
+            vectors.push(
+                receive
+                    .ok()
+                    .and_then(|receiver| receiver.recv().ok().flatten()),
+            );
         }
     }
     Ok(vectors)

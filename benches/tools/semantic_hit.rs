@@ -1,4 +1,4 @@
-//! What a hit by meaning takes beside one bare run of the model: both in turn, in one process.
+//! Compares the latency of a semantic hit with one run of the model: both in turn, in one process.
 //!
 //! usage: semantic_hit MODEL_DIR; pin it to two CPUs that nothing else uses.
 
@@ -12,15 +12,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Question stored, and the one asked in other words: 14 tokens.
+/// A stored question and a paraphrase of it, of 14 tokens.
 const STORED: &str = "What should I do if my new card has not arrived?";
-const ASKED: &str = "What should I do when my new card hasn't arrived?";
+const PARAPHRASE: &str = "What should I do when my new card hasn't arrived?";
 
-/// Model runs that are queued together, so that no hand-over is counted.
+/// Model runs that are queued together, so that no thread switch is counted.
 const RUNS: u32 = 8;
 const ROUNDS: usize = 100;
 
-/// A stored question is put into the index behind the answer.
+/// A stored question is indexed after its response was sent.
 const INDEXED_WITHIN: Duration = Duration::from_millis(500);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,23 +43,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut stream = connect(address);
-    // Its own model loads in the background. Asked again a question would be an exact hit.
+    // The gateway's own model loads in the background. A repeated question would be an exact hit.
     let mut number = 0;
-    while ask(&mut stream, &format!("warm-up {number}")).contains("model-not-ready") {
+    while send(&mut stream, &format!("warm-up {number}")).contains("model-not-ready") {
         number += 1;
         std::thread::sleep(Duration::from_millis(50));
     }
-    ask(&mut stream, STORED);
+    send(&mut stream, STORED);
     std::thread::sleep(INDEXED_WITHIN);
     let (mut bare, mut hits) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let began_at = Instant::now();
         run_model(&embedding_pool);
         bare.push(began_at.elapsed() / RUNS);
-        // As often, so that neither finds more of its copy of the model in the CPU's caches.
+        // As many runs, so that neither copy of the model is better cached by the CPU.
         for _ in 0..RUNS {
             let began_at = Instant::now();
-            let response = ask(&mut stream, ASKED);
+            let response = send(&mut stream, PARAPHRASE);
             hits.push(began_at.elapsed());
             assert!(
                 response.contains("x-ringside-cache: semantic"),
@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (bare, hit) = (p50(&mut bare), p50(&mut hits));
     let ratio = hit.as_secs_f64() / bare.as_secs_f64();
     println!(
-        "one run of the model {bare:?}, a hit by meaning over HTTP {hit:?}: {ratio:.2} times (p50)"
+        "one run of the model {bare:?}, a semantic hit over HTTP {hit:?}: {ratio:.2} times (p50)"
     );
     Ok(())
 }
@@ -83,7 +83,7 @@ fn run_model(embedding_pool: &EmbeddingPool) {
     let (send, receive) = std::sync::mpsc::channel();
     for _ in 0..RUNS {
         let send = send.clone();
-        let queued = embedding_pool.embed(ASKED.to_owned(), None, move |outcome| {
+        let queued = embedding_pool.embed(PARAPHRASE.to_owned(), None, move |outcome| {
             let _ = send.send(outcome.is_ok());
         });
         assert!(queued.is_ok());
@@ -102,7 +102,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     }
 }
 
-fn ask(stream: &mut TcpStream, question: &str) -> String {
+fn send(stream: &mut TcpStream, question: &str) -> String {
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{question}"}}]}}"#);
     let request = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\ncontent-length: {}\r\n\r\n{body}",
