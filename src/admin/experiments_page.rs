@@ -5,7 +5,7 @@ use crate::admin::response::{AdminResponse, error, ok};
 use crate::control::gather::core_metrics;
 use crate::control::log;
 use crate::control::plane::Plane;
-use crate::gateway::experiments::arms::ExperimentRoute;
+use crate::gateway::snapshot::experiment::ExperimentRoute;
 use crate::http::percent::unescaped;
 use crate::observability::metrics::arms::ArmMetrics;
 use crate::observability::metrics::group::GroupBy;

@@ -5,7 +5,7 @@ use crate::control::core_message::CoreMessage;
 use crate::control::gather::{REPLY_WITHIN, gather};
 use crate::control::log;
 use crate::control::plane::Plane;
-use crate::gateway::experiments::arms::{ExperimentRoute, Rollback};
+use crate::gateway::snapshot::experiment::{ExperimentRoute, Rollback};
 use crate::observability::metrics::arms::{ArmId, ArmMetrics};
 use crate::observability::metrics::group::{GroupBy, MetricGroup};
 use crate::observability::metrics::histogram::Histogram;

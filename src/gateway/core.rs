@@ -6,7 +6,7 @@ use crate::cache::pending_removals::PendingRemovals;
 use crate::cache::semantic::tier::SemanticTier;
 use crate::cache::store::Store;
 use crate::embedding::pool::EmbeddingPool;
-use crate::gateway::snapshot::Snapshot;
+use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::observability::log_line::LogLine;
 use crate::observability::metrics::core_metrics::CoreMetrics;
 use crate::observability::rateable_requests::RateableRequests;

@@ -4,10 +4,11 @@
 use crate::base::request_ids;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::attempt::attempt_loop;
+use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::Selection;
 use crate::gateway::plan::request_plan::{RequestParser, RequestPlan};
-use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::gateway::snapshot::model::ModelRoute;
+use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::http::encode;
 use crate::http::head::{Parsed, parse_request_head};
 use crate::http::limits::HeadLimits;
@@ -104,7 +105,7 @@ impl ExplainRequest {
         let request_plan = parser.read(&mut Scratch::default(), &mut None)?;
         let facts = RequestFacts {
             random: request_ids::random(),
-            affinity_key: attempt_loop::affinity_key(&head.headers, caller.key),
+            affinity_key: affinity_key(&head.headers, caller.key),
             series: Series::of_request(request_plan.chat.stream, request_plan.body.len()),
         };
         let mut models = Vec::new();

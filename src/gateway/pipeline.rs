@@ -18,6 +18,7 @@ use crate::gateway::caching::serve_hit::serve_hit;
 use crate::gateway::caching::session::{CacheSession, CacheableRequest};
 use crate::gateway::caching::stale;
 use crate::gateway::context::request_context::RequestContext;
+use crate::gateway::context::route::RequestArm;
 use crate::gateway::core::{Core, CurrentSnapshot};
 use crate::gateway::endpoints::count_tokens;
 use crate::gateway::endpoints::embeddings;
@@ -29,13 +30,15 @@ use crate::gateway::endpoints::stored_responses;
 use crate::gateway::experiments::hit_sampling::HitSample;
 use crate::gateway::experiments::mirroring::Mirror;
 use crate::gateway::experiments::sampled_request::SampledRequest;
+use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::plan::request_plan::{RequestParser, RequestPlan, find_model};
 use crate::gateway::respond;
-use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::gateway::snapshot::model::ModelRoute;
+use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::gateway::streaming::buffered_response;
 use crate::gateway::streaming::client_stream;
 use crate::gateway::streaming::json_array::JsonArray;
@@ -209,7 +212,7 @@ async fn chat(
         usage_edit: chat.usage_edit.as_ref(),
         streams: chat.stream,
         forwarded_headers: forwarded_headers(headers, ctx),
-        affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
+        affinity_key: affinity_key(headers, ctx.identity.key),
         request_deadline,
         may_hedge: may_repeat,
         fallbacks: find_fallbacks(snapshot, &constraints, route, caller),
@@ -284,7 +287,14 @@ fn parse<'s, 'b>(
 fn note_choice(core: &Core, constraints: &RouteConstraints<'_>, ctx: &mut RequestContext) {
     ctx.route.rule = constraints.rule.map(|rule| rule.name);
     if let Some(chosen) = &constraints.arm {
-        chosen.remember(core, ctx);
+        let (key, request_id) = (ctx.identity.key, &ctx.identity.request_id);
+        chosen.remember(core, key, request_id);
+        ctx.route.arm = Some(RequestArm {
+            id: chosen.arm.id,
+            label: chosen.arm.label,
+            is_fair: chosen.is_fair,
+            has_left: false,
+        });
     }
 }
 
@@ -333,7 +343,12 @@ async fn go_upstream(
         return Ok(());
     }
     let attempted = attempted?;
-    if plan.constraints.has_left_arm(models, ctx) || ctx.route.fell_back {
+    let target = ctx.route.target;
+    let has_left = ctx.route.fell_back || plan.constraints.is_other_arm(models, target);
+    if let Some(arm) = &mut ctx.route.arm {
+        arm.has_left = has_left;
+    }
+    if has_left {
         cache.turn_off();
     }
     let sinks = ResponseSinks {

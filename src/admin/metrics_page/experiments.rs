@@ -4,8 +4,8 @@ use crate::admin::metrics_page::shared_metric::{
     Sample, SharedMetrics, Sources, labelled_counter, labelled_gauge, optional_gauge,
 };
 use crate::cache::quality::sample_budget::IN_FLIGHT_MAX;
-use crate::gateway::experiments::arms::ExperimentRoute;
-use crate::gateway::experiments::mirroring::{LABELS, MirrorOutcome, MirrorTarget};
+use crate::gateway::snapshot::experiment::ExperimentRoute;
+use crate::gateway::snapshot::mirror::{LABELS, MirrorOutcome, MirrorTarget};
 use crate::observability::metrics::labels::LabelKey;
 use crate::observability::metrics::prometheus::float;
 use crate::observability::rateable_requests::RATEABLE_MAX;

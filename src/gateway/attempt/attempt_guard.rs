@@ -5,7 +5,7 @@ use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::gateway::core::{Core, micros};
 use crate::gateway::plan::candidates::{RouteConstraints, Selection};
-use crate::gateway::snapshot::ModelRoute;
+use crate::gateway::snapshot::model::ModelRoute;
 use crate::observability::access_log::RouteNote;
 use crate::observability::log_line::{LogLine, TargetEvent, TargetNotice};
 use crate::routing::demand::Exclusion;

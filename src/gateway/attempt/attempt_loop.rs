@@ -26,11 +26,11 @@ use crate::gateway::core::Core;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
-use crate::gateway::snapshot::{Backend, ModelRoute, Provider};
+use crate::gateway::snapshot::model::ModelRoute;
+use crate::gateway::snapshot::provider::Provider;
+use crate::gateway::snapshot::target::Backend;
 use crate::gateway::streaming::id_sealing::IdSealer;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
-use crate::headers;
-use crate::http::head::Headers;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::splice::Edit;
@@ -53,7 +53,6 @@ use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Largest whole answer, in bytes: it is held until it is complete, so that a provider that fails in
 /// the middle costs the client nothing.
@@ -173,15 +172,6 @@ pub(crate) enum AttemptResult {
     Whole(BufferedResponse),
     /// A stream.
     Stream(Box<StreamingResponse>),
-}
-
-/// Who asks, for the policy `sticky`: the session if a header names one, else the virtual key.
-#[must_use]
-pub(crate) fn affinity_key(headers: &Headers<'_>, key: Option<Name>) -> Option<u64> {
-    let session = headers::SESSION.read(headers);
-    session
-        .map(xxh3_64)
-        .or_else(|| key.map(|key| xxh3_64(&key.number().to_le_bytes())))
 }
 
 /// Tries the targets of the first model, then of each further one; all of them again as often as is

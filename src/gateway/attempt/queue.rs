@@ -9,7 +9,7 @@ use crate::gateway::attempt::classify;
 use crate::gateway::attempt::classify::AttemptError;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, micros};
-use crate::gateway::snapshot::ModelRoute;
+use crate::gateway::snapshot::model::ModelRoute;
 use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::target_ref::TargetRef;
 use crate::routing::target_set::TargetSet;

@@ -15,9 +15,10 @@ use crate::gateway::attempt::client_watch::ClientWatch;
 use crate::gateway::attempt::response_head::{UpstreamHead, upstream_head};
 use crate::gateway::attempt::translate::EncodedBody;
 use crate::gateway::core::Core;
-use crate::gateway::endpoints::stored_responses;
-use crate::gateway::snapshot::{Provider, TargetRoute};
+use crate::gateway::snapshot::provider::Provider;
+use crate::gateway::snapshot::target::TargetRoute;
 use crate::gateway::streaming::first_event::{StreamInspector, begins_with_error};
+use crate::gateway::streaming::id_sealing;
 use crate::gateway::streaming::id_sealing::IdSealer;
 use crate::gateway::streaming::neutral_relay::NeutralRelay;
 use crate::gateway::streaming::translate_body;
@@ -416,7 +417,7 @@ impl TargetCall<'_> {
         if let Some(seal) = seal {
             let mut scratch = self.core.scratch.borrow_mut();
             let id = previous.map(|one| one.id.as_str());
-            stored_responses::hide_ids(seal, id, response.status, &mut response.body, &mut scratch);
+            id_sealing::hide_ids(seal, id, response.status, &mut response.body, &mut scratch);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::classify;
 use crate::gateway::attempt::classify::AttemptError;
 use crate::gateway::attempt::target_call::{Spent, TargetCall};
-use crate::gateway::snapshot::Provider;
+use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::streaming::translate_body;
 use crate::gateway::streaming::translate_body::ClientRequest;
 use crate::protocols::client_api::ClientApi;

@@ -12,7 +12,7 @@ use crate::gateway::caching::session::CacheSession;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::plan::deadline::RequestDeadline;
-use crate::gateway::snapshot::ModelRoute;
+use crate::gateway::snapshot::model::ModelRoute;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, Interruption, before};

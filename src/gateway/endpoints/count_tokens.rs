@@ -7,12 +7,13 @@ use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
-use crate::gateway::snapshot::Snapshot;
+use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::server::client::Client;
@@ -49,7 +50,7 @@ pub(crate) async fn serve(
             client_api,
             &ctx.identity.request_id,
         ),
-        affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
+        affinity_key: affinity_key(headers, ctx.identity.key),
         request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
         fallbacks: attempt_loop::Fallbacks::default(),
         constraints: RouteConstraints::new(snapshot, caller, headers, &asked.shape)?,

@@ -12,12 +12,15 @@ use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
-use crate::gateway::snapshot::{Backend, ModelRoute, Snapshot};
+use crate::gateway::snapshot::model::ModelRoute;
+use crate::gateway::snapshot::snapshot::Snapshot;
+use crate::gateway::snapshot::target::Backend;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
 use crate::protocols::outgoing_request::UpstreamOperation;
@@ -64,7 +67,7 @@ pub(crate) async fn serve(
             ctx.format.client_api,
             &ctx.identity.request_id,
         ),
-        affinity_key: attempt_loop::affinity_key(&request.head.headers, ctx.identity.key),
+        affinity_key: affinity_key(&request.head.headers, ctx.identity.key),
         request_deadline: RequestDeadline::new(
             &request.head.headers,
             route,

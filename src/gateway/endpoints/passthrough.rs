@@ -10,12 +10,13 @@ use crate::gateway::attempt::attempt_loop::{
 };
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
-use crate::gateway::snapshot::Snapshot;
+use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::gateway::streaming::raw_body::{BodyStart, RawBodyRelay};
 use crate::gateway::streaming::stream_end::StreamEnd;
 use crate::gateway::streaming::stream_response;
@@ -61,7 +62,7 @@ pub(crate) async fn serve(
         usage_edit: asked.usage_edit.as_ref(),
         streams: asked.streams,
         forwarded_headers,
-        affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
+        affinity_key: affinity_key(headers, ctx.identity.key),
         request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
         may_hedge: false,
         fallbacks: attempt_loop::Fallbacks::default(),

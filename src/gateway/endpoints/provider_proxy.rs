@@ -10,8 +10,10 @@ use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::classify;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::plan::stored_responses::is_allowed;
 use crate::gateway::respond;
-use crate::gateway::snapshot::{Provider, Snapshot};
+use crate::gateway::snapshot::provider::Provider;
+use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::gateway::streaming::raw_body::{BodyStart, RawBodyRelay};
 use crate::gateway::streaming::stream_end::StreamEnd;
 use crate::gateway::streaming::stream_response;
@@ -204,17 +206,6 @@ fn keeper<'s>(
 
 fn may_reach(caller: Caller<'_>, backend: &Provider) -> bool {
     caller.reaches(&backend.provider) && is_allowed(caller, backend)
-}
-
-/// Whether regions and tags of the key allow the provider.
-pub(crate) fn is_allowed(caller: Caller<'_>, backend: &Provider) -> bool {
-    let is_in = |names: &[String]| match &backend.region {
-        _ if names.is_empty() => true,
-        Some(region) => names.contains(region),
-        None => false,
-    };
-    let has_tags = caller.tags.iter().all(|tag| backend.tags.contains(tag));
-    is_in(caller.regions) && has_tags
 }
 
 fn method_name(method: Method) -> &'static str {

@@ -8,12 +8,13 @@ use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
-use crate::gateway::snapshot::Snapshot;
+use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::protocols::request::request_shape::Shape;
@@ -51,7 +52,7 @@ pub(crate) async fn serve(
             ctx.format.client_api,
             &ctx.identity.request_id,
         ),
-        affinity_key: attempt_loop::affinity_key(headers, ctx.identity.key),
+        affinity_key: affinity_key(headers, ctx.identity.key),
         priority: caller.priority,
         request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
         may_hedge: false,

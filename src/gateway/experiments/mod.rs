@@ -1,6 +1,5 @@
 //! Experiments on live traffic: mirroring, samples of cache hits, background requests.
 
-pub(crate) mod arms;
 pub(crate) mod background;
 pub(crate) mod hit_sampling;
 pub(crate) mod mirroring;

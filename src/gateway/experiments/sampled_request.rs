@@ -1,7 +1,7 @@
 //! A request that a sample or a mirror may repeat in the background.
 
 use crate::gateway::plan::candidates::RouteConstraints;
-use crate::gateway::snapshot::ModelRoute;
+use crate::gateway::snapshot::model::ModelRoute;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::request::chat_request::ChatRequest;
 

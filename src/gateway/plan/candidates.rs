@@ -6,11 +6,12 @@ use crate::auth::keys::Caller;
 use crate::base::names::Name;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::context::request_context::RequestContext;
-use crate::gateway::endpoints::stored_responses::StoredResponses;
-use crate::gateway::experiments::arms::ChosenArm;
-use crate::gateway::plan::rules::{Looked, RuleRoute};
-use crate::gateway::snapshot::{ModelRoute, Snapshot};
+use crate::gateway::plan::arms::ChosenArm;
+use crate::gateway::plan::rules::Looked;
+use crate::gateway::plan::stored_responses::StoredResponses;
+use crate::gateway::snapshot::model::ModelRoute;
+use crate::gateway::snapshot::rule::RuleRoute;
+use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::headers;
 use crate::http::head::Headers;
 use crate::protocols::request::request_shape::Shape;
@@ -253,16 +254,13 @@ impl<'s> RouteConstraints<'s> {
         self.arm.as_ref().filter(|chosen| chosen.is_of(route))
     }
 
-    /// Whether a target that is none of the arm's answered; noted on the trip.
-    pub(crate) fn has_left_arm(&self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
-        let (Some(chosen), Some(route)) = (&self.arm, models.first()) else {
-            return false;
-        };
-        let has_left = ctx.route.fell_back || chosen.is_left(&route.targets, ctx.route.target);
-        if let Some(arm) = &mut ctx.route.arm {
-            arm.has_left = has_left;
+    /// Whether `target`, which served the request, belongs to another arm.
+    #[must_use]
+    pub(crate) fn is_other_arm(&self, models: &[&ModelRoute], target: Option<Name>) -> bool {
+        match (&self.arm, models.first()) {
+            (Some(chosen), Some(route)) => chosen.is_left(&route.targets, target),
+            _ => false,
         }
-        has_left
     }
 
     /// The part of a model's identity that the limits of caller and key change: which answers they

@@ -4,7 +4,7 @@
 use crate::base::names::Name;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::snapshot::ModelRoute;
+use crate::gateway::snapshot::model::ModelRoute;
 use crate::headers;
 use crate::headers::Header;
 use crate::http::head::Headers;

@@ -1,7 +1,10 @@
 //! What a request asks for: models, targets, rules, constraints, deadline, forwarded headers.
 
+pub(crate) mod affinity_key;
+pub(crate) mod arms;
 pub(crate) mod candidates;
 pub(crate) mod deadline;
 pub(crate) mod forward_headers;
 pub(crate) mod request_plan;
 pub(crate) mod rules;
+pub(crate) mod stored_responses;

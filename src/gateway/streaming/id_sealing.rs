@@ -112,6 +112,37 @@ impl IdSealer {
     }
 }
 
+/// Seals the ids in a whole answer; in an error, which speaks of the answer `id`, that one.
+pub(crate) fn hide_ids(
+    seal: &ResponseIdSeal,
+    id: Option<&str>,
+    status: u16,
+    body: &mut Vec<u8>,
+    scratch: &mut Scratch,
+) {
+    if status < 400 {
+        return seal_response(seal, body, scratch);
+    }
+    let Some(id) = id else {
+        return;
+    };
+    // Not within a longer word.
+    let is_outside = |byte: Option<&u8>| !byte.is_some_and(|byte| ResponseIdSeal::takes(*byte));
+    let mut out = Vec::with_capacity(body.len() + 128);
+    let mut from = 0;
+    for at in memchr::memmem::find_iter(body, id.as_bytes()) {
+        let end = at + id.len();
+        let before = at.checked_sub(1).and_then(|at| body.get(at));
+        if is_outside(before) && is_outside(body.get(end)) {
+            out.extend_from_slice(body.get(from..end).unwrap_or_default());
+            out.extend_from_slice(&seal.of(id));
+            from = end;
+        }
+    }
+    out.extend_from_slice(body.get(from..).unwrap_or_default());
+    *body = out;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::classify;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::snapshot::Provider;
+use crate::gateway::snapshot::provider::Provider;
 use crate::http::head::ResponseHead;
 use crate::routing::indices::KeyIndex;
 use crate::runtime::clock;

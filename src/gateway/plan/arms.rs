@@ -1,136 +1,24 @@
-//! A model's experiment on a request's way: which arm it belongs to, in which order its targets are tried
-//! then, and what is told of it. How arms are drawn is in `routing/experiment.rs`.
+//! The experiment arm of a request: how it is chosen, and how its targets are ordered. How arms are drawn is in
+//! `routing/experiment.rs`.
 
 use crate::base::names::Name;
 use crate::base::request_ids;
-use crate::config::sections::experiment::{Experiment, Subject};
-use crate::gateway::attempt::attempt_loop;
-use crate::gateway::context::request_context::RequestContext;
-use crate::gateway::context::route::RequestArm;
+use crate::config::sections::experiment::Subject;
 use crate::gateway::core::Core;
+use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::Selection;
-use crate::gateway::snapshot::{ModelRoute, TargetRoute};
+use crate::gateway::snapshot::experiment::{ArmRoute, ExperimentRoute};
+use crate::gateway::snapshot::model::ModelRoute;
+use crate::gateway::snapshot::target::TargetRoute;
 use crate::http::head::Headers;
-use crate::observability::metrics::arms::ArmId;
 use crate::observability::rateable_requests::Rateable;
-use crate::routing::canary::{Count, RollbackReason};
 use crate::routing::demand::Exclusion;
-use crate::routing::experiment::{Arm, draw};
-use crate::routing::indices::{ArmIndex, ModelIndex, TargetIndex};
+use crate::routing::experiment::draw;
+use crate::routing::indices::{ArmIndex, TargetIndex};
 use crate::routing::policy::RequestFacts;
 use crate::routing::route_inputs::RouteInputs;
-use crate::routing::target_set::{ArmSet, TargetSet};
+use crate::routing::target_set::TargetSet;
 use crate::routing::targets::{Route, TargetTable};
-use parking_lot::Mutex;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-use xxhash_rust::xxh3::xxh3_64;
-
-/// An experiment, ready for use.
-pub struct ExperimentRoute {
-    /// Its name.
-    pub name: Name,
-    seed: u64,
-    /// Its arms.
-    pub arms: Vec<ArmRoute>,
-    /// The same, as far as drawing needs them.
-    pub shares: Vec<Arm>,
-    subject: Subject,
-    fails_over: bool,
-    shares_cache: bool,
-    /// Canaries that were rolled back.
-    pub rollbacks: Arc<Rollbacks>,
-}
-
-/// An arm, ready for use.
-pub struct ArmRoute {
-    /// Its name among all.
-    pub id: ArmId,
-    /// `experiment/arm`
-    pub label: Name,
-    /// It is rolled back when it does worse than the others.
-    pub is_canary: bool,
-    /// Its part of the cache's scope.
-    identity: u64,
-    targets: TargetSet,
-    /// Among the models that a core counts turns for: of its targets, and of the others.
-    model_indices: [ModelIndex; 2],
-}
-
-/// Canaries that were rolled back. It outlives a configuration in which the experiment is the same.
-#[derive(Default)]
-pub struct Rollbacks {
-    /// Arms that are off, as the bits of an [`ArmSet`].
-    off: AtomicU32,
-    resets: AtomicU32,
-    told: Mutex<Vec<Rollback>>,
-}
-
-/// One roll-back.
-#[derive(Debug, Clone, Copy)]
-pub struct Rollback {
-    /// The arm.
-    pub arm: ArmIndex,
-    /// Why.
-    pub why: RollbackReason,
-    /// When, since the Unix epoch.
-    pub since: Duration,
-    /// What was seen of the others.
-    pub baseline: Count,
-    /// What was seen of the canary.
-    pub canary: Count,
-}
-
-impl Rollbacks {
-    /// Those of an experiment that comes in the place of another: what is known of that one is not held
-    /// against it.
-    #[must_use]
-    pub fn after(earlier: &Self) -> Self {
-        Self {
-            resets: AtomicU32::new(earlier.resets() + 1),
-            ..Self::default()
-        }
-    }
-
-    /// Whether the arm in this place takes nobody.
-    #[must_use]
-    pub fn is_off(&self, arm: ArmIndex) -> bool {
-        self.off().contains(arm)
-    }
-
-    fn off(&self) -> ArmSet {
-        ArmSet::from_bits(self.off.load(Ordering::Relaxed))
-    }
-
-    /// How often all arms were taken back in.
-    #[must_use]
-    pub fn resets(&self) -> u32 {
-        self.resets.load(Ordering::Relaxed)
-    }
-
-    /// Takes an arm's share away; from the next request on.
-    pub fn roll_back(&self, rollback: Rollback) {
-        self.told.lock().push(rollback);
-        let arm = ArmSet::from_iter([rollback.arm]);
-        self.off.fetch_or(arm.bits(), Ordering::Relaxed);
-    }
-
-    /// Gives all arms their shares again; how many had lost theirs.
-    pub fn reset(&self) -> usize {
-        let told = std::mem::take(&mut *self.told.lock());
-        self.off.store(0, Ordering::Relaxed);
-        self.resets.fetch_add(1, Ordering::Relaxed);
-        told.len()
-    }
-
-    /// The roll-back of the arm in this place.
-    #[must_use]
-    pub fn of(&self, arm: ArmIndex) -> Option<Rollback> {
-        let told = self.told.lock();
-        told.iter().find(|one| one.arm == arm).copied()
-    }
-}
 
 /// The arm that a request belongs to.
 #[derive(Clone, Copy)]
@@ -144,63 +32,17 @@ pub struct ChosenArm<'s> {
 }
 
 impl ExperimentRoute {
-    /// Makes an experiment of `model` ready; `model_index` gives an index to a name.
-    #[must_use]
-    pub fn new(
-        model: &str,
-        configured: &Experiment,
-        rollbacks: Arc<Rollbacks>,
-        mut model_index: impl FnMut(&str) -> ModelIndex,
-    ) -> Self {
-        let name = &configured.name;
-        let arm = |arm: &crate::config::sections::experiment::Arm| {
-            let whole = format!("{model}\0{name}\0{}", arm.name);
-            ArmRoute {
-                id: ArmId {
-                    model: Name::new(model),
-                    experiment: Name::new(name),
-                    arm: Name::new(&arm.name),
-                },
-                label: Name::new(&format!("{name}/{}", arm.name)),
-                is_canary: arm.canary,
-                identity: xxh3_64(whole.as_bytes()),
-                targets: arm.targets.iter().copied().map(TargetIndex::new).collect(),
-                model_indices: [
-                    model_index(&whole),
-                    model_index(&format!("{whole}\0others")),
-                ],
-            }
-        };
-        let arms: Vec<ArmRoute> = configured.arms.iter().map(arm).collect();
-        let shares = arms.iter().zip(&configured.arms);
-        let shares = shares.map(|(route, arm)| Arm {
-            identity: xxh3_64(arm.name.as_bytes()),
-            weight: arm.weight,
-            targets: route.targets,
-        });
-        Self {
-            name: Name::new(name),
-            seed: xxh3_64(name.as_bytes()),
-            shares: shares.collect(),
-            arms,
-            subject: configured.subject,
-            fails_over: configured.fails_over,
-            shares_cache: configured.shares_cache,
-            rollbacks,
-        }
-    }
-
     /// The arm of a request that may not go to the targets `excluded`; `None` if no arm can take it.
     #[must_use]
-    pub fn choose(
+    pub(crate) fn choose(
         &self,
         headers: &Headers<'_>,
         key: Option<Name>,
         excluded: TargetSet,
     ) -> Option<ChosenArm<'_>> {
         let subject = match self.subject {
-            Subject::SessionOrKey => attempt_loop::affinity_key(headers, key),
-            Subject::Session => attempt_loop::affinity_key(headers, None),
+            Subject::SessionOrKey => affinity_key(headers, key),
+            Subject::Session => affinity_key(headers, None),
             Subject::Request => None,
         };
         let subject = subject.unwrap_or_else(request_ids::random);
@@ -312,20 +154,14 @@ impl ChosenArm<'_> {
         join(first, second)
     }
 
-    /// Remembers the request, so that it can be rated as soon as its answer is there.
-    pub(crate) fn remember(&self, core: &Core, ctx: &mut RequestContext) {
+    /// Remembers the request, so that it can be rated as soon as its response is there.
+    pub(crate) fn remember(&self, core: &Core, key: Option<Name>, request_id: &str) {
         let rateable = Rateable {
             arm: self.arm.id,
             is_fair: self.is_fair,
         };
         let ratings = &core.shared.ratings;
-        ratings.remember(ctx.identity.key, &ctx.identity.request_id, rateable);
-        ctx.route.arm = Some(RequestArm {
-            id: self.arm.id,
-            label: self.arm.label,
-            is_fair: self.is_fair,
-            has_left: false,
-        });
+        ratings.remember(key, request_id, rateable);
     }
 
     /// Whether `target` is none of the arm's.

@@ -1,0 +1,10 @@
+//! The configuration as the data plane uses it: immutable, swapped whole on reload.
+
+pub(crate) mod experiment;
+pub(crate) mod mirror;
+pub(crate) mod model;
+pub(crate) mod provider;
+pub(crate) mod registry;
+pub(crate) mod rule;
+pub(crate) mod snapshot;
+pub(crate) mod target;

@@ -1,0 +1,250 @@
+//! The configuration as the data plane uses it: immutable, swapped whole on reload.
+
+use crate::accounting::prices::PriceBook;
+use crate::auth::keys::KeyTable;
+use crate::base::names::Name;
+use crate::config::root::Config;
+use crate::config::sections::model::Model;
+use crate::config::sections::provider::Provider as ProviderConfig;
+use crate::config::sections::target::{Target, TargetLocation};
+use crate::gateway::snapshot::mirror::MirrorTarget;
+use crate::gateway::snapshot::model::ModelRoute;
+use crate::gateway::snapshot::provider::Provider;
+use crate::gateway::snapshot::registry::Registry;
+use crate::gateway::snapshot::rule::RuleRoute;
+use crate::gateway::snapshot::target::{Backend, TargetRoute};
+use crate::protocols::registry::{native_api, provider};
+use crate::routing::demand::{Abilities, Traits};
+use crate::routing::limiter::Bounds;
+use crate::routing::policies::registry::policy;
+use crate::routing::target_ref::TargetRef;
+use crate::runtime::tls::ServerSettings;
+use std::collections::HashMap;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// One configuration, ready for use.
+pub struct Snapshot {
+    /// As validated.
+    pub config: Config,
+    /// Virtual keys.
+    pub keys: KeyTable,
+    /// Providers in the order of the file.
+    pub sites: Vec<Arc<Provider>>,
+    /// Models by name.
+    pub models: HashMap<String, ModelRoute, foldhash::fast::RandomState>,
+    /// What its targets charge.
+    pub prices: PriceBook,
+    /// Model names in the order of the file.
+    pub model_names: Vec<String>,
+    /// TLS settings of new client connections; `None` = plaintext.
+    pub server_tls: Option<ServerSettings>,
+}
+
+impl Snapshot {
+    /// Makes a configuration ready for use.
+    ///
+    /// # Errors
+    /// Something only this step can see, e.g. no trusted root certificates.
+    pub fn new(config: Config, registry: &mut Registry) -> Result<Self, String> {
+        let mut sites = Vec::new();
+        for one in &config.providers {
+            sites.push(Arc::new(Provider {
+                provider: one.name.clone(),
+                dialect: provider(&one.dialect)
+                    .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
+                responses: native_api(crate::protocols::responses::vocabulary::NAME)
+                    .filter(|_| passes_responses(one)),
+                kind: one.kind,
+                api_version: one.api_version.clone(),
+                endpoint: registry.endpoint(one)?,
+                drops_untranslatable: one.translation.drops_unsupported_fields,
+                region: one.region.clone(),
+                tags: one.tags.clone(),
+                any_model: Name::new(&format!("{}/*", one.name)),
+                api_keys: one.credentials.api_keys.clone(),
+                credentials: registry.credentials_of(one)?,
+            }));
+        }
+        let server_tls = config.server.tls.as_ref();
+        let server_tls = server_tls.map(|tls| registry.server_tls(tls)).transpose()?;
+        let mut models = HashMap::default();
+        for model in &config.models {
+            models.insert(
+                model.name.clone(),
+                model_route(model, &config, &sites, registry)?,
+            );
+        }
+        Ok(Self {
+            prices: PriceBook::new(&config)?,
+            keys: KeyTable::new(&config.keys, config.cache.scope),
+            model_names: config.models.iter().map(|one| one.name.clone()).collect(),
+            models,
+            server_tls,
+            sites,
+            config,
+        })
+    }
+}
+
+/// Host of OpenAI's own API, which answers Responses; of servers like it, few do.
+const OPENAI_HOST: &str = "api.openai.com";
+
+/// Whether a provider takes requests in Responses as they are.
+fn passes_responses(one: &ProviderConfig) -> bool {
+    let is_openais = one.base_url.host.eq_ignore_ascii_case(OPENAI_HOST);
+    one.dialect == crate::protocols::openai::vocabulary::NAME
+        && one.translation.responses.unwrap_or(is_openais)
+}
+
+fn model_route(
+    model: &Model,
+    config: &Config,
+    sites: &[Arc<Provider>],
+    registry: &mut Registry,
+) -> Result<ModelRoute, String> {
+    let epoch = config.cache.epoch.as_deref().unwrap_or_default();
+    let mut identity = format!("{}\0{epoch}\0", model.name);
+    let mut targets = Vec::new();
+    let mut target_refs = Vec::new();
+    let mut traits = Vec::new();
+    let admission = &model.failover.admission;
+    let bounds = admission.enabled.then_some(Bounds {
+        min: admission.concurrency_min,
+        max: admission.concurrency_max,
+    });
+    for target in &model.targets {
+        let (target_ref, route) = served(target, config, sites, registry, bounds, &mut identity)?;
+        target_refs.push(target_ref);
+        traits.push(traits_of(target, config));
+        targets.push(route);
+    }
+    let mirror = mirror_route(model, config, sites, registry)?;
+    Ok(ModelRoute {
+        mirror,
+        rules: model
+            .rules
+            .iter()
+            .map(|rule| RuleRoute::new(&model.name, rule))
+            .collect(),
+        name: Name::new(&model.name),
+        identity: xxh3_64(identity.as_bytes()),
+        policy: policy(&model.policy)
+            .ok_or_else(|| format!("unknown policy `{}`", model.policy))?,
+        index: registry.model(&model.name),
+        is_openrouter: targets.iter().all(is_at_openrouter),
+        target_refs,
+        traits,
+        targets,
+        failover: model.failover.clone(),
+        experiment: model
+            .experiment
+            .as_ref()
+            .map(|one| registry.experiment(&model.name, one)),
+    })
+}
+
+/// A target, ready for use; what decides its answers is appended to `identity`.
+fn served(
+    target: &Target,
+    config: &Config,
+    sites: &[Arc<Provider>],
+    registry: &mut Registry,
+    bounds: Option<Bounds>,
+    identity: &mut String,
+) -> Result<(TargetRef, TargetRoute), String> {
+    let mut place = String::new();
+    let mut remote = None;
+    let backend = match target.location {
+        TargetLocation::Local => Backend::Local,
+        TargetLocation::Provider(at) => {
+            let backend = sites.get(at).ok_or("a target names no provider")?;
+            let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
+            place = format!("{url:?}\0");
+            if let Some(version) = &backend.api_version {
+                place.push_str(version);
+            }
+            if let Some(kind) = backend.kind {
+                place.push_str(&kind.name);
+            }
+            identity.push_str(&place);
+            identity.push_str(backend.dialect.name());
+            identity.push('\0');
+            remote = Some(backend.as_ref());
+            Backend::Remote(Arc::clone(backend))
+        }
+    };
+    let label = config.label_of(target);
+    identity.push_str(&label);
+    identity.push('\0');
+    place.push_str(&label);
+    let target_ref = TargetRef {
+        slot: registry.target(&place, remote),
+        identity: xxh3_64(place.as_bytes()),
+        priority: target.priority,
+        weight: target.weight,
+        keys: remote.map_or(0, Provider::keys),
+        bounds,
+    };
+    let route = TargetRoute {
+        label: Name::new(&label),
+        model: target.model.clone(),
+        backend,
+    };
+    Ok((target_ref, route))
+}
+
+/// Where a model's mirrors go, if they go anywhere.
+fn mirror_route(
+    model: &Model,
+    config: &Config,
+    sites: &[Arc<Provider>],
+    registry: &mut Registry,
+) -> Result<Option<MirrorTarget>, String> {
+    let Some(mirror) = &model.mirror else {
+        return Ok(None);
+    };
+    let target = &mirror.target;
+    let (target_ref, route) = served(target, config, sites, registry, None, &mut String::new())?;
+    Ok(Some(MirrorTarget {
+        target: route,
+        target_ref,
+        traits: traits_of(target, config),
+        share: mirror.share,
+        tokens_max: mirror.tokens_max,
+        stats: registry.mirror_stats(&model.name),
+    }))
+}
+
+/// What routing knows of a target by its configuration.
+fn traits_of(target: &Target, config: &Config) -> Traits {
+    let provider = match target.location {
+        TargetLocation::Local => None,
+        TargetLocation::Provider(at) => config.providers.get(at),
+    };
+    let said = &target.abilities;
+    Traits {
+        provider: provider.map_or_else(|| "local".to_owned(), |one| one.name.clone()),
+        label: config.label_of(target),
+        region: provider.and_then(|one| one.region.clone()),
+        tags: provider.map(|one| one.tags.clone()).unwrap_or_default(),
+        abilities: Abilities {
+            context_tokens: said.context,
+            tools: said.tools,
+            vision: said.vision,
+            schema: said.schema,
+            streaming: said.streaming,
+        },
+    }
+}
+
+fn is_at_openrouter(target: &TargetRoute) -> bool {
+    match &target.backend {
+        Backend::Remote(backend) => backend
+            .endpoint
+            .url
+            .host
+            .eq_ignore_ascii_case("openrouter.ai"),
+        Backend::Local => false,
+    }
+}
