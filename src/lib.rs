@@ -1,6 +1,6 @@
-//! Ringside, a self-hosted LLM gateway: the modules in the order of a request's journey.
+//! Ringside, a self-hosted LLM gateway that runs beside a latency-sensitive service.
 //!
-//! Start with [`journey`]: it is the trip of one request as one readable function.
+//! Start with [`gateway::pipeline`]: it handles one request from parse to access log.
 
 pub(crate) mod accounting;
 pub(crate) mod admin;

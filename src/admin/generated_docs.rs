@@ -6,8 +6,8 @@ use crate::admin::routes::ROUTES;
 use crate::base::generated_docs::compare;
 use crate::observability::metrics::core_metrics::CoreMetrics;
 use crate::observability::metrics::declaration::Declaration;
+use parking_lot::Mutex;
 use std::fmt::Write;
-use std::sync::Mutex;
 
 static PAGE: Mutex<()> = Mutex::new(());
 

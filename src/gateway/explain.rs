@@ -189,7 +189,7 @@ enum PolicySource {
 }
 
 impl PolicySource {
-    fn as_str(self) -> &'static str {
+    fn as_str(&self) -> &'static str {
         match self {
             Self::Request => "request",
             Self::Rule => "rule",

@@ -232,7 +232,7 @@ impl Health {
         fraction(random) <= SLOW_START_SHARE + (1.0 - SLOW_START_SHARE) * part
     }
 
-    /// An attempt begins; true if it is a probe. What this returns goes to [`Health::end`].
+    /// An attempt begins; true if it is a probe. What this returns goes to [`Health::record`].
     pub fn begin(&mut self, now_us: u64) -> bool {
         let is_probe = matches!(self.phase(now_us), Phase::HalfOpen | Phase::Open);
         if is_probe {

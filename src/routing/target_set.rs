@@ -161,7 +161,7 @@ mod tests {
             let (mut set, mut model) = sets(seed);
             for step in 0..20 {
                 let index = TargetIndex::new(mix(seed, 3 + step) as usize % TARGETS_MAX);
-                if mix(seed, 100 + step) % 2 == 0 {
+                if mix(seed, 100 + step).is_multiple_of(2) {
                     set.insert(index);
                     model.insert(index);
                 } else {

@@ -255,7 +255,6 @@ fn slots(a: &Words, b: &Words) -> f32 {
 }
 
 /// Share of pairs of matched content words whose order is reversed.
-
 fn inversion(a: &Words, alignment: &Alignment) -> f32 {
     let positions: Vec<usize> = a
         .words

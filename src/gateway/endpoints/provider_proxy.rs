@@ -37,8 +37,6 @@ use crate::upstream::exchange::UpstreamBodyError;
 use crate::upstream::exchange::{UpstreamError, UpstreamResponse, exchange};
 use std::sync::Arc;
 
-/// Names the provider that keeps files and batches.
-
 /// Headers of a client that stay here: what frames a message or belongs to this connection, what proves
 /// who the client is to the gateway, and what says where it is.
 const KEPT_FROM_PROVIDER: [&str; 24] = [

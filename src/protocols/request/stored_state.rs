@@ -9,7 +9,7 @@ pub struct State {
     pub previous: Option<Previous>,
     /// The client fetches the response later, by its id.
     pub background: bool,
-    /// The field that refers to stored data by an id that proves no ownership: an item of `input`, or [`OWN_ID`].
+    /// The field that refers to stored data by an id that proves no ownership: an item of `input`, or `request_id`.
     pub reference: Option<String>,
 }
 
