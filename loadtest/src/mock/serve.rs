@@ -166,12 +166,7 @@ impl Serve for Server {
     }
 
     async fn reject(&self, fault: &GatewayError, client: &mut Client) {
-        let kind = if fault.status < 500 {
-            "invalid_request_error"
-        } else {
-            "server_error"
-        };
-        let body = error_body(kind, fault.code.as_str(), &fault.message);
+        let body = error_body(fault.status, fault.code.as_str(), &fault.message);
         send(
             client,
             fault.status,
@@ -409,7 +404,15 @@ fn vector(text: &str) -> Vec<f32> {
 }
 
 /// OpenAI's error envelope.
-fn error_body(kind: &str, code: &str, message: &str) -> String {
+fn error_body(status: u16, code: &str, message: &str) -> String {
+    // OpenAI's types of errors; clients decide by them what to raise.
+    let kind = match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    };
     let error =
         serde_json::json!({ "message": message, "type": kind, "param": null, "code": code });
     serde_json::json!({ "error": error }).to_string()
@@ -433,13 +436,13 @@ async fn fail(client: &mut Client, behaviour: &Behaviour, dialect: Dialect) {
         let page = b"<html><body><h1>502 Bad Gateway</h1></body></html>";
         return send(client, behaviour.status, "text/html", &extra, page).await;
     }
-    let (kind, code) = match behaviour.status {
-        429 => ("rate_limit_error", "rate_limit_exceeded"),
-        _ => ("server_error", "mock_error"),
+    let code = match behaviour.status {
+        429 => "rate_limit_exceeded",
+        _ => "mock_error",
     };
     let wait = behaviour.retry_after.map(|wait| wait.as_secs_f64());
     let body = match dialect {
-        Dialect::Chat => error_body(kind, code, "the mock was told to fail"),
+        Dialect::Chat => error_body(behaviour.status, code, "the mock was told to fail"),
         Dialect::Messages => messages::error(behaviour.status),
         Dialect::Gemini => gemini::error(behaviour.status, wait),
     };
