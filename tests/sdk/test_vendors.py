@@ -76,7 +76,7 @@ def test_coheres_chat_past_the_translation(gateway, vendors):
     assert vendors["cohere"].last["headers"]["authorization"] == "Bearer co-key"
 
 
-def sent(name, **more):
+def chat_request(name, **more):
     fresh = {"cache-control": "no-store, no-cache"}
     return dict(model=name, messages=[{"role": "user", "content": "please call the tool"}], http_headers=fresh, **more)
 
@@ -89,10 +89,10 @@ OWN = {"mistral-large": dict(random_seed=7, safe_prompt=True), "claude": {}}
 @pytest.mark.parametrize("name", OWN)
 def test_mistrals_chat(gateway, vendors, name):
     client = mistral_client(gateway)
-    answer = typed(models.ChatCompletionResponse, client.chat.complete(**sent(name, max_tokens=50, **OWN[name])))
+    answer = typed(models.ChatCompletionResponse, client.chat.complete(**chat_request(name, max_tokens=50, **OWN[name])))
     text = answer.choices[0].message.content
     assert text.startswith("answer-") and answer.choices[0].finish_reason == "stop" and answer.usage.total_tokens > 0
-    events = [typed(models.CompletionEvent, event) for event in client.chat.stream(**sent(name, max_tokens=50, **OWN[name]))]
+    events = [typed(models.CompletionEvent, event) for event in client.chat.stream(**chat_request(name, max_tokens=50, **OWN[name]))]
     assert "".join(event.data.choices[0].delta.content or "" for event in events if event.data.choices) == text
     # In OpenAI's dialect who does not ask for usage in a stream gets none, and this SDK cannot ask. Mistral tells it unasked.
     assert [event.data.usage.total_tokens for event in events if event.data.usage] == ([10] if name == "mistral-large" else [])
@@ -104,11 +104,11 @@ def test_mistrals_chat(gateway, vendors, name):
 @pytest.mark.parametrize("name", OWN)
 def test_mistrals_tools(gateway, name):
     client = mistral_client(gateway)
-    answer = typed(models.ChatCompletionResponse, client.chat.complete(**sent(name, tools=[TOOL])))
+    answer = typed(models.ChatCompletionResponse, client.chat.complete(**chat_request(name, tools=[TOOL])))
     assert answer.choices[0].finish_reason == "tool_calls"
     call = answer.choices[0].message.tool_calls[0]
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Paris"})
-    streamed = lambda: [typed(models.CompletionEvent, event) for event in client.chat.stream(**sent(name, tools=[TOOL]))]
+    streamed = lambda: [typed(models.CompletionEvent, event) for event in client.chat.stream(**chat_request(name, tools=[TOOL]))]
     if name == "claude":
         # OpenAI's pieces of a call name the function once; this SDK's type demands the name in each, as Mistral sends it.
         with pytest.raises(errors.ResponseValidationError, match="function.name"):
@@ -125,7 +125,7 @@ def test_mistrals_errors_and_own_endpoints(gateway, vendors):
     client = mistral_client(gateway)
     for one, name, status in [(client, "nope", 404), (mistral_client(gateway, key="wrong"), "mistral-large", 401)]:
         with pytest.raises(errors.SDKError) as caught:
-            one.chat.complete(**sent(name))
+            one.chat.complete(**chat_request(name))
         assert caught.value.status_code == status
     answer = client.embeddings.create(model="mistral-large", inputs=["a", "b"])
     assert [one.embedding for one in typed(models.EmbeddingResponse, answer).data] == [[0.5, -0.25]] * 2
