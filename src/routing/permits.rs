@@ -64,7 +64,7 @@ impl TargetTable {
         self.waiting.poll(id, waker)
     }
 
-    /// Leaves the line to take the place that is kept: it must be taken, or [`Fleet::record_usage`]d, before
+    /// Leaves the queue and takes the permit that is reserved: it must be used or released, before
     /// anything else runs on this core.
     pub fn take_permit(&mut self, id: u64, model: ModelIndex, waited_us: u64) {
         self.release_unused_permit();

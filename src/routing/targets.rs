@@ -1,7 +1,7 @@
-//! A core's state of all targets: who may be tried for a request, what is under way, what came of it.
+//! A core's state of all targets: which of them may be tried for a request, what is in flight, how attempts ended.
 //!
-//! The journey and the simulation use it alike: [`Fleet::route`], then for each target
-//! [`Fleet::may_try`], [`Fleet::begin`], [`Fleet::end`].
+//! The pipeline and the simulation use it alike: [`TargetTable::route`], then for each target
+//! [`TargetTable::may_try`], [`TargetTable::begin`], [`TargetTable::end`].
 
 use crate::base::random::mix;
 use crate::routing::budget::Budget;
@@ -36,7 +36,7 @@ pub struct Route {
     pub full: TargetSet,
 }
 
-/// An attempt under way. It must come back by [`Fleet::end`].
+/// An attempt in flight. It is given back by [`TargetTable::end`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) slot: TargetSlot,
@@ -143,7 +143,7 @@ impl TargetTable {
         route
     }
 
-    /// The member in place `at` as [`Fleet::route`] sees it.
+    /// The target at `index` as [`TargetTable::route`] sees it.
     pub(crate) fn inspect(
         &mut self,
         index: TargetIndex,
