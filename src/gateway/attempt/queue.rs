@@ -77,10 +77,10 @@ impl Queue {
     }
 }
 
-/// Waits until there is a place at one of the targets that were left out.
+/// Waits until a permit of one of the targets that were excluded as full is free.
 ///
 /// # Errors
-/// There is none in time, the line is full, or the wait was interrupted.
+/// No permit became free in time, the queue is full, or the wait was interrupted.
 pub(crate) async fn wait(
     core: &Core,
     queue: &mut Queue,
@@ -133,15 +133,9 @@ pub(crate) async fn wait(
         }
         Some(Ok(Wakeup::Displaced)) => Err(shed(core, route, "displaced", ctx)),
         Some(Err(why)) => {
-            let reason = match why {
-                Interruption::ClientGone => "client_disconnected",
-                Interruption::Drained | Interruption::HedgeCancelled => "drained",
-            };
-            core.metrics
-                .borrow_mut()
-                .admission
-                .shed
-                .increment((route.name, reason));
+            let mut metrics = core.metrics.borrow_mut();
+            let shed = &mut metrics.admission.shed;
+            shed.increment((route.name, interruption_label(why)));
             Err(classify::cut_short(why))
         }
         None if plan.request_deadline.is_over() => {
@@ -150,6 +144,14 @@ pub(crate) async fn wait(
             Err(failed(classify::out_of_time(&plan.request_deadline, None)))
         }
         None => Err(shed(core, route, "queue_deadline", ctx)),
+    }
+}
+
+/// Why a wait was interrupted, as a label of `ringside_admission_shed_total`.
+fn interruption_label(why: Interruption) -> &'static str {
+    match why {
+        Interruption::ClientGone => "client_disconnected",
+        Interruption::Drained | Interruption::HedgeCancelled => "drained",
     }
 }
 

@@ -48,7 +48,7 @@ fn many_parameters() {
 
 #[test]
 fn long_functions() {
-    holds_but_for("long-functions", 4);
+    holds_but_for("long-functions", 3);
 }
 
 #[test]
