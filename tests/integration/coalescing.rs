@@ -193,6 +193,8 @@ fn a_leader_that_hangs_up_hands_over() {
                 assert_eq!(follower.response().content(), wanted);
             }
             assert_eq!(upstream.count(), 1);
+            // Until the call is forgotten, which follows storing, an identical request is still coalesced.
+            gateway.wait_for_metric("ringside_coalesce_in_flight", 0.0);
             assert_eq!(followers[0].post(PATH, &[], &body).cache(), "exact");
             gateway.wait_for_metric(BOUGHT, 1.0);
             drop(followers);

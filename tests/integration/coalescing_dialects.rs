@@ -179,6 +179,8 @@ fn a_leader_that_hangs_up_hands_over() {
             assert_eq!(caller.text(&follower.response()), wanted(streams));
         }
         assert_eq!(upstream.count(), 1);
+        // Until the call is forgotten, which follows storing, an identical request is still coalesced.
+        gateway.wait_for_metric("ringside_coalesce_in_flight", 0.0);
         let body = caller.body("q", streams);
         let again = followers[0].post(caller.path(streams), &[], &body);
         assert_eq!(again.cache(), "exact");
