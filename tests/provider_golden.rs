@@ -13,10 +13,10 @@
 //! A new dialect is one more folder. `GOLDEN=write cargo test --test provider_golden` writes what is
 //! missing or changed; read the difference before you keep it.
 
-use ringside::gateway::streaming::neutral_relay::NeutralRelay;
-use ringside::gateway::streaming::relay::Relay;
-use ringside::gateway::streaming::translate_body;
-use ringside::gateway::streaming::translate_body::ClientRequest;
+use ringside::gateway::transform::neutral_relay::NeutralRelay;
+use ringside::gateway::transform::relay::Relay;
+use ringside::gateway::transform::translate_body;
+use ringside::gateway::transform::translate_body::ClientRequest;
 use ringside::http::event_stream::{Value, write_message};
 use ringside::protocols::client_api::{ClientApi, ResponseContext};
 use ringside::protocols::json::document::Scratch;

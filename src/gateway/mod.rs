@@ -11,5 +11,6 @@ pub(crate) mod pipeline;
 pub(crate) mod plan;
 pub(crate) mod respond;
 pub(crate) mod snapshot;
-pub mod streaming;
+pub(crate) mod streaming;
+pub mod transform;
 pub(crate) mod usage_metrics;

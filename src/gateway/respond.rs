@@ -3,7 +3,7 @@
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop::BufferedResponse;
 use crate::gateway::context::request_context::RequestContext;
-use crate::gateway::streaming::json_array::JsonArray;
+use crate::gateway::transform::json_array::JsonArray;
 use crate::headers;
 use crate::http::encode;
 use crate::protocols::operation_kind::OperationKind;

@@ -6,7 +6,7 @@ use crate::gateway::caching::hit::Hit;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::respond;
-use crate::gateway::streaming::json_array::JsonArray;
+use crate::gateway::transform::json_array::JsonArray;
 use crate::headers;
 use crate::protocols::registry;
 use crate::protocols::request::chat_request::ChatRequest;

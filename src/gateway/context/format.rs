@@ -1,6 +1,6 @@
 //! The format in which the client wants its response.
 
-use crate::gateway::streaming::json_array::JsonArray;
+use crate::gateway::transform::json_array::JsonArray;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::registry;
 

@@ -1,8 +1,8 @@
 //! Writes relayed events to a response body.
 
 use crate::gateway::core::Core;
-use crate::gateway::streaming::relay::Relay;
-use crate::gateway::streaming::stream_relay::EventTooLarge;
+use crate::gateway::transform::relay::Relay;
+use crate::gateway::transform::stream_relay::EventTooLarge;
 use crate::http::encode;
 use crate::server::client::Client;
 use std::ops::Range;

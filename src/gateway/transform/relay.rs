@@ -2,9 +2,9 @@
 //! sockets.
 
 use crate::cache::response::from_events::ResponseCollector;
-use crate::gateway::streaming::json_array::JsonArray;
-use crate::gateway::streaming::neutral_relay::NeutralRelay;
-use crate::gateway::streaming::stream_relay::{EventTooLarge, StreamRelay};
+use crate::gateway::transform::json_array::JsonArray;
+use crate::gateway::transform::neutral_relay::NeutralRelay;
+use crate::gateway::transform::stream_relay::{EventTooLarge, StreamRelay};
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::openai::vocabulary;

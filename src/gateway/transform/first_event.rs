@@ -1,7 +1,7 @@
 //! Inspects the first bytes of a stream while they are held back: whether it has failed, or come to its end. It
 //! changes nothing in them.
 
-use crate::gateway::streaming::relay::Relay;
+use crate::gateway::transform::relay::Relay;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::provider_api::ProviderApi;
 use memchr::memmem;

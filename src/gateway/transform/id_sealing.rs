@@ -2,7 +2,7 @@
 //! nor which provider answers.
 
 use crate::auth::response_ids::ResponseIdSeal;
-use crate::gateway::streaming::stream_relay::EventTooLarge;
+use crate::gateway::transform::stream_relay::EventTooLarge;
 use crate::http::sse::{SseSplitter, data_place, event_data};
 use crate::protocols::json::document::Scratch;
 use crate::protocols::responses::client::response_ids;

@@ -2,9 +2,9 @@
 //! reports usage and end differently from OpenAI's.
 
 use crate::cache::response::from_events::ResponseCollector;
-use crate::gateway::streaming::json_array::JsonArray;
-use crate::gateway::streaming::stream_relay::EventTooLarge;
-use crate::gateway::streaming::translate_body::STOP_FAILED;
+use crate::gateway::transform::json_array::JsonArray;
+use crate::gateway::transform::stream_relay::EventTooLarge;
+use crate::gateway::transform::translate_body::STOP_FAILED;
 use crate::protocols::client_api::Encoder;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::event::{Delta, Event, Start};

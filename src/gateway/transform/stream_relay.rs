@@ -3,7 +3,7 @@
 //! Events are forwarded byte for byte as soon as they are complete, all that arrived together in one write. Each is
 //! searched for the usage, which the client sees only if it wants it, and for the end of the stream.
 
-use crate::gateway::streaming::event_template::{EventTemplate, TemplateMatch};
+use crate::gateway::transform::event_template::{EventTemplate, TemplateMatch};
 use crate::http::sse::{SseSplitter, event_data};
 use crate::protocols::request::request_shape::BYTES_PER_TOKEN;
 use crate::protocols::usage;
