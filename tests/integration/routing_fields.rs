@@ -1,4 +1,4 @@
-//! Steering: what callers and keys say about targets is followed within what they may, what a target
+//! Routing fields: what callers and keys say about targets is followed within what they may, what a target
 //! cannot do is not sent to it, and `explain` says beforehand what then happens.
 
 use crate::harness::*;

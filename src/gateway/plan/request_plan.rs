@@ -16,7 +16,7 @@ use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::request::routing_fields;
-use crate::protocols::request::routing_fields::Steering;
+use crate::protocols::request::routing_fields::RoutingFields;
 use crate::protocols::responses::vocabulary;
 use crate::routing::policies::registry::policy;
 use arrayvec::ArrayVec;
@@ -105,10 +105,10 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         let mut body = Cow::Borrowed(self.body);
         // To OpenRouter alone its fields go as they are: it knows what they mean.
         let is_theirs = models.iter().all(|route| route.is_openrouter);
-        if let Some(steering) = chat.steering.take().filter(|_| !is_theirs) {
-            let names = steering.models.iter().map(String::as_str);
+        if let Some(routing_fields) = chat.routing_fields.take().filter(|_| !is_theirs) {
+            let names = routing_fields.models.iter().map(String::as_str);
             self.extend(&mut models, "models", names)?;
-            take_in(*steering, &mut constraints)?;
+            take_in(*routing_fields, &mut constraints)?;
             let cut = routing_fields::cut(self.body, scratch)?;
             chat = self.read_body(&cut, scratch)?;
             body = Cow::Owned(cut);
@@ -229,12 +229,15 @@ impl<'s, 'b> RequestParser<'s, 'b> {
 }
 
 /// What the body's fields demand.
-fn take_in(steering: Steering, constraints: &mut RouteConstraints<'_>) -> Result<(), GatewayError> {
-    if let Some(field) = steering.unsupported {
+fn take_in(
+    routing_fields: RoutingFields,
+    constraints: &mut RouteConstraints<'_>,
+) -> Result<(), GatewayError> {
+    if let Some(field) = routing_fields.unsupported {
         let message = format!("`provider.{field}` is not supported here");
         return Err(GatewayError::new(ErrorCode::InvalidRequest, message).on("provider"));
     }
-    if let Some(sort) = steering.sort {
+    if let Some(sort) = routing_fields.sort {
         let known = SORTS.iter().find(|(name, _)| *name == sort);
         let (_, name) = known.ok_or_else(|| {
             let message = "`provider.sort` must be `price`, `throughput` or `latency`";
@@ -243,11 +246,11 @@ fn take_in(steering: Steering, constraints: &mut RouteConstraints<'_>) -> Result
         constraints.policy = policy(name);
     }
     let demand = &mut constraints.demand;
-    demand.only = steering.only;
-    if steering.forbids_fallbacks && !steering.order.is_empty() {
+    demand.only = routing_fields.only;
+    if routing_fields.forbids_fallbacks && !routing_fields.order.is_empty() {
         // Both lists hold: what is in one alone may not be asked.
         let in_both = |name: &String| demand.only.is_empty() || demand.only.contains(name);
-        demand.only = steering
+        demand.only = routing_fields
             .order
             .iter()
             .filter(|name| in_both(name))
@@ -258,9 +261,9 @@ fn take_in(steering: Steering, constraints: &mut RouteConstraints<'_>) -> Result
             return Err(GatewayError::new(ErrorCode::InvalidRequest, message).on("provider"));
         }
     }
-    demand.first = steering.order;
-    demand.ignored = steering.ignore;
-    demand.no_collection = steering.denies_collection;
+    demand.first = routing_fields.order;
+    demand.ignored = routing_fields.ignore;
+    demand.no_collection = routing_fields.denies_collection;
     Ok(())
 }
 

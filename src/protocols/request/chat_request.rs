@@ -9,7 +9,7 @@ use crate::protocols::json::splice::Edit;
 use crate::protocols::request::canonical_request::{Canonical, canonical};
 use crate::protocols::request::request_shape::Shape;
 
-use crate::protocols::request::routing_fields::Steering;
+use crate::protocols::request::routing_fields::RoutingFields;
 use crate::protocols::request::stored_state::State;
 use std::ops::Range;
 
@@ -33,7 +33,7 @@ pub struct ChatRequest {
     /// How large it is and what it needs.
     pub shape: Shape,
     /// What the body says about routing, in OpenRouter's fields.
-    pub steering: Option<Box<Steering>>,
+    pub routing_fields: Option<Box<RoutingFields>>,
     /// The canonical form, when the cache needs it.
     pub canonical: Option<Canonical>,
 }
@@ -147,7 +147,7 @@ fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptio
             streams: stream,
             ..top.shape
         },
-        steering: top.steering,
+        routing_fields: top.routing_fields,
         canonical: None,
     };
     Ok((chat, top.stream_options))

@@ -8,7 +8,7 @@ use crate::protocols::json::splice;
 
 /// The fields, as far as routing can follow them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Steering {
+pub struct RoutingFields {
     /// `models`: models to try behind the one asked for.
     pub models: Vec<String>,
     /// `provider.order`: providers to try first.
@@ -35,11 +35,11 @@ const NAMES_MAX: usize = 32;
 
 /// Whether the top-level field `name` is one of them.
 #[must_use]
-pub(crate) fn is_steering(name: &str) -> bool {
+pub(crate) fn is_routing_field(name: &str) -> bool {
     FIELDS.contains(&name)
 }
 
-impl Steering {
+impl RoutingFields {
     /// Takes in one of the fields.
     pub(crate) fn field(
         &mut self,
@@ -118,7 +118,7 @@ pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, Gateway
         let key = scratch
             .with_document(&body, |document| {
                 let mut fields = document.root_fields()?;
-                let (key, _) = fields.find(|(key, _)| is_steering(key))?;
+                let (key, _) = fields.find(|(key, _)| is_routing_field(key))?;
                 document.offset_of(key)
             })
             .map_err(|_| lost())?;
@@ -161,7 +161,7 @@ mod tests {
             let left = cut(body.as_bytes(), &mut scratch).unwrap();
             assert_eq!(String::from_utf8(left.clone()).unwrap(), wanted);
             let chat = read_chat(&left, &mut scratch, false).unwrap();
-            assert!(chat.steering.is_none());
+            assert!(chat.routing_fields.is_none());
             assert_eq!(&left[chat.model_range], b"m");
         }
     }
@@ -174,14 +174,16 @@ mod tests {
             );
             read_chat(body.as_bytes(), &mut Scratch::default(), false)
         };
-        let steering = read(
+        let routing_fields = read(
             r#"{"order":["a"],"sort":"price","allow_fallbacks":false,"data_collection":"deny","only":null}"#,
         );
-        let steering = *steering.unwrap().steering.unwrap();
-        assert_eq!(steering.order, ["a"]);
-        assert_eq!(steering.sort.as_deref(), Some("price"));
-        assert!(steering.forbids_fallbacks && steering.denies_collection);
-        let unsupported = read(r#"{"max_price":{"prompt":1}}"#).unwrap().steering;
+        let routing_fields = *routing_fields.unwrap().routing_fields.unwrap();
+        assert_eq!(routing_fields.order, ["a"]);
+        assert_eq!(routing_fields.sort.as_deref(), Some("price"));
+        assert!(routing_fields.forbids_fallbacks && routing_fields.denies_collection);
+        let unsupported = read(r#"{"max_price":{"prompt":1}}"#)
+            .unwrap()
+            .routing_fields;
         assert_eq!(
             unsupported.unwrap().unsupported.as_deref(),
             Some("max_price")

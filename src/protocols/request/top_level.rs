@@ -7,7 +7,7 @@ use crate::protocols::json::splice;
 use crate::protocols::json::splice::Edit;
 use crate::protocols::request::request_shape::Shape;
 use crate::protocols::request::routing_fields;
-use crate::protocols::request::routing_fields::Steering;
+use crate::protocols::request::routing_fields::RoutingFields;
 use std::ops::Range;
 
 /// The fields that both chat and embedding requests are routed by.
@@ -17,7 +17,7 @@ pub(crate) struct Top {
     pub stream: Option<usize>,
     pub messages: Option<usize>,
     pub shape: Shape,
-    pub steering: Option<Box<Steering>>,
+    pub routing_fields: Option<Box<RoutingFields>>,
     pub store: Option<usize>,
     pub stream_options: StreamOptions,
 }
@@ -29,7 +29,7 @@ pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Gate
         GatewayError::new(ErrorCode::InvalidJson, "the body must be a JSON object")
     })?;
     let mut shape = Shape::default();
-    let mut steering: Option<Box<Steering>> = None;
+    let mut routing_fields: Option<Box<RoutingFields>> = None;
     let mut seen: Vec<&str> = Vec::with_capacity(16);
     let (mut model, mut stream, mut messages, mut store) = (None, None, None, None);
     let mut stream_options = None;
@@ -50,8 +50,8 @@ pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Gate
             "stream_options" => {
                 stream_options = document.offset_of(key).map(|offset| (offset, value));
             }
-            _ if routing_fields::is_steering(key) => {
-                let fields = steering.get_or_insert_default();
+            _ if routing_fields::is_routing_field(key) => {
+                let fields = routing_fields.get_or_insert_default();
                 fields.field(document, key, value)?;
             }
             _ => {}
@@ -73,7 +73,7 @@ pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Gate
         stream,
         messages,
         shape,
-        steering,
+        routing_fields,
         store,
         stream_options,
     })

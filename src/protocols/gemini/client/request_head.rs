@@ -46,7 +46,7 @@ pub(crate) fn read(
                 state: None,
                 usage_edit: None,
                 shape: shape(document, stream),
-                steering: None,
+                routing_fields: None,
                 canonical: with_canonical.then(|| canonical(document)),
             })
         })
