@@ -4,7 +4,8 @@
 use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::gateway::core::{Core, micros};
-use crate::gateway::plan::candidates::{RouteConstraints, Selection};
+use crate::gateway::plan::candidates::RouteConstraints;
+use crate::gateway::plan::selection::Selection;
 use crate::gateway::snapshot::model::ModelRoute;
 use crate::observability::access_log::RouteNote;
 use crate::observability::log_line::{LogLine, TargetEvent, TargetNotice};

@@ -6,7 +6,7 @@ use crate::base::request_ids;
 use crate::config::sections::experiment::Subject;
 use crate::gateway::core::Core;
 use crate::gateway::plan::affinity_key::affinity_key;
-use crate::gateway::plan::candidates::Selection;
+use crate::gateway::plan::selection::Selection;
 use crate::gateway::snapshot::experiment::{ArmRoute, ExperimentRoute};
 use crate::gateway::snapshot::model::ModelRoute;
 use crate::gateway::snapshot::target::TargetRoute;
@@ -22,7 +22,7 @@ use crate::routing::targets::{Route, TargetTable};
 
 /// The arm that a request belongs to.
 #[derive(Clone, Copy)]
-pub struct ChosenArm<'s> {
+pub(crate) struct ChosenArm<'s> {
     /// Its experiment.
     pub experiment: &'s ExperimentRoute,
     /// The arm.
@@ -57,7 +57,7 @@ impl ExperimentRoute {
 
     /// The arm that a rule chose; `None` if it takes nobody, or cannot take the request.
     #[must_use]
-    pub fn arm(&self, index: ArmIndex, excluded: TargetSet) -> Option<ChosenArm<'_>> {
+    pub(crate) fn arm(&self, index: ArmIndex, excluded: TargetSet) -> Option<ChosenArm<'_>> {
         let arm = self.arms.get(index.get())?;
         let can_take = !arm.targets.difference(excluded).is_empty();
         let is_on = !self.rollbacks.is_off(index) && can_take;
@@ -86,7 +86,11 @@ impl ExperimentRoute {
 
     /// Leaves out targets of arms that were rolled back, unless nothing else may be asked; and those of
     /// other arms, if the chosen one stays by itself.
-    pub fn exclude(&self, exclusions: &mut [Option<Exclusion>], chosen: Option<&ChosenArm<'_>>) {
+    pub(crate) fn exclude(
+        &self,
+        exclusions: &mut [Option<Exclusion>],
+        chosen: Option<&ChosenArm<'_>>,
+    ) {
         let open = |one: &Option<Exclusion>| one.is_none();
         if let Some(chosen) = chosen.filter(|_| !self.fails_over) {
             let others = exclusions.iter_mut().enumerate();
@@ -108,13 +112,13 @@ impl ExperimentRoute {
 impl ChosenArm<'_> {
     /// Whether it is an arm of this model.
     #[must_use]
-    pub fn is_of(&self, route: &ModelRoute) -> bool {
+    pub(crate) fn is_of(&self, route: &ModelRoute) -> bool {
         self.arm.id.model == route.name
     }
 
     /// Its part of the cache's scope; 0 if arms serve each other's answers.
     #[must_use]
-    pub fn identity(&self) -> u64 {
+    pub(crate) fn identity(&self) -> u64 {
         if self.experiment.shares_cache {
             return 0;
         }
@@ -123,13 +127,13 @@ impl ChosenArm<'_> {
 
     /// Whether the target is one of its own.
     #[must_use]
-    pub fn holds(&self, target: TargetIndex) -> bool {
+    pub(crate) fn holds(&self, target: TargetIndex) -> bool {
         self.arm.targets.contains(target)
     }
 
     /// The arm's targets, then the others, each by the policy. What is down in the arm does not come
     /// before what is up outside.
-    pub fn order(
+    pub(crate) fn order(
         &self,
         route: &ModelRoute,
         selection: &Selection,
@@ -166,7 +170,7 @@ impl ChosenArm<'_> {
 
     /// Whether `target` is none of the arm's.
     #[must_use]
-    pub fn is_left(&self, targets: &[TargetRoute], target: Option<Name>) -> bool {
+    pub(crate) fn is_left(&self, targets: &[TargetRoute], target: Option<Name>) -> bool {
         let mut own = self
             .arm
             .targets

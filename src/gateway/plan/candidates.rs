@@ -8,6 +8,7 @@ use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::plan::arms::ChosenArm;
 use crate::gateway::plan::rules::Looked;
+use crate::gateway::plan::selection::Selection;
 use crate::gateway::plan::stored_responses::StoredResponses;
 use crate::gateway::snapshot::model::ModelRoute;
 use crate::gateway::snapshot::rule::RuleRoute;
@@ -19,8 +20,7 @@ use crate::protocols::usage::Usage;
 use crate::routing::demand::{Demand, Exclusion, Needs, exclusion};
 use crate::routing::indices::{KeyIndex, TargetIndex};
 use crate::routing::policy::{RequestFacts, RoutingPolicy};
-use crate::routing::route_inputs::RouteInputs;
-use crate::routing::target_set::{TARGETS_MAX, TargetSet};
+use crate::routing::target_set::TARGETS_MAX;
 use crate::routing::targets::{Route, TargetTable};
 use arrayvec::ArrayVec;
 use std::fmt::Write;
@@ -48,30 +48,6 @@ pub(crate) struct RouteConstraints<'s> {
     pub ruled: Option<Name>,
     /// What providers keep of this and earlier answers.
     pub kept: Option<StoredResponses<'s>>,
-}
-
-/// Which targets of a model may be asked.
-pub struct Selection {
-    /// Why each target is left out, in the order of the model's targets.
-    pub exclusions: ArrayVec<Option<Exclusion>, TARGETS_MAX>,
-    /// The targets that are left out.
-    pub excluded: TargetSet,
-    /// Estimated costs, if the policy reads them.
-    pub costs_nanousd: ArrayVec<Option<u64>, TARGETS_MAX>,
-    /// The policy.
-    pub policy: &'static dyn RoutingPolicy,
-}
-
-impl Selection {
-    /// What the target table needs for this selection.
-    #[must_use]
-    pub fn inputs(&self, facts: &RequestFacts) -> RouteInputs<'_> {
-        RouteInputs {
-            facts: *facts,
-            excluded: self.excluded,
-            costs_nanousd: &self.costs_nanousd,
-        }
-    }
 }
 
 impl<'s> RouteConstraints<'s> {

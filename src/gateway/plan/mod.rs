@@ -7,4 +7,5 @@ pub(crate) mod deadline;
 pub(crate) mod forward_headers;
 pub(crate) mod request_plan;
 pub(crate) mod rules;
+pub(crate) mod selection;
 pub(crate) mod stored_responses;
