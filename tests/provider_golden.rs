@@ -184,7 +184,7 @@ fn requests() {
 }
 
 fn other_client_apis(provider: &dyn ProviderApi) -> impl Iterator<Item = &'static dyn ClientApi> {
-    let native = provider.native();
+    let native = provider.native_client_api();
     CLIENT_APIS
         .iter()
         .copied()
@@ -207,7 +207,10 @@ fn whole(
         &mut scratch,
     ) {
         Ok((status, body)) => (status, exact(&body)),
-        Err(fault) => (fault.status, exact(client_api.envelope(&fault).as_bytes())),
+        Err(fault) => (
+            fault.status,
+            exact(client_api.error_body(&fault).as_bytes()),
+        ),
     }
 }
 
@@ -253,8 +256,8 @@ fn streamed(
     provider: &dyn ProviderApi,
     pieces: &[&[u8]],
 ) -> (String, String) {
-    let encoder =
-        (provider.native() != client_api.name()).then(|| client_api.encoder(response_ctx()));
+    let encoder = (provider.native_client_api() != client_api.name())
+        .then(|| client_api.encoder(response_ctx()));
     let relay = NeutralRelay::new(provider.decoder(), encoder, None);
     let mut relay = relay.with_model(MODEL.to_owned());
     let (mut out, mut scratch) = (Vec::new(), Scratch::default());
@@ -292,7 +295,7 @@ fn streams_at_any_split() {
         let stream = stream_of(&case);
         for client_api in CLIENT_APIS.iter().copied() {
             let (whole, facts) = streamed(client_api, provider, &[&stream]);
-            if client_api.name() == provider.native() {
+            if client_api.name() == provider.native_client_api() {
                 assert!(facts.contains("usage"), "{facts}");
             } else {
                 let name = format!("client.{}.sse", client_api.name());
@@ -318,7 +321,7 @@ fn a_stream_in_the_clients_own_dialect_is_untouched() {
         let stream = stream_of(&case);
         let own = CLIENT_APIS
             .iter()
-            .find(|client_api| client_api.name() == provider.native());
+            .find(|client_api| client_api.name() == provider.native_client_api());
         let Some(own) = own else {
             continue;
         };

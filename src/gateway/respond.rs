@@ -151,7 +151,7 @@ pub(crate) async fn passed_on(
 
 /// Sends a fault in the envelope of the API that was called.
 pub(crate) async fn fault(client: &mut Client, ctx: &mut RequestContext, fault: &GatewayError) {
-    let mut body = ctx.format.client_api.envelope(fault).into_bytes();
+    let mut body = ctx.format.client_api.error_body(fault).into_bytes();
     if ctx.format.array.is_some() {
         body = JsonArray::of_one(&body);
     }

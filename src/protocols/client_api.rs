@@ -1,68 +1,69 @@
-//! What a client API must implement: reading requests, and writing responses, streams and errors.
+//! The trait of a client API: it reads requests and writes responses, streams and errors.
 //!
-//! Pure: bytes in, bytes out. [`ResponseContext`] holds what a writer cannot know from the response.
+//! Pure: bytes in, bytes out. It must not know sockets or the clock. [`ResponseContext`] holds the values that a
+//! writer needs and that the provider's response may lack.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::Event;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::request::chat_request::ChatRequest;
 use std::borrow::Cow;
 
-/// What is written into a response besides the response itself.
+/// Values for a response that the provider's response may lack.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseContext {
-    /// For ids that the provider did not give.
+    /// Used for ids if the provider sent none.
     pub request_id: String,
-    /// For a time stamp that the provider did not give, in seconds since the Unix epoch.
+    /// Used as the time stamp if the provider sent none, in seconds since the Unix epoch.
     pub created: u64,
     /// Whether the client requested the usage event of a stream.
     pub wants_usage: bool,
-    /// The model's name at the provider, for providers whose responses do not name it.
+    /// The model's name at the provider, used if the response does not name the model.
     pub model: String,
-    /// The provider's type of error, if a response header has it.
+    /// The provider's error type, if a response header names it.
     pub error_kind: Option<String>,
-    /// The result of [`ClientApi::repeated`] for the request.
-    pub repeated: Vec<u8>,
+    /// The result of [`ClientApi::echoed_fields`] for the request.
+    pub echoed_fields: Vec<u8>,
 }
 
 /// A wire format that clients use.
 pub trait ClientApi: Sync {
-    /// Its name, which [`crate::protocols::provider_api::ProviderApi::native`] refers to.
+    /// The name that [`crate::protocols::provider_api::ProviderApi::native_client_api`] returns.
     fn name(&self) -> &'static str;
 
     /// The route of `path`; `None` if the path does not belong to this API.
-    fn ask(&self, path: &str) -> Option<ClientRoute>;
+    fn route(&self, path: &str) -> Option<ClientRoute>;
 
-    /// Whether errors about `path` have this API's envelope, even if no route has the path.
-    fn owns(&self, path: &str) -> bool {
-        self.ask(path).is_some()
+    /// Whether errors about `path` have this API's format, even if the path has no route.
+    fn owns_path(&self, path: &str) -> bool {
+        self.route(path).is_some()
     }
 
-    /// The client's key, if the API allows it in the query of `target`.
+    /// The client's API key in the query of `target`, if the API allows keys there.
     ///
     /// # Errors
-    /// 400 if it cannot be read.
+    /// 400 if the key cannot be decoded.
     fn key_in_query<'t>(&self, _target: &'t str) -> Result<Option<Cow<'t, str>>, GatewayError> {
         Ok(None)
     }
 
-    /// Whether `target` requests a stream as one JSON array instead of events.
+    /// Whether `target` requests a stream in the form of one JSON array instead of server-sent events.
     fn streams_array(&self, _target: &str) -> bool {
         false
     }
 
-    /// Headers of this API that are forwarded to providers with the same wire format, in lower case.
+    /// Names of this API's headers, in lower case, that are forwarded to providers with the same wire format.
     fn forwarded_headers(&self) -> &'static [&'static str];
 
-    /// Reads what the gateway must know of a request. It needs no more if the provider has the same wire format.
-    /// `target` is the request's path and query.
+    /// Reads the fields that routing and caching need. A provider with the same wire format needs no further
+    /// parsing. `target` is the request's path and query.
     ///
     /// # Errors
-    /// 400 with the position or the field.
-    fn read_head(
+    /// 400 that names the position or the field.
+    fn inspect_request(
         &self,
         target: &str,
         body: &[u8],
@@ -70,16 +71,16 @@ pub trait ClientApi: Sync {
         with_canonical: bool,
     ) -> Result<ChatRequest, GatewayError>;
 
-    /// The body with what [`ClientApi::read_request`] needs and this wire format may leave out; `None` if nothing
-    /// is missing.
-    fn prepare(&self, _body: &[u8], _scratch: &mut Scratch) -> Option<Vec<u8>> {
+    /// Adds to the body what this wire format may omit and [`ClientApi::read_request`] needs; `None` if nothing is
+    /// missing.
+    fn normalize_request(&self, _body: &[u8], _scratch: &mut Scratch) -> Option<Vec<u8>> {
         None
     }
 
-    /// Reads a whole request.
+    /// Reads a whole request into the neutral form.
     ///
     /// # Errors
-    /// 400 naming a field that is malformed or not supported.
+    /// 400 that names a malformed or unsupported field.
     fn read_request<'d>(
         &self,
         document: &Document<'d>,
@@ -87,26 +88,26 @@ pub trait ClientApi: Sync {
     ) -> Result<Request<'d>, GatewayError>;
 
     /// Appends a whole response.
-    fn write_answer(
+    fn write_response(
         &self,
         response: &Response<'_>,
         response_ctx: &ResponseContext,
         out: &mut Vec<u8>,
     );
 
-    /// The fields of this request body that responses repeat, written as in a response.
-    fn repeated(&self, _body: &[u8], _scratch: &mut Scratch) -> Vec<u8> {
+    /// The fields of a request body that the response echoes, encoded for the response.
+    fn echoed_fields(&self, _body: &[u8], _scratch: &mut Scratch) -> Vec<u8> {
         Vec::new()
     }
 
-    /// Appends a provider's error as a body.
-    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>);
+    /// Appends an error body for an error that the provider reported.
+    fn write_provider_error(&self, error: &ProviderError<'_>, out: &mut Vec<u8>);
 
-    /// The body of an error of the gateway.
-    fn envelope(&self, fault: &GatewayError) -> String;
+    /// The error body for an error of the gateway.
+    fn error_body(&self, error: &GatewayError) -> String;
 
-    /// Appends the event that reports to a client that its stream broke off.
-    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>);
+    /// Appends the event that reports to a client that its stream was interrupted.
+    fn write_error_event(&self, error: &GatewayError, out: &mut Vec<u8>);
 
     /// An encoder for one stream.
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder>;
@@ -118,7 +119,7 @@ pub trait ClientApi: Sync {
     fn write_model(&self, name: &str, created: u64) -> Vec<u8>;
 }
 
-/// What a path of a client API is for.
+/// The purpose of a path of a client API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientRoute {
     /// A chat completion.
@@ -147,6 +148,7 @@ impl std::fmt::Debug for dyn ClientApi {
 
 /// Writes the events of one stream.
 pub trait Encoder {
-    /// Appends `event` in this wire format: any number of events, heartbeats at their boundaries.
+    /// Appends `event` in this wire format. One neutral event becomes any number of events; a heartbeat is
+    /// written only between events.
     fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>);
 }

@@ -91,7 +91,7 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
     let by_model =
         passthrough::by_model(path).map(|endpoint| (Operation::Passthrough(endpoint), "POST"));
     let of_client_api = CLIENT_APIS.iter().find_map(|client_api| {
-        Some(match client_api.ask(path)? {
+        Some(match client_api.route(path)? {
             ClientRoute::Chat => (Operation::Chat(*client_api), "POST"),
             ClientRoute::CountTokens => (Operation::CountTokens(*client_api), "POST"),
             ClientRoute::Models => (Operation::Models, "GET, HEAD"),

@@ -84,7 +84,7 @@ mod tests {
             r#"["a",1]"#,
             r#"{"#,
         ] {
-            assert_eq!(read(bad).map_err(|fault| fault.status), Err(400), "{bad}");
+            assert_eq!(read(bad).map_err(|error| error.status), Err(400), "{bad}");
         }
     }
 }

@@ -1,47 +1,40 @@
-//! What a provider's API must implement: writing requests, and reading responses, streams and errors.
+//! The trait of a provider API: it writes requests and reads responses, streams and errors.
 //!
-//! No sockets, no clock, no randomness: bytes in, bytes out. A request in the provider's own wire format
-//! is forwarded byte for byte; any other is translated from the neutral form.
+//! Pure: bytes in, bytes out, without sockets, clock or randomness. A request that already has the provider's wire
+//! format is forwarded byte for byte; any other request is written from the neutral form.
 
 use crate::error::class::Retry;
 use crate::error::gateway_error::GatewayError;
-use crate::protocols::outgoing_request::OutgoingRequest;
-use crate::protocols::outgoing_request::UpstreamOperation;
-
 use crate::http::sse::{EventTooLong, event_data};
-
 use crate::protocols::json::document::{Document, Scratch};
-
 use crate::protocols::neutral::event::Event;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-
+use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation};
 use crate::signing::auth::{BEARER, KeyHeader};
-
 use std::borrow::Cow;
-
 use std::time::Duration;
 
-/// What a status from the provider means.
+/// How the gateway treats a status from the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusClass {
-    /// Outcome in metrics.
+    /// The outcome of the attempt in metrics.
     pub outcome: &'static str,
-    /// Whether another attempt may help.
+    /// Whether another attempt may succeed.
     pub retry: Retry,
 }
 
-/// What the body of a refusal says.
+/// What the body of an error response adds to its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RefusalDetail {
-    /// The status that it means.
+pub struct ErrorDetail {
+    /// The status that describes the error; some providers send another one.
     pub status: u16,
-    /// How long to wait, where no header says so.
-    pub wait: Option<Duration>,
+    /// How long to wait before the next attempt; used if no header says so.
+    pub retry_after: Option<Duration>,
 }
 
-/// Why a response of a provider could not be read; for the operator.
+/// Why a provider's response could not be read, in words for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnreadableBody(pub &'static str);
 
@@ -51,17 +44,17 @@ pub trait ProviderApi: Sync {
     fn name(&self) -> &'static str;
 
     /// The name of the client API that has the same wire format.
-    fn native(&self) -> &'static str;
+    fn native_client_api(&self) -> &'static str;
 
-    /// Whether the API has this operation; all but chats must be in its own wire format.
-    fn takes(&self, call: UpstreamOperation) -> bool;
+    /// Whether the API has this operation. Only chats are translated; other requests must have its wire format.
+    fn supports(&self, operation: UpstreamOperation) -> bool;
 
-    /// The header in which it carries API keys.
+    /// The header that carries the API key.
     fn key_header(&self) -> KeyHeader {
         BEARER
     }
 
-    /// Path of an endpoint of its native dialect's API behind `base_path`.
+    /// The path of an endpoint, relative to `base_path`. `endpoint` is its path in the native client API.
     fn path(
         &self,
         _base_path: &str,
@@ -72,13 +65,13 @@ pub trait ProviderApi: Sync {
         endpoint.to_owned()
     }
 
-    /// Appends a whole HTTP/1.1 request, head and body, to `out`.
+    /// Appends an HTTP/1.1 request, head and body, to `out`.
     fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>);
 
     /// Appends the body of a chat request for the model that the provider calls `model`.
     ///
     /// # Errors
-    /// 400 naming a field that is not supported.
+    /// 400 that names a field that is not supported.
     fn write_request(
         &self,
         request: &Request<'_>,
@@ -90,38 +83,42 @@ pub trait ProviderApi: Sync {
     /// Reads a whole response.
     ///
     /// # Errors
-    /// What it lacks.
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody>;
+    /// The response lacks a field that the neutral form needs.
+    fn read_response<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody>;
 
     /// Reads an error body.
-    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d>;
+    fn read_error<'d>(&self, status: u16, document: &Document<'d>) -> ProviderError<'d>;
 
-    /// What reads the events of one stream.
+    /// A decoder for one stream.
     fn decoder(&self) -> Box<dyn Decoder>;
 
-    /// Bytes without which the beginning of a stream reports no error. Raw quotes cannot stand inside a JSON
-    /// string, so this is a key.
-    fn failure_mark(&self) -> &'static [u8] {
+    /// Bytes that every error event contains, so the start of a stream without them is not an error. JSON escapes
+    /// quotes inside strings, so the bytes can only match a key.
+    fn error_event_marker(&self) -> &'static [u8] {
         b"\"error\""
     }
 
-    /// What `status` means.
-    fn judge(&self, status: u16) -> StatusClass {
-        judge_by_class(status)
+    /// How the gateway treats `status`.
+    fn classify_status(&self, status: u16) -> StatusClass {
+        default_status_class(status)
     }
 
-    /// What the body of an error response means beyond its `status`.
-    fn refused(&self, status: u16, _body: &[u8]) -> RefusalDetail {
-        RefusalDetail { status, wait: None }
+    /// What the body of an error response adds to its `status`.
+    fn read_error_detail(&self, status: u16, _body: &[u8]) -> ErrorDetail {
+        ErrorDetail {
+            status,
+            retry_after: None,
+        }
     }
 }
 
-/// Where events go as they are read.
+/// Receives the events of a stream in order.
 pub type Sink<'s> = &'s mut dyn FnMut(&Event<'_>);
 
 /// Reads one stream.
 pub trait Decoder {
-    /// Length of the first complete frame of `buffer`, which only grows until that is taken away.
+    /// Length of the first complete frame in `buffer`. The caller may append to the buffer between calls, and removes
+    /// a frame once it is complete.
     ///
     /// # Errors
     /// A frame exceeds its limit.
@@ -130,26 +127,27 @@ pub trait Decoder {
     /// Reads one frame.
     fn frame(&mut self, frame: &[u8], scratch: &mut Scratch, sink: Sink<'_>);
 
-    /// The provider's body ended: says [`Event::End`] if the answer was complete and that was not said.
+    /// Called at the end of the provider's body. Emits [`Event::End`] if the response is complete and the event was
+    /// not emitted yet.
     fn end(&mut self, sink: Sink<'_>);
 }
 
-/// Verdicts by the class of a status.
-pub(crate) fn judge_by_class(status: u16) -> StatusClass {
+/// How the gateway treats a status if the provider API has no rule of its own.
+pub(crate) fn default_status_class(status: u16) -> StatusClass {
     let (outcome, retry) = match status {
         200..=299 => ("ok", Retry::Never),
         408 => ("timeout", Retry::OnNextTarget),
         429 => ("rate_limited", Retry::OnNextTarget),
         500..=599 => ("server_error", Retry::OnNextTarget),
-        // Our key is at fault, not the request.
+        // The gateway's key is wrong, not the client's request.
         401 | 403 => ("unauthorized", Retry::OnNextTarget),
         _ => ("client_error", Retry::Never),
     };
     StatusClass { outcome, retry }
 }
 
-/// The data of an event in one line: what was split over several is joined by blanks, for line ends
-/// stand in JSON only where blanks may, and raw values must not end a line of an event.
+/// The JSON of an event in one line. Line ends become blanks: JSON allows them only where it allows blanks, and a
+/// raw value that is copied into another event must not contain a line end.
 pub(crate) fn event_json(frame: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut data = event_data(frame)?;
     if memchr::memchr(b'\n', &data).is_some() {
@@ -162,9 +160,9 @@ pub(crate) fn event_json(frame: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(data)
 }
 
-/// The failure of a stream whose event cannot be read.
-pub(crate) fn not_json() -> Failure<'static> {
-    Failure {
+/// The error of a stream with an event that cannot be read.
+pub(crate) fn not_json() -> ProviderError<'static> {
+    ProviderError {
         status: 502,
         message: "the provider sent an event that is not JSON".into(),
         kind: None,
@@ -173,7 +171,7 @@ pub(crate) fn not_json() -> Failure<'static> {
     }
 }
 
-/// A message found in an error body of whatever shape: `error.message`, `error`, `message`, `detail`.
+/// The message of an error body in any of the usual shapes: `error.message`, `error`, `message`, `detail`.
 pub(crate) fn message_of<'d>(document: &Document<'d>) -> Cow<'d, str> {
     let error = document.field(0, "error");
     let text = error

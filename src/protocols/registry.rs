@@ -45,14 +45,16 @@ pub fn native_api(client_api: &str) -> Option<&'static dyn ProviderApi> {
     PROVIDERS
         .iter()
         .copied()
-        .find(|provider| provider.native() == client_api)
+        .find(|provider| provider.native_client_api() == client_api)
 }
 
 /// The client API of `target`, which also decides the envelope of errors.
 #[must_use]
 pub(crate) fn client_api_for(target: &str) -> &'static dyn ClientApi {
     let path = target.split('?').next().unwrap_or(target);
-    let owner = CLIENT_APIS.iter().find(|client_api| client_api.owns(path));
+    let owner = CLIENT_APIS
+        .iter()
+        .find(|client_api| client_api.owns_path(path));
     *owner.unwrap_or(&DEFAULT)
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn write_calls(
         else {
             continue;
         };
-        unsupported.hint_marker(*cache);
+        unsupported.note_cache_marker(*cache);
         open(out, b'{');
         text(out, "id", id);
         text(out, "type", "function");

@@ -63,7 +63,7 @@ pub fn find(json: &[u8]) -> Option<Mention> {
 
 /// Usage that a whole answer reports.
 #[must_use]
-pub fn in_answer(json: &[u8]) -> Option<Usage> {
+pub fn in_response(json: &[u8]) -> Option<Usage> {
     match find(json)? {
         Mention::Object(usage) => Some(usage),
         Mention::Null { .. } => None,
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn parts_lie_within_the_whole_and_reasoning_beside_the_answer_is_added() {
-        let read = |json: &str| in_answer(json.as_bytes()).unwrap();
+        let read = |json: &str| in_response(json.as_bytes()).unwrap();
         let within = read(
             r#"{"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":3},"completion_tokens_details":{"reasoning_tokens":6}}}"#,
         );

@@ -388,7 +388,7 @@ impl Server {
             .iter()
             .map(|text| text.split_whitespace().count());
         let tokens = words.sum::<usize>() as u64;
-        let body = embeddings::write_answer(&model, &vectors, tokens, request_read.base64);
+        let body = embeddings::write_response(&model, &vectors, tokens, request_read.base64);
         send(client, 200, "application/json", &[], &body).await;
     }
 }

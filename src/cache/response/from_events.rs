@@ -66,7 +66,7 @@ impl ResponseCollector {
                     response.usage = Some((*usage).into());
                 }
             }
-            Event::Failed(_) => return Err(NotStored::Error),
+            Event::Error(_) => return Err(NotStored::Error),
             Event::PartEnd { .. } | Event::Heartbeat | Event::End => {}
         }
         Ok(())

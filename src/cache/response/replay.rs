@@ -27,7 +27,7 @@ pub(crate) fn whole(
         usage: response.usage.map(Into::into),
     };
     let mut out = Vec::with_capacity(response.content().len() + 512);
-    client_api.write_answer(&neutral, response_ctx, &mut out);
+    client_api.write_response(&neutral, response_ctx, &mut out);
     out
 }
 

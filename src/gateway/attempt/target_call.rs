@@ -74,14 +74,15 @@ impl TargetCall<'_> {
     /// The dialect in which it is asked.
     pub(crate) fn dialect(&self) -> &'static dyn ProviderApi {
         let by_face = self.backend.responses;
-        let by_face = by_face.filter(|one| one.native() == self.plan.client_api.name());
+        let by_face = by_face.filter(|one| one.native_client_api() == self.plan.client_api.name());
         by_face.unwrap_or(self.backend.dialect)
     }
 
     /// Whether the provider takes the request in the client's own dialect.
     pub(crate) fn is_native(&self) -> bool {
         let (plan, dialect) = (self.plan, self.dialect());
-        plan.call != UpstreamOperation::Chat || dialect.native() == plan.client_api.name()
+        plan.call != UpstreamOperation::Chat
+            || dialect.native_client_api() == plan.client_api.name()
     }
 
     /// The request in the provider's dialect, with the key of this lane.
@@ -92,8 +93,8 @@ impl TargetCall<'_> {
     ) -> Result<Vec<u8>, Box<AttemptError>> {
         let (plan, backend) = (self.plan, self.backend);
         let speaks = plan.call != UpstreamOperation::CountTokens
-            || self.dialect().native() == plan.client_api.name();
-        if !speaks || !self.dialect().takes(plan.call) {
+            || self.dialect().native_client_api() == plan.client_api.name();
+        if !speaks || !self.dialect().supports(plan.call) {
             return Err(Box::new(classify::no_such_call(self.target, plan.call)));
         }
         let held = backend.held();
@@ -229,7 +230,7 @@ impl TargetCall<'_> {
             plan,
             ..
         } = *self;
-        let verdict = self.dialect().judge(upstream_response.status);
+        let verdict = self.dialect().classify_status(upstream_response.status);
         let is_readable = self.is_native() || !upstream_response.head.is_encoded;
         let is_stream =
             verdict.outcome == "ok" && is_readable && self.flows(&upstream_response.head);
@@ -302,10 +303,10 @@ impl TargetCall<'_> {
         let status = upstream_response.status;
         let mut means = status;
         if verdict.outcome != "ok" {
-            let refused = self.dialect().refused(status, &body);
-            verdict = self.dialect().judge(refused.status);
-            means = refused.status;
-            upstream_response.head.take_wait(refused.wait);
+            let detail = self.dialect().read_error_detail(status, &body);
+            verdict = self.dialect().classify_status(detail.status);
+            means = detail.status;
+            upstream_response.head.take_wait(detail.retry_after);
         }
         let outcome = match verdict.outcome {
             "server_error" => Outcome::ServerError,
@@ -354,7 +355,7 @@ impl TargetCall<'_> {
         if !self.measures_rate && !is_limited {
             return;
         }
-        let usage = usage::in_answer(body);
+        let usage = usage::in_response(body);
         if let Some(usage) = usage.filter(|_| self.measures_rate) {
             let sent_at = attempt_guard.sent_at();
             attempt_guard.generated(plan.series(), usage.completion, sent_at);
@@ -435,7 +436,7 @@ impl TargetCall<'_> {
     fn response_ctx(&self) -> ResponseContext {
         let scratch = &mut self.core.scratch.borrow_mut();
         ResponseContext {
-            repeated: self.plan.client_api.repeated(self.plan.body, scratch),
+            echoed_fields: self.plan.client_api.echoed_fields(self.plan.body, scratch),
             request_id: self.plan.forwarded_headers.request_id().to_owned(),
             created: clock::since_epoch().as_secs(),
             wants_usage: true,

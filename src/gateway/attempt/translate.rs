@@ -144,8 +144,8 @@ pub(crate) fn word(
         model,
     } = *input;
     // What is odd about a provider is odd about its chats in OpenAI's dialect, not about Responses.
-    let kind = (backend.kind).filter(|_| dialect.native() == vocabulary::NAME);
-    if dialect.native() == client_api.name() {
+    let kind = (backend.kind).filter(|_| dialect.native_client_api() == vocabulary::NAME);
+    if dialect.native_client_api() == client_api.name() {
         if kind.is_none() {
             return Ok(EncodedBody::AsItIs);
         }
@@ -197,6 +197,6 @@ fn fitted(
     else {
         return Ok(None);
     };
-    let read = client_api.read_head("", &bytes, scratch, false)?;
+    let read = client_api.inspect_request("", &bytes, scratch, false)?;
     Ok(Some(Fitted { bytes, read }))
 }

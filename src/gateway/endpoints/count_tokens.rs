@@ -34,7 +34,7 @@ pub(crate) async fn serve(
     let (headers, client_api) = (&request.head.headers, ctx.format.client_api);
     let asked = {
         let mut scratch = core.scratch.borrow_mut();
-        client_api.read_head(request.head.target, request.body, &mut scratch, false)?
+        client_api.inspect_request(request.head.target, request.body, &mut scratch, false)?
     };
     let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
     ctx.stage_done(core, Stage::Read);

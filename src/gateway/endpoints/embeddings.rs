@@ -22,7 +22,7 @@ use crate::gateway::snapshot::model::ModelRoute;
 use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::gateway::snapshot::target::Backend;
 use crate::observability::metrics::requests::Stage;
-use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_answer};
+use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_response};
 use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::protocols::request::request_shape::Shape;
 use crate::protocols::usage;
@@ -88,7 +88,7 @@ pub(crate) async fn serve(
         attempt_loop::run(core, &[route], &plan, client, ctx).await?
     {
         if (200..300).contains(&response.status) {
-            let usage = usage::in_answer(&response.body);
+            let usage = usage::in_response(&response.body);
             ctx.record_billed_usage(
                 core,
                 usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
@@ -133,7 +133,7 @@ async fn serve_locally(
         vectors.push(vector);
         tokens += count as u64;
     }
-    let response = write_answer(model, &vectors, tokens, asked.base64);
+    let response = write_response(model, &vectors, tokens, asked.base64);
     let usage = Usage {
         prompt: tokens,
         ..Usage::default()

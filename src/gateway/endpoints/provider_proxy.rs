@@ -174,7 +174,7 @@ fn keeper<'s>(
     if let Some(name) = headers::PROVIDER.read_str(headers) {
         return named(snapshot, caller, name.trim());
     }
-    let speaks = |backend: &&Arc<Provider>| backend.dialect.native() == vocabulary::NAME;
+    let speaks = |backend: &&Arc<Provider>| backend.dialect.native_client_api() == vocabulary::NAME;
     let fit: Vec<_> = snapshot
         .sites
         .iter()
@@ -373,7 +373,10 @@ pub(crate) async fn ask(
                         .first_byte_at
                         .saturating_duration_since(sent_at),
                 );
-                let outcome = backend.dialect.judge(upstream_response.status).outcome;
+                let outcome = backend
+                    .dialect
+                    .classify_status(upstream_response.status)
+                    .outcome;
                 metrics
                     .upstream
                     .attempts

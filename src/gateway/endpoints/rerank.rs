@@ -65,7 +65,7 @@ pub(crate) async fn serve(
     {
         if (200..300).contains(&response.status) {
             let units = search_units(&response.body);
-            let tokens = usage::in_answer(&response.body);
+            let tokens = usage::in_response(&response.body);
             let tokens = tokens.filter(|usage| usage.prompt > 0);
             ctx.record_billed_usage(
                 core,

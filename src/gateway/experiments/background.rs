@@ -66,7 +66,7 @@ struct ReceivedResponse {
 /// Whether the responses of a provider to a client of this API can be compared.
 #[must_use]
 pub(crate) fn is_comparable(client_api: &dyn ClientApi, backend: &Provider) -> bool {
-    client_api.name() == COMPARABLE_API && backend.dialect.native() == COMPARABLE_API
+    client_api.name() == COMPARABLE_API && backend.dialect.native_client_api() == COMPARABLE_API
 }
 
 /// The APIs of providers whose responses can be compared at all.
@@ -74,7 +74,7 @@ pub(crate) fn is_comparable(client_api: &dyn ClientApi, backend: &Provider) -> b
 pub(crate) fn comparable() -> Vec<&'static str> {
     let comparable = PROVIDERS
         .iter()
-        .filter(|api| api.native() == COMPARABLE_API);
+        .filter(|api| api.native_client_api() == COMPARABLE_API);
     comparable.map(|api| api.name()).collect()
 }
 
@@ -147,7 +147,7 @@ impl ReplayRequest {
         };
         let encoded_body =
             translate::word(&input, &mut unsupported, &mut core.scratch.borrow_mut()).ok()?;
-        let is_native = backend.dialect.native() == self.client_api.name();
+        let is_native = backend.dialect.native_client_api() == self.client_api.name();
         let forwarded_headers = headers.lines(is_native);
         let held = backend.held();
         let auth = backend.auth(held.as_deref(), key_index).ok()?;
@@ -213,8 +213,8 @@ fn read_response(
 ) -> Result<CachedResponse, NotStored> {
     let (body, is_stream) = (response.body.as_slice(), response.is_stream);
     let mut scratch = core.scratch.borrow_mut();
-    match (provider.native() == COMPARABLE_API, is_stream) {
-        (true, false) => CachedResponse::from_whole(body, usage::in_answer(body), &mut scratch),
+    match (provider.native_client_api() == COMPARABLE_API, is_stream) {
+        (true, false) => CachedResponse::from_whole(body, usage::in_response(body), &mut scratch),
         (false, false) => {
             translate_body::read_provider_response(provider, 200, body, &mut scratch).cacheable
         }

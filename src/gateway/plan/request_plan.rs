@@ -155,7 +155,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
 
     fn read_body(&self, body: &[u8], scratch: &mut Scratch) -> Result<ChatRequest, GatewayError> {
         let (target, form) = (self.head.target, self.with_canonical);
-        self.client_api.read_head(target, body, scratch, form)
+        self.client_api.inspect_request(target, body, scratch, form)
     }
 
     /// The configured name, and the policy that a suffix behind it stands for.

@@ -44,7 +44,7 @@ impl StoredResponses<'_> {
 
 /// Whether a provider takes Responses as they are.
 fn is_native(backend: &Provider) -> bool {
-    backend.responses.is_some() || backend.dialect.native() == vocabulary::NAME
+    backend.responses.is_some() || backend.dialect.native_client_api() == vocabulary::NAME
 }
 
 /// Whether what a provider keeps is served to this caller. Without a key there is nothing to seal with:

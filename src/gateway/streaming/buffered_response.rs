@@ -30,7 +30,7 @@ pub(crate) async fn relay(
     ctx: &mut RequestContext,
 ) {
     let (usage, cacheable) = match read_translated(core, &response, ctx) {
-        None => (usage::in_answer(&response.body), None),
+        None => (usage::in_response(&response.body), None),
         Some(read) => (read.usage, Some(read.cacheable)),
     };
     if (200..300).contains(&response.status) {

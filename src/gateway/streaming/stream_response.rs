@@ -89,7 +89,7 @@ fn count_broken(core: &Core, side: &'static str) {
 /// Sends an error as the last event, and closes the connection.
 async fn send_error_event(error: &GatewayError, client: &mut Client, ctx: &mut RequestContext) {
     let mut event = Vec::with_capacity(256);
-    ctx.format.client_api.write_fault_event(error, &mut event);
+    ctx.format.client_api.write_error_event(error, &mut event);
     if let Some(array) = &mut ctx.format.array {
         array.rewrite(&mut event, 0);
         array.end(&mut event);

@@ -81,7 +81,12 @@ pub(crate) async fn send<H>(
         .connects
         .add(u64::from(used.connect.is_some()));
     let label = match &outcome {
-        Ok(upstream_response) => backend.dialect.judge(upstream_response.status).outcome,
+        Ok(upstream_response) => {
+            backend
+                .dialect
+                .classify_status(upstream_response.status)
+                .outcome
+        }
         Err(UploadError::Upstream(error)) => error.outcome(),
         Err(UploadError::Late) => "request_timeout",
     };

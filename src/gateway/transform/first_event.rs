@@ -59,7 +59,7 @@ impl StreamInspector {
 /// Whether the first bytes of a stream hold an event that reports a failure.
 #[must_use]
 pub(crate) fn begins_with_error(provider: &dyn ProviderApi, first: &[u8]) -> bool {
-    if memmem::find(first, provider.failure_mark()).is_none() {
+    if memmem::find(first, provider.error_event_marker()).is_none() {
         return false;
     }
     let mut inspector = StreamInspector::new(provider);

@@ -11,7 +11,7 @@ use crate::protocols::responses::client::response_ids::IdPositions;
 /// Seals the ids in a response. A body that is not JSON stays as it is.
 pub(crate) fn seal_response(seal: &ResponseIdSeal, body: &mut Vec<u8>, scratch: &mut Scratch) {
     let sealed = scratch.with_document(body, |document| {
-        let positions = response_ids::in_answer(body, document);
+        let positions = response_ids::find_ids(body, document);
         (!positions.is_empty()).then(|| {
             let mut out = Vec::with_capacity(body.len() + 128);
             append_sealed(seal, body, &positions, Some, &mut out);

@@ -8,7 +8,7 @@ use crate::gateway::transform::translate_body::STOP_FAILED;
 use crate::protocols::client_api::Encoder;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::event::{Delta, Event, Start};
-use crate::protocols::neutral::response::{Failure, Stop, Usage};
+use crate::protocols::neutral::response::{ProviderError, Stop, Usage};
 use crate::protocols::provider_api::{Decoder, ProviderApi};
 use crate::protocols::request::request_shape::BYTES_PER_TOKEN;
 
@@ -71,7 +71,7 @@ impl SeenEvents {
                 self.delta_bytes += delta.len() as u64;
             }
             Event::End => self.progress.is_done = true,
-            Event::Failed(_) => {
+            Event::Error(_) => {
                 self.progress.has_failed = true;
                 self.progress.is_done = true;
             }
@@ -81,8 +81,8 @@ impl SeenEvents {
 }
 
 /// The failure that stands for [`Stop::Failed`] in a format that has no such reason.
-fn stop_failed() -> Failure<'static> {
-    Failure {
+fn stop_failed() -> ProviderError<'static> {
+    ProviderError {
         status: 502,
         message: STOP_FAILED.into(),
         kind: None,
@@ -277,7 +277,7 @@ impl NeutralRelay {
                 Event::Stop {
                     reason: Stop::Failed,
                     ..
-                } if translates => Some(Event::Failed(stop_failed())),
+                } if translates => Some(Event::Error(stop_failed())),
                 _ => None,
             };
             let event = failed.as_ref().unwrap_or(event);

@@ -43,7 +43,7 @@ impl Relay {
     /// Only observes a stream of `provider`: it appends what arrived.
     #[must_use]
     pub fn observe(provider: &dyn ProviderApi) -> Self {
-        if provider.native() == vocabulary::NAME {
+        if provider.native_client_api() == vocabulary::NAME {
             return Self::openai(true);
         }
         Self::Neutral(NeutralRelay::new(provider.decoder(), None, None))

@@ -42,7 +42,7 @@ pub fn translate_request(
         body,
         streams,
     } = *request;
-    let prepared = client_api.prepare(body, scratch);
+    let prepared = client_api.normalize_request(body, scratch);
     let body = prepared.as_deref().unwrap_or(body);
     scratch
         .with_document(body, |document| {
@@ -72,13 +72,13 @@ pub fn translate_response(
     let mut out = Vec::with_capacity(body.len() + 256);
     let read = scratch.with_document(body, |document| {
         if !is_good(status) {
-            let mut failure = provider.read_failure(status, document);
+            let mut failure = provider.read_error(status, document);
             failure.kind = failure.kind.or(response_ctx.error_kind.as_deref());
             failure.window_exceeded |= refusal(status, body) == Some(Refusal::ContextLength);
-            client_api.write_failure(&failure, &mut out);
+            client_api.write_provider_error(&failure, &mut out);
             return Ok::<u16, UnreadableBody>(failure.status);
         }
-        let mut response = provider.read_answer(document)?;
+        let mut response = provider.read_response(document)?;
         if response.model.is_empty() {
             response.model = &response_ctx.model;
         }
@@ -89,7 +89,7 @@ pub fn translate_response(
         {
             return Err(UnreadableBody(STOP_FAILED));
         }
-        client_api.write_answer(&response, response_ctx, &mut out);
+        client_api.write_response(&response, response_ctx, &mut out);
         Ok(status)
     });
     let why = match read {
@@ -137,7 +137,7 @@ pub fn read_provider_response(
         return unread(NotStored::Error);
     }
     let read = scratch.with_document(body, |document| {
-        let response = provider.read_answer(document).ok()?;
+        let response = provider.read_response(document).ok()?;
         Some(ReadResponse {
             usage: response.usage.map(Usage::from),
             cacheable: ResponseCollector::response(&response),

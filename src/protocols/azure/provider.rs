@@ -8,7 +8,7 @@ use crate::error::gateway_error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::openai::provider::api::OpenAi;
 use crate::protocols::openai::vocabulary;
@@ -29,12 +29,12 @@ impl ProviderApi for Azure {
         "azure"
     }
 
-    fn native(&self) -> &'static str {
+    fn native_client_api(&self) -> &'static str {
         vocabulary::NAME
     }
 
-    fn takes(&self, call: UpstreamOperation) -> bool {
-        call != UpstreamOperation::Rerank && OpenAi.takes(call)
+    fn supports(&self, operation: UpstreamOperation) -> bool {
+        operation != UpstreamOperation::Rerank && OpenAi.supports(operation)
     }
 
     fn key_header(&self) -> KeyHeader {
@@ -78,12 +78,12 @@ impl ProviderApi for Azure {
         OpenAi.write_request(request, model, unsupported, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
-        OpenAi.read_answer(document)
+    fn read_response<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
+        OpenAi.read_response(document)
     }
 
-    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        OpenAi.read_failure(status, document)
+    fn read_error<'d>(&self, status: u16, document: &Document<'d>) -> ProviderError<'d> {
+        OpenAi.read_error(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {

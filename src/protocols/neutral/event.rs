@@ -1,6 +1,6 @@
 //! What happens in a stream. Parts are numbered over the whole stream, in the order they begin.
 
-use crate::protocols::neutral::response::{Failure, Stop, Usage};
+use crate::protocols::neutral::response::{ProviderError, Stop, Usage};
 
 /// One thing that happens in a stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +50,7 @@ pub enum Event<'e> {
     /// The provider says that it is still there.
     Heartbeat,
     /// The provider failed; nothing follows.
-    Failed(Failure<'e>),
+    Error(ProviderError<'e>),
     /// The stream is complete; nothing follows.
     End,
 }

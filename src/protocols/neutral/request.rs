@@ -292,10 +292,10 @@ impl Request<'_> {
         }
         let is_forced = matches!(self.tool_choice, Some(ToolChoice::Tool(_)));
         if is_forced || self.tools.len() == 1 {
-            unsupported.hint("parallel_tool_calls");
+            unsupported.note_dropped("parallel_tool_calls");
             return Ok(());
         }
-        unsupported.lose("parallel_tool_calls")
+        unsupported.reject_or_drop("parallel_tool_calls")
     }
 }
 

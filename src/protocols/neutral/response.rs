@@ -104,7 +104,7 @@ impl From<usage::Usage> for Usage {
 
 /// An error that a provider reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure<'a> {
+pub struct ProviderError<'a> {
     /// HTTP status to tell; of an error in a stream, the one its kind has.
     pub status: u16,
     /// What the provider said.

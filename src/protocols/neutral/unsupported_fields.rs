@@ -1,13 +1,14 @@
-//! Fields that the provider's API does not support: refused by name, or dropped and reported.
+//! Request fields that the provider's API does not support. The request is rejected with the field's name, or the
+//! field is dropped and reported.
 
 use crate::error::class::Retry;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 
-/// Fields named in one answer's header; the rest are named `more` together.
+/// Most fields that one response header names; `more` stands for the rest.
 const NAMED_MAX: usize = 24;
 
-/// Collects the fields that are dropped.
+/// Collects the fields that are dropped from one request.
 #[derive(Debug, Default)]
 pub struct UnsupportedFields {
     drops: bool,
@@ -15,7 +16,7 @@ pub struct UnsupportedFields {
 }
 
 impl UnsupportedFields {
-    /// `drops`: whether unsupported fields are dropped instead of refused.
+    /// `drops`: whether to drop unsupported fields instead of rejecting the request.
     #[must_use]
     pub fn new(drops: bool) -> Self {
         Self {
@@ -24,13 +25,13 @@ impl UnsupportedFields {
         }
     }
 
-    /// The provider does not support `field`.
+    /// Handles a `field` that the provider does not support.
     ///
     /// # Errors
-    /// 400 naming the field, unless it is to be dropped. Another target may support it.
-    pub fn lose(&mut self, field: &str) -> Result<(), GatewayError> {
+    /// 400 that names the field, unless fields are dropped. Another target may support the field.
+    pub fn reject_or_drop(&mut self, field: &str) -> Result<(), GatewayError> {
         if self.drops {
-            self.hint(field);
+            self.note_dropped(field);
             return Ok(());
         }
         let message = format!(
@@ -43,8 +44,8 @@ impl UnsupportedFields {
         })
     }
 
-    /// `field` is left out, which cannot change what the answer says: named, never refused.
-    pub fn hint(&mut self, field: &str) {
+    /// Drops a `field` that cannot change the text of the response: it is reported, and the request is never rejected.
+    pub fn note_dropped(&mut self, field: &str) {
         if self.dropped.len() <= NAMED_MAX && self.dropped.iter().all(|dropped| dropped != field) {
             let name = if self.dropped.len() == NAMED_MAX {
                 "more"
@@ -55,17 +56,17 @@ impl UnsupportedFields {
         }
     }
 
-    /// Notes a prompt-cache marker, for a provider whose dialect has none.
-    pub fn hint_marker(&mut self, marker: Option<&str>) {
+    /// Reports a dropped prompt-cache marker, for a provider API without such markers.
+    pub fn note_cache_marker(&mut self, marker: Option<&str>) {
         if marker.is_some() {
-            self.hint("cache_control");
+            self.note_dropped("cache_control");
         }
     }
 
-    /// What was left out, for the header; `None` if nothing was.
+    /// The dropped fields as a header value; `None` if no field was dropped.
     #[must_use]
     pub fn header(&self) -> Option<String> {
-        // A field's name comes from the caller: nothing but letters that a header may hold.
+        // The client chose the field's name: keep only characters that a header value may hold.
         let named = |name: &String| -> String {
             name.chars()
                 .filter(|letter| letter.is_ascii_graphic() && *letter != ',')
@@ -81,17 +82,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refused_by_name_or_dropped_and_named() {
-        let fault = UnsupportedFields::new(false).lose("seed").unwrap_err();
-        assert_eq!((fault.status, fault.param.as_deref()), (400, Some("seed")));
+    fn an_unsupported_field_is_rejected_by_name_or_dropped_and_reported() {
+        let error = UnsupportedFields::new(false)
+            .reject_or_drop("seed")
+            .unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("seed")));
         let mut unsupported = UnsupportedFields::new(true);
         assert_eq!(unsupported.header(), None);
-        unsupported.lose("seed").unwrap();
-        unsupported.lose("seed").unwrap();
-        unsupported.hint("a,\r\nb");
+        unsupported.reject_or_drop("seed").unwrap();
+        unsupported.reject_or_drop("seed").unwrap();
+        unsupported.note_dropped("a,\r\nb");
         assert_eq!(unsupported.header().as_deref(), Some("seed,ab"));
         for at in 0..100 {
-            unsupported.hint(&format!("f{at}"));
+            unsupported.note_dropped(&format!("f{at}"));
         }
         assert!(unsupported.dropped.len() <= NAMED_MAX + 1);
     }

@@ -121,7 +121,7 @@ pub fn read_local(
 
 /// The answer, in OpenAI's form.
 #[must_use]
-pub fn write_answer(
+pub fn write_response(
     model: &str,
     vectors: &[impl AsRef<[f32]>],
     tokens: u64,
@@ -195,8 +195,8 @@ mod tests {
                 "encoding_format",
             ),
         ] {
-            let fault = read(json, &mut scratch).unwrap_err();
-            assert_eq!(fault.param.as_deref(), Some(param), "{json}");
+            let error = read(json, &mut scratch).unwrap_err();
+            assert_eq!(error.param.as_deref(), Some(param), "{json}");
         }
     }
 
@@ -204,11 +204,11 @@ mod tests {
     fn both_encodings_carry_the_same_numbers() {
         let vectors = [vec![0.25f32, -1.5]];
         let float: serde_json::Value =
-            serde_json::from_slice(&write_answer("m", &vectors, 3, false)).unwrap();
+            serde_json::from_slice(&write_response("m", &vectors, 3, false)).unwrap();
         assert_eq!(float["data"][0]["embedding"][1], -1.5);
         assert_eq!(float["usage"]["prompt_tokens"], 3);
         let coded: serde_json::Value =
-            serde_json::from_slice(&write_answer("m", &vectors, 3, true)).unwrap();
+            serde_json::from_slice(&write_response("m", &vectors, 3, true)).unwrap();
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(coded["data"][0]["embedding"].as_str().unwrap())
             .unwrap();

@@ -4,11 +4,11 @@ use crate::error::class::ErrorSource;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{write_string, write_u64};
 use crate::protocols::json::write::{key, open_field, raw, text};
-use crate::protocols::neutral::response::{Failure, redacted};
+use crate::protocols::neutral::response::{ProviderError, redacted};
 
 /// Appends a provider's error in OpenAI's envelope; what the provider itself called it is kept under
 /// `metadata`.
-pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_provider_error(failure: &ProviderError<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"error\":{");
     text(out, "message", &redacted(&failure.message));
     text(out, "type", kind(failure.status));

@@ -243,9 +243,9 @@ mod tests {
             (r#"{"model":"a","messages":[1],"model":"b"}"#, Some("model")),
             (r#"[1]"#, None),
         ] {
-            let fault = read_it(json).unwrap_err();
-            assert_eq!(fault.status, 400, "{json}");
-            assert_eq!(fault.param.as_deref(), param, "{json}");
+            let error = read_it(json).unwrap_err();
+            assert_eq!(error.status, 400, "{json}");
+            assert_eq!(error.param.as_deref(), param, "{json}");
         }
     }
 }

@@ -51,7 +51,7 @@ fn written(client_api: &dyn ClientApi, provider: &dyn ProviderApi, pieces: &[&[u
     let (mut buffer, mut out, mut over) = (Vec::new(), Vec::new(), false);
     let mut sink = |event: &Event<'_>| {
         assert!(!over, "{event:?} after the end");
-        over = matches!(event, Event::End | Event::Failed(_));
+        over = matches!(event, Event::End | Event::Error(_));
         encoder.event(event, &mut out);
     };
     for piece in pieces {

@@ -118,7 +118,7 @@ fn leniently_decoded(bytes: &[u8]) -> Vec<u8> {
 fn names_its_model(target: &str) {
     let mut scratch = Scratch::default();
     let body = br#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
-    let Ok(read) = Gemini.read_head(target, body, &mut scratch, true) else {
+    let Ok(read) = Gemini.inspect_request(target, body, &mut scratch, true) else {
         return;
     };
     assert!(!read.model.is_empty());
@@ -132,7 +132,7 @@ fn names_its_model(target: &str) {
     };
     let again = format!("/v1beta/models/{escaped}:{action}");
     let again = Gemini
-        .read_head(&again, body, &mut scratch, true)
+        .inspect_request(&again, body, &mut scratch, true)
         .expect("it was read before");
     assert_eq!((again.model, again.stream), (read.model, read.stream));
 }

@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         ..ResponseContext::default()
     };
     for client_api in CLIENT_APIS {
-        let prepared = client_api.prepare(data, &mut scratch);
+        let prepared = client_api.normalize_request(data, &mut scratch);
         if let Some(body) = &prepared {
             check(body);
         }
@@ -52,12 +52,12 @@ fuzz_target!(|data: &[u8]| {
             }
             let _ = scratch.with_document(data, |document| {
                 let mut out = Vec::new();
-                if let Ok(response) = provider.read_answer(document) {
-                    client_api.write_answer(&response, &response_ctx, &mut out);
+                if let Ok(response) = provider.read_response(document) {
+                    client_api.write_response(&response, &response_ctx, &mut out);
                     check(&out);
                 }
                 out.clear();
-                client_api.write_failure(&provider.read_failure(500, document), &mut out);
+                client_api.write_provider_error(&provider.read_error(500, document), &mut out);
                 check(&out);
             });
         }

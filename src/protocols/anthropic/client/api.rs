@@ -11,7 +11,7 @@ use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseCont
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::write::{key, open, open_field, raw, text};
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::request::canonical_request::canonical;
 use crate::protocols::request::chat_request::{ChatRequest, read_plain};
@@ -24,7 +24,7 @@ impl ClientApi for Anthropic {
         NAME
     }
 
-    fn ask(&self, path: &str) -> Option<ClientRoute> {
+    fn route(&self, path: &str) -> Option<ClientRoute> {
         match path {
             "/v1/messages" => Some(ClientRoute::Chat),
             "/v1/messages/count_tokens" => Some(ClientRoute::CountTokens),
@@ -32,7 +32,7 @@ impl ClientApi for Anthropic {
         }
     }
 
-    fn owns(&self, path: &str) -> bool {
+    fn owns_path(&self, path: &str) -> bool {
         path.starts_with("/v1/messages")
     }
 
@@ -40,7 +40,7 @@ impl ClientApi for Anthropic {
         &["anthropic-version", "anthropic-beta"]
     }
 
-    fn read_head(
+    fn inspect_request(
         &self,
         _target: &str,
         body: &[u8],
@@ -69,7 +69,7 @@ impl ClientApi for Anthropic {
         request::read(document, unsupported)
     }
 
-    fn write_answer(
+    fn write_response(
         &self,
         response: &Response<'_>,
         response_ctx: &ResponseContext,
@@ -78,17 +78,17 @@ impl ClientApi for Anthropic {
         response::write(response, response_ctx, out);
     }
 
-    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        response::write_failure(failure, out);
+    fn write_provider_error(&self, failure: &ProviderError<'_>, out: &mut Vec<u8>) {
+        response::write_provider_error(failure, out);
     }
 
-    fn envelope(&self, fault: &GatewayError) -> String {
+    fn error_body(&self, error: &GatewayError) -> String {
         let mut out = b"{\"type\":\"error\",\"error\":{".to_vec();
-        text(&mut out, "type", error_type(fault.status));
-        text(&mut out, "message", &fault.message);
-        text(&mut out, "code", fault.code.as_str());
+        text(&mut out, "type", error_type(error.status));
+        text(&mut out, "message", &error.message);
+        text(&mut out, "code", error.code.as_str());
         key(&mut out, "param");
-        match &fault.param {
+        match &error.param {
             Some(param) => crate::protocols::json::document::write_string(&mut out, param),
             None => out.extend_from_slice(b"null"),
         }
@@ -96,9 +96,9 @@ impl ClientApi for Anthropic {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
+    fn write_error_event(&self, error: &GatewayError, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: error\ndata: ");
-        out.extend_from_slice(self.envelope(fault).as_bytes());
+        out.extend_from_slice(self.error_body(error).as_bytes());
         out.extend_from_slice(b"\n\n");
     }
 

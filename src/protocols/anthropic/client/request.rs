@@ -57,9 +57,9 @@ pub(crate) fn read<'d>(
             "metadata" => metadata(document, value, &mut request, unsupported)?,
             "thinking" => request.reasoning.budget_tokens = thinking(document, value),
             "output_config" => output_config(document, value, &mut request, unsupported)?,
-            CACHE_MARKER => unsupported.hint(name),
-            _ if HINTS.contains(&name) => unsupported.hint(name),
-            _ => unsupported.lose(name)?,
+            CACHE_MARKER => unsupported.note_dropped(name),
+            _ if HINTS.contains(&name) => unsupported.note_dropped(name),
+            _ => unsupported.reject_or_drop(name)?,
         }
     }
     Ok(request)
@@ -116,7 +116,7 @@ fn content<'d>(
         let path = format!("{path}[{at}]");
         match block(document, node, &path, unsupported)? {
             Some(part) => parts.push(part),
-            None => unsupported.lose(&path)?,
+            None => unsupported.reject_or_drop(&path)?,
         }
     }
     Ok(())
@@ -146,7 +146,7 @@ fn block<'d>(
         "document" => {
             for name in ["citations", "context"] {
                 if document.raw_of(node, name).is_some() {
-                    unsupported.lose(&format!("{path}.{name}"))?;
+                    unsupported.reject_or_drop(&format!("{path}.{name}"))?;
                 }
             }
             source().map(|source| Part::Document {
@@ -218,7 +218,7 @@ fn tools<'d>(
         let kind = document.text_of(node, "type").unwrap_or("custom");
         let (Some(name), "custom") = (document.text_of(node, "name"), kind) else {
             // A tool that the provider runs itself.
-            unsupported.lose(&format!("tools[{at}]"))?;
+            unsupported.reject_or_drop(&format!("tools[{at}]"))?;
             continue;
         };
         tools.push(Tool {
@@ -264,7 +264,7 @@ fn metadata<'d>(
         if name == "user_id" {
             request.user = document.text(value);
         } else {
-            unsupported.lose(&format!("metadata.{name}"))?;
+            unsupported.reject_or_drop(&format!("metadata.{name}"))?;
         }
     }
     Ok(())
@@ -306,7 +306,7 @@ fn output_config<'d>(
                 }
                 None => return Err(bad("output_config.format.schema", "is missing")),
             },
-            _ => unsupported.lose(&format!("output_config.{name}"))?,
+            _ => unsupported.reject_or_drop(&format!("output_config.{name}"))?,
         }
     }
     Ok(())

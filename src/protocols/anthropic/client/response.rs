@@ -5,7 +5,7 @@ use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_string, write_u64};
 use crate::protocols::json::write::{comma, key, number, open, open_field, raw, text};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Failure, Response, Stop, Usage, redacted};
+use crate::protocols::neutral::response::{ProviderError, Response, Stop, Usage, redacted};
 use crate::protocols::neutral::tool_arguments::write_input;
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
@@ -132,7 +132,7 @@ pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
 
 /// Appends a provider's error in Anthropic's envelope; what the provider itself called it is kept
 /// under `metadata`.
-pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_provider_error(failure: &ProviderError<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"type\":\"error\",\"error\":{");
     text(out, "type", error_type(failure.status));
     text(out, "message", &redacted(&failure.message));

@@ -2,7 +2,7 @@
 //! clients that dispatch by it.
 
 use crate::protocols::anthropic::client::response::{
-    write_call_id, write_failure, write_id, write_stop, write_usage,
+    write_call_id, write_id, write_provider_error, write_stop, write_usage,
 };
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
@@ -176,7 +176,7 @@ impl Encoder for Blocks {
     fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         let needs_start = !matches!(
             event,
-            Event::Start(_) | Event::Heartbeat | Event::Failed(_) | Event::Usage(_)
+            Event::Start(_) | Event::Heartbeat | Event::Error(_) | Event::Usage(_)
         );
         if needs_start && !self.started {
             self.start(&Start::default(), out);
@@ -200,9 +200,9 @@ impl Encoder for Blocks {
                 begin(out, "ping");
                 end(out);
             }
-            Event::Failed(failure) => {
+            Event::Error(failure) => {
                 out.extend_from_slice(b"event: error\ndata: ");
-                write_failure(failure, out);
+                write_provider_error(failure, out);
                 out.extend_from_slice(b"\n\n");
             }
             Event::End => self.finish(out),

@@ -9,7 +9,7 @@ use crate::protocols::anthropic::provider::stream;
 use crate::protocols::anthropic::vocabulary;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
 use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
@@ -33,13 +33,13 @@ impl ProviderApi for Anthropic {
         "anthropic"
     }
 
-    fn native(&self) -> &'static str {
+    fn native_client_api(&self) -> &'static str {
         vocabulary::NAME
     }
 
-    fn takes(&self, call: UpstreamOperation) -> bool {
+    fn supports(&self, operation: UpstreamOperation) -> bool {
         matches!(
-            call,
+            operation,
             UpstreamOperation::Chat | UpstreamOperation::CountTokens
         )
     }
@@ -76,12 +76,12 @@ impl ProviderApi for Anthropic {
         request::write(request, first, unsupported, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
+    fn read_response<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         response::read(document)
     }
 
-    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        response::read_failure(status, document)
+    fn read_error<'d>(&self, status: u16, document: &Document<'d>) -> ProviderError<'d> {
+        response::read_error(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {

@@ -123,7 +123,7 @@ fn write_block(
             return write_file(part, at, unsupported, out);
         }
         Part::Audio { .. } => {
-            return unsupported.lose(&format!("messages[{at}].content.input_audio"));
+            return unsupported.reject_or_drop(&format!("messages[{at}].content.input_audio"));
         }
         Part::ToolCall {
             id,
@@ -154,7 +154,7 @@ fn write_block(
         }
         // Without its seal no provider takes a thought back.
         Part::Thinking { .. } => {
-            unsupported.hint("thinking");
+            unsupported.note_dropped("thinking");
             return Ok(());
         }
         Part::Redacted { data } => {
@@ -192,7 +192,7 @@ fn write_file(
             cache,
         } => {
             if detail.is_some_and(|detail| detail != "auto") {
-                unsupported.hint("detail");
+                unsupported.note_dropped("detail");
             }
             ("image", "image_url", source, None, cache)
         }
@@ -205,7 +205,7 @@ fn write_file(
     };
     // Files belong to the provider they were sent to.
     if matches!(source, Source::File(_)) {
-        return unsupported.lose(&format!("messages[{at}].content.{field}"));
+        return unsupported.reject_or_drop(&format!("messages[{at}].content.{field}"));
     }
     open(out, b'{');
     text(out, "type", kind);
@@ -306,7 +306,7 @@ fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: 
         }
         let schema = tool.parameters.filter(|schema| is_object(schema));
         if schema.is_none() && tool.parameters.is_some() {
-            unsupported.hint("tools.parameters");
+            unsupported.note_dropped("tools.parameters");
         }
         // Every schema of arguments is an object's; OpenAI's dialect lets `{}` stand for that.
         raw(
@@ -374,7 +374,7 @@ fn write_output(
     let schema = match request.format {
         Format::Text => None,
         Format::JsonObject => {
-            unsupported.lose("response_format")?;
+            unsupported.reject_or_drop("response_format")?;
             None
         }
         Format::JsonSchema {
@@ -383,7 +383,7 @@ fn write_output(
             ..
         } => {
             if description.is_some() {
-                unsupported.hint("response_format.json_schema.description");
+                unsupported.note_dropped("response_format.json_schema.description");
             }
             Some(schema)
         }
@@ -413,7 +413,7 @@ fn write_sampling(
     // Up to 1 here, up to 2 elsewhere.
     let is_above_one = |raw: &&str| raw.parse::<f64>().is_ok_and(|number| number > 1.0);
     match sampling.temperature.filter(is_above_one) {
-        Some(_) => unsupported.lose("temperature")?,
+        Some(_) => unsupported.reject_or_drop("temperature")?,
         None => raw_if(out, "temperature", sampling.temperature),
     }
     raw_if(out, "top_p", sampling.top_p);
@@ -430,7 +430,7 @@ fn write_sampling(
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            unsupported.lose(name)?;
+            unsupported.reject_or_drop(name)?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use crate::protocols::anthropic::vocabulary::STOP_REASONS;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer.
@@ -137,7 +137,7 @@ const OVERLOADED: u16 = 529;
 
 /// Reads an error body or event; `status` 0 = as its type says.
 #[must_use]
-pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let error = document.field(0, "error").unwrap_or(0);
     let kind = document.text_of(error, "type");
     let found = ERROR_STATUSES.iter().find(|(name, _)| Some(*name) == kind);
@@ -145,7 +145,7 @@ pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<
         0 => found.map_or(500, |(_, status)| *status),
         status => status,
     };
-    Failure {
+    ProviderError {
         // Other dialects know it as 503.
         status: if status == OVERLOADED { 503 } else { status },
         kind,

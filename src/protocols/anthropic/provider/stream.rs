@@ -1,7 +1,7 @@
 //! A stream of Message events, read into neutral ones.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
-use crate::protocols::anthropic::provider::response::{Counted, read_failure, stop};
+use crate::protocols::anthropic::provider::response::{Counted, read_error, stop};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::provider_api::{Decoder, Sink, event_json, not_json};
@@ -32,7 +32,7 @@ impl Decoder for Blocks {
         let read = scratch.with_document(&data, |document| self.event(document, sink));
         if read.is_err() {
             self.ended = true;
-            sink(&Event::Failed(not_json()));
+            sink(&Event::Error(not_json()));
         }
     }
 
@@ -70,7 +70,7 @@ impl Blocks {
             "ping" => sink(&Event::Heartbeat),
             "error" => {
                 self.ended = true;
-                sink(&Event::Failed(read_failure(0, document)));
+                sink(&Event::Error(read_error(0, document)));
             }
             // Kinds to come; clients are told to pass over what they do not know.
             _ => {}

@@ -12,7 +12,7 @@ use crate::protocols::google_cloud::write_model_path;
 use crate::protocols::json::document::Document;
 use crate::protocols::json::splice::{after_brace, apply};
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{Body, OutgoingRequest, UpstreamOperation, post};
 use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
@@ -36,13 +36,13 @@ impl ProviderApi for Vertex {
         "vertex-anthropic"
     }
 
-    fn native(&self) -> &'static str {
+    fn native_client_api(&self) -> &'static str {
         vocabulary::NAME
     }
 
-    fn takes(&self, call: UpstreamOperation) -> bool {
+    fn supports(&self, operation: UpstreamOperation) -> bool {
         matches!(
-            call,
+            operation,
             UpstreamOperation::Chat | UpstreamOperation::CountTokens
         )
     }
@@ -79,12 +79,12 @@ impl ProviderApi for Vertex {
         request::write(request, VERSION, unsupported, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
+    fn read_response<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         response::read(document)
     }
 
-    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        response::read_failure(status, document)
+    fn read_error<'d>(&self, status: u16, document: &Document<'d>) -> ProviderError<'d> {
+        response::read_error(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {

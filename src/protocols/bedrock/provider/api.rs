@@ -12,11 +12,11 @@ use crate::protocols::bedrock::provider::stream;
 use crate::protocols::bedrock::provider::vocabulary::MODEL_FAILED;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post_accepting};
 use crate::protocols::provider_api::{
-    Decoder, ProviderApi, StatusClass, UnreadableBody, judge_by_class,
+    Decoder, ProviderApi, StatusClass, UnreadableBody, default_status_class,
 };
 use crate::signing::auth::BEARER;
 
@@ -31,12 +31,12 @@ impl ProviderApi for Bedrock {
         NAME
     }
 
-    fn native(&self) -> &'static str {
+    fn native_client_api(&self) -> &'static str {
         NAME
     }
 
-    fn takes(&self, call: UpstreamOperation) -> bool {
-        call == UpstreamOperation::Chat
+    fn supports(&self, operation: UpstreamOperation) -> bool {
+        operation == UpstreamOperation::Chat
     }
 
     fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
@@ -64,30 +64,30 @@ impl ProviderApi for Bedrock {
         request::write(request, model, unsupported, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
+    fn read_response<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         response::read(document)
     }
 
-    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        response::read_failure(status, document)
+    fn read_error<'d>(&self, status: u16, document: &Document<'d>) -> ProviderError<'d> {
+        response::read_error(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(stream::Messages::default())
     }
 
-    fn failure_mark(&self) -> &'static [u8] {
+    fn error_event_marker(&self) -> &'static [u8] {
         // A failure is told by a header of a message: all of them are looked at.
         b""
     }
 
-    fn judge(&self, status: u16) -> StatusClass {
+    fn classify_status(&self, status: u16) -> StatusClass {
         match status {
             MODEL_FAILED => StatusClass {
                 outcome: "server_error",
                 retry: Retry::OnNextTarget,
             },
-            status => judge_by_class(status),
+            status => default_status_class(status),
         }
     }
 }
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_model_that_failed_is_the_targets_fault() {
-        assert_eq!(Bedrock.judge(424).retry, Retry::OnNextTarget);
-        assert_eq!(Bedrock.judge(429).outcome, "rate_limited");
-        assert_eq!(Bedrock.judge(400).retry, Retry::Never);
+        assert_eq!(Bedrock.classify_status(424).retry, Retry::OnNextTarget);
+        assert_eq!(Bedrock.classify_status(429).outcome, "rate_limited");
+        assert_eq!(Bedrock.classify_status(400).retry, Retry::Never);
     }
 }

@@ -70,7 +70,9 @@ impl Writer {
             for part in &message.parts {
                 match part {
                     Part::Text { .. } => self.block(part, message.at, unsupported, out)?,
-                    _ => unsupported.lose(&format!("messages[{}].content", message.at))?,
+                    _ => {
+                        unsupported.reject_or_drop(&format!("messages[{}].content", message.at))?
+                    }
                 }
             }
         }
@@ -122,7 +124,8 @@ impl Writer {
             }
             Part::Audio { data, format } => {
                 if !SOUNDS.contains(format) {
-                    return unsupported.lose(&format!("messages[{at}].content.input_audio"));
+                    return unsupported
+                        .reject_or_drop(&format!("messages[{at}].content.input_audio"));
                 }
                 write_bytes("audio", format, data, out);
                 None
@@ -199,7 +202,7 @@ impl Writer {
         let (kind, field, source, formats) = match part {
             Part::Image { source, detail, .. } => {
                 if detail.is_some_and(|detail| detail != "auto") {
-                    unsupported.hint("detail");
+                    unsupported.note_dropped("detail");
                 }
                 ("image", "image_url", source, &IMAGES[..])
             }
@@ -223,7 +226,7 @@ impl Writer {
             _ => None,
         };
         let Some(format) = format else {
-            unsupported.lose(&format!("messages[{at}].content.{field}"))?;
+            unsupported.reject_or_drop(&format!("messages[{at}].content.{field}"))?;
             return Ok(false);
         };
         open(out, b'{');
@@ -299,7 +302,7 @@ fn write_thought(part: &Part<'_>, unsupported: &mut UnsupportedFields, out: &mut
             text(out, "redactedContent", data);
             out.extend_from_slice(b"}}");
         }
-        _ => unsupported.hint("thinking"),
+        _ => unsupported.note_dropped("thinking"),
     }
 }
 

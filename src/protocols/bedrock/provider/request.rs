@@ -39,7 +39,7 @@ pub(crate) fn write(
     write_more(&more, out);
     refuse(request, unsupported)?;
     if request.user.is_some() {
-        unsupported.hint("user");
+        unsupported.note_dropped("user");
     }
     out.push(b'}');
     Ok(())
@@ -59,7 +59,7 @@ fn write_inference(
     // Up to 1 here, up to 2 elsewhere.
     let is_above_one = |raw: &&str| raw.parse::<f64>().is_ok_and(|number| number > 1.0);
     match sampling.temperature.filter(is_above_one) {
-        Some(_) => unsupported.lose("temperature")?,
+        Some(_) => unsupported.reject_or_drop("temperature")?,
         None => raw_if(out, "temperature", sampling.temperature),
     }
     raw_if(out, "topP", sampling.top_p);
@@ -88,9 +88,9 @@ fn write_tools(
             |part: &Part<'_>| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
         let mut parts = request.messages.iter().flat_map(|message| &message.parts);
         if parts.any(is_call) {
-            unsupported.lose("tool_choice")?;
+            unsupported.reject_or_drop("tool_choice")?;
         } else {
-            unsupported.hint("tools");
+            unsupported.note_dropped("tools");
             return Ok(());
         }
     }
@@ -105,7 +105,7 @@ fn write_tools(
         }
         let schema = tool.parameters.filter(|schema| is_object(schema));
         if schema.is_none() && tool.parameters.is_some() {
-            unsupported.hint("tools.parameters");
+            unsupported.note_dropped("tools.parameters");
         }
         let schema = schema.filter(|schema| *schema != "{}");
         open_field(out, "inputSchema", b'{');
@@ -159,7 +159,7 @@ fn more_of<'r>(
     match request.sampling.top_k {
         Some(raw) if is_claude || is_of("mistral.") => more.top_k = Some(raw),
         Some(raw) if is_of("amazon.nova") => more.nova_top_k = Some(raw),
-        Some(_) => unsupported.lose("top_k")?,
+        Some(_) => unsupported.reject_or_drop("top_k")?,
         None => {}
     }
     let effort = match request.reasoning.effort {
@@ -172,7 +172,7 @@ fn more_of<'r>(
                 more.thinking = Some("{\"type\":\"disabled\"}".to_owned());
             } else {
                 // Who does not think unless asked has nothing to be told; who always does cannot be.
-                unsupported.hint("reasoning_effort");
+                unsupported.note_dropped("reasoning_effort");
             }
         }
         (effort, Some(budget)) if is_claude => {
@@ -181,7 +181,7 @@ fn more_of<'r>(
             more.effort = effort;
         }
         (effort, Some(_)) => {
-            unsupported.lose("thinking")?;
+            unsupported.reject_or_drop("thinking")?;
             more.effort = effort;
         }
         (Some(effort), None) => {
@@ -203,7 +203,7 @@ fn write_output(
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
     if request.format == Format::JsonObject {
-        unsupported.lose("response_format")?;
+        unsupported.reject_or_drop("response_format")?;
     }
     let mark = out.len();
     open_field(out, "outputConfig", b'{');
@@ -270,7 +270,7 @@ fn refuse(request: &Request<'_>, unsupported: &mut UnsupportedFields) -> Result<
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            unsupported.lose(name)?;
+            unsupported.reject_or_drop(name)?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use crate::protocols::bedrock::provider::vocabulary::MODEL_FAILED;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer. It names neither itself nor the model.
@@ -127,10 +127,10 @@ pub(crate) fn status_of(exception: &str) -> u16 {
 
 /// Reads an error body. What kind it is stands in the head (`x-amzn-errortype`), seldom in the body.
 #[must_use]
-pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let kind = document.text_of(0, "__type");
     let said = document.text_of(0, "Message");
-    Failure {
+    ProviderError {
         status: client_status(status),
         // Shapes are named with their namespace.
         kind: kind.map(|kind| kind.rsplit('#').next().unwrap_or(kind)),

@@ -8,7 +8,7 @@ use crate::http::sse::EventTooLong;
 use crate::protocols::bedrock::provider::response::{client_status, status_of, stop, usage};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::Failure;
+use crate::protocols::neutral::response::ProviderError;
 use crate::protocols::provider_api::{Decoder, Sink, not_json};
 
 /// Reads the messages of one stream.
@@ -65,7 +65,7 @@ impl Decoder for Messages {
 impl Messages {
     fn fail(&mut self, status: u16, kind: Option<&str>, message: &str, sink: Sink<'_>) {
         self.ended = true;
-        sink(&Event::Failed(Failure {
+        sink(&Event::Error(ProviderError {
             status: client_status(status),
             message: message.into(),
             kind,
@@ -91,7 +91,7 @@ impl Messages {
         });
         if read.is_err() {
             self.ended = true;
-            sink(&Event::Failed(not_json()));
+            sink(&Event::Error(not_json()));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::protocols::cohere::provider::response;
 use crate::protocols::cohere::provider::stream;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
 use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
@@ -24,12 +24,15 @@ impl ProviderApi for Cohere {
         NAME
     }
 
-    fn native(&self) -> &'static str {
+    fn native_client_api(&self) -> &'static str {
         NAME
     }
 
-    fn takes(&self, call: UpstreamOperation) -> bool {
-        matches!(call, UpstreamOperation::Chat | UpstreamOperation::Rerank)
+    fn supports(&self, operation: UpstreamOperation) -> bool {
+        matches!(
+            operation,
+            UpstreamOperation::Chat | UpstreamOperation::Rerank
+        )
     }
 
     fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
@@ -53,19 +56,19 @@ impl ProviderApi for Cohere {
         request::write(request, model, unsupported, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
+    fn read_response<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         response::read(document)
     }
 
-    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        response::read_failure(status, document)
+    fn read_error<'d>(&self, status: u16, document: &Document<'d>) -> ProviderError<'d> {
+        response::read_error(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(stream::Events::default())
     }
 
-    fn failure_mark(&self) -> &'static [u8] {
+    fn error_event_marker(&self) -> &'static [u8] {
         // The reason for the end of what failed.
         b"\"ERROR"
     }

@@ -39,7 +39,7 @@ pub(crate) fn write(
             ..
         } => {
             if description.is_some() {
-                unsupported.hint("response_format.json_schema.description");
+                unsupported.note_dropped("response_format.json_schema.description");
             }
             open_field(out, "response_format", b'{');
             text(out, "type", "json_object");
@@ -50,7 +50,7 @@ pub(crate) fn write(
     write_sampling(&request.sampling, unsupported, out)?;
     write_thinking(request.reasoning, unsupported, out)?;
     if request.user.is_some() {
-        unsupported.hint("user");
+        unsupported.note_dropped("user");
     }
     out.push(b'}');
     Ok(())
@@ -79,9 +79,9 @@ fn write_message(
             continue;
         };
         if *is_error {
-            unsupported.hint("is_error");
+            unsupported.note_dropped("is_error");
         }
-        unsupported.hint_marker(*cache);
+        unsupported.note_cache_marker(*cache);
         open(out, b'{');
         text(out, "role", "tool");
         text(out, "tool_call_id", id);
@@ -89,7 +89,7 @@ fn write_message(
         for part in parts {
             match part {
                 Part::Text { .. } => write_part(part, message.at, unsupported, out)?,
-                _ => unsupported.lose(&format!("messages[{}].content", message.at))?,
+                _ => unsupported.reject_or_drop(&format!("messages[{}].content", message.at))?,
             }
         }
         out.extend_from_slice(b"]}");
@@ -124,7 +124,7 @@ fn write_content<'p, 'a: 'p>(
         None,
     ) = (first_two.next(), first_two.next())
     {
-        unsupported.hint_marker(*cache);
+        unsupported.note_cache_marker(*cache);
         text(out, "content", words);
         return Ok(());
     }
@@ -146,7 +146,7 @@ fn write_part(
         Part::Text {
             text: words, cache, ..
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             write_words(words, out);
         }
         Part::Image {
@@ -154,7 +154,7 @@ fn write_part(
             detail,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             open(out, b'{');
             text(out, "type", "image_url");
             open_field(out, "image_url", b'{');
@@ -169,18 +169,24 @@ fn write_part(
             title,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             if title.is_some() {
-                unsupported.hint("title");
+                unsupported.note_dropped("title");
             }
             write_words(words, out);
         }
-        Part::Thinking { .. } | Part::Redacted { .. } => unsupported.hint("thinking"),
-        Part::Image { .. } => unsupported.lose(&format!("messages[{at}].content.image_url"))?,
-        Part::Document { .. } => unsupported.lose(&format!("messages[{at}].content.file"))?,
-        Part::Audio { .. } => unsupported.lose(&format!("messages[{at}].content.input_audio"))?,
+        Part::Thinking { .. } | Part::Redacted { .. } => unsupported.note_dropped("thinking"),
+        Part::Image { .. } => {
+            unsupported.reject_or_drop(&format!("messages[{at}].content.image_url"))?
+        }
+        Part::Document { .. } => {
+            unsupported.reject_or_drop(&format!("messages[{at}].content.file"))?
+        }
+        Part::Audio { .. } => {
+            unsupported.reject_or_drop(&format!("messages[{at}].content.input_audio"))?
+        }
         Part::ToolCall { .. } | Part::ToolResult { .. } => {
-            unsupported.lose(&format!("messages[{at}].content"))?;
+            unsupported.reject_or_drop(&format!("messages[{at}].content"))?;
         }
     }
     Ok(())
@@ -203,7 +209,7 @@ fn write_assistant(
     let is_thought =
         |part: &Part<'_>| matches!(part, Part::Thinking { .. } | Part::Redacted { .. });
     if message.parts.iter().any(is_thought) {
-        unsupported.hint("thinking");
+        unsupported.note_dropped("thinking");
     }
     let is_said = |part: &&Part<'_>| !is_call(part) && !is_thought(part);
     let (says, calls) = (
@@ -240,7 +246,7 @@ fn write_tools(
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        unsupported.hint_marker(tool.cache);
+        unsupported.note_cache_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         open_field(out, "function", b'{');
@@ -261,7 +267,7 @@ fn write_tools(
     match strict.count() {
         0 => {}
         count if count == request.tools.len() => raw(out, "strict_tools", "true"),
-        _ => unsupported.hint("strict"),
+        _ => unsupported.note_dropped("strict"),
     }
     match request.tool_choice {
         Some(ToolChoice::Any) => text(out, "tool_choice", "REQUIRED"),
@@ -269,7 +275,7 @@ fn write_tools(
         // The only one is the one that is required.
         Some(ToolChoice::Tool(name)) => match request.tools.as_slice() {
             [tool] if tool.name == name => text(out, "tool_choice", "REQUIRED"),
-            _ => unsupported.lose("tool_choice")?,
+            _ => unsupported.reject_or_drop("tool_choice")?,
         },
         Some(ToolChoice::Auto) | None => {}
     }
@@ -299,7 +305,7 @@ fn write_sampling(
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            unsupported.lose(name)?;
+            unsupported.reject_or_drop(name)?;
         }
     }
     Ok(())
@@ -323,7 +329,7 @@ fn write_thinking(
         (Some("high" | "xhigh" | "max"), None) => {
             raw(out, "thinking", "{\"type\":\"enabled\"}");
         }
-        (Some(_), None) => unsupported.lose("reasoning_effort")?,
+        (Some(_), None) => unsupported.reject_or_drop("reasoning_effort")?,
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer. It does not name the model.
@@ -107,8 +107,8 @@ pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
 
 /// Reads an error body.
 #[must_use]
-pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
-    Failure {
+pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
+    ProviderError {
         status,
         message: message_of(document),
         kind: None,

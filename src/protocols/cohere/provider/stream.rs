@@ -4,7 +4,7 @@ use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::cohere::provider::response::{stop, usage};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::Failure;
+use crate::protocols::neutral::response::ProviderError;
 use crate::protocols::provider_api::{Decoder, Sink, event_json, message_of, not_json};
 
 /// Reads the events of one stream.
@@ -44,7 +44,7 @@ impl Decoder for Events {
         let read = scratch.with_document(&data, |document| self.event(document, sink));
         if read.is_err() {
             self.ended = true;
-            sink(&Event::Failed(not_json()));
+            sink(&Event::Error(not_json()));
         }
     }
 
@@ -174,7 +174,7 @@ impl Events {
     fn fail(&mut self, document: &Document<'_>, at: usize, sink: Sink<'_>) {
         self.ended = true;
         let said = document.text_of(at, "error");
-        sink(&Event::Failed(Failure {
+        sink(&Event::Error(ProviderError {
             status: 502,
             message: said.map_or_else(|| message_of(document), Into::into),
             kind: document.text_of(at, "finish_reason"),

@@ -19,7 +19,7 @@ use crate::protocols::gemini::vocabulary::NAME;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::write::{number, open, raw, text};
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::request::chat_request::ChatRequest;
 
@@ -33,7 +33,7 @@ impl ClientApi for Gemini {
         NAME
     }
 
-    fn ask(&self, path: &str) -> Option<ClientRoute> {
+    fn route(&self, path: &str) -> Option<ClientRoute> {
         match parts_of(path) {
             Some((_, "generateContent" | "streamGenerateContent")) => Some(ClientRoute::Chat),
             Some((_, "countTokens")) => Some(ClientRoute::CountTokens),
@@ -45,8 +45,8 @@ impl ClientApi for Gemini {
         }
     }
 
-    fn owns(&self, path: &str) -> bool {
-        path.starts_with("/v1beta/") || self.ask(path).is_some()
+    fn owns_path(&self, path: &str) -> bool {
+        path.starts_with("/v1beta/") || self.route(path).is_some()
     }
 
     fn key_in_query<'t>(&self, target: &'t str) -> Result<Option<Cow<'t, str>>, GatewayError> {
@@ -67,7 +67,7 @@ impl ClientApi for Gemini {
         &["x-goog-api-client"]
     }
 
-    fn read_head(
+    fn inspect_request(
         &self,
         target: &str,
         body: &[u8],
@@ -77,8 +77,8 @@ impl ClientApi for Gemini {
         request_head::read(target, body, scratch, with_canonical)
     }
 
-    fn prepare(&self, body: &[u8], scratch: &mut Scratch) -> Option<Vec<u8>> {
-        prepare::prepare(body, scratch)
+    fn normalize_request(&self, body: &[u8], scratch: &mut Scratch) -> Option<Vec<u8>> {
+        prepare::normalize_request(body, scratch)
     }
 
     fn read_request<'d>(
@@ -89,7 +89,7 @@ impl ClientApi for Gemini {
         request::read(document, unsupported)
     }
 
-    fn write_answer(
+    fn write_response(
         &self,
         response: &Response<'_>,
         response_ctx: &ResponseContext,
@@ -98,23 +98,23 @@ impl ClientApi for Gemini {
         response::write(response, response_ctx, out);
     }
 
-    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        errors::write_failure(failure, out);
+    fn write_provider_error(&self, failure: &ProviderError<'_>, out: &mut Vec<u8>) {
+        errors::write_provider_error(failure, out);
     }
 
-    fn envelope(&self, fault: &GatewayError) -> String {
+    fn error_body(&self, error: &GatewayError) -> String {
         let mut out = b"{\"error\":{".to_vec();
-        number(&mut out, "code", u64::from(fault.status));
-        text(&mut out, "message", &fault.message);
-        text(&mut out, "status", error_status(fault.status));
-        write_reason(fault.code.as_str(), fault.param.as_deref(), &mut out);
+        number(&mut out, "code", u64::from(error.status));
+        text(&mut out, "message", &error.message);
+        text(&mut out, "status", error_status(error.status));
+        write_reason(error.code.as_str(), error.param.as_deref(), &mut out);
         out.extend_from_slice(b"}}");
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
+    fn write_error_event(&self, error: &GatewayError, out: &mut Vec<u8>) {
         out.extend_from_slice(b"data: ");
-        out.extend_from_slice(self.envelope(fault).as_bytes());
+        out.extend_from_slice(self.error_body(error).as_bytes());
         out.extend_from_slice(b"\n\n");
     }
 
@@ -176,16 +176,16 @@ mod tests {
             ("/v1/models/m", None),
             ("/v1/chat/completions", None),
         ] {
-            assert_eq!(Gemini.ask(path), ask, "{path}");
+            assert_eq!(Gemini.route(path), ask, "{path}");
         }
-        assert!(Gemini.owns("/v1beta/models/m:embedContent"));
-        assert!(!Gemini.owns("/v1/models/m"));
+        assert!(Gemini.owns_path("/v1beta/models/m:embedContent"));
+        assert!(!Gemini.owns_path("/v1/models/m"));
     }
 
     #[test]
     fn an_error_has_googles_envelope() {
-        let fault = GatewayError::new(ErrorCode::UnsupportedFields, "no \"place\"").on("seed");
-        let envelope: serde_json::Value = serde_json::from_str(&Gemini.envelope(&fault)).unwrap();
+        let error = GatewayError::new(ErrorCode::UnsupportedFields, "no \"place\"").on("seed");
+        let envelope: serde_json::Value = serde_json::from_str(&Gemini.error_body(&error)).unwrap();
         assert_eq!(envelope["error"]["code"], 400);
         assert_eq!(envelope["error"]["status"], "INVALID_ARGUMENT");
         assert_eq!(

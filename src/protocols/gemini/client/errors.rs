@@ -4,7 +4,7 @@ use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::gemini::vocabulary::ERROR_STATUSES;
 use crate::protocols::json::write::{number, open, open_field, text};
-use crate::protocols::neutral::response::{Failure, redacted};
+use crate::protocols::neutral::response::{ProviderError, redacted};
 
 /// Google's word for a status.
 pub(crate) fn error_status(status: u16) -> &'static str {
@@ -36,7 +36,7 @@ pub(crate) fn bad(field: &str, what: &str) -> GatewayError {
 }
 
 /// Appends a provider's error in Google's envelope; what the provider itself called it is the reason.
-pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_provider_error(failure: &ProviderError<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"error\":{");
     number(out, "code", u64::from(failure.status));
     text(out, "message", &redacted(&failure.message));

@@ -11,7 +11,7 @@ use memchr::memmem;
 
 /// The body with ids, JSON schemas and usual base64; `None` if it needs none of it.
 #[must_use]
-pub(crate) fn prepare(body: &[u8], scratch: &mut Scratch) -> Option<Vec<u8>> {
+pub(crate) fn normalize_request(body: &[u8], scratch: &mut Scratch) -> Option<Vec<u8>> {
     let mentions = |word: &[u8]| memmem::find(body, word).is_some();
     // `functionCall`, `function_declarations`; `responseSchema`; `inlineData`; `thought_signature`.
     let words: [&[u8]; 4] = [b"unction", b"chema", b"nline", b"ignature"];
@@ -258,7 +258,7 @@ mod tests {
 
     fn prepared(body: &Value) -> Option<Value> {
         let body = body.to_string();
-        let out = prepare(body.as_bytes(), &mut Scratch::default())?;
+        let out = normalize_request(body.as_bytes(), &mut Scratch::default())?;
         Some(serde_json::from_slice(&out).unwrap())
     }
 
@@ -348,6 +348,9 @@ mod tests {
             prepared(&json!({"contents": [{"parts": [{"text": "x"}]}]})),
             None
         );
-        assert_eq!(prepare(b"{functionCall", &mut Scratch::default()), None);
+        assert_eq!(
+            normalize_request(b"{functionCall", &mut Scratch::default()),
+            None
+        );
     }
 }

@@ -39,8 +39,8 @@ pub(crate) fn read<'d>(
             "tools" => tools(document, value, unsupported, &mut request.tools)?,
             "toolconfig" => tool_config(document, value, unsupported, &mut request)?,
             "safetysettings" => safety(document, value, unsupported)?,
-            "labels" => unsupported.hint(name),
-            _ => unsupported.lose(name)?,
+            "labels" => unsupported.note_dropped(name),
+            _ => unsupported.reject_or_drop(name)?,
         }
     }
     Ok(request)
@@ -80,11 +80,11 @@ fn parts<'d>(
         for (name, _) in document.fields(node).into_iter().flatten() {
             // What says how a film is to be looked at, and what the provider's own tools gave.
             if !KNOWN.contains(&plain(name).as_str()) {
-                unsupported.lose(&format!("{path}.{name}"))?;
+                unsupported.reject_or_drop(&format!("{path}.{name}"))?;
             }
         }
         if !part(document, node, &mut read) {
-            unsupported.lose(&path)?;
+            unsupported.reject_or_drop(&path)?;
         }
     }
     Ok(read)
@@ -223,7 +223,7 @@ fn tools<'d>(
         for (name, value) in document.fields(node).into_iter().flatten() {
             if plain(name).as_str() != "functiondeclarations" {
                 // A tool that the provider runs itself.
-                unsupported.lose(&format!("tools[{at}].{name}"))?;
+                unsupported.reject_or_drop(&format!("tools[{at}].{name}"))?;
                 continue;
             }
             for node in document.elements(value).into_iter().flatten() {
@@ -238,7 +238,7 @@ fn tools<'d>(
                 });
                 for name in ["response", "responsejsonschema"] {
                     if node_of(document, node, name).is_some() {
-                        unsupported.hint("functionDeclarations.response");
+                        unsupported.note_dropped("functionDeclarations.response");
                     }
                 }
             }
@@ -255,7 +255,7 @@ fn tool_config<'d>(
 ) -> Result<(), GatewayError> {
     for (name, value) in document.fields(value).into_iter().flatten() {
         if plain(name).as_str() != "functioncallingconfig" {
-            unsupported.lose(&format!("toolConfig.{name}"))?;
+            unsupported.reject_or_drop(&format!("toolConfig.{name}"))?;
             continue;
         }
         let mut allowed =
@@ -269,7 +269,8 @@ fn tool_config<'d>(
                 Some(ToolChoice::Auto)
             }
             _ => {
-                unsupported.lose("toolConfig.functionCallingConfig.allowedFunctionNames")?;
+                unsupported
+                    .reject_or_drop("toolConfig.functionCallingConfig.allowedFunctionNames")?;
                 Some(ToolChoice::Any)
             }
         };
@@ -297,7 +298,7 @@ fn safety(
     };
     match settings.all(is_off) {
         true => Ok(()),
-        false => unsupported.lose("safetySettings"),
+        false => unsupported.reject_or_drop("safetySettings"),
     }
 }
 
@@ -337,7 +338,7 @@ fn generation<'d>(
             "thinkingconfig" => thinking(document, value, request),
             "responsemodalities" if is_text_only(document, value) => {}
             "responselogprobs" if document.boolean(value) == Some(false) => {}
-            _ => unsupported.lose(&format!("generationConfig.{name}"))?,
+            _ => unsupported.reject_or_drop(&format!("generationConfig.{name}"))?,
         }
     }
     request.format = match (media_type, schema) {
@@ -350,7 +351,7 @@ fn generation<'d>(
         (Some("application/json"), None) => Format::JsonObject,
         (None | Some("text/plain"), None) => Format::Text,
         (Some(_), None) => {
-            unsupported.lose("generationConfig.responseMimeType")?;
+            unsupported.reject_or_drop("generationConfig.responseMimeType")?;
             Format::Text
         }
     };

@@ -207,8 +207,8 @@ mod tests {
             assert_eq!(streams_array(&target), is_array, "{query}");
         }
         assert!(!streams_array(PATH));
-        let fault = read_it(&format!("{path}?alt=proto"), body).unwrap_err();
-        assert_eq!((fault.status, fault.param.as_deref()), (400, Some("alt")));
+        let error = read_it(&format!("{path}?alt=proto"), body).unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("alt")));
     }
 
     #[test]
@@ -277,9 +277,9 @@ mod tests {
             (r#"{"contents":[1],"contents":[1]}"#, Some("contents")),
             ("[1]", None),
         ] {
-            let fault = read_it(PATH, body).unwrap_err();
+            let error = read_it(PATH, body).unwrap_err();
             assert_eq!(
-                (fault.status, fault.param.as_deref()),
+                (error.status, error.param.as_deref()),
                 (400, param),
                 "{body}"
             );

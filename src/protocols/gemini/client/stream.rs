@@ -5,13 +5,13 @@
 
 use crate::http::limits::SSE_EVENT_BYTES_MAX;
 use crate::protocols::client_api::{Encoder, ResponseContext};
-use crate::protocols::gemini::client::errors::write_failure;
+use crate::protocols::gemini::client::errors::write_provider_error;
 use crate::protocols::gemini::client::response::{
     ToolCall, finish_reason, write_call, write_frame, write_thought, write_usage,
 };
 use crate::protocols::json::write::{number, open, open_field, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::{Failure, Stop, Usage};
+use crate::protocols::neutral::response::{ProviderError, Stop, Usage};
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {
@@ -151,7 +151,7 @@ impl Chunks {
     }
 
     fn fail(&mut self, message: &'static str, out: &mut Vec<u8>) {
-        let failure = Failure {
+        let failure = ProviderError {
             status: 502,
             message: message.into(),
             kind: None,
@@ -161,10 +161,10 @@ impl Chunks {
         self.failed(&failure, out);
     }
 
-    fn failed(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+    fn failed(&mut self, failure: &ProviderError<'_>, out: &mut Vec<u8>) {
         self.failed = true;
         out.extend_from_slice(b"data: ");
-        write_failure(failure, out);
+        write_provider_error(failure, out);
         out.extend_from_slice(b"\n\n");
     }
 
@@ -211,7 +211,7 @@ impl Encoder for Chunks {
                 }
             }
             Event::Usage(usage) => self.usage = Some(*usage),
-            Event::Failed(failure) => self.failed(failure, out),
+            Event::Error(failure) => self.failed(failure, out),
             Event::End => self.finish(out),
             Event::PartEnd { .. } | Event::Logprobs { .. } | Event::Heartbeat => {}
         }

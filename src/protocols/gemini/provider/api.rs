@@ -11,10 +11,10 @@ use crate::protocols::gemini::provider::stream;
 use crate::protocols::gemini::vocabulary;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post};
-use crate::protocols::provider_api::{Decoder, ProviderApi, RefusalDetail, UnreadableBody};
+use crate::protocols::provider_api::{Decoder, ErrorDetail, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 
 /// The dialect, at one of the two places where it is spoken.
@@ -41,13 +41,13 @@ impl ProviderApi for Gemini {
         self.name
     }
 
-    fn native(&self) -> &'static str {
+    fn native_client_api(&self) -> &'static str {
         vocabulary::NAME
     }
 
-    fn takes(&self, call: UpstreamOperation) -> bool {
+    fn supports(&self, operation: UpstreamOperation) -> bool {
         matches!(
-            call,
+            operation,
             UpstreamOperation::Chat | UpstreamOperation::CountTokens
         )
     }
@@ -78,20 +78,20 @@ impl ProviderApi for Gemini {
         request::write(request, model, unsupported, out)
     }
 
-    fn read_answer<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
+    fn read_response<'d>(&self, document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
         response::read(document)
     }
 
-    fn read_failure<'d>(&self, status: u16, document: &Document<'d>) -> Failure<'d> {
-        response::read_failure(status, document)
+    fn read_error<'d>(&self, status: u16, document: &Document<'d>) -> ProviderError<'d> {
+        response::read_error(status, document)
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(stream::Chunks::default())
     }
 
-    fn refused(&self, status: u16, body: &[u8]) -> RefusalDetail {
-        response::refused(status, body)
+    fn read_error_detail(&self, status: u16, body: &[u8]) -> ErrorDetail {
+        response::read_error_detail(status, body)
     }
 }
 

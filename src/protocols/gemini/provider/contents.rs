@@ -89,7 +89,7 @@ impl Writer<'_, '_> {
             if is_system(message.role) {
                 // There is no such role within a conversation; where it is dropped, the words stay.
                 self.unsupported
-                    .lose(&format!("messages[{}].role", message.at))?;
+                    .reject_or_drop(&format!("messages[{}].role", message.at))?;
             }
             let role = match message.role {
                 Role::Assistant => "model",
@@ -194,14 +194,14 @@ impl Writer<'_, '_> {
             Part::ToolResult { .. } => return self.result(part, at, out),
             // Without its seal no provider takes a thought back; another's seal it cannot read.
             Part::Thinking { .. } | Part::Redacted { .. } => {
-                self.unsupported.hint("thinking");
+                self.unsupported.note_dropped("thinking");
                 return Ok(());
             }
         }
         if let Some(seal) = seal {
             text(out, "thoughtSignature", seal);
         }
-        self.unsupported.hint_marker(marker);
+        self.unsupported.note_cache_marker(marker);
         out.push(b'}');
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Writer<'_, '_> {
                 cache,
             } => {
                 if detail.is_some_and(|detail| detail != "auto") {
-                    self.unsupported.hint("detail");
+                    self.unsupported.note_dropped("detail");
                 }
                 (source, "image_url", cache)
             }
@@ -225,13 +225,13 @@ impl Writer<'_, '_> {
                 cache,
             } => {
                 if title.is_some() {
-                    self.unsupported.hint("title");
+                    self.unsupported.note_dropped("title");
                 }
                 (source, "file", cache)
             }
             _ => return Ok(()),
         };
-        self.unsupported.hint_marker(*cache);
+        self.unsupported.note_cache_marker(*cache);
         match source {
             Source::Base64 { media_type, data } => {
                 open(out, b'{');
@@ -245,7 +245,7 @@ impl Writer<'_, '_> {
             Source::File(uri) if !uri.contains("://") => {
                 return self
                     .unsupported
-                    .lose(&format!("messages[{at}].content.{field}"));
+                    .reject_or_drop(&format!("messages[{at}].content.{field}"));
             }
             Source::Url(uri) | Source::File(uri) => {
                 open(out, b'{');
@@ -285,9 +285,9 @@ impl Writer<'_, '_> {
         let Some(tool) = tool.next_back() else {
             return self
                 .unsupported
-                .lose(&format!("messages[{at}].tool_call_id"));
+                .reject_or_drop(&format!("messages[{at}].tool_call_id"));
         };
-        self.unsupported.hint_marker(*cache);
+        self.unsupported.note_cache_marker(*cache);
         open(out, b'{');
         open_field(out, "functionResponse", b'{');
         if !id.is_empty() {

@@ -23,7 +23,7 @@ pub(crate) fn write(
     write_tools(request, unsupported, out)?;
     write_generation(request, model, unsupported, out)?;
     if request.user.is_some() {
-        unsupported.hint("user");
+        unsupported.note_dropped("user");
     }
     out.push(b'}');
     Ok(())
@@ -91,7 +91,7 @@ fn write_tool(tool: &Tool<'_>, unsupported: &mut UnsupportedFields, out: &mut Ve
         "parametersJsonSchema",
         tool.parameters.filter(|schema| schema.trim() != "{}"),
     );
-    unsupported.hint_marker(tool.cache);
+    unsupported.note_cache_marker(tool.cache);
     out.push(b'}');
 }
 
@@ -114,7 +114,7 @@ fn write_generation(
             ..
         } => {
             if description.is_some() {
-                unsupported.hint("response_format.json_schema.description");
+                unsupported.note_dropped("response_format.json_schema.description");
             }
             text(out, "responseMimeType", "application/json");
             raw(out, "responseJsonSchema", schema);
@@ -157,7 +157,7 @@ fn write_sampling(
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            unsupported.lose(name)?;
+            unsupported.reject_or_drop(name)?;
         }
     }
     Ok(())

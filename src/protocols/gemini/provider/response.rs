@@ -3,8 +3,8 @@
 use crate::protocols::gemini::vocabulary::{ERROR_STATUSES, FINISH_REASONS};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
-use crate::protocols::provider_api::{RefusalDetail, UnreadableBody};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
+use crate::protocols::provider_api::{ErrorDetail, UnreadableBody};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -200,7 +200,7 @@ pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
 
 /// Reads an error body, bare or in an array, or an error in a stream; `status` 0 = as it says itself.
 #[must_use]
-pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let error = error_of(document);
     let kind = error.and_then(|at| document.text_of(at, "status"));
     let message = error.and_then(|at| document.text_of(at, "message"));
@@ -217,7 +217,7 @@ pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<
         400 if is_about_the_key(document) => 401,
         status => status,
     };
-    Failure {
+    ProviderError {
         status,
         message: Cow::Borrowed(message.unwrap_or("the provider gave no reason")),
         kind,
@@ -247,10 +247,13 @@ fn is_about_the_key(document: &Document<'_>) -> bool {
 /// What the body of a refusal says beyond its status: that the key is wrong, and how long to wait
 /// (`google.rpc.RetryInfo`, in seconds with an `s` behind them).
 #[must_use]
-pub(crate) fn refused(status: u16, body: &[u8]) -> RefusalDetail {
-    let mut refused = RefusalDetail { status, wait: None };
+pub(crate) fn read_error_detail(status: u16, body: &[u8]) -> ErrorDetail {
+    let mut detail = ErrorDetail {
+        status,
+        retry_after: None,
+    };
     if !matches!(status, 400 | 429 | 503) {
-        return refused;
+        return detail;
     }
     let read = Scratch::default().with_document(body, |document| {
         let mut delays = details(document).filter_map(|at| document.text_of(at, "retryDelay"));
@@ -259,11 +262,11 @@ pub(crate) fn refused(status: u16, body: &[u8]) -> RefusalDetail {
         (seconds.filter(|seconds| *seconds > 0.0), is_key)
     });
     let (seconds, is_key) = read.unwrap_or_default();
-    refused.wait = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    detail.retry_after = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     if is_key {
-        refused.status = 401;
+        detail.status = 401;
     }
-    refused
+    detail
 }
 
 #[cfg(test)]
@@ -298,16 +301,23 @@ mod tests {
     #[test]
     fn the_body_says_when_to_come_back_and_whose_fault_it_is() {
         let limited = br#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure"},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"31.5s"}]}}]"#;
-        let refused_429 = refused(429, limited);
-        assert_eq!(refused_429.wait, Some(Duration::from_millis(31_500)));
-        assert_eq!(refused_429.status, 429);
+        let limited_detail = read_error_detail(429, limited);
+        assert_eq!(
+            limited_detail.retry_after,
+            Some(Duration::from_millis(31_500))
+        );
+        assert_eq!(limited_detail.status, 429);
         let key = br#"{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#;
-        assert_eq!(refused(400, key).status, 401);
-        assert_eq!(refused(400, b"{}").status, 400);
-        assert_eq!(refused(429, b"nonsense").wait, None);
+        assert_eq!(read_error_detail(400, key).status, 401);
+        assert_eq!(read_error_detail(400, b"{}").status, 400);
+        assert_eq!(read_error_detail(429, b"nonsense").retry_after, None);
         for delay in ["-1s", "soon", "1e400s", "NaNs", "0s"] {
             let body = format!(r#"{{"error":{{"details":[{{"retryDelay":"{delay}"}}]}}}}"#);
-            assert_eq!(refused(429, body.as_bytes()).wait, None, "{delay}");
+            assert_eq!(
+                read_error_detail(429, body.as_bytes()).retry_after,
+                None,
+                "{delay}"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::gemini::provider::response::{
-    Piece, What, is_blocked, parts_of, read_failure, stop, usage,
+    Piece, What, is_blocked, parts_of, read_error, stop, usage,
 };
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
@@ -50,7 +50,7 @@ impl Decoder for Chunks {
         let read = scratch.with_document(&data, |document| self.chunk(document, sink));
         if read.is_err() {
             self.ended = true;
-            sink(&Event::Failed(not_json()));
+            sink(&Event::Error(not_json()));
         }
     }
 
@@ -72,7 +72,7 @@ impl Chunks {
             .is_some_and(|at| !document.is_null(at));
         if is_error || document.elements(0).is_some() {
             self.ended = true;
-            sink(&Event::Failed(read_failure(0, document)));
+            sink(&Event::Error(read_error(0, document)));
             return;
         }
         let usage = usage(document);

@@ -5,7 +5,7 @@ use crate::http::sse::write_event;
 use crate::protocols::client_api::{ClientApi, ClientRoute, Encoder, ResponseContext};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::openai::client::request;
 use crate::protocols::openai::client::response;
@@ -24,7 +24,7 @@ impl ClientApi for OpenAi {
         NAME
     }
 
-    fn ask(&self, path: &str) -> Option<ClientRoute> {
+    fn route(&self, path: &str) -> Option<ClientRoute> {
         (path == "/v1/chat/completions").then_some(ClientRoute::Chat)
     }
 
@@ -32,7 +32,7 @@ impl ClientApi for OpenAi {
         &["openai-beta", "openai-organization", "openai-project"]
     }
 
-    fn read_head(
+    fn inspect_request(
         &self,
         _target: &str,
         body: &[u8],
@@ -50,7 +50,7 @@ impl ClientApi for OpenAi {
         request::read(document, unsupported)
     }
 
-    fn write_answer(
+    fn write_response(
         &self,
         response: &Response<'_>,
         response_ctx: &ResponseContext,
@@ -59,16 +59,16 @@ impl ClientApi for OpenAi {
         response::write(response, response_ctx, out);
     }
 
-    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        errors::write_failure(failure, out);
+    fn write_provider_error(&self, failure: &ProviderError<'_>, out: &mut Vec<u8>) {
+        errors::write_provider_error(failure, out);
     }
 
-    fn envelope(&self, fault: &GatewayError) -> String {
-        error_envelope(fault)
+    fn error_body(&self, error: &GatewayError) -> String {
+        error_envelope(error)
     }
 
-    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
-        write_event(out, error_envelope(fault).as_bytes());
+    fn write_error_event(&self, error: &GatewayError, out: &mut Vec<u8>) {
+        write_event(out, error_envelope(error).as_bytes());
     }
 
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {

@@ -75,8 +75,8 @@ pub(crate) fn read<'d>(
             "reasoning_effort" => request.reasoning.effort = document.text(value),
             "user" => request.user = document.text(value),
             _ if is_default(name, raw().unwrap_or_default()) => {}
-            _ if HINTS.contains(&name) => unsupported.hint(name),
-            _ => unsupported.lose(name)?,
+            _ if HINTS.contains(&name) => unsupported.note_dropped(name),
+            _ => unsupported.reject_or_drop(name)?,
         }
     }
     Ok(request)
@@ -167,7 +167,7 @@ fn message<'d>(
             "tool_calls" => {}
             // Mistral's SDK says it with every message: the answer does not go on where this one ends.
             "prefix" if document.boolean(value) == Some(false) => {}
-            _ => unsupported.lose(&field())?,
+            _ => unsupported.reject_or_drop(&field())?,
         }
     }
     if let Some(calls) = document.field(node, "tool_calls") {
@@ -267,7 +267,7 @@ fn content<'d>(
         let path = || format!("{path}[{at}]");
         match part(document, node) {
             Some(part) => parts.push(part),
-            None => unsupported.lose(&path())?,
+            None => unsupported.reject_or_drop(&path())?,
         }
     }
     Ok(())
@@ -335,7 +335,7 @@ fn tools<'d>(
         let function = document.field(node, "function");
         let name = function.and_then(|function| document.text_of(function, "name"));
         let (Some(function), Some(name)) = (function, name) else {
-            unsupported.lose(&format!("tools[{at}]"))?;
+            unsupported.reject_or_drop(&format!("tools[{at}]"))?;
             continue;
         };
         tools.push(Tool {

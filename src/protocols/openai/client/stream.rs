@@ -6,7 +6,7 @@ use crate::protocols::json::write::{key, number, open, open_field, raw, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::Usage;
 use crate::protocols::openai::client::response::{write_call_id, write_id, write_usage};
-use crate::protocols::openai::errors::write_failure;
+use crate::protocols::openai::errors::write_provider_error;
 use crate::protocols::openai::vocabulary::finish_reason;
 
 /// Writes the chunks of one stream.
@@ -260,7 +260,7 @@ impl Encoder for Chunks {
     fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         let needs_start = !matches!(
             event,
-            Event::Start(_) | Event::Heartbeat | Event::Failed(_) | Event::Usage(_)
+            Event::Start(_) | Event::Heartbeat | Event::Error(_) | Event::Usage(_)
         );
         if needs_start && !self.started {
             self.start(&Start::default());
@@ -285,9 +285,9 @@ impl Encoder for Chunks {
             Event::Usage(usage) => self.usage = Some(*usage),
             // One line end: a blank line would dispatch an empty event in some clients.
             Event::Heartbeat => out.extend_from_slice(b": ping\n"),
-            Event::Failed(failure) => {
+            Event::Error(failure) => {
                 out.extend_from_slice(b"data: ");
-                write_failure(failure, out);
+                write_provider_error(failure, out);
                 out.extend_from_slice(b"\n\n");
             }
             Event::End => self.end(out),

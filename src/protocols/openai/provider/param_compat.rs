@@ -143,7 +143,7 @@ fn is_sent(
         // If both names are there, the provider's own wins.
         let is_twice = document.field(0, name).is_some();
         if is_twice {
-            unsupported.hint(key);
+            unsupported.note_dropped(key);
         }
         return Ok(!is_twice);
     }
@@ -151,9 +151,9 @@ fn is_sent(
         return Ok(true);
     }
     if HARMLESS.contains(&key) || asks_for_the_default(document, key, value) {
-        unsupported.hint(key);
+        unsupported.note_dropped(key);
     } else {
-        unsupported.lose(key)?;
+        unsupported.reject_or_drop(key)?;
     }
     Ok(false)
 }
@@ -233,7 +233,7 @@ mod tests {
         let out = fit_all(body, &mut unsupported);
         let out = out
             .map(|body| body.map(|body| String::from_utf8(body).unwrap()))
-            .map_err(|fault| fault.param.unwrap_or_default().into_owned());
+            .map_err(|error| error.param.unwrap_or_default().into_owned());
         (out, unsupported.header().unwrap_or_default())
     }
 

@@ -64,9 +64,9 @@ fn write_message(
                 cache,
             } => {
                 if *is_error {
-                    unsupported.hint("is_error");
+                    unsupported.note_dropped("is_error");
                 }
-                unsupported.hint_marker(*cache);
+                unsupported.note_cache_marker(*cache);
                 open(out, b'{');
                 text(out, "role", "tool");
                 text(out, "tool_call_id", id);
@@ -107,7 +107,7 @@ fn write_content<'p, 'a: 'p>(
             }),
             None,
         ) => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             text(out, "content", words);
         }
         _ => {
@@ -131,7 +131,7 @@ fn write_part(
         Part::Text {
             text: words, cache, ..
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             write_text_part(words, out);
         }
         Part::Image {
@@ -139,7 +139,7 @@ fn write_part(
             detail,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             open(out, b'{');
             text(out, "type", "image_url");
             open_field(out, "image_url", b'{');
@@ -154,7 +154,7 @@ fn write_part(
             title,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             open(out, b'{');
             text(out, "type", "file");
             open_field(out, "file", b'{');
@@ -167,22 +167,24 @@ fn write_part(
             title,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             if title.is_some() {
-                unsupported.hint("title");
+                unsupported.note_dropped("title");
             }
             write_text_part(words, out);
         }
         Part::Audio { data, format } => {
             write_audio_part(data, format, out);
         }
-        Part::Image { .. } => unsupported.lose(&format!("messages[{at}].content.image.source"))?,
-        Part::Document { .. } => {
-            unsupported.lose(&format!("messages[{at}].content.document.source"))?
+        Part::Image { .. } => {
+            unsupported.reject_or_drop(&format!("messages[{at}].content.image.source"))?
         }
-        Part::Thinking { .. } | Part::Redacted { .. } => unsupported.hint("thinking"),
+        Part::Document { .. } => {
+            unsupported.reject_or_drop(&format!("messages[{at}].content.document.source"))?
+        }
+        Part::Thinking { .. } | Part::Redacted { .. } => unsupported.note_dropped("thinking"),
         Part::ToolCall { .. } | Part::ToolResult { .. } => {
-            unsupported.lose(&format!("messages[{at}].content"))?;
+            unsupported.reject_or_drop(&format!("messages[{at}].content"))?;
         }
     }
     Ok(())
@@ -214,7 +216,7 @@ fn write_assistant(
     let is_thought =
         |part: &Part<'_>| matches!(part, Part::Thinking { .. } | Part::Redacted { .. });
     if message.parts.iter().any(is_thought) {
-        unsupported.hint("thinking");
+        unsupported.note_dropped("thinking");
     }
     let is_said = |part: &&Part<'_>| !is_call(part) && !is_thought(part);
     let has_calls = message.parts.iter().any(|part| is_call(&part));
@@ -243,7 +245,7 @@ fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: 
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        unsupported.hint_marker(tool.cache);
+        unsupported.note_cache_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         open_field(out, "function", b'{');
@@ -317,7 +319,7 @@ fn write_sampling(
     raw_if(out, "temperature", sampling.temperature);
     raw_if(out, "top_p", sampling.top_p);
     if sampling.top_k.is_some() {
-        unsupported.lose("top_k")?;
+        unsupported.reject_or_drop("top_k")?;
     }
     raw_if(out, "frequency_penalty", sampling.frequency_penalty);
     raw_if(out, "presence_penalty", sampling.presence_penalty);

@@ -2,7 +2,7 @@
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
 use crate::protocols::openai::vocabulary::FINISH_REASONS;
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 
@@ -126,11 +126,11 @@ pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
 
 /// Reads an error body, also of servers that only nearly speak the dialect.
 #[must_use]
-pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let error = document.field(0, "error").unwrap_or(0);
     let code = document.text_of(error, "code");
     let kind = code.or_else(|| document.text_of(error, "type"));
-    Failure {
+    ProviderError {
         status,
         message: message_of(document),
         kind,

@@ -4,7 +4,7 @@ use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::Stop;
-use crate::protocols::openai::provider::response::{THOUGHTS, read_failure, stop, usage};
+use crate::protocols::openai::provider::response::{THOUGHTS, read_error, stop, usage};
 use crate::protocols::provider_api::{Decoder, Sink, event_json, not_json};
 
 /// Reads the chunks of one stream.
@@ -74,7 +74,7 @@ impl Decoder for Chunks {
         let read = scratch.with_document(&data, |document| self.chunk(document, sink));
         if read.is_err() {
             self.ended = true;
-            sink(&Event::Failed(not_json()));
+            sink(&Event::Error(not_json()));
         }
     }
 
@@ -97,7 +97,7 @@ impl Chunks {
     fn chunk(&mut self, document: &Document<'_>, sink: Sink<'_>) {
         if document.raw_of(0, "error").is_some() {
             self.ended = true;
-            sink(&Event::Failed(read_failure(502, document)));
+            sink(&Event::Error(read_error(502, document)));
             return;
         }
         let choices = document.field(0, "choices");

@@ -9,9 +9,9 @@ use crate::protocols::responses::client::errors::write_error_event;
 use crate::protocols::responses::vocabulary::NAME;
 
 use crate::protocols::neutral::request::Request;
-use crate::protocols::neutral::response::{Failure, Response};
+use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
-use crate::protocols::openai::errors::{error_envelope, write_failure};
+use crate::protocols::openai::errors::{error_envelope, write_provider_error};
 use crate::protocols::openai::model_list;
 use crate::protocols::request::chat_request::{ChatRequest, read_responses};
 use crate::protocols::request::stored_state::State;
@@ -28,11 +28,11 @@ impl ClientApi for Responses {
         NAME
     }
 
-    fn ask(&self, path: &str) -> Option<ClientRoute> {
+    fn route(&self, path: &str) -> Option<ClientRoute> {
         (path == "/v1/responses").then_some(ClientRoute::Chat)
     }
 
-    fn owns(&self, path: &str) -> bool {
+    fn owns_path(&self, path: &str) -> bool {
         path.starts_with("/v1/responses")
     }
 
@@ -41,7 +41,7 @@ impl ClientApi for Responses {
     }
 
     /// Answers are not looked up: a client may mean to go on from what it gets.
-    fn read_head(
+    fn inspect_request(
         &self,
         _target: &str,
         body: &[u8],
@@ -66,7 +66,7 @@ impl ClientApi for Responses {
         request::read(document, unsupported)
     }
 
-    fn write_answer(
+    fn write_response(
         &self,
         response: &Response<'_>,
         response_ctx: &ResponseContext,
@@ -75,22 +75,22 @@ impl ClientApi for Responses {
         response::write(response, response_ctx, out);
     }
 
-    fn repeated(&self, body: &[u8], scratch: &mut Scratch) -> Vec<u8> {
-        let repeated = scratch.with_document(body, response::repeated);
-        repeated.unwrap_or_default()
+    fn echoed_fields(&self, body: &[u8], scratch: &mut Scratch) -> Vec<u8> {
+        let fields = scratch.with_document(body, response::echoed_fields);
+        fields.unwrap_or_default()
     }
 
-    fn write_failure(&self, failure: &Failure<'_>, out: &mut Vec<u8>) {
-        write_failure(failure, out);
+    fn write_provider_error(&self, failure: &ProviderError<'_>, out: &mut Vec<u8>) {
+        write_provider_error(failure, out);
     }
 
-    fn envelope(&self, fault: &GatewayError) -> String {
-        error_envelope(fault)
+    fn error_body(&self, error: &GatewayError) -> String {
+        error_envelope(error)
     }
 
-    fn write_fault_event(&self, fault: &GatewayError, out: &mut Vec<u8>) {
-        let envelope = error_envelope(fault);
-        write_error_event(fault.code.as_str(), &fault.message, &envelope, out);
+    fn write_error_event(&self, error: &GatewayError, out: &mut Vec<u8>) {
+        let envelope = error_envelope(error);
+        write_error_event(error.code.as_str(), &error.message, &envelope, out);
     }
 
     fn encoder(&self, response_ctx: ResponseContext) -> Box<dyn Encoder> {

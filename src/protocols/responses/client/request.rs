@@ -86,10 +86,10 @@ pub(crate) fn read<'d>(
             "reasoning" => request.reasoning.effort = document.text_of(value, "effort"),
             "user" => request.user = document.text(value),
             _ if is_default(name, raw().unwrap_or_default()) => {}
-            _ if HINTS.contains(&name) => unsupported.hint(name),
+            _ if HINTS.contains(&name) => unsupported.note_dropped(name),
             // Left out they would make it another question, whatever is configured.
             "prompt" => return Err(no_place(name)),
-            _ => unsupported.lose(name)?,
+            _ => unsupported.reject_or_drop(name)?,
         }
     }
     Ok(request)
@@ -139,7 +139,7 @@ fn input<'d>(
             ),
             "reasoning" => (Role::Assistant, vec![thought(document, node)]),
             _ => {
-                unsupported.lose(&path)?;
+                unsupported.reject_or_drop(&path)?;
                 continue;
             }
         };
@@ -194,7 +194,7 @@ fn content<'d>(
     for (at, node) in elements.enumerate() {
         match part(document, node) {
             Some(part) => parts.push(part),
-            None => unsupported.lose(&format!("{path}[{at}]"))?,
+            None => unsupported.reject_or_drop(&format!("{path}[{at}]"))?,
         }
     }
     Ok(parts)
@@ -308,7 +308,7 @@ fn tools<'d>(
         let name = document.text_of(node, "name").filter(|_| is_function);
         let Some(name) = name else {
             // What the provider runs itself.
-            unsupported.lose(&format!("tools[{at}]"))?;
+            unsupported.reject_or_drop(&format!("tools[{at}]"))?;
             continue;
         };
         tools.push(Tool {
@@ -338,7 +338,7 @@ fn tool_choice<'d>(
             let is_function = document.text_of(value, "type") == Some("function");
             let name = document.text_of(value, "name").filter(|_| is_function);
             if name.is_none() {
-                unsupported.lose("tool_choice")?;
+                unsupported.reject_or_drop("tool_choice")?;
             }
             name.map(ToolChoice::Tool)
         }
@@ -352,7 +352,7 @@ fn text_format<'d>(
 ) -> Result<Format<'d>, GatewayError> {
     let verbosity = document.text_of(value, "verbosity");
     if verbosity.is_some_and(|word| word != "medium") {
-        unsupported.lose("text.verbosity")?;
+        unsupported.reject_or_drop("text.verbosity")?;
     }
     let Some(format) = document.field(value, "format") else {
         return Ok(Format::Text);

@@ -95,9 +95,9 @@ impl Frame<'_> {
         open_field(out, "output", b'[');
         out.extend_from_slice(items);
         out.push(b']');
-        match self.response_ctx.repeated.as_slice() {
-            [] => write_repeated(|_| None, out),
-            repeated => out.extend_from_slice(repeated),
+        match self.response_ctx.echoed_fields.as_slice() {
+            [] => write_echoed_fields(|_| None, out),
+            fields => out.extend_from_slice(fields),
         }
         raw(out, "store", "false");
         match self.usage {
@@ -111,9 +111,9 @@ impl Frame<'_> {
     }
 }
 
-/// Fields that the API repeats of a request, and what it says of a request without them, where it says
-/// something.
-const REPEATED: [(&str, Option<&str>); 12] = [
+/// Request fields that a response echoes, each with the value it has if the request omits it. `None`: the
+/// response omits the field too.
+const ECHOED_FIELDS: [(&str, Option<&str>); 12] = [
     ("instructions", None),
     ("max_output_tokens", None),
     ("metadata", None),
@@ -128,15 +128,15 @@ const REPEATED: [(&str, Option<&str>); 12] = [
     ("user", None),
 ];
 
-/// These fields of a request, each behind a comma.
-pub(crate) fn repeated(document: &Document<'_>) -> Vec<u8> {
+/// The echoed fields of a request, each preceded by a comma.
+pub(crate) fn echoed_fields(document: &Document<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    write_repeated(|name| document.raw_of(0, name), &mut out);
+    write_echoed_fields(|name| document.raw_of(0, name), &mut out);
     out
 }
 
-fn write_repeated<'v>(value: impl Fn(&str) -> Option<&'v str>, out: &mut Vec<u8>) {
-    for (name, default) in REPEATED {
+fn write_echoed_fields<'v>(value: impl Fn(&str) -> Option<&'v str>, out: &mut Vec<u8>) {
+    for (name, default) in ECHOED_FIELDS {
         raw_if(out, name, value(name).or(default));
     }
 }
@@ -284,9 +284,9 @@ mod tests {
     use crate::protocols::json::document::Scratch;
 
     #[test]
-    fn what_was_asked_is_repeated() {
+    fn the_response_echoes_fields_of_the_request() {
         let of = |body: &str| {
-            let fields = Scratch::default().with_document(body.as_bytes(), repeated);
+            let fields = Scratch::default().with_document(body.as_bytes(), echoed_fields);
             String::from_utf8(fields.unwrap()).unwrap()
         };
         assert_eq!(

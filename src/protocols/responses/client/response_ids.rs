@@ -25,7 +25,7 @@ pub(crate) fn may_hold(event: &[u8]) -> bool {
 
 /// Ids in a whole answer: its own, and that of the one it goes on from.
 #[must_use]
-pub(crate) fn in_answer<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<'d> {
+pub(crate) fn find_ids<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<'d> {
     let mut positions = IdPositions::new();
     collect(
         json,
@@ -87,7 +87,7 @@ mod tests {
         let read = |document: &Document<'_>| {
             let positions = match is_event {
                 true => in_event(json.as_bytes(), document),
-                false => in_answer(json.as_bytes(), document),
+                false => find_ids(json.as_bytes(), document),
             };
             let upto = |(end, id): &(usize, &str)| {
                 assert_eq!(&json[end - id.len()..*end], *id);

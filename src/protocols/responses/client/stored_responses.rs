@@ -224,15 +224,15 @@ mod tests {
         assert_eq!(found.field(), Some("previous_response_id"));
         let previous = found.previous.unwrap();
         assert_eq!((previous.id.as_str(), previous.range.len()), ("resp_1", 6));
-        let fault = state(&json!({"conversation": {"id": "conv_1"}})).unwrap_err();
+        let error = state(&json!({"conversation": {"id": "conv_1"}})).unwrap_err();
         assert_eq!(
-            (fault.code, fault.param.as_deref()),
+            (error.code, error.param.as_deref()),
             (ErrorCode::StatefulNotSupported, Some("conversation"))
         );
         let chosen = state(&json!({"request_id": "resp_1"})).unwrap();
         assert_eq!(chosen.reference.as_deref(), Some("request_id"));
-        let fault = state(&json!({"previous_response_id": 7})).unwrap_err();
-        assert_eq!(fault.code, ErrorCode::InvalidRequest);
+        let error = state(&json!({"previous_response_id": 7})).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidRequest);
     }
 
     #[test]

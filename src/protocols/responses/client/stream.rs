@@ -6,8 +6,8 @@
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::{Failure, Stop, Usage, redacted};
-use crate::protocols::openai::errors::write_failure;
+use crate::protocols::neutral::response::{ProviderError, Stop, Usage, redacted};
+use crate::protocols::openai::errors::write_provider_error;
 use crate::protocols::responses::client::errors::write_error_event;
 use crate::protocols::responses::client::response::{
     Frame, FunctionCall, begin_message, item_id, write_text, write_thought,
@@ -279,10 +279,10 @@ impl Items {
         self.emit_response(name, &items, out);
     }
 
-    fn fail(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
+    fn fail(&mut self, failure: &ProviderError<'_>, out: &mut Vec<u8>) {
         self.over = true;
         let mut envelope = Vec::new();
-        write_failure(failure, &mut envelope);
+        write_provider_error(failure, &mut envelope);
         let envelope = String::from_utf8_lossy(&envelope);
         let code = match failure.status {
             429 => "rate_limit_exceeded",
@@ -292,8 +292,8 @@ impl Items {
     }
 }
 
-fn too_large() -> Failure<'static> {
-    Failure {
+fn too_large() -> ProviderError<'static> {
+    ProviderError {
         status: 502,
         message: "the response is larger than the limit; it is not complete".into(),
         kind: None,
@@ -401,7 +401,7 @@ impl Encoder for Items {
         }
         let needs_start = !matches!(
             event,
-            Event::Start(_) | Event::Heartbeat | Event::Failed(_) | Event::Usage(_)
+            Event::Start(_) | Event::Heartbeat | Event::Error(_) | Event::Usage(_)
         );
         if needs_start && !self.started {
             self.start(&Start::default(), out);
@@ -421,7 +421,7 @@ impl Encoder for Items {
             Event::Usage(usage) => self.usage = Some(*usage),
             // One line end: a blank line would dispatch an empty event in some clients.
             Event::Heartbeat => out.extend_from_slice(b": ping\n"),
-            Event::Failed(failure) => self.fail(failure, out),
+            Event::Error(failure) => self.fail(failure, out),
             Event::End => self.end(out),
             // What has no place in one answer's stream.
             Event::Start(_)

@@ -100,7 +100,7 @@ fn write_item(
             arguments,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             open(out, b'{');
             text(out, "type", "function_call");
             text(out, "call_id", id);
@@ -113,9 +113,9 @@ fn write_item(
             parts,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             if *is_error {
-                unsupported.hint("is_error");
+                unsupported.note_dropped("is_error");
             }
             open(out, b'{');
             text(out, "type", "function_call_output");
@@ -139,7 +139,7 @@ fn write_item(
         }
         // Thoughts are sealed for the provider that had them.
         _ => {
-            unsupported.hint("thinking");
+            unsupported.note_dropped("thinking");
             return Ok(());
         }
     }
@@ -158,7 +158,7 @@ fn write_part(
         Part::Text {
             text: words, cache, ..
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             let kind = match message.role {
                 Role::Assistant => "output_text",
                 _ => "input_text",
@@ -170,9 +170,9 @@ fn write_part(
             detail,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             if !matches!(source, Source::Url(_) | Source::Base64 { .. }) {
-                return unsupported.lose(&format!("messages[{at}].content.image.source"));
+                return unsupported.reject_or_drop(&format!("messages[{at}].content.image.source"));
             }
             open(out, b'{');
             text(out, "type", "input_image");
@@ -185,11 +185,11 @@ fn write_part(
             title,
             cache,
         } => {
-            unsupported.hint_marker(*cache);
+            unsupported.note_cache_marker(*cache);
             let name = match source {
                 Source::Text(words) => {
                     if title.is_some() {
-                        unsupported.hint("title");
+                        unsupported.note_dropped("title");
                     }
                     write_words("input_text", words, out);
                     return Ok(());
@@ -198,7 +198,8 @@ fn write_part(
                 Source::Url(_) => "file_url",
                 // Files belong to the provider they were sent to.
                 Source::File(_) => {
-                    return unsupported.lose(&format!("messages[{at}].content.document.source"));
+                    return unsupported
+                        .reject_or_drop(&format!("messages[{at}].content.document.source"));
                 }
             };
             open(out, b'{');
@@ -209,7 +210,7 @@ fn write_part(
             source.write_url(name, out);
             out.push(b'}');
         }
-        _ => unsupported.lose(&format!("messages[{at}].content"))?,
+        _ => unsupported.reject_or_drop(&format!("messages[{at}].content"))?,
     }
     Ok(())
 }
@@ -227,7 +228,7 @@ fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: 
     }
     open_field(out, "tools", b'[');
     for tool in &request.tools {
-        unsupported.hint_marker(tool.cache);
+        unsupported.note_cache_marker(tool.cache);
         open(out, b'{');
         text(out, "type", "function");
         text(out, "name", tool.name);
@@ -308,7 +309,7 @@ fn write_sampling(
         ("logit_bias", sampling.logit_bias.is_some()),
     ] {
         if is_lost {
-            unsupported.lose(name)?;
+            unsupported.reject_or_drop(name)?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, Failure, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 
 /// Reads a whole answer.
@@ -110,10 +110,10 @@ pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
 
 /// Reads an error body.
 #[must_use]
-pub(crate) fn read_failure<'d>(status: u16, document: &Document<'d>) -> Failure<'d> {
+pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let error = document.field(0, "error").unwrap_or(0);
     let code = document.text_of(error, "code");
-    Failure {
+    ProviderError {
         status,
         message: message_of(document),
         kind: code.or_else(|| document.text_of(error, "type")),

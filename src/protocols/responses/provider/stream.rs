@@ -3,7 +3,7 @@
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::Failure;
+use crate::protocols::neutral::response::ProviderError;
 use crate::protocols::provider_api::{Decoder, Sink, event_json, message_of, not_json};
 use crate::protocols::responses::provider::response::{stop, usage};
 use std::borrow::Cow;
@@ -49,7 +49,7 @@ impl Decoder for Items {
         let read = scratch.with_document(&data, |document| self.event(document, sink));
         if read.is_err() {
             self.ended = true;
-            sink(&Event::Failed(not_json()));
+            sink(&Event::Error(not_json()));
         }
     }
 
@@ -126,7 +126,7 @@ impl Items {
 
     fn fail(&mut self, code: Option<&str>, message: Cow<'_, str>, sink: Sink<'_>) {
         self.ended = true;
-        sink(&Event::Failed(Failure {
+        sink(&Event::Error(ProviderError {
             status: match code {
                 Some("rate_limit_exceeded") => 429,
                 Some("invalid_prompt") => 400,
