@@ -39,7 +39,7 @@ pub(crate) fn info(plane: &Plane) -> AdminResponse {
             "body_bytes_max": snapshot.config.server.body_bytes_max,
             "connections_per_core_max": snapshot.config.server.connections_per_core_max,
             "cache_bytes_max": plane.shared.store.bytes_max(),
-            "answer_bytes_max": crate::gateway::attempt::attempt_loop::ANSWER_BYTES_MAX,
+            "answer_bytes_max": crate::gateway::attempt::response::RESPONSE_BYTES_MAX,
         },
     }))
 }

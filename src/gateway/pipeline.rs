@@ -7,9 +7,10 @@
 use crate::auth::keys::Caller;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
+use crate::gateway::attempt::attempt_error;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
-use crate::gateway::attempt::classify;
+use crate::gateway::attempt::attempt_plan::{AttemptPlan, ClientBody, Fallbacks, RequestScope};
+use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::caching::client_controls::ClientControls;
 use crate::gateway::caching::coalesce;
 use crate::gateway::caching::coalesce::{CoalesceOutcome, SharedOutcome};
@@ -172,7 +173,7 @@ async fn chat(
     let may_call_upstream = controls.may_call_upstream();
     let request_plan = parse(core, snapshot, request, caller, &controls, ctx)?;
     let (mut chat, body, models, constraints) = request_plan.into_parts();
-    let route = *models.first().ok_or_else(classify::no_target)?;
+    let route = *models.first().ok_or_else(attempt_error::no_target)?;
     note_choice(core, &constraints, ctx);
     let cacheable = CacheableRequest {
         caller,
@@ -201,23 +202,27 @@ async fn chat(
         return Ok(());
     }
     may_call_upstream?;
-    let request_deadline = RequestDeadline::new(headers, route, ctx.timing.started_at)?;
+    let deadline = RequestDeadline::new(headers, route, ctx.timing.started_at)?;
     let mut mirror = Mirror::draw(&sampled);
 
     let plan = AttemptPlan {
-        call: UpstreamOperation::Chat,
-        client_api,
-        body: &body,
-        model_range: &chat.model_range,
-        usage_edit: chat.usage_edit.as_ref(),
-        streams: chat.stream,
-        forwarded_headers: forwarded_headers(headers, ctx),
-        affinity_key: affinity_key(headers, ctx.identity.key),
-        request_deadline,
+        operation: UpstreamOperation::Chat,
+        body: ClientBody {
+            client_api,
+            bytes: &body,
+            model_range: &chat.model_range,
+            usage_edit: chat.usage_edit.as_ref(),
+            streams: chat.stream,
+        },
         may_hedge: may_repeat,
         fallbacks: find_fallbacks(snapshot, &constraints, route, caller),
-        constraints,
-        priority: caller.priority,
+        scope: RequestScope {
+            forwarded_headers: forwarded_headers(headers, ctx),
+            affinity_key: affinity_key(headers, ctx.identity.key),
+            deadline,
+            constraints,
+            priority: caller.priority,
+        },
     };
     let upstream = UpstreamRequest {
         core,
@@ -344,7 +349,7 @@ async fn go_upstream(
     }
     let attempted = attempted?;
     let target = ctx.route.target;
-    let has_left = ctx.route.fell_back || plan.constraints.is_other_arm(models, target);
+    let has_left = ctx.route.fell_back || plan.scope.constraints.is_other_arm(models, target);
     if let Some(arm) = &mut ctx.route.arm {
         arm.has_left = has_left;
     }

@@ -1,7 +1,7 @@
 //! Writing answers: heads with Ringside's headers, whole bodies, faults.
 
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::attempt::attempt_loop::BufferedResponse;
+use crate::gateway::attempt::response::BufferedResponse;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::transform::json_array::JsonArray;
 use crate::headers;
@@ -12,16 +12,6 @@ use crate::runtime::buffer;
 use crate::runtime::io::SocketError;
 use crate::server::client::Client;
 use std::fmt::Write;
-
-/// Upstream headers that cross to the client, beside the framing that is made anew. Rate-limit
-/// headers do not: they tell of the provider's key, which others use too.
-pub(crate) const PASSED_TO_CLIENT: [&str; 5] = [
-    headers::CONTENT_TYPE.name(),
-    "content-encoding",
-    headers::RETRY_AFTER.name(),
-    "retry-after-ms",
-    "openai-processing-ms",
-];
 
 /// Why the cache was not asked: the request was answered before it came to that.
 const NOT_REACHED: &str = "not-reached";
@@ -140,7 +130,7 @@ pub(crate) async fn passed_on(
 ) {
     let mut out = buffer::take(512 + response.body.len());
     begin_head(&mut out, response.status, ctx, client);
-    out.extend_from_slice(&response.head.passed);
+    out.extend_from_slice(&response.head.forwarded);
     if response.status >= 400 {
         advise(&mut out, ctx);
     }

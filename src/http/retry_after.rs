@@ -57,6 +57,12 @@ pub(crate) fn retry_after(headers: &Headers<'_>, now: Duration) -> Option<Durati
     resets(true).or_else(|| resets(false))
 }
 
+/// The value of a `retry-after` that is never shorter than `wait`.
+#[must_use]
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 /// A wait from one value of any form.
 fn wait(value: &str, now: Duration) -> Option<Duration> {
     let now_s = now.as_secs_f64();

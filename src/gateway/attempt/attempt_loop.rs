@@ -4,42 +4,29 @@
 //! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
 //! `asking.rs`.
 
-use crate::base::key_priority::KeyPriority;
-use crate::base::names::Name;
 use crate::base::request_ids;
 use crate::error::class::ErrorSource;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
+use crate::gateway::attempt::attempt_error;
+use crate::gateway::attempt::attempt_error::AttemptError;
 use crate::gateway::attempt::attempt_guard;
-use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};
-use crate::gateway::attempt::classify;
-use crate::gateway::attempt::classify::AttemptError;
+use crate::gateway::attempt::attempt_guard::Turn;
+use crate::gateway::attempt::attempt_plan::AttemptPlan;
 use crate::gateway::attempt::hedge;
 use crate::gateway::attempt::hedge::{HedgeAttempt, Hedging};
 use crate::gateway::attempt::queue;
 use crate::gateway::attempt::queue::Queue;
-use crate::gateway::attempt::response_head::UpstreamHead;
+use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::attempt::target_call::TargetCall;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::HedgeBudgetShare;
 use crate::gateway::core::Core;
-use crate::gateway::plan::candidates::RouteConstraints;
-use crate::gateway::plan::deadline::RequestDeadline;
-use crate::gateway::plan::forward_headers::ForwardedHeaders;
 use crate::gateway::snapshot::model::ModelRoute;
-use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::snapshot::target::Backend;
-use crate::gateway::transform::id_sealing::IdSealer;
-use crate::gateway::transform::neutral_relay::NeutralRelay;
 use crate::observability::metrics::requests::Stage;
-use crate::protocols::client_api::ClientApi;
-use crate::protocols::json::splice::Edit;
-use crate::protocols::outgoing_request::UpstreamOperation;
-use crate::protocols::provider_refusals::Refusal;
 use crate::routing::backoff;
-use crate::routing::hedge::Rule;
 use crate::routing::indices::TargetIndex;
-use crate::routing::measurements::Series;
 use crate::routing::policy::RequestFacts;
 use crate::routing::target_ref::TargetRef;
 use crate::routing::target_set::TargetSet;
@@ -47,132 +34,13 @@ use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, before};
 use crate::server::client::Client;
-use crate::upstream::exchange::UpstreamResponse;
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
-
-/// Largest whole answer, in bytes: it is held until it is complete, so that a provider that fails in
-/// the middle costs the client nothing.
-pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Longest wait that OpenAI's SDKs take from `retry-after` (openai-python, `_calculate_retry_timeout`);
 /// told to wait longer they would come back too early, so then they are told not to.
 const SDK_WAITS_MAX: Duration = Duration::from_secs(60);
-
-/// What is to be asked.
-pub(crate) struct AttemptPlan<'p> {
-    /// Which call.
-    pub call: UpstreamOperation,
-    /// The dialect that the client speaks.
-    pub client_api: &'static dyn ClientApi,
-    /// Body as the client sent it.
-    pub body: &'p [u8],
-    /// Where the model's name stands in it.
-    pub model_range: &'p Range<usize>,
-    /// The edit that asks for usage.
-    pub usage_edit: Option<&'p Edit>,
-    /// A stream was asked for.
-    pub streams: bool,
-    /// Headers that cross.
-    pub forwarded_headers: ForwardedHeaders,
-    /// Hash of who asks.
-    pub affinity_key: Option<u64>,
-    /// How long it may take.
-    pub request_deadline: RequestDeadline,
-    /// A second request for the same does no harm.
-    pub may_hedge: bool,
-    /// Models for what is refused for its content.
-    pub fallbacks: Fallbacks<'p>,
-    /// How targets are chosen.
-    pub constraints: RouteConstraints<'p>,
-    /// Whose requests go first when targets are busy.
-    pub priority: KeyPriority,
-}
-
-/// The models to ask when a request is refused for its content.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Fallbacks<'s> {
-    /// When it is longer than the context window.
-    pub context_length: Option<&'s ModelRoute>,
-    /// When the content policy forbids it.
-    pub content_policy: Option<&'s ModelRoute>,
-}
-
-impl<'s> Fallbacks<'s> {
-    fn of(&self, refusal: Refusal) -> Option<&'s ModelRoute> {
-        match refusal {
-            Refusal::ContextLength => self.context_length,
-            Refusal::ContentPolicy => self.content_policy,
-        }
-    }
-}
-
-impl AttemptPlan<'_> {
-    /// How it is hedged at a model.
-    fn hedging(&self, route: &ModelRoute) -> Option<Hedging> {
-        let hedge = &route.failover.hedge;
-        (hedge.enabled && self.may_hedge && route.target_refs.len() > 1).then(|| Hedging {
-            model: route.index,
-            name: route.name,
-            rule: Rule {
-                quantile: hedge.quantile,
-                extra_tokens_share_max: hedge.extra_tokens_share_max,
-            },
-            input: hedge::estimated_input(self.body.len()),
-            series: self.series(),
-        })
-    }
-
-    /// What its latency is compared with.
-    pub(crate) fn series(&self) -> Series {
-        Series::of_request(self.streams, self.body.len())
-    }
-}
-
-/// A whole answer.
-pub(crate) struct BufferedResponse {
-    /// The target.
-    pub target: Name,
-    /// Status.
-    pub status: u16,
-    /// What was taken from its head.
-    pub head: UpstreamHead,
-    /// The body, in the caller's dialect.
-    pub body: Vec<u8>,
-    /// The request was refused for its content.
-    pub refusal: Option<Refusal>,
-}
-
-/// A stream whose first bytes are there.
-pub(crate) struct StreamingResponse {
-    /// The target.
-    pub target: Name,
-    /// Provider and endpoint.
-    pub backend: Arc<Provider>,
-    /// The attempt, which ends with the stream.
-    pub attempt_guard: AttemptGuard,
-    /// The exchange.
-    pub upstream_response: UpstreamResponse<UpstreamHead>,
-    /// The first bytes of the body.
-    pub first: Vec<u8>,
-    /// The body is complete already.
-    pub is_done: bool,
-    /// What puts the body into the caller's dialect, if the provider speaks another.
-    pub translation: Option<Box<NeutralRelay>>,
-    /// What seals the ids of what the provider keeps.
-    pub id_sealer: Option<Box<IdSealer>>,
-}
-
-/// What an attempt ended with.
-pub(crate) enum AttemptResult {
-    /// A whole answer, of whatever status.
-    Whole(BufferedResponse),
-    /// A stream.
-    Stream(Box<StreamingResponse>),
-}
 
 /// Tries the targets of the first model, then of each further one; all of them again as often as is
 /// configured; and the fallback model of what is refused for its content.
@@ -186,7 +54,7 @@ pub(crate) async fn run(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<AttemptResult, GatewayError> {
-    if let Some(fault) = plan.constraints.nothing_fits(models) {
+    if let Some(fault) = plan.scope.constraints.nothing_fits(models) {
         return Err(fault);
     }
     let mut search = AttemptLoop {
@@ -244,17 +112,22 @@ impl AttemptLoop<'_, '_> {
         let Self { core, plan, .. } = *self;
         let facts = RequestFacts {
             random: request_ids::random(),
-            affinity_key: plan.affinity_key,
+            affinity_key: plan.scope.affinity_key,
             series: plan.series(),
         };
         if self.round == 0 && !ctx.route.fell_back && !self.queue.was_called() {
             core.target_table.borrow_mut().count_request();
         }
-        let routed =
-            attempt_guard::order(core, route, &plan.constraints, &facts, &mut ctx.route.note);
+        let routed = attempt_guard::order(
+            core,
+            route,
+            &plan.scope.constraints,
+            &facts,
+            &mut ctx.route.note,
+        );
         let order = routed.order;
         self.queue.note(route, routed.full);
-        let hedging = plan.hedging(route);
+        let hedging = Hedging::new(plan, route);
         if let Some(hedging) = hedging {
             ctx.route.hedge.budget = Some(HedgeBudgetShare {
                 model: hedging.model,
@@ -275,7 +148,7 @@ impl AttemptLoop<'_, '_> {
                 self.last = route
                     .targets
                     .get(index.get())
-                    .map(classify::not_a_chat_model);
+                    .map(attempt_error::embeddings_only);
                 continue;
             };
             let first = HedgeAttempt { asking, target_ref };
@@ -308,7 +181,7 @@ impl AttemptLoop<'_, '_> {
                 if self.is_over() {
                     return None;
                 }
-                let has_another = plan.constraints.key_index().is_none()
+                let has_another = plan.scope.constraints.key_index().is_none()
                     && attempt_guard::has_free_key(core, target_ref);
                 if !blames_key || !has_another {
                     break;
@@ -330,6 +203,7 @@ impl AttemptLoop<'_, '_> {
             let target_ref = route.target_refs.get(index.get())?;
             let stays = self
                 .plan
+                .scope
                 .constraints
                 .arm_of(route)
                 .is_none_or(|arm| arm.holds(index));
@@ -366,7 +240,7 @@ impl AttemptLoop<'_, '_> {
             Ok(()) => true,
             Err(failed) => {
                 // What a target said is more to the point than that the others were busy.
-                if failed.fault.code != ErrorCode::Overloaded || self.last.is_none() {
+                if failed.error.code != ErrorCode::Overloaded || self.last.is_none() {
                     self.note(failed, ctx);
                 }
                 false
@@ -393,10 +267,10 @@ impl AttemptLoop<'_, '_> {
     fn note(&mut self, mut failed: AttemptError, ctx: &mut RequestContext) {
         ctx.outcome.detail = Some(failed.detail.clone());
         if let (true, Some(last)) = (
-            failed.is_final() && self.plan.request_deadline.is_over(),
+            failed.is_final() && self.plan.scope.deadline.is_over(),
             &self.last,
         ) {
-            failed.fault = classify::out_of_time(&self.plan.request_deadline, Some(&last.fault));
+            failed.error = self.plan.scope.deadline.fault(Some(&last.error));
         }
         // That our key is refused is no news for the client if there is other news.
         if self.last.is_none() || !failed.is_refusal() {
@@ -412,13 +286,13 @@ impl AttemptLoop<'_, '_> {
     /// Waits before all targets are asked again; false if that cannot help, or not in time.
     async fn pause(&mut self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
         let is_hopeless =
-            |last: &AttemptError| last.is_refusal() || last.fault.source == ErrorSource::Client;
+            |last: &AttemptError| last.is_refusal() || last.error.source == ErrorSource::Client;
         if self.last.as_ref().is_some_and(is_hopeless) {
             return false;
         }
         self.round += 1;
-        let asked = attempt_guard::limited_for(self.core, models, &self.plan.constraints);
-        let left = self.plan.request_deadline.left();
+        let asked = attempt_guard::limited_for(self.core, models, &self.plan.scope.constraints);
+        let left = self.plan.scope.deadline.left();
         let Some(pause) = backoff::pause(self.round, request_ids::random(), asked, left) else {
             return false;
         };
@@ -430,7 +304,7 @@ impl AttemptLoop<'_, '_> {
         .await;
         ctx.timing.waited_since(began_at);
         if let Some(why) = interrupted {
-            self.note(classify::cut_short(why), ctx);
+            self.note(attempt_error::wait_interrupted(why), ctx);
         }
         interrupted.is_none()
     }
@@ -481,7 +355,7 @@ fn asking<'s>(
         backend,
         plan,
         hold: route.failover.first_chunk_hold,
-        measures_rate: plan.constraints.policy_of(route).reads_rates(),
+        measures_rate: plan.scope.constraints.policy_of(route).reads_rates(),
     })
 }
 
@@ -497,14 +371,14 @@ fn conclude(
     let targets: usize = models.iter().map(|route| route.target_refs.len()).sum();
     let is_own = targets == 1 && last.is_some();
     if let Some(wait) =
-        attempt_guard::limited_for(core, models, &plan.constraints).filter(|_| !is_own)
+        attempt_guard::limited_for(core, models, &plan.scope.constraints).filter(|_| !is_own)
     {
         ctx.outcome.should_retry = Some(wait <= SDK_WAITS_MAX);
-        return Err(classify::all_rate_limited(wait));
+        return Err(attempt_error::all_rate_limited(wait));
     }
-    let failed = last.ok_or_else(classify::no_target)?;
+    let failed = last.ok_or_else(attempt_error::no_target)?;
     match failed.response {
         Some(response) => Ok(AttemptResult::Whole(response)),
-        None => Err(failed.fault),
+        None => Err(failed.error),
     }
 }

@@ -2,14 +2,16 @@
 //! attempt is interrupted and awaited, never dropped.
 
 use crate::base::names::Name;
+use crate::gateway::attempt::attempt_error::AttemptError;
 use crate::gateway::attempt::attempt_guard::AttemptGuard;
-use crate::gateway::attempt::attempt_loop::AttemptResult;
-use crate::gateway::attempt::classify::AttemptError;
+use crate::gateway::attempt::attempt_plan::AttemptPlan;
 use crate::gateway::attempt::client_watch::ClientWatch;
+use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::attempt::target_call::{Spent, TargetCall};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::HedgeOutcome;
 use crate::gateway::core::{Core, micros};
+use crate::gateway::snapshot::model::ModelRoute;
 use crate::routing::hedge::Rule;
 use crate::routing::indices::ModelIndex;
 use crate::routing::measurements::Series;
@@ -28,12 +30,6 @@ use std::time::{Duration, Instant};
 /// English text).
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// A token estimate for a request with a body of so many bytes.
-#[must_use]
-pub(crate) fn estimated_input(body_bytes: usize) -> u64 {
-    (body_bytes as u64).div_ceil(BYTES_PER_TOKEN)
-}
-
 /// How the requests of one model are hedged.
 #[derive(Clone, Copy)]
 pub(crate) struct Hedging {
@@ -47,6 +43,25 @@ pub(crate) struct Hedging {
     pub input: u64,
     /// What its latency belongs to.
     pub series: Series,
+}
+
+impl Hedging {
+    /// `None` when the requests of the model are not hedged, or this request must not be.
+    pub(crate) fn new(plan: &AttemptPlan<'_>, route: &ModelRoute) -> Option<Self> {
+        let hedge = &route.failover.hedge;
+        let is_hedged = hedge.enabled && plan.may_hedge && route.target_refs.len() > 1;
+        let body_bytes = plan.body.bytes.len() as u64;
+        is_hedged.then(|| Self {
+            model: route.index,
+            name: route.name,
+            rule: Rule {
+                quantile: hedge.quantile,
+                extra_tokens_share_max: hedge.extra_tokens_share_max,
+            },
+            input: body_bytes.div_ceil(BYTES_PER_TOKEN),
+            series: plan.series(),
+        })
+    }
 }
 
 /// One target and what is known of it.
@@ -164,7 +179,7 @@ async fn attempt(
 ) -> Ended {
     let HedgeAttempt { asking, target_ref } = entrant;
     let began_at = clock::recent();
-    let key_index = asking.plan.constraints.key_index();
+    let key_index = asking.plan.scope.constraints.key_index();
     let attempt_guard = AttemptGuard::begin(core, asking.target.label, target_ref, key_index);
     let mut watch = ClientWatch { client, is_outrun };
     let mut spent = Spent::default();

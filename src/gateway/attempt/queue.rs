@@ -4,12 +4,13 @@
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::attempt::attempt_loop::AttemptPlan;
-use crate::gateway::attempt::classify;
-use crate::gateway::attempt::classify::AttemptError;
+use crate::gateway::attempt::attempt_error;
+use crate::gateway::attempt::attempt_error::AttemptError;
+use crate::gateway::attempt::attempt_plan::AttemptPlan;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, micros};
 use crate::gateway::snapshot::model::ModelRoute;
+use crate::http::retry_after::whole_seconds;
 use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::target_ref::TargetRef;
 use crate::routing::target_set::TargetSet;
@@ -100,7 +101,7 @@ pub(crate) async fn wait(
     let by = *queue.by.get_or_insert(began_at + admission.queue_deadline);
     let queue_entry = QueueEntry {
         model: route.index,
-        priority: plan.priority,
+        priority: plan.scope.priority,
         slots: &slots,
     };
     let line = InLine::enter(core, queue_entry, admission.queue_max);
@@ -117,7 +118,7 @@ pub(crate) async fn wait(
         }
         client.borrow_mut().poll_interrupt(cx).map(Err)
     });
-    let ended = before(by.min(plan.request_deadline.by), called).await;
+    let ended = before(by.min(plan.scope.deadline.by), called).await;
     let waited = clock::now().saturating_duration_since(began_at);
     ctx.timing.add_queued(waited);
     match ended {
@@ -136,12 +137,12 @@ pub(crate) async fn wait(
             let mut metrics = core.metrics.borrow_mut();
             let shed = &mut metrics.admission.shed;
             shed.increment((route.name, interruption_label(why)));
-            Err(classify::cut_short(why))
+            Err(attempt_error::wait_interrupted(why))
         }
-        None if plan.request_deadline.is_over() => {
+        None if plan.scope.deadline.is_over() => {
             let mut metrics = core.metrics.borrow_mut();
             metrics.admission.shed.increment((route.name, "deadline"));
-            Err(failed(classify::out_of_time(&plan.request_deadline, None)))
+            Err(failed(plan.scope.deadline.fault(None)))
         }
         None => Err(shed(core, route, "queue_deadline", ctx)),
     }
@@ -210,19 +211,19 @@ fn shed(
         route.name.text()
     );
     failed(GatewayError {
-        retry_after: Some(classify::whole_seconds(wait).to_string()),
+        retry_after: Some(whole_seconds(wait).to_string()),
         ..GatewayError::new(ErrorCode::Overloaded, message)
     })
 }
 
-fn failed(fault: GatewayError) -> AttemptError {
+fn failed(error: GatewayError) -> AttemptError {
     AttemptError {
-        detail: fault.message.to_string(),
-        fault,
+        detail: error.message.to_string(),
+        error,
         response: None,
     }
 }
 
 fn no_model() -> AttemptError {
-    failed(classify::no_target())
+    failed(attempt_error::no_target())
 }

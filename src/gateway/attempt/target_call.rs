@@ -5,15 +5,19 @@ use crate::auth::response_ids::ResponseIdSeal;
 use crate::error::class::Retry;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
+use crate::gateway::attempt::attempt_error;
+use crate::gateway::attempt::attempt_error::AttemptError;
 use crate::gateway::attempt::attempt_guard::AttemptGuard;
-use crate::gateway::attempt::attempt_loop::{
-    ANSWER_BYTES_MAX, AttemptPlan, AttemptResult, BufferedResponse, StreamingResponse,
-};
+use crate::gateway::attempt::attempt_plan::AttemptPlan;
 use crate::gateway::attempt::classify;
-use crate::gateway::attempt::classify::{AttemptError, ResponseBodyError};
 use crate::gateway::attempt::client_watch::ClientWatch;
-use crate::gateway::attempt::response_head::{UpstreamHead, upstream_head};
-use crate::gateway::attempt::translate::EncodedBody;
+use crate::gateway::attempt::response::{
+    AttemptResult, BufferedResponse, RESPONSE_BYTES_MAX, StreamingResponse,
+};
+use crate::gateway::attempt::response_body::ResponseBodyError;
+use crate::gateway::attempt::response_head::{UpstreamHead, read_head};
+use crate::gateway::attempt::translate;
+use crate::gateway::attempt::translate::{EncodedBody, TranslationInput};
 use crate::gateway::core::Core;
 use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::snapshot::target::TargetRoute;
@@ -23,6 +27,7 @@ use crate::gateway::transform::id_sealing::IdSealer;
 use crate::gateway::transform::neutral_relay::NeutralRelay;
 use crate::gateway::transform::translate_body;
 use crate::protocols::client_api::ResponseContext;
+use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation};
 use crate::protocols::provider_api::{ProviderApi, StatusClass};
 use crate::protocols::provider_refusals::refusal;
@@ -73,16 +78,17 @@ pub(crate) struct Spent {
 impl TargetCall<'_> {
     /// The dialect in which it is asked.
     pub(crate) fn dialect(&self) -> &'static dyn ProviderApi {
-        let by_face = self.backend.responses;
-        let by_face = by_face.filter(|one| one.native_client_api() == self.plan.client_api.name());
-        by_face.unwrap_or(self.backend.dialect)
+        let client_api = self.plan.body.client_api.name();
+        let responses =
+            (self.backend.responses).filter(|api| api.native_client_api() == client_api);
+        responses.unwrap_or(self.backend.dialect)
     }
 
     /// Whether the provider takes the request in the client's own dialect.
     pub(crate) fn is_native(&self) -> bool {
         let (plan, dialect) = (self.plan, self.dialect());
-        plan.call != UpstreamOperation::Chat
-            || dialect.native_client_api() == plan.client_api.name()
+        plan.operation != UpstreamOperation::Chat
+            || dialect.native_client_api() == plan.body.client_api.name()
     }
 
     /// The request in the provider's dialect, with the key of this lane.
@@ -92,25 +98,26 @@ impl TargetCall<'_> {
         spent: &mut Spent,
     ) -> Result<Vec<u8>, Box<AttemptError>> {
         let (plan, backend) = (self.plan, self.backend);
-        let speaks = plan.call != UpstreamOperation::CountTokens
-            || self.dialect().native_client_api() == plan.client_api.name();
-        if !speaks || !self.dialect().supports(plan.call) {
-            return Err(Box::new(classify::no_such_call(self.target, plan.call)));
+        let operation = plan.operation;
+        let counts_tokens = operation != UpstreamOperation::CountTokens
+            || self.dialect().native_client_api() == plan.body.client_api.name();
+        if !counts_tokens || !self.dialect().supports(operation) {
+            let failed = attempt_error::unsupported_operation(self.target, operation);
+            return Err(Box::new(failed));
         }
         let held = backend.held();
         let auth = backend.auth(held.as_deref(), key_index);
         let auth = auth.map_err(|why| self.without_credentials(why))?;
         let is_native = self.is_native();
         let encoded_body = self.encoded_body(spent)?;
-        let own = (plan.body, plan.model_range, plan.usage_edit);
-        let body = encoded_body.body(backend, own);
-        let forwarded_headers = plan.forwarded_headers.lines(is_native);
-        let length = plan.body.len().max(encoded_body.own_bytes());
+        let body = encoded_body.body(backend, &plan.body);
+        let forwarded_headers = plan.scope.forwarded_headers.lines(is_native);
+        let length = plan.body.bytes.len().max(encoded_body.own_bytes());
         let mut request = buffer::take(length + forwarded_headers.len() + 1024);
         self.dialect().encode(
             &OutgoingRequest {
-                call: plan.call,
-                streams: plan.streams,
+                call: operation,
+                streams: plan.body.streams,
                 body,
                 model: &self.target.model,
                 base_path: &backend.endpoint.url.path,
@@ -121,17 +128,35 @@ impl TargetCall<'_> {
             },
             &mut request,
         );
-        if let EncodedBody::Written(bytes) = encoded_body {
+        if let EncodedBody::Translated(bytes) = encoded_body {
             buffer::give(bytes);
         }
         Ok(request)
+    }
+
+    fn encoded_body(&self, spent: &mut Spent) -> Result<EncodedBody, Box<AttemptError>> {
+        let (plan, backend) = (self.plan, self.backend);
+        if plan.operation != UpstreamOperation::Chat {
+            return Ok(EncodedBody::Unchanged);
+        }
+        let mut unsupported = UnsupportedFields::new(backend.drops_untranslatable);
+        let input = TranslationInput {
+            backend,
+            dialect: self.dialect(),
+            body: plan.body,
+            model: &self.target.model,
+        };
+        let mut scratch = self.core.scratch.borrow_mut();
+        let encoded = translate::encode_chat(&input, &mut unsupported, &mut scratch);
+        spent.dropped = unsupported.header();
+        encoded.map_err(|error| Box::new(attempt_error::unsupported(self.target, error)))
     }
 
     /// The failure of a target that nothing can be sent to: it costs nothing, and says nothing of its health.
     fn without_credentials(&self, why: String) -> Box<AttemptError> {
         let fault = UpstreamError::NoCredentials(why);
         self.stats(fault.outcome());
-        Box::new(classify::failed(self.backend, &fault))
+        Box::new(attempt_error::exchange_failed(self.backend, &fault))
     }
 
     /// Once, and once more on a fresh connection if a reused one had died.
@@ -147,7 +172,7 @@ impl TargetCall<'_> {
             plan,
             ..
         } = *self;
-        let until = plan.request_deadline.by;
+        let until = plan.scope.deadline.by;
         let mut request = self
             .request(attempt_guard.key_index(), spent)
             .map_err(|failed| *failed)?;
@@ -157,7 +182,7 @@ impl TargetCall<'_> {
             let sent_at = clock::recent();
             let (endpoint, pool) = (&backend.endpoint, (!fresh).then_some(&core.pool));
             let (outcome, returned, used) =
-                exchange(endpoint, pool, request, until, watch, upstream_head).await;
+                exchange(endpoint, pool, request, until, watch, read_head).await;
             request = returned;
             {
                 let mut metrics = core.metrics.borrow_mut();
@@ -183,14 +208,18 @@ impl TargetCall<'_> {
                 Err(fault) => {
                     spent.waited += clock::now().saturating_duration_since(sent_at);
                     if !matches!(fault, UpstreamError::Interrupted(_))
-                        && plan.request_deadline.is_over()
+                        && plan.scope.deadline.is_over()
                     {
                         self.stats("deadline");
                         buffer::give(request);
                         // The time was the request's, not the target's: only how long it was counts.
                         attempt_guard.waited(core, plan.series());
                         attempt_guard.end(core, Outcome::Abandoned);
-                        return Err(classify::late(backend, &fault, &plan.request_deadline));
+                        return Err(attempt_error::deadline_exceeded(
+                            backend,
+                            &fault,
+                            &plan.scope.deadline,
+                        ));
                     }
                     self.stats(fault.outcome());
                     if fault.retry() == Retry::OnFreshConnection && !fresh {
@@ -200,7 +229,7 @@ impl TargetCall<'_> {
                     buffer::give(request);
                     attempt_guard.waited(core, plan.series());
                     attempt_guard.end(core, classify::outcome_of_fault(&fault));
-                    return Err(classify::failed(backend, &fault));
+                    return Err(attempt_error::exchange_failed(backend, &fault));
                 }
             }
         }
@@ -240,7 +269,7 @@ impl TargetCall<'_> {
             .read_until(&mut upstream_response, &mut body, is_stream, watch)
             .await;
         if let (true, Ok(is_done)) = (is_stream, &read) {
-            attempt_guard.began(core, plan.body.len());
+            attempt_guard.began(core, plan.body.bytes.len());
             read = self
                 .hold(&mut upstream_response, &mut body, *is_done, watch)
                 .await;
@@ -251,10 +280,10 @@ impl TargetCall<'_> {
             Err(broken) => {
                 self.stats(broken.outcome());
                 attempt_guard.end(core, broken.comparison());
-                return Err(classify::broken_answer(
+                return Err(attempt_error::incomplete_response(
                     backend,
                     &broken,
-                    &plan.request_deadline,
+                    &plan.scope.deadline,
                 ));
             }
         };
@@ -278,9 +307,9 @@ impl TargetCall<'_> {
 
     /// Whether a good answer is passed on as it comes: what is JSON can be judged when it is complete.
     fn flows(&self, head: &UpstreamHead) -> bool {
-        match self.plan.call {
+        match self.plan.operation {
             UpstreamOperation::Passthrough(_) => !head.is_json,
-            _ => self.plan.streams && head.is_event_stream,
+            _ => self.plan.body.streams && head.is_event_stream,
         }
     }
 
@@ -319,7 +348,11 @@ impl TargetCall<'_> {
             self.stats("not_json");
             let is_good = outcome == Outcome::Good;
             attempt_guard.end(core, if is_good { Outcome::Unusable } else { outcome });
-            return Err(Box::new(classify::not_json(backend, status, verdict.retry)));
+            return Err(Box::new(attempt_error::not_json(
+                backend,
+                status,
+                verdict.retry,
+            )));
         }
         self.stats(verdict.outcome);
         if verdict.outcome == "ok" {
@@ -341,7 +374,7 @@ impl TargetCall<'_> {
             return Ok(AttemptResult::Whole(response));
         }
         Err(Box::new(AttemptError {
-            fault: GatewayError::new(ErrorCode::UpstreamError, "the provider failed"),
+            error: GatewayError::new(ErrorCode::UpstreamError, "the provider failed"),
             detail: format!("{}: status {status}", backend.provider),
             response: Some(response),
         }))
@@ -361,7 +394,7 @@ impl TargetCall<'_> {
             attempt_guard.generated(plan.series(), usage.completion, sent_at);
         }
         let tokens = usage.map_or(0, |usage| usage.completion);
-        attempt_guard.record_success(core, Work::whole(plan.body.len(), tokens));
+        attempt_guard.record_success(core, Work::whole(plan.body.bytes.len(), tokens));
     }
 
     /// A whole answer, as the caller's dialect says it.
@@ -373,15 +406,15 @@ impl TargetCall<'_> {
         if self.is_native() && (response.status < 400 || !has_own_errors) {
             return Ok(response);
         }
-        if self.plan.streams && response.status < 400 {
-            return Err(Box::new(classify::no_stream(self.backend)));
+        if self.plan.body.streams && response.status < 400 {
+            return Err(Box::new(attempt_error::not_a_stream(self.backend)));
         }
         // Those errors are the provider's at all of its endpoints, whatever dialect this one speaks.
         let dialect = match has_own_errors && response.status >= 400 {
             true => self.backend.dialect,
             false => self.dialect(),
         };
-        let client_api = self.plan.client_api;
+        let client_api = self.plan.body.client_api;
         let (status, mut response_ctx) = (response.status, self.response_ctx());
         let mut scratch = self.core.scratch.borrow_mut();
         response_ctx
@@ -400,20 +433,20 @@ impl TargetCall<'_> {
                 buffer::give(std::mem::replace(&mut response.body, body));
                 Ok(response)
             }
-            Err(fault) => Err(Box::new(classify::untranslatable(self.target, fault))),
+            Err(fault) => Err(Box::new(attempt_error::unsupported(self.target, fault))),
         }
     }
 
     /// What seals the ids of what the provider keeps of its answer.
     fn seal(&self, key_index: KeyIndex) -> Option<ResponseIdSeal> {
-        let kept = self.plan.constraints.kept.as_ref();
+        let kept = self.plan.scope.constraints.kept.as_ref();
         kept.filter(|_| self.is_native())?
             .seal(self.backend, key_index)
     }
 
     /// Seals the ids in a whole answer.
     fn hide_ids(&self, seal: Option<&ResponseIdSeal>, response: &mut BufferedResponse) {
-        let previous = self.plan.constraints.kept.as_ref();
+        let previous = self.plan.scope.constraints.kept.as_ref();
         let previous = previous.and_then(|kept| kept.previous.as_ref());
         if let Some(seal) = seal {
             let mut scratch = self.core.scratch.borrow_mut();
@@ -425,7 +458,7 @@ impl TargetCall<'_> {
     /// What puts a stream into the caller's dialect.
     fn translation(&self) -> Option<Box<NeutralRelay>> {
         (!self.is_native()).then(|| {
-            let encoder = self.plan.client_api.encoder(self.response_ctx());
+            let encoder = self.plan.body.client_api.encoder(self.response_ctx());
             let decoder = self.dialect().decoder();
             let relay = NeutralRelay::new(decoder, Some(encoder), None);
             Box::new(relay.with_model(self.target.model.clone()))
@@ -436,8 +469,12 @@ impl TargetCall<'_> {
     fn response_ctx(&self) -> ResponseContext {
         let scratch = &mut self.core.scratch.borrow_mut();
         ResponseContext {
-            echoed_fields: self.plan.client_api.echoed_fields(self.plan.body, scratch),
-            request_id: self.plan.forwarded_headers.request_id().to_owned(),
+            echoed_fields: self
+                .plan
+                .body
+                .client_api
+                .echoed_fields(self.plan.body.bytes, scratch),
+            request_id: self.plan.scope.forwarded_headers.request_id().to_owned(),
             created: clock::since_epoch().as_secs(),
             wants_usage: true,
             model: self.target.model.clone(),
@@ -453,19 +490,19 @@ impl TargetCall<'_> {
         first_only: bool,
         watch: &mut ClientWatch<'_, '_>,
     ) -> Result<bool, ResponseBodyError> {
-        let request_deadline = &self.plan.request_deadline;
+        let deadline = &self.plan.scope.deadline;
         loop {
-            let by: Instant = request_deadline
+            let by: Instant = deadline
                 .by
                 .min(clock::recent() + self.backend.endpoint.timeouts.read);
             match upstream_response.read(body, by, watch).await {
                 Ok(BodyProgress::Done) => return Ok(true),
                 Ok(BodyProgress::More) if first_only => return Ok(false),
-                Ok(BodyProgress::More) if body.len() > ANSWER_BYTES_MAX => {
+                Ok(BodyProgress::More) if body.len() > RESPONSE_BYTES_MAX => {
                     return Err(ResponseBodyError::TooLarge);
                 }
                 Ok(BodyProgress::More) => {}
-                Err(UpstreamBodyError::Stalled) if request_deadline.is_over() => {
+                Err(UpstreamBodyError::Stalled) if deadline.is_over() => {
                     return Err(ResponseBodyError::Deadline);
                 }
                 Err(fault) => return Err(ResponseBodyError::Body(fault)),
@@ -493,7 +530,7 @@ impl TargetCall<'_> {
                 Ok(is_done)
             };
         }
-        let until = self.plan.request_deadline.by.min(clock::now() + self.hold);
+        let until = self.plan.scope.deadline.by.min(clock::now() + self.hold);
         let mut inspector = StreamInspector::new(self.dialect());
         loop {
             inspector.inspect(body, is_done);

@@ -5,8 +5,8 @@ use crate::cache::coalesce::call_end::{End, Head};
 use crate::cache::coalesce::shared_call::{Follower, SharedCall, StreamStart};
 use crate::cache::coalesce::shared_calls::{JoinResult, Leader};
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::attempt::attempt_loop::AttemptPlan;
-use crate::gateway::attempt::classify;
+use crate::gateway::attempt::attempt_error;
+use crate::gateway::attempt::attempt_plan::AttemptPlan;
 use crate::gateway::caching::hit::Hit;
 use crate::gateway::caching::session::CacheSession;
 use crate::gateway::context::request_context::RequestContext;
@@ -61,7 +61,8 @@ pub(crate) async fn join(
     if ctx.format.array.is_some() {
         return Ok(CoalesceOutcome::Call(None));
     }
-    let Some((coalesce_key, key)) = cache.coalesce_key(hash_others(models, plan), plan.streams)
+    let Some((coalesce_key, key)) =
+        cache.coalesce_key(hash_others(models, plan), plan.body.streams)
     else {
         return Ok(CoalesceOutcome::Call(None));
     };
@@ -73,7 +74,7 @@ pub(crate) async fn join(
             JoinResult::Follow(follower) => {
                 // On the heap: rare.
                 let start =
-                    on_heap(|| wait_for_start(&follower, &plan.request_deadline, client, ctx));
+                    on_heap(|| wait_for_start(&follower, &plan.scope.deadline, client, ctx));
                 match start.await? {
                     StreamStart::Stream(head) => {
                         let stream = SharedOutcome::Stream { follower, head };
@@ -126,9 +127,9 @@ async fn wait_for_start(
     ctx.timing.waited_since(began_at);
     let Some(start) = start else {
         ctx.cache.coalesced();
-        return Err(classify::out_of_time(deadline, None));
+        return Err(deadline.fault(None));
     };
-    start.map_err(classify::interrupted)
+    start.map_err(attempt_error::interrupted)
 }
 
 /// Resolves with `poll`, unless the client leaves or the process stops first.

@@ -4,13 +4,11 @@
 use crate::auth::keys::Caller;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult};
+use crate::gateway::attempt::attempt_plan::{AttemptPlan, ClientBody, RequestScope};
+use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
-use crate::gateway::plan::deadline::RequestDeadline;
-use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::snapshot::Snapshot;
@@ -38,25 +36,16 @@ pub(crate) async fn serve(
     };
     let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
     ctx.stage_done(core, Stage::Read);
-    let plan = AttemptPlan {
-        call: UpstreamOperation::CountTokens,
+    let constraints = RouteConstraints::new(snapshot, caller, headers, &asked.shape)?;
+    let scope = RequestScope::new(headers, &caller, route, constraints, ctx)?;
+    let body = ClientBody {
         client_api,
-        body: request.body,
+        bytes: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        forwarded_headers: forward_headers::forwarded_headers(
-            headers,
-            client_api,
-            &ctx.identity.request_id,
-        ),
-        affinity_key: affinity_key(headers, ctx.identity.key),
-        request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
-        fallbacks: attempt_loop::Fallbacks::default(),
-        constraints: RouteConstraints::new(snapshot, caller, headers, &asked.shape)?,
-        may_hedge: false,
-        priority: caller.priority,
     };
+    let plan = AttemptPlan::new(UpstreamOperation::CountTokens, body, scope);
     if let AttemptResult::Whole(response) =
         attempt_loop::run(core, &[route], &plan, client, ctx).await?
     {

@@ -9,13 +9,11 @@ use crate::embedding::vector::{DIMENSIONS, Vector, WINDOW_TOKENS};
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
+use crate::gateway::attempt::attempt_plan::{AttemptPlan, ClientBody, RequestScope};
+use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
-use crate::gateway::plan::deadline::RequestDeadline;
-use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::model::ModelRoute;
@@ -55,35 +53,18 @@ pub(crate) async fn serve(
     if is_local(route) {
         return serve_locally(core, route, &asked.model, request.body, client, ctx).await;
     }
-    let plan = AttemptPlan {
-        call: UpstreamOperation::Embeddings,
+    let headers = &request.head.headers;
+    let constraints = RouteConstraints::new(snapshot, caller, headers, &Shape::default())?;
+    let scope = RequestScope::new(headers, &caller, route, constraints, ctx)?;
+    let body = ClientBody {
         client_api: ctx.format.client_api,
-        body: request.body,
+        bytes: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        forwarded_headers: forward_headers::forwarded_headers(
-            &request.head.headers,
-            ctx.format.client_api,
-            &ctx.identity.request_id,
-        ),
-        affinity_key: affinity_key(&request.head.headers, ctx.identity.key),
-        request_deadline: RequestDeadline::new(
-            &request.head.headers,
-            route,
-            ctx.timing.started_at,
-        )?,
-        may_hedge: false,
-        priority: caller.priority,
-        // Vectors of another model cannot be compared with those of this one.
-        fallbacks: Fallbacks::default(),
-        constraints: RouteConstraints::new(
-            snapshot,
-            caller,
-            &request.head.headers,
-            &Shape::default(),
-        )?,
     };
+    // Without fallbacks: vectors of another model cannot be compared with those of this one.
+    let plan = AttemptPlan::new(UpstreamOperation::Embeddings, body, scope);
     if let AttemptResult::Whole(response) =
         attempt_loop::run(core, &[route], &plan, client, ctx).await?
     {

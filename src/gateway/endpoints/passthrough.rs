@@ -5,15 +5,11 @@ use crate::accounting::billing::BilledUsage;
 use crate::auth::keys::Caller;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{
-    AttemptPlan, AttemptResult, BufferedResponse, StreamingResponse,
-};
+use crate::gateway::attempt::attempt_plan::{AttemptPlan, ClientBody, RequestScope};
+use crate::gateway::attempt::response::{AttemptResult, BufferedResponse, StreamingResponse};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
-use crate::gateway::plan::deadline::RequestDeadline;
-use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::snapshot::Snapshot;
@@ -48,27 +44,20 @@ pub(crate) async fn serve(
     let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
     ctx.format.streams = asked.streams;
     ctx.stage_done(core, Stage::Read);
-    let mut forwarded_headers = forward_headers::forwarded_headers(
-        headers,
-        ctx.format.client_api,
-        &ctx.identity.request_id,
-    );
-    forwarded_headers.add(headers::CONTENT_TYPE, kind.unwrap_or("application/json"));
-    let plan = AttemptPlan {
-        call: UpstreamOperation::Passthrough(endpoint.path),
+    let constraints = RouteConstraints::new(snapshot, caller, headers, &Shape::default())?;
+    let mut scope = RequestScope::new(headers, &caller, route, constraints, ctx)?;
+    let content_type = kind.unwrap_or("application/json");
+    scope
+        .forwarded_headers
+        .add(headers::CONTENT_TYPE, content_type);
+    let body = ClientBody {
         client_api: ctx.format.client_api,
-        body: request.body,
+        bytes: request.body,
         model_range: &asked.model_range,
         usage_edit: asked.usage_edit.as_ref(),
         streams: asked.streams,
-        forwarded_headers,
-        affinity_key: affinity_key(headers, ctx.identity.key),
-        request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
-        may_hedge: false,
-        fallbacks: attempt_loop::Fallbacks::default(),
-        constraints: RouteConstraints::new(snapshot, caller, headers, &Shape::default())?,
-        priority: caller.priority,
     };
+    let plan = AttemptPlan::new(UpstreamOperation::Passthrough(endpoint.path), body, scope);
     match attempt_loop::run(core, &[route], &plan, client, ctx).await? {
         AttemptResult::Whole(response) => whole(core, response, client, ctx).await,
         AttemptResult::Stream(response) => {
@@ -108,7 +97,7 @@ async fn stream(
 ) {
     let head = stream_response::begin(
         response.upstream_response.status,
-        &response.upstream_response.head.passed,
+        &response.upstream_response.head.forwarded,
         client,
         ctx,
     );

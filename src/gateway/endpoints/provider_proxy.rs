@@ -7,7 +7,7 @@ use crate::base::request_ids;
 use crate::error::class::Retry;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::attempt::classify;
+use crate::gateway::attempt::attempt_error;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::plan::stored_responses::is_allowed;
@@ -249,8 +249,9 @@ pub(crate) fn encoded(
     let method = method_name(request.head.method);
     let held = backend.held();
     let auth = backend.auth(held.as_deref(), key_index);
-    let auth =
-        auth.map_err(|why| classify::failed(backend, &UpstreamError::NoCredentials(why)).fault)?;
+    let auth = auth.map_err(|why| {
+        attempt_error::exchange_failed(backend, &UpstreamError::NoCredentials(why)).error
+    })?;
     let (whole, length) = match body {
         UploadBody::Whole(bytes) => (&**bytes, bytes.len() as u64),
         UploadBody::Streamed(length) => (&[][..], *length),
@@ -393,9 +394,9 @@ pub(crate) async fn ask(
                     continue;
                 }
                 buffer::give(request);
-                let failed = classify::failed(backend, &fault);
+                let failed = attempt_error::exchange_failed(backend, &fault);
                 ctx.outcome.detail = Some(failed.detail);
-                return Err(failed.fault);
+                return Err(failed.error);
             }
         }
     }
@@ -421,7 +422,7 @@ async fn pass_on(
         Ok(piece) => piece == BodyProgress::Done,
         Err(UpstreamBodyError::Interrupted(why)) => {
             let fault = UpstreamError::Interrupted(why);
-            return Err(classify::failed(backend, &fault).fault);
+            return Err(attempt_error::exchange_failed(backend, &fault).error);
         }
         Err(fault) => {
             let why = fault.why();

@@ -5,13 +5,11 @@ use crate::accounting::billing::BilledUsage;
 use crate::auth::keys::Caller;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
-use crate::gateway::attempt::attempt_loop::{AttemptPlan, AttemptResult, Fallbacks};
+use crate::gateway::attempt::attempt_plan::{AttemptPlan, ClientBody, RequestScope};
+use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
-use crate::gateway::plan::deadline::RequestDeadline;
-use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::snapshot::Snapshot;
@@ -40,26 +38,17 @@ pub(crate) async fn serve(
     let asked = read_rerank(request.body, &mut core.scratch.borrow_mut())?;
     let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
     ctx.stage_done(core, Stage::Read);
-    let plan = AttemptPlan {
-        call: UpstreamOperation::Rerank,
+    let constraints = RouteConstraints::new(snapshot, caller, headers, &Shape::default())?;
+    let scope = RequestScope::new(headers, &caller, route, constraints, ctx)?;
+    let body = ClientBody {
         client_api: ctx.format.client_api,
-        body: request.body,
+        bytes: request.body,
         model_range: &asked.model_range,
         usage_edit: None,
         streams: false,
-        forwarded_headers: forward_headers::forwarded_headers(
-            headers,
-            ctx.format.client_api,
-            &ctx.identity.request_id,
-        ),
-        affinity_key: affinity_key(headers, ctx.identity.key),
-        priority: caller.priority,
-        request_deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
-        may_hedge: false,
-        // Scores of another model cannot be compared with those of this one.
-        fallbacks: Fallbacks::default(),
-        constraints: RouteConstraints::new(snapshot, caller, headers, &Shape::default())?,
     };
+    // Without fallbacks: scores of another model cannot be compared with those of this one.
+    let plan = AttemptPlan::new(UpstreamOperation::Rerank, body, scope);
     if let AttemptResult::Whole(response) =
         attempt_loop::run(core, &[route], &plan, client, ctx).await?
     {
@@ -78,7 +67,7 @@ pub(crate) async fn serve(
         }
         let mut out = buffer::take(512 + response.body.len());
         respond::begin_head(&mut out, response.status, ctx, client);
-        out.extend_from_slice(&response.head.passed);
+        out.extend_from_slice(&response.head.forwarded);
         if response.status >= 400 {
             respond::advise(&mut out, ctx);
         }

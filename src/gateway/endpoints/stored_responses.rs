@@ -5,8 +5,8 @@ use crate::auth::keys::Caller;
 use crate::auth::response_ids::ResponseIdSeal;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::attempt::attempt_loop::ANSWER_BYTES_MAX;
-use crate::gateway::attempt::classify;
+use crate::gateway::attempt::attempt_error;
+use crate::gateway::attempt::response::RESPONSE_BYTES_MAX;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::provider_proxy;
@@ -124,11 +124,11 @@ async fn whole(
         let by = clock::recent() + backend.endpoint.timeouts.read;
         let why = match upstream_response.read(&mut body, by, client).await {
             Ok(BodyProgress::Done) => break,
-            Ok(BodyProgress::More) if body.len() <= ANSWER_BYTES_MAX => continue,
+            Ok(BodyProgress::More) if body.len() <= RESPONSE_BYTES_MAX => continue,
             Ok(BodyProgress::More) => "it is too large".to_owned(),
             Err(UpstreamBodyError::Interrupted(why)) => {
                 let fault = UpstreamError::Interrupted(why);
-                return Err(classify::failed(backend, &fault).fault);
+                return Err(attempt_error::exchange_failed(backend, &fault).error);
             }
             Err(fault) => fault.why().to_owned(),
         };

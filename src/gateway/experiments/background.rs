@@ -7,8 +7,9 @@ use crate::cache::response::from_stream::StreamReader;
 use crate::cache::response::not_stored::NotStored;
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};
+use crate::gateway::attempt::attempt_plan::ClientBody;
 use crate::gateway::attempt::classify;
-use crate::gateway::attempt::response_head::upstream_head;
+use crate::gateway::attempt::response_head::read_head;
 use crate::gateway::attempt::translate;
 use crate::gateway::attempt::translate::TranslationInput;
 use crate::gateway::core::Core;
@@ -140,13 +141,18 @@ impl ReplayRequest {
         let input = TranslationInput {
             backend,
             dialect: backend.dialect,
-            client_api: self.client_api,
-            body: &self.body,
-            streams: self.streams,
+            body: ClientBody {
+                client_api: self.client_api,
+                bytes: &self.body,
+                model_range: &self.model_range,
+                usage_edit: self.usage_edit.as_ref(),
+                streams: self.streams,
+            },
             model: &target.model,
         };
         let encoded_body =
-            translate::word(&input, &mut unsupported, &mut core.scratch.borrow_mut()).ok()?;
+            translate::encode_chat(&input, &mut unsupported, &mut core.scratch.borrow_mut())
+                .ok()?;
         let is_native = backend.dialect.native_client_api() == self.client_api.name();
         let forwarded_headers = headers.lines(is_native);
         let held = backend.held();
@@ -156,10 +162,7 @@ impl ReplayRequest {
             &OutgoingRequest {
                 call: UpstreamOperation::Chat,
                 streams: self.streams,
-                body: encoded_body.body(
-                    backend,
-                    (&self.body, &self.model_range, self.usage_edit.as_ref()),
-                ),
+                body: encoded_body.body(backend, &input.body),
                 model: &target.model,
                 base_path: &backend.endpoint.url.path,
                 api_version: backend.api_version.as_deref(),
@@ -180,7 +183,7 @@ async fn exchange_whole(
     request: Vec<u8>,
 ) -> Option<ReceivedResponse> {
     let (endpoint, watch) = (&backend.endpoint, &mut NoInterrupt);
-    let is_stream = |head: &ResponseHead<'_>| upstream_head(head).is_event_stream;
+    let is_stream = |head: &ResponseHead<'_>| read_head(head).is_event_stream;
     let until = clock::now() + endpoint.timeouts.first_byte;
     let (outcome, request, _) =
         exchange(endpoint, Some(&core.pool), request, until, watch, is_stream).await;

@@ -4,8 +4,8 @@ use crate::accounting::billing::BilledUsage;
 use crate::cache::coalesce::call_end::{End, Head, SharedResponse};
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::not_stored::NotStored;
-use crate::gateway::attempt::attempt_loop::BufferedResponse;
 use crate::gateway::attempt::classify;
+use crate::gateway::attempt::response::BufferedResponse;
 use crate::gateway::caching::session::CacheSession;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
@@ -43,7 +43,7 @@ pub(crate) async fn relay(
         head: Head {
             target: response.target,
             status: response.status,
-            forwarded: response.head.passed,
+            forwarded: response.head.forwarded,
         },
         body: response.body,
     };

@@ -2,7 +2,7 @@
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::attempt::classify;
+use crate::gateway::attempt::attempt_error;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::snapshot::provider::Provider;
@@ -50,7 +50,7 @@ pub(crate) async fn body<'r>(
         .map(|bytes| UploadBody::Whole(bytes.into()))
         .map_err(|error| match error {
             SocketError::Deadline => body_timeout(),
-            _ => classify::interrupted(Interruption::ClientGone),
+            _ => attempt_error::interrupted(Interruption::ClientGone),
         })
 }
 
@@ -105,9 +105,9 @@ pub(crate) async fn send<H>(
         }
         Err(UploadError::Late) => Err(body_timeout()),
         Err(UploadError::Upstream(error)) => {
-            let failed = classify::failed(backend, &error);
+            let failed = attempt_error::exchange_failed(backend, &error);
             ctx.outcome.detail = Some(failed.detail);
-            Err(failed.fault)
+            Err(failed.error)
         }
     }
 }

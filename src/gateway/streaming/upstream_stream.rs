@@ -6,7 +6,7 @@ use crate::base::names::Name;
 use crate::cache::coalesce::call_end::{End, Head};
 use crate::cache::coalesce::shared_calls::Leader;
 use crate::cache::response::from_stream::StreamReader;
-use crate::gateway::attempt::attempt_loop::StreamingResponse;
+use crate::gateway::attempt::response::StreamingResponse;
 use crate::gateway::caching::session::CacheSession;
 use crate::gateway::core::Core;
 use crate::gateway::streaming::event_writer::{ArrivedEvents, Framing, append_events};
@@ -82,7 +82,7 @@ impl UpstreamStream {
             leader.begin(Head {
                 target: response.target,
                 status: response.upstream_response.status,
-                forwarded: response.upstream_response.head.passed.clone(),
+                forwarded: response.upstream_response.head.forwarded.clone(),
             });
         }
         let (relay, cache_reader) = if client_api == registry::DEFAULT {
@@ -122,7 +122,7 @@ impl UpstreamStream {
 
     /// Encoded header lines that are forwarded to the client.
     pub(crate) fn forwarded_headers(&self) -> &[u8] {
-        &self.response.upstream_response.head.passed
+        &self.response.upstream_response.head.forwarded
     }
 
     /// The reader of a mirror's comparison, once the stream has ended.
