@@ -103,7 +103,7 @@ mod tests {
             completion: 500,
             cached: 400,
             cache_write: 100,
-            reasoning: 450,
+            reasoning: Some(450),
         };
         let cost = cost(&sold, usage);
         // 500 × 2.5, 400 × 1.25, 100 × 3 and 500 × 10 dollars per million tokens.
@@ -130,7 +130,7 @@ mod tests {
                 completion: draw(6, 200_000),
                 cached: draw(7, 3_000_000),
                 cache_write: draw(8, 3_000_000),
-                reasoning: draw(9, 400_000),
+                reasoning: Some(draw(9, 400_000)),
             };
             let cost = cost(&sold, usage);
             let parts: u128 = cost.parts().iter().map(|(_, part)| u128::from(*part)).sum();

@@ -144,7 +144,7 @@ impl AccessRecord {
             "input_tokens": self.cost.usage.map(|usage| usage.prompt),
             "cached_input_tokens": self.cost.usage.map(|usage| usage.cached),
             "output_tokens": self.cost.usage.map(|usage| usage.completion),
-            "reasoning_tokens": self.cost.usage.map(|usage| usage.reasoning),
+            "reasoning_tokens": self.cost.usage.map(|usage| usage.reasoning.unwrap_or(0)),
             "cost_nanousd": self.cost.nanousd,
             "cost_estimated": self.cost.is_estimated,
             "saved_nanousd": self.cost.saved_nanousd,

@@ -250,8 +250,8 @@ pub(crate) fn usage_in(tail: &[u8]) -> Option<Usage> {
         .ok()?;
     let cache_read = raw.cache_read_input_tokens.unwrap_or(0);
     let cache_write = raw.cache_creation_input_tokens.unwrap_or(0);
-    let of_prompt = raw.prompt_tokens_details.unwrap_or_default();
-    let of_completion = raw.completion_tokens_details.unwrap_or_default();
+    let prompt_details = raw.prompt_tokens_details.unwrap_or_default();
+    let completion_details = raw.completion_tokens_details.unwrap_or_default();
     let prompt = raw
         .prompt_tokens?
         .saturating_add(cache_read)
@@ -261,13 +261,15 @@ pub(crate) fn usage_in(tail: &[u8]) -> Option<Usage> {
         prompt,
         completion,
         cached: cache_read
-            .saturating_add(of_prompt.cached_tokens)
+            .saturating_add(prompt_details.cached_tokens)
             .min(prompt),
         cache_write: cache_write.min(prompt),
-        reasoning: of_completion
-            .reasoning_tokens
-            .saturating_add(raw.thoughts)
-            .min(completion),
+        reasoning: Some(
+            completion_details
+                .reasoning_tokens
+                .saturating_add(raw.thoughts)
+                .min(completion),
+        ),
     })
 }
 

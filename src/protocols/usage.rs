@@ -1,32 +1,42 @@
-//! Token usage, found in an answer or a stream event without building a tree.
+//! Token usage, and how it is found in a response or a stream event without parsing the whole document.
 
 use memchr::memmem::{Finder, FinderRev};
 use std::sync::LazyLock;
 
-/// Tokens of one call, in OpenAI's arithmetic: `prompt` includes `cached` and `cache_write`,
+/// Token counts of one call. They add up as in OpenAI's API: `prompt` includes `cached` and `cache_write`,
 /// `completion` includes `reasoning`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Tokens of the prompt.
+    /// All tokens of the prompt.
     pub prompt: u64,
-    /// Tokens of the answer.
+    /// Tokens of the response, reasoning included.
     pub completion: u64,
-    /// Tokens of the prompt that the provider's prompt cache held.
+    /// Tokens of the prompt that were read from the provider's prompt cache.
     pub cached: u64,
-    /// Tokens of the prompt that were written into the provider's prompt cache.
+    /// Tokens of the prompt that were written to the provider's prompt cache.
     pub cache_write: u64,
-    /// Tokens of the answer that were spent on reasoning.
-    pub reasoning: u64,
+    /// Tokens of the response that were spent on reasoning; `None` if the provider does not report them.
+    pub reasoning: Option<u64>,
 }
 
-/// Where `"usage"` stands in a document.
+impl Usage {
+    /// Tokens of the prompt that were neither read from nor written to the provider's prompt cache.
+    #[must_use]
+    pub(crate) fn uncached_prompt(&self) -> u64 {
+        self.prompt
+            .saturating_sub(self.cached)
+            .saturating_sub(self.cache_write)
+    }
+}
+
+/// The last `"usage"` key of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mention {
-    /// `"usage":null`; the range covers one comma beside it, so that cutting it leaves valid JSON.
+    /// `"usage":null`. The range includes one adjacent comma, so that removing it leaves valid JSON.
     Null {
-        /// First byte to cut.
+        /// First byte to remove.
         start: usize,
-        /// One past the last byte to cut.
+        /// One past the last byte to remove.
         end: usize,
     },
     /// `"usage":{…}` with this value.
@@ -35,33 +45,33 @@ pub enum Mention {
 
 const KEY: &[u8] = b"\"usage\"";
 
-/// Built once: setting a search up costs more than a short search. Forward it looks at many bytes at once,
-/// and most events have no usage.
+/// Built once, because building a finder costs more than a short search. The forward search runs first: it compares
+/// many bytes at once, and most events have no usage.
 static FIND_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 static FIND_LAST_KEY: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(KEY));
 
-/// The last mention of `usage` as a key in `json`. Inside a JSON string the quotes would be escaped,
-/// so the raw bytes `"usage"` followed by a colon are a key.
+/// Finds the last `usage` key in `json`. JSON escapes quotes inside strings, so the raw bytes `"usage"` followed by a
+/// colon are a key.
 #[must_use]
 pub fn find(json: &[u8]) -> Option<Mention> {
     FIND_KEY.find(json)?;
     let mut end = json.len();
     loop {
-        let at = FIND_LAST_KEY.rfind(json.get(..end)?)?;
-        if let Some(value) = value_of(json, at) {
+        let start = FIND_LAST_KEY.rfind(json.get(..end)?)?;
+        if let Some(value) = value_of(json, start) {
             let rest = json.get(value..)?;
             if rest.starts_with(b"null") {
-                return Some(null_mention(json, at, value + 4));
+                return Some(null_mention(json, start, value + 4));
             }
             if rest.starts_with(b"{") {
                 return read(rest).map(Mention::Object);
             }
         }
-        end = at;
+        end = start;
     }
 }
 
-/// Usage that a whole answer reports.
+/// The usage that a whole response reports.
 #[must_use]
 pub fn in_response(json: &[u8]) -> Option<Usage> {
     match find(json)? {
@@ -70,9 +80,9 @@ pub fn in_response(json: &[u8]) -> Option<Usage> {
     }
 }
 
-/// Offset of the value if the string at `at` is a key.
-fn value_of(json: &[u8], at: usize) -> Option<usize> {
-    let colon = skip_space(json, at + KEY.len());
+/// Offset of the value if the string at `start` is a key.
+fn value_of(json: &[u8], start: usize) -> Option<usize> {
+    let colon = skip_space(json, start + KEY.len());
     (json.get(colon) == Some(&b':')).then(|| skip_space(json, colon + 1))
 }
 
@@ -92,7 +102,7 @@ fn null_mention(json: &[u8], key: usize, value_end: usize) -> Mention {
         .unwrap_or_default()
         .iter()
         .rposition(|byte| !byte.is_ascii_whitespace());
-    if let Some(comma) = before.filter(|at| json.get(*at) == Some(&b',')) {
+    if let Some(comma) = before.filter(|index| json.get(*index) == Some(&b',')) {
         return Mention::Null {
             start: comma,
             end: value_end,
@@ -128,23 +138,25 @@ fn read(json: &[u8]) -> Option<Usage> {
         .next()?
         .ok()?;
     let prompt = raw.prompt_tokens?;
-    let (of_prompt, of_completion) = (raw.prompt_tokens_details, raw.completion_tokens_details);
+    let (prompt_details, completion_details) =
+        (raw.prompt_tokens_details, raw.completion_tokens_details);
     let part = |details: &Option<Details>, field: fn(&Details) -> Option<u64>| {
         details.as_ref().and_then(field).unwrap_or(0)
     };
-    let cached = part(&of_prompt, |of| of.cached_tokens).min(prompt);
-    let reasoning = part(&of_completion, |of| of.reasoning_tokens);
-    let said = raw.completion_tokens.unwrap_or(0);
-    // Some providers count reasoning beside the answer and not in it; their total shows it.
-    let sum = prompt.saturating_add(said).saturating_add(reasoning);
-    let is_beside = reasoning > 0 && raw.total_tokens == Some(sum);
-    let completion = said.saturating_add(if is_beside { reasoning } else { 0 });
+    let cached = part(&prompt_details, |details| details.cached_tokens).min(prompt);
+    let reasoning = part(&completion_details, |details| details.reasoning_tokens);
+    let reported = raw.completion_tokens.unwrap_or(0);
+    // Some providers do not include reasoning in `completion_tokens`; their total shows it.
+    let sum = prompt.saturating_add(reported).saturating_add(reasoning);
+    let is_separate = reasoning > 0 && raw.total_tokens == Some(sum);
+    let completion = reported.saturating_add(if is_separate { reasoning } else { 0 });
     Some(Usage {
         prompt,
         completion,
         cached,
-        cache_write: part(&of_prompt, |of| of.cache_write_tokens).min(prompt - cached),
-        reasoning: reasoning.min(completion),
+        cache_write: part(&prompt_details, |details| details.cache_write_tokens)
+            .min(prompt - cached),
+        reasoning: Some(reasoning.min(completion)),
     })
 }
 
@@ -153,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_object_is_read() {
+    fn the_last_usage_object_is_read() {
         let json = br#"{"choices":[{"m":"\"usage\":{\"prompt_tokens\":9}"}],"usage": {"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2}}}"#;
         assert_eq!(
             find(json),
@@ -169,21 +181,21 @@ mod tests {
     }
 
     #[test]
-    fn parts_lie_within_the_whole_and_reasoning_beside_the_answer_is_added() {
+    fn parts_never_exceed_the_whole_and_separate_reasoning_is_added() {
         let read = |json: &str| in_response(json.as_bytes()).unwrap();
         let within = read(
             r#"{"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":3},"completion_tokens_details":{"reasoning_tokens":6}}}"#,
         );
         assert_eq!((within.cached, within.cache_write), (5, 0));
-        assert_eq!((within.completion, within.reasoning), (9, 6));
-        let beside = read(
+        assert_eq!((within.completion, within.reasoning), (9, Some(6)));
+        let separate = read(
             r#"{"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":13,"completion_tokens_details":{"reasoning_tokens":6}}}"#,
         );
-        assert_eq!((beside.completion, beside.reasoning), (8, 6));
+        assert_eq!((separate.completion, separate.reasoning), (8, Some(6)));
     }
 
     #[test]
-    fn cutting_null_leaves_valid_json() {
+    fn removing_null_leaves_valid_json() {
         for json in [
             &br#"{"a":1,"usage":null}"#[..],
             br#"{"a":1 , "usage" : null , "b":2}"#,

@@ -28,7 +28,7 @@ const USAGE: Option<Usage> = Some(Usage {
     completion: 4,
     cached: 0,
     cache_write: 0,
-    reasoning: 0,
+    reasoning: Some(0),
 });
 
 /// Seeded random choices.

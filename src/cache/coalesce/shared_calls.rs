@@ -232,7 +232,7 @@ mod tests {
         completion: 4,
         cached: 0,
         cache_write: 0,
-        reasoning: 0,
+        reasoning: Some(0),
     });
 
     fn join(shared_calls: &Arc<SharedCalls>, tenant: &str, question: &str) -> JoinResult {

@@ -19,7 +19,7 @@ pub(crate) fn write_response(response: &CachedResponse, out: &mut Vec<u8>) {
     put_u64(out, usage.completion);
     put_u64(out, usage.cached);
     put_u64(out, usage.cache_write);
-    put_u64(out, usage.reasoning);
+    put_u64(out, usage.reasoning.unwrap_or(0));
 }
 
 /// Reads what [`write_response`] wrote; `None` for other bytes.
@@ -35,7 +35,7 @@ pub(crate) fn read_response(reader: &mut Reader<'_>) -> Option<CachedResponse> {
         completion: reader.u64()?,
         cached: reader.u64()?,
         cache_write: reader.u64()?,
-        reasoning: reader.u64()?,
+        reasoning: Some(reader.u64()?),
     };
     let last = fingerprint_end.unwrap_or(model_end);
     let is_ordered = id_end <= model_end && model_end <= last;

@@ -63,7 +63,7 @@ impl ResponseCollector {
             Event::Stop { reason, .. } => self.finish = finished(*reason),
             Event::Usage(usage) => {
                 if let Some(response) = &mut self.response {
-                    response.usage = Some((*usage).into());
+                    response.usage = Some(*usage);
                 }
             }
             Event::Error(_) => return Err(NotStored::Error),

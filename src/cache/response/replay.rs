@@ -1,4 +1,4 @@
-//! A stored answer, written in the dialect of the caller.
+//! Writes a stored response in the client API of the request.
 
 use crate::cache::response::cached_response::{CachedResponse, pieces};
 use crate::protocols::client_api::{ClientApi, ResponseContext};
@@ -6,8 +6,9 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response;
 use crate::protocols::neutral::response::{Choice, Stop};
+use crate::protocols::usage::Usage;
 
-/// As a whole answer.
+/// The response as one body.
 #[must_use]
 pub(crate) fn whole(
     response: &CachedResponse,
@@ -24,14 +25,23 @@ pub(crate) fn whole(
             stop_sequence: None,
             logprobs: None,
         }],
-        usage: response.usage.map(Into::into),
+        usage: usage(response),
     };
     let mut out = Vec::with_capacity(response.content().len() + 512);
     client_api.write_response(&neutral, response_ctx, &mut out);
     out
 }
 
-/// As a stream.
+/// The stored usage. A record on disk cannot tell zero reasoning tokens from an unreported number, so zero is left out.
+fn usage(response: &CachedResponse) -> Option<Usage> {
+    let usage = response.usage?;
+    Some(Usage {
+        reasoning: usage.reasoning.filter(|tokens| *tokens > 0),
+        ..usage
+    })
+}
+
+/// The response as a stream.
 #[must_use]
 pub(crate) fn stream(
     response: &CachedResponse,
@@ -40,7 +50,7 @@ pub(crate) fn stream(
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(response.content().len() * 8 + 1024);
     let mut encoder = client_api.encoder(response_ctx);
-    let usage = response.usage.map(response::Usage::from);
+    let usage = usage(response);
     encoder.event(
         &Event::Start(Start {
             id: response.id(),

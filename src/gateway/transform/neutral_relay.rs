@@ -8,9 +8,10 @@ use crate::gateway::transform::translate_body::STOP_FAILED;
 use crate::protocols::client_api::Encoder;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::neutral::event::{Delta, Event, Start};
-use crate::protocols::neutral::response::{ProviderError, Stop, Usage};
+use crate::protocols::neutral::response::{ProviderError, Stop};
 use crate::protocols::provider_api::{Decoder, ProviderApi};
 use crate::protocols::request::request_shape::BYTES_PER_TOKEN;
+use crate::protocols::usage::Usage;
 
 /// One relayed stream.
 pub struct NeutralRelay {

@@ -150,7 +150,7 @@ impl Relay {
     pub fn usage(&self) -> Option<Usage> {
         match self {
             Self::Chat(relay) => relay.usage(),
-            Self::Neutral(relay) => relay.usage().map(Usage::from),
+            Self::Neutral(relay) => relay.usage(),
         }
     }
 

@@ -139,7 +139,7 @@ pub fn read_provider_response(
     let read = scratch.with_document(body, |document| {
         let response = provider.read_response(document).ok()?;
         Some(ReadResponse {
-            usage: response.usage.map(Usage::from),
+            usage: response.usage,
             cacheable: ResponseCollector::response(&response),
         })
     });

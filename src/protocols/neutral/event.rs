@@ -1,6 +1,7 @@
 //! What happens in a stream. Parts are numbered over the whole stream, in the order they begin.
 
-use crate::protocols::neutral::response::{ProviderError, Stop, Usage};
+use crate::protocols::neutral::response::{ProviderError, Stop};
+use crate::protocols::usage::Usage;
 
 /// One thing that happens in a stream.
 #[derive(Debug, Clone, PartialEq)]

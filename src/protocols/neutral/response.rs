@@ -1,7 +1,7 @@
 //! A whole response, why it ended, its tokens, and a provider's error.
 
 use crate::protocols::neutral::request::Part;
-use crate::protocols::usage;
+use crate::protocols::usage::Usage;
 use std::borrow::Cow;
 
 /// A whole response.
@@ -51,55 +51,6 @@ pub enum Stop {
     Paused,
     /// The model's answer is of no use: a call that cannot be read, a tool that there is not.
     Failed,
-}
-
-/// Tokens of one call. `input` includes `cached` and `cache_write`; `output` includes `reasoning`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Tokens of the prompt, all of them.
-    pub input: u64,
-    /// Those that the provider's prompt cache held.
-    pub cached: u64,
-    /// Those that were written to it.
-    pub cache_write: u64,
-    /// Tokens of the answer, thinking included.
-    pub output: u64,
-    /// Those of thinking, where the provider says.
-    pub reasoning: Option<u64>,
-}
-
-impl Usage {
-    /// Tokens of the prompt that were neither read from nor written to the provider's cache.
-    #[must_use]
-    pub fn plain_input(&self) -> u64 {
-        self.input
-            .saturating_sub(self.cached)
-            .saturating_sub(self.cache_write)
-    }
-}
-
-impl From<Usage> for usage::Usage {
-    fn from(usage: Usage) -> Self {
-        Self {
-            prompt: usage.input,
-            completion: usage.output,
-            cached: usage.cached,
-            cache_write: usage.cache_write,
-            reasoning: usage.reasoning.unwrap_or(0),
-        }
-    }
-}
-
-impl From<usage::Usage> for Usage {
-    fn from(usage: usage::Usage) -> Self {
-        Self {
-            input: usage.prompt,
-            cached: usage.cached,
-            cache_write: usage.cache_write,
-            output: usage.completion,
-            reasoning: Some(usage.reasoning).filter(|tokens| *tokens > 0),
-        }
-    }
 }
 
 /// An error that a provider reported.
@@ -155,7 +106,6 @@ pub(crate) fn redacted(message: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocols::usage;
 
     #[test]
     fn keys_are_masked_and_the_rest_kept() {
@@ -170,22 +120,5 @@ mod tests {
         );
         assert_eq!(redacted("'AIzaSyA-12345678'"), "***");
         assert_eq!(redacted(&"é".repeat(3000)).len(), MESSAGE_BYTES_MAX);
-    }
-
-    #[test]
-    fn both_arithmetics_keep_the_sum() {
-        let usage = Usage {
-            input: 10,
-            cached: 3,
-            cache_write: 2,
-            output: 7,
-            reasoning: Some(4),
-        };
-        assert_eq!(usage.plain_input() + usage.cached + usage.cache_write, 10);
-        let settled = usage::Usage::from(usage);
-        assert_eq!(
-            (settled.prompt, settled.completion, settled.cached),
-            (10, 7, 3)
-        );
     }
 }

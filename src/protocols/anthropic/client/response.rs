@@ -5,8 +5,9 @@ use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_string, write_u64};
 use crate::protocols::json::write::{comma, key, number, open, open_field, raw, text};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{ProviderError, Response, Stop, Usage, redacted};
+use crate::protocols::neutral::response::{ProviderError, Response, Stop, redacted};
 use crate::protocols::neutral::tool_arguments::write_input;
+use crate::protocols::usage::Usage;
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
@@ -118,10 +119,10 @@ pub(crate) fn write_stop(stop: Stop, sequence: Option<&str>, out: &mut Vec<u8>) 
 /// Appends usage in Anthropic's arithmetic: `input_tokens` leaves out what was cached.
 pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
-    number(out, "input_tokens", usage.plain_input());
+    number(out, "input_tokens", usage.uncached_prompt());
     number(out, "cache_creation_input_tokens", usage.cache_write);
     number(out, "cache_read_input_tokens", usage.cached);
-    number(out, "output_tokens", usage.output);
+    number(out, "output_tokens", usage.completion);
     if let Some(reasoning) = usage.reasoning {
         open_field(out, "output_tokens_details", b'{');
         number(out, "thinking_tokens", reasoning);

@@ -7,7 +7,8 @@ use crate::protocols::anthropic::client::response::{
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::{Stop, Usage};
+use crate::protocols::neutral::response::Stop;
+use crate::protocols::usage::Usage;
 
 /// Writes the events of one stream.
 pub(crate) struct Blocks {

@@ -3,8 +3,9 @@
 use crate::protocols::anthropic::vocabulary::STOP_REASONS;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
+use crate::protocols::usage::Usage;
 
 /// Reads a whole answer.
 ///
@@ -110,10 +111,10 @@ impl Counted {
     pub(crate) fn sum(&self) -> Usage {
         let input = self.input.saturating_add(self.cached);
         Usage {
-            input: input.saturating_add(self.cache_write),
+            prompt: input.saturating_add(self.cache_write),
             cached: self.cached,
             cache_write: self.cache_write,
-            output: self.output,
+            completion: self.output,
             reasoning: self.reasoning,
         }
     }

@@ -3,8 +3,9 @@
 use crate::protocols::bedrock::provider::vocabulary::MODEL_FAILED;
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
+use crate::protocols::usage::Usage;
 
 /// Reads a whole answer. It names neither itself nor the model.
 ///
@@ -101,10 +102,10 @@ pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     );
     let plain = document.unsigned_of(at, "inputTokens")?;
     Some(Usage {
-        input: plain.saturating_add(cached).saturating_add(cache_write),
+        prompt: plain.saturating_add(cached).saturating_add(cache_write),
         cached,
         cache_write,
-        output: count("outputTokens"),
+        completion: count("outputTokens"),
         reasoning: None,
     })
 }

@@ -5,8 +5,9 @@
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
+use crate::protocols::usage::Usage;
 
 /// Reads a whole answer. It does not name the model.
 ///
@@ -98,8 +99,8 @@ pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
             Some(if number > 0.0 { number as u64 } else { 0 })
         };
         Some(Usage {
-            input: count("input_tokens")?,
-            output: count("output_tokens").unwrap_or(0),
+            prompt: count("input_tokens")?,
+            completion: count("output_tokens").unwrap_or(0),
             ..Usage::default()
         })
     })

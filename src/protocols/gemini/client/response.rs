@@ -6,8 +6,9 @@ use crate::protocols::json::document::write_string;
 use crate::protocols::gemini::vocabulary::FINISH_REASONS;
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Response, Stop, Usage};
+use crate::protocols::neutral::response::{Response, Stop};
 use crate::protocols::neutral::tool_arguments::write_input;
+use crate::protocols::usage::Usage;
 
 /// Appends a whole answer.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
@@ -142,16 +143,16 @@ pub(crate) fn finish_reason(stop: Stop) -> &'static str {
 /// Appends usage in Gemini's arithmetic: thinking stands beside the candidates' tokens.
 pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     open_field(out, "usageMetadata", b'{');
-    let thoughts = usage.reasoning.unwrap_or(0).min(usage.output);
-    number(out, "promptTokenCount", usage.input);
+    let thoughts = usage.reasoning.unwrap_or(0).min(usage.completion);
+    number(out, "promptTokenCount", usage.prompt);
     if usage.cached > 0 {
         number(out, "cachedContentTokenCount", usage.cached);
     }
-    number(out, "candidatesTokenCount", usage.output - thoughts);
+    number(out, "candidatesTokenCount", usage.completion - thoughts);
     if usage.reasoning.is_some() {
         number(out, "thoughtsTokenCount", thoughts);
     }
-    let total = usage.input.saturating_add(usage.output);
+    let total = usage.prompt.saturating_add(usage.completion);
     number(out, "totalTokenCount", total);
     out.push(b'}');
 }

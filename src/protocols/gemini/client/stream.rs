@@ -11,7 +11,8 @@ use crate::protocols::gemini::client::response::{
 };
 use crate::protocols::json::write::{number, open, open_field, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::{ProviderError, Stop, Usage};
+use crate::protocols::neutral::response::{ProviderError, Stop};
+use crate::protocols::usage::Usage;
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {

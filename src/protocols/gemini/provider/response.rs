@@ -3,8 +3,9 @@
 use crate::protocols::gemini::vocabulary::{ERROR_STATUSES, FINISH_REASONS};
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop};
 use crate::protocols::provider_api::{ErrorDetail, UnreadableBody};
+use crate::protocols::usage::Usage;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -173,27 +174,27 @@ pub(crate) fn stop(reason: &str, has_calls: bool) -> Stop {
     }
 }
 
-/// Usage of an answer or chunk. Thinking stands beside the candidates' tokens, and what tools of the
-/// provider put into the prompt beside the prompt's.
+/// The usage of a response or chunk. `candidatesTokenCount` leaves out the tokens of thinking, and `promptTokenCount`
+/// leaves out what the provider's tools added to the prompt.
 #[must_use]
 pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     let at = document.field(0, "usageMetadata")?;
     let count = |name| document.unsigned_of(at, name);
-    let input =
+    let prompt =
         count("promptTokenCount")?.saturating_add(count("toolUsePromptTokenCount").unwrap_or(0));
-    let (said, thoughts) = (
+    let (candidates, thoughts) = (
         count("candidatesTokenCount").unwrap_or(0),
         count("thoughtsTokenCount"),
     );
-    let apart = said.saturating_add(thoughts.unwrap_or(0));
-    // Some models count their thinking among the candidates' tokens; then the total says so.
-    let is_within = thoughts.is_some_and(|thoughts| thoughts > 0 && thoughts <= said)
-        && count("totalTokenCount") == Some(input.saturating_add(said));
+    let separate = candidates.saturating_add(thoughts.unwrap_or(0));
+    // Some models include thinking in `candidatesTokenCount`; then the total equals the sum without it.
+    let is_within = thoughts.is_some_and(|thoughts| thoughts > 0 && thoughts <= candidates)
+        && count("totalTokenCount") == Some(prompt.saturating_add(candidates));
     Some(Usage {
-        input,
+        prompt,
         cached: count("cachedContentTokenCount").unwrap_or(0),
         cache_write: 0,
-        output: if is_within { said } else { apart },
+        completion: if is_within { candidates } else { separate },
         reasoning: thoughts,
     })
 }
@@ -286,16 +287,16 @@ mod tests {
         let apart = usage_of(
             r#"{"promptTokenCount":10,"cachedContentTokenCount":4,"candidatesTokenCount":5,"thoughtsTokenCount":7,"totalTokenCount":22}"#,
         );
-        assert_eq!((apart.input, apart.cached, apart.output), (10, 4, 12));
+        assert_eq!((apart.prompt, apart.cached, apart.completion), (10, 4, 12));
         let within = usage_of(
             r#"{"promptTokenCount":10,"candidatesTokenCount":12,"thoughtsTokenCount":7,"totalTokenCount":22}"#,
         );
-        assert_eq!((within.input, within.output), (10, 12));
+        assert_eq!((within.prompt, within.completion), (10, 12));
         assert_eq!(within.reasoning, Some(7));
         let tools = usage_of(
             r#"{"promptTokenCount":10,"toolUsePromptTokenCount":3,"candidatesTokenCount":1,"totalTokenCount":14}"#,
         );
-        assert_eq!((tools.input, tools.output), (13, 1));
+        assert_eq!((tools.prompt, tools.completion), (13, 1));
     }
 
     #[test]

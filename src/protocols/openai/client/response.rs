@@ -8,8 +8,9 @@ use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_escaped, write_string};
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, Response, Usage};
+use crate::protocols::neutral::response::{Choice, Response};
 use crate::protocols::openai::vocabulary::finish_reason;
+use crate::protocols::usage::Usage;
 
 /// Appends a whole answer.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
@@ -195,9 +196,9 @@ fn write_citations(choice: &Choice<'_>, out: &mut Vec<u8>) {
 /// Appends usage in OpenAI's arithmetic: `prompt_tokens` includes what was cached.
 pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
-    number(out, "prompt_tokens", usage.input);
-    number(out, "completion_tokens", usage.output);
-    number(out, "total_tokens", usage.input + usage.output);
+    number(out, "prompt_tokens", usage.prompt);
+    number(out, "completion_tokens", usage.completion);
+    number(out, "total_tokens", usage.prompt + usage.completion);
     open_field(out, "prompt_tokens_details", b'{');
     number(out, "cached_tokens", usage.cached);
     if usage.cache_write > 0 {

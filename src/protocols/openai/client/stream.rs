@@ -4,10 +4,10 @@ use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::document::write_u64;
 use crate::protocols::json::write::{key, number, open, open_field, raw, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::Usage;
 use crate::protocols::openai::client::response::{write_call_id, write_id, write_usage};
 use crate::protocols::openai::errors::write_provider_error;
 use crate::protocols::openai::vocabulary::finish_reason;
+use crate::protocols::usage::Usage;
 
 /// Writes the chunks of one stream.
 pub(crate) struct Chunks {

@@ -2,9 +2,10 @@
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop};
 use crate::protocols::openai::vocabulary::FINISH_REASONS;
 use crate::protocols::provider_api::{UnreadableBody, message_of};
+use crate::protocols::usage::Usage;
 
 /// Names under which servers of this dialect tell what a model thought (DeepSeek and vLLM, OpenRouter).
 pub(crate) const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
@@ -116,10 +117,10 @@ pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
         document.unsigned_of(details, name)
     };
     Some(Usage {
-        input: document.unsigned_of(at, "prompt_tokens")?,
+        prompt: document.unsigned_of(at, "prompt_tokens")?,
         cached: detail("prompt_tokens_details", "cached_tokens").unwrap_or(0),
         cache_write: detail("prompt_tokens_details", "cache_write_tokens").unwrap_or(0),
-        output: document.unsigned_of(at, "completion_tokens").unwrap_or(0),
+        completion: document.unsigned_of(at, "completion_tokens").unwrap_or(0),
         reasoning: detail("completion_tokens_details", "reasoning_tokens"),
     })
 }

@@ -6,7 +6,8 @@ use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{Document, write_string};
 use crate::protocols::json::write::{key, number, open, open_field, raw, raw_if, text};
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Response, Stop, Usage};
+use crate::protocols::neutral::response::{Response, Stop};
+use crate::protocols::usage::Usage;
 
 /// Appends a whole answer: the first choice, for there is no more in this dialect.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
@@ -250,19 +251,19 @@ impl FunctionCall<'_> {
 /// Appends usage: `input_tokens` includes what was cached.
 fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
-    number(out, "input_tokens", usage.input);
+    number(out, "input_tokens", usage.prompt);
     open_field(out, "input_tokens_details", b'{');
     number(out, "cached_tokens", usage.cached);
     number(out, "cache_write_tokens", usage.cache_write);
     out.push(b'}');
-    number(out, "output_tokens", usage.output);
+    number(out, "output_tokens", usage.completion);
     open_field(out, "output_tokens_details", b'{');
     number(out, "reasoning_tokens", usage.reasoning.unwrap_or(0));
     out.push(b'}');
     number(
         out,
         "total_tokens",
-        usage.input.saturating_add(usage.output),
+        usage.prompt.saturating_add(usage.completion),
     );
     out.push(b'}');
 }

@@ -6,12 +6,13 @@
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
-use crate::protocols::neutral::response::{ProviderError, Stop, Usage, redacted};
+use crate::protocols::neutral::response::{ProviderError, Stop, redacted};
 use crate::protocols::openai::errors::write_provider_error;
 use crate::protocols::responses::client::errors::write_error_event;
 use crate::protocols::responses::client::response::{
     Frame, FunctionCall, begin_message, item_id, write_text, write_thought,
 };
+use crate::protocols::usage::Usage;
 
 /// Writes the events of one stream.
 pub(crate) struct Items {

@@ -2,8 +2,9 @@
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
-use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop, Usage};
+use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop};
 use crate::protocols::provider_api::{UnreadableBody, message_of};
+use crate::protocols::usage::Usage;
 
 /// Reads a whole answer.
 ///
@@ -100,10 +101,10 @@ pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
         document.unsigned_of(details, name)
     };
     Some(Usage {
-        input: document.unsigned_of(at, "input_tokens")?,
+        prompt: document.unsigned_of(at, "input_tokens")?,
         cached: detail("input_tokens_details", "cached_tokens").unwrap_or(0),
         cache_write: detail("input_tokens_details", "cache_write_tokens").unwrap_or(0),
-        output: document.unsigned_of(at, "output_tokens").unwrap_or(0),
+        completion: document.unsigned_of(at, "output_tokens").unwrap_or(0),
         reasoning: detail("output_tokens_details", "reasoning_tokens").filter(|count| *count > 0),
     })
 }
