@@ -113,7 +113,9 @@ impl ExplainRequest {
             models.push(model(&request_plan, route, &facts, target_table, now_us));
         }
         let demand = &request_plan.constraints.demand;
-        let refused = request_plan.constraints.nothing_fits(&request_plan.models);
+        let refused = request_plan
+            .constraints
+            .no_eligible_target(&request_plan.models);
         Ok(json!({
             "request": {
                 "stream": request_plan.chat.stream,
@@ -147,18 +149,18 @@ fn model(
     let selection = constraints.select(route);
     let candidates = candidates(route, &selection, facts, target_table, now_us);
     let routed = constraints.order(route, &selection, facts, target_table, now_us);
-    let ruled = constraints.rule_of(route);
-    let policy_source = match (constraints.policy, ruled.and_then(|rule| rule.policy)) {
+    let rule = constraints.rule_of(route);
+    let policy_source = match (constraints.policy, rule.and_then(|rule| rule.policy)) {
         (Some(_), _) => PolicySource::Request,
         (None, Some(_)) => PolicySource::Rule,
         (None, None) => PolicySource::Model,
     };
-    let looked = constraints
-        .looked
+    let checked = constraints
+        .checked_rules
         .iter()
-        .filter(|_| constraints.ruled == Some(route.name));
-    let rules: Vec<Value> = looked
-        .map(|(name, unmet)| json!({ "rule": name.text().to_string(), "unmet": unmet }))
+        .filter(|_| constraints.rules_model == Some(route.name));
+    let rules: Vec<Value> = checked
+        .map(|checked| json!({ "rule": checked.rule.text().to_string(), "unmet": checked.unmet }))
         .collect();
     let label = |index: &TargetIndex| {
         route

@@ -21,6 +21,7 @@ use crate::gateway::caching::stale;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::RequestArm;
 use crate::gateway::core::{Core, CurrentSnapshot};
+use crate::gateway::endpoints::authenticated_request::AuthenticatedRequest;
 use crate::gateway::endpoints::count_tokens;
 use crate::gateway::endpoints::embeddings;
 use crate::gateway::endpoints::feedback;
@@ -128,30 +129,28 @@ async fn travel(
             .admit(headers::AUTHORIZATION.read(headers), api_key, request.peer)?;
     ctx.identity.key = caller.key;
     ctx.identity.team = caller.team;
-    // On the heap but for chat, which needs no room for the others.
+    let incoming = AuthenticatedRequest {
+        snapshot,
+        request,
+        caller,
+    };
+    // The other futures are on the heap, so that the future of a chat does not reserve room for them.
     match operation {
         Operation::Chat(_) => chat(core, snapshot, request, caller, client, ctx).await,
         Operation::CountTokens(_) => {
-            on_heap(|| count_tokens::serve(core, snapshot, request, caller, client, ctx)).await
+            on_heap(|| count_tokens::serve(core, incoming, client, ctx)).await
         }
-        Operation::Embeddings => {
-            on_heap(|| embeddings::serve(core, snapshot, request, caller, client, ctx)).await
-        }
+        Operation::Embeddings => on_heap(|| embeddings::serve(core, incoming, client, ctx)).await,
         Operation::Feedback => feedback::serve(core, request, caller, client, ctx).await,
-        Operation::Rerank => {
-            on_heap(|| rerank::serve(core, snapshot, request, caller, client, ctx)).await
-        }
+        Operation::Rerank => on_heap(|| rerank::serve(core, incoming, client, ctx)).await,
         Operation::Passthrough(endpoint) => {
-            let request = (request, endpoint);
-            on_heap(|| passthrough::serve(core, snapshot, request, caller, client, ctx)).await
+            on_heap(|| passthrough::serve(core, incoming, endpoint, client, ctx)).await
         }
-        Operation::ProviderProxy(to) => {
-            let request = (request, to);
-            on_heap(|| provider_proxy::serve(core, snapshot, request, caller, client, ctx)).await
+        Operation::ProviderProxy(proxy) => {
+            on_heap(|| provider_proxy::serve(core, incoming, proxy, client, ctx)).await
         }
         Operation::StoredResponse(call) => {
-            let request = (request, call);
-            on_heap(|| stored_responses::serve(core, snapshot, request, caller, client, ctx)).await
+            on_heap(|| stored_responses::serve(core, incoming, call, client, ctx)).await
         }
         Operation::Models | Operation::Model(_) => {
             list_models(core, snapshot, operation, caller, client, ctx).await
@@ -172,7 +171,12 @@ async fn chat(
     let controls = ClientControls::read(request.head, client_api)?;
     let may_call_upstream = controls.may_call_upstream();
     let request_plan = parse(core, snapshot, request, caller, &controls, ctx)?;
-    let (mut chat, body, models, constraints) = request_plan.into_parts();
+    let RequestPlan {
+        mut chat,
+        body,
+        models,
+        constraints,
+    } = request_plan;
     let route = *models.first().ok_or_else(attempt_error::no_target)?;
     note_choice(core, &constraints, ctx);
     let cacheable = CacheableRequest {

@@ -54,7 +54,7 @@ pub(crate) async fn run(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<AttemptResult, GatewayError> {
-    if let Some(fault) = plan.scope.constraints.nothing_fits(models) {
+    if let Some(fault) = plan.scope.constraints.no_eligible_target(models) {
         return Err(fault);
     }
     let mut search = AttemptLoop {

@@ -439,18 +439,19 @@ impl TargetCall<'_> {
 
     /// What seals the ids of what the provider keeps of its answer.
     fn seal(&self, key_index: KeyIndex) -> Option<ResponseIdSeal> {
-        let kept = self.plan.scope.constraints.kept.as_ref();
-        kept.filter(|_| self.is_native())?
+        let stored_responses = self.plan.scope.constraints.stored_responses.as_ref();
+        stored_responses
+            .filter(|_| self.is_native())?
             .seal(self.backend, key_index)
     }
 
     /// Seals the ids in a whole answer.
     fn hide_ids(&self, seal: Option<&ResponseIdSeal>, response: &mut BufferedResponse) {
-        let previous = self.plan.scope.constraints.kept.as_ref();
-        let previous = previous.and_then(|kept| kept.previous.as_ref());
+        let stored_responses = self.plan.scope.constraints.stored_responses.as_ref();
+        let previous = stored_responses.and_then(|stored| stored.previous.as_ref());
         if let Some(seal) = seal {
             let mut scratch = self.core.scratch.borrow_mut();
-            let id = previous.map(|one| one.id.as_str());
+            let id = previous.map(|previous| previous.id.as_str());
             id_sealing::hide_ids(seal, id, response.status, &mut response.body, &mut scratch);
         }
     }

@@ -1,7 +1,6 @@
-//! The trip of an embedding request: to a provider, or to the model in this process.
+//! Serves embedding requests: by a provider, or by the model in this process.
 
 use crate::accounting::billing::BilledUsage;
-use crate::auth::keys::Caller;
 use crate::embedding::embed_result::{EmbedError, EmbedRejection};
 use crate::embedding::pool::EmbeddingPool;
 use crate::embedding::status::ModelState;
@@ -13,11 +12,11 @@ use crate::gateway::attempt::attempt_plan::{AttemptPlan, ClientBody, RequestScop
 use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::endpoints::authenticated_request::AuthenticatedRequest;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
 use crate::gateway::snapshot::model::ModelRoute;
-use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::gateway::snapshot::target::Backend;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::openai::embeddings::{read_embeddings, read_local, write_response};
@@ -28,30 +27,30 @@ use crate::protocols::usage::Usage;
 use crate::runtime::clock;
 use crate::runtime::io::before;
 use crate::server::client::Client;
-use crate::server::connection::Request;
 use futures_channel::oneshot;
 use std::time::{Duration, Instant};
 
 /// Time allowed for a request to the local model.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Serves the request.
-///
 /// # Errors
-/// What the client is told.
+/// The request is invalid, or no target served it.
 pub(crate) async fn serve(
     core: &Core,
-    snapshot: &Snapshot,
-    request: &Request<'_>,
-    caller: Caller<'_>,
+    incoming: AuthenticatedRequest<'_>,
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let asked = read_embeddings(request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
+    let AuthenticatedRequest {
+        snapshot,
+        request,
+        caller,
+    } = incoming;
+    let input = read_embeddings(request.body, &mut core.scratch.borrow_mut())?;
+    let route = find_model(snapshot, &input.model, caller, &mut ctx.route.model)?;
     ctx.stage_done(core, Stage::Read);
     if is_local(route) {
-        return serve_locally(core, route, &asked.model, request.body, client, ctx).await;
+        return serve_locally(core, route, &input.model, request.body, client, ctx).await;
     }
     let headers = &request.head.headers;
     let constraints = RouteConstraints::new(snapshot, caller, headers, &Shape::default())?;
@@ -59,7 +58,7 @@ pub(crate) async fn serve(
     let body = ClientBody {
         client_api: ctx.format.client_api,
         bytes: request.body,
-        model_range: &asked.model_range,
+        model_range: &input.model_range,
         usage_edit: None,
         streams: false,
     };
@@ -96,25 +95,25 @@ async fn serve_locally(
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
     ctx.route.target = route.targets.first().map(|target| target.label);
-    let asked = read_local(body, &mut core.scratch.borrow_mut(), DIMENSIONS)?;
+    let input = read_local(body, &mut core.scratch.borrow_mut(), DIMENSIONS)?;
     let embedding_pool = core.shared.embedding_pool.as_ref().ok_or_else(|| {
         GatewayError::new(
             ErrorCode::ModelNotLoaded,
             "the local model was configured by a reload; it is loaded at the next start",
         )
     })?;
-    let by = clock::now() + LOCAL_DEADLINE;
-    let mut vectors = Vec::with_capacity(asked.inputs.len());
+    let deadline = clock::now() + LOCAL_DEADLINE;
+    let mut vectors = Vec::with_capacity(input.inputs.len());
     let mut tokens = 0;
-    // One at a time: a request with many texts must not fill the queue that the cache needs.
-    for (at, text) in asked.inputs.into_iter().enumerate() {
-        let (vector, count) = embed(embedding_pool, text, by)
+    // Texts are embedded in turn, so that one large request does not fill the queue that the semantic cache needs.
+    for (index, text) in input.inputs.into_iter().enumerate() {
+        let (vector, count) = embed(embedding_pool, text, deadline)
             .await
-            .map_err(|fault| fault.on(format!("input[{at}]")))?;
+            .map_err(|error| error.on(format!("input[{index}]")))?;
         vectors.push(vector);
         tokens += count as u64;
     }
-    let response = write_response(model, &vectors, tokens, asked.base64);
+    let response = write_response(model, &vectors, tokens, input.base64);
     let usage = Usage {
         prompt: tokens,
         ..Usage::default()
@@ -127,24 +126,24 @@ async fn serve_locally(
 async fn embed(
     embedding_pool: &EmbeddingPool,
     text: String,
-    by: Instant,
+    deadline: Instant,
 ) -> Result<(Vector, usize), GatewayError> {
     let busy = |message: &'static str| GatewayError {
         retry_after: Some("1".into()),
         ..GatewayError::new(ErrorCode::ModelBusy, message)
     };
-    let (upstream_response, outcome) = oneshot::channel();
+    let (sender, outcome) = oneshot::channel();
     embedding_pool
-        .embed_any(text, Some(by), move |embedded| {
-            let _ = upstream_response.send(embedded);
+        .embed_any(text, Some(deadline), move |embedded| {
+            let _ = sender.send(embedded);
         })
-        .map_err(|refused| match refused {
+        .map_err(|rejection| match rejection {
             EmbedRejection::QueueFull => {
                 busy("the local model's queue is full (embedding.queue_max)")
             }
             EmbedRejection::NotReady => not_ready(embedding_pool),
         })?;
-    let embedded = before(by, outcome)
+    let embedded = before(deadline, outcome)
         .await
         .and_then(Result::ok)
         .ok_or_else(|| busy("the local model did not answer in time"))?;
@@ -168,7 +167,7 @@ async fn embed(
 
 fn not_ready(embedding_pool: &EmbeddingPool) -> GatewayError {
     let message = match embedding_pool.model_state() {
-        ModelState::Failed(why) => format!("the local model could not be loaded: {why}"),
+        ModelState::Failed(reason) => format!("the local model could not be loaded: {reason}"),
         _ => "the local model is still loading; try again in a moment".to_owned(),
     };
     GatewayError {

@@ -1,4 +1,4 @@
-//! The trip of a rating: it finds the arm of the request that it rates, and is counted there.
+//! Serves ratings: a rating counts for the experiment arm of the request that it names.
 
 use crate::auth::keys::Caller;
 use crate::error::code::ErrorCode;
@@ -12,10 +12,8 @@ use crate::server::client::Client;
 use crate::server::connection::Request;
 use serde_json::json;
 
-/// Serves the request.
-///
 /// # Errors
-/// What the client is told.
+/// The rating is invalid, or the request that it names cannot be rated.
 pub(crate) async fn serve(
     core: &Core,
     request: &Request<'_>,
@@ -25,7 +23,7 @@ pub(crate) async fn serve(
 ) -> Result<(), GatewayError> {
     let feedback = read_feedback(request.body, &mut core.scratch.borrow_mut())?;
     let taken = core.shared.ratings.take(caller.key, &feedback.request_id);
-    let rated = taken.map_err(|why| match why {
+    let rated = taken.map_err(|reason| match reason {
         Unrateable::Unknown => GatewayError::new(
             ErrorCode::RequestNotFound,
             "no recent request of this key that belongs to an experiment has this id",
@@ -43,13 +41,13 @@ pub(crate) async fn serve(
             .entry(rated.arm)
             .rate(feedback.score);
     }
-    let told = json!({
+    let response = json!({
         "object": "feedback",
         "request_id": feedback.request_id,
         "score": feedback.score,
         "counted": rated.is_fair,
     });
-    let body = told.to_string();
+    let body = response.to_string();
     let _ = respond::whole(client, ctx, 200, "application/json", body.as_bytes()).await;
     Ok(())
 }

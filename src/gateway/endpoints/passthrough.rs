@@ -1,18 +1,17 @@
-//! The trip of a request that is passed on by the model in its body: completions, moderations, images, audio.
-//! Routed and failed over as a chat is; no cache, no translation.
+//! Serves requests of which only the model is read: completions, moderations, images, audio. They are routed and failed
+//! over like chat requests, but neither cached nor translated.
 
 use crate::accounting::billing::BilledUsage;
-use crate::auth::keys::Caller;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_plan::{AttemptPlan, ClientBody, RequestScope};
 use crate::gateway::attempt::response::{AttemptResult, BufferedResponse, StreamingResponse};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::endpoints::authenticated_request::AuthenticatedRequest;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
-use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::gateway::streaming::raw_body::{BodyStart, RawBodyRelay};
 use crate::gateway::streaming::stream_end::StreamEnd;
 use crate::gateway::streaming::stream_response;
@@ -24,47 +23,55 @@ use crate::protocols::passthrough::{Endpoint, usage_in};
 use crate::protocols::request::request_shape::Shape;
 use crate::routing::health::Outcome;
 use crate::server::client::Client;
-use crate::server::connection::Request;
 
-/// Serves the request.
-///
 /// # Errors
-/// What the client is told.
+/// The request is invalid, or no target served it.
 pub(crate) async fn serve(
     core: &Core,
-    snapshot: &Snapshot,
-    (request, endpoint): (&Request<'_>, Endpoint),
-    caller: Caller<'_>,
+    incoming: AuthenticatedRequest<'_>,
+    endpoint: Endpoint,
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
+    let AuthenticatedRequest {
+        snapshot,
+        request,
+        caller,
+    } = incoming;
     let headers = &request.head.headers;
-    let kind = headers::CONTENT_TYPE.read_str(headers);
-    let asked = passthrough::read(endpoint, kind, request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
-    ctx.format.streams = asked.streams;
+    let media_type = headers::CONTENT_TYPE.read_str(headers);
+    let input = passthrough::read(
+        endpoint,
+        media_type,
+        request.body,
+        &mut core.scratch.borrow_mut(),
+    )?;
+    let route = find_model(snapshot, &input.model, caller, &mut ctx.route.model)?;
+    ctx.format.streams = input.streams;
     ctx.stage_done(core, Stage::Read);
     let constraints = RouteConstraints::new(snapshot, caller, headers, &Shape::default())?;
     let mut scope = RequestScope::new(headers, &caller, route, constraints, ctx)?;
-    let content_type = kind.unwrap_or("application/json");
+    let content_type = media_type.unwrap_or("application/json");
     scope
         .forwarded_headers
         .add(headers::CONTENT_TYPE, content_type);
     let body = ClientBody {
         client_api: ctx.format.client_api,
         bytes: request.body,
-        model_range: &asked.model_range,
-        usage_edit: asked.usage_edit.as_ref(),
-        streams: asked.streams,
+        model_range: &input.model_range,
+        usage_edit: input.usage_edit.as_ref(),
+        streams: input.streams,
     };
     let plan = AttemptPlan::new(UpstreamOperation::Passthrough(endpoint.path), body, scope);
     match attempt_loop::run(core, &[route], &plan, client, ctx).await? {
         AttemptResult::Whole(response) => whole(core, response, client, ctx).await,
         AttemptResult::Stream(response) => {
-            let is_completion = asked.streams && endpoint == passthrough::COMPLETIONS;
-            let raw_body = match is_completion && response.upstream_response.head.is_event_stream {
-                true => RawBodyRelay::of_events(asked.wants_usage),
-                false => RawBodyRelay::raw(),
+            let is_completion = input.streams && endpoint == passthrough::COMPLETIONS;
+            let is_event_stream = response.upstream_response.head.is_event_stream;
+            let raw_body = if is_completion && is_event_stream {
+                RawBodyRelay::of_events(input.wants_usage)
+            } else {
+                RawBodyRelay::raw()
             };
             stream(core, *response, raw_body, client, ctx).await;
         }
@@ -101,7 +108,7 @@ async fn stream(
         client,
         ctx,
     );
-    let arrived = BodyStart {
+    let start = BodyStart {
         bytes: std::mem::take(&mut response.first),
         is_done: response.is_done,
         head,
@@ -112,17 +119,17 @@ async fn stream(
             &core.scratch,
             &mut response.upstream_response,
             timeout,
-            arrived,
+            start,
             client,
         )
         .await;
     ctx.record_billed_usage(core, raw_body.billed_usage());
-    let comparison = match end {
+    let outcome = match end {
         StreamEnd::Complete => Outcome::Good,
         StreamEnd::Upstream(_) => Outcome::StreamBroke,
         _ => Outcome::Abandoned,
     };
-    response.attempt_guard.end(core, comparison);
+    response.attempt_guard.end(core, outcome);
     if matches!(end, StreamEnd::Complete) {
         response
             .upstream_response

@@ -1,18 +1,17 @@
-//! The trip of a rerank: documents put into order by how well they answer a query. Passed on as it came
-//! to a provider that has it, and its answer back.
+//! Serves rerank requests, which order documents by how well they match a query. Request and response are forwarded
+//! unchanged.
 
 use crate::accounting::billing::BilledUsage;
-use crate::auth::keys::Caller;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_loop;
 use crate::gateway::attempt::attempt_plan::{AttemptPlan, ClientBody, RequestScope};
 use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
+use crate::gateway::endpoints::authenticated_request::AuthenticatedRequest;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::request_plan::find_model;
 use crate::gateway::respond;
-use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::protocols::request::request_shape::Shape;
@@ -20,30 +19,30 @@ use crate::protocols::rerank::{read_rerank, search_units};
 use crate::protocols::usage;
 use crate::runtime::buffer;
 use crate::server::client::Client;
-use crate::server::connection::Request;
 
-/// Serves the request.
-///
 /// # Errors
-/// What the client is told.
+/// The request is invalid, or no target served it.
 pub(crate) async fn serve(
     core: &Core,
-    snapshot: &Snapshot,
-    request: &Request<'_>,
-    caller: Caller<'_>,
+    incoming: AuthenticatedRequest<'_>,
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
+    let AuthenticatedRequest {
+        snapshot,
+        request,
+        caller,
+    } = incoming;
     let headers = &request.head.headers;
-    let asked = read_rerank(request.body, &mut core.scratch.borrow_mut())?;
-    let route = find_model(snapshot, &asked.model, caller, &mut ctx.route.model)?;
+    let input = read_rerank(request.body, &mut core.scratch.borrow_mut())?;
+    let route = find_model(snapshot, &input.model, caller, &mut ctx.route.model)?;
     ctx.stage_done(core, Stage::Read);
     let constraints = RouteConstraints::new(snapshot, caller, headers, &Shape::default())?;
     let scope = RequestScope::new(headers, &caller, route, constraints, ctx)?;
     let body = ClientBody {
         client_api: ctx.format.client_api,
         bytes: request.body,
-        model_range: &asked.model_range,
+        model_range: &input.model_range,
         usage_edit: None,
         streams: false,
     };

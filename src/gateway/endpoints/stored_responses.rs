@@ -1,7 +1,6 @@
-//! What providers keep of answers to Responses: whose it is, which requests may go on from it, and what is
-//! asked of it by its id. Ids are sealed (`admission/seal.rs`), so that nothing need be remembered here.
+//! Serves requests about one stored response by its id: the provider that stores it handles them, with the API key that
+//! made it. Ids are sealed (`auth/response_ids.rs`), so the gateway stores nothing about them.
 
-use crate::auth::keys::Caller;
 use crate::auth::response_ids::ResponseIdSeal;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -9,11 +8,12 @@ use crate::gateway::attempt::attempt_error;
 use crate::gateway::attempt::response::RESPONSE_BYTES_MAX;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
-use crate::gateway::endpoints::provider_proxy;
-use crate::gateway::endpoints::provider_proxy::Passed;
+use crate::gateway::endpoints::authenticated_request::AuthenticatedRequest;
+use crate::gateway::endpoints::proxy_headers::ProxiedHead;
+use crate::gateway::endpoints::proxy_request;
+use crate::gateway::endpoints::proxy_request::ProxyRequest;
 use crate::gateway::plan::stored_responses::{find, seal};
 use crate::gateway::snapshot::provider::Provider;
-use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::gateway::streaming::raw_body::{BodyStart, RawBodyRelay};
 use crate::gateway::streaming::stream_end::StreamEnd;
 use crate::gateway::streaming::stream_response;
@@ -27,126 +27,141 @@ use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::source::BodyProgress;
 use crate::server::client::Client;
-use crate::server::connection::Request;
 use crate::upstream::exchange::UpstreamBodyError;
 use crate::upstream::exchange::{UpstreamError, UpstreamResponse};
 
-/// Serves what is asked of a kept answer: by its provider, with the key that made it. Tokens are not
-/// counted here: but for those of a background answer they were when it was made.
+/// Serves the request. Its usage is not counted, because it was counted when the response was made. Only a background
+/// response is then still without usage, and its tokens are not counted at all.
 ///
 /// # Errors
-/// What the client is told.
+/// The caller has no such response, or the provider did not respond.
 pub(crate) async fn serve(
     core: &Core,
-    snapshot: &Snapshot,
-    (request, call): (&Request<'_>, StoredResponseCall<'_>),
-    caller: Caller<'_>,
+    incoming: AuthenticatedRequest<'_>,
+    call: StoredResponseCall<'_>,
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let Some((backend, key_index, id)) = find(snapshot, caller, call.id) else {
+    let AuthenticatedRequest {
+        snapshot,
+        request,
+        caller,
+    } = incoming;
+    let Some(found) = find(snapshot, caller, call.id) else {
         let message = format!("Response with id '{}' not found.", call.id);
         return Err(GatewayError::new(ErrorCode::ResponseNotFound, message));
     };
-    let seal = seal(backend, key_index, caller)
+    let backend = found.backend;
+    let seal = seal(backend, found.key_index, caller)
         .ok_or_else(|| GatewayError::new(ErrorCode::InternalError, "the seal was lost"))?;
-    // Which model it is about is not said.
+    // The request does not name the model.
     (ctx.route.target, ctx.route.model) = (Some(backend.any_model), Some(backend.any_model));
     ctx.stage_done(core, Stage::Read);
-    let rest = ["/responses/", id, call.rest, call.query].concat();
-    let asked = ProviderProxy {
-        provider: None,
-        rest: &rest,
-        operation: OperationKind::StoredResponse,
-    };
-    let body = UploadBody::Whole(request.body.into());
-    let bytes = provider_proxy::encoded(
-        (backend, key_index),
+    let rest = ["/responses/", found.id, call.rest, call.query].concat();
+    let proxy_request = ProxyRequest {
+        backend,
+        key_index: found.key_index,
         request,
-        &body,
-        asked,
-        &ctx.identity.request_id,
-    )?;
+        proxy: ProviderProxy {
+            provider: None,
+            rest: &rest,
+            operation: OperationKind::StoredResponse,
+        },
+        request_id: &ctx.identity.request_id,
+    };
+    let bytes = proxy_request.encode(&UploadBody::Whole(request.body.into()))?;
     ctx.stage_done(core, Stage::Route);
-    let upstream_response =
-        provider_proxy::ask(core, backend, bytes, request.head.method, client, ctx).await?;
+    let method = request.head.method;
+    let upstream_response = proxy_request::send(core, backend, bytes, method, client, ctx).await?;
+    let relay = StoredResponseRelay {
+        core,
+        backend,
+        seal,
+        id: found.id,
+    };
     if upstream_response.head.is_event_stream && upstream_response.status < 300 {
-        stream(core, backend, (upstream_response, seal), client, ctx).await;
+        relay.stream(upstream_response, client, ctx).await;
         return Ok(());
     }
-    whole(core, backend, upstream_response, (&seal, id), client, ctx).await
+    relay.buffered(upstream_response, client, ctx).await
 }
 
-/// Passes events on as they come.
-async fn stream(
-    core: &Core,
-    backend: &Provider,
-    (mut upstream_response, seal): (UpstreamResponse<Passed>, ResponseIdSeal),
-    client: &mut Client,
-    ctx: &mut RequestContext,
-) {
-    ctx.format.streams = true;
-    let mut raw_body = RawBodyRelay::sealed(seal);
-    let passed = std::mem::take(&mut upstream_response.head.lines);
-    let arrived = BodyStart {
-        bytes: buffer::take(buffer::CLASS_BYTES[0]),
-        is_done: false,
-        head: stream_response::begin(upstream_response.status, &passed, client, ctx),
-    };
-    let timeout = backend.endpoint.timeouts.read;
-    let end = raw_body
-        .pump(
-            &core.scratch,
-            &mut upstream_response,
-            timeout,
-            arrived,
-            client,
-        )
-        .await;
-    if matches!(end, StreamEnd::Complete) {
-        upstream_response.finish(&backend.endpoint, &core.pool);
-    }
-    raw_body.conclude(core, end, client, ctx).await;
+/// Relays a response about a stored response to the client, with the provider's ids sealed.
+struct StoredResponseRelay<'r> {
+    core: &'r Core,
+    backend: &'r Provider,
+    seal: ResponseIdSeal,
+    /// The provider's own id of the stored response.
+    id: &'r str,
 }
 
-/// Passes an answer on once it is whole.
-async fn whole(
-    core: &Core,
-    backend: &Provider,
-    mut upstream_response: UpstreamResponse<Passed>,
-    (seal, id): (&ResponseIdSeal, &str),
-    client: &mut Client,
-    ctx: &mut RequestContext,
-) -> Result<(), GatewayError> {
-    let mut body = buffer::take(buffer::CLASS_BYTES[0]);
-    let began_at = clock::recent();
-    loop {
-        let by = clock::recent() + backend.endpoint.timeouts.read;
-        let why = match upstream_response.read(&mut body, by, client).await {
-            Ok(BodyProgress::Done) => break,
-            Ok(BodyProgress::More) if body.len() <= RESPONSE_BYTES_MAX => continue,
-            Ok(BodyProgress::More) => "it is too large".to_owned(),
-            Err(UpstreamBodyError::Interrupted(why)) => {
-                let fault = UpstreamError::Interrupted(why);
-                return Err(attempt_error::exchange_failed(backend, &fault).error);
-            }
-            Err(fault) => fault.why().to_owned(),
+impl StoredResponseRelay<'_> {
+    /// Relays events as they arrive.
+    async fn stream(
+        self,
+        mut upstream_response: UpstreamResponse<ProxiedHead>,
+        client: &mut Client,
+        ctx: &mut RequestContext,
+    ) {
+        let (core, endpoint) = (self.core, &self.backend.endpoint);
+        ctx.format.streams = true;
+        let mut raw_body = RawBodyRelay::sealed(self.seal);
+        let header_lines = std::mem::take(&mut upstream_response.head.lines);
+        let start = BodyStart {
+            bytes: buffer::take(buffer::CLASS_BYTES[0]),
+            is_done: false,
+            head: stream_response::begin(upstream_response.status, &header_lines, client, ctx),
         };
-        let message = format!(
-            "the provider `{}` broke off in the middle of its answer ({why})",
-            backend.provider
-        );
-        return Err(GatewayError::new(ErrorCode::UpstreamClosedEarly, message));
+        let end = raw_body
+            .pump(
+                &core.scratch,
+                &mut upstream_response,
+                endpoint.timeouts.read,
+                start,
+                client,
+            )
+            .await;
+        if matches!(end, StreamEnd::Complete) {
+            upstream_response.finish(endpoint, &core.pool);
+        }
+        raw_body.conclude(core, end, client, ctx).await;
     }
-    ctx.timing.waited_since(began_at);
-    let passed = std::mem::take(&mut upstream_response.head.lines);
-    let status = upstream_response.status;
-    upstream_response.finish(&backend.endpoint, &core.pool);
-    {
-        let mut scratch = core.scratch.borrow_mut();
-        hide_ids(seal, Some(id), status, &mut body, &mut scratch);
+
+    /// Relays a response once it is complete.
+    async fn buffered(
+        self,
+        mut upstream_response: UpstreamResponse<ProxiedHead>,
+        client: &mut Client,
+        ctx: &mut RequestContext,
+    ) -> Result<(), GatewayError> {
+        let (core, backend) = (self.core, self.backend);
+        let mut body = buffer::take(buffer::CLASS_BYTES[0]);
+        let began_at = clock::recent();
+        loop {
+            let by = clock::recent() + backend.endpoint.timeouts.read;
+            match upstream_response.read(&mut body, by, client).await {
+                Ok(BodyProgress::Done) => break,
+                Ok(BodyProgress::More) if body.len() <= RESPONSE_BYTES_MAX => {}
+                Ok(BodyProgress::More) => {
+                    return Err(proxy_request::closed_early(backend, "it is too large"));
+                }
+                Err(UpstreamBodyError::Interrupted(interruption)) => {
+                    let error = UpstreamError::Interrupted(interruption);
+                    return Err(attempt_error::exchange_failed(backend, &error).error);
+                }
+                Err(error) => return Err(proxy_request::closed_early(backend, error.why())),
+            }
+        }
+        ctx.timing.waited_since(began_at);
+        let header_lines = std::mem::take(&mut upstream_response.head.lines);
+        let status = upstream_response.status;
+        upstream_response.finish(&backend.endpoint, &core.pool);
+        {
+            let mut scratch = core.scratch.borrow_mut();
+            hide_ids(&self.seal, Some(self.id), status, &mut body, &mut scratch);
+        }
+        proxy_request::write_buffered(status, &header_lines, &body, client, ctx).await;
+        buffer::give(body);
+        Ok(())
     }
-    provider_proxy::write_whole((status, &passed), &body, client, ctx).await;
-    buffer::give(body);
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The experiment arm of a request: how it is chosen, and how its targets are ordered. How arms are drawn is in
+//! The experiment arm of a request: how it is chosen, and how its targets are ordered. Arms are drawn in
 //! `routing/experiment.rs`.
 
 use crate::base::names::Name;
@@ -20,19 +20,18 @@ use crate::routing::route_inputs::RouteInputs;
 use crate::routing::target_set::TargetSet;
 use crate::routing::targets::{Route, TargetTable};
 
-/// The arm that a request belongs to.
+/// The arm of an experiment that a request belongs to.
 #[derive(Clone, Copy)]
 pub(crate) struct ChosenArm<'s> {
-    /// Its experiment.
     pub experiment: &'s ExperimentRoute,
-    /// The arm.
     pub arm: &'s ArmRoute,
-    /// Every arm could have taken the request, and chance chose.
+    /// The arm was drawn at random, and every arm could have taken the request. Only such requests count in the
+    /// comparison of arms.
     pub is_fair: bool,
 }
 
 impl ExperimentRoute {
-    /// The arm of a request that may not go to the targets `excluded`; `None` if no arm can take it.
+    /// Draws the arm of a request that may not use the targets `excluded`; `None` if no arm can take the request.
     #[must_use]
     pub(crate) fn choose(
         &self,
@@ -55,7 +54,7 @@ impl ExperimentRoute {
         })
     }
 
-    /// The arm that a rule chose; `None` if it takes nobody, or cannot take the request.
+    /// The arm that a rule chose; `None` if the arm was rolled back, or cannot take the request.
     #[must_use]
     pub(crate) fn arm(&self, index: ArmIndex, excluded: TargetSet) -> Option<ChosenArm<'_>> {
         let arm = self.arms.get(index.get())?;
@@ -68,7 +67,7 @@ impl ExperimentRoute {
         })
     }
 
-    /// Targets of arms that are off and of no other.
+    /// Targets of rolled-back arms that belong to no other arm.
     fn rolled_back(&self) -> TargetSet {
         let off = self.rollbacks.off();
         if off.is_empty() {
@@ -84,39 +83,44 @@ impl ExperimentRoute {
         targets(true).difference(targets(false))
     }
 
-    /// Leaves out targets of arms that were rolled back, unless nothing else may be asked; and those of
-    /// other arms, if the chosen one stays by itself.
+    /// Excludes the targets of rolled-back arms, unless no other target is left; and those of other arms, if the
+    /// chosen arm does not fail over to them.
     pub(crate) fn exclude(
         &self,
         exclusions: &mut [Option<Exclusion>],
         chosen: Option<&ChosenArm<'_>>,
     ) {
-        let open = |one: &Option<Exclusion>| one.is_none();
         if let Some(chosen) = chosen.filter(|_| !self.fails_over) {
-            let others = exclusions.iter_mut().enumerate();
-            let others =
-                others.filter(|(index, one)| open(one) && !chosen.holds(TargetIndex::new(*index)));
-            others.for_each(|(_, one)| *one = Some(Exclusion::OtherArm));
+            let others = chosen.arm.targets.complement();
+            exclude_targets(exclusions, others, Exclusion::OtherArm);
         }
         let rolled_back = self.rolled_back();
-        let is_rolled_back = |index: usize| rolled_back.contains(TargetIndex::new(index));
-        let mut seen = exclusions.iter().enumerate();
-        if seen.any(|(index, one)| open(one) && !is_rolled_back(index)) {
-            let affected = exclusions.iter_mut().enumerate();
-            let affected = affected.filter(|(index, one)| open(one) && is_rolled_back(*index));
-            affected.for_each(|(_, one)| *one = Some(Exclusion::RolledBack));
+        let has_other = exclusions.iter().enumerate().any(|(index, exclusion)| {
+            exclusion.is_none() && !rolled_back.contains(TargetIndex::new(index))
+        });
+        if has_other {
+            exclude_targets(exclusions, rolled_back, Exclusion::RolledBack);
+        }
+    }
+}
+
+/// Excludes those of `targets` that nothing else excludes.
+fn exclude_targets(exclusions: &mut [Option<Exclusion>], targets: TargetSet, reason: Exclusion) {
+    for (index, exclusion) in exclusions.iter_mut().enumerate() {
+        if exclusion.is_none() && targets.contains(TargetIndex::new(index)) {
+            *exclusion = Some(reason);
         }
     }
 }
 
 impl ChosenArm<'_> {
-    /// Whether it is an arm of this model.
+    /// Whether this is an arm of the model.
     #[must_use]
     pub(crate) fn is_of(&self, route: &ModelRoute) -> bool {
         self.arm.id.model == route.name
     }
 
-    /// Its part of the cache's scope; 0 if arms serve each other's answers.
+    /// The arm's part of the cache's scope; 0 if the arms share cached responses.
     #[must_use]
     pub(crate) fn identity(&self) -> u64 {
         if self.experiment.shares_cache {
@@ -125,14 +129,14 @@ impl ChosenArm<'_> {
         self.arm.identity
     }
 
-    /// Whether the target is one of its own.
+    /// Whether the target belongs to the arm.
     #[must_use]
     pub(crate) fn holds(&self, target: TargetIndex) -> bool {
         self.arm.targets.contains(target)
     }
 
-    /// The arm's targets, then the others, each by the policy. What is down in the arm does not come
-    /// before what is up outside.
+    /// The arm's targets, then the others, each ordered by the policy. If every target of the arm is down and others
+    /// are up, only the others are tried.
     pub(crate) fn order(
         &self,
         route: &ModelRoute,
@@ -158,7 +162,7 @@ impl ChosenArm<'_> {
         join(first, second)
     }
 
-    /// Remembers the request, so that it can be rated as soon as its response is there.
+    /// Remembers the request, so that the client can rate it as soon as it has the response.
     pub(crate) fn remember(&self, core: &Core, key: Option<Name>, request_id: &str) {
         let rateable = Rateable {
             arm: self.arm.id,
@@ -168,22 +172,22 @@ impl ChosenArm<'_> {
         ratings.remember(key, request_id, rateable);
     }
 
-    /// Whether `target` is none of the arm's.
+    /// Whether `target` is outside the arm.
     #[must_use]
-    pub(crate) fn is_left(&self, targets: &[TargetRoute], target: Option<Name>) -> bool {
+    pub(crate) fn is_outside(&self, targets: &[TargetRoute], target: Option<Name>) -> bool {
         let mut own = self
             .arm
             .targets
             .iter()
             .filter_map(|index| targets.get(index.get()));
-        !own.any(|one| Some(one.label) == target)
+        !own.any(|own| Some(own.label) == target)
     }
 }
 
 fn join(mut first: Route, second: Route) -> Route {
     first.limited_until_us = match (first.limited_until_us, second.limited_until_us) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
+        (Some(first_us), Some(second_us)) => Some(first_us.min(second_us)),
+        (first_us, second_us) => first_us.or(second_us),
     };
     let is_up = |route: &Route| !route.order.is_empty() && !route.is_last_resort;
     match (is_up(&first), is_up(&second)) {
@@ -192,7 +196,7 @@ fn join(mut first: Route, second: Route) -> Route {
             first.order = second.order;
             first.is_last_resort = false;
         }
-        // Both up, or none.
+        // Both have targets that are up, or neither has.
         _ => first.order.extend(second.order),
     }
     first

@@ -1,5 +1,5 @@
-//! Which targets a request may go to, and in which order they are tried. `explain` and the journey take
-//! the same way through here.
+//! Which targets a request may use, and in which order they are tried. Requests and `explain` share this code, so
+//! that an explanation shows what a request does.
 
 use crate::accounting::prices::PriceBook;
 use crate::auth::keys::Caller;
@@ -7,7 +7,7 @@ use crate::base::names::Name;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::plan::arms::ChosenArm;
-use crate::gateway::plan::rules::Looked;
+use crate::gateway::plan::rules::CheckedRule;
 use crate::gateway::plan::selection::Selection;
 use crate::gateway::plan::stored_responses::StoredResponses;
 use crate::gateway::snapshot::model::ModelRoute;
@@ -25,36 +25,34 @@ use crate::routing::targets::{Route, TargetTable};
 use arrayvec::ArrayVec;
 use std::fmt::Write;
 
-/// Tokens that an answer is taken to have when its request does not limit them: for comparing prices.
+/// Completion tokens that a price comparison assumes if the request does not limit them.
 pub(crate) const COMPLETION_TOKENS_EXPECTED: u64 = 500;
 
 /// How the targets of a request are chosen.
 pub(crate) struct RouteConstraints<'s> {
-    /// The policy the caller asks for, instead of the model's.
+    /// The policy that the request names; it comes before that of the rule and of the model.
     pub policy: Option<&'static dyn RoutingPolicy>,
-    /// What targets must be.
     pub demand: Demand<'s>,
-    /// What is bought, by estimate.
+    /// Estimated usage, from which costs are compared.
     pub expected: Usage,
-    /// At what prices.
     pub prices: &'s PriceBook,
     /// The arm of the first model's experiment that the request belongs to.
     pub arm: Option<ChosenArm<'s>>,
     /// The rule of the first model that applies.
     pub rule: Option<&'s RuleRoute>,
-    /// The rules that were looked at.
-    pub looked: Vec<Looked>,
-    /// The first model; rules are its own.
-    pub ruled: Option<Name>,
-    /// What providers keep of this and earlier answers.
-    pub kept: Option<StoredResponses<'s>>,
+    /// The rules of the first model that were checked.
+    pub checked_rules: Vec<CheckedRule>,
+    /// The first model if it has rules: `rule` and `checked_rules` are those of this model.
+    pub rules_model: Option<Name>,
+    /// Set when a provider stores the response or the request continues a stored one.
+    pub stored_responses: Option<StoredResponses<'s>>,
 }
 
 impl<'s> RouteConstraints<'s> {
-    /// What headers, key and shape demand.
+    /// The constraints that follow from the headers, the caller's key and the shape of the body.
     ///
     /// # Errors
-    /// A malformed header.
+    /// `x-ringside-region` names no region.
     pub(crate) fn new(
         snapshot: &'s Snapshot,
         caller: Caller<'s>,
@@ -96,13 +94,13 @@ impl<'s> RouteConstraints<'s> {
             prices: &snapshot.prices,
             arm: None,
             rule: None,
-            looked: Vec::new(),
-            ruled: None,
-            kept: None,
+            checked_rules: Vec::new(),
+            rules_model: None,
+            stored_responses: None,
         })
     }
 
-    /// Which targets of a model may be asked.
+    /// The targets of a model that the request may use.
     #[must_use]
     pub(crate) fn select(&self, route: &ModelRoute) -> Selection {
         let mut exclusions: ArrayVec<_, TARGETS_MAX> = route
@@ -111,11 +109,11 @@ impl<'s> RouteConstraints<'s> {
             .take(TARGETS_MAX)
             .map(|traits| exclusion(traits, &self.demand))
             .collect();
-        // Lengths are estimates: where they alone leave nothing, the provider decides.
-        let is_out = |one: &Option<Exclusion>| !matches!(one, None | Some(Exclusion::Context));
-        if exclusions.iter().all(Option::is_some) && !exclusions.iter().all(is_out) {
-            for one in &mut exclusions {
-                *one = one.filter(|why| *why != Exclusion::Context);
+        // The prompt's length is an estimate: if it alone excludes the last target, the provider decides.
+        let is_by_length = |exclusion: &Option<Exclusion>| *exclusion == Some(Exclusion::Context);
+        if exclusions.iter().all(Option::is_some) && exclusions.iter().any(is_by_length) {
+            for exclusion in &mut exclusions {
+                *exclusion = exclusion.filter(|reason| *reason != Exclusion::Context);
             }
         }
         if let Some(rule) = self.rule_of(route) {
@@ -146,7 +144,7 @@ impl<'s> RouteConstraints<'s> {
         }
     }
 
-    /// The order of a model's targets, those named by the caller first.
+    /// The order of a model's targets. Targets that the request names come first.
     pub(crate) fn order(
         &self,
         route: &ModelRoute,
@@ -164,89 +162,86 @@ impl<'s> RouteConstraints<'s> {
         if !self.demand.first.is_empty() {
             let rank = |index: TargetIndex| {
                 let traits = route.traits.get(index.get());
-                let is_it = |name: &String| traits.is_some_and(|one| one.is_called(name));
-                let place = self.demand.first.iter().position(is_it);
-                place.unwrap_or(usize::MAX)
+                let is_named = |name: &String| traits.is_some_and(|traits| traits.is_called(name));
+                let position = self.demand.first.iter().position(is_named);
+                position.unwrap_or(usize::MAX)
             };
             routed.order.sort_by_key(|index| rank(*index));
         }
         routed
     }
 
-    /// Why no target of any of `models` may be asked; `None` if one may.
+    /// The error that lists why each target of `models` is excluded; `None` if the request may use at least one.
     #[must_use]
-    pub(crate) fn nothing_fits(&self, models: &[&ModelRoute]) -> Option<GatewayError> {
+    pub(crate) fn no_eligible_target(&self, models: &[&ModelRoute]) -> Option<GatewayError> {
         let mut reasons = String::new();
         for route in models {
             let selection = self.select(route);
-            for (traits, why) in route.traits.iter().zip(&selection.exclusions) {
-                let why = (*why)?;
+            for (traits, exclusion) in route.traits.iter().zip(&selection.exclusions) {
+                let exclusion = (*exclusion)?;
                 let _ = write!(
                     reasons,
                     "{}{} ({})",
                     separator(&reasons),
                     traits.label,
-                    why.name()
+                    exclusion.name()
                 );
             }
         }
-        let message = format!("no target may be asked for this request: {reasons}");
+        let message = format!("no target may serve this request: {reasons}");
         Some(GatewayError::new(ErrorCode::NoEligibleTarget, message))
     }
 
-    /// The caller names targets, or goes on from what one of them keeps: it is no part of an experiment
-    /// then.
+    /// Whether the request names targets, or continues a response that only one of them stores. Such a request
+    /// takes part in no experiment.
     #[must_use]
     pub(crate) fn names_targets(&self) -> bool {
         !self.demand.only.is_empty() || !self.demand.first.is_empty() || self.key_index().is_some()
     }
 
-    /// The only API key that may be used, by its place among those of its provider.
+    /// The only API key of the provider that may be used: the one that made the response which the request continues.
     #[must_use]
     pub(crate) fn key_index(&self) -> Option<KeyIndex> {
-        self.kept
-            .as_ref()?
-            .previous
-            .as_ref()
-            .map(|one| one.key_index)
+        let previous = self.stored_responses.as_ref()?.previous.as_ref();
+        previous.map(|previous| previous.key_index)
     }
 
-    /// The rule, if it is one of this model.
+    /// The rule that applies, if it is a rule of this model.
     #[must_use]
     pub(crate) fn rule_of(&self, route: &ModelRoute) -> Option<&'s RuleRoute> {
-        self.rule.filter(|_| self.ruled == Some(route.name))
+        self.rule.filter(|_| self.rules_model == Some(route.name))
     }
 
-    /// The policy for a model's targets: the caller's, the rule's, or the model's.
+    /// The policy for a model's targets: that of the request, else of the rule, else of the model.
     #[must_use]
     pub(crate) fn policy_of(&self, route: &ModelRoute) -> &'static dyn RoutingPolicy {
-        let rules = || self.rule_of(route)?.policy;
-        self.policy.or_else(rules).unwrap_or(route.policy)
+        let rule_policy = || self.rule_of(route)?.policy;
+        self.policy.or_else(rule_policy).unwrap_or(route.policy)
     }
 
-    /// The arm, if it is one of this model.
+    /// The arm of the request, if it is an arm of this model.
     #[must_use]
     pub(crate) fn arm_of(&self, route: &ModelRoute) -> Option<&ChosenArm<'s>> {
         self.arm.as_ref().filter(|chosen| chosen.is_of(route))
     }
 
-    /// Whether `target`, which served the request, belongs to another arm.
+    /// Whether `target`, which served the request, is outside the arm of the request.
     #[must_use]
     pub(crate) fn is_other_arm(&self, models: &[&ModelRoute], target: Option<Name>) -> bool {
         match (&self.arm, models.first()) {
-            (Some(chosen), Some(route)) => chosen.is_left(&route.targets, target),
+            (Some(chosen), Some(route)) => chosen.is_outside(&route.targets, target),
             _ => false,
         }
     }
 
-    /// The part of a model's identity that the limits of caller and key change: which answers they
-    /// accept, the rule and the arm. Zero when they accept any.
+    /// The part of the cache's scope that depends on the constraints: requests share cached responses only if their
+    /// target lists, regions, tags, rule and arm are the same. 0 without any of these. The policy is no part of it.
     #[must_use]
     pub(crate) fn identity(&self) -> u64 {
         let rule = self.rule.map_or(0, |rule| rule.identity);
         let arm = rule ^ self.arm.as_ref().map_or(0, ChosenArm::identity);
         let demand = &self.demand;
-        // A key's own limits count too: keys of a team may share answers.
+        // The key's own limits count too, because the keys of a team may share cached responses.
         let lists: [&[String]; 6] = [
             &demand.only,
             &demand.ignored,
@@ -258,7 +253,7 @@ impl<'s> RouteConstraints<'s> {
         if lists.iter().all(|list| list.is_empty()) && !demand.no_collection {
             return arm;
         }
-        // Debug writes strings quoted, so that two lists never read alike.
+        // Debug quotes and escapes strings, so that different lists never give the same text.
         let form = format!("{lists:?}{}", demand.no_collection);
         xxhash_rust::xxh3::xxh3_64(form.as_bytes()) ^ arm
     }

@@ -1,5 +1,5 @@
-//! What a chat request asks for: which models in which order, by which policy, and what their targets
-//! must be able to do. From the body, the headers and the key; the journey and `explain` read it alike.
+//! The plan of a chat request, read from its body, headers and key: which models in which order, by which policy,
+//! and what their targets must be able to do. Requests and `explain` share this code.
 
 use crate::auth::keys::Caller;
 use crate::base::names::Name;
@@ -22,53 +22,36 @@ use crate::routing::policies::registry::policy;
 use arrayvec::ArrayVec;
 use std::borrow::Cow;
 
-/// Models that one `x-ringside-models`, or the field `models`, may name.
+/// Models that `x-ringside-models` or the field `models` may name.
 const CHAIN_MAX: usize = 8;
 
-/// The models to try, each once.
+/// The models to try, in order; no model is in it twice.
 pub(crate) type Chain<'s> = ArrayVec<&'s ModelRoute, { CHAIN_MAX + 1 }>;
 
-/// What a request asks for.
 pub(crate) struct RequestPlan<'s, 'b> {
-    /// The request, read.
     pub chat: ChatRequest,
-    /// The body as providers may see it: without the fields that only routing reads.
+    /// The body that providers get: without the fields that only routing reads.
     pub body: Cow<'b, [u8]>,
-    /// The model asked for, and those behind it.
+    /// The requested model, then those that the request names as alternatives.
     pub models: Chain<'s>,
-    /// How their targets are chosen.
     pub constraints: RouteConstraints<'s>,
 }
 
-impl<'s, 'b> RequestPlan<'s, 'b> {
-    /// Its fields, in their order.
-    pub(crate) fn into_parts(
-        self,
-    ) -> (ChatRequest, Cow<'b, [u8]>, Chain<'s>, RouteConstraints<'s>) {
-        (self.chat, self.body, self.models, self.constraints)
-    }
-}
-
-/// Where an intent is read from.
+/// Reads the plan of a request.
 pub(crate) struct RequestParser<'s, 'b> {
-    /// The configuration.
     pub snapshot: &'s Snapshot,
-    /// The caller.
     pub caller: Caller<'s>,
-    /// The dialect it speaks.
     pub client_api: &'static dyn ClientApi,
-    /// The head of its request.
     pub head: &'b RequestHead<'b>,
-    /// Its body.
     pub body: &'b [u8],
-    /// The cache needs the canonical form.
+    /// Also make the canonical form of the request, which is the key of the cache.
     pub with_canonical: bool,
 }
 
-/// Model suffixes that stand for a policy, as OpenRouter has them.
+/// OpenRouter's model suffixes, and the policies that they stand for.
 const SUFFIXES: [(&str, &str); 2] = [(":nitro", "throughput"), (":floor", "cheapest")];
 
-/// `provider.sort`, as OpenRouter has it, and the policy that does so.
+/// OpenRouter's values of `provider.sort`, and the policies that they stand for.
 const SORTS: [(&str, &str); 3] = [
     ("price", "cheapest"),
     ("throughput", "throughput"),
@@ -76,10 +59,10 @@ const SORTS: [(&str, &str); 3] = [
 ];
 
 impl<'s, 'b> RequestParser<'s, 'b> {
-    /// Reads it; `seen` gets the model's name as soon as it is known.
+    /// Reads the plan. `seen` gets the model's name as soon as it is known, for the access log of a rejected request.
     ///
     /// # Errors
-    /// What the client is told.
+    /// The body, a header or a routing field is invalid, or the caller may not use a model.
     pub(crate) fn read(
         &self,
         scratch: &mut Scratch,
@@ -93,42 +76,43 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         constraints.policy = suffix.and_then(policy);
         let mut models = Chain::new();
         models.push(route);
-        let wished = headers::MODELS
-            .read_str(&self.head.headers)
-            .unwrap_or_default();
-        let wished = wished.split(',').map(str::trim);
-        self.extend(
-            &mut models,
-            headers::MODELS.name(),
-            wished.filter(|name| !name.is_empty()),
-        )?;
+        let header = headers::MODELS.read_str(&self.head.headers);
+        let names = header.unwrap_or_default().split(',').map(str::trim);
+        let names = names.filter(|name| !name.is_empty());
+        self.add_models(&mut models, headers::MODELS.name(), names)?;
         let mut body = Cow::Borrowed(self.body);
-        // To OpenRouter alone its fields go as they are: it knows what they mean.
-        let is_theirs = models.iter().all(|route| route.is_openrouter);
-        if let Some(routing_fields) = chat.routing_fields.take().filter(|_| !is_theirs) {
-            let names = routing_fields.models.iter().map(String::as_str);
-            self.extend(&mut models, "models", names)?;
-            take_in(*routing_fields, &mut constraints)?;
+        // A request for OpenRouter alone keeps its fields, because OpenRouter follows them itself.
+        let goes_to_openrouter = models.iter().all(|route| route.is_openrouter);
+        if let Some(fields) = chat.routing_fields.take().filter(|_| !goes_to_openrouter) {
+            let names = fields.models.iter().map(String::as_str);
+            self.add_models(&mut models, "models", names)?;
+            apply_routing_fields(*fields, &mut constraints)?;
             let cut = routing_fields::cut(self.body, scratch)?;
             chat = self.read_body(&cut, scratch)?;
             body = Cow::Owned(cut);
         }
-        self.follow_header(&models, &mut constraints)?;
+        self.apply_route_header(&models, &mut constraints)?;
         if self.client_api.name() == vocabulary::NAME {
-            let asked = (&mut chat, &mut body);
-            stored_responses::settle(self.snapshot, self.caller, asked, &models, &mut constraints)?;
+            constraints.stored_responses = stored_responses::resolve(
+                self.snapshot,
+                self.caller,
+                &mut chat,
+                &mut body,
+                &models,
+                &mut constraints.demand,
+            )?;
         }
         if !route.rules.is_empty() {
-            self.rule(route, &mut constraints, scratch);
+            self.apply_rules(route, &mut constraints, scratch);
         }
         if let Some(experiment) = &route.experiment
             && !constraints.names_targets()
         {
             let excluded = constraints.select(route).excluded;
-            let ruled = constraints.rule.and_then(|rule| rule.arm);
-            let ruled = ruled.and_then(|at| experiment.arm(at, excluded));
+            let arm_of_rule = constraints.rule.and_then(|rule| rule.arm);
+            let arm_of_rule = arm_of_rule.and_then(|arm| experiment.arm(arm, excluded));
             let drawn = || experiment.choose(&self.head.headers, self.caller.key, excluded);
-            constraints.arm = ruled.or_else(drawn);
+            constraints.arm = arm_of_rule.or_else(drawn);
         }
         *seen = Some(route.name);
         Ok(RequestPlan {
@@ -139,58 +123,61 @@ impl<'s, 'b> RequestParser<'s, 'b> {
         })
     }
 
-    /// Finds the rule that applies.
-    fn rule(
+    fn apply_rules(
         &self,
         route: &'s ModelRoute,
         constraints: &mut RouteConstraints<'s>,
         scratch: &mut Scratch,
     ) {
         let (rules, headers) = (&route.rules, &self.head.headers);
-        let asking = RuleContext::new(rules, headers, self.caller, constraints, self.body, scratch);
-        let (at, looked) = asking.first_of(rules);
-        constraints.rule = at.and_then(|at| rules.get(at));
-        (constraints.looked, constraints.ruled) = (looked, Some(route.name));
+        let demand = &constraints.demand;
+        let context = RuleContext::new(rules, headers, self.caller, demand, self.body, scratch);
+        let found = context.find(rules);
+        constraints.rule = found.rule;
+        constraints.checked_rules = found.checked;
+        constraints.rules_model = Some(route.name);
     }
 
     fn read_body(&self, body: &[u8], scratch: &mut Scratch) -> Result<ChatRequest, GatewayError> {
-        let (target, form) = (self.head.target, self.with_canonical);
-        self.client_api.inspect_request(target, body, scratch, form)
+        let target = self.head.target;
+        self.client_api
+            .inspect_request(target, body, scratch, self.with_canonical)
     }
 
-    /// The configured name, and the policy that a suffix behind it stands for.
+    /// The name of a configured model, and the policy that a suffix of `name` stands for.
     fn without_suffix<'n>(&self, name: &'n str) -> (&'n str, Option<&'static str>) {
         if self.snapshot.models.contains_key(name) {
             return (name, None);
         }
-        let mut cut = SUFFIXES.iter().filter_map(|(suffix, policy)| {
+        let mut matches = SUFFIXES.iter().filter_map(|(suffix, policy)| {
             let base = name.strip_suffix(suffix)?;
             let is_known = self.snapshot.models.contains_key(base);
             is_known.then_some((base, Some(*policy)))
         });
-        cut.next().unwrap_or((name, None))
+        matches.next().unwrap_or((name, None))
     }
 
-    fn extend<'n>(
+    /// Adds the models that the header or field `source` names.
+    fn add_models<'n>(
         &self,
         models: &mut Chain<'s>,
-        place: &'static str,
+        source: &'static str,
         names: impl Iterator<Item = &'n str>,
     ) -> Result<(), GatewayError> {
         for name in names {
             let found = find_model(self.snapshot, name, self.caller, &mut None);
-            let found = found.map_err(|fault| fault.on(place))?;
-            let is_new = models.iter().all(|one| one.index != found.index);
+            let found = found.map_err(|error| error.on(source))?;
+            let is_new = models.iter().all(|route| route.index != found.index);
             if is_new && models.try_push(found).is_err() {
-                let message = format!("`{place}` names more than {CHAIN_MAX} models");
-                return Err(GatewayError::new(ErrorCode::InvalidHeader, message).on(place));
+                let message = format!("`{source}` names more than {CHAIN_MAX} models");
+                return Err(GatewayError::new(ErrorCode::InvalidHeader, message).on(source));
             }
         }
         Ok(())
     }
 
-    /// `x-ringside-route`: a policy, targets in the order to be asked, `*` for all others behind them.
-    fn follow_header(
+    /// `x-ringside-route`: a policy, and targets in the order to try them; `*` admits all other targets after these.
+    fn apply_route_header(
         &self,
         models: &Chain<'s>,
         constraints: &mut RouteConstraints<'s>,
@@ -209,7 +196,7 @@ impl<'s, 'b> RequestParser<'s, 'b> {
                 names.push(word.to_owned());
             } else {
                 let message = format!(
-                    "`{}`: `{word}` is no policy and no target of this model; give a policy, a \
+                    "`{}`: `{word}` is neither a policy nor a target of this model; give a policy, a \
                      provider, `provider/model`, or `*` for all others",
                     headers::ROUTE
                 );
@@ -228,16 +215,16 @@ impl<'s, 'b> RequestParser<'s, 'b> {
     }
 }
 
-/// What the body's fields demand.
-fn take_in(
-    routing_fields: RoutingFields,
+/// Adds the constraints of the body's routing fields.
+fn apply_routing_fields(
+    fields: RoutingFields,
     constraints: &mut RouteConstraints<'_>,
 ) -> Result<(), GatewayError> {
-    if let Some(field) = routing_fields.unsupported {
+    if let Some(field) = fields.unsupported {
         let message = format!("`provider.{field}` is not supported here");
         return Err(GatewayError::new(ErrorCode::InvalidRequest, message).on("provider"));
     }
-    if let Some(sort) = routing_fields.sort {
+    if let Some(sort) = fields.sort {
         let known = SORTS.iter().find(|(name, _)| *name == sort);
         let (_, name) = known.ok_or_else(|| {
             let message = "`provider.sort` must be `price`, `throughput` or `latency`";
@@ -246,11 +233,11 @@ fn take_in(
         constraints.policy = policy(name);
     }
     let demand = &mut constraints.demand;
-    demand.only = routing_fields.only;
-    if routing_fields.forbids_fallbacks && !routing_fields.order.is_empty() {
-        // Both lists hold: what is in one alone may not be asked.
+    demand.only = fields.only;
+    if fields.forbids_fallbacks && !fields.order.is_empty() {
+        // Both lists apply: only targets that are in both may be used.
         let in_both = |name: &String| demand.only.is_empty() || demand.only.contains(name);
-        demand.only = routing_fields
+        demand.only = fields
             .order
             .iter()
             .filter(|name| in_both(name))
@@ -261,14 +248,16 @@ fn take_in(
             return Err(GatewayError::new(ErrorCode::InvalidRequest, message).on("provider"));
         }
     }
-    demand.first = routing_fields.order;
-    demand.ignored = routing_fields.ignore;
-    demand.no_collection = routing_fields.denies_collection;
+    demand.first = fields.order;
+    demand.ignored = fields.ignore;
+    demand.no_collection = fields.denies_collection;
     Ok(())
 }
 
-/// The model's route, if it is configured and the caller may use it. The message names only models
-/// that the caller may use.
+/// The route of a model that is configured and that the caller may use.
+///
+/// # Errors
+/// The model is not configured, or the key does not allow it. The message names only models that the caller may use.
 pub(crate) fn find_model<'s>(
     snapshot: &'s Snapshot,
     name: &str,

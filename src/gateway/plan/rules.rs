@@ -1,41 +1,51 @@
-//! Which of a model's rules applies to a request, and what follows for its targets, arm and policy. Conditions
-//! are in `routing/conditional.rs`.
+//! Which of a model's rules applies to a request. Conditions are checked in `routing/conditional.rs`; what follows
+//! from the rule for targets, arm and policy is in `candidates`.
 
 use crate::auth::keys::Caller;
 use crate::base::names::Name;
-use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::snapshot::rule::RuleRoute;
 use crate::http::head::Headers;
 use crate::protocols::json::document::Scratch;
 use crate::routing::conditional::{RequestAttributes, unmet};
-use crate::routing::demand::Needs;
+use crate::routing::demand::{Demand, Needs};
+use std::sync::Arc;
 
-/// A rule that was looked at, and the first condition that was not met.
-pub(crate) type Looked = (Name, Option<&'static str>);
+/// A rule whose conditions were checked.
+pub(crate) struct CheckedRule {
+    pub rule: Name,
+    /// The first condition that is not met; `None` if the rule applies.
+    pub unmet: Option<&'static str>,
+}
 
-/// A request, as rules see it.
-pub(crate) struct RuleContext<'r, 's> {
+/// The rules that were checked, in order, up to and with the first that applies.
+pub(crate) struct RuleMatch<'s> {
+    pub rule: Option<&'s RuleRoute>,
+    pub checked: Vec<CheckedRule>,
+}
+
+/// The attributes of a request that conditions of rules read.
+pub(crate) struct RuleContext<'r> {
     headers: &'r Headers<'r>,
-    key: Option<std::sync::Arc<str>>,
-    team: Option<std::sync::Arc<str>>,
-    constraints: &'r RouteConstraints<'s>,
+    key: Option<Arc<str>>,
+    team: Option<Arc<str>>,
+    demand: &'r Demand<'r>,
     metadata: Vec<(String, String)>,
 }
 
-impl<'r, 's> RuleContext<'r, 's> {
-    /// A request for a model with `rules`. Its body is read again only if one of them asks for `metadata`.
+impl<'r> RuleContext<'r> {
+    /// A request for a model with `rules`. The body is parsed again only if a rule has a condition on `metadata`.
     pub(crate) fn new(
         rules: &[RuleRoute],
         headers: &'r Headers<'r>,
         caller: Caller<'_>,
-        constraints: &'r RouteConstraints<'s>,
+        demand: &'r Demand<'r>,
         body: &[u8],
         scratch: &mut Scratch,
     ) -> Self {
-        let reads = rules
+        let reads_metadata = rules
             .iter()
             .any(|rule| !rule.conditions.metadata.is_empty());
-        let metadata = if reads {
+        let metadata = if reads_metadata {
             metadata(body, scratch)
         } else {
             Vec::new()
@@ -44,48 +54,57 @@ impl<'r, 's> RuleContext<'r, 's> {
             headers,
             key: caller.key.map(Name::text),
             team: caller.team.map(Name::text),
-            constraints,
+            demand,
             metadata,
         }
     }
 
-    /// The place of the first rule that applies, and what was looked at on the way.
+    /// The first rule that applies.
     #[must_use]
-    pub(crate) fn first_of(&self, rules: &[RuleRoute]) -> (Option<usize>, Vec<Looked>) {
-        let mut looked = Vec::with_capacity(rules.len());
-        for (at, rule) in rules.iter().enumerate() {
+    pub(crate) fn find<'s>(&self, rules: &'s [RuleRoute]) -> RuleMatch<'s> {
+        let mut checked = Vec::with_capacity(rules.len());
+        for rule in rules {
             let unmet = unmet(&rule.conditions, self);
-            looked.push((rule.name, unmet));
+            checked.push(CheckedRule {
+                rule: rule.name,
+                unmet,
+            });
             if unmet.is_none() {
-                return (Some(at), looked);
+                return RuleMatch {
+                    rule: Some(rule),
+                    checked,
+                };
             }
         }
-        (None, looked)
+        RuleMatch {
+            rule: None,
+            checked,
+        }
     }
 }
 
-/// The texts in the body's `metadata`.
+/// The members of the body's `metadata` that are strings.
 fn metadata(body: &[u8], scratch: &mut Scratch) -> Vec<(String, String)> {
-    let read = scratch.with_document(body, |document| {
+    let members = scratch.with_document(body, |document| {
         let fields = document
             .field(0, "metadata")
-            .and_then(|at| document.fields(at));
+            .and_then(|value| document.fields(value));
         let texts = fields
             .into_iter()
             .flatten()
-            .filter_map(|(name, at)| Some((name.to_owned(), document.text(at)?.to_owned())));
+            .filter_map(|(name, value)| Some((name.to_owned(), document.text(value)?.to_owned())));
         texts.collect()
     });
-    read.unwrap_or_default()
+    members.unwrap_or_default()
 }
 
-impl RequestAttributes for RuleContext<'_, '_> {
+impl RequestAttributes for RuleContext<'_> {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get_str(name)
     }
 
     fn metadata(&self, name: &str) -> Option<&str> {
-        let found = self.metadata.iter().find(|(one, _)| one == name);
+        let found = self.metadata.iter().find(|(member, _)| member == name);
         found.map(|(_, value)| value.as_str())
     }
 
@@ -98,18 +117,18 @@ impl RequestAttributes for RuleContext<'_, '_> {
     }
 
     fn regions(&self) -> &[String] {
-        let demand = &self.constraints.demand;
-        match demand.regions.is_empty() {
-            true => demand.key_regions,
-            false => &demand.regions,
+        if self.demand.regions.is_empty() {
+            self.demand.key_regions
+        } else {
+            &self.demand.regions
         }
     }
 
     fn prompt_tokens(&self) -> u64 {
-        self.constraints.demand.tokens
+        self.demand.tokens
     }
 
     fn needs(&self) -> Needs {
-        self.constraints.demand.needs
+        self.demand.needs
     }
 }

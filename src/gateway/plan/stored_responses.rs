@@ -1,11 +1,10 @@
-//! Responses that providers store: which caller owns one, and which providers a request may go to that
-//! continues one. Their ids are sealed (`auth/response_ids.rs`), so that nothing need be remembered here.
+//! Responses that providers store: which caller owns one, and which providers can serve a request that continues
+//! one. The ids that clients see are sealed (`auth/response_ids.rs`), so the gateway stores nothing about them.
 
 use crate::auth::keys::Caller;
 use crate::auth::response_ids::ResponseIdSeal;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::snapshot::model::ModelRoute;
 use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::snapshot::snapshot::Snapshot;
@@ -14,42 +13,52 @@ use crate::protocols::request::chat_request::ChatRequest;
 use crate::protocols::request::stored_state::State;
 use crate::protocols::responses::client::stored_responses;
 use crate::protocols::responses::vocabulary;
+use crate::routing::demand::Demand;
 use crate::routing::indices::KeyIndex;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// What a provider keeps of a request's answer, and of the one before.
+/// What a request has to do with responses that a provider stores.
 pub(crate) struct StoredResponses<'s> {
     caller: Caller<'s>,
-    /// The answer that the request goes on from.
-    pub previous: Option<Previous>,
+    /// The response that the request continues.
+    pub previous: Option<PreviousResponse>,
 }
 
-/// The answer that a request goes on from.
-pub(crate) struct Previous {
-    /// Its id at the provider.
+pub(crate) struct PreviousResponse {
+    /// The provider's own id of the response.
     pub id: String,
-    /// The API key that made it.
+    /// The API key that made the response; only this key can read it.
     pub key_index: KeyIndex,
 }
 
+/// A stored response of a caller, found by its sealed id.
+pub(crate) struct FoundResponse<'s, 'i> {
+    pub backend: &'s Arc<Provider>,
+    /// The API key that made the response.
+    pub key_index: KeyIndex,
+    /// The provider's own id of the response.
+    pub id: &'i str,
+}
+
 impl StoredResponses<'_> {
-    /// What seals answers that `site` gives by the key of this lane.
+    /// The seal for ids of responses that `backend` makes with this API key; `None` if the caller may not use its
+    /// stored responses.
     #[must_use]
     pub(crate) fn seal(&self, backend: &Provider, key_index: KeyIndex) -> Option<ResponseIdSeal> {
-        keeps(backend, self.caller).then_some(())?;
+        can_store_for(backend, self.caller).then_some(())?;
         seal(backend, key_index, self.caller)
     }
 }
 
-/// Whether a provider takes Responses as they are.
+/// Whether a provider takes requests in the Responses API without translation.
 fn is_native(backend: &Provider) -> bool {
     backend.responses.is_some() || backend.dialect.native_client_api() == vocabulary::NAME
 }
 
-/// Whether what a provider keeps is served to this caller. Without a key there is nothing to seal with:
-/// then only if there is nobody else to seal it from.
-fn keeps(backend: &Provider, caller: Caller<'_>) -> bool {
+/// Whether responses that a provider stores are served to this caller. A provider without API keys gives no secret
+/// to seal ids with: then only a single tenant is served, from whom no id needs to be hidden.
+fn can_store_for(backend: &Provider, caller: Caller<'_>) -> bool {
     let has_secret = || {
         let mut keys = backend.api_keys.iter();
         keys.len() > 0 && keys.all(|key| !key.0.is_empty())
@@ -74,115 +83,123 @@ pub(crate) fn seal(
     ))
 }
 
-/// The answer called `sealed`, if it is one of this caller's: provider, lane, and its id there.
+/// The response with the id `sealed`; `None` if this caller has no such response.
 pub(crate) fn find<'s, 'i>(
     snapshot: &'s Snapshot,
     caller: Caller<'_>,
     sealed: &'i str,
-) -> Option<(&'s Arc<Provider>, KeyIndex, &'i str)> {
-    let sites = snapshot.sites.iter();
-    let mut sites = sites.filter(|backend| keeps(backend, caller) && is_allowed(caller, backend));
-    sites.find_map(|backend| {
+) -> Option<FoundResponse<'s, 'i>> {
+    let mut backends = snapshot
+        .providers
+        .iter()
+        .filter(|backend| can_store_for(backend, caller) && is_allowed(caller, backend));
+    backends.find_map(|backend| {
         let mut key_indices = (0..backend.api_keys.len().max(1)).map(KeyIndex::new);
         key_indices.find_map(|key_index| {
-            Some((
+            Some(FoundResponse {
                 backend,
                 key_index,
-                seal(backend, key_index, caller)?.open(sealed)?,
-            ))
+                id: seal(backend, key_index, caller)?.open(sealed)?,
+            })
         })
     })
 }
 
-/// Says which providers a request may go to for what it takes from kept answers, and puts the provider's
-/// own id in its place.
+/// Resolves what the request refers to at a provider: restricts `demand` to the providers that can serve it, and
+/// replaces the sealed id in `body` by the provider's own.
 ///
 /// # Errors
-/// 400 naming what no provider of the models can serve, or an answer that is not the caller's.
-pub(crate) fn settle<'s>(
-    snapshot: &'s Snapshot,
+/// 400 if no provider of the models can serve a field, or if the caller has no such response.
+pub(crate) fn resolve<'s>(
+    snapshot: &Snapshot,
     caller: Caller<'s>,
-    (chat, body): (&mut ChatRequest, &mut Cow<'_, [u8]>),
+    chat: &mut ChatRequest,
+    body: &mut Cow<'_, [u8]>,
     models: &[&ModelRoute],
-    constraints: &mut RouteConstraints<'s>,
-) -> Result<(), GatewayError> {
-    let state = chat.state.take();
-    let found = match &state {
-        Some(state) => named(snapshot, caller, state, models, constraints)?,
-        None => None,
+    demand: &mut Demand<'_>,
+) -> Result<Option<StoredResponses<'s>>, GatewayError> {
+    let Some(state) = &chat.state else {
+        return Ok(chat.stores.then_some(StoredResponses {
+            caller,
+            previous: None,
+        }));
     };
-    let has_state = state.as_ref().is_some_and(|one| one.field().is_some());
-    if let (Some(found), Some(given)) =
-        (&found, state.as_ref().and_then(|one| one.previous.as_ref()))
-    {
+    restrict_providers(caller, state, models, demand)?;
+    let previous = find_previous(snapshot, caller, state, demand)?;
+    let has_state = state.field().is_some();
+    if let (Some(found), Some(given)) = (&previous, &state.previous) {
         let from = given.range.start + found.id.len();
         let range = from..given.range.end;
-        // What is in front of it stays where it is.
+        // The range of the model moves only if it stands behind the id.
         if chat.model_range.start > from {
             chat.model_range.start -= range.len();
             chat.model_range.end -= range.len();
         }
         body.to_mut().drain(range);
     }
-    if chat.stores || has_state {
-        constraints.kept = Some(StoredResponses {
-            caller,
-            previous: found,
-        });
-    }
-    chat.state = state;
-    Ok(())
+    let is_stored = chat.stores || has_state;
+    Ok(is_stored.then_some(StoredResponses { caller, previous }))
 }
 
-/// Which providers may be asked; the answer that the request goes on from, if it does.
-fn named(
-    snapshot: &Snapshot,
+/// Restricts `demand` to the providers that can serve the fields of `state`.
+fn restrict_providers(
     caller: Caller<'_>,
     state: &State,
     models: &[&ModelRoute],
-    constraints: &mut RouteConstraints<'_>,
-) -> Result<Option<Previous>, GatewayError> {
+    demand: &mut Demand<'_>,
+) -> Result<(), GatewayError> {
     let providers = |wanted: &dyn Fn(&Provider) -> bool| {
         let targets = models.iter().flat_map(|route| &route.targets);
-        let sites = targets.filter_map(|target| match &target.backend {
+        let names = targets.filter_map(|target| match &target.backend {
             Backend::Remote(backend) if wanted(backend) => Some(backend.provider.clone()),
             _ => None,
         });
-        sites.collect::<Vec<_>>()
+        names.collect::<Vec<_>>()
     };
-    if let Some(place) = state.reference.as_ref().filter(|_| !caller.is_alone) {
-        // Those who keep nothing cannot hand out what is another's.
+    if let Some(reference) = state.reference.as_ref().filter(|_| !caller.is_alone) {
+        // The reference proves no ownership, so only providers that store nothing may get it.
         let others = providers(&|backend| !is_native(backend));
         if others.is_empty() || state.field().is_some() {
-            return Err(stored_responses::refused_reference(place));
+            return Err(stored_responses::refused_reference(reference));
         }
-        constraints.demand.keepers = Some(others);
+        demand.keepers = Some(others);
     }
     if let Some(field) = state.field() {
-        let keepers = providers(&|backend| keeps(backend, caller));
-        if keepers.is_empty() {
+        let capable = providers(&|backend| can_store_for(backend, caller));
+        if capable.is_empty() {
             return Err(stored_responses::refused(field));
         }
-        constraints.demand.keepers = Some(keepers);
+        demand.keepers = Some(capable);
     }
+    Ok(())
+}
+
+/// The response that the request continues; restricts `demand` to the provider that stores it.
+fn find_previous(
+    snapshot: &Snapshot,
+    caller: Caller<'_>,
+    state: &State,
+    demand: &mut Demand<'_>,
+) -> Result<Option<PreviousResponse>, GatewayError> {
     let Some(previous) = &state.previous else {
         return Ok(None);
     };
+    // With escapes in it, the id in the body is longer than its text, and is not one that the gateway gave out.
     let is_plain = previous.range.len() == previous.id.len();
     let found = is_plain.then(|| find(snapshot, caller, &previous.id));
-    let Some((backend, key_index, id)) = found.flatten() else {
+    let Some(found) = found.flatten() else {
         let message = format!("Previous response with id '{}' not found.", previous.id);
-        let fault = GatewayError::new(ErrorCode::PreviousResponseNotFound, message);
-        return Err(fault.on("previous_response_id"));
+        let error = GatewayError::new(ErrorCode::PreviousResponseNotFound, message);
+        return Err(error.on("previous_response_id"));
     };
-    constraints.demand.keepers = Some(vec![backend.provider.clone()]);
-    Ok(Some(Previous {
-        id: id.to_owned(),
-        key_index,
+    demand.keepers = Some(vec![found.backend.provider.clone()]);
+    Ok(Some(PreviousResponse {
+        id: found.id.to_owned(),
+        key_index: found.key_index,
     }))
 }
 
-/// Whether regions and tags of the key allow the provider.
+/// Whether the regions and tags of the caller's key allow the provider.
 pub(crate) fn is_allowed(caller: Caller<'_>, backend: &Provider) -> bool {
     let is_in = |names: &[String]| match &backend.region {
         _ if names.is_empty() => true,

@@ -29,8 +29,8 @@ pub struct Snapshot {
     pub config: Config,
     /// Virtual keys.
     pub keys: KeyTable,
-    /// Providers in the order of the file.
-    pub sites: Vec<Arc<Provider>>,
+    /// Providers in the order of the configuration.
+    pub providers: Vec<Arc<Provider>>,
     /// Models by name.
     pub models: HashMap<String, ModelRoute, foldhash::fast::RandomState>,
     /// What its targets charge.
@@ -47,9 +47,9 @@ impl Snapshot {
     /// # Errors
     /// Something only this step can see, e.g. no trusted root certificates.
     pub fn new(config: Config, registry: &mut Registry) -> Result<Self, String> {
-        let mut sites = Vec::new();
+        let mut providers = Vec::new();
         for one in &config.providers {
-            sites.push(Arc::new(Provider {
+            providers.push(Arc::new(Provider {
                 provider: one.name.clone(),
                 dialect: provider(&one.dialect)
                     .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
@@ -72,7 +72,7 @@ impl Snapshot {
         for model in &config.models {
             models.insert(
                 model.name.clone(),
-                model_route(model, &config, &sites, registry)?,
+                model_route(model, &config, &providers, registry)?,
             );
         }
         Ok(Self {
@@ -81,7 +81,7 @@ impl Snapshot {
             model_names: config.models.iter().map(|one| one.name.clone()).collect(),
             models,
             server_tls,
-            sites,
+            providers,
             config,
         })
     }
@@ -100,7 +100,7 @@ fn passes_responses(one: &ProviderConfig) -> bool {
 fn model_route(
     model: &Model,
     config: &Config,
-    sites: &[Arc<Provider>],
+    providers: &[Arc<Provider>],
     registry: &mut Registry,
 ) -> Result<ModelRoute, String> {
     let epoch = config.cache.epoch.as_deref().unwrap_or_default();
@@ -114,12 +114,13 @@ fn model_route(
         max: admission.concurrency_max,
     });
     for target in &model.targets {
-        let (target_ref, route) = served(target, config, sites, registry, bounds, &mut identity)?;
+        let (target_ref, route) =
+            served(target, config, providers, registry, bounds, &mut identity)?;
         target_refs.push(target_ref);
         traits.push(traits_of(target, config));
         targets.push(route);
     }
-    let mirror = mirror_route(model, config, sites, registry)?;
+    let mirror = mirror_route(model, config, providers, registry)?;
     Ok(ModelRoute {
         mirror,
         rules: model
@@ -148,7 +149,7 @@ fn model_route(
 fn served(
     target: &Target,
     config: &Config,
-    sites: &[Arc<Provider>],
+    providers: &[Arc<Provider>],
     registry: &mut Registry,
     bounds: Option<Bounds>,
     identity: &mut String,
@@ -158,7 +159,7 @@ fn served(
     let backend = match target.location {
         TargetLocation::Local => Backend::Local,
         TargetLocation::Provider(at) => {
-            let backend = sites.get(at).ok_or("a target names no provider")?;
+            let backend = providers.get(at).ok_or("a target names no provider")?;
             let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
             place = format!("{url:?}\0");
             if let Some(version) = &backend.api_version {
@@ -198,14 +199,21 @@ fn served(
 fn mirror_route(
     model: &Model,
     config: &Config,
-    sites: &[Arc<Provider>],
+    providers: &[Arc<Provider>],
     registry: &mut Registry,
 ) -> Result<Option<MirrorTarget>, String> {
     let Some(mirror) = &model.mirror else {
         return Ok(None);
     };
     let target = &mirror.target;
-    let (target_ref, route) = served(target, config, sites, registry, None, &mut String::new())?;
+    let (target_ref, route) = served(
+        target,
+        config,
+        providers,
+        registry,
+        None,
+        &mut String::new(),
+    )?;
     Ok(Some(MirrorTarget {
         target: route,
         target_ref,
