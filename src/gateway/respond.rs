@@ -6,6 +6,7 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::transform::json_array::JsonArray;
 use crate::headers;
 use crate::http::encode;
+use crate::observability::metrics::labels::LabelEnum;
 use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::registry;
 use crate::runtime::buffer;

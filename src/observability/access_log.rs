@@ -2,6 +2,8 @@
 
 use crate::base::names::Name;
 use crate::error::code::ErrorCode;
+use crate::observability::metrics::cache::CacheResult;
+use crate::observability::metrics::labels::LabelEnum;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ pub(crate) struct AccessRecord {
     pub(crate) identity: IdentityRecord,
     pub(crate) route: RouteRecord,
     /// Value of `x-ringside-cache`.
-    pub(crate) cache: &'static str,
+    pub(crate) cache: CacheResult,
     pub(crate) cost: CostRecord,
     pub(crate) timing: TimingRecord,
     pub(crate) outcome: OutcomeRecord,
@@ -137,7 +139,7 @@ impl AccessRecord {
             "arm": name(self.route.arm),
             "status": self.outcome.status,
             "stream": self.outcome.stream,
-            "cache": self.cache,
+            "cache": self.cache.as_str(),
             "attempts": self.route.attempts,
             "hedged": self.route.hedged,
             "hedge_tokens_estimated": self.route.hedge_tokens,

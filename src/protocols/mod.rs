@@ -22,5 +22,6 @@ pub mod registry;
 pub mod request;
 pub(crate) mod rerank;
 pub(crate) mod responses;
+pub mod status_class;
 pub(crate) mod tool_calls_field;
 pub mod usage;

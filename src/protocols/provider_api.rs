@@ -3,7 +3,6 @@
 //! Pure: bytes in, bytes out, without sockets, clock or randomness. A request that already has the provider's wire
 //! format is forwarded byte for byte; any other request is written from the neutral form.
 
-use crate::error::class::Retry;
 use crate::error::gateway_error::GatewayError;
 use crate::http::sse::{EventTooLong, event_data};
 use crate::protocols::json::document::{Document, Scratch};
@@ -12,18 +11,10 @@ use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation};
+use crate::protocols::status_class::StatusClass;
 use crate::signing::auth::{BEARER, KeyHeader};
 use std::borrow::Cow;
 use std::time::Duration;
-
-/// How the gateway treats a status from the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StatusClass {
-    /// The outcome of the attempt in metrics.
-    pub outcome: &'static str,
-    /// Whether another attempt may succeed.
-    pub retry: Retry,
-}
 
 /// What the body of an error response adds to its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +91,7 @@ pub trait ProviderApi: Sync {
 
     /// How the gateway treats `status`.
     fn classify_status(&self, status: u16) -> StatusClass {
-        default_status_class(status)
+        StatusClass::of(status)
     }
 
     /// What the body of an error response adds to its `status`.
@@ -130,20 +121,6 @@ pub trait Decoder {
     /// Called at the end of the provider's body. Emits [`Event::End`] if the response is complete and the event was
     /// not emitted yet.
     fn end(&mut self, sink: Sink<'_>);
-}
-
-/// How the gateway treats a status if the provider API has no rule of its own.
-pub(crate) fn default_status_class(status: u16) -> StatusClass {
-    let (outcome, retry) = match status {
-        200..=299 => ("ok", Retry::Never),
-        408 => ("timeout", Retry::OnNextTarget),
-        429 => ("rate_limited", Retry::OnNextTarget),
-        500..=599 => ("server_error", Retry::OnNextTarget),
-        // The gateway's key is wrong, not the client's request.
-        401 | 403 => ("unauthorized", Retry::OnNextTarget),
-        _ => ("client_error", Retry::Never),
-    };
-    StatusClass { outcome, retry }
 }
 
 /// The JSON of an event in one line. Line ends become blanks: JSON allows them only where it allows blanks, and a

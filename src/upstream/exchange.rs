@@ -44,23 +44,6 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// Outcome in metrics.
-    #[must_use]
-    pub(crate) fn outcome(&self) -> &'static str {
-        match self {
-            Self::NoAddress(_) => "no_address",
-            Self::NoCredentials(_) => "no_credentials",
-            Self::Connect(_) => "connect_failed",
-            Self::Tls(_) => "tls_failed",
-            Self::FirstByte => "first_byte_timeout",
-            Self::Died { .. } => "connection_died",
-            Self::Malformed(_) => "malformed",
-            Self::Interrupted(Interruption::ClientGone) => "client_disconnected",
-            Self::Interrupted(Interruption::Drained) => "drained",
-            Self::Interrupted(Interruption::HedgeCancelled) => "hedge_cancelled",
-        }
-    }
-
     /// What the gateway may try next.
     #[must_use]
     pub(crate) fn retry(&self) -> Retry {

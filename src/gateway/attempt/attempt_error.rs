@@ -11,6 +11,7 @@ use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::snapshot::target::TargetRoute;
 use crate::http::retry_after::whole_seconds;
 use crate::protocols::outgoing_request::UpstreamOperation;
+use crate::protocols::status_class::StatusClass;
 use crate::runtime::io::Interruption;
 use crate::upstream::exchange::{UpstreamBodyError, UpstreamError};
 use std::time::Duration;
@@ -25,8 +26,9 @@ pub(crate) struct AttemptError {
 }
 
 impl AttemptError {
-    fn status(&self) -> Option<u16> {
-        self.response.as_ref().map(|response| response.status)
+    fn status_class(&self) -> Option<StatusClass> {
+        let response = self.response.as_ref();
+        response.map(|response| StatusClass::of(response.status))
     }
 
     /// Whether nothing else may be tried.
@@ -36,12 +38,12 @@ impl AttemptError {
 
     /// Whether the provider refused or limited the key: the target's next key may work.
     pub(crate) fn blames_key(&self) -> bool {
-        self.is_refusal() || self.status() == Some(429)
+        self.status_class().is_some_and(StatusClass::is_about_key)
     }
 
     /// Whether the provider refused the gateway's key.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self.status(), Some(401 | 403))
+        self.status_class() == Some(StatusClass::Unauthorized)
     }
 }
 
@@ -220,7 +222,7 @@ pub(crate) fn exchange_failed(backend: &Provider, error: &UpstreamError) -> Atte
 /// The body is not JSON (but, say, an HTML page of a proxy): it is never relayed as a response.
 pub(crate) fn not_json(backend: &Provider, status: u16, retry: Retry) -> AttemptError {
     let provider = &backend.provider;
-    let ok = (200..300).contains(&status);
+    let ok = StatusClass::of(status) == StatusClass::Ok;
     let message = format!(
         "the provider `{provider}` answered with status {status} and a body that is not JSON"
     );

@@ -115,7 +115,7 @@ impl AttemptLoop<'_, '_> {
             affinity_key: plan.scope.affinity_key,
             series: plan.series(),
         };
-        if self.round == 0 && !ctx.route.fell_back && !self.queue.was_called() {
+        if self.round == 0 && !ctx.route.fell_back && !self.queue.has_waited() {
             core.target_table.borrow_mut().count_request();
         }
         let routed = attempt_guard::order(
@@ -126,7 +126,7 @@ impl AttemptLoop<'_, '_> {
             &mut ctx.route.note,
         );
         let order = routed.order;
-        self.queue.note(route, routed.full);
+        self.queue.note_full(route, routed.full);
         let hedging = Hedging::new(plan, route);
         if let Some(hedging) = hedging {
             ctx.route.hedge.budget = Some(HedgeBudgetShare {
@@ -221,7 +221,7 @@ impl AttemptLoop<'_, '_> {
         let is_full =
             target_ref.is_some_and(|target_ref| attempt_guard::is_full(self.core, target_ref));
         if is_full {
-            self.queue.note(route, TargetSet::from_iter([index]));
+            self.queue.note_full(route, TargetSet::from_iter([index]));
         }
         !is_full
     }

@@ -1,6 +1,6 @@
-//! The wait for a place when every target that may be asked is as busy as it may be: in the line of this
-//! core and model, until it is called, hangs up, or its time there ends. It must not know how targets
-//! are asked (`attempt.rs`).
+//! The wait for a permit when every target that may be tried is at its concurrency limit: in the queue of this core and
+//! model, until a permit is free, the client hangs up, or the time in the queue ends. It must not know how a request is
+//! sent.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -11,6 +11,7 @@ use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, micros};
 use crate::gateway::snapshot::model::ModelRoute;
 use crate::http::retry_after::whole_seconds;
+use crate::observability::metrics::admission::ShedReason;
 use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::target_ref::TargetRef;
 use crate::routing::target_set::TargetSet;
@@ -23,24 +24,24 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// Longest that a client is told to wait before it comes again: what is busy now seldom is for longer,
-/// and SDKs ignore more than a minute.
+/// Longest `retry-after` of a request that got no permit: targets are seldom busy for longer, and SDKs ignore more than
+/// a minute.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// The targets that a request waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// Slots of those that were left out for want of a place.
+    /// Slots of the targets that were skipped because they are full.
     full: Vec<TargetSlot>,
-    /// Slots of those that it was called for; `None` = it never waited.
-    called: Option<Vec<TargetSlot>>,
-    /// When its time in line ends, over all waits.
+    /// Slots of the targets that the request has waited for; `None` before the first wait.
+    waited_for: Option<Vec<TargetSlot>>,
+    /// When the time in the queue ends, over all waits.
     by: Option<Instant>,
 }
 
 impl Queue {
-    /// Notes the targets of a model that are at their concurrency limit.
-    pub(crate) fn note(&mut self, route: &ModelRoute, full: TargetSet) {
+    /// Notes targets of a model that are at their concurrency limit.
+    pub(crate) fn note_full(&mut self, route: &ModelRoute, full: TargetSet) {
         for index in full.iter() {
             if let Some(target_ref) = route.target_refs.get(index.get())
                 && self.admits(target_ref)
@@ -51,34 +52,34 @@ impl Queue {
         }
     }
 
-    /// Nothing was left out for want of a place.
+    /// Whether no target was skipped because it is full.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.full.is_empty()
     }
 
-    /// It was called from the line.
+    /// Whether a wait has ended with a permit.
     #[must_use]
-    pub(crate) fn was_called(&self) -> bool {
-        self.called.is_some()
+    pub(crate) fn has_waited(&self) -> bool {
+        self.waited_for.is_some()
     }
 
-    /// Whether the target may be asked: after a wait only those that were waited for, the others were
-    /// asked before.
+    /// Whether the target may be tried. After a wait, only the targets that were waited for: the others were tried
+    /// before it.
     #[must_use]
     pub(crate) fn admits(&self, target_ref: &TargetRef) -> bool {
-        let called = self.called.as_ref();
-        called.is_none_or(|slots| slots.contains(&target_ref.slot))
+        let waited_for = self.waited_for.as_ref();
+        waited_for.is_none_or(|slots| slots.contains(&target_ref.slot))
     }
 
-    /// All targets may be asked again.
+    /// All targets may be tried again.
     pub(crate) fn restart(&mut self) {
         self.full.clear();
-        self.called = None;
+        self.waited_for = None;
     }
 }
 
-/// Waits until a permit of one of the targets that were excluded as full is free.
+/// Waits until a permit of one of the targets that were skipped as full is free.
 ///
 /// # Errors
 /// No permit became free in time, the queue is full, or the wait was interrupted.
@@ -93,7 +94,7 @@ pub(crate) async fn wait(
     let slots = std::mem::take(&mut queue.full);
     let is_full = |route: &&&ModelRoute| {
         let mut target_refs = route.target_refs.iter();
-        target_refs.any(|one| one.bounds.is_some() && slots.contains(&one.slot))
+        target_refs.any(|target| target.bounds.is_some() && slots.contains(&target.slot))
     };
     let route = models.iter().find(is_full).ok_or_else(no_model)?;
     let admission = &route.failover.admission;
@@ -104,106 +105,102 @@ pub(crate) async fn wait(
         priority: plan.scope.priority,
         slots: &slots,
     };
-    let line = InLine::enter(core, queue_entry, admission.queue_max);
-    let Some(line) = line else {
-        return Err(shed(core, route, "queue_full", ctx));
+    let position = QueuePosition::enter(core, queue_entry, admission.queue_max);
+    let Some(position) = position else {
+        return Err(shed(core, route, ShedReason::QueueFull, ctx));
     };
-    let called = poll_fn(|cx| {
-        let call = core
-            .target_table
-            .borrow_mut()
-            .poll_queued(line.id, cx.waker());
-        if let Some(call) = call {
-            return Poll::Ready(Ok(call));
+    let wakeup = poll_fn(|cx| {
+        let mut target_table = core.target_table.borrow_mut();
+        if let Some(wakeup) = target_table.poll_queued(position.id, cx.waker()) {
+            return Poll::Ready(Ok(wakeup));
         }
+        drop(target_table);
         client.borrow_mut().poll_interrupt(cx).map(Err)
     });
-    let ended = before(by.min(plan.scope.deadline.by), called).await;
+    let wakeup = before(by.min(plan.scope.deadline.by), wakeup).await;
     let waited = clock::now().saturating_duration_since(began_at);
     ctx.timing.add_queued(waited);
-    match ended {
+    match wakeup {
         Some(Ok(Wakeup::Permit(_))) => {
             core.metrics
                 .borrow_mut()
                 .admission
                 .wait_seconds
                 .record(route.name, waited.as_secs_f64());
-            line.claim(route.index, waited);
-            queue.called = Some(slots);
+            position.take_permit(route.index, waited);
+            queue.waited_for = Some(slots);
             Ok(())
         }
-        Some(Ok(Wakeup::Displaced)) => Err(shed(core, route, "displaced", ctx)),
-        Some(Err(why)) => {
-            let mut metrics = core.metrics.borrow_mut();
-            let shed = &mut metrics.admission.shed;
-            shed.increment((route.name, interruption_label(why)));
-            Err(attempt_error::wait_interrupted(why))
+        Some(Ok(Wakeup::Displaced)) => Err(shed(core, route, ShedReason::Displaced, ctx)),
+        Some(Err(interruption)) => {
+            count_shed(core, route, reason_of(interruption));
+            Err(attempt_error::wait_interrupted(interruption))
         }
         None if plan.scope.deadline.is_over() => {
-            let mut metrics = core.metrics.borrow_mut();
-            metrics.admission.shed.increment((route.name, "deadline"));
+            count_shed(core, route, ShedReason::Deadline);
             Err(failed(plan.scope.deadline.fault(None)))
         }
-        None => Err(shed(core, route, "queue_deadline", ctx)),
+        None => Err(shed(core, route, ShedReason::QueueDeadline, ctx)),
     }
 }
 
-/// Why a wait was interrupted, as a label of `ringside_admission_shed_total`.
-fn interruption_label(why: Interruption) -> &'static str {
-    match why {
-        Interruption::ClientGone => "client_disconnected",
-        Interruption::Drained | Interruption::HedgeCancelled => "drained",
+fn reason_of(interruption: Interruption) -> ShedReason {
+    match interruption {
+        Interruption::ClientGone => ShedReason::ClientDisconnected,
+        Interruption::Drained | Interruption::HedgeCancelled => ShedReason::Drained,
     }
 }
 
-/// A place in line, given back however the wait ends.
-struct InLine<'c> {
+fn count_shed(core: &Core, route: &ModelRoute, reason: ShedReason) {
+    let mut metrics = core.metrics.borrow_mut();
+    metrics.admission.shed.increment((route.name, reason));
+}
+
+/// A position in the queue; dropping it leaves the queue.
+struct QueuePosition<'c> {
     core: &'c Core,
     id: u64,
 }
 
-impl<'c> InLine<'c> {
-    fn enter(core: &'c Core, one: QueueEntry<'_>, max: usize) -> Option<Self> {
-        let id = core.target_table.borrow_mut().enqueue(one, max)?;
+impl<'c> QueuePosition<'c> {
+    /// `None` when the queue is full.
+    fn enter(core: &'c Core, queue_entry: QueueEntry<'_>, max: usize) -> Option<Self> {
+        let id = core.target_table.borrow_mut().enqueue(queue_entry, max)?;
         Some(Self { core, id })
     }
 
-    /// Takes the place that it was called for.
-    fn claim(self, model: ModelIndex, waited: Duration) {
+    /// Takes the permit that was reserved for it.
+    fn take_permit(self, model: ModelIndex, waited: Duration) {
         let mut target_table = self.core.target_table.borrow_mut();
         target_table.take_permit(self.id, model, micros(waited));
     }
 }
 
-impl Drop for InLine<'_> {
+impl Drop for QueuePosition<'_> {
     fn drop(&mut self) {
-        // Not while a panic unwinds through the fleet itself. Who took its place is no longer in line.
+        // The table is still borrowed when a panic inside it unwinds. After `take_permit` this does nothing.
         if let Ok(mut target_table) = self.core.target_table.try_borrow_mut() {
             target_table.leave_queue(self.id);
         }
     }
 }
 
-/// The failure of a request that is turned away for `reason`.
+/// Counts a request that got no permit, and returns its error.
 fn shed(
     core: &Core,
     route: &ModelRoute,
-    reason: &'static str,
+    reason: ShedReason,
     ctx: &mut RequestContext,
 ) -> AttemptError {
-    core.metrics
-        .borrow_mut()
-        .admission
-        .shed
-        .increment((route.name, reason));
+    count_shed(core, route, reason);
     if ctx.route.attempts == 0 {
         ctx.outcome.should_retry = Some(true);
     }
     let wait_us = core.target_table.borrow().usual_wait_us(route.index);
     let wait = Duration::from_micros(wait_us).clamp(Duration::from_secs(1), RETRY_AFTER_MAX);
     let what = match reason {
-        "queue_full" => "no more requests can wait",
-        "displaced" => "a request of a higher priority took its place in line",
+        ShedReason::QueueFull => "no more requests can wait",
+        ShedReason::Displaced => "a request of a higher priority took its position in the queue",
         _ => "none became free in time",
     };
     let message = format!(

@@ -1,44 +1,35 @@
 //! Why the body of a response could not be read to its end.
 
+use crate::gateway::attempt::classify;
+use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::routing::health::Outcome;
-use crate::runtime::io::Interruption;
 use crate::upstream::exchange::UpstreamBodyError;
 
-/// Why an answer could not be read to its end.
 pub(crate) enum ResponseBodyError {
-    /// Larger than is held.
+    /// Larger than the gateway buffers.
     TooLarge,
     /// Broken or interrupted.
     Body(UpstreamBodyError),
-    /// A stream that said by an event that it failed, or ended unfinished, before any of it was relayed.
+    /// A stream reported an error by an event, or ended unfinished, before any of it was relayed.
     Stream(&'static str),
     /// The request's deadline passed.
     Deadline,
 }
 
 impl ResponseBodyError {
-    /// Outcome in metrics.
-    pub(crate) fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> AttemptOutcome {
         match self {
-            Self::TooLarge => "too_large",
-            Self::Body(UpstreamBodyError::Broken(_)) => "broken_off",
-            Self::Body(UpstreamBodyError::Stalled) => "stalled",
-            Self::Stream(_) => "stream_failed",
-            Self::Deadline => "deadline",
-            Self::Body(UpstreamBodyError::Interrupted(Interruption::ClientGone)) => {
-                "client_disconnected"
-            }
-            Self::Body(UpstreamBodyError::Interrupted(Interruption::Drained)) => "drained",
-            Self::Body(UpstreamBodyError::Interrupted(Interruption::HedgeCancelled)) => {
-                "hedge_cancelled"
-            }
+            Self::TooLarge => AttemptOutcome::TooLarge,
+            Self::Body(error) => classify::outcome_of_body_error(error),
+            Self::Stream(_) => AttemptOutcome::StreamFailed,
+            Self::Deadline => AttemptOutcome::Deadline,
         }
     }
 
     /// What routing learns from it.
-    pub(crate) fn comparison(&self) -> Outcome {
+    pub(crate) fn health(&self) -> Outcome {
         match self {
-            // A large answer is the request's doing.
+            // The request is the reason for a large response.
             Self::TooLarge => Outcome::Good,
             Self::Body(UpstreamBodyError::Broken(_) | UpstreamBodyError::Stalled) => {
                 Outcome::Unusable

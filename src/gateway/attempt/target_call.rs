@@ -26,11 +26,13 @@ use crate::gateway::transform::id_sealing;
 use crate::gateway::transform::id_sealing::IdSealer;
 use crate::gateway::transform::neutral_relay::NeutralRelay;
 use crate::gateway::transform::translate_body;
+use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation};
-use crate::protocols::provider_api::{ProviderApi, StatusClass};
+use crate::protocols::provider_api::ProviderApi;
 use crate::protocols::provider_refusals::refusal;
+use crate::protocols::status_class::{StatusClass, is_overload};
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
 use crate::routing::indices::KeyIndex;
@@ -155,7 +157,7 @@ impl TargetCall<'_> {
     /// The failure of a target that nothing can be sent to: it costs nothing, and says nothing of its health.
     fn without_credentials(&self, why: String) -> Box<AttemptError> {
         let fault = UpstreamError::NoCredentials(why);
-        self.stats(fault.outcome());
+        self.count(classify::outcome_of_error(&fault));
         Box::new(attempt_error::exchange_failed(self.backend, &fault))
     }
 
@@ -210,7 +212,7 @@ impl TargetCall<'_> {
                     if !matches!(fault, UpstreamError::Interrupted(_))
                         && plan.scope.deadline.is_over()
                     {
-                        self.stats("deadline");
+                        self.count(AttemptOutcome::Deadline);
                         buffer::give(request);
                         // The time was the request's, not the target's: only how long it was counts.
                         attempt_guard.waited(core, plan.series());
@@ -221,21 +223,21 @@ impl TargetCall<'_> {
                             &plan.scope.deadline,
                         ));
                     }
-                    self.stats(fault.outcome());
+                    self.count(classify::outcome_of_error(&fault));
                     if fault.retry() == Retry::OnFreshConnection && !fresh {
                         fresh = true;
                         continue;
                     }
                     buffer::give(request);
                     attempt_guard.waited(core, plan.series());
-                    attempt_guard.end(core, classify::outcome_of_fault(&fault));
+                    attempt_guard.end(core, classify::health_of_error(&fault));
                     return Err(attempt_error::exchange_failed(backend, &fault));
                 }
             }
         }
     }
 
-    fn stats(&self, outcome: &'static str) {
+    fn count(&self, outcome: AttemptOutcome) {
         let mut metrics = self.core.metrics.borrow_mut();
         metrics
             .upstream
@@ -259,10 +261,10 @@ impl TargetCall<'_> {
             plan,
             ..
         } = *self;
-        let verdict = self.dialect().classify_status(upstream_response.status);
+        let class = self.dialect().classify_status(upstream_response.status);
         let is_readable = self.is_native() || !upstream_response.head.is_encoded;
         let is_stream =
-            verdict.outcome == "ok" && is_readable && self.flows(&upstream_response.head);
+            class == StatusClass::Ok && is_readable && self.flows(&upstream_response.head);
         let mut body = buffer::take(buffer::CLASS_BYTES[0]);
         let began_at = clock::recent();
         let mut read = self
@@ -278,8 +280,8 @@ impl TargetCall<'_> {
         let is_done = match read {
             Ok(is_done) => is_done,
             Err(broken) => {
-                self.stats(broken.outcome());
-                attempt_guard.end(core, broken.comparison());
+                self.count(broken.outcome());
+                attempt_guard.end(core, broken.health());
                 return Err(attempt_error::incomplete_response(
                     backend,
                     &broken,
@@ -289,7 +291,7 @@ impl TargetCall<'_> {
         };
         let seal = self.seal(attempt_guard.key_index());
         if is_stream {
-            self.stats("ok");
+            self.count(AttemptOutcome::Status(StatusClass::Ok));
             return Ok(AttemptResult::Stream(Box::new(StreamingResponse {
                 target: target.label,
                 backend: Arc::clone(backend),
@@ -301,7 +303,7 @@ impl TargetCall<'_> {
                 id_sealer: seal.map(|seal| Box::new(IdSealer::new(seal))),
             })));
         }
-        self.judge(attempt_guard, upstream_response, (body, seal), verdict)
+        self.judge(attempt_guard, upstream_response, (body, seal), class)
             .map_err(|failed| *failed)
     }
 
@@ -321,7 +323,7 @@ impl TargetCall<'_> {
         mut attempt_guard: AttemptGuard,
         mut upstream_response: UpstreamResponse<UpstreamHead>,
         (body, seal): (Vec<u8>, Option<ResponseIdSeal>),
-        mut verdict: StatusClass,
+        mut class: StatusClass,
     ) -> Result<AttemptResult, Box<AttemptError>> {
         let Self {
             core,
@@ -330,37 +332,32 @@ impl TargetCall<'_> {
             ..
         } = *self;
         let status = upstream_response.status;
-        let mut means = status;
-        if verdict.outcome != "ok" {
+        if class != StatusClass::Ok {
             let detail = self.dialect().read_error_detail(status, &body);
-            verdict = self.dialect().classify_status(detail.status);
-            means = detail.status;
+            class = self.dialect().classify_status(detail.status);
             upstream_response.head.take_wait(detail.retry_after);
         }
-        let outcome = match verdict.outcome {
-            "server_error" => Outcome::ServerError,
-            _ => classify::outcome_of(means, upstream_response.head.wait),
-        };
+        let health = classify::health_of_status(class, upstream_response.head.wait);
         let is_json =
             (upstream_response.head.is_encoded && self.is_native()) || looks_like_json(&body);
         let head = upstream_response.finish(&backend.endpoint, &core.pool);
         if !is_json {
-            self.stats("not_json");
-            let is_good = outcome == Outcome::Good;
-            attempt_guard.end(core, if is_good { Outcome::Unusable } else { outcome });
+            self.count(AttemptOutcome::NotJson);
+            let is_good = health == Outcome::Good;
+            attempt_guard.end(core, if is_good { Outcome::Unusable } else { health });
             return Err(Box::new(attempt_error::not_json(
                 backend,
                 status,
-                verdict.retry,
+                class.retry(),
             )));
         }
-        self.stats(verdict.outcome);
-        if verdict.outcome == "ok" {
+        self.count(AttemptOutcome::Status(class));
+        if class == StatusClass::Ok {
             self.measure(&mut attempt_guard, &body);
         } else if is_overload(status) {
             attempt_guard.record_overload(core);
         }
-        attempt_guard.end(core, outcome);
+        attempt_guard.end(core, health);
         let response = BufferedResponse {
             target: target.label,
             status,
@@ -370,7 +367,7 @@ impl TargetCall<'_> {
         };
         let mut response = self.in_callers_dialect(response)?;
         self.hide_ids(seal.as_ref(), &mut response);
-        if verdict.retry == Retry::Never {
+        if class.retry() == Retry::Never {
             return Ok(AttemptResult::Whole(response));
         }
         Err(Box::new(AttemptError {
@@ -551,12 +548,6 @@ impl TargetCall<'_> {
             }
         }
     }
-}
-
-/// The provider says that it has too much to do: 503, and Anthropic's 529 (docs.anthropic.com, "Errors").
-/// Not 429, which says when to come again, and that is kept to.
-fn is_overload(status: u16) -> bool {
-    matches!(status, 503 | 529)
 }
 
 /// Begins and ends as JSON does: an error page is not passed on, nor what was cut off.

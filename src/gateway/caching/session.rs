@@ -14,9 +14,10 @@ use crate::gateway::caching::active_session::{ActiveSession, SemanticLookup, Ses
 use crate::gateway::caching::client_controls::ClientControls;
 use crate::gateway::caching::hit::Hit;
 use crate::gateway::caching::store;
-use crate::gateway::context::cache::{CacheResult, ServedEntry};
+use crate::gateway::context::cache::ServedEntry;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, CurrentSnapshot};
+use crate::observability::metrics::cache::CacheResult;
 use crate::protocols::request::canonical_request::Canonical;
 use crate::runtime::clock;
 use std::rc::Rc;

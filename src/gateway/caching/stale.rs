@@ -8,10 +8,12 @@ use crate::error::gateway_error::GatewayError;
 use crate::gateway::caching::active_session::ActiveSession;
 use crate::gateway::caching::hit::{Hit, semantic_reason};
 use crate::gateway::caching::session::CacheSession;
-use crate::gateway::context::cache::{CacheResult, ServedEntry};
+use crate::gateway::context::cache::ServedEntry;
 use crate::gateway::context::request_context::RequestContext;
+use crate::observability::metrics::cache::CacheResult;
 use crate::protocols::request::canonical_request::NotSemantic;
 use crate::protocols::request::chat_request::ChatRequest;
+use crate::protocols::status_class::StatusClass;
 use crate::runtime::clock;
 use std::borrow::Cow;
 
@@ -20,7 +22,7 @@ pub(crate) type UpstreamFailure = Cow<'static, str>;
 
 /// `None` if the status is no failure of the target, or if the request is at fault.
 pub(crate) fn status_failure(status: u16) -> Option<UpstreamFailure> {
-    let failed = matches!(status, 408 | 429 | 500..=599);
+    let failed = StatusClass::of(status).is_target_failure();
     failed.then(|| format!("status {status}").into())
 }
 

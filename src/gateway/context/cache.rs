@@ -1,37 +1,8 @@
 //! What the cache did for a request.
 
+use crate::observability::metrics::cache::CacheResult;
 use std::borrow::Cow;
 use std::time::Duration;
-
-/// Where the response came from, as `x-ringside-cache` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum CacheResult {
-    /// There was no look-up.
-    #[default]
-    Bypass,
-    Miss,
-    Exact,
-    Semantic,
-    /// Another request's call in flight.
-    Coalesced,
-    /// An expired entry, because every target failed.
-    Stale,
-}
-
-impl CacheResult {
-    /// Value in header, metrics and log.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Bypass => "bypass",
-            Self::Miss => "miss",
-            Self::Exact => "exact",
-            Self::Semantic => "semantic",
-            Self::Coalesced => "coalesced",
-            Self::Stale => "stale",
-        }
-    }
-}
 
 /// The entry that was served.
 #[derive(Debug, Clone, Copy)]

@@ -52,10 +52,7 @@ impl RequestContext {
             record_usage(metrics, self.identity.key, model, billed, charge);
         }
         if operation == OperationKind::Chat && self.outcome.is_sent() {
-            metrics
-                .cache
-                .lookups
-                .increment(self.cache.result().as_str());
+            metrics.cache.lookups.increment(self.cache.result());
         }
         if let Some(arm) = self.route.arm.filter(|arm| arm.is_fair) {
             let request = self.arm_request(&arm, duration);
@@ -106,7 +103,7 @@ impl RequestContext {
                 hedged: route.hedge.outcome.map(HedgeOutcome::as_str),
                 hedge_tokens: route.hedge.extra_tokens,
             },
-            cache: self.cache.result().as_str(),
+            cache: self.cache.result(),
             cost: CostRecord {
                 usage: self.usage.reported(),
                 nanousd: charge.paid_nanousd(),

@@ -5,6 +5,7 @@ use crate::error::class::Retry;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_error;
+use crate::gateway::attempt::classify;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::proxy_headers;
@@ -15,6 +16,7 @@ use crate::gateway::streaming::upload::UploadBody;
 use crate::headers;
 use crate::http::encode;
 use crate::http::head::Method;
+use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::protocols::passthrough::ProviderProxy;
 use crate::routing::indices::KeyIndex;
 use crate::runtime::buffer;
@@ -161,10 +163,9 @@ pub(crate) async fn send(
                         .first_byte_at
                         .saturating_duration_since(sent_at),
                 );
-                let outcome = backend
-                    .dialect
-                    .classify_status(upstream_response.status)
-                    .outcome;
+                let outcome = AttemptOutcome::Status(
+                    backend.dialect.classify_status(upstream_response.status),
+                );
                 metrics
                     .upstream
                     .attempts
@@ -175,7 +176,7 @@ pub(crate) async fn send(
                 metrics
                     .upstream
                     .attempts
-                    .increment((backend.any_model, error.outcome()));
+                    .increment((backend.any_model, classify::outcome_of_error(&error)));
                 if error.retry() == Retry::OnFreshConnection && !fresh {
                     fresh = true;
                     continue;

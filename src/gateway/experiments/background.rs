@@ -21,6 +21,7 @@ use crate::gateway::transform::neutral_relay::NeutralRelay;
 use crate::gateway::transform::translate_body;
 use crate::http::head::ResponseHead;
 use crate::http::sse::SseSplitter;
+use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::document::Scratch;
 use crate::protocols::json::splice::Edit;
@@ -28,6 +29,7 @@ use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation};
 use crate::protocols::provider_api::ProviderApi;
 use crate::protocols::registry::PROVIDERS;
+use crate::protocols::status_class::StatusClass;
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
 use crate::routing::indices::KeyIndex;
@@ -112,13 +114,13 @@ impl ReplayRequest {
         let request = self.encode(core, target, backend, headers, key_index)?;
         let received = exchange_whole(core, backend, request).await;
         let outcome = received.as_ref().map_or(Outcome::Abandoned, |response| {
-            classify::outcome_of(response.status, None)
+            classify::health_of_status(StatusClass::of(response.status), None)
         });
         attempt_guard.end(core, outcome);
         let label = if received.is_some() {
-            "mirror"
+            AttemptOutcome::Mirror
         } else {
-            "mirror_failed"
+            AttemptOutcome::MirrorFailed
         };
         core.metrics
             .borrow_mut()

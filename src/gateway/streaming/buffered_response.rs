@@ -4,7 +4,7 @@ use crate::accounting::billing::BilledUsage;
 use crate::cache::coalesce::call_end::{End, Head, SharedResponse};
 use crate::cache::response::cached_response::CachedResponse;
 use crate::cache::response::not_stored::NotStored;
-use crate::gateway::attempt::classify;
+use crate::error::class::Retry;
 use crate::gateway::attempt::response::BufferedResponse;
 use crate::gateway::caching::session::CacheSession;
 use crate::gateway::context::request_context::RequestContext;
@@ -16,8 +16,8 @@ use crate::gateway::transform::json_array::JsonArray;
 use crate::gateway::transform::translate_body;
 use crate::gateway::transform::translate_body::ReadResponse;
 use crate::protocols::registry;
+use crate::protocols::status_class::StatusClass;
 use crate::protocols::usage;
-use crate::routing::health::Outcome;
 use crate::runtime::buffer;
 use crate::server::client::Client;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) async fn relay(
     }
     let response = SharedResponse {
         usage,
-        may_retry: classify::outcome_of(response.status, None) != Outcome::Good,
+        may_retry: StatusClass::of(response.status).retry() != Retry::Never,
         head: Head {
             target: response.target,
             status: response.status,

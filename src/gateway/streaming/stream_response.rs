@@ -8,6 +8,7 @@ use crate::gateway::respond;
 use crate::gateway::streaming::stream_end::{StreamEnd, shutting_down};
 use crate::headers;
 use crate::http::encode;
+use crate::observability::metrics::requests::BrokenSide;
 use crate::runtime::buffer;
 use crate::server::client::Client;
 
@@ -51,18 +52,18 @@ fn note_end(
     end: StreamEnd,
     client: &mut Client,
     ctx: &mut RequestContext,
-) -> Option<(&'static str, GatewayError)> {
+) -> Option<(BrokenSide, GatewayError)> {
     let (side, error) = match end {
         StreamEnd::Complete => return None,
         StreamEnd::ClientGone => {
             client.keep_alive = false;
             ctx.outcome.failed(ErrorCode::ClientDisconnected);
-            count_broken(core, "client");
+            count_broken(core, BrokenSide::Client);
             return None;
         }
-        StreamEnd::TooSlow(error) => ("client", error),
-        StreamEnd::Upstream(error) => ("upstream", error),
-        StreamEnd::Drained => ("drain", shutting_down()),
+        StreamEnd::TooSlow(error) => (BrokenSide::Client, error),
+        StreamEnd::Upstream(error) => (BrokenSide::Upstream, error),
+        StreamEnd::Drained => (BrokenSide::Drain, shutting_down()),
     };
     client.keep_alive = false;
     ctx.outcome.failed(error.code);
@@ -81,7 +82,7 @@ pub(crate) fn conclude_silently(
     }
 }
 
-fn count_broken(core: &Core, side: &'static str) {
+fn count_broken(core: &Core, side: BrokenSide) {
     let broken = &mut core.metrics.borrow_mut().requests.streams_broken;
     broken.increment(side);
 }

@@ -3,10 +3,12 @@
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_error;
+use crate::gateway::attempt::classify;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::snapshot::provider::Provider;
 use crate::http::head::ResponseHead;
+use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::routing::indices::KeyIndex;
 use crate::runtime::clock;
 use crate::runtime::io::{Interruption, SocketError};
@@ -82,13 +84,10 @@ pub(crate) async fn send<H>(
         .add(u64::from(used.connect.is_some()));
     let label = match &outcome {
         Ok(upstream_response) => {
-            backend
-                .dialect
-                .classify_status(upstream_response.status)
-                .outcome
+            AttemptOutcome::Status(backend.dialect.classify_status(upstream_response.status))
         }
-        Err(UploadError::Upstream(error)) => error.outcome(),
-        Err(UploadError::Late) => "request_timeout",
+        Err(UploadError::Upstream(error)) => classify::outcome_of_error(error),
+        Err(UploadError::Late) => AttemptOutcome::RequestTimeout,
     };
     metrics
         .upstream

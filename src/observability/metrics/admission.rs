@@ -6,6 +6,45 @@ use crate::observability::metrics::gauges::SumGaugeBy;
 use crate::observability::metrics::group::metric_group;
 use crate::observability::metrics::histogram::DurationSeconds;
 use crate::observability::metrics::histograms::HistogramBy;
+use crate::observability::metrics::labels::LabelEnum;
+
+/// Why a request that wanted a permit got none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ShedReason {
+    /// No more requests may wait.
+    QueueFull,
+    /// It waited for as long as a request may.
+    QueueDeadline,
+    /// A request of a higher priority took its position in the queue.
+    Displaced,
+    /// Its own deadline passed.
+    Deadline,
+    ClientDisconnected,
+    /// The process stopped.
+    Drained,
+}
+
+impl LabelEnum for ShedReason {
+    const ALL: &'static [Self] = &[
+        Self::QueueFull,
+        Self::QueueDeadline,
+        Self::Displaced,
+        Self::Deadline,
+        Self::ClientDisconnected,
+        Self::Drained,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::QueueDeadline => "queue_deadline",
+            Self::Displaced => "displaced",
+            Self::Deadline => "deadline",
+            Self::ClientDisconnected => "client_disconnected",
+            Self::Drained => "drained",
+        }
+    }
+}
 
 metric_group! {
     /// Admission control
@@ -24,6 +63,6 @@ metric_group! {
         ///
         /// Reasons: `queue_full`, `queue_deadline`, `displaced`, `deadline` (their own), `client_disconnected`,
         /// `drained`.
-        shed: CounterBy<(Name, &'static str)> = "ringside_admission_shed_total" ["gen_ai_request_model", "reason"];
+        shed: CounterBy<(Name, ShedReason)> = "ringside_admission_shed_total" ["gen_ai_request_model", "reason"];
     }
 }

@@ -43,6 +43,27 @@ impl LabelEnum for Stage {
     }
 }
 
+/// Who broke a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum BrokenSide {
+    Client,
+    Upstream,
+    /// The process stopped.
+    Drain,
+}
+
+impl LabelEnum for BrokenSide {
+    const ALL: &'static [Self] = &[Self::Client, Self::Upstream, Self::Drain];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Drain => "drain",
+        }
+    }
+}
+
 metric_group! {
     /// Requests
     pub(crate) struct RequestMetrics {
@@ -59,6 +80,6 @@ metric_group! {
         /// Streams that did not end well, by who broke them.
         ///
         /// Sides: `client`, `upstream`, `drain`.
-        streams_broken: CounterBy<&'static str> = "ringside_streams_broken_total" ["side"];
+        streams_broken: CounterBy<BrokenSide> = "ringside_streams_broken_total" ["side"];
     }
 }

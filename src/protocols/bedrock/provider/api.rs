@@ -3,7 +3,6 @@
 //! The model's name stands in the path. No client API has this wire format, so every request is translated.
 //! A stream arrives as AWS's event stream.
 
-use crate::error::class::Retry;
 use crate::error::gateway_error::GatewayError;
 use crate::http::percent::push_escaped;
 use crate::protocols::bedrock::provider::request;
@@ -15,9 +14,8 @@ use crate::protocols::neutral::request::Request;
 use crate::protocols::neutral::response::{ProviderError, Response};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, post_accepting};
-use crate::protocols::provider_api::{
-    Decoder, ProviderApi, StatusClass, UnreadableBody, default_status_class,
-};
+use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
+use crate::protocols::status_class::StatusClass;
 use crate::signing::auth::BEARER;
 
 /// The dialect's name; of no dialect that applications speak.
@@ -83,11 +81,8 @@ impl ProviderApi for Bedrock {
 
     fn classify_status(&self, status: u16) -> StatusClass {
         match status {
-            MODEL_FAILED => StatusClass {
-                outcome: "server_error",
-                retry: Retry::OnNextTarget,
-            },
-            status => default_status_class(status),
+            MODEL_FAILED => StatusClass::ServerError,
+            status => StatusClass::of(status),
         }
     }
 }
@@ -95,6 +90,7 @@ impl ProviderApi for Bedrock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::class::Retry;
     use crate::protocols::outgoing_request::Body;
     use crate::signing::auth::Auth;
     use crate::signing::sigv4::{AmzDate, AwsKeys, Scope};
@@ -160,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_model_that_failed_is_the_targets_fault() {
-        assert_eq!(Bedrock.classify_status(424).retry, Retry::OnNextTarget);
-        assert_eq!(Bedrock.classify_status(429).outcome, "rate_limited");
-        assert_eq!(Bedrock.classify_status(400).retry, Retry::Never);
+        assert_eq!(Bedrock.classify_status(424).retry(), Retry::OnNextTarget);
+        assert_eq!(Bedrock.classify_status(429), StatusClass::RateLimited);
+        assert_eq!(Bedrock.classify_status(400).retry(), Retry::Never);
     }
 }
