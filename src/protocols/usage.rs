@@ -144,19 +144,22 @@ fn read(json: &[u8]) -> Option<Usage> {
         details.as_ref().and_then(field).unwrap_or(0)
     };
     let cached = part(&prompt_details, |details| details.cached_tokens).min(prompt);
-    let reasoning = part(&completion_details, |details| details.reasoning_tokens);
+    let reasoning = completion_details.and_then(|details| details.reasoning_tokens);
+    let reasoning_count = reasoning.unwrap_or(0);
     let reported = raw.completion_tokens.unwrap_or(0);
     // Some providers do not include reasoning in `completion_tokens`; their total shows it.
-    let sum = prompt.saturating_add(reported).saturating_add(reasoning);
-    let is_separate = reasoning > 0 && raw.total_tokens == Some(sum);
-    let completion = reported.saturating_add(if is_separate { reasoning } else { 0 });
+    let sum = prompt
+        .saturating_add(reported)
+        .saturating_add(reasoning_count);
+    let is_separate = reasoning_count > 0 && raw.total_tokens == Some(sum);
+    let completion = reported.saturating_add(if is_separate { reasoning_count } else { 0 });
     Some(Usage {
         prompt,
         completion,
         cached,
         cache_write: part(&prompt_details, |details| details.cache_write_tokens)
             .min(prompt - cached),
-        reasoning: Some(reasoning.min(completion)),
+        reasoning: reasoning.map(|tokens| tokens.min(completion)),
     })
 }
 
