@@ -26,7 +26,7 @@ use ringside::protocols::client_api::ResponseContext;
 use ringside::protocols::json::document::Scratch;
 use ringside::protocols::neutral::unsupported_fields::UnsupportedFields;
 use ringside::protocols::registry::DEFAULT;
-use ringside::protocols::registry::provider;
+use ringside::protocols::registry::provider_api;
 use ringside::protocols::request::chat_request::read_chat;
 use ringside::routing::health::Outcome;
 use ringside::routing::indices::{ModelIndex, TargetSlot};
@@ -121,7 +121,7 @@ fn response_ctx() -> ResponseContext {
 /// Translates a chat of 2 KB, its response and stream events between the formats of OpenAI and Anthropic:
 /// the cost of a translation compared with a passthrough.
 fn translations() -> Vec<Workload> {
-    let to = provider("anthropic").unwrap();
+    let to = provider_api("anthropic").unwrap();
     let client_api = DEFAULT;
     let body = request(2_000);
     let response = format!(

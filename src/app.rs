@@ -162,7 +162,7 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
         embedding_pool,
         pending_removals,
         secret,
-        view: Arc::default(),
+        shared_health: Arc::default(),
         ratings: RateableRequests::default(),
         started_at: clock::since_epoch().as_secs(),
     }))

@@ -80,13 +80,13 @@ fn judge(
         }
     }
     let canary = arms.get(id).map(totals).unwrap_or_default();
-    let Some(why) = test.look(totals(&baseline), canary) else {
+    let Some(reason) = test.look(totals(&baseline), canary) else {
         return;
     };
-    let (baseline, canary) = test.seen(why);
+    let (baseline, canary) = test.seen(reason);
     experiment.rollbacks.roll_back(Rollback {
         arm: index,
-        why,
+        reason,
         since: clock::since_epoch(),
         baseline,
         canary,
@@ -98,7 +98,7 @@ fn judge(
             "model": id.model.text().to_string(),
             "experiment": id.experiment.text().to_string(),
             "arm": id.arm.text().to_string(),
-            "reason": why.name(),
+            "reason": reason.name(),
             "baseline": count(baseline),
             "canary": count(canary),
         }),

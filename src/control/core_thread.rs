@@ -228,7 +228,7 @@ fn numbers(core: &Core) -> CoreMetrics {
     process.buffer_pool_bytes_high_water.set(high_water as u64);
     let idle = core.pool.borrow().len() as u64;
     metrics.upstream.idle_connections.set(idle);
-    core.look_at_targets(&mut metrics);
+    core.record_targets(&mut metrics);
     metrics
 }
 

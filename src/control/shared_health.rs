@@ -20,7 +20,7 @@ pub(crate) async fn share(plane: Arc<Plane>) {
     }
     let replies = gather(&plane.cores, WITHIN, CoreMessage::Health).await;
     let observations: Vec<_> = replies.into_iter().flatten().collect();
-    let shared = &plane.shared.view;
+    let shared = &plane.shared.shared_health;
     let number = shared.load().number + 1;
     shared.store(Arc::new(SharedHealth::of(number, &observations)));
 }

@@ -1,4 +1,4 @@
-//! What one core holds, and what all cores share.
+//! The state of one core, and the state that all cores share.
 
 use crate::cache::coalesce::shared_calls::SharedCalls;
 use crate::cache::key::HashSecret;
@@ -25,79 +25,75 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Access records that may wait for the control plane, per core.
+/// Access records of one core that may wait for the control plane.
 pub(crate) const RECORDS_MAX: usize = 8192;
 
 /// Shared by all cores and the control plane.
 pub struct Shared {
-    /// The configuration in force.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// The cache's store.
     pub store: Arc<Store>,
     /// Calls in flight that identical requests share.
     pub shared_calls: Arc<SharedCalls>,
-    /// The semantic tier; `None` when it is off.
+    /// `None` when the semantic cache is off.
     pub semantic: Option<Arc<SemanticTier>>,
-    /// The embedding workshop; `None` when nothing needs it.
+    /// `None` when the configuration at the start needs no local embedding model.
     pub embedding_pool: Option<EmbeddingPool>,
-    /// Vectors of lost entries.
+    /// Entries that left the store and have to be removed from the semantic index.
     pub pending_removals: Arc<PendingRemovals>,
-    /// Secret of the cache's hashes.
+    /// Secret of the hashes that are cache keys.
     pub secret: HashSecret,
-    /// What the cores know of targets together, as the control plane put it together last.
-    pub view: Arc<ArcSwap<SharedHealth>>,
-    /// Requests that may be rated.
+    /// The health of targets over all cores, as the control plane last gathered it.
+    pub shared_health: Arc<ArcSwap<SharedHealth>>,
+    /// Requests that clients may rate.
     pub ratings: RateableRequests,
     /// Start, in seconds since the Unix epoch.
     pub started_at: u64,
 }
 
-/// One core's own.
+/// State that only one core uses.
 pub(crate) struct Core {
-    /// What all share.
     pub shared: Arc<Shared>,
     /// Idle upstream connections.
     pub pool: RefCell<ConnectionPool>,
-    /// JSON parser memory.
+    /// Memory of the JSON parser, reused by every request.
     pub scratch: RefCell<Scratch>,
-    /// Numbers.
     pub metrics: RefCell<CoreMetrics>,
-    /// Access records on their way to the control plane.
+    /// Access records for the control plane to write.
     pub records: Arc<ArrayQueue<LogLine>>,
-    /// Graceful stop.
     pub drain: Rc<Drain>,
-    /// Health and latencies of targets, as this core sees them.
+    /// Health and latencies of targets as this core sees them.
     pub target_table: Rc<RefCell<TargetTable>>,
-    /// Streams that go on without the connection that began them.
+    /// Streams that are read to their end although their client has gone.
     pub unattended: Cell<usize>,
-    /// Tails of the targets of models that are hedged, and what may be spent.
+    /// Tail latencies of hedged models, and their budgets.
     pub hedges: RefCell<Hedges>,
-    view: RefCell<arc_swap::Cache<Arc<ArcSwap<SharedHealth>>, Arc<SharedHealth>>>,
-    born_at: Instant,
+    shared_health: RefCell<arc_swap::Cache<Arc<ArcSwap<SharedHealth>>, Arc<SharedHealth>>>,
+    started_at: Instant,
     snapshot: RefCell<HeldSnapshot>,
 }
 
-/// A configuration, held for the time of a request.
-#[allow(clippy::redundant_allocation)]
+/// A configuration, held for the time of a request. The outer `Rc` counts the requests of one core, so that they do not
+/// write the `Arc`'s count, which all cores share.
+#[allow(
+    clippy::redundant_allocation,
+    reason = "the two counts are for one core and for all cores"
+)]
 pub(crate) type CurrentSnapshot = Rc<Arc<Snapshot>>;
 
-/// The configuration a core holds. The outer count is the core's own: requests that come and go do
-/// not write the count that all cores share.
 struct HeldSnapshot {
     source: arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     current: CurrentSnapshot,
 }
 
 impl Core {
-    /// A core's state.
     #[must_use]
     pub(crate) fn new(shared: Arc<Shared>, records: Arc<ArrayQueue<LogLine>>) -> Self {
         let mut source = arc_swap::Cache::new(Arc::clone(&shared.snapshot));
         let current = Rc::new(Arc::clone(source.load()));
-        let view = arc_swap::Cache::new(Arc::clone(&shared.view));
+        let shared_health = arc_swap::Cache::new(Arc::clone(&shared.shared_health));
         Self {
             shared,
-            view: RefCell::new(view),
+            shared_health: RefCell::new(shared_health),
             pool: RefCell::default(),
             scratch: RefCell::default(),
             metrics: RefCell::default(),
@@ -106,13 +102,12 @@ impl Core {
             target_table: Rc::default(),
             unattended: Cell::default(),
             hedges: RefCell::default(),
-            born_at: clock::now(),
+            started_at: clock::now(),
             snapshot: RefCell::new(HeldSnapshot { source, current }),
         }
     }
 
-    /// The configuration in force, without writing shared memory: one core's requests share one
-    /// reference to it.
+    /// The configuration in force, without writing memory that cores share.
     #[must_use]
     pub(crate) fn snapshot(&self) -> CurrentSnapshot {
         let mut held = self.snapshot.borrow_mut();
@@ -124,20 +119,20 @@ impl Core {
         Rc::clone(current)
     }
 
-    /// Takes in what the other cores know of targets, if that is news.
-    pub(crate) fn hear(&self) {
-        let mut view = self.view.borrow_mut();
-        let newest = view.load();
+    /// Merges the health of targets as other cores see it, if there is a newer version.
+    pub(crate) fn merge_shared_health(&self) {
+        let mut shared_health = self.shared_health.borrow_mut();
+        let newest = shared_health.load();
         let mut target_table = self.target_table.borrow_mut();
         if newest.number != target_table.shared_health_number() {
             target_table.merge_shared_health(newest, self.now_us());
         }
     }
 
-    /// Fills in how this core sees the targets that are configured.
-    pub(crate) fn look_at_targets(&self, metrics: &mut CoreMetrics) {
+    /// Writes the state of the configured targets, as this core sees them, into gauges.
+    pub(crate) fn record_targets(&self, metrics: &mut CoreMetrics) {
         let (target_table, now_us) = (self.target_table.borrow(), self.now_us());
-        // Models may share a target; it counts once.
+        // Models may share a target, which is counted once.
         let mut seen = HashSet::new();
         for route in self.snapshot().models.values() {
             let admission = &route.failover.admission;
@@ -169,21 +164,20 @@ impl Core {
         }
     }
 
-    /// Client connections open. A stream without its connection also has a place in the drain.
+    /// Open client connections. The drain also counts the streams whose client has gone.
     #[must_use]
     pub(crate) fn connections(&self) -> usize {
-        let places = self.drain.connections();
-        places.saturating_sub(self.unattended.get())
+        let counted = self.drain.connections();
+        counted.saturating_sub(self.unattended.get())
     }
 
-    /// Microseconds since this core began, as of what it last read from the clock: routing's time.
+    /// Routing's time: microseconds since the start of this core, at the last reading of the clock.
     #[must_use]
     pub(crate) fn now_us(&self) -> u64 {
-        micros(clock::recent().saturating_duration_since(self.born_at))
+        micros(clock::recent().saturating_duration_since(self.started_at))
     }
 }
 
-/// `time` in whole microseconds.
 #[must_use]
 pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)

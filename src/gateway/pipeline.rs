@@ -1,8 +1,8 @@
-//! ONE request, start to end, calling the stations in order. The only file that knows them all.
+//! Handles one request from start to end, stage by stage; the only file that knows all stages.
 //!
-//! read → admit → exact cache → semantic cache → route → exchange → relay → settle → record
+//! authenticate → read → exact cache → semantic cache → route → exchange → relay → record usage → access log
 //!
-//! What a station needs is handed to it as plain values; stations never call each other.
+//! A stage gets plain values and does not call the next one.
 
 use crate::auth::keys::Caller;
 use crate::error::code::ErrorCode;
@@ -62,9 +62,8 @@ use crate::server::client::Client;
 use crate::server::connection::{Request, Serve};
 use std::rc::Rc;
 
-/// Serves requests on a core.
+/// Serves the requests of a core.
 pub(crate) struct Pipeline {
-    /// The core.
     pub core: Rc<Core>,
 }
 
@@ -73,8 +72,8 @@ impl Serve for Pipeline {
         let core = &self.core;
         let snapshot = core.snapshot();
         let mut ctx = RequestContext::new(request);
-        if let Err(fault) = travel(core, &snapshot, request, client, &mut ctx).await {
-            respond::fault(client, &mut ctx, &fault).await;
+        if let Err(error) = dispatch(core, &snapshot, request, client, &mut ctx).await {
+            respond::fault(client, &mut ctx, &error).await;
         }
         client.followers = None;
         ctx.finish(core, snapshot.config.log.requests);
@@ -85,15 +84,15 @@ impl Serve for Pipeline {
         matches!(operation, Ok(Operation::ProviderProxy(_)))
     }
 
-    async fn reject(&self, fault: &GatewayError, client: &mut Client) {
+    async fn reject(&self, error: &GatewayError, client: &mut Client) {
         let mut ctx = RequestContext::rejected();
-        respond::fault(client, &mut ctx, fault).await;
+        respond::fault(client, &mut ctx, error).await;
         ctx.finish(&self.core, self.core.snapshot().config.log.requests);
     }
 }
 
-/// The trip of any request: which operation, who calls, and on.
-async fn travel(
+/// Finds the operation and the caller of a request, and serves it.
+async fn dispatch(
     core: &Rc<Core>,
     snapshot: &CurrentSnapshot,
     request: &Request<'_>,
@@ -158,7 +157,7 @@ async fn travel(
     }
 }
 
-/// Serves a chat completion: from the cache, from the call of an identical request, or from upstream.
+/// Serves a chat request: from the cache, from the call of an identical request, or from upstream.
 async fn chat(
     core: &Rc<Core>,
     snapshot: &CurrentSnapshot,
@@ -292,7 +291,7 @@ fn parse<'s, 'b>(
     Ok(plan)
 }
 
-/// Notes the rule that applies and the arm, so that they are told and the answer can be rated.
+/// Records the rule and the arm of the request, for the log and so that the client can rate the response.
 fn note_choice(core: &Core, constraints: &RouteConstraints<'_>, ctx: &mut RequestContext) {
     ctx.route.rule = constraints.rule.map(|rule| rule.name);
     if let Some(chosen) = &constraints.arm {
@@ -307,7 +306,7 @@ fn note_choice(core: &Core, constraints: &RouteConstraints<'_>, ctx: &mut Reques
     }
 }
 
-/// A chat request that no cache entry answers.
+/// A chat request that is not in the cache.
 struct UpstreamRequest<'r> {
     core: &'r Rc<Core>,
     models: &'r [&'r ModelRoute],
@@ -315,7 +314,7 @@ struct UpstreamRequest<'r> {
     chat: &'r ChatRequest,
 }
 
-/// Shares the call of an identical request in flight, or routes, exchanges and relays.
+/// Joins the call of an identical request in flight, or sends attempts and relays the response.
 async fn go_upstream(
     request: &UpstreamRequest<'_>,
     mut cache: CacheSession,
@@ -331,7 +330,7 @@ async fn go_upstream(
     } = *request;
     let leader = match coalesce::join(core, &mut cache, models, plan, client, ctx).await? {
         CoalesceOutcome::Call(leader) => leader,
-        // On the heap: rare.
+        // On the heap, because it is rare and the future of every chat would reserve room for it.
         CoalesceOutcome::Shared(shared) => {
             return on_heap(|| serve_shared(request, shared, &cache, client, ctx)).await;
         }
@@ -462,7 +461,7 @@ async fn list_models(
 }
 
 fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, GatewayError> {
-    endpoints::operation(method, target).map_err(|none| match none {
+    endpoints::operation(method, target).map_err(|reason| match reason {
         NoOperation::NotFound => GatewayError::new(
             ErrorCode::UnknownPath,
             format!(
@@ -481,8 +480,8 @@ fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, Gateway
     })
 }
 
-/// The models to ask when this one's targets refuse a request for its content, as far as the key may; none
-/// for one that goes on from an answer, which they do not have.
+/// The models to try when the targets of this one reject a request for its content, as far as the key allows them. None
+/// for a request that continues a stored response, because only one provider has it.
 fn find_fallbacks<'s>(
     snapshot: &'s Snapshot,
     constraints: &RouteConstraints<'_>,

@@ -32,7 +32,7 @@ pub static PROVIDERS: &[&dyn ProviderApi] = &[
 
 /// The provider API called `name`.
 #[must_use]
-pub fn provider(name: &str) -> Option<&'static dyn ProviderApi> {
+pub fn provider_api(name: &str) -> Option<&'static dyn ProviderApi> {
     PROVIDERS
         .iter()
         .copied()

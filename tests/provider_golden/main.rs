@@ -25,7 +25,7 @@ use ringside::protocols::json::document::Scratch;
 use ringside::protocols::neutral::unsupported_fields::UnsupportedFields;
 use ringside::protocols::provider_api::ProviderApi;
 use ringside::protocols::registry::CLIENT_APIS;
-use ringside::protocols::registry::{PROVIDERS, provider};
+use ringside::protocols::registry::{PROVIDERS, provider_api};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,7 @@ fn cases(kind: &str) -> Vec<(&'static dyn ProviderApi, PathBuf)> {
     let mut found = Vec::new();
     for one in PROVIDERS {
         for case in folders(&root().join(one.name()).join(kind)) {
-            found.push((provider(one.name()).unwrap(), case));
+            found.push((provider_api(one.name()).unwrap(), case));
         }
     }
     found

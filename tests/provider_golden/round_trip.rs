@@ -63,7 +63,7 @@ fn conversation(drawn: &mut Drawn) -> serde_json::Value {
 /// What OpenAI's dialect says, said in another and back.
 fn there_and_back(name: &str, sent: &str) -> (serde_json::Value, Option<String>) {
     let (openai, other) = (client_api("openai"), client_api(name));
-    let (to, back) = (provider(name).unwrap(), provider("openai").unwrap());
+    let (to, back) = (provider_api(name).unwrap(), provider_api("openai").unwrap());
     let (mut scratch, mut unsupported) = (Scratch::default(), UnsupportedFields::new(false));
     let mut translated = |client_api: &dyn ClientApi, to: &dyn ProviderApi, body: &[u8]| {
         let (request, mut out) = (client_request(client_api, body), Vec::new());
@@ -104,7 +104,7 @@ fn there_and_back_says_the_same() {
 #[test]
 fn tokens_of_converse_are_neither_lost_nor_made() {
     let mut drawn = Drawn(11);
-    let bedrock = provider("bedrock").unwrap();
+    let bedrock = provider_api("bedrock").unwrap();
     for _ in 0..200 {
         let [plain, read, write, output] = [0; 4].map(|_| drawn.below(999));
         let said = serde_json::json!({
@@ -148,7 +148,7 @@ fn tokens_are_neither_lost_nor_made() {
         });
         let (_, chat) = whole(
             openai,
-            provider("anthropic").unwrap(),
+            provider_api("anthropic").unwrap(),
             200,
             said.to_string().as_bytes(),
         );
@@ -158,7 +158,12 @@ fn tokens_are_neither_lost_nor_made() {
             value["usage"]["total_tokens"],
             plain + read + write + output
         );
-        let (_, message) = whole(anthropic, provider("openai").unwrap(), 200, chat.as_bytes());
+        let (_, message) = whole(
+            anthropic,
+            provider_api("openai").unwrap(),
+            200,
+            chat.as_bytes(),
+        );
         let value: serde_json::Value = serde_json::from_str(&message).unwrap();
         assert_eq!(value["usage"], said["usage"]);
     }
@@ -180,14 +185,19 @@ fn thinking_is_neither_lost_nor_counted_twice() {
         let response = serde_json::json!({"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage});
         let (_, chat) = whole(
             openai,
-            provider("gemini").unwrap(),
+            provider_api("gemini").unwrap(),
             200,
             response.to_string().as_bytes(),
         );
         let value: serde_json::Value = serde_json::from_str(&chat).unwrap();
         assert_eq!(value["usage"]["prompt_tokens"], plain + cached);
         assert_eq!(value["usage"]["completion_tokens"], said + thought);
-        let (_, back) = whole(gemini, provider("openai").unwrap(), 200, chat.as_bytes());
+        let (_, back) = whole(
+            gemini,
+            provider_api("openai").unwrap(),
+            200,
+            chat.as_bytes(),
+        );
         let value: serde_json::Value = serde_json::from_str(&back).unwrap();
         let count = |name: &str| value["usageMetadata"][name].as_u64().unwrap_or(0);
         assert_eq!(count("candidatesTokenCount"), said);

@@ -126,7 +126,7 @@ pub(crate) const LIMITS: SharedMetrics = SharedMetrics {
         gauge(
             "ringside_shared_targets",
             "Targets in the health that the cores last shared.\n\n0 with one core.",
-            |from| float(from.plane.shared.view.load().len() as u64),
+            |from| float(from.plane.shared.shared_health.load().len() as u64),
         ),
     ],
 };

@@ -126,7 +126,7 @@ pub(crate) fn incomplete_response(
         ResponseBodyError::Body(UpstreamBodyError::Broken(why)) => (broke_off(), why.clone()),
         ResponseBodyError::Body(UpstreamBodyError::Stalled) => (broke_off(), "stalled".to_owned()),
         ResponseBodyError::Stream(why) => (broke_off(), (*why).to_owned()),
-        ResponseBodyError::Deadline => (deadline.fault(None), "out of time".to_owned()),
+        ResponseBodyError::Deadline => (deadline.error(None), "out of time".to_owned()),
         ResponseBodyError::Body(UpstreamBodyError::Interrupted(why)) => {
             (interrupted(*why), "interrupted".to_owned())
         }
@@ -145,7 +145,7 @@ pub(crate) fn deadline_exceeded(
     deadline: &RequestDeadline,
 ) -> AttemptError {
     AttemptError {
-        error: deadline.fault(None),
+        error: deadline.error(None),
         detail: format!("{}: {error}, out of time", backend.provider),
         response: None,
     }

@@ -30,7 +30,7 @@ pub(crate) fn order(
     facts: &RequestFacts,
     note: &mut Option<RouteNote>,
 ) -> Route {
-    core.hear();
+    core.merge_shared_health();
     let selection = constraints.select(route);
     let mut target_table = core.target_table.borrow_mut();
     let routed = constraints.order(route, &selection, facts, &mut target_table, core.now_us());

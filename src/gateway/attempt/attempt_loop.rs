@@ -270,7 +270,7 @@ impl AttemptLoop<'_, '_> {
             failed.is_final() && self.plan.scope.deadline.is_over(),
             &self.last,
         ) {
-            failed.error = self.plan.scope.deadline.fault(Some(&last.error));
+            failed.error = self.plan.scope.deadline.error(Some(&last.error));
         }
         // That our key is refused is no news for the client if there is other news.
         if self.last.is_none() || !failed.is_refusal() {

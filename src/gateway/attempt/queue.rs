@@ -138,7 +138,7 @@ pub(crate) async fn wait(
         }
         None if plan.scope.deadline.is_over() => {
             count_shed(core, route, ShedReason::Deadline);
-            Err(failed(plan.scope.deadline.fault(None)))
+            Err(failed(plan.scope.deadline.error(None)))
         }
         None => Err(shed(core, route, ShedReason::QueueDeadline, ctx)),
     }

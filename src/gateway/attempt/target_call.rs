@@ -141,7 +141,7 @@ impl TargetCall<'_> {
         if plan.operation != UpstreamOperation::Chat {
             return Ok(EncodedBody::Unchanged);
         }
-        let mut unsupported = UnsupportedFields::new(backend.drops_untranslatable);
+        let mut unsupported = UnsupportedFields::new(backend.drops_unsupported_fields);
         let input = TranslationInput {
             backend,
             dialect: self.dialect(),

@@ -127,7 +127,7 @@ async fn wait_for_start(
     ctx.timing.waited_since(began_at);
     let Some(start) = start else {
         ctx.cache.coalesced();
-        return Err(deadline.fault(None));
+        return Err(deadline.error(None));
     };
     start.map_err(attempt_error::interrupted)
 }

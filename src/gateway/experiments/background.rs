@@ -139,7 +139,7 @@ impl ReplayRequest {
         headers: &ForwardedHeaders,
         key_index: KeyIndex,
     ) -> Option<Vec<u8>> {
-        let mut unsupported = UnsupportedFields::new(backend.drops_untranslatable);
+        let mut unsupported = UnsupportedFields::new(backend.drops_unsupported_fields);
         let input = TranslationInput {
             backend,
             dialect: backend.dialect,

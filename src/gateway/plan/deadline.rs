@@ -1,5 +1,5 @@
-//! How long a request may take until its answer is there or its stream has begun: the model's `deadline`
-//! over all attempts, which the caller may tighten.
+//! The deadline of a request: until then its response is complete or its stream has begun, over all attempts. The model
+//! has a `deadline`, and a header of the caller can shorten it.
 
 use crate::base::names::Name;
 use crate::error::code::ErrorCode;
@@ -11,66 +11,61 @@ use crate::http::head::Headers;
 use crate::runtime::clock;
 use std::time::{Duration, Instant};
 
-/// The caller's own deadline, in milliseconds.
 const HEADER: Header = headers::DEADLINE_MS;
 
-/// The deadline of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestDeadline {
-    /// When it is over.
     pub by: Instant,
     limit: Limit,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Limit {
-    Callers(u64),
-    Models(Name, Duration),
+    CallerMs(u64),
+    Model(Name, Duration),
 }
 
 impl RequestDeadline {
     /// The deadline of a request for a model that arrived at `since`.
     ///
     /// # Errors
-    /// The caller's header is malformed.
+    /// The caller's header is not a number of milliseconds above zero.
     pub(crate) fn new(
         headers: &Headers<'_>,
         route: &ModelRoute,
         since: Instant,
     ) -> Result<Self, GatewayError> {
-        let models = route.failover.deadline;
-        let callers = HEADER.read(headers).map(read).transpose()?;
-        let tighter = callers.filter(|ms| Duration::from_millis(*ms) < models);
-        Ok(match tighter {
+        let model_limit = route.failover.deadline;
+        let caller_limit_ms = HEADER.read(headers).map(read).transpose()?;
+        let shorter = caller_limit_ms.filter(|ms| Duration::from_millis(*ms) < model_limit);
+        Ok(match shorter {
             Some(ms) => Self {
                 by: since + Duration::from_millis(ms),
-                limit: Limit::Callers(ms),
+                limit: Limit::CallerMs(ms),
             },
             None => Self {
-                by: since + models,
-                limit: Limit::Models(route.name, models),
+                by: since + model_limit,
+                limit: Limit::Model(route.name, model_limit),
             },
         })
     }
 
-    /// Time left.
     #[must_use]
     pub(crate) fn left(&self) -> Duration {
         self.by.saturating_duration_since(clock::now())
     }
 
-    /// Whether it is over.
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
         self.left().is_zero()
     }
 
-    /// The fault that names the limit, and `last`, what the last attempt failed with.
+    /// The error that names the limit and the error of the last attempt.
     #[must_use]
-    pub(crate) fn fault(&self, last: Option<&GatewayError>) -> GatewayError {
+    pub(crate) fn error(&self, last: Option<&GatewayError>) -> GatewayError {
         let limit = match self.limit {
-            Limit::Callers(ms) => format!("{ms} ms, by {HEADER}"),
-            Limit::Models(name, time) => {
+            Limit::CallerMs(ms) => format!("{ms} ms, by {HEADER}"),
+            Limit::Model(name, time) => {
                 format!(
                     "{} ms, by `deadline` of the model `{}`",
                     time.as_millis(),
@@ -83,7 +78,7 @@ impl RequestDeadline {
         });
         GatewayError::new(
             ErrorCode::DeadlineExceeded,
-            format!("no target answered within the request's deadline ({limit}){last}"),
+            format!("no target responded within the request's deadline ({limit}){last}"),
         )
     }
 }

@@ -1,4 +1,4 @@
-//! What a request asks for: models, targets, rules, constraints, deadline, forwarded headers.
+//! What a request may use: models, targets, rules, arm, constraints, deadline, forwarded headers.
 
 pub(crate) mod affinity_key;
 pub(crate) mod arms;

@@ -1,4 +1,4 @@
-//! A model's experiment, ready for use, and its arms that were rolled back. How a request gets its arm is in
+//! A model's experiment as requests use it, and which of its arms were rolled back. The arm of a request is chosen in
 //! `plan/arms.rs`.
 
 use crate::base::names::Name;
@@ -14,14 +14,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// An experiment, ready for use.
 pub struct ExperimentRoute {
-    /// Its name.
     pub name: Name,
     pub(crate) seed: u64,
-    /// Its arms.
     pub arms: Vec<ArmRoute>,
-    /// The same, as far as drawing needs them.
+    /// The weights and targets of `arms`, in the same order, from which an arm is drawn.
     pub shares: Vec<Arm>,
     pub(crate) subject: Subject,
     pub(crate) fails_over: bool,
@@ -30,57 +27,52 @@ pub struct ExperimentRoute {
     pub rollbacks: Arc<Rollbacks>,
 }
 
-/// An arm, ready for use.
 pub struct ArmRoute {
-    /// Its name among all.
     pub id: ArmId,
     /// `experiment/arm`
     pub label: Name,
-    /// It is rolled back when it does worse than the others.
+    /// The arm is rolled back when it does worse than the others.
     pub is_canary: bool,
-    /// Its part of the cache's scope.
+    /// The arm's part of the cache's scope.
     pub(crate) identity: u64,
     pub(crate) targets: TargetSet,
-    /// Among the models that a core counts turns for: of its targets, and of the others.
+    /// The target table treats the arm's targets, and all other targets, as two models with rotations of their own.
     pub(crate) model_indices: [ModelIndex; 2],
 }
 
-/// Canaries that were rolled back. It outlives a configuration in which the experiment is the same.
+/// The canaries of an experiment that were rolled back. A reload keeps them as long as the experiment is unchanged.
 #[derive(Default)]
 pub struct Rollbacks {
-    /// Arms that are off, as the bits of an [`ArmSet`].
+    /// The rolled-back arms, as the bits of an [`ArmSet`].
     pub(crate) off: AtomicU32,
     resets: AtomicU32,
-    told: Mutex<Vec<Rollback>>,
+    rollbacks: Mutex<Vec<Rollback>>,
 }
 
-/// One roll-back.
 #[derive(Debug, Clone, Copy)]
 pub struct Rollback {
-    /// The arm.
     pub arm: ArmIndex,
-    /// Why.
-    pub why: RollbackReason,
-    /// When, since the Unix epoch.
+    pub reason: RollbackReason,
+    /// Time of the rollback, since the Unix epoch.
     pub since: Duration,
-    /// What was seen of the others.
+    /// Requests and failures of the other arms when the canary was rolled back.
     pub baseline: Count,
-    /// What was seen of the canary.
+    /// Requests and failures of the canary.
     pub canary: Count,
 }
 
 impl Rollbacks {
-    /// Those of an experiment that comes in the place of another: what is known of that one is not held
-    /// against it.
+    /// The rollbacks of an experiment that replaces an earlier one. No arm is rolled back, and the count of resets goes
+    /// up, so that cores forget the counts of the earlier experiment.
     #[must_use]
-    pub fn after(earlier: &Self) -> Self {
+    pub fn replacing(earlier: &Self) -> Self {
         Self {
             resets: AtomicU32::new(earlier.resets() + 1),
             ..Self::default()
         }
     }
 
-    /// Whether the arm in this place takes nobody.
+    /// Whether the arm was rolled back, so that it gets no requests.
     #[must_use]
     pub fn is_off(&self, arm: ArmIndex) -> bool {
         self.off().contains(arm)
@@ -90,37 +82,40 @@ impl Rollbacks {
         ArmSet::from_bits(self.off.load(Ordering::Relaxed))
     }
 
-    /// How often all arms were taken back in.
+    /// How often all arms got their shares back.
     #[must_use]
     pub fn resets(&self) -> u32 {
         self.resets.load(Ordering::Relaxed)
     }
 
-    /// Takes an arm's share away; from the next request on.
+    /// Takes an arm's share away, from the next request on.
     pub fn roll_back(&self, rollback: Rollback) {
-        self.told.lock().push(rollback);
+        self.rollbacks.lock().push(rollback);
         let arm = ArmSet::from_iter([rollback.arm]);
         self.off.fetch_or(arm.bits(), Ordering::Relaxed);
     }
 
-    /// Gives all arms their shares again; how many had lost theirs.
+    /// Gives all arms their shares back. Returns how many were rolled back.
     pub fn reset(&self) -> usize {
-        let told = std::mem::take(&mut *self.told.lock());
+        let rollbacks = std::mem::take(&mut *self.rollbacks.lock());
         self.off.store(0, Ordering::Relaxed);
         self.resets.fetch_add(1, Ordering::Relaxed);
-        told.len()
+        rollbacks.len()
     }
 
-    /// The roll-back of the arm in this place.
+    /// The rollback of an arm; `None` if it was not rolled back.
     #[must_use]
     pub fn of(&self, arm: ArmIndex) -> Option<Rollback> {
-        let told = self.told.lock();
-        told.iter().find(|one| one.arm == arm).copied()
+        let rollbacks = self.rollbacks.lock();
+        rollbacks
+            .iter()
+            .find(|rollback| rollback.arm == arm)
+            .copied()
     }
 }
 
 impl ExperimentRoute {
-    /// Makes an experiment of `model` ready; `model_index` gives an index to a name.
+    /// `model_index` returns the index of a name in the target table.
     #[must_use]
     pub fn new(
         model: &str,

@@ -8,39 +8,35 @@ use crate::routing::target_ref::TargetRef;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Where the mirrors of a model go.
+/// The target that a share of a model's requests is mirrored to.
 pub struct MirrorTarget {
-    /// The target.
     pub target: TargetRoute,
-    /// What routing knows of it.
     pub target_ref: TargetRef,
-    /// What is known of it beside that.
     pub traits: Traits,
-    /// Share of the requests.
+    /// Share of the requests, from 0 to 1.
     pub share: f64,
-    /// Tokens that they may take in an hour.
+    /// Tokens that mirrored requests may use in an hour.
     pub tokens_max: u64,
-    /// What they took, and came to.
     pub stats: Arc<MirrorStats>,
 }
 
-/// What became of requests that were drawn.
+/// The outcome of a request that was drawn for mirroring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MirrorOutcome {
-    /// Answered by both.
+    /// Both targets responded.
     Answered,
-    /// The target gave no answer that can be compared.
+    /// The mirror target sent no response that can be compared.
     Failed,
-    /// The client's own answer cannot be compared: a failure, tools, no end.
+    /// The client's own response cannot be compared: it failed, calls tools, or did not end.
     NotComparable,
     /// The budget of the hour is spent.
     OverBudget,
-    /// Too many are under way.
+    /// Too many mirrored requests are in flight.
     Busy,
 }
 
 impl MirrorOutcome {
-    /// All, with their label values.
+    /// All outcomes, with their label values in metrics.
     pub const ALL: [(Self, &'static str); 5] = [
         (Self::Answered, "answered"),
         (Self::Failed, "failed"),
@@ -50,17 +46,17 @@ impl MirrorOutcome {
     ];
 }
 
-/// Labels of compared answers, with their label values.
+/// The results of comparing two responses, with their label values in metrics.
 pub(crate) const LABELS: [(Agreement, &str); 3] = [
     (Agreement::Same, "same"),
     (Agreement::Different, "other"),
     (Agreement::Unknown, "unknown"),
 ];
 
-/// What the mirrors of a model took, and came to; shared by all cores. It outlives a configuration.
+/// The statistics of a model's mirrored requests, shared by all cores. A reload keeps them.
 #[derive(Default)]
 pub struct MirrorStats {
-    /// Places and tokens.
+    /// Permits and tokens that are left.
     pub sample_budget: SampleBudget,
     outcomes: [AtomicU64; 5],
     labels: [AtomicU64; 3],
@@ -74,20 +70,20 @@ impl MirrorStats {
     }
 
     pub(crate) fn label(&self, label: Agreement) {
-        let at = LABELS.iter().position(|(one, _)| *one == label);
-        if let Some(count) = at.and_then(|at| self.labels.get(at)) {
+        let index = LABELS.iter().position(|(agreement, _)| *agreement == label);
+        if let Some(count) = index.and_then(|index| self.labels.get(index)) {
             count.fetch_add(1, Relaxed);
         }
     }
 
-    /// Requests of one outcome.
+    /// Requests that had this outcome.
     #[must_use]
     pub fn outcomes(&self, outcome: MirrorOutcome) -> u64 {
         let count = self.outcomes.get(outcome as usize);
         count.map_or(0, |count| count.load(Relaxed))
     }
 
-    /// Labels, in the order of [`LABELS`].
+    /// Compared responses by result, in the order of [`LABELS`].
     #[must_use]
     pub fn labels(&self) -> [u64; 3] {
         self.labels.each_ref().map(|count| count.load(Relaxed))

@@ -1,4 +1,4 @@
-//! The configuration as the data plane uses it: immutable, swapped whole on reload.
+//! The configuration as requests use it: immutable, replaced as a whole by a reload.
 
 pub(crate) mod experiment;
 pub(crate) mod mirror;

@@ -11,32 +11,24 @@ use crate::routing::indices::ModelIndex;
 use crate::routing::policy::RoutingPolicy;
 use crate::routing::target_ref::TargetRef;
 
-/// A model and where it is served.
 pub struct ModelRoute {
-    /// Its name.
     pub name: Name,
-    /// The policy epoch: hash of all that is configured and decides an answer (targets with URL, dialect
-    /// and model, `cache.epoch`). Part of the cache's scope, so that a change makes what is stored
-    /// unreachable at once.
+    /// Hash of all configuration that decides a response: the targets with URL, dialect and model, and `cache.epoch`.
+    /// It is part of the cache's scope, so a change makes stored responses unreachable at once.
     pub identity: u64,
-    /// Orders its targets.
     pub policy: &'static dyn RoutingPolicy,
-    /// Its place among the models a core takes turns for.
+    /// The model in the target table of a core.
     pub index: ModelIndex,
-    /// What routing knows of its targets.
+    /// The targets in the target table of a core, in the order of `targets`.
     pub target_refs: Vec<TargetRef>,
-    /// What is known of them beside that, in the same order.
+    /// What the configuration says about the targets, in the order of `targets`.
     pub traits: Vec<Traits>,
-    /// All of them are at OpenRouter.
+    /// Every target is at OpenRouter.
     pub is_openrouter: bool,
-    /// Its targets, in the same order.
     pub targets: Vec<TargetRoute>,
-    /// What is done about slow and failing ones.
     pub failover: Failover,
-    /// Arms that share its requests.
     pub experiment: Option<ExperimentRoute>,
-    /// Which of them go where; the first that applies.
+    /// Checked in order; the first rule that applies is used.
     pub rules: Vec<RuleRoute>,
-    /// Another target that a share of them is sent to as well.
     pub mirror: Option<MirrorTarget>,
 }

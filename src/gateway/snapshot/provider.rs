@@ -1,4 +1,4 @@
-//! A provider, ready to be called: its API, endpoint and credentials.
+//! A provider as requests use it: its API, endpoint and credentials.
 
 use crate::base::names::Name;
 use crate::config::provider_family::Kind;
@@ -12,45 +12,43 @@ use crate::upstream::endpoint::Endpoint;
 use arc_swap::Guard;
 use std::sync::Arc;
 
-/// A provider, ready to be called.
 pub struct Provider {
-    /// Its name.
+    /// Its name in the configuration.
     pub provider: String,
-    /// Its dialect.
     pub dialect: &'static dyn ProviderApi,
-    /// The dialect in which it takes requests in Responses as they are, if it does.
+    /// The API through which the provider takes Responses requests without translation; `None` if it does not.
     pub responses: Option<&'static dyn ProviderApi>,
-    /// What is odd about it, if it is one of the compatible ones in the table.
+    /// How the provider's API differs from OpenAI's, if it is one of the compatible providers in the table.
     pub kind: Option<&'static Kind>,
-    /// Version of its API, where paths name one.
+    /// Version of the API, for APIs that have it in their paths or queries.
     pub api_version: Option<String>,
-    /// Where it is reached.
     pub endpoint: Endpoint,
-    /// Fields that its dialect has no place for are dropped, not refused.
-    pub drops_untranslatable: bool,
-    /// Its region, if it has one.
+    /// Fields that the provider's API cannot express are dropped; otherwise the request is rejected.
+    pub drops_unsupported_fields: bool,
     pub region: Option<String>,
-    /// What it promises about data.
+    /// What the provider promises about data.
     pub tags: Vec<String>,
-    /// `provider/*`: target and model of what is passed to it directly.
+    /// `provider/*`: the target and model of requests through the provider proxy.
     pub any_model: Name,
-    /// API keys, rotated.
+    /// API keys, used in rotation.
     pub api_keys: Vec<Secret>,
-    /// Credentials instead of them.
+    /// Credentials that are renewed; used instead of API keys.
     pub credentials: Option<Arc<Credentials>>,
 }
 
 impl Provider {
-    /// The credentials that are published now, to be held for the time of one encoding.
+    /// The current credentials, to be held while one request is encoded.
     #[must_use]
     pub fn held(&self) -> Option<Guard<Arc<Current>>> {
-        self.credentials.as_ref().map(|one| one.current())
+        self.credentials
+            .as_ref()
+            .map(|credentials| credentials.current())
     }
 
-    /// What proves who sends, with the key of this lane or what is `held`.
+    /// How a request is authenticated: by the credentials `held`, else by this API key.
     ///
     /// # Errors
-    /// Why there is nothing to prove with.
+    /// The reason why the credentials are not valid now.
     pub fn auth<'r>(
         &'r self,
         held: Option<&'r Arc<Current>>,
@@ -67,7 +65,7 @@ impl Provider {
         }
     }
 
-    /// Keys that can be set aside one by one; credentials count as one.
+    /// The number of keys that can be in cooldown separately; credentials count as one.
     pub(crate) fn keys(&self) -> usize {
         match self.credentials {
             Some(_) => 1,

@@ -1,4 +1,4 @@
-//! What outlives a configuration: identities of endpoints and targets, addresses, credentials, statistics.
+//! State that a reload keeps: identities of endpoints and targets, addresses, credentials, statistics.
 
 use crate::config::sections::experiment::Experiment;
 use crate::config::sections::provider::Provider as ProviderConfig;
@@ -14,37 +14,38 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What outlives a configuration: endpoints keep their identity (and so their pooled connections),
-/// hosts their addresses, over a reload.
+/// State that a reload keeps: endpoints keep their identity and so their pooled connections, hosts keep their addresses.
 #[derive(Default)]
 pub struct Registry {
     endpoints: Vec<String>,
     hosts: HashMap<(String, u16), Arc<Addresses>>,
     targets: HashMap<u64, TargetSlot>,
     models: HashMap<String, ModelIndex>,
-    /// By model, with the experiment that they are of.
+    /// By model, with the experiment that the rollbacks belong to.
     rollbacks: HashMap<String, (Experiment, Arc<Rollbacks>)>,
-    /// Of mirrors, by model.
+    /// By model.
     mirror_stats: HashMap<String, Arc<MirrorStats>>,
     trust: HashMap<Option<Vec<u8>>, ClientSettings>,
-    /// The settings of the last server certificate: while it is the same, its session tickets stay valid.
+    /// The settings of the last server certificate. They are reused while the certificate is the same, so that its session
+    /// tickets stay valid.
     server_tls: Option<(ServerTls, ServerSettings)>,
-    /// As long as a configuration uses them.
+    /// Weak, so that credentials are dropped with the last configuration that uses them.
     credentials: Vec<Weak<Credentials>>,
     credentials_made: u64,
 }
 
 impl Registry {
-    /// The host names in use, to be resolved.
+    /// The hosts that are names, whose addresses have to be resolved.
     pub fn hosts(&self) -> impl Iterator<Item = &Arc<Addresses>> {
         self.hosts.values().filter(|host| host.is_name())
     }
 
     pub(crate) fn endpoint(&mut self, provider: &ProviderConfig) -> Result<Endpoint, String> {
         let url = provider.base_url.clone();
-        let tls = match url.tls {
-            false => None,
-            true => Some(self.trusted(&provider.connection.ca_pem, &provider.name)?),
+        let tls = if url.tls {
+            Some(self.trusted(&provider.connection.ca_pem, &provider.name)?)
+        } else {
+            None
         };
         let identity = format!(
             "{}:{}:{}:{:?}",
@@ -69,15 +70,15 @@ impl Registry {
         ))
     }
 
-    /// The place of a target in each core's fleet. With other keys it is another target, so that what
-    /// was learned of a refused key is forgotten when it is replaced.
-    pub(crate) fn target(&mut self, place: &str, backend: Option<&Provider>) -> TargetSlot {
+    /// The slot of a target in each core's target table. A target with other keys gets another slot, so that the cooldown
+    /// of a rejected key ends when the key is replaced.
+    pub(crate) fn target(&mut self, location: &str, backend: Option<&Provider>) -> TargetSlot {
         let api_keys = backend.map_or(&[][..], |backend| &backend.api_keys);
         let keys = api_keys.iter().map(|key| xxh3_64(key.0.as_bytes()));
         let credentials = backend.and_then(|backend| backend.credentials.as_ref());
-        let mut identity = place.to_owned();
+        let mut identity = location.to_owned();
         identity.extend(keys.map(|key| format!("\0{key:016x}")));
-        identity.extend(credentials.map(|one| format!("\0{}", one.id)));
+        identity.extend(credentials.map(|credentials| format!("\0{}", credentials.id)));
         let next = TargetSlot::new(self.targets.len());
         *self
             .targets
@@ -90,19 +91,19 @@ impl Registry {
         *self.models.entry(name.to_owned()).or_insert(next)
     }
 
-    /// An experiment; what was rolled back stays so while it is the same.
-    pub(crate) fn experiment(&mut self, model: &str, one: &Experiment) -> ExperimentRoute {
+    /// The experiment of a model. Its arms stay rolled back as long as the experiment is unchanged.
+    pub(crate) fn experiment(&mut self, model: &str, experiment: &Experiment) -> ExperimentRoute {
         let rollbacks = match self.rollbacks.get(model) {
-            Some((same, rollbacks)) if same == one => Arc::clone(rollbacks),
-            Some((_, earlier)) => Arc::new(Rollbacks::after(earlier)),
+            Some((same, rollbacks)) if same == experiment => Arc::clone(rollbacks),
+            Some((_, earlier)) => Arc::new(Rollbacks::replacing(earlier)),
             None => Arc::default(),
         };
-        let kept = (one.clone(), Arc::clone(&rollbacks));
-        self.rollbacks.insert(model.to_owned(), kept);
-        ExperimentRoute::new(model, one, rollbacks, |name| self.model(name))
+        let entry = (experiment.clone(), Arc::clone(&rollbacks));
+        self.rollbacks.insert(model.to_owned(), entry);
+        ExperimentRoute::new(model, experiment, rollbacks, |name| self.model(name))
     }
 
-    /// The statistics of a model's mirror.
+    /// The statistics of a model's mirrored requests.
     pub(crate) fn mirror_stats(&mut self, model: &str) -> Arc<MirrorStats> {
         Arc::clone(self.mirror_stats.entry(model.to_owned()).or_default())
     }
@@ -111,13 +112,13 @@ impl Registry {
         if let Some(settings) = self.trust.get(ca) {
             return Ok(Arc::clone(settings));
         }
-        let settings =
-            client_settings(ca.as_deref()).map_err(|why| format!("providers.{provider}: {why}"))?;
+        let settings = client_settings(ca.as_deref())
+            .map_err(|error| format!("providers.{provider}: {error}"))?;
         self.trust.insert(ca.clone(), Arc::clone(&settings));
         Ok(settings)
     }
 
-    /// Settings for the server certificate `tls`.
+    /// The TLS settings for a server certificate.
     pub(crate) fn server_tls(&mut self, tls: &ServerTls) -> Result<ServerSettings, String> {
         if let Some((same, settings)) = &self.server_tls
             && same == tls
@@ -129,34 +130,36 @@ impl Registry {
         Ok(settings)
     }
 
-    /// Credentials in use, to be renewed.
+    /// The credentials in use, which have to be renewed.
     #[must_use]
     pub fn credentials(&self) -> Vec<Arc<Credentials>> {
         self.credentials.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The provider's credentials; those it had before if they come from the same place.
+    /// The provider's credentials; the same ones as before a reload if their source is unchanged.
     pub(crate) fn credentials_of(
         &mut self,
-        one: &ProviderConfig,
+        provider: &ProviderConfig,
     ) -> Result<Option<Arc<Credentials>>, String> {
-        let Some(source) = &one.credentials.auth else {
+        let Some(source) = &provider.credentials.auth else {
             return Ok(None);
         };
         self.credentials.retain(|known| known.strong_count() > 0);
-        let same = |known: &Arc<Credentials>| known.provider == one.name && known.source == *source;
+        let same =
+            |known: &Arc<Credentials>| known.provider == provider.name && known.source == *source;
         if let Some(known) = self.credentials().into_iter().find(same) {
             return Ok(Some(known));
         }
-        // Not the provider's own roots: who gives tokens is another host.
+        // The provider's own CA does not apply: tokens come from another host.
         let trust = match source.token_url() {
-            Some(url) if url.tls => Some(self.trusted(&None, &one.name)?),
+            Some(url) if url.tls => Some(self.trusted(&None, &provider.name)?),
             _ => None,
         };
         self.credentials_made += 1;
-        let made = Credentials::new(self.credentials_made, &one.name, source.clone(), trust);
-        let made = Arc::new(made);
-        self.credentials.push(Arc::downgrade(&made));
-        Ok(Some(made))
+        let id = self.credentials_made;
+        let credentials = Credentials::new(id, &provider.name, source.clone(), trust);
+        let credentials = Arc::new(credentials);
+        self.credentials.push(Arc::downgrade(&credentials));
+        Ok(Some(credentials))
     }
 }

@@ -1,4 +1,4 @@
-//! A routing rule of a model, ready for use. Whether it applies to a request is in `plan/rules.rs`.
+//! A routing rule of a model as requests use it. `plan/rules.rs` finds out whether it applies to a request.
 
 use crate::base::names::Name;
 use crate::config::sections::rules::{Rule, When};
@@ -10,23 +10,20 @@ use crate::routing::policy::RoutingPolicy;
 use crate::routing::target_set::TargetSet;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A rule, ready for use.
 pub struct RuleRoute {
-    /// Its name.
     pub name: Name,
     pub(crate) conditions: Conditions,
-    /// Targets that the request may go to; `None` = all.
+    /// Targets that the request may use; `None` = all.
     targets: Option<TargetSet>,
     /// The arm that the request belongs to.
     pub arm: Option<ArmIndex>,
-    /// Policy instead of the model's.
+    /// The policy that replaces the model's.
     pub policy: Option<&'static dyn RoutingPolicy>,
-    /// Its part of the cache's scope; 0 if it leaves all targets.
+    /// The rule's part of the cache's scope; 0 if the rule allows all targets.
     pub identity: u64,
 }
 
 impl RuleRoute {
-    /// Makes a rule of `model` ready.
     #[must_use]
     pub fn new(model: &str, rule: &Rule) -> Self {
         let set = |targets: &Vec<usize>| targets.iter().copied().map(TargetIndex::new).collect();
@@ -43,13 +40,13 @@ impl RuleRoute {
         }
     }
 
-    /// No target beside those it names may see the request.
+    /// Whether the rule allows only some targets.
     #[must_use]
     pub fn names_targets(&self) -> bool {
         self.targets.is_some()
     }
 
-    /// Leaves out the targets that it does not name.
+    /// Excludes the targets that the rule does not allow.
     pub fn exclude(&self, exclusions: &mut [Option<Exclusion>]) {
         let Some(targets) = self.targets else {
             return;
@@ -62,7 +59,6 @@ impl RuleRoute {
     }
 }
 
-/// The conditions as routing checks them.
 fn conditions(when: &When) -> Conditions {
     Conditions {
         headers: when.headers.clone(),

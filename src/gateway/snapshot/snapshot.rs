@@ -1,4 +1,4 @@
-//! The configuration as the data plane uses it: immutable, swapped whole on reload.
+//! Makes a snapshot from a validated configuration. A snapshot is immutable; a reload replaces it as a whole.
 
 use crate::accounting::prices::PriceBook;
 use crate::auth::keys::KeyTable;
@@ -13,7 +13,7 @@ use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::snapshot::registry::Registry;
 use crate::gateway::snapshot::rule::RuleRoute;
 use crate::gateway::snapshot::target::{Backend, TargetRoute};
-use crate::protocols::registry::{native_api, provider};
+use crate::protocols::registry::{native_api, provider_api};
 use crate::routing::demand::{Abilities, Traits};
 use crate::routing::limiter::Bounds;
 use crate::routing::policies::registry::policy;
@@ -23,47 +23,42 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// One configuration, ready for use.
+/// A configuration as requests use it.
 pub struct Snapshot {
-    /// As validated.
     pub config: Config,
     /// Virtual keys.
     pub keys: KeyTable,
     /// Providers in the order of the configuration.
     pub providers: Vec<Arc<Provider>>,
-    /// Models by name.
     pub models: HashMap<String, ModelRoute, foldhash::fast::RandomState>,
-    /// What its targets charge.
     pub prices: PriceBook,
-    /// Model names in the order of the file.
+    /// Model names in the order of the configuration.
     pub model_names: Vec<String>,
     /// TLS settings of new client connections; `None` = plaintext.
     pub server_tls: Option<ServerSettings>,
 }
 
 impl Snapshot {
-    /// Makes a configuration ready for use.
-    ///
     /// # Errors
-    /// Something only this step can see, e.g. no trusted root certificates.
+    /// A problem that validation cannot find, such as missing root certificates.
     pub fn new(config: Config, registry: &mut Registry) -> Result<Self, String> {
         let mut providers = Vec::new();
-        for one in &config.providers {
+        for provider in &config.providers {
             providers.push(Arc::new(Provider {
-                provider: one.name.clone(),
-                dialect: provider(&one.dialect)
-                    .ok_or_else(|| format!("unknown dialect `{}`", one.dialect))?,
+                provider: provider.name.clone(),
+                dialect: provider_api(&provider.dialect)
+                    .ok_or_else(|| format!("unknown dialect `{}`", provider.dialect))?,
                 responses: native_api(crate::protocols::responses::vocabulary::NAME)
-                    .filter(|_| passes_responses(one)),
-                kind: one.kind,
-                api_version: one.api_version.clone(),
-                endpoint: registry.endpoint(one)?,
-                drops_untranslatable: one.translation.drops_unsupported_fields,
-                region: one.region.clone(),
-                tags: one.tags.clone(),
-                any_model: Name::new(&format!("{}/*", one.name)),
-                api_keys: one.credentials.api_keys.clone(),
-                credentials: registry.credentials_of(one)?,
+                    .filter(|_| has_responses_api(provider)),
+                kind: provider.kind,
+                api_version: provider.api_version.clone(),
+                endpoint: registry.endpoint(provider)?,
+                drops_unsupported_fields: provider.translation.drops_unsupported_fields,
+                region: provider.region.clone(),
+                tags: provider.tags.clone(),
+                any_model: Name::new(&format!("{}/*", provider.name)),
+                api_keys: provider.credentials.api_keys.clone(),
+                credentials: registry.credentials_of(provider)?,
             }));
         }
         let server_tls = config.server.tls.as_ref();
@@ -78,7 +73,11 @@ impl Snapshot {
         Ok(Self {
             prices: PriceBook::new(&config)?,
             keys: KeyTable::new(&config.keys, config.cache.scope),
-            model_names: config.models.iter().map(|one| one.name.clone()).collect(),
+            model_names: config
+                .models
+                .iter()
+                .map(|model| model.name.clone())
+                .collect(),
             models,
             server_tls,
             providers,
@@ -87,14 +86,14 @@ impl Snapshot {
     }
 }
 
-/// Host of OpenAI's own API, which answers Responses; of servers like it, few do.
+/// Host of OpenAI's own API, which has the Responses API; few compatible servers have it.
 const OPENAI_HOST: &str = "api.openai.com";
 
-/// Whether a provider takes requests in Responses as they are.
-fn passes_responses(one: &ProviderConfig) -> bool {
-    let is_openais = one.base_url.host.eq_ignore_ascii_case(OPENAI_HOST);
-    one.dialect == crate::protocols::openai::vocabulary::NAME
-        && one.translation.responses.unwrap_or(is_openais)
+/// Whether a provider takes Responses requests without translation.
+fn has_responses_api(provider: &ProviderConfig) -> bool {
+    let is_openai = provider.base_url.host.eq_ignore_ascii_case(OPENAI_HOST);
+    provider.dialect == crate::protocols::openai::vocabulary::NAME
+        && provider.translation.responses.unwrap_or(is_openai)
 }
 
 fn model_route(
@@ -115,7 +114,7 @@ fn model_route(
     });
     for target in &model.targets {
         let (target_ref, route) =
-            served(target, config, providers, registry, bounds, &mut identity)?;
+            target_route(target, config, providers, registry, bounds, &mut identity)?;
         target_refs.push(target_ref);
         traits.push(traits_of(target, config));
         targets.push(route);
@@ -141,12 +140,13 @@ fn model_route(
         experiment: model
             .experiment
             .as_ref()
-            .map(|one| registry.experiment(&model.name, one)),
+            .map(|experiment| registry.experiment(&model.name, experiment)),
     })
 }
 
-/// A target, ready for use; what decides its answers is appended to `identity`.
-fn served(
+/// A target and its entry for the target table. Appends to `identity` all configuration that decides the target's
+/// responses.
+fn target_route(
     target: &Target,
     config: &Config,
     providers: &[Arc<Provider>],
@@ -154,21 +154,25 @@ fn served(
     bounds: Option<Bounds>,
     identity: &mut String,
 ) -> Result<(TargetRef, TargetRoute), String> {
-    let mut place = String::new();
+    let mut location = String::new();
     let mut remote = None;
     let backend = match target.location {
         TargetLocation::Local => Backend::Local,
-        TargetLocation::Provider(at) => {
-            let backend = providers.get(at).ok_or("a target names no provider")?;
-            let url = &config.providers.get(at).ok_or("no such provider")?.base_url;
-            place = format!("{url:?}\0");
+        TargetLocation::Provider(index) => {
+            let backend = providers.get(index).ok_or("a target names no provider")?;
+            let url = &config
+                .providers
+                .get(index)
+                .ok_or("no such provider")?
+                .base_url;
+            location = format!("{url:?}\0");
             if let Some(version) = &backend.api_version {
-                place.push_str(version);
+                location.push_str(version);
             }
             if let Some(kind) = backend.kind {
-                place.push_str(&kind.name);
+                location.push_str(&kind.name);
             }
-            identity.push_str(&place);
+            identity.push_str(&location);
             identity.push_str(backend.dialect.name());
             identity.push('\0');
             remote = Some(backend.as_ref());
@@ -178,10 +182,10 @@ fn served(
     let label = config.label_of(target);
     identity.push_str(&label);
     identity.push('\0');
-    place.push_str(&label);
+    location.push_str(&label);
     let target_ref = TargetRef {
-        slot: registry.target(&place, remote),
-        identity: xxh3_64(place.as_bytes()),
+        slot: registry.target(&location, remote),
+        identity: xxh3_64(location.as_bytes()),
         priority: target.priority,
         weight: target.weight,
         keys: remote.map_or(0, Provider::keys),
@@ -195,7 +199,6 @@ fn served(
     Ok((target_ref, route))
 }
 
-/// Where a model's mirrors go, if they go anywhere.
 fn mirror_route(
     model: &Model,
     config: &Config,
@@ -206,7 +209,7 @@ fn mirror_route(
         return Ok(None);
     };
     let target = &mirror.target;
-    let (target_ref, route) = served(
+    let (target_ref, route) = target_route(
         target,
         config,
         providers,
@@ -224,24 +227,26 @@ fn mirror_route(
     }))
 }
 
-/// What routing knows of a target by its configuration.
+/// What the configuration says about a target.
 fn traits_of(target: &Target, config: &Config) -> Traits {
     let provider = match target.location {
         TargetLocation::Local => None,
-        TargetLocation::Provider(at) => config.providers.get(at),
+        TargetLocation::Provider(index) => config.providers.get(index),
     };
-    let said = &target.abilities;
+    let abilities = &target.abilities;
     Traits {
-        provider: provider.map_or_else(|| "local".to_owned(), |one| one.name.clone()),
+        provider: provider.map_or_else(|| "local".to_owned(), |provider| provider.name.clone()),
         label: config.label_of(target),
-        region: provider.and_then(|one| one.region.clone()),
-        tags: provider.map(|one| one.tags.clone()).unwrap_or_default(),
+        region: provider.and_then(|provider| provider.region.clone()),
+        tags: provider
+            .map(|provider| provider.tags.clone())
+            .unwrap_or_default(),
         abilities: Abilities {
-            context_tokens: said.context,
-            tools: said.tools,
-            vision: said.vision,
-            schema: said.schema,
-            streaming: said.streaming,
+            context_tokens: abilities.context,
+            tools: abilities.tools,
+            vision: abilities.vision,
+            schema: abilities.schema,
+            streaming: abilities.streaming,
         },
     }
 }

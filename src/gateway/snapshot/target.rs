@@ -4,19 +4,16 @@ use crate::base::names::Name;
 use crate::gateway::snapshot::provider::Provider;
 use std::sync::Arc;
 
-/// One target.
 pub struct TargetRoute {
     /// `provider/model`.
     pub label: Name,
-    /// Model name at the target.
+    /// The model's name at the provider.
     pub model: String,
-    /// Where it is.
     pub backend: Backend,
 }
 
-/// Where a target is.
+/// What serves a target.
 pub enum Backend {
-    /// At a provider.
     Remote(Arc<Provider>),
     /// The embedding model in this process.
     Local,

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn failure_and_end_are_found_at_any_split() {
-        let openai = crate::protocols::registry::provider("openai").unwrap();
+        let openai = crate::protocols::registry::provider_api("openai").unwrap();
         for (text, failed, complete) in [(GOOD, false, true), (BAD, true, false)] {
             for split in 0..=text.len() {
                 let mut inspector = StreamInspector::new(openai);
