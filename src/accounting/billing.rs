@@ -32,13 +32,33 @@ pub(crate) enum Charge {
     /// Nothing was bought.
     Nothing,
     /// By reported tokens and a known price.
-    Known(Cost),
+    Reported(Cost),
     /// By estimated tokens and a known price.
     Estimated(Cost),
     /// A cached answer was served, which had cost this, where known.
     Saved(Option<Cost>),
-    /// Something was bought, and nobody knows for how much: because of the `price` or the `usage`.
-    Unknown(&'static str),
+    /// The provider was used, but the cost cannot be computed.
+    Unknown(MissingCostInput),
+}
+
+/// What is missing to compute a cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum MissingCostInput {
+    /// The target has no price, or none for what it reported.
+    Price,
+    /// The provider reported no usage.
+    Usage,
+}
+
+impl MissingCostInput {
+    /// Value in metrics.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Price => "price",
+            Self::Usage => "usage",
+        }
+    }
 }
 
 impl Charge {
@@ -46,15 +66,14 @@ impl Charge {
     #[must_use]
     pub(crate) fn of(billed_usage: BilledUsage, target: Option<Name>, prices: &PriceBook) -> Self {
         let cost = |usage| target.and_then(|target| prices.cost(target, usage));
+        let no_price = Self::Unknown(MissingCostInput::Price);
         match billed_usage {
             BilledUsage::Nothing => Self::Nothing,
-            BilledUsage::Unknown => Self::Unknown("usage"),
-            BilledUsage::Searches(_) => Self::Unknown("price"),
+            BilledUsage::Unknown => Self::Unknown(MissingCostInput::Usage),
+            BilledUsage::Searches(_) => no_price,
             BilledUsage::Saved(usage) => Self::Saved(usage.and_then(cost)),
-            BilledUsage::Reported(usage) => cost(usage).map_or(Self::Unknown("price"), Self::Known),
-            BilledUsage::Estimated(usage) => {
-                cost(usage).map_or(Self::Unknown("price"), Self::Estimated)
-            }
+            BilledUsage::Reported(usage) => cost(usage).map_or(no_price, Self::Reported),
+            BilledUsage::Estimated(usage) => cost(usage).map_or(no_price, Self::Estimated),
         }
     }
 
@@ -62,7 +81,7 @@ impl Charge {
     #[must_use]
     pub(crate) fn paid_nanousd(&self) -> Option<u64> {
         match self {
-            Self::Known(cost) | Self::Estimated(cost) => Some(cost.total()),
+            Self::Reported(cost) | Self::Estimated(cost) => Some(cost.total()),
             Self::Saved(_) => Some(0),
             Self::Nothing | Self::Unknown(_) => None,
         }
@@ -96,7 +115,7 @@ mod tests {
         let of = |billed_usage, target| Charge::of(billed_usage, target, &book);
         let cost = 2_500_000 + 1_000_000;
         let reported = of(BilledUsage::Reported(usage), known);
-        assert!(matches!(reported, Charge::Known(_)));
+        assert!(matches!(reported, Charge::Reported(_)));
         assert_eq!(reported.paid_nanousd(), Some(cost));
         let estimated = of(BilledUsage::Estimated(usage), known);
         assert!(matches!(estimated, Charge::Estimated(_)));

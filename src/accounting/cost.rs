@@ -28,15 +28,37 @@ impl Cost {
         parts.into_iter().fold(0, u64::saturating_add)
     }
 
-    /// The parts by their names in metrics.
+    /// The cost of each type of token, in nano-dollars.
     #[must_use]
-    pub fn parts(&self) -> [(&'static str, u64); 4] {
+    pub(crate) fn parts(&self) -> [(TokenType, u64); 4] {
         [
-            ("input", self.input),
-            ("cached_input", self.cached_input),
-            ("cache_write", self.cache_write),
-            ("output", self.output),
+            (TokenType::Input, self.input),
+            (TokenType::CachedInput, self.cached_input),
+            (TokenType::CacheWrite, self.cache_write),
+            (TokenType::Output, self.output),
         ]
+    }
+}
+
+/// Types of tokens that have a price of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TokenType {
+    Input,
+    CachedInput,
+    CacheWrite,
+    Output,
+}
+
+impl TokenType {
+    /// Value in metrics.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::CachedInput => "cached_input",
+            Self::CacheWrite => "cache_write",
+            Self::Output => "output",
+        }
     }
 }
 

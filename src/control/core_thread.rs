@@ -8,6 +8,7 @@ use crate::gateway::pipeline::Pipeline;
 use crate::http::limits::HeadLimits;
 use crate::observability::log_line::LogLine;
 use crate::observability::metrics::core_metrics::CoreMetrics;
+use crate::observability::metrics::process::RefusedConnection;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
@@ -177,7 +178,7 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
             Accepted::Unix(stream) => Socket::from_unix(stream),
         };
         let Ok(socket) = socket else {
-            return refuse(serving, "socket");
+            return refuse(serving, RefusedConnection::Socket);
         };
         let connection = serving.pipeline.core.drain.enter();
         // Read for each connection: a reload may have brought another certificate.
@@ -192,7 +193,7 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
                     Err(fault) => Err(fault),
                 };
                 let Ok(stream) = handshake else {
-                    return refuse(serving, "tls_handshake");
+                    return refuse(serving, RefusedConnection::TlsHandshake);
                 };
                 stream
             }
@@ -205,7 +206,7 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
     });
 }
 
-fn refuse(serving: &Serving, reason: &'static str) {
+fn refuse(serving: &Serving, reason: RefusedConnection) {
     let mut metrics = serving.pipeline.core.metrics.borrow_mut();
     metrics.process.connections_refused.increment(reason);
 }

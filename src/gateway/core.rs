@@ -143,8 +143,7 @@ impl Core {
                 queue.queue_max.add(route.name, max as u64);
             }
             for (target, target_ref) in route.targets.iter().zip(&route.target_refs) {
-                let Some((phase, score, in_flight)) = target_table.look(target_ref.slot, now_us)
-                else {
+                let Some(summary) = target_table.summary(target_ref.slot, now_us) else {
                     continue;
                 };
                 if !seen.insert(target_ref.slot) {
@@ -157,9 +156,11 @@ impl Core {
                         .add(target.label, u64::from(limit));
                 }
                 let gauges = &mut metrics.targets;
-                gauges.health.record(target.label, f64::from(score));
-                gauges.in_flight.add(target.label, u64::from(in_flight));
-                gauges.phase_cores.add((target.label, phase.name()), 1);
+                let score = f64::from(summary.score);
+                gauges.health.record(target.label, score);
+                let in_flight = u64::from(summary.in_flight);
+                gauges.in_flight.add(target.label, in_flight);
+                gauges.phase_cores.add((target.label, summary.phase), 1);
             }
         }
     }

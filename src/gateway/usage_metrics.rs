@@ -29,10 +29,10 @@ pub(crate) fn record_usage(
     }
     let costs = &mut metrics.cost;
     match charge {
-        Charge::Known(cost) => costs.charge(key, model, cost.parts(), false),
+        Charge::Reported(cost) => costs.charge(key, model, cost.parts(), false),
         Charge::Estimated(cost) => costs.charge(key, model, cost.parts(), true),
         Charge::Saved(Some(cost)) => costs.saved.add(model, cost.total()),
-        Charge::Unknown(why) => costs.unknown.increment((model, why)),
+        Charge::Unknown(missing) => costs.unknown.increment((model, *missing)),
         Charge::Saved(None) | Charge::Nothing => {}
     }
 }
@@ -40,7 +40,8 @@ pub(crate) fn record_usage(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounting::cost::Cost;
+    use crate::accounting::billing::MissingCostInput;
+    use crate::accounting::cost::{Cost, TokenType};
     use crate::protocols::usage::Usage;
 
     #[test]
@@ -61,25 +62,41 @@ mod tests {
         let mut record_usage = |billed_usage, charge| {
             super::record_usage(&mut metrics, None, model, billed_usage, &charge)
         };
-        record_usage(BilledUsage::Unknown, Charge::Unknown("usage"));
+        record_usage(
+            BilledUsage::Unknown,
+            Charge::Unknown(MissingCostInput::Usage),
+        );
         record_usage(BilledUsage::Saved(Some(usage)), Charge::Saved(Some(cost)));
         record_usage(BilledUsage::Estimated(usage), Charge::Estimated(cost));
-        assert!(metrics.usage.tokens.get((None, model, "input")).is_none());
+        assert!(
+            metrics
+                .usage
+                .tokens
+                .get((None, model, TokenType::Input))
+                .is_none()
+        );
         assert_eq!(metrics.usage.missing.get(model), 2);
         assert_eq!(metrics.cache.tokens_saved.get(model), 7);
         let mut record_usage = |billed_usage, charge| {
             super::record_usage(&mut metrics, None, model, billed_usage, &charge)
         };
-        record_usage(BilledUsage::Reported(usage), Charge::Known(cost));
-        record_usage(BilledUsage::Reported(usage), Charge::Unknown("price"));
-        let input = metrics.usage.tokens.get((None, model, "input")).unwrap();
+        record_usage(BilledUsage::Reported(usage), Charge::Reported(cost));
+        record_usage(
+            BilledUsage::Reported(usage),
+            Charge::Unknown(MissingCostInput::Price),
+        );
+        let input = metrics
+            .usage
+            .tokens
+            .get((None, model, TokenType::Input))
+            .unwrap();
         assert_eq!((input.count(), input.sum()), (2, 6.0));
         assert_eq!(metrics.usage.cached_input_tokens.get((None, model)), 2);
         let costs = &metrics.cost;
-        assert_eq!(costs.charged.get((None, model, "output")), 12);
+        assert_eq!(costs.charged.get((None, model, TokenType::Output)), 12);
         assert_eq!(costs.estimated.get(model), 11);
         assert_eq!(costs.saved.get(model), 11);
-        assert_eq!(costs.unknown.get((model, "price")), 1);
-        assert_eq!(costs.unknown.get((model, "usage")), 1);
+        assert_eq!(costs.unknown.get((model, MissingCostInput::Price)), 1);
+        assert_eq!(costs.unknown.get((model, MissingCostInput::Usage)), 1);
     }
 }

@@ -4,6 +4,8 @@ use crate::base::names::Name;
 use crate::error::code::ErrorCode;
 use crate::observability::metrics::cache::CacheResult;
 use crate::observability::metrics::labels::LabelEnum;
+use crate::observability::metrics::hedging::HedgeOutcome;
+use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::usage::Usage;
 use std::time::Duration;
 
@@ -29,8 +31,7 @@ pub(crate) struct IdentityRecord {
     pub key: Option<Name>,
     /// Team of the key.
     pub team: Option<Name>,
-    /// Operation, e.g. `chat`.
-    pub operation: &'static str,
+    pub operation: OperationKind,
 }
 
 /// Where it went.
@@ -48,8 +49,8 @@ pub(crate) struct RouteRecord {
     pub arm: Option<Name>,
     /// Attempts sent upstream.
     pub attempts: u32,
-    /// `won` or `lost` when a second attempt was sent because the first was late.
-    pub hedged: Option<&'static str>,
+    /// Set when a second attempt was sent because the first was late.
+    pub hedged: Option<HedgeOutcome>,
     /// Tokens that the attempt whose response was not used may have cost, an estimate.
     pub hedge_tokens: u64,
 }
@@ -131,7 +132,7 @@ impl AccessRecord {
             "request_id": self.identity.request_id,
             "key": name(self.identity.key),
             "team": name(self.identity.team),
-            "operation": self.identity.operation,
+            "operation": self.identity.operation.name(),
             "model": name(self.route.model),
             "target": name(self.route.target),
             "route": self.route.note.map(RouteNote::to_json),
@@ -141,7 +142,7 @@ impl AccessRecord {
             "stream": self.outcome.stream,
             "cache": self.cache.as_str(),
             "attempts": self.route.attempts,
-            "hedged": self.route.hedged,
+            "hedged": self.route.hedged.map(HedgeOutcome::as_str),
             "hedge_tokens_estimated": self.route.hedge_tokens,
             "input_tokens": self.cost.usage.map(|usage| usage.prompt),
             "cached_input_tokens": self.cost.usage.map(|usage| usage.cached),

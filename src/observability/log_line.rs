@@ -2,6 +2,9 @@
 
 use crate::base::names::Name;
 use crate::observability::access_log::AccessRecord;
+use crate::observability::metrics::labels::LabelEnum;
+use crate::observability::metrics::targets::CooldownCause;
+use crate::routing::health::Phase;
 use std::time::Duration;
 
 /// A line that waits for the control plane to write it.
@@ -40,10 +43,10 @@ pub(crate) struct TargetNotice {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum TargetEvent {
     /// It came into this phase.
-    Phase(&'static str),
+    Phase(Phase),
     /// One of its keys began a cooldown.
     KeyCooldown {
-        reason: &'static str,
+        cause: CooldownCause,
         /// Position of the key in the configuration, from 1; `None` without keys. Its value is never logged.
         key: Option<usize>,
         lasts: Duration,
@@ -65,8 +68,8 @@ impl TargetEvent {
     /// Value of the field `what`.
     fn what(self) -> &'static str {
         match self {
-            Self::Phase(phase) => phase,
-            Self::KeyCooldown { reason, .. } => reason,
+            Self::Phase(phase) => phase.name(),
+            Self::KeyCooldown { cause, .. } => cause.as_str(),
             Self::PriceUnknown => "no price; costs are unknown until [[prices]] has one",
         }
     }

@@ -29,17 +29,6 @@ pub enum CooldownReason {
     Refused,
 }
 
-impl CooldownReason {
-    /// Reason in logs and metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RateLimited | Self::RateLimitedDefault => "rate_limited",
-            Self::Refused => "refused",
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, Default)]
 struct KeyState {
     cooldown: Option<(CooldownReason, u64)>,

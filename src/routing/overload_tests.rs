@@ -124,8 +124,10 @@ impl World {
 
     fn begin(&mut self, arrived_us: u64, priority: KeyPriority, now_us: u64) {
         let ticket = self.target_table.begin(&self.target_ref, now_us);
-        let (_, _, under_way) = self.target_table.look(TargetSlot::new(0), now_us).unwrap();
-        let crowd = (f64::from(under_way) / f64::from(WIDTH)).max(1.0).powi(2);
+        let summary = self.target_table.summary(TargetSlot::new(0), now_us);
+        let crowd = (f64::from(summary.unwrap().in_flight) / f64::from(WIDTH))
+            .max(1.0)
+            .powi(2);
         let took_us = ALONE_US as f64 * crowd * (0.7 + 0.6 * self.draw());
         self.running.push((ticket, arrived_us, priority, now_us));
         let end = (now_us + took_us as u64, self.running.len() as u64 - 1);
@@ -212,7 +214,8 @@ fn run(
     }
     // Nothing leaks.
     world.call(u64::MAX / 2);
-    assert_eq!(world.target_table.look(TargetSlot::new(0), 0).unwrap().2, 0);
+    let summary = world.target_table.summary(TargetSlot::new(0), 0);
+    assert_eq!(summary.unwrap().in_flight, 0);
     assert!(world.in_line.is_empty() && world.target_table.queue_length(ModelIndex::new(0)) == 0);
     world.story
 }

@@ -233,7 +233,11 @@ mod tests {
         assert!(open.get(TargetSlot::new(0)).unwrap().open_for_us.is_some());
         fleets[1].merge_shared_health(&Arc::new(open), SECOND);
         assert_eq!(
-            fleets[1].look(TargetSlot::new(0), SECOND).unwrap().0.name(),
+            fleets[1]
+                .summary(TargetSlot::new(0), SECOND)
+                .unwrap()
+                .phase
+                .name(),
             "healthy"
         );
     }

@@ -72,6 +72,16 @@ pub(crate) struct TargetReport {
     pub limit: Option<u32>,
 }
 
+/// A target as this core sees it, in short.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TargetSummary {
+    pub phase: Phase,
+    /// Share of good responses of late, 0 to 1.
+    pub score: f32,
+    /// Requests in flight from this core.
+    pub in_flight: u32,
+}
+
 /// All targets of a core.
 #[derive(Debug, Clone, Default)]
 pub struct TargetTable {
@@ -317,13 +327,15 @@ impl TargetTable {
         }
     }
 
-    /// Phase, share of good answers, and requests under way of the target in this place; `None` if it
-    /// was never used.
+    /// The target in `slot` as the metrics show it; `None` if it was never used.
     #[must_use]
-    pub fn look(&self, slot: TargetSlot, now_us: u64) -> Option<(Phase, f32, u32)> {
+    pub(crate) fn summary(&self, slot: TargetSlot, now_us: u64) -> Option<TargetSummary> {
         let target = self.targets.get(slot.get())?.as_ref()?;
-        let health = &target.health;
-        Some((health.phase(now_us), health.score(), target.in_flight))
+        Some(TargetSummary {
+            phase: target.health.phase(now_us),
+            score: target.health.score(),
+            in_flight: target.in_flight,
+        })
     }
 
     /// Requests that may be under way at the target in this place; `None` = any number.

@@ -117,20 +117,21 @@ fn a_limited_target_is_left_out_even_if_it_is_the_only_one() {
 }
 
 #[test]
-fn what_is_under_way_is_counted_until_it_ends() {
+fn attempts_in_flight_are_counted_until_they_end() {
     let (mut target_table, target_refs) = (TargetTable::default(), target_refs(&[1]));
     let mut stream = target_table.begin(&target_refs[0], 0);
     let whole = target_table.begin(&target_refs[0], 0);
     target_table.began(&mut stream, 1, 0);
-    assert_eq!(
-        target_table.look(TargetSlot::new(0), 1),
-        Some((Phase::Healthy, 1.0, 2))
-    );
+    let healthy = |in_flight| {
+        Some(TargetSummary {
+            phase: Phase::Healthy,
+            score: 1.0,
+            in_flight,
+        })
+    };
+    assert_eq!(target_table.summary(TargetSlot::new(0), 1), healthy(2));
     target_table.end(stream, Outcome::StreamBroke, 2, 0);
     target_table.end(whole, Outcome::Abandoned, 2, 0);
-    assert_eq!(
-        target_table.look(TargetSlot::new(0), 2),
-        Some((Phase::Healthy, 1.0, 0))
-    );
-    assert_eq!(target_table.look(TargetSlot::new(7), 2), None);
+    assert_eq!(target_table.summary(TargetSlot::new(0), 2), healthy(0));
+    assert_eq!(target_table.summary(TargetSlot::new(7), 2), None);
 }

@@ -9,6 +9,7 @@ use crate::gateway::plan::selection::Selection;
 use crate::gateway::snapshot::model::ModelRoute;
 use crate::observability::access_log::RouteNote;
 use crate::observability::log_line::{LogLine, TargetEvent, TargetNotice};
+use crate::observability::metrics::targets::CooldownCause;
 use crate::routing::demand::Exclusion;
 use crate::routing::health::Outcome;
 use crate::routing::indices::{KeyIndex, TargetIndex};
@@ -273,16 +274,14 @@ impl AttemptGuard {
                 metrics
                     .targets
                     .phase_changes
-                    .increment((self.target, phase.name()));
-                TargetEvent::Phase(phase.name())
+                    .increment((self.target, phase));
+                TargetEvent::Phase(phase)
             }
             Change::KeyCooldown { reason, until_us } => {
-                metrics
-                    .targets
-                    .cooldowns
-                    .increment((self.target, reason.name()));
+                let cause = CooldownCause::from(reason);
+                metrics.targets.cooldowns.increment((self.target, cause));
                 TargetEvent::KeyCooldown {
-                    reason: reason.name(),
+                    cause,
                     key: self.has_keys.then_some(self.key_index.get() + 1),
                     lasts: Duration::from_micros(until_us.saturating_sub(now_us)),
                 }

@@ -9,9 +9,9 @@ use crate::gateway::attempt::client_watch::ClientWatch;
 use crate::gateway::attempt::response::AttemptResult;
 use crate::gateway::attempt::target_call::{Spent, TargetCall};
 use crate::gateway::context::request_context::RequestContext;
-use crate::gateway::context::route::HedgeOutcome;
 use crate::gateway::core::{Core, micros};
 use crate::gateway::snapshot::model::ModelRoute;
+use crate::observability::metrics::hedging::HedgeOutcome;
 use crate::routing::hedge::Rule;
 use crate::routing::indices::ModelIndex;
 use crate::routing::measurements::Series;
@@ -152,7 +152,10 @@ fn pay(core: &Core, hedging: &Hedging) -> Option<u64> {
     let mut metrics = core.metrics.borrow_mut();
     match paid {
         Some(tokens) => metrics.hedging.tokens_estimated.add(*name, tokens),
-        None => metrics.hedging.hedges.increment((*name, "refused")),
+        None => metrics
+            .hedging
+            .hedges
+            .increment((*name, HedgeOutcome::Refused)),
     }
     paid
 }
@@ -286,10 +289,7 @@ fn settle(
     ctx.timing.first_byte = used.1.first_byte.or(ctx.timing.first_byte);
     ctx.route.dropped = used.1.dropped;
     let mut metrics = core.metrics.borrow_mut();
-    metrics
-        .hedging
-        .hedges
-        .increment((hedging.name, hedged.as_str()));
+    metrics.hedging.hedges.increment((hedging.name, hedged));
     HedgeResult {
         outcome: used.0,
         second_asked: true,

@@ -3,7 +3,7 @@
 use crate::accounting::billing::Charge;
 use crate::error::code::ErrorCode;
 use crate::gateway::context::request_context::RequestContext;
-use crate::gateway::context::route::{HedgeOutcome, RequestArm};
+use crate::gateway::context::route::RequestArm;
 use crate::gateway::core::Core;
 use crate::gateway::usage_metrics::record_usage;
 use crate::observability::access_log::{
@@ -100,7 +100,7 @@ impl RequestContext {
                 rule: route.rule,
                 arm: route.arm.map(|arm| arm.label),
                 attempts: route.attempts,
-                hedged: route.hedge.outcome.map(HedgeOutcome::as_str),
+                hedged: route.hedge.outcome,
                 hedge_tokens: route.hedge.extra_tokens,
             },
             cache: self.cache.result(),
@@ -126,7 +126,7 @@ impl RequestContext {
                 request_id: self.identity.request_id,
                 key: self.identity.key,
                 team: self.identity.team,
-                operation: self.identity.operation.name(),
+                operation: self.identity.operation,
             },
         }
     }

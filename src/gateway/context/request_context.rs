@@ -1,7 +1,7 @@
 //! Everything that is known of one request. Each stage writes its own part; headers, metrics and the
 //! access record read all of them.
 
-use crate::accounting::billing::{BilledUsage, Charge};
+use crate::accounting::billing::{BilledUsage, Charge, MissingCostInput};
 use crate::base::request_ids;
 use crate::gateway::context::cache::CacheOutcome;
 use crate::gateway::context::format::ResponseFormat;
@@ -80,7 +80,9 @@ impl RequestContext {
         let Some(target) = target else {
             return;
         };
-        if *self.usage.charge() == Charge::Unknown("price") && snapshot.prices.is_news(target) {
+        if *self.usage.charge() == Charge::Unknown(MissingCostInput::Price)
+            && snapshot.prices.is_news(target)
+        {
             let notice = TargetNotice {
                 at: clock::since_epoch(),
                 target,

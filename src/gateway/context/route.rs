@@ -4,6 +4,7 @@
 use crate::base::names::Name;
 use crate::observability::access_log::RouteNote;
 use crate::observability::metrics::arms::ArmId;
+use crate::observability::metrics::hedging::HedgeOutcome;
 use crate::routing::indices::ModelIndex;
 
 #[derive(Default)]
@@ -45,26 +46,6 @@ pub(crate) struct HedgeBudgetShare {
     pub model: ModelIndex,
     /// Estimated prompt tokens.
     pub input_tokens: u64,
-}
-
-/// Whether the second attempt was faster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HedgeOutcome {
-    /// The second attempt's response was used.
-    Won,
-    /// The first attempt's response was used.
-    Lost,
-}
-
-impl HedgeOutcome {
-    /// Value in header, metrics and log.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Won => "won",
-            Self::Lost => "lost",
-        }
-    }
 }
 
 /// The arm of a request.

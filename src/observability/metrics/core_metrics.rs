@@ -1,6 +1,7 @@
 //! All metrics that a core counts, by area. How to add one: declare it in its area's file, and count it where it
 //! happens; merge, exposition and documentation follow.
 
+use crate::accounting::cost::TokenType;
 use crate::base::names::Name;
 use crate::observability::metrics::admission::AdmissionMetrics;
 use crate::observability::metrics::arms::ArmMetrics;
@@ -87,8 +88,13 @@ impl CoreMetrics {
 
     /// Records the tokens of one call.
     pub(crate) fn record_tokens(&mut self, key: Option<Name>, model: Name, usage: Usage) {
-        for (kind, tokens) in [("input", usage.prompt), ("output", usage.completion)] {
-            self.usage.tokens.record((key, model, kind), float(tokens));
+        for (token_type, tokens) in [
+            (TokenType::Input, usage.prompt),
+            (TokenType::Output, usage.completion),
+        ] {
+            self.usage
+                .tokens
+                .record((key, model, token_type), float(tokens));
         }
         if usage.cached > 0 {
             self.usage

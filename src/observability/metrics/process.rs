@@ -3,6 +3,26 @@
 use crate::observability::metrics::counters::{Counter, CounterBy};
 use crate::observability::metrics::gauges::{MaxGauge, SumGauge};
 use crate::observability::metrics::group::metric_group;
+use crate::observability::metrics::labels::LabelEnum;
+
+/// Why a client connection was refused after it was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum RefusedConnection {
+    /// Its socket could not be set up.
+    Socket,
+    TlsHandshake,
+}
+
+impl LabelEnum for RefusedConnection {
+    const ALL: &'static [Self] = &[Self::Socket, Self::TlsHandshake];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::TlsHandshake => "tls_handshake",
+        }
+    }
+}
 
 metric_group! {
     /// Connections, log and memory of the cores
@@ -12,7 +32,7 @@ metric_group! {
         /// Client connections refused, by reason.
         ///
         /// Reasons: `socket`, `tls_handshake`.
-        connections_refused: CounterBy<&'static str> = "ringside_connections_refused_total" ["reason"];
+        connections_refused: CounterBy<RefusedConnection> = "ringside_connections_refused_total" ["reason"];
         /// Client connections open.
         connections_open: SumGauge = "ringside_connections_open" [];
         /// Most client connections open on one core so far.
