@@ -9,7 +9,7 @@ use crate::gateway::snapshot::experiment::{ExperimentRoute, Rollback};
 use crate::observability::metrics::arms::{ArmId, ArmMetrics};
 use crate::observability::metrics::group::{GroupBy, MetricGroup};
 use crate::observability::metrics::histogram::Histogram;
-use crate::routing::canary::{CanaryTest, Count, Totals};
+use crate::routing::canary::{CanaryTest, Count, Samples, Totals};
 use crate::routing::indices::ArmIndex;
 use crate::runtime::clock;
 use std::cell::RefCell;
@@ -80,10 +80,10 @@ fn judge(
         }
     }
     let canary = arms.get(id).map(totals).unwrap_or_default();
-    let Some(reason) = test.look(totals(&baseline), canary) else {
+    let Some(reason) = test.update(totals(&baseline), canary) else {
         return;
     };
-    let (baseline, canary) = test.seen(reason);
+    let Samples { baseline, canary } = test.samples(reason);
     experiment.rollbacks.roll_back(Rollback {
         arm: index,
         reason,

@@ -3,8 +3,8 @@
 use crate::base::names::Name;
 use crate::error::code::ErrorCode;
 use crate::observability::metrics::cache::CacheResult;
-use crate::observability::metrics::labels::LabelEnum;
 use crate::observability::metrics::hedging::HedgeOutcome;
+use crate::observability::metrics::labels::LabelEnum;
 use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::usage::Usage;
 use std::time::Duration;

@@ -1,18 +1,19 @@
-//! The retry budget of a core: repeats are a share of requests, so that an outage is not multiplied.
+//! The retry budget of a core: repeats are a share of the requests, so that an outage does not multiply the load.
 //!
-//! A failover to a healthy target costs nothing, it meets capacity that is free as far as is known;
-//! every other repeat is paid for here. See `fleet.rs`.
+//! A failover to a healthy target costs nothing, because that target has capacity as far as the core knows. Every other
+//! repeat is paid for from this budget; `targets.rs` decides which.
 
-/// Requests that pay for one repeat: a tenth of the traffic. In a total outage that makes 1.1 attempts
-/// per request, and leaves as much again of the bar of 1.2 for the time until the outage is known.
+/// Requests that pay for one repeat: repeats are a tenth of the traffic. In a total outage that makes 1.1 attempts per
+/// request. The target is at most 1.2, so as much again is left for the time until the outage is noticed.
 pub(crate) const REQUESTS_PER_REPEAT: u32 = 10;
 
-/// Repeats that may be saved up: enough for the odd failure where there are few requests.
+/// Most repeats that can be saved: enough for occasional failures where there are few requests.
 pub(crate) const REPEATS_SAVED_MAX: u32 = 10;
 
-/// What may be spent.
+/// The repeats that may be made now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
+    /// Requests that have not paid for a repeat yet.
     requests: u32,
 }
 
@@ -25,12 +26,12 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A request came.
+    /// Counts a request, which earns its share of a repeat.
     pub(crate) fn earn(&mut self) {
         self.requests = (self.requests + 1).min(REQUESTS_PER_REPEAT * REPEATS_SAVED_MAX);
     }
 
-    /// Pays for a repeat; false when there is nothing to pay with.
+    /// Pays for a repeat; false when the budget is spent.
     pub(crate) fn spend(&mut self) -> bool {
         let left = self.requests.checked_sub(REQUESTS_PER_REPEAT);
         self.requests = left.unwrap_or(self.requests);

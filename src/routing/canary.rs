@@ -1,33 +1,31 @@
-//! When a canary is worse than its baseline: a test that holds however often one looks, over blocks of
-//! merged counts. Deterministic; the counts are handed in.
+//! Decides when a canary is worse than its baseline, by a statistical test that stays valid however often it is evaluated.
+//! Deterministic: the counts of the cores are merged elsewhere and passed in. It must not know experiments or metrics.
 //!
-//! The test multiplies, block by block, how much likelier "the canary is worse" makes the counts than "both
-//! are alike" does (an e-value for two samples: Turner, Ly, Grünwald 2024, "Generic E-variables for exact
-//! sequential k-sample tests"). Both rates that "worse" bets on come from earlier blocks. If the canary is
-//! no worse, the product ever reaches `1 / ALPHA` with a probability of `ALPHA` at most.
+//! For each block of new counts, the test multiplies its result by the likelihood of the counts under "the canary is worse",
+//! divided by their likelihood under "both are alike" (an e-value for two samples: Turner, Ly, Grünwald 2024, "Generic
+//! E-variables for exact sequential k-sample tests"). Both rates of the hypothesis "worse" come from earlier blocks. If the
+//! canary is no worse, the product reaches `1 / ALPHA` with a probability of at most `ALPHA`.
 
-/// Probability that a canary which is no worse is ever rolled back; shared among the tests.
+/// Probability that a canary that is no worse is ever rolled back. The tests of a canary share it.
 pub(crate) const ALPHA: f64 = 0.01;
-/// How much larger a share must be to count as worse; what is nearly alike is left to people.
+/// How much larger a share must be to count as worse. Smaller differences are left to people.
 pub(crate) const MARGIN: f64 = 0.01;
-/// Tests of one canary: errors, first tokens, whole answers.
+/// Number of tests of a canary: errors, first tokens, whole responses.
 const TESTS: f64 = 3.0;
-/// The share of the baseline's answers that is not slow: p99.
+/// The share of the baseline's responses that are not slow: p99.
 pub(crate) const QUANTILE: f64 = 0.99;
-/// Answers of the baseline that must be known before any is called slow: a hundred beyond p99.
+/// Responses of the baseline that are needed before any counts as slow: of 1000, ten are beyond p99.
 const BASELINE_MIN: u64 = 1000;
 
-/// So many of so many.
+/// A number of bad events among all events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
-    /// Those that were bad.
     pub bad: u64,
-    /// All.
     pub all: u64,
 }
 
 impl Count {
-    /// The share of bad ones; zero of none.
+    /// The share of bad events; zero if there are no events.
     #[must_use]
     pub fn share(self) -> f64 {
         ratio(self.bad, self.all)
@@ -47,81 +45,93 @@ impl Count {
         }
     }
 
-    /// An estimate that is never 0 or 1.
+    /// An estimate of the share of bad events that is never 0 or 1.
     fn estimate(self) -> f64 {
         (float(self.bad) + 0.5) / (float(self.all) + 1.0)
     }
 }
 
-/// One question about two samples: has the second a larger share of bad ones?
+/// The two samples of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Samples {
+    pub baseline: Count,
+    pub canary: Count,
+}
+
+/// A sequential test of two samples: has the second a larger share of bad events?
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Test {
+    /// Logarithm of the product of likelihood ratios.
     log_e: f64,
     baseline: Count,
     canary: Count,
 }
 
 impl Test {
-    /// Takes in a block: what came since the last one.
+    /// Adds a block: the events since the last block.
     pub(crate) fn add(&mut self, baseline: Count, canary: Count) {
-        let usual = self.baseline.estimate();
-        let bet = self.canary.estimate().max(usual + MARGIN).min(1.0 - 1e-9);
-        let usual = usual.min(bet);
+        let estimate = self.baseline.estimate();
+        let canary_rate = self.canary.estimate().max(estimate + MARGIN);
+        let canary_rate = canary_rate.min(1.0 - 1e-9);
+        let baseline_rate = estimate.min(canary_rate);
         let (b, c) = (float(baseline.all), float(canary.all));
-        // Without both there is nothing to compare.
+        // A block without events of both has nothing to compare.
         if b > 0.0 && c > 0.0 {
-            let alike = (b * usual + c * bet) / (b + c);
-            let log = |rate: f64, count: Count| {
+            let common_rate = (b * baseline_rate + c * canary_rate) / (b + c);
+            let log_ratio = |rate: f64, count: Count| {
                 let (bad, good) = (float(count.bad), float(count.all.saturating_sub(count.bad)));
-                bad * (rate / alike).ln() + good * ((1.0 - rate) / (1.0 - alike)).ln()
+                bad * (rate / common_rate).ln() + good * ((1.0 - rate) / (1.0 - common_rate)).ln()
             };
-            self.log_e += log(usual, baseline) + log(bet, canary);
+            self.log_e += log_ratio(baseline_rate, baseline) + log_ratio(canary_rate, canary);
         }
         self.baseline = self.baseline.plus(baseline);
         self.canary = self.canary.plus(canary);
     }
 
-    /// It is shown, and what was seen is above the margin too.
+    /// Whether the test shows that the canary is worse, and the observed difference is above the margin too.
     #[must_use]
     pub(crate) fn is_worse(&self) -> bool {
-        let seen = self.canary.share() - self.baseline.share();
-        self.log_e >= (TESTS / ALPHA).ln() && seen >= MARGIN
+        let difference = self.canary.share() - self.baseline.share();
+        self.log_e >= (TESTS / ALPHA).ln() && difference >= MARGIN
     }
 
-    /// What both samples were.
     #[must_use]
-    pub(crate) fn seen(&self) -> (Count, Count) {
-        (self.baseline, self.canary)
+    pub(crate) fn samples(&self) -> Samples {
+        Samples {
+            baseline: self.baseline,
+            canary: self.canary,
+        }
     }
 }
 
-/// Answers by latency: upper bounds in seconds, ascending, with how many took at most that long.
+/// A cumulative histogram of latencies: ascending upper bounds in seconds, each with the number of responses that took at most
+/// that long.
 pub(crate) type Cumulative = Vec<(f64, u64)>;
 
-/// What is known of an arm since the process began.
+/// The counts of an arm since the process began.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Totals {
-    /// Requests, and those that failed.
+    /// Failed requests among all requests.
     pub errors: Count,
-    /// Times to the first token.
+    /// Times to the first token of streams.
     pub first_token: Cumulative,
-    /// Times of whole answers.
+    /// Times of whole responses.
     pub whole: Cumulative,
 }
 
-/// RollbackReason a canary was rolled back.
+/// Why a canary was rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RollbackReason {
     /// More of its requests failed.
     Errors,
-    /// More of its first tokens came later than the baseline's p99.
+    /// More of its first tokens took longer than the baseline's p99.
     FirstToken,
-    /// More of its whole answers did.
+    /// More of its whole responses took longer than the baseline's p99.
     Whole,
 }
 
 impl RollbackReason {
-    /// Name in log, metrics and on the admin side.
+    /// Its name in the log, metrics and admin API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -132,38 +142,38 @@ impl RollbackReason {
     }
 }
 
-/// The watch over one canary.
+/// The tests of one canary against its baseline.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct CanaryTest {
-    /// Totals of baseline and canary when last looked at.
-    before: Option<(Totals, Totals)>,
+    before: Option<Before>,
     errors: Test,
     first_token: Test,
     whole: Test,
 }
 
+/// The totals at the last update.
+#[derive(Debug, Clone, PartialEq)]
+struct Before {
+    baseline: Totals,
+    canary: Totals,
+}
+
 impl CanaryTest {
-    /// Looks at new totals; says why the canary is to be rolled back, if it is.
-    pub(crate) fn look(&mut self, baseline: Totals, canary: Totals) -> Option<RollbackReason> {
-        if let Some((b, c)) = &self.before {
-            let errors = (
-                baseline.errors.since(b.errors),
-                canary.errors.since(c.errors),
+    /// Adds the events since the last update. Returns why the canary must be rolled back, if it must.
+    pub(crate) fn update(&mut self, baseline: Totals, canary: Totals) -> Option<RollbackReason> {
+        if let Some(before) = &self.before {
+            self.errors.add(
+                baseline.errors.since(before.baseline.errors),
+                canary.errors.since(before.canary.errors),
             );
-            self.errors.add(errors.0, errors.1);
-            // What is slow is settled by what was known before this block.
-            let first = slow(
-                (&b.first_token, &baseline.first_token),
-                (&c.first_token, &canary.first_token),
-            );
-            let whole = slow((&b.whole, &baseline.whole), (&c.whole, &canary.whole));
-            for (test, found) in [(&mut self.first_token, first), (&mut self.whole, whole)] {
-                if let Some((baseline, canary)) = found {
-                    test.add(baseline, canary);
-                }
+            if let Some(slow) = before.slow_since(&baseline, &canary, |arm| &arm.first_token) {
+                self.first_token.add(slow.baseline, slow.canary);
+            }
+            if let Some(slow) = before.slow_since(&baseline, &canary, |arm| &arm.whole) {
+                self.whole.add(slow.baseline, slow.canary);
             }
         }
-        self.before = Some((baseline, canary));
+        self.before = Some(Before { baseline, canary });
         let tests = [
             (&self.errors, RollbackReason::Errors),
             (&self.first_token, RollbackReason::FirstToken),
@@ -172,41 +182,52 @@ impl CanaryTest {
         tests
             .into_iter()
             .find(|(test, _)| test.is_worse())
-            .map(|(_, why)| why)
+            .map(|(_, reason)| reason)
     }
 
-    /// The samples behind a reason.
+    /// The samples that a reason is based on.
     #[must_use]
-    pub(crate) fn seen(&self, why: RollbackReason) -> (Count, Count) {
-        match why {
-            RollbackReason::Errors => self.errors.seen(),
-            RollbackReason::FirstToken => self.first_token.seen(),
-            RollbackReason::Whole => self.whole.seen(),
+    pub(crate) fn samples(&self, reason: RollbackReason) -> Samples {
+        match reason {
+            RollbackReason::Errors => self.errors.samples(),
+            RollbackReason::FirstToken => self.first_token.samples(),
+            RollbackReason::Whole => self.whole.samples(),
         }
     }
 }
 
-type BeforeAndNow<'c> = (&'c Cumulative, &'c Cumulative);
-
-/// How many of a block took longer than the baseline's p99 did before it.
-fn slow(baseline: BeforeAndNow<'_>, canary: BeforeAndNow<'_>) -> Option<(Count, Count)> {
-    let limit = slow_from(baseline.0)?;
-    let block = |(before, now): BeforeAndNow<'_>| beyond(now, limit).since(beyond(before, limit));
-    Some((block(baseline), block(canary)))
+impl Before {
+    /// The responses since then, with those that took longer than the baseline's p99 of then as the bad ones. The p99 is
+    /// computed without the new responses, as the test requires.
+    fn slow_since(
+        &self,
+        baseline: &Totals,
+        canary: &Totals,
+        latencies: fn(&Totals) -> &Cumulative,
+    ) -> Option<Samples> {
+        let limit = slow_from(latencies(&self.baseline))?;
+        let since = |now: &Totals, before: &Totals| {
+            beyond(latencies(now), limit).since(beyond(latencies(before), limit))
+        };
+        Some(Samples {
+            baseline: since(baseline, &self.baseline),
+            canary: since(canary, &self.canary),
+        })
+    }
 }
 
-/// The bucket that p99 is in: its upper bound, in seconds. `None` while too little is known, or where there is
-/// no bound above it.
-fn slow_from(known: &Cumulative) -> Option<f64> {
-    let all = known.last().map_or(0, |(_, count)| *count);
+/// Upper bound of the bucket that p99 is in, in seconds. `None` while there are too few responses, or if the bucket is
+/// unbounded.
+fn slow_from(latencies: &Cumulative) -> Option<f64> {
+    let all = latencies.last().map_or(0, |(_, count)| *count);
     let within = |(_, count): &&(f64, u64)| ratio(*count, all) >= QUANTILE;
-    let limit = known.iter().find(within).map(|(bound, _)| *bound);
+    let limit = latencies.iter().find(within).map(|(bound, _)| *bound);
     limit.filter(|bound| bound.is_finite() && all >= BASELINE_MIN)
 }
 
-fn beyond(known: &Cumulative, limit: f64) -> Count {
-    let all = known.last().map_or(0, |(_, count)| *count);
-    let within = known.iter().find(|(bound, _)| *bound >= limit);
+fn beyond(latencies: &Cumulative, limit: f64) -> Count {
+    let all = latencies.last().map_or(0, |(_, count)| *count);
+    let within = latencies.iter().find(|(bound, _)| *bound >= limit);
     Count {
         bad: all - within.map_or(0, |(_, count)| *count).min(all),
         all,
@@ -217,8 +238,7 @@ fn ratio(part: u64, all: u64) -> f64 {
     float(part) / float(all.max(1))
 }
 
-/// Counts stay far below 2^53.
-#[allow(clippy::cast_precision_loss)]
+/// Exact: counts stay far below 2^53.
 fn float(count: u64) -> f64 {
     count as f64
 }
@@ -230,7 +250,7 @@ mod tests {
 
     const BOUNDS: [f64; 6] = [0.1, 0.2, 0.4, 0.8, 1.6, f64::INFINITY];
 
-    /// An arm under simulated traffic.
+    /// How an arm behaves under simulated traffic.
     #[derive(Clone, Copy)]
     struct Simulated {
         errors: f64,
@@ -239,12 +259,12 @@ mod tests {
         per_block: u64,
     }
 
-    struct Run {
+    struct SimulatedArm {
         totals: Totals,
         random: u64,
     }
 
-    impl Run {
+    impl SimulatedArm {
         fn new(seed: u64) -> Self {
             let first_token = BOUNDS.iter().map(|bound| (*bound, 0)).collect();
             let totals = Totals {
@@ -262,6 +282,7 @@ mod tests {
             fraction(self.random) <= share
         }
 
+        /// Serves a block of requests; returns the totals since the beginning.
         fn block(&mut self, arm: &Simulated) -> Totals {
             for _ in 0..arm.per_block {
                 let failed = self.chance(arm.errors);
@@ -276,19 +297,20 @@ mod tests {
         }
     }
 
-    /// After how many requests of the canary it was rolled back, and why.
+    /// The number of requests after which the canary was rolled back, and why.
     fn rolled_back(
         baseline: Simulated,
         canary: Simulated,
         seed: u64,
         blocks: u64,
     ) -> Option<(u64, RollbackReason)> {
-        let (mut one, mut other) = (Run::new(seed), Run::new(!seed));
-        let mut watch = CanaryTest::default();
-        watch.look(one.totals.clone(), other.totals.clone());
+        let mut baseline_arm = SimulatedArm::new(seed);
+        let mut canary_arm = SimulatedArm::new(!seed);
+        let mut test = CanaryTest::default();
+        test.update(baseline_arm.totals.clone(), canary_arm.totals.clone());
         (0..blocks).find_map(|_| {
-            let why = watch.look(one.block(&baseline), other.block(&canary))?;
-            Some((other.totals.errors.all, why))
+            let reason = test.update(baseline_arm.block(&baseline), canary_arm.block(&canary))?;
+            Some((canary_arm.totals.errors.all, reason))
         })
     }
 
@@ -297,46 +319,46 @@ mod tests {
         slow: 0.004,
         per_block: 90,
     };
-    const LIKEWISE: Simulated = Simulated {
+    const ALIKE: Simulated = Simulated {
         per_block: 10,
         ..GOOD
     };
 
     #[test]
-    fn one_that_is_no_worse_stays() {
+    fn a_canary_that_is_no_worse_stays() {
         for errors in [0.0, 0.001, 0.02, 0.3] {
             let baseline = Simulated { errors, ..GOOD };
-            let canary = Simulated { errors, ..LIKEWISE };
+            let canary = Simulated { errors, ..ALIKE };
             let wrong = (0..300).filter(|seed| rolled_back(baseline, canary, *seed, 600).is_some());
             // One in a hundred is allowed: three, and no more than nine by chance (p < 0.003).
             let wrong = wrong.count();
             assert!(wrong <= 9, "{wrong} of 300 at {errors}");
         }
-        // Nor one that is better; seldom one that is worse by much less than the margin.
+        // A better canary stays too, and nearly always one that is worse by much less than the margin.
         let better = Simulated {
             errors: 0.0,
             slow: 0.0,
-            ..LIKEWISE
+            ..ALIKE
         };
         let nearly = Simulated {
             errors: 0.023,
-            ..LIKEWISE
+            ..ALIKE
         };
-        let gone = |canary| {
-            let gone = (0..50).filter(|seed| rolled_back(GOOD, canary, *seed, 600).is_some());
-            gone.count()
+        let rollbacks = |canary| {
+            let seeds = (0..50).filter(|seed| rolled_back(GOOD, canary, *seed, 600).is_some());
+            seeds.count()
         };
-        assert_eq!(gone(better), 0);
-        assert!(gone(nearly) <= 5);
+        assert_eq!(rollbacks(better), 0);
+        assert!(rollbacks(nearly) <= 5);
     }
 
     #[test]
-    fn one_that_is_worse_goes_soon() {
+    fn a_canary_that_is_worse_is_rolled_back_soon() {
         let cases = [
             (
                 Simulated {
                     errors: 0.5,
-                    ..LIKEWISE
+                    ..ALIKE
                 },
                 RollbackReason::Errors,
                 100,
@@ -344,47 +366,44 @@ mod tests {
             (
                 Simulated {
                     errors: 0.1,
-                    ..LIKEWISE
+                    ..ALIKE
                 },
                 RollbackReason::Errors,
                 1_000,
             ),
             (
-                Simulated {
-                    slow: 0.2,
-                    ..LIKEWISE
-                },
+                Simulated { slow: 0.2, ..ALIKE },
                 RollbackReason::FirstToken,
                 500,
             ),
         ];
-        for (canary, why, within) in cases {
+        for (canary, expected, within) in cases {
             let mut taken: Vec<u64> = (0..50)
                 .map(|seed| {
-                    let (requests, because) =
+                    let (requests, reason) =
                         rolled_back(GOOD, canary, seed, 2_000).expect("a roll-back");
-                    assert_eq!(because, why);
+                    assert_eq!(reason, expected);
                     requests
                 })
                 .collect();
             taken.sort_unstable();
             println!(
-                "{why:?}: median {}, most {} requests of the canary",
+                "{expected:?}: median {}, most {} requests of the canary",
                 taken[25], taken[49]
             );
-            assert!(taken[25] <= within, "{why:?}: {taken:?}");
+            assert!(taken[25] <= within, "{expected:?}: {taken:?}");
         }
     }
 
     #[test]
-    fn nothing_is_decided_by_one_side_alone() {
+    fn nothing_is_decided_without_counts_of_both_arms() {
         let mut test = Test::default();
         for _ in 0..1000 {
             test.add(Count::default(), Count { bad: 10, all: 10 });
         }
         assert!(!test.is_worse());
         assert_eq!(
-            CanaryTest::default().look(Totals::default(), Totals::default()),
+            CanaryTest::default().update(Totals::default(), Totals::default()),
             None
         );
     }

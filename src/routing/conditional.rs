@@ -1,34 +1,34 @@
-//! The conditions of a routing rule. Pure: what is known of a request is passed in. What follows when a rule
-//! applies is decided in `gateway/plan/rules.rs`.
+//! The conditions of a routing rule. Pure: the attributes of a request are passed in. It must not know what a rule does when
+//! it applies (`gateway/plan/rules.rs`).
 
 use crate::routing::demand::Needs;
 
 /// Conditions of a rule. All of them must hold.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Conditions {
-    /// Header names in lower case, each with a value or `*` for any.
+    /// Header names in lower case, each with a value, or with `*` for any value.
     pub headers: Vec<(String, String)>,
-    /// Fields of the body's `metadata`, each with a value or `*` for any.
+    /// Fields of the body's `metadata`, each with a value, or with `*` for any value.
     pub metadata: Vec<(String, String)>,
-    /// Names of virtual keys; empty = any.
+    /// Names of virtual keys; empty = any key.
     pub keys: Vec<String>,
-    /// Teams; empty = any.
+    /// Teams; empty = any team.
     pub teams: Vec<String>,
-    /// Regions; empty = any.
+    /// Regions; empty = any region.
     pub regions: Vec<String>,
     pub prompt_tokens_min: Option<u64>,
     pub prompt_tokens_max: Option<u64>,
     /// Whether the request offers tools.
     pub tools: Option<bool>,
-    /// Whether it holds images.
+    /// Whether the request contains images.
     pub images: Option<bool>,
-    /// Whether it wants output that conforms to a JSON schema.
+    /// Whether the request wants output that conforms to a JSON schema.
     pub schema: Option<bool>,
-    /// Whether it wants a stream.
+    /// Whether the request wants a stream.
     pub stream: Option<bool>,
 }
 
-/// What conditions read of a request.
+/// The attributes of a request that conditions are about.
 pub(crate) trait RequestAttributes {
     /// Value of a header, as text.
     fn header(&self, name: &str) -> Option<&str>;
@@ -38,7 +38,7 @@ pub(crate) trait RequestAttributes {
     fn key(&self) -> Option<&str>;
     /// Team of the key.
     fn team(&self) -> Option<&str>;
-    /// Regions that the request may go to; empty = all.
+    /// Regions that the request may be sent to; empty = all.
     fn regions(&self) -> &[String];
     /// Estimated tokens of the prompt.
     fn prompt_tokens(&self) -> u64;
@@ -53,7 +53,8 @@ pub(crate) fn unmet(
 ) -> Option<&'static str> {
     let needs = request.needs();
     let tokens = request.prompt_tokens();
-    let is_need_met = |wanted: Option<bool>, actual: bool| wanted.is_none_or(|one| one == actual);
+    let is_need_met =
+        |wanted: Option<bool>, actual: bool| wanted.is_none_or(|wanted| wanted == actual);
     let headers = &conditions.headers;
     let checks: [(&'static str, bool); 10] = [
         ("key", is_listed(&conditions.keys, request.key())),
@@ -75,7 +76,7 @@ pub(crate) fn unmet(
     ];
     let failed = checks.into_iter().find(|(_, is_met)| !is_met);
     let failed = failed.map(|(name, _)| name);
-    // Metadata comes last, because the body may have to be parsed for it.
+    // Metadata is checked last, because the body may have to be parsed for it.
     let has_metadata = || all_match(&conditions.metadata, |name| request.metadata(name));
     failed.or_else(|| (!has_metadata()).then_some("metadata"))
 }
@@ -85,13 +86,13 @@ fn is_listed(allowed: &[String], value: Option<&str>) -> bool {
     allowed.is_empty() || value.is_some_and(|value| allowed.iter().any(|name| name == value))
 }
 
-/// Whether a request that may go to `regions` is confined to `allowed`.
+/// Whether a request that may be sent to `regions` may be sent to no region outside of `allowed`.
 fn is_within(allowed: &[String], regions: &[String]) -> bool {
     let is_confined = || regions.iter().all(|region| allowed.contains(region));
     allowed.is_empty() || (!regions.is_empty() && is_confined())
 }
 
-/// Whether each name of `wanted` has the value it is listed with, or any value if that is `*`.
+/// Whether each name of `wanted` has the value it is listed with; `*` stands for any value.
 fn all_match<'v>(wanted: &[(String, String)], value: impl Fn(&str) -> Option<&'v str>) -> bool {
     wanted
         .iter()
@@ -186,7 +187,7 @@ mod tests {
             change(&mut conditions);
             assert_eq!(unmet(&conditions, &request), wanted, "{conditions:?}");
         }
-        // A request that may go anywhere is not confined to a region.
+        // A request that may be sent anywhere does not meet a condition on regions.
         let free = Request {
             regions: Vec::new(),
             ..request

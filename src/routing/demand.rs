@@ -1,33 +1,31 @@
-//! What a request demands of a target, what is known of a target, and why one is left out. What is
-//! not known of a target is no reason to leave it out, except where its data may not go there.
+//! What a request demands of a target, which traits a target has, and why a target is excluded. A trait that is not
+//! configured excludes no target, except where it decides where data may go.
 
-/// What is known of a target beside how it does.
+/// The configured traits of a target.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Traits {
     /// Its provider's name.
     pub provider: String,
     /// `provider/model`.
     pub label: String,
-    /// Where it is.
+    /// Region of its provider; `None` = not known.
     pub region: Option<String>,
-    /// What its provider promises about data.
+    /// What its provider promises about the data it is sent.
     pub tags: Vec<String>,
-    /// What it can do.
     pub abilities: Abilities,
 }
 
-/// What a model can do; `None` = not known, so allowed.
+/// What a model can do; `None` = not known, so it excludes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Abilities {
-    /// Tokens of prompt and answer together.
+    /// Context window: tokens of prompt and response together.
     pub context_tokens: Option<u64>,
-    /// It takes tools.
+    /// It accepts tools.
     pub tools: Option<bool>,
-    /// It takes images.
+    /// It accepts images.
     pub vision: Option<bool>,
-    /// It answers by a JSON schema.
+    /// It can produce output that conforms to a JSON schema.
     pub schema: Option<bool>,
-    /// It streams.
     pub streaming: Option<bool>,
 }
 
@@ -36,7 +34,7 @@ pub struct Abilities {
 pub(crate) struct Needs {
     /// The request offers tools.
     pub tools: bool,
-    /// It holds images.
+    /// It contains images.
     pub images: bool,
     /// It wants output that conforms to a JSON schema.
     pub schema: bool,
@@ -44,58 +42,57 @@ pub(crate) struct Needs {
     pub streams: bool,
 }
 
-/// Tag of a provider that keeps no prompts for itself: OpenRouter's `data_collection: "deny"`.
+/// Tag of a provider that does not collect prompts. A request demands it with OpenRouter's `data_collection: "deny"`.
 pub(crate) const NO_COLLECTION: &str = "no-collection";
 
-/// What a request demands.
+/// What a request and its key demand of a target.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Demand<'d> {
-    /// Estimated tokens of its text.
+    /// Estimated tokens of the request's text.
     pub tokens: u64,
-    /// What the model must be able to do.
     pub needs: Needs,
     /// Regions that the key allows; empty = all.
     pub key_regions: &'d [String],
     /// Regions that the request allows; empty = all.
     pub regions: Vec<String>,
-    /// Tags that the key demands of a provider.
+    /// Tags that the key requires of a provider.
     pub key_tags: &'d [String],
-    /// The request demands [`NO_COLLECTION`].
+    /// The request requires [`NO_COLLECTION`].
     pub no_collection: bool,
-    /// Providers that may be asked, for what they keep or do not keep; `None` = all.
-    pub keepers: Option<Vec<String>>,
-    /// If not empty: the only targets that may be asked, each a provider or `provider/model`.
+    /// Providers that the request may be sent to because of what they store or do not store; `None` = all.
+    pub storing_providers: Option<Vec<String>>,
+    /// If not empty: the only targets that the request may be sent to, each a provider or `provider/model`.
     pub only: Vec<String>,
-    /// Targets that may not be asked.
+    /// Targets that the request may not be sent to.
     pub ignored: Vec<String>,
-    /// Targets to be asked before the others, in this order.
+    /// Targets that are tried before the others, in this order.
     pub first: Vec<String>,
 }
 
-/// Why a target is left out.
+/// Why a request may not be sent to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exclusion {
-    /// The request, or a rule, names others.
+    /// The request names other targets.
     NotNamed,
     /// The request ignores it.
     Ignored,
-    /// A rule of the model names others.
+    /// A rule of the model names other targets.
     Rule,
     /// It belongs to another arm of the experiment.
     OtherArm,
     /// It belongs to a canary that was rolled back.
     RolledBack,
-    /// It is not in a region that is allowed, or nobody knows where it is.
+    /// It is not in an allowed region, or its region is not known.
     Region,
-    /// Its provider does not promise what is demanded about data.
+    /// Its provider does not make the required promises about data.
     Tags,
-    /// Its provider does not keep the answer that the request goes on from, or keeps none.
+    /// Its provider does not store the response that the request continues, or stores none.
     State,
-    /// It takes no tools.
+    /// It does not accept tools.
     Tools,
-    /// It takes no images.
+    /// It does not accept images.
     Vision,
-    /// It does not answer by a JSON schema.
+    /// It cannot produce output that conforms to a JSON schema.
     Schema,
     /// It does not stream.
     Streaming,
@@ -104,7 +101,7 @@ pub enum Exclusion {
 }
 
 impl Exclusion {
-    /// Name in messages, log and `explain`.
+    /// Its name in messages, the log and `explain`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -126,14 +123,15 @@ impl Exclusion {
 }
 
 impl Traits {
-    /// Whether `name` means this target: its provider's name, or `provider/model`.
+    /// Whether `name` is its provider's name, or its own name as `provider/model`.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         self.provider == name || self.label == name
     }
 }
 
-/// Why this target may not be asked; `None` if it may. Where data may go comes first.
+/// Why the request may not be sent to this target; `None` if it may. Reasons that concern where data may go are checked
+/// first.
 #[must_use]
 pub(crate) fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusion> {
     let abilities = &traits.abilities;
@@ -142,8 +140,8 @@ pub(crate) fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusio
         let region = traits.region.as_ref();
         allowed.is_empty() || region.is_some_and(|region| allowed.contains(region))
     };
-    let has = |tag: &str| traits.tags.iter().any(|one| one == tag);
-    let keeps_data_rules =
+    let has = |tag: &str| traits.tags.iter().any(|name| name == tag);
+    let meets_data_rules =
         demand.key_tags.iter().all(|tag| has(tag)) && (!demand.no_collection || has(NO_COLLECTION));
     let lacks = |needs: bool, can: Option<bool>| needs && can == Some(false);
     let is_too_long = || {
@@ -155,7 +153,7 @@ pub(crate) fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusio
             !is_in(demand.key_regions) || !is_in(&demand.regions),
             Exclusion::Region,
         ),
-        (!keeps_data_rules, Exclusion::Tags),
+        (!meets_data_rules, Exclusion::Tags),
         (
             !demand.only.is_empty() && !is_named(&demand.only),
             Exclusion::NotNamed,
@@ -163,7 +161,7 @@ pub(crate) fn exclusion(traits: &Traits, demand: &Demand<'_>) -> Option<Exclusio
         (is_named(&demand.ignored), Exclusion::Ignored),
         (
             demand
-                .keepers
+                .storing_providers
                 .as_ref()
                 .is_some_and(|names| !names.contains(&traits.provider)),
             Exclusion::State,
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_allowed_except_where_data_may_go() {
+    fn unknown_traits_exclude_nothing_except_where_data_may_go() {
         let demand = Demand {
             needs: Needs {
                 tools: true,
@@ -235,32 +233,38 @@ mod tests {
     }
 
     #[test]
-    fn each_demand_has_its_reason() {
+    fn each_demand_excludes_for_its_own_reason() {
         type Change = fn(&mut Demand<'_>);
         let cases: [(Change, Option<Exclusion>); 12] = [
             (|_| {}, None),
-            (|one| one.needs.tools = true, None),
-            (|one| one.needs.images = true, Some(Exclusion::Vision)),
-            (|one| one.tokens = 1000, None),
-            (|one| one.tokens = 1001, Some(Exclusion::Context)),
-            (|one| one.no_collection = true, Some(Exclusion::Tags)),
-            (|one| one.only = vec!["azure-eu".into()], None),
-            (|one| one.only = vec!["azure-eu/gpt-4o".into()], None),
-            (|one| one.keepers = Some(vec!["azure-eu".into()]), None),
-            (|one| one.keepers = Some(Vec::new()), Some(Exclusion::State)),
+            (|demand| demand.needs.tools = true, None),
+            (|demand| demand.needs.images = true, Some(Exclusion::Vision)),
+            (|demand| demand.tokens = 1000, None),
+            (|demand| demand.tokens = 1001, Some(Exclusion::Context)),
+            (|demand| demand.no_collection = true, Some(Exclusion::Tags)),
+            (|demand| demand.only = vec!["azure-eu".into()], None),
+            (|demand| demand.only = vec!["azure-eu/gpt-4o".into()], None),
             (
-                |one| one.only = vec!["gpt-4o".into()],
+                |demand| demand.storing_providers = Some(vec!["azure-eu".into()]),
+                None,
+            ),
+            (
+                |demand| demand.storing_providers = Some(Vec::new()),
+                Some(Exclusion::State),
+            ),
+            (
+                |demand| demand.only = vec!["gpt-4o".into()],
                 Some(Exclusion::NotNamed),
             ),
             (
-                |one| one.ignored = vec!["azure-eu".into()],
+                |demand| demand.ignored = vec!["azure-eu".into()],
                 Some(Exclusion::Ignored),
             ),
         ];
-        for (change, wanted) in cases {
+        for (change, expected) in cases {
             let mut demand = Demand::default();
             change(&mut demand);
-            assert_eq!(exclusion(&target(), &demand), wanted, "{demand:?}");
+            assert_eq!(exclusion(&target(), &demand), expected, "{demand:?}");
         }
         // A caller cannot widen what its key allows.
         let both = ["us".to_owned(), "eu".to_owned()];

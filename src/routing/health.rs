@@ -1,39 +1,39 @@
-//! Whether a target works: a deterministic state machine, fed with how attempts ended.
+//! The health of a target: a deterministic state machine that is driven by the outcomes of attempts.
 //!
-//! healthy ⇄ degraded → open → half-open → slow start → healthy; what fails in half-open or slow start
-//! is open again, for longer. It must not know sockets, clocks or keys (`lanes.rs` has those).
+//! healthy ⇄ degraded → open → half-open → slow start → healthy. A target that fails in half-open or slow start opens again,
+//! for longer. It must not know sockets, clocks or keys (`key_cooldowns.rs` has those).
 
 use crate::base::random::{fraction, mix};
 use crate::routing::measurements::{Class, Outcomes};
 
-/// Failures in a row that open a target: fewer would let a coincidence shut it.
+/// Consecutive failures that open a target. With fewer, a coincidence would open it.
 pub const FAILURES_IN_A_ROW: u32 = 5;
-/// The same while it starts slowly: it is on trial.
+/// The same during a slow start, when a target has yet to prove that it works.
 pub const FAILURES_IN_A_ROW_ON_TRIAL: u32 = 2;
-/// Share of bad answers in the window (ten seconds) that opens a target: more often bad than good.
+/// Share of bad outcomes in the window (ten seconds) that opens a target.
 pub const BAD_SHARE_OPENS: f32 = 0.5;
-/// Share of bad answers that degrades it …
+/// Share of bad outcomes that degrades a target.
 pub const BAD_SHARE_DEGRADES: f32 = 0.2;
-/// … and the one below which it is healthy again: apart, so that it does not flap.
+/// Share of bad outcomes below which a degraded target is healthy again. Lower than [`BAD_SHARE_DEGRADES`], so that the
+/// phase does not flap.
 pub const BAD_SHARE_HEALS: f32 = 0.1;
-/// Answers in the window before a share means anything.
-pub const ANSWERS_TO_JUDGE: u32 = 20;
-/// How long it is open at first, in microseconds; twice as long each time it fails again …
+/// Outcomes in the window from which on their shares count.
+pub const OUTCOMES_TO_JUDGE: u32 = 20;
+/// How long a target is open at first, in microseconds. It doubles each time the target fails again.
 pub const OPEN_FOR_US: u64 = 1_000_000;
-/// … up to this, so that with its jitter and the next request a recovery is noticed within 10 s.
+/// Longest time a target is open, in microseconds: with its jitter and the next request, a recovery is noticed within 10 s.
 pub const OPEN_FOR_MAX_US: u64 = 8_000_000;
-/// Jitter of that time, as a share each way, so that not all cores probe at once.
+/// Jitter of that time, as a share in both directions, so that the cores do not all probe at once.
 pub const OPEN_JITTER: f64 = 0.1;
-/// Probes under way at once in half-open.
+/// Probes in flight at once in half-open.
 pub const PROBES_MAX: u32 = 1;
-/// A probe that is under way for so long, in microseconds, no longer keeps others back: a hanging
-/// target must not hide its own recovery.
-pub const PROBE_PATIENCE_US: u64 = 5_000_000;
-/// Good probes after which it starts slowly.
+/// After so many microseconds a probe in flight no longer prevents the next: a request that hangs must not hide a recovery.
+pub const PROBE_TIMEOUT_US: u64 = 5_000_000;
+/// Good probes after which the slow start begins.
 pub const PROBES_GOOD: u32 = 2;
-/// How long a slow start takes, in microseconds; caches and autoscalers need seconds.
+/// Duration of a slow start, in microseconds: caches and autoscalers of a provider need seconds.
 pub const SLOW_START_US: u64 = 10_000_000;
-/// Share of its usual traffic at the beginning of a slow start; it grows in a line to all of it.
+/// Share of its usual traffic that a target gets at the beginning of a slow start. It grows linearly to the whole.
 pub const SLOW_START_SHARE: f64 = 0.1;
 
 /// How an attempt ended.
@@ -41,23 +41,23 @@ pub const SLOW_START_SHARE: f64 = 0.1;
 pub enum Outcome {
     /// The first bytes of a stream came; `Good` or `StreamBroke` follows when it ends.
     Began,
-    /// A good answer, or one that blames the request: the target works.
+    /// A good response, or an error that the request caused: the target works.
     Good,
-    /// No connection: no address, refused, timed out, no TLS.
+    /// No connection: no address, connect refused or timed out, or the TLS handshake failed.
     NotConnected,
-    /// No answer in time.
+    /// No response in time.
     TimedOut,
     /// A status of 5xx.
     ServerError,
-    /// 429; how long to wait, in microseconds, if it said so.
+    /// 429, with the wait that it names, in microseconds.
     RateLimited(Option<u64>),
     /// 401 or 403: the key is refused.
     KeyRefused,
-    /// An answer that is truncated, malformed or empty.
+    /// A response that is truncated, malformed or empty.
     Unusable,
     /// A stream broke off after it had begun.
     StreamBroke,
-    /// The client went, or the process stops: it says nothing.
+    /// The client disconnected, or the process stops: this says nothing about the target.
     Abandoned,
 }
 
@@ -77,23 +77,23 @@ impl Outcome {
     }
 }
 
-/// Where a target is in its life.
+/// The health of a target in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// It works.
     Healthy,
-    /// It gives errors, but more good answers.
+    /// It returns errors, but more good responses.
     Degraded,
-    /// It does not work; nothing is sent to it if there is another.
+    /// It does not work; requests are sent to it only if there is no other target.
     Open,
-    /// It may work again; single requests find out.
+    /// It may work again; single requests probe it.
     HalfOpen,
-    /// It works again and gets a growing share.
+    /// It works again and gets a growing share of its traffic.
     SlowStart,
 }
 
 impl Phase {
-    /// Every phase.
+    /// All phases, in the order of the state machine.
     pub const ALL: [Self; 5] = [
         Self::Healthy,
         Self::Degraded,
@@ -102,7 +102,7 @@ impl Phase {
         Self::SlowStart,
     ];
 
-    /// Label value.
+    /// Its name in metrics, the log and `explain`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -122,6 +122,7 @@ enum State {
     Open {
         since_us: u64,
         until_us: u64,
+        /// Good probes so far.
         good: u32,
     },
     SlowStart {
@@ -134,14 +135,17 @@ enum State {
 pub struct Health {
     state: State,
     outcomes: Outcomes,
+    /// Consecutive failures.
     in_a_row: u32,
     /// Times it opened since it was last healthy.
     openings: u32,
+    /// Probes in flight.
     probes: u32,
+    /// When the last probe began, in microseconds.
     probed_us: u64,
     score: f32,
-    /// It is open because other cores said so.
-    is_hearsay: bool,
+    /// It is open because other cores reported it as open.
+    is_peer_observation: bool,
 }
 
 impl Default for Health {
@@ -154,13 +158,13 @@ impl Default for Health {
             probes: 0,
             probed_us: 0,
             score: 1.0,
-            is_hearsay: false,
+            is_peer_observation: false,
         }
     }
 }
 
 impl Health {
-    /// Where it is now.
+    /// The phase at `now_us`: an open target becomes half-open, and a slow start ends, by time alone.
     #[must_use]
     pub fn phase(&self, now_us: u64) -> Phase {
         match self.state {
@@ -173,21 +177,22 @@ impl Health {
         }
     }
 
-    /// Share of recent answers that were good, 0 to 1; 0 while it is open.
+    /// Share of recent outcomes that were good, 0 to 1; 0 while it is open.
     #[must_use]
     pub fn score(&self) -> f32 {
         self.score
     }
 
-    /// For how long it stays open by its own attempts, in microseconds; `None` if it is not open. What
-    /// was only heard is not told on, or it would never end.
+    /// For how long it stays open because of this core's own attempts, in microseconds; `None` if it is not open. An
+    /// observation of another core is not shared again, or the target would stay open for ever.
     #[must_use]
     pub fn open_for_us(&self, now_us: u64) -> Option<u64> {
-        let is_own = self.phase(now_us) == Phase::Open && !self.is_hearsay;
+        let is_own = self.phase(now_us) == Phase::Open && !self.is_peer_observation;
         is_own.then(|| self.opens_at_us().saturating_sub(now_us))
     }
 
-    /// Other cores say that it is open until then. It is believed if nothing better is known.
+    /// Takes an observation of other cores that the target is open until `until_us`. It counts only if this core has no recent
+    /// outcomes of its own.
     pub fn merge_open(&mut self, now_us: u64, until_us: u64) {
         if self.state == State::Healthy && self.in_a_row == 0 && !self.outcomes.is_recent(now_us) {
             self.state = State::Open {
@@ -195,22 +200,22 @@ impl Health {
                 until_us,
                 good: 0,
             };
-            self.is_hearsay = true;
+            self.is_peer_observation = true;
             self.score = 0.0;
         }
     }
 
-    /// How attempts ended lately.
+    /// Outcomes of recent attempts.
     #[must_use]
     pub fn outcomes(&self) -> &Outcomes {
         &self.outcomes
     }
 
-    /// Half-open with room for a probe.
+    /// Whether it is half-open and a probe may be sent.
     #[must_use]
     pub fn may_probe(&self, now_us: u64) -> bool {
         self.phase(now_us) == Phase::HalfOpen
-            && (self.probes < PROBES_MAX || now_us >= self.probed_us + PROBE_PATIENCE_US)
+            && (self.probes < PROBES_MAX || now_us >= self.probed_us + PROBE_TIMEOUT_US)
     }
 
     /// When it may be probed, in microseconds; 0 if it is not open.
@@ -222,7 +227,8 @@ impl Health {
         }
     }
 
-    /// In a slow start: whether a request with this random number belongs to the growing share.
+    /// In a slow start: whether a request with this random number belongs to the share that the target gets. True in all other
+    /// phases.
     #[must_use]
     pub fn admits(&self, now_us: u64, random: u64) -> bool {
         let State::SlowStart { since_us } = self.state else {
@@ -232,7 +238,8 @@ impl Health {
         fraction(random) <= SLOW_START_SHARE + (1.0 - SLOW_START_SHARE) * part
     }
 
-    /// An attempt begins; true if it is a probe. What this returns goes to [`Health::record`].
+    /// Records the begin of an attempt. Returns whether it is a probe; the caller calls [`Health::release`] at the end of a
+    /// probe.
     pub fn begin(&mut self, now_us: u64) -> bool {
         let is_probe = matches!(self.phase(now_us), Phase::HalfOpen | Phase::Open);
         if is_probe {
@@ -242,13 +249,13 @@ impl Health {
         is_probe
     }
 
-    /// A probe has told what it can: its place is free.
+    /// Records the end of a probe, so that the next may be sent.
     pub fn release(&mut self) {
         self.probes = self.probes.saturating_sub(1);
     }
 
-    /// Takes in how an attempt, begun at `begun_us`, ended. `random` is for the jitter. Says the new
-    /// phase if it is another.
+    /// Records the outcome of an attempt that began at `begun_us`. `random` is for the jitter. Returns the new phase if it
+    /// changed.
     pub fn record(
         &mut self,
         outcome: Outcome,
@@ -257,11 +264,11 @@ impl Health {
         random: u64,
     ) -> Option<Phase> {
         let before = self.phase(now_us);
-        self.is_hearsay &= outcome.class().is_none();
+        self.is_peer_observation &= outcome.class().is_none();
         if let State::Open { since_us, .. } = self.state
             && begun_us < since_us
         {
-            // Sent before it opened: old news.
+            // Sent before the target opened: the outcome is out of date.
             return None;
         }
         if before == Phase::Healthy && matches!(self.state, State::SlowStart { .. }) {
@@ -273,14 +280,14 @@ impl Health {
         }
         match outcome {
             Outcome::Abandoned | Outcome::RateLimited(_) | Outcome::KeyRefused => return None,
-            Outcome::Good | Outcome::Began => self.take_good(outcome, now_us),
-            _ => self.take_bad(now_us, random),
+            Outcome::Good | Outcome::Began => self.record_good(outcome, now_us),
+            _ => self.record_bad(now_us, random),
         }
         let after = self.phase(now_us);
         (after != before).then_some(after)
     }
 
-    fn take_good(&mut self, outcome: Outcome, now_us: u64) {
+    fn record_good(&mut self, outcome: Outcome, now_us: u64) {
         if let State::Open { good, .. } = &mut self.state {
             *good += 1;
             if *good < PROBES_GOOD {
@@ -292,14 +299,14 @@ impl Health {
             self.in_a_row = 0;
             return;
         }
-        // A stream that began may still break: only its end breaks a row of failures.
+        // A stream that began may still break: only its good end resets the count of failures.
         if outcome == Outcome::Good {
             self.in_a_row = 0;
-            self.judge();
+            self.update_score();
         }
     }
 
-    fn take_bad(&mut self, now_us: u64, random: u64) {
+    fn record_bad(&mut self, now_us: u64, random: u64) {
         self.in_a_row += 1;
         let row_max = match self.state {
             State::Open { .. } => 1,
@@ -309,7 +316,7 @@ impl Health {
         if self.in_a_row >= row_max || self.bad_share() >= Some(BAD_SHARE_OPENS) {
             self.open(now_us, random);
         } else {
-            self.judge();
+            self.update_score();
         }
     }
 
@@ -329,13 +336,13 @@ impl Health {
         self.score = 0.0;
     }
 
-    /// Share of bad answers in the window; `None` while there are too few.
+    /// Share of bad outcomes in the window; `None` while there are too few outcomes.
     fn bad_share(&self) -> Option<f32> {
         let (good, bad) = self.outcomes.good_and_bad();
-        (good + bad >= ANSWERS_TO_JUDGE).then(|| bad as f32 / (good + bad) as f32)
+        (good + bad >= OUTCOMES_TO_JUDGE).then(|| bad as f32 / (good + bad) as f32)
     }
 
-    fn judge(&mut self) {
+    fn update_score(&mut self) {
         let share = self.bad_share().unwrap_or(0.0);
         self.score = 1.0 - share;
         match self.state {
@@ -353,9 +360,9 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     fn feed(health: &mut Health, outcome: Outcome, times: u32, now_us: u64) {
-        for at in 0..times {
+        for random in 0..times {
             let is_probe = health.begin(now_us);
-            health.record(outcome, now_us, now_us, u64::from(at));
+            health.record(outcome, now_us, now_us, u64::from(random));
             if is_probe {
                 health.release();
             }
@@ -375,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_open_and_a_good_answer_breaks_the_row() {
+    fn consecutive_failures_open_and_a_good_response_resets_their_count() {
         let mut health = Health::default();
         feed(&mut health, Outcome::TimedOut, FAILURES_IN_A_ROW - 1, 0);
         feed(&mut health, Outcome::Good, 1, 0);
@@ -386,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_blames_key_rate_or_client_opens_nothing() {
+    fn failures_of_key_rate_or_client_do_not_open_a_target() {
         let mut health = Health::default();
         for outcome in [
             Outcome::RateLimited(None),
@@ -399,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_degrade_heal_and_open() {
+    fn shares_of_bad_outcomes_degrade_heal_and_open() {
         let mut health = Health::default();
         for _ in 0..10 {
             feed(&mut health, Outcome::Good, 3, 0);
@@ -419,13 +426,13 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_at_a_time_then_a_slow_start_then_healthy() {
+    fn single_probes_then_a_slow_start_then_healthy() {
         let mut health = opened(0);
         assert!(!health.may_probe(SECOND / 2));
         let now = 2 * SECOND;
         assert_eq!(health.phase(now), Phase::HalfOpen);
         assert!(health.may_probe(now) && health.begin(now));
-        assert!(!health.may_probe(now) && health.may_probe(now + PROBE_PATIENCE_US));
+        assert!(!health.may_probe(now) && health.may_probe(now + PROBE_TIMEOUT_US));
         assert_eq!(health.record(Outcome::Good, now, now, 0), None);
         health.release();
         assert!(health.begin(now));
@@ -433,9 +440,9 @@ mod tests {
             health.record(Outcome::Began, now, now, 0),
             Some(Phase::SlowStart)
         );
-        let share = |health: &Health, at: u64| {
+        let share = |health: &Health, now_us: u64| {
             (0..10_000)
-                .filter(|one| health.admits(at, mix(*one, 5)))
+                .filter(|seed| health.admits(now_us, mix(*seed, 5)))
                 .count()
         };
         assert!(share(&health, now).abs_diff(1000) < 150);
@@ -461,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn news_from_before_it_opened_is_old() {
+    fn outcomes_of_attempts_from_before_it_opened_are_ignored() {
         let mut health = opened(SECOND);
         for outcome in [Outcome::Good, Outcome::ServerError] {
             assert_eq!(health.record(outcome, 0, 9 * SECOND, 0), None);

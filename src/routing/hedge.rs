@@ -1,51 +1,52 @@
-//! When a request that waits is worth a second one elsewhere, and what may be spent on that. It must not
-//! know how either is sent.
+//! Decides when a request that waits for its response gets a second attempt at another target, and how many tokens may be
+//! spent on such hedges. It must not know how an attempt is sent.
 //!
-//! A core's own, like the fleet: what is learned here is learned by each core.
+//! Each core has hedges of its own, like the target table: cores do not share what they measured.
 
 use crate::routing::indices::{ModelIndex, TargetSlot};
 use crate::routing::measurements::Series;
 use crate::routing::tail_latency::TailLatency;
 use std::collections::HashMap;
 
-/// A request that has taken so many times the median is late, whatever the quantile says: where as many
-/// answers are slow as the quantile leaves out, it may lie among them.
+/// A request that has taken so many times the median is late, whatever the quantile is: where as many responses are slow as lie
+/// beyond the quantile, the quantile itself may be the latency of a slow response.
 pub(crate) const LATE_FACTOR: u64 = 3;
 
-/// Samples that must lie beyond the quantile before it is believed.
+/// Latencies that must lie beyond the quantile before it is used.
 const SAMPLES_BEYOND: f64 = 2.0;
 
-/// How often what was earned and spent is halved, in microseconds: what is not used is lost, so that no
-/// burst follows a quiet time.
+/// Interval at which the tokens earned and spent are halved, in microseconds: an unused budget expires, so that a quiet time is
+/// not followed by a burst of hedges.
 const HALVE_EVERY_US: u64 = 60_000_000;
 
-/// When to hedge and for how much.
+/// When a model's requests are hedged, and at what cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rule {
     /// Quantile of the target's latency after which a request is late.
     pub quantile: f64,
-    /// Tokens that may be spent on hedges, as a share of all that were bought.
+    /// Tokens that may be spent on hedges, as a share of all billed tokens.
     pub extra_tokens_share_max: f64,
 }
 
-/// What a core knows for hedging.
+/// The measurements and budgets that a core needs for hedging.
 #[derive(Debug, Default)]
 pub(crate) struct Hedges {
     tails: HashMap<(TargetSlot, Series), Box<TailLatency>, foldhash::fast::RandomState>,
     budgets: HashMap<ModelIndex, Budget, foldhash::fast::RandomState>,
 }
 
-/// Tokens of one model.
+/// The hedge budget of one model, in tokens.
 #[derive(Debug, Clone, Copy, Default)]
 struct Budget {
-    billed_usage: u64,
+    billed_tokens: u64,
     requests: u64,
     spent: u64,
+    /// When it was last halved, in microseconds.
     halved_us: u64,
 }
 
 impl Hedges {
-    /// Records what a target took; for one that was outrun, what it had taken by then.
+    /// Records a latency of a target. Of an attempt that was cancelled, that is the time until then.
     pub(crate) fn measure(
         &mut self,
         slot: TargetSlot,
@@ -57,7 +58,7 @@ impl Hedges {
         tail.record(latency_us, now_us);
     }
 
-    /// After how many microseconds a request at this target is late; `None` while too little is known.
+    /// After how many microseconds a request at this target is late; `None` while there are too few latencies.
     #[must_use]
     pub(crate) fn late_after_us(
         &self,
@@ -73,17 +74,17 @@ impl Hedges {
         Some(late_us.min(LATE_FACTOR * tail.quantile_us(0.5)?))
     }
 
-    /// A request of the model in this place bought so many tokens.
+    /// Records a request of the model that was billed `tokens`.
     pub(crate) fn earn(&mut self, model: ModelIndex, tokens: u64, now_us: u64) {
         let budget = self.budgets.entry(model).or_default();
         budget.age(now_us);
-        budget.billed_usage += tokens;
+        budget.billed_tokens += tokens;
         budget.requests += 1;
     }
 
-    /// Pays for a hedge of a request with `input` tokens: a stream that is outrun has sent nothing, so
-    /// costs its input; a whole answer may be nearly there, so costs as much as others do. Says for how
-    /// many tokens, an estimate; `None` when that is more than may be spent.
+    /// Pays for a hedge of a request with `input` tokens. Returns the estimated number of tokens; `None` if that is more than may
+    /// be spent. A stream that is cancelled has sent nothing, so it costs its input. A buffered response may be nearly complete,
+    /// so it costs as much as an average request.
     pub(crate) fn spend(
         &mut self,
         model: ModelIndex,
@@ -94,16 +95,15 @@ impl Hedges {
     ) -> Option<u64> {
         let budget = self.budgets.get_mut(&model)?;
         budget.age(now_us);
-        let mean = budget.billed_usage / budget.requests.max(1);
+        let mean = budget.billed_tokens / budget.requests.max(1);
         let cost = match series {
             Series::FirstToken => input,
             _ => mean.max(input),
         };
-        // Counts of tokens stay far below 2^53.
-        #[allow(clippy::cast_precision_loss)]
-        let may = (budget.spent + cost) as f64
-            <= budget.billed_usage as f64 * rule.extra_tokens_share_max;
-        may.then(|| {
+        // Exact: numbers of tokens stay far below 2^53.
+        let is_affordable = (budget.spent + cost) as f64
+            <= budget.billed_tokens as f64 * rule.extra_tokens_share_max;
+        is_affordable.then(|| {
             budget.spent += cost;
             cost
         })
@@ -115,9 +115,9 @@ impl Budget {
         let times = now_us.saturating_sub(self.halved_us) / HALVE_EVERY_US;
         if times > 0 {
             let shift = u32::try_from(times).unwrap_or(63).min(63);
-            self.billed_usage >>= shift;
+            self.billed_tokens >>= shift;
             self.requests >>= shift;
-            // Rounded up: rounding must not make room.
+            // Rounded up, so that rounding never increases what may be spent.
             self.spent = self.spent.div_ceil(1 << shift);
             self.halved_us += times * HALVE_EVERY_US;
         }
@@ -136,14 +136,14 @@ mod tests {
     const SERIES: Series = Series::FirstToken;
 
     #[test]
-    fn nothing_is_late_before_enough_is_known_and_then_what_is_beyond_the_quantile() {
+    fn nothing_is_late_before_enough_latencies_and_then_what_is_beyond_the_quantile() {
         let mut hedges = Hedges::default();
         assert_eq!(
             hedges.late_after_us(TargetSlot::new(1), SERIES, &RULE),
             None
         );
-        for at in 0..39 {
-            hedges.measure(TargetSlot::new(1), SERIES, 10_000 + 100 * at, at);
+        for step in 0..39 {
+            hedges.measure(TargetSlot::new(1), SERIES, 10_000 + 100 * step, step);
             assert_eq!(
                 hedges.late_after_us(TargetSlot::new(1), SERIES, &RULE),
                 None
@@ -165,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn where_as_many_are_slow_as_the_quantile_leaves_out_they_are_late_all_the_same() {
+    fn slow_responses_are_late_even_if_the_quantile_is_among_them() {
         for slow in [3, 4, 5, 6, 10, 20] {
             let mut hedges = Hedges::default();
-            for at in 0..1000 {
-                let latency_us = if at % 100 < slow { 1_000_000 } else { 50_000 };
-                hedges.measure(TargetSlot::new(1), SERIES, latency_us, at);
+            for step in 0..1000 {
+                let latency_us = if step % 100 < slow { 1_000_000 } else { 50_000 };
+                hedges.measure(TargetSlot::new(1), SERIES, latency_us, step);
             }
             let late_us = hedges
                 .late_after_us(TargetSlot::new(1), SERIES, &RULE)
@@ -180,10 +180,10 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_spent_than_the_share_of_what_was_bought_whatever_the_traffic() {
+    fn spending_never_exceeds_the_share_of_billed_tokens_whatever_the_traffic() {
         for seed in 0..50 {
             let mut hedges = Hedges::default();
-            let (mut billed_usage, mut spent, mut now_us) = (0, 0, 0);
+            let (mut billed_tokens, mut spent, mut now_us) = (0, 0, 0);
             for step in 0..5000 {
                 let draw = mix(seed, step);
                 // Busy and quiet times, small and large requests.
@@ -202,23 +202,23 @@ mod tests {
                     .spend(ModelIndex::new(1), input, series, &RULE, now_us)
                     .unwrap_or(0);
                 hedges.earn(ModelIndex::new(1), input + output, now_us);
-                billed_usage += input + output;
+                billed_tokens += input + output;
                 assert!(
-                    spent as f64 <= billed_usage as f64 * RULE.extra_tokens_share_max,
+                    spent as f64 <= billed_tokens as f64 * RULE.extra_tokens_share_max,
                     "seed {seed}, step {step}"
                 );
             }
             assert!(
-                spent as f64 > billed_usage as f64 * 0.005,
+                spent as f64 > billed_tokens as f64 * 0.005,
                 "seed {seed}: hardly any"
             );
         }
     }
 
-    /// Median of 50 ms, one in twenty 20 times slower: what of the wishes the budget grants, by how much
-    /// of a request's tokens is its input, and what the tail looks like then.
+    /// With a median of 50 ms, and one response in twenty 20 times slower: hedging shortens the tail where the input is a small
+    /// part of a request's tokens, because the budget then pays for enough hedges.
     #[test]
-    fn the_tail_is_cut_where_input_is_a_small_part_of_what_is_bought() {
+    fn hedging_shortens_the_tail_where_input_is_a_small_part_of_the_tokens() {
         let p99_us = |extra_tokens_share_max: f64, input: u64, output: u64, seed: u64| {
             let (mut hedges, rule) = (
                 Hedges::default(),
@@ -233,27 +233,27 @@ mod tests {
                 if slow { 20.0 * jitter } else { jitter }
             };
             let mut times = Vec::new();
-            let (mut spent, mut billed_usage) = (0, 0);
-            for at in 0..20_000 {
-                let now_us = at * 10_000;
-                let mut time_us = draw(4 * at) as u64;
+            let (mut spent, mut billed_tokens) = (0, 0);
+            for step in 0..20_000 {
+                let now_us = step * 10_000;
+                let mut time_us = draw(4 * step) as u64;
                 if let Some(late_us) = hedges.late_after_us(TargetSlot::new(1), SERIES, &rule)
                     && time_us > late_us
                     && let Some(cost) =
                         hedges.spend(ModelIndex::new(1), input, SERIES, &rule, now_us)
                 {
                     spent += cost;
-                    time_us = time_us.min(late_us + draw(4 * at + 2) as u64);
+                    time_us = time_us.min(late_us + draw(4 * step + 2) as u64);
                 }
                 hedges.measure(TargetSlot::new(1), SERIES, time_us, now_us);
                 hedges.earn(ModelIndex::new(1), input + output, now_us);
-                billed_usage += input + output;
+                billed_tokens += input + output;
                 times.push(time_us);
             }
             times.sort_unstable();
             (
                 times[times.len() * 99 / 100],
-                spent as f64 / billed_usage as f64,
+                spent as f64 / billed_tokens as f64,
             )
         };
         for (name, input, output, reaches) in [

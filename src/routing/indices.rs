@@ -1,5 +1,5 @@
-//! Indices into the tables of routing. Each table has a type of its own, so that one index cannot be passed
-//! for another.
+//! Indices into the tables of routing. Each table has an index type of its own, so that an index cannot be used with
+//! the wrong table.
 
 macro_rules! indices {
     ($($(#[$doc:meta])* $name:ident($number:ty);)*) => {$(
@@ -8,7 +8,7 @@ macro_rules! indices {
         pub struct $name($number);
 
         impl $name {
-            /// The entry at `index`. One that the type cannot hold is in no table.
+            /// The entry at `index`. The type holds more than any table has entries.
             #[must_use]
             pub fn new(index: usize) -> Self {
                 let number = <$number>::try_from(index);
@@ -16,7 +16,7 @@ macro_rules! indices {
                 Self(number.unwrap_or(<$number>::MAX))
             }
 
-            /// The number, to look the entry up.
+            /// The index as a number.
             #[must_use]
             pub fn get(self) -> usize {
                 self.0 as usize
@@ -32,7 +32,7 @@ indices! {
     ArmIndex(u8);
     /// An API key of one provider, in the order of the configuration.
     KeyIndex(u32);
-    /// A model, or an arm of a model's experiment, among those that a core counts turns for.
+    /// A model, or an arm of a model's experiment. Each core counts the requests of each.
     ModelIndex(u32);
     /// A target in the [`TargetTable`](crate::routing::targets::TargetTable) of each core. Models that
     /// share a target share its slot.

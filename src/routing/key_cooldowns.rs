@@ -1,64 +1,72 @@
-//! The API keys of a target, each a lane of its own that can be set aside: for exactly as long as a 429
-//! said, or for a while because the key was refused. A target without keys has one lane.
+//! Cooldowns of the API keys of a target. A key rests for the `retry-after` of its last 429, or for a fixed time after a 401
+//! or 403. A target without keys has one state, as if it had one key.
 //!
-//! Rate limits and permissions are per key and model at most providers, so lanes belong to a target.
+//! Most providers apply rate limits and permissions per key and model, so each target has cooldowns of its own.
 
 use crate::routing::indices::KeyIndex;
 
-/// Most keys of a target; the configuration allows as many.
+/// Most keys of a target. The configuration has the same limit.
 pub(crate) const KEYS_MAX: usize = 64;
-/// Longest time a provider's 429 is believed, in microseconds: a day, as for daily quotas.
+/// Longest cooldown that a provider's `retry-after` can cause, in microseconds: a day, as for daily quotas.
 pub(crate) const COOLDOWN_MAX_US: u64 = 24 * 3600 * 1_000_000;
-/// How long a lane is avoided after a 429 that does not say how long, in microseconds; twice as long
-/// each time …
+/// Cooldown after a 429 without `retry-after`, in microseconds. It doubles with each such 429.
 pub(crate) const COOLDOWN_DEFAULT_US: u64 = 1_000_000;
-/// … up to this: rate limits are counted by the minute.
+/// Longest cooldown after a 429 without `retry-after`, in microseconds: rate limits are counted per minute.
 pub(crate) const COOLDOWN_DEFAULT_MAX_US: u64 = 32_000_000;
-/// How long a refused key is avoided, in microseconds: a person must act, and a new key in the
-/// configuration counts at once.
+/// Cooldown of a key that was refused, in microseconds. It is long because a person must act; a new key in the
+/// configuration is used at once.
 pub(crate) const COOLDOWN_REFUSED_US: u64 = 300_000_000;
 
-/// CooldownReason a lane is aside.
+/// Why a key is in cooldown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CooldownReason {
-    /// A 429 that said for how long: nothing is sent before.
+    /// A 429 with `retry-after`: nothing is sent before its end.
     RateLimited,
-    /// A 429 that did not say: used only if there is nothing else.
+    /// A 429 without `retry-after`: the key is used only if no other target can be.
     RateLimitedDefault,
-    /// 401 or 403: used only if there is nothing else.
+    /// 401 or 403: the key is used only if no other target can be.
     Refused,
+}
+
+/// When a key's cooldown ends, and why it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cooldown {
+    pub reason: CooldownReason,
+    /// In microseconds.
+    pub until_us: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct KeyState {
-    cooldown: Option<(CooldownReason, u64)>,
+    cooldown: Option<Cooldown>,
+    /// 429s without `retry-after` since the last good response.
     default_cooldowns: u32,
 }
 
 impl KeyState {
-    fn cooldown(&self, now_us: u64) -> Option<(CooldownReason, u64)> {
-        self.cooldown.filter(|(_, until_us)| now_us < *until_us)
+    fn cooldown(&self, now_us: u64) -> Option<Cooldown> {
+        self.cooldown.filter(|cooldown| now_us < cooldown.until_us)
     }
 }
 
-/// What the lanes let through.
+/// Whether the keys of a target allow an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyPermit {
-    /// At least one lane is free.
+    /// At least one key is not in cooldown.
     Free,
-    /// None is free; one may be tried if no other target can be.
+    /// All keys are in cooldown; one of them may be used if no other target can be.
     LastResort {
-        /// When the first is free, in microseconds.
+        /// When the first cooldown ends, in microseconds.
         until_us: u64,
     },
-    /// The provider asked for nothing to be sent until then, in microseconds.
+    /// The provider requires that nothing is sent.
     RateLimited {
-        /// When the first is free.
+        /// When the first rate limit ends, in microseconds.
         until_us: u64,
     },
 }
 
-/// The lanes of one target.
+/// The states of the keys of one target.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyCooldowns {
     keys: Vec<KeyState>,
@@ -66,7 +74,7 @@ pub(crate) struct KeyCooldowns {
 }
 
 impl KeyCooldowns {
-    /// Lanes for `keys` keys; one if there are none.
+    /// States for `keys` keys; one state if there are none.
     #[must_use]
     pub(crate) fn new(keys: usize) -> Self {
         Self {
@@ -75,20 +83,20 @@ impl KeyCooldowns {
         }
     }
 
-    /// What they let through now.
     #[must_use]
     pub(crate) fn permit(&self, now_us: u64) -> KeyPermit {
         let mut until_us = u64::MAX;
         let mut is_limited = false;
         for key in &self.keys {
-            let Some((reason, until)) = key.cooldown(now_us) else {
+            let Some(cooldown) = key.cooldown(now_us) else {
                 return KeyPermit::Free;
             };
-            // A refused key does not come back by waiting as long as a limit lasts.
-            if reason == CooldownReason::RateLimited && !is_limited {
-                (is_limited, until_us) = (true, until);
-            } else if (reason == CooldownReason::RateLimited) == is_limited {
-                until_us = until_us.min(until);
+            // Rate limits take precedence: they end by themselves, a refused key needs a person.
+            let is_rate_limit = cooldown.reason == CooldownReason::RateLimited;
+            if is_rate_limit && !is_limited {
+                (is_limited, until_us) = (true, cooldown.until_us);
+            } else if is_rate_limit == is_limited {
+                until_us = until_us.min(cooldown.until_us);
             }
         }
         if is_limited {
@@ -98,20 +106,20 @@ impl KeyCooldowns {
         }
     }
 
-    /// The next free lane, in turn; else the one that is free first.
+    /// The next key that is not in cooldown: the keys take turns. If all are, the key whose cooldown ends first.
     pub(crate) fn pick(&mut self, now_us: u64) -> KeyIndex {
         let count = self.keys.len();
         let start = self.turn % count;
-        let mut turned = (start..count).chain(0..start);
-        let free = turned.find(|at| {
-            let key = self.keys.get(*at);
+        let mut rotated = (start..count).chain(0..start);
+        let free = rotated.find(|index| {
+            let key = self.keys.get(*index);
             key.is_some_and(|key| key.cooldown(now_us).is_none())
         });
         if let Some(free) = free {
             self.turn = free + 1;
             return KeyIndex::new(free);
         }
-        let until = |key: &KeyState| key.cooldown.map_or(0, |(_, until_us)| until_us);
+        let until = |key: &KeyState| key.cooldown.map_or(0, |cooldown| cooldown.until_us);
         let soonest = self
             .keys
             .iter()
@@ -120,22 +128,25 @@ impl KeyCooldowns {
         KeyIndex::new(soonest.map_or(0, |(index, _)| index))
     }
 
-    /// A good answer came by this lane.
+    /// Ends the cooldown of a key that got a good response.
     pub(crate) fn clear(&mut self, key_index: KeyIndex) {
         if let Some(key) = self.keys.get_mut(key_index.get()) {
             *key = KeyState::default();
         }
     }
 
-    /// 429: sets the lane aside for as long as it said, or for a while. Says until when, and reason.
+    /// Begins a cooldown after a 429: for `wait_us` if the provider named a time, else for a default.
     pub(crate) fn rate_limited(
         &mut self,
         key_index: KeyIndex,
         wait_us: Option<u64>,
         now_us: u64,
-    ) -> (CooldownReason, u64) {
+    ) -> Cooldown {
         let Some(key) = self.keys.get_mut(key_index.get()) else {
-            return (CooldownReason::RateLimitedDefault, now_us);
+            return Cooldown {
+                reason: CooldownReason::RateLimitedDefault,
+                until_us: now_us,
+            };
         };
         let (reason, wait_us) = match wait_us {
             Some(wait_us) => (CooldownReason::RateLimited, wait_us.min(COOLDOWN_MAX_US)),
@@ -146,22 +157,28 @@ impl KeyCooldowns {
                 (CooldownReason::RateLimitedDefault, wait_us)
             }
         };
-        // Answers that were under way together may come in any order: the longest wait counts.
-        let until_us = match key.cooldown(now_us) {
-            Some((CooldownReason::RateLimited, until_us)) => until_us.max(now_us + wait_us),
-            _ => now_us + wait_us,
+        // Responses to requests in flight arrive in any order: the longest wait counts.
+        let current = key.cooldown(now_us);
+        let limited = current.filter(|cooldown| cooldown.reason == CooldownReason::RateLimited);
+        let limited_until_us = limited.map_or(0, |cooldown| cooldown.until_us);
+        let cooldown = Cooldown {
+            reason,
+            until_us: limited_until_us.max(now_us + wait_us),
         };
-        key.cooldown = Some((reason, until_us));
-        (reason, until_us)
+        key.cooldown = Some(cooldown);
+        cooldown
     }
 
-    /// 401 or 403: sets the lane aside. Says until when, and reason.
-    pub(crate) fn refused(&mut self, key_index: KeyIndex, now_us: u64) -> (CooldownReason, u64) {
-        let until_us = now_us + COOLDOWN_REFUSED_US;
+    /// Begins a cooldown after a 401 or 403.
+    pub(crate) fn refused(&mut self, key_index: KeyIndex, now_us: u64) -> Cooldown {
+        let cooldown = Cooldown {
+            reason: CooldownReason::Refused,
+            until_us: now_us + COOLDOWN_REFUSED_US,
+        };
         if let Some(key) = self.keys.get_mut(key_index.get()) {
-            key.cooldown = Some((CooldownReason::Refused, until_us));
+            key.cooldown = Some(cooldown);
         }
-        (CooldownReason::Refused, until_us)
+        cooldown
     }
 }
 
@@ -172,7 +189,7 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     #[test]
-    fn keys_take_turns_and_those_aside_are_left_out() {
+    fn keys_take_turns_and_those_in_cooldown_are_left_out() {
         assert_eq!(KEYS_MAX, crate::config::limits::API_KEYS.max);
         let mut key_cooldowns = KeyCooldowns::new(3);
         assert_eq!([0; 4].map(|_| key_cooldowns.pick(0).get()), [0, 1, 2, 0]);
@@ -186,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_holds_for_exactly_as_long_as_it_said() {
+    fn a_rate_limit_lasts_exactly_as_long_as_retry_after() {
         let mut key_cooldowns = KeyCooldowns::new(0);
         key_cooldowns.rate_limited(KeyIndex::new(0), Some(7 * SECOND), SECOND);
         let until_us = 8 * SECOND;
@@ -203,10 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_said_grows_and_is_a_last_resort() {
+    fn a_default_cooldown_doubles_and_allows_a_last_resort() {
         let mut key_cooldowns = KeyCooldowns::new(1);
-        let waits =
-            [0; 8].map(|_| key_cooldowns.rate_limited(KeyIndex::new(0), None, 0).1 / SECOND);
+        let mut until_us = || {
+            key_cooldowns
+                .rate_limited(KeyIndex::new(0), None, 0)
+                .until_us
+        };
+        let waits = [0; 8].map(|_| until_us() / SECOND);
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
         assert_eq!(
             key_cooldowns.permit(1),
@@ -216,13 +237,15 @@ mod tests {
         );
         key_cooldowns.clear(KeyIndex::new(0));
         assert_eq!(
-            key_cooldowns.rate_limited(KeyIndex::new(0), None, 0).1,
+            key_cooldowns
+                .rate_limited(KeyIndex::new(0), None, 0)
+                .until_us,
             SECOND
         );
     }
 
     #[test]
-    fn a_refused_key_beside_a_limited_one_waits_for_the_limit() {
+    fn a_target_with_a_refused_and_a_limited_key_waits_for_the_limit() {
         let mut key_cooldowns = KeyCooldowns::new(2);
         key_cooldowns.refused(KeyIndex::new(0), 0);
         key_cooldowns.rate_limited(KeyIndex::new(1), Some(SECOND), 0);

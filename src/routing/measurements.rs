@@ -1,49 +1,47 @@
-//! What is measured of a target on one core: latencies as quantiles over its last answers, and how its
-//! attempts ended, over the last seconds. Each number has one meaning: the first token of a stream, a
-//! whole answer of a class of prompt sizes, and a connect are never mixed.
+//! Measurements of a target on one core: quantiles of its last latencies, and the outcomes of its attempts in the last
+//! seconds. Latencies of different kinds are never mixed: the first token of a stream, a buffered response by class of
+//! prompt sizes, and a connect have a series each.
 //!
-//! A quantile is worked out when an answer ends, so that choosing a target reads one number. Nothing
-//! here allocates.
+//! A quantile is computed when a response ends, so that choosing a target reads a single number. Nothing here allocates.
 
-/// Answers that a quantile is taken over. Few, so that a change shows after a few answers; enough for
-/// the quantile used.
+/// Latencies that a quantile is computed over. Few, so that a change shows soon; enough for the quantile in use.
 pub const SAMPLES_MAX: usize = 64;
 
-/// Oldest answer that counts, in microseconds: with [`STALE_AFTER_US`] this bounds how long a target
-/// is remembered as slow.
+/// Age beyond which a latency no longer counts, in microseconds. With [`STALE_AFTER_US`] it bounds how long a target that was
+/// slow is avoided.
 pub const SAMPLE_AGE_MAX_US: u64 = 5_000_000;
 
-/// A target that was not chosen for so long, in microseconds, is worth one request to look again.
+/// A target that was not chosen for so long, in microseconds, is measured again with a request.
 pub const STALE_AFTER_US: u64 = 1_000_000;
 
-/// The quantile that targets are compared by, in percent. High enough to see a slow tail; of 64 answers
-/// the seventh slowest, so that seven slow ones are enough to move traffic, one is not.
+/// The quantile that targets are compared by, in percent. It is high, so that a slow tail counts. Of 64 responses it is the
+/// seventh slowest, so that seven slow responses move traffic and a single one does not.
 pub const QUANTILE_PERCENT: usize = 90;
 
 /// Classes of prompt sizes.
 pub const SIZE_CLASSES: usize = 4;
 
-/// Largest request body of each class but the last, in bytes: about 500, 4,000 and 32,000 tokens at
-/// four bytes each. Beyond lie long contexts, which take seconds to read.
+/// Largest request body of each class but the last, in bytes: about 500, 4,000 and 32,000 tokens of four bytes. The last class
+/// is for long contexts, which a model needs seconds to read.
 pub const SIZE_CLASS_BYTES: [usize; SIZE_CLASSES - 1] = [2 * 1024, 16 * 1024, 128 * 1024];
 
-/// How often a quantile is worked out anew while all its samples are recent, in microseconds: at
-/// thousands of answers per second not for each.
+/// Shortest time between two computations of a quantile once the window is full, in microseconds: at thousands of responses per
+/// second it is not computed for each.
 const QUANTILE_EVERY_US: u64 = 5_000;
 
-/// What a latency is the latency of.
+/// A kind of latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Series {
-    /// From a request for a stream to the first bytes of its body, connecting left out.
+    /// From a request for a stream to the first bytes of its body, without connecting.
     FirstToken,
-    /// From a request to the end of its whole answer, connecting left out; by class of prompt sizes.
+    /// From a request to the end of its buffered response, without connecting; by class of prompt sizes.
     Whole(usize),
     /// A connect with its TLS handshake.
     Connect,
 }
 
 impl Series {
-    /// The series of a request with a body of so many bytes.
+    /// The series of a request with a body of `body_bytes`.
     #[must_use]
     pub fn of_request(streams: bool, body_bytes: usize) -> Self {
         if streams {
@@ -70,13 +68,13 @@ impl Latencies {
         }
     }
 
-    /// Records a latency.
+    /// Records a latency. One beyond `u32::MAX` microseconds counts as that.
     pub fn record(&mut self, series: Series, latency_us: u64, now_us: u64) {
         let latency_us = u32::try_from(latency_us).unwrap_or(u32::MAX);
         self.window(series).record(latency_us, now_us);
     }
 
-    /// The same, if an answer of late counts.
+    /// The quantile of a series in microseconds; `None` if its newest latency is too old to count.
     #[must_use]
     pub fn recent_us(&self, series: Series, now_us: u64) -> Option<u32> {
         let window = self.of(series)?;
@@ -85,7 +83,7 @@ impl Latencies {
         window.quantile_us.filter(|_| is_recent)
     }
 
-    /// The quantile of a series in microseconds, over what counted when the last answer ended.
+    /// The quantile of a series in microseconds, over the latencies that counted when the last response ended.
     #[must_use]
     pub fn quantile_us(&self, series: Series) -> Option<u32> {
         self.of(series)?.quantile_us
@@ -100,7 +98,7 @@ impl Latencies {
     }
 }
 
-/// The last answers of one series.
+/// The last latencies of one series.
 #[derive(Debug, Clone)]
 struct Window {
     latency_us: [u32; SAMPLES_MAX],
@@ -136,7 +134,7 @@ impl Window {
         }
     }
 
-    /// The quantile of what is not too old. Something was just recorded, so there is one.
+    /// The quantile of the latencies that are not too old. At least one is there, because it was just recorded.
     fn quantile(&self, now_us: u64) -> u32 {
         let mut recent = [0; SAMPLES_MAX];
         let mut count = 0;
@@ -153,34 +151,34 @@ impl Window {
     }
 }
 
-/// How an attempt ended, as far as counting goes.
+/// Class of outcomes that are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// With a good answer.
+    /// A good response.
     Good,
     /// No connection.
     Connect,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
     /// A status of 5xx.
     Server,
-    /// An answer that is truncated, malformed or empty.
+    /// A response that is truncated, malformed or empty.
     Unusable,
     /// A stream that broke off.
     Stream,
-    /// Rate-limited.
+    /// 429.
     RateLimited,
-    /// The key was refused.
+    /// 401 or 403: the key was refused.
     Refused,
 }
 
 const CLASSES: usize = 8;
 
-/// Slices of the window of outcomes, and the length of each in microseconds: ten seconds in all.
+/// Slices of the window of outcomes, and the length of a slice in microseconds: the window is ten seconds.
 const SLICES: usize = 10;
 const SLICE_US: u64 = 1_000_000;
 
-/// How attempts ended, over the last ten seconds.
+/// Outcomes of the attempts in the last ten seconds.
 #[derive(Debug, Clone, Default)]
 pub struct Outcomes {
     slices: [[u32; CLASSES]; SLICES],
@@ -189,21 +187,21 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Counts one.
+    /// Counts an outcome.
     pub fn record(&mut self, class: Class, now_us: u64) {
         self.turn_to(now_us / SLICE_US);
-        let at = (self.newest % SLICES as u64) as usize;
-        self.slices[at][class as usize] += 1;
+        let slice = (self.newest % SLICES as u64) as usize;
+        self.slices[slice][class as usize] += 1;
         self.sums[class as usize] += 1;
     }
 
-    /// Forgets everything.
+    /// Removes all outcomes.
     pub fn clear(&mut self) {
         self.slices = Default::default();
         self.sums = Default::default();
     }
 
-    /// Whether one was counted within the window.
+    /// Whether an outcome was recorded within the window.
     #[must_use]
     pub fn is_recent(&self, now_us: u64) -> bool {
         let is_any = self.sums.iter().any(|sum| *sum > 0);
@@ -213,8 +211,8 @@ impl Outcomes {
     fn turn_to(&mut self, slice: u64) {
         let steps = slice.saturating_sub(self.newest).min(SLICES as u64);
         for step in 0..steps {
-            let at = ((slice - step) % SLICES as u64) as usize;
-            let past = std::mem::take(&mut self.slices[at]);
+            let expired = ((slice - step) % SLICES as u64) as usize;
+            let past = std::mem::take(&mut self.slices[expired]);
             for (sum, past) in self.sums.iter_mut().zip(past) {
                 *sum -= past;
             }
@@ -222,13 +220,13 @@ impl Outcomes {
         self.newest = self.newest.max(slice);
     }
 
-    /// Outcomes of one class in the window as it was when the last was recorded.
+    /// Outcomes of one class in the window as it was when the last outcome was recorded.
     #[must_use]
     pub fn count(&self, class: Class) -> u32 {
         self.sums[class as usize]
     }
 
-    /// Good and bad ones. A rate limit or a refused key says nothing about whether a target works.
+    /// Numbers of good and of bad outcomes. Rate limits and refused keys are neither: they do not show whether a target works.
     #[must_use]
     pub fn good_and_bad(&self) -> (u32, u32) {
         let bad = [
@@ -248,16 +246,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seven_slow_answers_of_64_move_the_quantile_and_age_takes_them_away() {
+    fn seven_slow_responses_of_64_move_the_quantile_until_they_are_old() {
         let mut latencies = Latencies::default();
         let series = Series::of_request(false, 100);
         assert_eq!(latencies.quantile_us(series), None);
         let step = QUANTILE_EVERY_US;
-        for at in 0..64 {
-            latencies.record(series, 100, at * step);
+        for index in 0..64 {
+            latencies.record(series, 100, index * step);
         }
-        for at in 64..70 {
-            latencies.record(series, 1000, at * step);
+        for index in 64..70 {
+            latencies.record(series, 1000, index * step);
             assert_eq!(latencies.quantile_us(series), Some(100));
         }
         latencies.record(series, 1000, 70 * step);
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_classes() {
+    fn each_prompt_size_has_a_class() {
         let class = |bytes| Series::of_request(false, bytes);
         assert_eq!(class(0), Series::Whole(0));
         assert_eq!(class(2048), Series::Whole(0));
@@ -278,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_are_forgotten_after_ten_seconds() {
+    fn outcomes_expire_after_ten_seconds() {
         let mut outcomes = Outcomes::default();
         for second in 0..30 {
             outcomes.record(Class::Good, second * SLICE_US);

@@ -1,4 +1,5 @@
-//! Which targets, in which order: health, measurements, limits, queues, policies. Pure, on a virtual clock.
+//! Chooses the targets of a request and their order: health, measurements, limits, queues and policies. Times and random
+//! numbers are passed in, so that tests run on a virtual clock. It must not know sockets or HTTP.
 
 pub(crate) mod backoff;
 pub(crate) mod budget;
@@ -11,6 +12,8 @@ pub(crate) mod hedge;
 pub mod indices;
 pub(crate) mod key_cooldowns;
 pub(crate) mod limiter;
+#[cfg(test)]
+mod limiter_tests;
 pub mod measurements;
 #[cfg(test)]
 mod overload_tests;

@@ -1,24 +1,23 @@
-//! What the cores of a process tell each other of targets, by way of the control plane: a core that has
-//! not met a target begins with what the others know. Durations only, since each core has a clock of its
-//! own.
+//! The health of targets that the cores of a process share by way of the control plane: a core that has not used a target
+//! begins with what the others observed. It holds durations and no times, because each core has a clock of its own.
 
 use crate::routing::indices::TargetSlot;
 use crate::routing::measurements::{SIZE_CLASSES, Series};
 use std::collections::HashMap;
 
-/// The series that are observations: first token, and whole answers by class of prompt sizes.
+/// Number of series that are shared: first token, and buffered responses by class of prompt sizes.
 pub(crate) const SHARED_SERIES: usize = SIZE_CLASSES + 1;
 
-/// The series in this place of what is observations.
+/// The shared series at `position`.
 #[must_use]
-pub(crate) fn series(at: usize) -> Series {
-    match at {
+pub(crate) fn series_at(position: usize) -> Series {
+    match position {
         0 => Series::FirstToken,
         class => Series::Whole(class - 1),
     }
 }
 
-/// The place of a series; `None` for what is not observations.
+/// The position of a series; `None` if it is not shared.
 #[must_use]
 pub(crate) fn position(series: Series) -> Option<usize> {
     match series {
@@ -28,83 +27,89 @@ pub(crate) fn position(series: Series) -> Option<usize> {
     }
 }
 
-/// What is known of one target, by own attempts within the last seconds.
+/// What one core observed of a target in its own attempts of the last seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerObservation {
-    /// Its place in the fleet, the same in every core.
+    /// The target.
     pub slot: TargetSlot,
-    /// For how many microseconds it stays open; `None` if it is not.
+    /// For how many microseconds it stays open; `None` if it is not open.
     pub open_for_us: Option<u64>,
-    /// Latency quantiles in microseconds, by [`series`].
+    /// Latency quantiles in microseconds, by position of the series.
     pub expected_us: [Option<u32>; SHARED_SERIES],
-    /// Requests that may be under way from one core, if it was found out.
+    /// The concurrency limit of one core, if the core found one.
     pub limit: Option<u32>,
 }
 
-/// What all cores know together.
+/// The merged observations of all cores.
 #[derive(Debug, Clone, Default)]
 pub struct SharedHealth {
-    /// Grows with each view.
+    /// Grows with each merge.
     pub number: u64,
     targets: HashMap<TargetSlot, PeerObservation>,
 }
 
 impl SharedHealth {
-    /// The view of what the cores observations. A target is open if most of the cores that know it say so: one
-    /// bad core must not shut a target for all. Latencies and limits are the median over the cores.
+    /// Merges the observations of the cores. A target is open if most of the cores that used it report it as open, so that a
+    /// single core cannot exclude a target for all. Latencies and limits are medians over the cores.
     #[must_use]
     pub fn of(number: u64, observations: &[Vec<PeerObservation>]) -> Self {
         let mut by_slot: HashMap<TargetSlot, Vec<&PeerObservation>> = HashMap::new();
-        for known in observations.iter().flatten() {
-            by_slot.entry(known.slot).or_default().push(known);
+        for observation in observations.iter().flatten() {
+            by_slot
+                .entry(observation.slot)
+                .or_default()
+                .push(observation);
         }
         let targets = by_slot
             .into_iter()
-            .map(|(slot, known)| (slot, merge(slot, &known)));
+            .map(|(slot, of_target)| (slot, merge(slot, &of_target)));
         Self {
             number,
             targets: targets.collect(),
         }
     }
 
-    /// Targets that are known.
+    /// Number of targets that were observed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.targets.len()
     }
 
-    /// Whether none is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }
 
-    /// What is known of the target in this place.
+    /// The merged observation of the target in `slot`.
     #[must_use]
     pub fn get(&self, slot: TargetSlot) -> Option<&PeerObservation> {
         self.targets.get(&slot)
     }
 }
 
-fn merge(slot: TargetSlot, known: &[&PeerObservation]) -> PeerObservation {
-    let mut open: Vec<u64> = known.iter().filter_map(|one| one.open_for_us).collect();
-    open.sort_unstable();
-    let most_say_so = 2 * open.len() > known.len();
+fn merge(slot: TargetSlot, observations: &[&PeerObservation]) -> PeerObservation {
+    let all = observations.iter();
+    let open = sorted(all.clone().filter_map(|core| core.open_for_us));
+    let is_open = 2 * open.len() > observations.len();
     let mut expected_us = [None; SHARED_SERIES];
-    for (at, expected) in expected_us.iter_mut().enumerate() {
-        let mut said: Vec<u32> = known.iter().filter_map(|one| one.expected_us[at]).collect();
-        said.sort_unstable();
-        *expected = said.get(said.len() / 2).copied();
+    for (position, expected) in expected_us.iter_mut().enumerate() {
+        let measured = sorted(all.clone().filter_map(|core| core.expected_us[position]));
+        *expected = measured.get(measured.len() / 2).copied();
     }
-    let mut limits: Vec<u32> = known.iter().filter_map(|one| one.limit).collect();
-    limits.sort_unstable();
+    let limits = sorted(all.filter_map(|core| core.limit));
     PeerObservation {
         slot,
         limit: limits.get(limits.len() / 2).copied(),
-        // The first core that may probe it does.
-        open_for_us: open.first().copied().filter(|_| most_say_so),
+        // The shortest, so that the other cores learn of a recovery as early as the first core that may probe.
+        open_for_us: open.first().copied().filter(|_| is_open),
         expected_us,
     }
+}
+
+fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values
 }
 
 #[cfg(test)]
@@ -148,7 +153,7 @@ mod tests {
     }
 
     fn first(target_table: &mut TargetTable, random: u64, now_us: u64) -> usize {
-        let asked = RouteInputs {
+        let inputs = RouteInputs {
             facts: RequestFacts {
                 random,
                 affinity_key: None,
@@ -163,7 +168,7 @@ mod tests {
                 ModelIndex::new(0),
                 &target_refs,
                 policy("least-latency").unwrap(),
-                &asked,
+                &inputs,
                 now_us,
             )
             .order[0]
@@ -171,42 +176,42 @@ mod tests {
     }
 
     #[test]
-    fn a_cold_core_begins_with_what_the_others_know() {
+    fn a_core_that_has_not_used_a_target_begins_with_what_others_measured() {
         let (mut warm, mut cold) = (TargetTable::default(), TargetTable::default());
         for _ in 0..20 {
             attempt(&mut warm, 0, Outcome::Good, 900_000, SECOND);
             attempt(&mut warm, 1, Outcome::Good, 10_000, SECOND);
         }
         assert_eq!(first(&mut TargetTable::default(), 1, 0), 0);
-        // Another clock, another time.
-        let view = SharedHealth::of(1, &[warm.observations(SECOND), cold.observations(0)]);
-        cold.merge_shared_health(&Arc::new(view), 77 * SECOND);
+        // The other core's clock shows another time.
+        let shared = SharedHealth::of(1, &[warm.observations(SECOND), cold.observations(0)]);
+        cold.merge_shared_health(&Arc::new(shared), 77 * SECOND);
         for random in 0..50 {
             assert_eq!(first(&mut cold, random, 77 * SECOND), 1);
         }
-        // What it measures itself counts from then on.
+        // From its first own measurement on, only its own count.
         attempt(&mut cold, 1, Outcome::Good, 5 * SECOND, 77 * SECOND);
         assert_eq!(first(&mut cold, 1, 77 * SECOND), 0);
     }
 
     #[test]
-    fn an_open_target_is_open_for_a_core_that_has_not_met_it_and_is_not_told_on() {
+    fn an_open_target_is_open_for_a_core_that_has_not_used_it_and_is_not_shared_again() {
         let (mut warm, mut cold) = (TargetTable::default(), TargetTable::default());
         for _ in 0..5 {
             attempt(&mut warm, 0, Outcome::NotConnected, 0, SECOND);
         }
-        let view = SharedHealth::of(1, &[warm.observations(SECOND), cold.observations(0)]);
-        let open_for_us = view.get(TargetSlot::new(0)).unwrap().open_for_us.unwrap();
-        cold.merge_shared_health(&Arc::new(view), 0);
+        let shared = SharedHealth::of(1, &[warm.observations(SECOND), cold.observations(0)]);
+        let open_for_us = shared.get(TargetSlot::new(0)).unwrap().open_for_us.unwrap();
+        cold.merge_shared_health(&Arc::new(shared), 0);
         for random in 0..50 {
             assert_eq!(first(&mut cold, random, 1), 1);
         }
         assert!(
             cold.observations(1)
                 .iter()
-                .all(|known| known.open_for_us.is_none())
+                .all(|observation| observation.open_for_us.is_none())
         );
-        // Then it may be probed here as well.
+        // After that time this core may probe it too.
         let firsts: Vec<usize> = (0..50)
             .map(|random| first(&mut cold, random, open_for_us + 1))
             .collect();
@@ -214,26 +219,26 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_core_shuts_no_target_for_those_that_know_it() {
-        let mut fleets: Vec<TargetTable> = (0..4).map(|_| TargetTable::default()).collect();
-        for target_table in &mut fleets[1..] {
+    fn a_single_core_cannot_open_a_target_for_cores_that_use_it() {
+        let mut tables: Vec<TargetTable> = (0..4).map(|_| TargetTable::default()).collect();
+        for target_table in &mut tables[1..] {
             attempt(target_table, 0, Outcome::Good, 1000, SECOND);
         }
         for _ in 0..5 {
-            attempt(&mut fleets[0], 0, Outcome::NotConnected, 0, SECOND);
+            attempt(&mut tables[0], 0, Outcome::NotConnected, 0, SECOND);
         }
-        let observations: Vec<Vec<PeerObservation>> = fleets
+        let observations: Vec<Vec<PeerObservation>> = tables
             .iter_mut()
             .map(|target_table| target_table.observations(SECOND))
             .collect();
-        let view = SharedHealth::of(1, &observations);
-        assert_eq!(view.get(TargetSlot::new(0)).unwrap().open_for_us, None);
-        // Nor does the word of others change what a core has met itself.
+        let shared = SharedHealth::of(1, &observations);
+        assert_eq!(shared.get(TargetSlot::new(0)).unwrap().open_for_us, None);
+        // Nor do observations of others change the health of a target that a core has used itself.
         let open = SharedHealth::of(2, &observations[..1]);
         assert!(open.get(TargetSlot::new(0)).unwrap().open_for_us.is_some());
-        fleets[1].merge_shared_health(&Arc::new(open), SECOND);
+        tables[1].merge_shared_health(&Arc::new(open), SECOND);
         assert_eq!(
-            fleets[1]
+            tables[1]
                 .summary(TargetSlot::new(0), SECOND)
                 .unwrap()
                 .phase

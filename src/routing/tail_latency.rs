@@ -1,21 +1,21 @@
-//! The tail of a target's latencies: a histogram over the last one to two minutes, from which a quantile
-//! is read that few samples would tell too roughly (`measure.rs` keeps those that routing compares by).
+//! The tail of a target's latencies: a histogram over the last one to two minutes. Hedging reads a high quantile from it,
+//! which needs more samples than `measurements.rs` holds for the comparison of targets.
 
-/// Length of half the window, in microseconds.
+/// Length of half the window, in microseconds. The older half is dropped as a whole.
 pub(crate) const HALF_US: u64 = 60_000_000;
 
-/// Bits of a value that its bucket keeps: a bucket is a sixteenth of its octave wide.
-const KEPT_BITS: u32 = 4;
-const STEPS: usize = 1 << KEPT_BITS;
-/// Buckets: one per value below 16 µs, then 16 for each doubling, up to `u32::MAX` (71 minutes).
-const BUCKETS: usize = STEPS + (32 - KEPT_BITS as usize) * STEPS;
+/// Highest bits of a value that decide its bucket: a bucket is a sixteenth of its octave wide.
+const BUCKET_BITS: u32 = 4;
+const STEPS: usize = 1 << BUCKET_BITS;
+/// One bucket for each value below 16 µs, then 16 for each doubling, up to `u32::MAX` (71 minutes).
+const BUCKETS: usize = STEPS + (32 - BUCKET_BITS as usize) * STEPS;
 
-/// Latencies in buckets that grow with their value.
+/// Latencies in buckets whose width grows with the latency.
 #[derive(Debug, Clone)]
 pub(crate) struct TailLatency {
     halves: [[u32; BUCKETS]; 2],
     counts: [u32; 2],
-    /// Number of the half that is being filled, since the start of time.
+    /// Number of the half that is being filled, counted from the start of the core.
     newest: u64,
 }
 
@@ -30,7 +30,6 @@ impl Default for TailLatency {
 }
 
 impl TailLatency {
-    /// Records a latency.
     pub(crate) fn record(&mut self, latency_us: u64, now_us: u64) {
         let half = self.turn_to(now_us / HALF_US);
         let latency = u32::try_from(latency_us).unwrap_or(u32::MAX);
@@ -38,36 +37,35 @@ impl TailLatency {
         self.counts[half] += 1;
     }
 
-    /// Samples in the window.
+    /// Latencies in the window.
     #[must_use]
     pub(crate) fn count(&self) -> u32 {
         self.counts.iter().sum()
     }
 
-    /// The quantile in microseconds, rounded up by at most a sixteenth; `None` without samples.
+    /// The quantile in microseconds, rounded up by at most a sixteenth; `None` while the window is empty.
     #[must_use]
     pub(crate) fn quantile_us(&self, quantile: f64) -> Option<u64> {
         let count = self.count();
-        // A count of samples is exact in a double.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // A double holds every count exactly.
         let rank = ((f64::from(count) * quantile).ceil() as u32).clamp(1, count.max(1));
         let [a, b] = &self.halves;
         let mut below = 0;
-        let at = a.iter().zip(b).position(|(a, b)| {
+        let bucket = a.iter().zip(b).position(|(a, b)| {
             below += a + b;
             below >= rank
         })?;
-        Some(upper_us(at))
+        Some(upper_us(bucket))
     }
 
     fn turn_to(&mut self, half: u64) -> usize {
         if half > self.newest {
-            // What is two halves old is forgotten.
-            let both = half > self.newest + 1;
-            for (at, counts) in self.halves.iter_mut().enumerate() {
-                if both || at as u64 == half % 2 {
+            // The new half replaces the one that is two halves old.
+            let both_are_old = half > self.newest + 1;
+            for (index, counts) in self.halves.iter_mut().enumerate() {
+                if both_are_old || index as u64 == half % 2 {
                     counts.fill(0);
-                    self.counts[at] = 0;
+                    self.counts[index] = 0;
                 }
             }
             self.newest = half;
@@ -77,10 +75,10 @@ impl TailLatency {
 }
 
 fn bucket(value: u32) -> usize {
-    if value < 1 << KEPT_BITS {
+    if value < 1 << BUCKET_BITS {
         return value as usize;
     }
-    let octave = value.ilog2() - KEPT_BITS;
+    let octave = value.ilog2() - BUCKET_BITS;
     let step = (value >> octave) as usize - STEPS;
     STEPS + octave as usize * STEPS + step
 }
@@ -102,9 +100,9 @@ mod tests {
     fn every_value_has_a_bucket_that_holds_it() {
         for shift in 0..32 {
             for value in [1_u32 << shift, (1 << shift) + 1, u32::MAX >> shift] {
-                let at = bucket(value);
-                assert!(at < BUCKETS);
-                let upper = upper_us(at);
+                let bucket = bucket(value);
+                assert!(bucket < BUCKETS);
+                let upper = upper_us(bucket);
                 assert!(upper >= u64::from(value), "{value}: {upper}");
                 assert!(
                     upper <= u64::from(value) + u64::from(value) / 16,
@@ -118,13 +116,14 @@ mod tests {
     fn quantiles_are_those_of_the_last_minutes() {
         let mut tail = TailLatency::default();
         assert_eq!(tail.quantile_us(0.5), None);
-        for at in 0..1000 {
-            tail.record(if at % 20 == 0 { 1_000_000 } else { 50_000 }, at);
+        for now_us in 0..1000 {
+            let latency_us = if now_us % 20 == 0 { 1_000_000 } else { 50_000 };
+            tail.record(latency_us, now_us);
         }
-        let near = |quantile: f64, wanted: f64| {
+        let near = |quantile: f64, expected: f64| {
             let found = tail.quantile_us(quantile).unwrap() as f64;
             assert!(
-                (wanted..wanted * 1.07).contains(&found),
+                (expected..expected * 1.07).contains(&found),
                 "{quantile}: {found}"
             );
         };

@@ -1,4 +1,4 @@
-//! A target of a model as routing refers to it.
+//! A target of a model, as routing refers to it. It must not know how the target is reached.
 
 use crate::routing::indices::TargetSlot;
 use crate::routing::limiter::Bounds;
@@ -6,16 +6,16 @@ use crate::routing::limiter::Bounds;
 /// A target of a model, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetRef {
-    /// Its slot in the target table of each core.
+    /// The same in the target table of every core.
     pub slot: TargetSlot,
-    /// Hash that identifies it in all cores and processes.
+    /// Hash of its name: the same in all cores and processes.
     pub identity: u64,
     /// Lower is tried first.
     pub priority: u32,
     /// Relative share.
     pub weight: u32,
-    /// Number of its API keys.
+    /// Number of its provider's API keys.
     pub keys: usize,
-    /// Bounds of the requests in flight over all cores; `None` = no limit.
+    /// Bounds of its concurrency limit, over all cores; `None` = no limit.
     pub bounds: Option<Bounds>,
 }

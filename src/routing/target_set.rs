@@ -1,10 +1,10 @@
-//! Small sets of targets or arms: one bit each, so that a set is copied like a number.
+//! Small sets of targets or arms: one bit for each, so that a set is copied like a number.
 
 use crate::routing::indices::{ArmIndex, TargetIndex};
 use arrayvec::ArrayVec;
 use std::marker::PhantomData;
 
-/// Most targets of one model; the configuration allows as many. As many as a set holds.
+/// Most targets of one model: as many as a set has bits. The configuration has the same limit.
 pub const TARGETS_MAX: usize = u32::BITS as usize;
 
 /// Targets of one model.
@@ -13,14 +13,14 @@ pub type TargetSet = IndexSet<TargetIndex>;
 /// Arms of one experiment.
 pub type ArmSet = IndexSet<ArmIndex>;
 
-/// Targets of one model in the order in which they are tried. It lives on the stack.
+/// Targets of one model in the order in which they are tried. It is on the stack.
 pub type TargetOrder = ArrayVec<TargetIndex, TARGETS_MAX>;
 
-/// An index that a set can hold.
+/// An index type that a set can hold.
 pub trait SetIndex: Copy {
-    /// The entry at `index`.
+    /// The index with this number.
     fn from_usize(index: usize) -> Self;
-    /// The number.
+    /// The index as a number.
     fn to_usize(self) -> usize;
 }
 
@@ -85,12 +85,12 @@ impl<I: SetIndex> IndexSet<I> {
         self.bits |= Self::bit(index);
     }
 
-    /// Takes `index` out.
+    /// Removes `index`.
     pub fn remove(&mut self, index: I) {
         self.bits &= !Self::bit(index);
     }
 
-    /// Whether nothing is in the set.
+    /// Whether the set has no index.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.bits == 0
@@ -102,19 +102,19 @@ impl<I: SetIndex> IndexSet<I> {
         self.bits.count_ones() as usize
     }
 
-    /// What is in one of the two sets.
+    /// The indices that are in at least one of the two sets.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self::from_bits(self.bits | other.bits)
     }
 
-    /// What is in this set and not in the other.
+    /// The indices that are in this set and not in `other`.
     #[must_use]
     pub fn difference(self, other: Self) -> Self {
         Self::from_bits(self.bits & !other.bits)
     }
 
-    /// All indices that a set can hold and this one does not.
+    /// All indices that a set can hold and that are not in this set.
     #[must_use]
     pub fn complement(self) -> Self {
         Self::from_bits(!self.bits)

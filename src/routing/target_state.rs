@@ -1,5 +1,5 @@
-//! What a core knows of one target, and where that puts it for a request. It must not know the other
-//! targets (`fleet.rs`).
+//! The state of one target on one core, and whether a request may be sent to it. It must not know the other targets
+//! (`targets.rs`).
 
 use crate::routing::health::{Health, Phase};
 use crate::routing::indices::TargetIndex;
@@ -13,7 +13,7 @@ use crate::routing::shared_health::{PeerObservation, SHARED_SERIES};
 use crate::routing::target_ref::TargetRef;
 use crate::routing::token_rate::Rates;
 
-/// What is known of a target.
+/// The state of one target.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) health: Health,
@@ -21,14 +21,15 @@ pub(crate) struct Target {
     pub(crate) latencies: Latencies,
     pub(crate) rates: Rates,
     pub(crate) in_flight: u32,
+    /// When an attempt was last begun, in microseconds.
     pub(crate) chosen_us: u64,
-    /// What the other cores expect of it, until this one has measured it.
+    /// Latency quantiles of the other cores, in microseconds: used until this core has measured the target.
     pub(crate) shared_us: [Option<u32>; SHARED_SERIES],
-    /// How many requests may be under way; `None` = any number.
+    /// `None` = no concurrency limit.
     pub(crate) limiter: Option<Box<Limiter>>,
-    /// Places kept for those who were called from the line.
+    /// Permits that are reserved for waiters that were woken.
     pub(crate) reserved_permits: u32,
-    /// The limit that the other cores found.
+    /// The concurrency limit that the other cores found.
     shared_limit: Option<u32>,
 }
 
@@ -36,14 +37,14 @@ pub(crate) struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Availability {
     Ready,
-    /// Left out for this request because it starts slowly; still better than an open one.
+    /// In a slow start, and this request does not belong to its share; still better than an open target.
     Ramping,
-    /// Its circuit is open, or none of its keys is good.
+    /// It is open, or all its keys are in cooldown.
     Unavailable {
         /// When it may be tried again, in microseconds.
         until_us: u64,
     },
-    /// Its provider asked not to be sent requests.
+    /// Its provider requires that no requests are sent.
     RateLimited {
         /// When requests may be sent again, in microseconds.
         until_us: u64,
@@ -53,7 +54,7 @@ pub(crate) enum Availability {
 }
 
 impl Availability {
-    /// Name in the output of `explain`.
+    /// Its name in the output of `explain`.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -93,26 +94,26 @@ impl Target {
         }
     }
 
-    /// Requests that may be under way.
+    /// The concurrency limit; `None` = no limit.
     pub(crate) fn limit(&self) -> Option<u32> {
         self.limiter.as_ref().map(|limiter| limiter.limit())
     }
 
-    /// Whether as many requests are under way as may be.
+    /// Whether no permit is free.
     pub(crate) fn is_full(&self) -> bool {
         let limit = self.limit();
         limit.is_some_and(|limit| self.in_flight + self.reserved_permits >= limit)
     }
 
-    /// Takes the bounds of its limit; a model that limits nothing leaves those of another model that has
-    /// the same target.
-    pub(crate) fn bound(&mut self, bounds: Option<Bounds>, cores: u32) {
+    /// Sets the bounds of its limit. A model without a limit does not change the bounds that another model with the same target
+    /// has set.
+    pub(crate) fn set_bounds(&mut self, bounds: Option<Bounds>, cores: u32) {
         let Some(bounds) = bounds else {
             return;
         };
         let (bounds, shared) = (bounds.per_core(cores), self.shared_limit);
         match &mut self.limiter {
-            Some(limiter) => limiter.bound(bounds),
+            Some(limiter) => limiter.set_bounds(bounds),
             None => self.limiter = Some(Box::new(Limiter::new(bounds, shared))),
         }
     }

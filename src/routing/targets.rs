@@ -1,6 +1,7 @@
-//! A core's state of all targets: which of them may be tried for a request, what is in flight, how attempts ended.
+//! The state of all targets on one core: which targets may be tried for a request, what is in flight, and how attempts ended.
+//! It must not know how an attempt is sent.
 //!
-//! The pipeline and the simulation use it alike: [`TargetTable::route`], then for each target
+//! The gateway and the simulation use it in the same way: [`TargetTable::route`], then for each target
 //! [`TargetTable::may_try`], [`TargetTable::begin`], [`TargetTable::end`].
 
 use crate::base::random::mix;
@@ -21,54 +22,51 @@ use crate::routing::wait_queue::WaitQueue;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
-/// The targets to try.
+/// The targets to try for one request.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
-    /// The first to be tried first.
+    /// The first is tried first.
     pub order: TargetOrder,
-    /// Every target that may be tried is open or has no good key: the best first, for the case that it
-    /// works after all.
+    /// All targets that the request may be sent to are open or have no usable key. They are tried all the same, the one whose
+    /// wait ends first before the others.
     pub is_last_resort: bool,
-    /// If a target was left out because its provider asked for it: when the first of these is free
-    /// again, in microseconds.
+    /// If targets were left out because of a provider's rate limit: when the first of these limits ends, in microseconds.
     pub limited_until_us: Option<u64>,
-    /// Targets left out because they are at their concurrency limit.
+    /// Targets that were left out because they are at their concurrency limit.
     pub full: TargetSet,
 }
 
-/// An attempt in flight. It is given back by [`TargetTable::end`].
+/// An attempt in flight. The caller must pass it to [`TargetTable::end`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) slot: TargetSlot,
     pub(crate) begun_us: u64,
     holds_probe: bool,
-    /// The key to use.
+    /// The API key to use.
     pub key_index: KeyIndex,
 }
 
-/// What an outcome changed, for the log and the metrics.
+/// What an outcome changed at a target, for the log and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// The target is in another phase.
+    /// The target came into this phase.
     Phase(Phase),
-    /// A key rests, or the target if it has only one.
+    /// A key began a cooldown.
     KeyCooldown {
-        /// Why it rests.
+        /// Why.
         reason: CooldownReason,
         /// When the cooldown ends, in microseconds.
         until_us: u64,
     },
 }
 
-/// A target, looked at closely.
+/// A target in detail, for `explain`.
 pub(crate) struct TargetReport {
-    /// What a policy is shown of it.
+    /// The target as a policy sees it.
     pub candidate: Candidate,
-    /// Its phase.
     pub phase: Phase,
-    /// Whether a request may go to it now.
     pub availability: Availability,
-    /// Requests that may be under way from this core; `None` = any number.
+    /// Concurrency limit of this core; `None` = no limit.
     pub limit: Option<u32>,
 }
 
@@ -86,22 +84,24 @@ pub(crate) struct TargetSummary {
 #[derive(Debug, Clone, Default)]
 pub struct TargetTable {
     pub(crate) targets: Vec<Option<Box<Target>>>,
+    /// Number of requests that were routed, by model.
     turns: Vec<u64>,
     budget: Budget,
-    /// What the other cores know, and when this one was told, in microseconds.
+    /// The last shared health, and when it was merged, in microseconds.
     shared_health: Option<(Arc<SharedHealth>, u64)>,
-    /// Cores that share the limits of targets.
+    /// Number of cores that share the limits of targets.
     pub(crate) cores: u32,
     pub(crate) waiting: WaitQueue,
-    /// The slot of a place that was kept for the request which is served now.
+    /// The target of a permit that the request which is served now took from the queue and has not used.
     pub(crate) unused_permit: Option<TargetSlot>,
 }
 
-/// A wait that was given up earlier, in microseconds, tells nothing: the client changed its mind.
+/// Latencies of attempts that a client gave up earlier than this, in microseconds, are not recorded: a wait this short does not
+/// show that the target is slow.
 const GIVEN_UP_MIN_US: u64 = 1_000_000;
 
 impl TargetTable {
-    /// Counts a new request, which earns its share of the retry budget.
+    /// Counts a new request, which earns its share of a repeat.
     pub fn count_request(&mut self) {
         self.budget.earn();
     }
@@ -126,7 +126,7 @@ impl TargetTable {
             }
             let cores = self.cores;
             let target = self.target(target_ref);
-            target.bound(target_ref.bounds, cores);
+            target.set_bounds(target_ref.bounds, cores);
             let candidate = target.candidate(index, target_ref, inputs, now_us);
             match target.availability(target_ref, mix(facts.random, target_ref.identity), now_us) {
                 Availability::Ready => ready.push(index, candidate),
@@ -143,7 +143,7 @@ impl TargetTable {
             tier.append_to(policy, facts, turn, &mut route.order);
         }
         if route.order.is_empty() && route.full.is_empty() {
-            // The best is what is due first.
+            // First the target whose wait ends first.
             unavailable.sort_unstable();
             route
                 .order
@@ -153,7 +153,7 @@ impl TargetTable {
         route
     }
 
-    /// The target at `index` as [`TargetTable::route`] sees it.
+    /// The target at `index` in detail, as [`TargetTable::route`] sees it.
     pub(crate) fn inspect(
         &mut self,
         index: TargetIndex,
@@ -163,7 +163,7 @@ impl TargetTable {
     ) -> TargetReport {
         let cores = self.cores;
         let target = self.target(target_ref);
-        target.bound(target_ref.bounds, cores);
+        target.set_bounds(target_ref.bounds, cores);
         let availability = target.availability(
             target_ref,
             mix(inputs.facts.random, target_ref.identity),
@@ -177,8 +177,8 @@ impl TargetTable {
         }
     }
 
-    /// Whether an attempt may be made at this target. The first is free, and so is one at a healthy
-    /// target; every other repeat is paid for from the budget.
+    /// Whether an attempt may be sent to this target. The first attempt of a request costs nothing, and so does an attempt at a
+    /// healthy target; every other attempt is paid for from the retry budget.
     pub fn may_try(&mut self, target_ref: &TargetRef, is_first: bool, now_us: u64) -> bool {
         let health = &self.target(target_ref).health;
         let phase = health.phase(now_us);
@@ -191,7 +191,7 @@ impl TargetTable {
         self.budget.spend()
     }
 
-    /// Whether a second request for one that is late may be sent there.
+    /// Whether a hedge attempt may be sent to this target: it must be healthy and have a usable key and a free permit.
     pub fn may_hedge(&mut self, target_ref: &TargetRef, now_us: u64) -> bool {
         let target = self.target(target_ref);
         let is_full = target_ref.bounds.is_some() && target.is_full();
@@ -199,19 +199,19 @@ impl TargetTable {
         is_free && target.health.phase(now_us) == Phase::Healthy
     }
 
-    /// Whether an attempt may be made at a target that this request was sent to before: always paid for.
+    /// Whether the request may be sent to this target again. That is always paid for from the retry budget.
     pub fn may_repeat(&mut self, target_ref: &TargetRef, now_us: u64) -> bool {
         let health = &self.target(target_ref).health;
         let is_full = health.phase(now_us) == Phase::HalfOpen && !health.may_probe(now_us);
         !is_full && self.budget.spend()
     }
 
-    /// Whether the target has a key that may be used, so that another of its keys can be tried.
+    /// Whether the target has a key that is not in cooldown.
     pub fn has_free_key(&mut self, target_ref: &TargetRef, now_us: u64) -> bool {
         self.target(target_ref).key_cooldowns.permit(now_us) == KeyPermit::Free
     }
 
-    /// If the target's provider asked for nothing to be sent: until when, in microseconds.
+    /// If the target's provider requires that nothing is sent: until when, in microseconds.
     pub fn limited_until_us(&mut self, target_ref: &TargetRef, now_us: u64) -> Option<u64> {
         match self.target(target_ref).key_cooldowns.permit(now_us) {
             KeyPermit::RateLimited { until_us } => Some(until_us),
@@ -219,12 +219,12 @@ impl TargetTable {
         }
     }
 
-    /// Begins an attempt.
+    /// Begins an attempt with the next key.
     pub fn begin(&mut self, target_ref: &TargetRef, now_us: u64) -> Ticket {
         self.begin_by(target_ref, None, now_us)
     }
 
-    /// The same with the key of this lane, if one is given.
+    /// Begins an attempt with the given key, or with the next key.
     pub fn begin_by(
         &mut self,
         target_ref: &TargetRef,
@@ -244,7 +244,7 @@ impl TargetTable {
         ticket
     }
 
-    /// The first bytes of a stream came. The ticket stays until its end.
+    /// Records that the first bytes of a stream arrived. The attempt stays in flight until the stream ends.
     pub fn began(&mut self, ticket: &mut Ticket, now_us: u64, random: u64) -> Option<Change> {
         let target = self.targets.get_mut(ticket.slot.get())?.as_mut()?;
         if std::mem::take(&mut ticket.holds_probe) {
@@ -268,7 +268,7 @@ impl TargetTable {
         let target = self.targets.get_mut(ticket.slot.get())?.as_mut()?;
         target.in_flight = target.in_flight.saturating_sub(1);
         if let (Outcome::TimedOut, Some(limiter)) = (outcome, &mut target.limiter) {
-            limiter.refused(ticket.begun_us, now_us);
+            limiter.record_overload(ticket.begun_us, now_us);
         }
         if ticket.holds_probe {
             target.health.release();
@@ -289,14 +289,16 @@ impl TargetTable {
             Outcome::KeyRefused => Some(target.key_cooldowns.refused(ticket.key_index, now_us)),
             _ => None,
         };
-        let changed = cooldown
-            .map(|(reason, until_us)| Change::KeyCooldown { reason, until_us })
-            .or(changed.map(Change::Phase));
+        let began = cooldown.map(|cooldown| Change::KeyCooldown {
+            reason: cooldown.reason,
+            until_us: cooldown.until_us,
+        });
+        let changed = began.or(changed.map(Change::Phase));
         self.reserve_permits(ticket.slot);
         changed
     }
 
-    /// Records that the attempt's target made so many tokens in so many microseconds.
+    /// Records that the attempt's target generated `tokens` tokens in `time_us`.
     pub fn generated(&mut self, ticket: &Ticket, series: Series, tokens: u64, time_us: u64) {
         if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get()) {
             target.rates.record(series, tokens, time_us);
@@ -310,8 +312,8 @@ impl TargetTable {
         }
     }
 
-    /// Records that a latency would have been longer, if that is longer than usual: clients that give
-    /// up before a slow target answers must not hide that it is slow.
+    /// Records a lower bound of a latency, if it is above the target's quantile: clients that disconnect before a slow target
+    /// responds must not hide that it is slow.
     pub fn measure_at_least(
         &mut self,
         ticket: &Ticket,
@@ -320,8 +322,8 @@ impl TargetTable {
         now_us: u64,
     ) {
         if let Some(Some(target)) = self.targets.get_mut(ticket.slot.get()) {
-            let usual = target.latencies.quantile_us(series).map_or(0, u64::from);
-            if latency_us > usual.max(GIVEN_UP_MIN_US) {
+            let quantile_us = target.latencies.quantile_us(series).map_or(0, u64::from);
+            if latency_us > quantile_us.max(GIVEN_UP_MIN_US) {
                 target.latencies.record(series, latency_us, now_us);
             }
         }
@@ -338,29 +340,29 @@ impl TargetTable {
         })
     }
 
-    /// Requests that may be under way at the target in this place; `None` = any number.
+    /// The concurrency limit of the target in `slot`; `None` = no limit.
     #[must_use]
     pub fn limit(&self, slot: TargetSlot) -> Option<u32> {
         self.targets.get(slot.get())?.as_ref()?.limit()
     }
 
-    /// What this core knows by its own attempts of late, for the others.
+    /// What this core observed in its own recent attempts, for the other cores.
     #[must_use]
     pub fn observations(&self, now_us: u64) -> Vec<PeerObservation> {
         let targets = self.targets.iter().enumerate();
         let observations = targets.filter_map(|(slot, target)| {
             let target = target.as_ref()?;
             let mut expected_us = [None; SHARED_SERIES];
-            for (at, expected) in expected_us.iter_mut().enumerate() {
+            for (position, expected) in expected_us.iter_mut().enumerate() {
                 *expected = target
                     .latencies
-                    .recent_us(shared_health::series(at), now_us);
+                    .recent_us(shared_health::series_at(position), now_us);
             }
             let open_for_us = target.health.open_for_us(now_us);
-            let limit = target.limiter.as_ref().and_then(|one| one.found());
+            let limit = target.limiter.as_ref().and_then(|limiter| limiter.found());
             let is_measured = expected_us.iter().any(Option::is_some);
-            let is_known = is_measured || open_for_us.is_some() || limit.is_some();
-            is_known.then_some(PeerObservation {
+            let is_observed = is_measured || open_for_us.is_some() || limit.is_some();
+            is_observed.then_some(PeerObservation {
                 slot: TargetSlot::new(slot),
                 open_for_us,
                 expected_us,
@@ -370,7 +372,7 @@ impl TargetTable {
         observations.collect()
     }
 
-    /// Takes in what the other cores know, for targets that this one does not know better.
+    /// Merges the observations of the other cores into the targets that this core has no recent outcomes of.
     pub fn merge_shared_health(&mut self, health: &Arc<SharedHealth>, now_us: u64) {
         for (slot, target) in self.targets.iter_mut().enumerate() {
             if let (Some(target), Some(observation)) = (target, health.get(TargetSlot::new(slot))) {
@@ -383,7 +385,7 @@ impl TargetTable {
         }
     }
 
-    /// The number of the view that was taken in last.
+    /// The number of the shared health that was merged last.
     #[must_use]
     pub fn shared_health_number(&self) -> u64 {
         self.shared_health

@@ -1,4 +1,4 @@
-//! Who may be tried for a request, and what is counted.
+//! Tests of the target table: which targets may be tried for a request, and what is counted.
 
 use crate::base::random::mix;
 use crate::routing::health::{Outcome, Phase};
@@ -32,7 +32,7 @@ fn order(
     random: u64,
     now_us: u64,
 ) -> Route {
-    let asked = RouteInputs {
+    let inputs = RouteInputs {
         facts: RequestFacts {
             random: mix(random, 3),
             affinity_key: None,
@@ -45,7 +45,7 @@ fn order(
         ModelIndex::new(0),
         target_refs,
         policy(name).unwrap(),
-        &asked,
+        &inputs,
         now_us,
     )
 }
@@ -62,7 +62,7 @@ fn fail(target_table: &mut TargetTable, target_ref: &TargetRef, outcome: Outcome
 }
 
 #[test]
-fn lower_numbers_first_then_the_order_of_the_file_or_of_the_policy() {
+fn lower_priority_numbers_come_first_then_the_order_of_the_file_or_of_the_policy() {
     let (mut target_table, target_refs) = (TargetTable::default(), target_refs(&[2, 1, 2, 1]));
     let route = order(&mut target_table, "priority", &target_refs, 0, 0);
     assert_eq!(indices(&route), [1, 3, 0, 2]);
@@ -77,9 +77,13 @@ fn lower_numbers_first_then_the_order_of_the_file_or_of_the_policy() {
             ))
         })
         .collect();
-    assert!(orders.iter().all(|one| one[0] % 2 == 1 && one[1] % 2 == 1));
+    assert!(
+        orders
+            .iter()
+            .all(|order| order[0] % 2 == 1 && order[1] % 2 == 1)
+    );
     for first in [1, 3] {
-        assert!(orders.iter().any(|one| one[0] == first));
+        assert!(orders.iter().any(|order| order[0] == first));
     }
 }
 
@@ -92,7 +96,7 @@ fn open_targets_are_left_out_unless_all_are() {
     fail(&mut target_table, &target_refs[1], Outcome::TimedOut, 5);
     let route = order(&mut target_table, "priority", &target_refs, 0, 1);
     assert_eq!((route.order.len(), route.is_last_resort), (2, true));
-    // The first is free, a second at an open target costs budget.
+    // The first attempt costs nothing; a second attempt at an open target is paid for.
     assert!(target_table.may_try(&target_refs[0], true, 1));
     let paid = (0..1000).filter(|_| target_table.may_try(&target_refs[1], false, 1));
     assert!(paid.count() <= 10);
@@ -120,7 +124,7 @@ fn a_limited_target_is_left_out_even_if_it_is_the_only_one() {
 fn attempts_in_flight_are_counted_until_they_end() {
     let (mut target_table, target_refs) = (TargetTable::default(), target_refs(&[1]));
     let mut stream = target_table.begin(&target_refs[0], 0);
-    let whole = target_table.begin(&target_refs[0], 0);
+    let buffered = target_table.begin(&target_refs[0], 0);
     target_table.began(&mut stream, 1, 0);
     let healthy = |in_flight| {
         Some(TargetSummary {
@@ -131,7 +135,7 @@ fn attempts_in_flight_are_counted_until_they_end() {
     };
     assert_eq!(target_table.summary(TargetSlot::new(0), 1), healthy(2));
     target_table.end(stream, Outcome::StreamBroke, 2, 0);
-    target_table.end(whole, Outcome::Abandoned, 2, 0);
+    target_table.end(buffered, Outcome::Abandoned, 2, 0);
     assert_eq!(target_table.summary(TargetSlot::new(0), 2), healthy(0));
     assert_eq!(target_table.summary(TargetSlot::new(7), 2), None);
 }

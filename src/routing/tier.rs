@@ -1,4 +1,4 @@
-//! Candidates that stand alike, put in order: by priority, then by the policy.
+//! Candidates of the same availability, and their order: by priority, then by the policy.
 
 use crate::routing::indices::TargetIndex;
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy};
@@ -18,7 +18,7 @@ impl Tier {
         self.candidates.push(candidate);
     }
 
-    /// Appends the places: those of a lower priority first, those of the same in the policy's order.
+    /// Appends the indices: the lowest priority number first, and those of the same priority in the policy's order.
     pub(crate) fn append_to(
         &mut self,
         policy: &dyn RoutingPolicy,
@@ -26,14 +26,18 @@ impl Tier {
         turn: u64,
         order: &mut TargetOrder,
     ) {
-        if !self.candidates.is_sorted_by_key(|one| one.priority) {
-            let mut both: ArrayVec<(Candidate, TargetIndex), TARGETS_MAX> = self
+        if !self
+            .candidates
+            .is_sorted_by_key(|candidate| candidate.priority)
+        {
+            let mut indexed: ArrayVec<(Candidate, TargetIndex), TARGETS_MAX> = self
                 .candidates
                 .drain(..)
                 .zip(self.indices.drain(..))
                 .collect();
-            both.sort_by_key(|(one, _)| one.priority);
-            both.into_iter()
+            indexed.sort_by_key(|(candidate, _)| candidate.priority);
+            indexed
+                .into_iter()
                 .for_each(|(candidate, index)| self.push(index, candidate));
         }
         let mut start = 0;

@@ -162,14 +162,14 @@ fn restrict_providers(
         if others.is_empty() || state.field().is_some() {
             return Err(stored_responses::refused_reference(reference));
         }
-        demand.keepers = Some(others);
+        demand.storing_providers = Some(others);
     }
     if let Some(field) = state.field() {
         let capable = providers(&|backend| can_store_for(backend, caller));
         if capable.is_empty() {
             return Err(stored_responses::refused(field));
         }
-        demand.keepers = Some(capable);
+        demand.storing_providers = Some(capable);
     }
     Ok(())
 }
@@ -192,7 +192,7 @@ fn find_previous(
         let error = GatewayError::new(ErrorCode::PreviousResponseNotFound, message);
         return Err(error.on("previous_response_id"));
     };
-    demand.keepers = Some(vec![found.backend.provider.clone()]);
+    demand.storing_providers = Some(vec![found.backend.provider.clone()]);
     Ok(Some(PreviousResponse {
         id: found.id.to_owned(),
         key_index: found.key_index,

@@ -1,9 +1,8 @@
-//! `cheapest`: the lowest price of this request at its estimated size; what has no known price comes
-//! last, for a price that nobody knows may be any.
+//! `cheapest`: the target with the lowest estimated cost of this request first. Targets without a known price come last,
+//! because their price may be any.
 
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
-/// The policy.
 pub(crate) struct Cheapest;
 
 impl RoutingPolicy for Cheapest {
@@ -22,10 +21,11 @@ impl RoutingPolicy for Cheapest {
         _turn: u64,
         order: &mut Order,
     ) {
-        push_sorted(order, candidates.len(), |at| {
-            let cost = candidates.get(at).and_then(|one| one.cost_nanousd);
-            // Costs of one request stay far below 2^53 nano-dollars.
-            #[allow(clippy::cast_precision_loss)]
+        push_sorted(order, candidates.len(), |position| {
+            let cost = candidates
+                .get(position)
+                .and_then(|candidate| candidate.cost_nanousd);
+            // Exact: the cost of one request stays far below 2^53 nano-dollars.
             cost.map_or(f64::INFINITY, |nanousd| nanousd as f64)
         });
     }
@@ -37,7 +37,7 @@ mod tests {
     use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     #[test]
-    fn by_cost_then_as_in_the_file_and_the_unknown_last() {
+    fn candidates_are_ordered_by_cost_then_by_the_file_and_unknown_costs_come_last() {
         let costs = [None, Some(500), Some(20), None, Some(500), Some(0)];
         let candidates = costs.map(|cost_nanousd| Candidate {
             cost_nanousd,

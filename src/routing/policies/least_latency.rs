@@ -1,20 +1,20 @@
-//! `least-latency`: of two drawn, the one that is expected to answer sooner (power of two choices,
-//! Mitzenmacher 2001), by the quantile measured for requests of this kind. Now and then a target that
-//! was not chosen for a while comes first, so that its getting faster is noticed.
+//! `least-latency`: draws two targets and prefers the one with the lower expected latency (power of two choices,
+//! Mitzenmacher 2001), by the quantile measured for requests of this kind. A small share of the requests goes to a
+//! target that was not chosen for a while, so that a target that has become faster is noticed.
 
 use crate::base::random::mix;
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
-/// The policy.
 pub(crate) struct LeastLatency;
 
-/// One request in so many may go to a target whose measurements are old. With the age at which they
-/// are old (`measure::STALE_AFTER_US`) this keeps exploration below 3 % at any rate of requests.
+/// One request in so many may go to a target whose measurements are old. With the age at which they are old
+/// ([`STALE_AFTER_US`](crate::routing::measurements::STALE_AFTER_US)) this keeps exploration below 3 % at any rate of
+/// requests.
 const EXPLORES_ONE_IN: u64 = 40;
 
-/// Requests under way that weigh as much as the latency itself. A slow target shows by what piles up
-/// at it before its first slow answer has come; but a provider is wide, so one request more is no
-/// reason to change.
+/// So many requests in flight count as much as the latency itself. Requests pile up at a slow target before its first slow
+/// response has arrived. The number is large because a provider serves many requests at once: one more request is no
+/// reason to prefer another target.
 pub(crate) const IN_FLIGHT_UNIT: f64 = 8.0;
 
 impl RoutingPolicy for LeastLatency {
@@ -24,17 +24,19 @@ impl RoutingPolicy for LeastLatency {
 
     fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
         let count = candidates.len();
-        let unknown = typical(candidates);
-        push_sorted(order, count, |at| {
-            candidates.get(at).map_or(0.0, |one| cost(one, unknown))
+        let unmeasured_us = assumed_latency_us(candidates);
+        push_sorted(order, count, |position| {
+            candidates
+                .get(position)
+                .map_or(0.0, |candidate| expected_time(candidate, unmeasured_us))
         });
         if count < 2 {
             return;
         }
         let first = explored(candidates, facts).unwrap_or_else(|| {
-            let (a, b) = two(count, facts.random);
-            let place = |at: usize| order.iter().position(|one| *one == at);
-            if place(a) < place(b) { a } else { b }
+            let (a, b) = draw_two(count, facts.random);
+            let rank = |position: usize| order.iter().position(|ordered| *ordered == position);
+            if rank(a) < rank(b) { a } else { b }
         });
         put_first(order, first);
     }
@@ -42,32 +44,36 @@ impl RoutingPolicy for LeastLatency {
 
 /// Moves `first` to the front; the others keep their order.
 pub(crate) fn put_first(order: &mut Order, first: usize) {
-    if let Some(place) = order.iter().position(|one| *one == first) {
+    if let Some(rank) = order.iter().position(|ordered| *ordered == first) {
         order
-            .get_mut(..=place)
+            .get_mut(..=rank)
             .into_iter()
             .for_each(|part| part.rotate_right(1));
     }
 }
 
-/// Time until a good answer: an answer that has to be asked for twice takes twice as long.
-fn cost(candidate: &Candidate, unknown: f64) -> f64 {
-    let expected = candidate.expected_us.map_or(unknown, f64::from);
+/// Expected time until a good response, in microseconds: where every other attempt fails, it is twice the latency.
+fn expected_time(candidate: &Candidate, unmeasured_us: f64) -> f64 {
+    let expected = candidate.expected_us.map_or(unmeasured_us, f64::from);
     let crowd = 1.0 + f64::from(candidate.in_flight) / IN_FLIGHT_UNIT;
-    // The weight of one microsecond tells idle targets apart that were never measured.
+    // Without the added microsecond, requests in flight would not count at targets that were never measured.
     (expected + 1.0) * crowd / f64::from(candidate.score.max(0.05))
 }
 
-/// What is expected of a target that was never measured: a little less than of the fastest, so that it
-/// is tried, and no less than that, so that it is not flooded before its first answer.
-fn typical(candidates: &[Candidate]) -> f64 {
-    let known = candidates.iter().filter_map(|one| one.expected_us);
-    known.min().map_or(0.0, |fastest| 0.9 * f64::from(fastest))
+/// The latency that is assumed of a target that was never measured: a little less than that of the fastest, so that it is
+/// tried, and not much less, so that it is not flooded before its first response.
+fn assumed_latency_us(candidates: &[Candidate]) -> f64 {
+    let measured = candidates
+        .iter()
+        .filter_map(|candidate| candidate.expected_us);
+    measured
+        .min()
+        .map_or(0.0, |fastest| 0.9 * f64::from(fastest))
 }
 
-/// A probe, or by chance a target with old measurements.
+/// The position of a candidate that may be probed, or by chance of one whose measurements are old.
 pub(crate) fn explored(candidates: &[Candidate], facts: &RequestFacts) -> Option<usize> {
-    if let Some(probe) = candidates.iter().position(|one| one.is_probe) {
+    if let Some(probe) = candidates.iter().position(|candidate| candidate.is_probe) {
         return Some(probe);
     }
     let chance = mix(facts.random, 3);
@@ -75,17 +81,19 @@ pub(crate) fn explored(candidates: &[Candidate], facts: &RequestFacts) -> Option
         return None;
     }
     let start = usize::try_from((chance / EXPLORES_ONE_IN) % candidates.len() as u64).ok()?;
-    let turned = (start..candidates.len()).chain(0..start);
-    turned
-        .into_iter()
-        .find(|at| candidates.get(*at).is_some_and(|one| one.is_stale))
+    let mut rotated = (start..candidates.len()).chain(0..start);
+    rotated.find(|position| {
+        candidates
+            .get(*position)
+            .is_some_and(|candidate| candidate.is_stale)
+    })
 }
 
 /// Two different numbers below `count`, which is at least two.
-fn two(count: usize, random: u64) -> (usize, usize) {
-    let wide = count as u64;
-    let a = mix(random, 1) % wide;
-    let b = (a + 1 + mix(random, 2) % (wide - 1)) % wide;
+fn draw_two(count: usize, random: u64) -> (usize, usize) {
+    let count = count as u64;
+    let a = mix(random, 1) % count;
+    let b = (a + 1 + mix(random, 2) % (count - 1)) % count;
     (
         usize::try_from(a).unwrap_or(0),
         usize::try_from(b).unwrap_or(0),
@@ -113,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_faster_of_two_and_never_the_slowest_of_many() {
+    fn the_faster_of_two_comes_first_and_never_the_slowest_of_many() {
         assert_eq!(firsts(&[measured(1000), measured(100)]), [0, 10_000]);
         let counts = firsts(&[measured(300), measured(100), measured(200)]);
         assert_eq!(counts[0], 0, "{counts:?}");
@@ -121,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_and_errors_count_as_time() {
+    fn requests_in_flight_and_errors_count_as_latency() {
         let crowded = Candidate {
             in_flight: 40,
             ..measured(100)
@@ -135,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn old_measurements_are_renewed_by_few_requests_and_a_probe_at_once() {
+    fn few_requests_renew_old_measurements_and_a_probe_comes_first() {
         let stale = Candidate {
             is_stale: true,
             ..measured(1000)

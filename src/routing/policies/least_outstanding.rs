@@ -1,10 +1,9 @@
-//! `least-outstanding`: the fewest requests under way per weight; equal ones in random order. A probe
-//! comes first.
+//! `least-outstanding`: the target with the fewest requests in flight per weight first; targets with equally many come in
+//! random order. A target that may be probed comes first.
 
 use crate::base::random::{fraction, mix};
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
-/// The policy.
 pub(crate) struct LeastOutstanding;
 
 impl RoutingPolicy for LeastOutstanding {
@@ -13,17 +12,17 @@ impl RoutingPolicy for LeastOutstanding {
     }
 
     fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
-        push_sorted(order, candidates.len(), |at| {
-            candidates.get(at).map_or(0.0, |one| {
-                if one.is_probe {
+        push_sorted(order, candidates.len(), |position| {
+            candidates.get(position).map_or(0.0, |candidate| {
+                if candidate.is_probe {
                     return -1.0;
                 }
-                // Far below the difference of one request at the largest weight.
-                let tie = fraction(mix(facts.random, at as u64 + 1)) * 1e-9;
-                f64::from(one.in_flight + 1)
-                    / f64::from(one.weight)
-                    / f64::from(one.score.max(0.05))
-                    + tie
+                // Far below what one request more adds at the largest weight.
+                let tie_break = fraction(mix(facts.random, position as u64 + 1)) * 1e-9;
+                f64::from(candidate.in_flight + 1)
+                    / f64::from(candidate.weight)
+                    / f64::from(candidate.score.max(0.05))
+                    + tie_break
             })
         });
     }
@@ -35,7 +34,7 @@ mod tests {
     use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     #[test]
-    fn the_idlest_per_weight_first_and_a_probe_before_it() {
+    fn the_fewest_in_flight_per_weight_come_first_and_a_probe_before_them() {
         let with = |in_flight, weight| Candidate {
             in_flight,
             weight,

@@ -1,8 +1,8 @@
-//! `priority`: by the number given, as with every policy, then in the order of the file.
+//! `priority`: targets of the same priority in the order of the configuration file. (Every policy orders by priority
+//! first.)
 
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy};
 
-/// The policy.
 pub(crate) struct Priority;
 
 impl RoutingPolicy for Priority {

@@ -1,4 +1,4 @@
-//! The list of routing policies. A new policy is one file beside this one and one line in [`POLICIES`].
+//! The list of routing policies. A new policy is one file beside this file and one line in [`POLICIES`].
 
 use crate::routing::policies::cheapest;
 use crate::routing::policies::least_latency;
@@ -10,7 +10,7 @@ use crate::routing::policies::throughput;
 use crate::routing::policies::weighted;
 use crate::routing::policy::RoutingPolicy;
 
-/// Every routing policy.
+/// All routing policies.
 pub static POLICIES: &[&dyn RoutingPolicy] = &[
     &priority::Priority,
     &weighted::Weighted,
@@ -40,7 +40,7 @@ mod tests {
     use crate::routing::target_set::TARGETS_MAX;
 
     #[test]
-    fn every_policy_names_every_candidate_once() {
+    fn every_policy_orders_every_candidate_once() {
         assert_eq!(TARGETS_MAX, crate::config::limits::TARGETS.max);
         let candidates: Vec<Candidate> = (0..TARGETS_MAX as u64)
             .map(|index| Candidate {

@@ -1,8 +1,7 @@
-//! `round-robin`: each in turn, per core and model.
+//! `round-robin`: the targets take turns. Each core counts the turns of each model.
 
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy};
 
-/// The policy.
 pub(crate) struct RoundRobin;
 
 impl RoutingPolicy for RoundRobin {
@@ -13,8 +12,8 @@ impl RoutingPolicy for RoundRobin {
     fn order(&self, candidates: &[Candidate], _facts: &RequestFacts, turn: u64, order: &mut Order) {
         let count = candidates.len();
         let first = usize::try_from(turn % count.max(1) as u64).unwrap_or(0);
-        for at in (first..count).chain(0..first) {
-            let _ = order.try_push(at);
+        for position in (first..count).chain(0..first) {
+            let _ = order.try_push(position);
         }
     }
 }
@@ -25,7 +24,7 @@ mod tests {
     use crate::routing::policy::tests::{PLAIN, facts};
 
     #[test]
-    fn each_comes_first_in_its_turn() {
+    fn each_target_comes_first_in_its_turn() {
         let ordered = |turn| {
             let mut order = Order::new();
             RoundRobin.order(&[PLAIN; 3], &facts(0), turn, &mut order);

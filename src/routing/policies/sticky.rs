@@ -1,11 +1,10 @@
-//! `sticky`: who asks again comes to the same target, so that a provider's prompt cache is warm. By
-//! weighted rendezvous hashing (Thaler, Ravishankar 1998): when a target goes, only its askers move.
+//! `sticky`: requests with the same affinity key go to the same target, so that the provider's prompt cache is warm. It
+//! uses weighted rendezvous hashing (Thaler, Ravishankar 1998): when a target goes, only its own keys move.
 
 use crate::base::random::mix;
-use crate::routing::policies::weighted::lot;
+use crate::routing::policies::weighted::weighted_draw;
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
-/// The policy.
 pub(crate) struct Sticky;
 
 impl RoutingPolicy for Sticky {
@@ -14,13 +13,16 @@ impl RoutingPolicy for Sticky {
     }
 
     fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
-        // Nobody to be told apart: anywhere, by weight.
+        // Without an affinity key the target is drawn by weight.
         let affinity_key = facts.affinity_key.unwrap_or(facts.random);
-        push_sorted(order, candidates.len(), |at| {
-            candidates.get(at).map_or(0.0, |one| {
-                // Errors do not move an asker; an open target does.
-                let steady = Candidate { score: 1.0, ..*one };
-                lot(&steady, mix(affinity_key, one.identity))
+        push_sorted(order, candidates.len(), |position| {
+            candidates.get(position).map_or(0.0, |candidate| {
+                // Single errors do not move an affinity key to another target; an open target does.
+                let without_errors = Candidate {
+                    score: 1.0,
+                    ..*candidate
+                };
+                weighted_draw(&without_errors, mix(affinity_key, candidate.identity))
             })
         });
     }
@@ -32,24 +34,24 @@ mod tests {
     use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     fn first(candidates: &[Candidate], affinity_key: u64, random: u64) -> u64 {
-        let asked = RequestFacts {
+        let facts = RequestFacts {
             affinity_key: Some(mix(affinity_key, 9)),
             ..facts(random)
         };
-        candidates[ordered(&Sticky, candidates, &asked)[0]].identity
+        candidates[ordered(&Sticky, candidates, &facts)[0]].identity
     }
 
     #[test]
-    fn an_asker_stays_and_only_those_of_a_lost_target_move() {
+    fn an_affinity_key_keeps_its_target_and_only_keys_of_a_lost_target_move() {
         let all = [11, 22, 33].map(|identity| Candidate { identity, ..PLAIN });
         let mut counts = std::collections::BTreeMap::new();
         for affinity_key in 0..3000 {
-            let place = first(&all, affinity_key, 1);
-            assert_eq!(first(&all, affinity_key, 2), place);
-            *counts.entry(place).or_insert(0) += 1;
+            let target = first(&all, affinity_key, 1);
+            assert_eq!(first(&all, affinity_key, 2), target);
+            *counts.entry(target).or_insert(0) += 1;
             let left = [all[0], all[2]];
-            if place != 22 {
-                assert_eq!(first(&left, affinity_key, 3), place);
+            if target != 22 {
+                assert_eq!(first(&left, affinity_key, 3), target);
             }
         }
         assert!(counts.values().all(|count| *count > 850), "{counts:?}");

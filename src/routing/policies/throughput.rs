@@ -1,11 +1,10 @@
-//! `throughput`: the most tokens per second, as measured of streams or of whole answers, whichever the
-//! request is. Errors and requests under way count as slowness; as with `least-latency`, a target that
-//! was not chosen for a while is tried now and then.
+//! `throughput`: the target with the most tokens per second first, as measured of streams or of buffered responses,
+//! whichever the request wants. Errors and requests in flight lower a target's rate. As with `least-latency`, a small share
+//! of the requests goes to a target that was not chosen for a while.
 
 use crate::routing::policies::least_latency::{IN_FLIGHT_UNIT, explored, put_first};
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
-/// The policy.
 pub(crate) struct Throughput;
 
 impl RoutingPolicy for Throughput {
@@ -18,15 +17,20 @@ impl RoutingPolicy for Throughput {
     }
 
     fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
-        let rates = candidates.iter().filter_map(|one| one.tokens_per_s);
-        // What was never measured is taken for a little better than the best, so that it is tried.
-        let unknown = 1.1 * rates.fold(1.0_f32, f32::max);
-        push_sorted(order, candidates.len(), |at| {
-            let rate = |one: &Candidate| {
-                let crowd = 1.0 + f64::from(one.in_flight) / IN_FLIGHT_UNIT;
-                f64::from(one.tokens_per_s.unwrap_or(unknown)) * f64::from(one.score) / crowd
-            };
-            candidates.get(at).map_or(0.0, |one| -rate(one))
+        let rates = candidates
+            .iter()
+            .filter_map(|candidate| candidate.tokens_per_s);
+        // A target that was never measured is assumed to be a little faster than the fastest, so that it is tried.
+        let assumed = 1.1 * rates.fold(1.0_f32, f32::max);
+        let rate = |candidate: &Candidate| {
+            let crowd = 1.0 + f64::from(candidate.in_flight) / IN_FLIGHT_UNIT;
+            let tokens_per_s = candidate.tokens_per_s.unwrap_or(assumed);
+            f64::from(tokens_per_s) * f64::from(candidate.score) / crowd
+        };
+        push_sorted(order, candidates.len(), |position| {
+            candidates
+                .get(position)
+                .map_or(0.0, |candidate| -rate(candidate))
         });
         if candidates.len() > 1
             && let Some(first) = explored(candidates, facts)
@@ -49,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fastest_first_and_the_unmeasured_before_it() {
+    fn the_fastest_comes_first_and_an_unmeasured_target_before_it() {
         let order = |candidates: &[Candidate]| ordered(&Throughput, candidates, &facts(1));
         assert_eq!(
             order(&[measured(40.0), measured(90.0), measured(60.0)]),
@@ -69,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn old_measurements_are_renewed_by_few_requests() {
+    fn few_requests_renew_old_measurements() {
         let stale = Candidate {
             is_stale: true,
             ..measured(10.0)

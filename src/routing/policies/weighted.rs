@@ -1,10 +1,8 @@
-//! `weighted`: drawn by weight, less for a target that gives errors; what was not drawn follows, drawn
-//! likewise.
+//! `weighted`: draws the targets by weight, one after the other. Errors lower a target's weight.
 
 use crate::base::random::{fraction, mix};
 use crate::routing::policy::{Candidate, Order, RequestFacts, RoutingPolicy, push_sorted};
 
-/// The policy.
 pub(crate) struct Weighted;
 
 impl RoutingPolicy for Weighted {
@@ -13,22 +11,22 @@ impl RoutingPolicy for Weighted {
     }
 
     fn order(&self, candidates: &[Candidate], facts: &RequestFacts, _turn: u64, order: &mut Order) {
-        push_sorted(order, candidates.len(), |at| {
-            candidates
-                .get(at)
-                .map_or(0.0, |one| lot(one, mix(facts.random, at as u64 + 1)))
+        push_sorted(order, candidates.len(), |position| {
+            candidates.get(position).map_or(0.0, |candidate| {
+                weighted_draw(candidate, mix(facts.random, position as u64 + 1))
+            })
         });
     }
 }
 
-/// The lot of a candidate: the smallest of several wins with a chance proportional to its weight
-/// (Efraimidis, Spirakis 2006, in its exponential form).
-pub(crate) fn lot(candidate: &Candidate, random: u64) -> f64 {
+/// A random number for a candidate. Among several candidates, the chance to have the smallest number is proportional to
+/// the weight (Efraimidis, Spirakis 2006, in its exponential form).
+pub(crate) fn weighted_draw(candidate: &Candidate, random: u64) -> f64 {
     -fraction(random).ln()
         / (f64::from(candidate.weight) * f64::from(candidate.score.max(SCORE_MIN)))
 }
 
-/// A target that may take requests at all keeps a small share, or its getting better would go unseen.
+/// Every target that may take requests keeps a small share, so that a recovery is noticed.
 const SCORE_MIN: f32 = 0.05;
 
 #[cfg(test)]
@@ -37,7 +35,7 @@ mod tests {
     use crate::routing::policy::tests::{PLAIN, facts, ordered};
 
     #[test]
-    fn shares_are_as_weights_and_scores() {
+    fn shares_are_proportional_to_weights_and_scores() {
         let candidates = [(1, 1.0), (3, 1.0), (2, 0.5)].map(|(weight, score)| Candidate {
             weight,
             score,
@@ -48,8 +46,8 @@ mod tests {
             first[ordered(&Weighted, &candidates, &facts(random))[0]] += 1;
         }
         // 1 : 3 : 1, within four standard deviations.
-        for (count, wanted) in first.into_iter().zip([2000, 6000, 2000]) {
-            assert!(count.abs_diff(wanted) < 200, "{first:?}");
+        for (count, expected) in first.into_iter().zip([2000, 6000, 2000]) {
+            assert!(count.abs_diff(expected) < 200, "{first:?}");
         }
     }
 }
