@@ -9,13 +9,13 @@ use crate::protocols::registry::CLIENT_APIS;
 use crate::protocols::responses::client::stored_responses;
 use crate::protocols::responses::client::stored_responses::StoredResponseCall;
 
-/// What a request is for.
+/// The operation that a request names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation<'t> {
     /// A chat in one of the client APIs: `POST /v1/chat/completions`, `POST /v1/messages`,
     /// `POST /v1/responses`, `POST /v1beta/models/{model}:generateContent`
     Chat(&'static dyn ClientApi),
-    /// The number of tokens of such a chat: `POST /v1/messages/count_tokens`
+    /// The number of tokens of a chat request: `POST /v1/messages/count_tokens`
     CountTokens(&'static dyn ClientApi),
     /// `POST /v1/embeddings`
     Embeddings,
@@ -25,9 +25,9 @@ pub(crate) enum Operation<'t> {
     Rerank,
     /// An endpoint that is forwarded to the provider of the model in its body: `POST /v1/images/generations` and others
     Passthrough(Endpoint),
-    /// A request that one provider gets unchanged: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
+    /// A request that is sent unchanged to one provider: `/v1/files`, `/v1/batches`, `/providers/{name}/…`
     ProviderProxy(ProviderProxy<'t>),
-    /// A call about a response that a provider stores: `/v1/responses/{id}` and below
+    /// A request about a response that a provider stores: `/v1/responses/{id}` and below
     StoredResponse(StoredResponseCall<'t>),
     /// `GET /v1/models`, `GET /v1beta/models`
     Models,
@@ -36,7 +36,7 @@ pub(crate) enum Operation<'t> {
 }
 
 impl Operation<'_> {
-    /// The kind that it is counted and logged by.
+    /// The kind under which the operation is counted and logged.
     #[must_use]
     pub(crate) fn kind(&self) -> OperationKind {
         match self {
@@ -58,14 +58,14 @@ impl Operation<'_> {
 pub(crate) enum NoOperation {
     /// Unknown path.
     NotFound,
-    /// Known path, other method; the methods it takes.
+    /// The path is known, but not with this method; holds the allowed methods.
     MethodNotAllowed(&'static str),
 }
 
-/// The paths served, for messages.
+/// The served paths, for messages.
 pub(crate) const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, /v1/responses/{id}, POST /v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, POST /v1/embeddings, POST /v1/rerank, POST /v2/rerank, POST /v1/completions, POST /v1/moderations, POST /v1/images/…, POST /v1/audio/…, /v1/files, /v1/batches, /providers/{name}/…, POST /v1/feedback, GET /v1/models, GET /v1/models/{model}, GET /v1beta/models";
 
-/// The operation behind method and target.
+/// The operation of a method and a target.
 ///
 /// # Errors
 /// [`NoOperation`].

@@ -1,13 +1,12 @@
-//! `POST /v1/feedback`: an application's rating of an answer it got.
+//! `POST /v1/feedback`: an application's rating of a response.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Scratch;
 
-/// A rating.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Feedback {
-    /// The `x-request-id` of the answer that is rated.
+    /// The `x-request-id` of the rated response.
     pub request_id: String,
     /// From -1 (bad) to 1 (good).
     pub score: f64,
@@ -16,7 +15,7 @@ pub(crate) struct Feedback {
 /// Reads `request_id` with either `score`, from -1 to 1, or `thumbs`, `up` or `down`.
 ///
 /// # Errors
-/// 400 with the field.
+/// 400 that names the field.
 pub(crate) fn read_feedback(body: &[u8], scratch: &mut Scratch) -> Result<Feedback, GatewayError> {
     let invalid = |param: &'static str, message: &str| {
         GatewayError::new(ErrorCode::InvalidRequest, message.to_owned()).on(param)

@@ -1,5 +1,5 @@
-//! Wire formats of clients and providers, as pure translation: one folder each. It must not know sockets,
-//! clocks, routing or the cache.
+//! Wire formats of clients and providers as pure translation, one folder each. It must not know sockets, clocks,
+//! routing or the cache.
 
 pub(crate) mod anthropic;
 pub(crate) mod azure;

@@ -1,9 +1,9 @@
 //! The kinds of operation that requests are counted and logged by.
 
-/// What a request wants done, without its details.
+/// The kind of a request's operation, without its details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum OperationKind {
-    /// The request names no operation that is served.
+    /// The request names no served operation.
     None,
     Chat,
     CountTokens,

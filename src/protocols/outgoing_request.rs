@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request to a provider, written from its parts.
+//! Encodes one HTTP/1.1 request to a provider.
 
 use crate::http::encode;
 use crate::protocols::json::document;
@@ -8,7 +8,7 @@ use crate::signing::auth::{Auth, KeyHeader};
 use crate::signing::sigv4::ToSign;
 use std::ops::Range;
 
-/// What a request to a provider is for.
+/// The operation of a request to a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamOperation {
     /// A chat completion.
@@ -17,15 +17,15 @@ pub enum UpstreamOperation {
     Embeddings,
     /// The number of tokens of a request.
     CountTokens,
-    /// Documents in the order of a query.
+    /// Sorts documents by their relevance to a query.
     Rerank,
-    /// A passthrough endpoint, with its path.
+    /// A passthrough endpoint and its path.
     Passthrough(&'static str),
 }
 
 /// A request to encode.
 pub struct OutgoingRequest<'r> {
-    /// What the request is for.
+    /// The operation.
     pub call: UpstreamOperation,
     /// Whether a stream is requested.
     pub streams: bool,
@@ -35,7 +35,7 @@ pub struct OutgoingRequest<'r> {
     pub model: &'r str,
     /// Path prefix of the base URL.
     pub base_path: &'r str,
-    /// Version of the API that the path names, where the dialect has one.
+    /// The API version in the path, if the API has versions.
     pub api_version: Option<&'r str>,
     /// Value of the `host` header.
     pub authority: &'r str,
@@ -51,17 +51,17 @@ pub enum Body<'r> {
     Spliced {
         /// The client's bytes.
         bytes: &'r [u8],
-        /// Where the model's name stands in them; empty if it does not.
+        /// The range of the model's name in them; empty if they do not contain it.
         model_range: &'r Range<usize>,
-        /// The edit that asks for usage in a stream.
+        /// The edit that requests usage in a stream.
         usage_edit: Option<&'r Edit>,
     },
-    /// Written for this provider.
+    /// A body that was written for this provider.
     Written(&'r [u8]),
 }
 
 impl Body<'_> {
-    /// Length under the name `model`, in bytes.
+    /// The length of the body with the model name `model`, in bytes.
     #[must_use]
     pub fn len(&self, model: &str) -> usize {
         match self {
@@ -85,7 +85,7 @@ impl Body<'_> {
         }
     }
 
-    /// Appends it under the name `model`.
+    /// Appends the body with the model name `model`.
     pub fn append(&self, model: &str, out: &mut Vec<u8>) {
         match self {
             Self::Written(bytes) => out.extend_from_slice(bytes),
@@ -98,10 +98,11 @@ impl Body<'_> {
     }
 }
 
-/// Content type of what a dialect writes itself.
+/// The content type of a body that a provider API wrote.
 const JSON: &str = "application/json";
 
-/// The headers that prove who sends. What a signature covers is put together first, and aside.
+/// Appends the headers that authenticate the request. The headers that a signature covers are written to a separate
+/// buffer first.
 fn write_auth(request: &OutgoingRequest<'_>, path: &str, key_header: KeyHeader, out: &mut Vec<u8>) {
     let (mut whole_path, mut body) = (String::new(), Vec::new());
     if request.auth.signs() {
@@ -110,7 +111,7 @@ fn write_auth(request: &OutgoingRequest<'_>, path: &str, key_header: KeyHeader, 
     }
     let (path, query) = whole_path.split_once('?').unwrap_or((&whole_path, ""));
     let kind = match request.call {
-        // A form, say: the line that crosses.
+        // For example a form: the forwarded header names its type.
         UpstreamOperation::Passthrough(_) => line_of(request.forwarded_headers, "content-type"),
         _ => Some(JSON),
     };
@@ -139,8 +140,8 @@ fn line_of<'l>(lines: &'l [u8], name: &str) -> Option<&'l str> {
         .map(|(_, value)| value.trim())
 }
 
-/// Appends a POST with a JSON body. `key_header` carries an API key, `headers` are encoded lines of the
-/// provider's own. Nothing that frames a message crosses the gateway: this head is built from nothing.
+/// Appends a POST with a JSON body. `key_header` carries the API key, `headers` are encoded header lines of the
+/// provider API. Client headers that frame a message are never forwarded, because this head is written from scratch.
 pub(crate) fn post(
     request: &OutgoingRequest<'_>,
     path: &str,
@@ -152,7 +153,7 @@ pub(crate) fn post(
     post_accepting(request, path, key_header, headers, accept, out);
 }
 
-/// The same, for an answer of the types `accept`.
+/// Like [`post`], for responses of the media types `accept`.
 pub(crate) fn post_accepting(
     request: &OutgoingRequest<'_>,
     path: &str,
@@ -184,7 +185,7 @@ pub(crate) fn post_accepting(
     debug_assert_eq!(out.len() - body_start, length);
 }
 
-/// Appends the body for a target: the model's name replaced, usage asked for, all else untouched.
+/// Appends the body for a target: the model's name is replaced and usage is requested, all other bytes stay.
 pub fn write_body(
     body: &[u8],
     model_range: &Range<usize>,
@@ -199,7 +200,7 @@ pub fn write_body(
         .unwrap_or_default();
     let by_model = (model_range, name);
     match usage_edit {
-        // The model's name is not in the body.
+        // The body does not contain the model's name.
         _ if model_range.is_empty() => out.extend_from_slice(body),
         None => splice::apply(body, [by_model], out),
         Some(edit) => {

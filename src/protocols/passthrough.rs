@@ -1,5 +1,5 @@
-//! Requests that are forwarded without translation: OpenAI's other endpoints, of which only the model is read, and
-//! the provider proxy under `/providers/{name}/…`, of which only the path is read.
+//! Requests that are forwarded without translation: OpenAI's other endpoints, where only the model is read, and the
+//! provider proxy under `/providers/{name}/…`, where only the path is read.
 //!
 //! Pure functions over bytes; it must not know which providers there are.
 
@@ -13,12 +13,12 @@ use crate::protocols::request::top_level::{read_top, usage_option};
 use crate::protocols::usage::Usage;
 use std::ops::Range;
 
-/// An endpoint that is forwarded to the provider of the model that the body names.
+/// An endpoint whose requests are forwarded to the provider of the model that the body names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// Path behind a provider's base URL.
+    /// The path after a provider's base URL.
     pub path: &'static str,
-    /// Operation in metrics and logs.
+    /// The operation in metrics and logs.
     pub operation: OperationKind,
 }
 
@@ -26,10 +26,10 @@ const fn endpoint(path: &'static str, operation: OperationKind) -> Endpoint {
     Endpoint { path, operation }
 }
 
-/// Legacy completions, whose streams are read for their usage.
+/// Legacy completions; their streams are read for usage.
 pub(crate) const COMPLETIONS: Endpoint = endpoint("/completions", OperationKind::TextCompletion);
 
-/// Every one of them (OpenAI's API reference).
+/// All passthrough endpoints (OpenAI's API reference).
 pub(crate) const ENDPOINTS: [Endpoint; 8] = [
     COMPLETIONS,
     endpoint("/moderations", OperationKind::Moderation),
@@ -41,20 +41,21 @@ pub(crate) const ENDPOINTS: [Endpoint; 8] = [
     endpoint("/audio/translations", OperationKind::Transcription),
 ];
 
-/// What providers keep, and so belongs to one of them: the path's first word, and the operation.
+/// Resources that a provider stores, so that a request about them belongs to one provider: the first path segment and
+/// the operation.
 const PROVIDER_RESOURCES: [(&str, OperationKind); 2] = [
     ("files", OperationKind::Files),
     ("batches", OperationKind::Batches),
 ];
 
-/// A path that goes to a provider as it is.
+/// A path that is forwarded to a provider unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProviderProxy<'t> {
-    /// The provider named in the path; `None` when a header or the configuration says which.
+    /// The provider that the path names; `None` if a header or the configuration names it.
     pub provider: Option<&'t str>,
-    /// What comes behind the base URL, with its query.
+    /// The path after the base URL, with its query.
     pub rest: &'t str,
-    /// Operation in metrics and logs.
+    /// The operation in metrics and logs.
     pub operation: OperationKind,
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn by_model(path: &str) -> Option<Endpoint> {
         .find(|endpoint| endpoint.path == suffix)
 }
 
-/// What `target` (path and query) asks of one provider directly.
+/// The provider proxy request of `target` (path and query), if it is one.
 #[must_use]
 pub(crate) fn direct(target: &str) -> Option<ProviderProxy<'_>> {
     if let Some(rest) = target.strip_prefix("/providers/") {
@@ -89,11 +90,11 @@ pub(crate) fn direct(target: &str) -> Option<ProviderProxy<'_>> {
     })
 }
 
-/// Times that a path is decoded, looking for what is hidden in it.
+/// Rounds of percent-decoding in the search for an encoded path segment.
 const DECODINGS_MAX: usize = 4;
 
-/// Refuses a path that could mean another place than it says: a segment `.` or `..`, an empty one, a
-/// backslash, however encoded. What is encoded otherwise crosses as it is (`%2F` in a name).
+/// Rejects a path that could name another resource than it shows: a segment `.` or `..`, an empty segment, a
+/// backslash, in any encoding. Other encoded characters are forwarded unchanged (`%2F` in a name).
 ///
 /// # Errors
 /// 400 `invalid_path`.
@@ -122,7 +123,7 @@ pub(crate) fn check_path(rest: &str) -> Result<(), GatewayError> {
 
 fn is_plain(path: &[u8]) -> bool {
     let is_dots = |segment: &[u8]| {
-        // Some servers cut parameters off before they look.
+        // Some servers remove parameters before they resolve the segment.
         let name = segment.split(|byte| *byte == b';').next();
         matches!(name, Some(b"." | b".."))
     };
@@ -151,25 +152,25 @@ fn percent_decoded(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What is read of a passthrough request.
+/// The fields that are read of a passthrough request.
 #[derive(Debug)]
 pub(crate) struct Passthrough {
-    /// What the application asks for.
+    /// The requested model.
     pub model: String,
-    /// Where the model's name stands in the body.
+    /// The range of the model's name in the body.
     pub model_range: Range<usize>,
-    /// A stream of events was asked for.
+    /// Whether a stream of events is requested.
     pub streams: bool,
-    /// The client asked for the usage event of a stream.
+    /// Whether the client requested the usage event of a stream.
     pub wants_usage: bool,
-    /// The edit that asks the provider for it.
+    /// The edit that requests the usage event from the provider.
     pub usage_edit: Option<Edit>,
 }
 
 /// Reads the model of a JSON or multipart body.
 ///
 /// # Errors
-/// 400 with the position or the field, 415 for a body of another kind.
+/// 400 that names the position or the field, 415 for a body of another type.
 pub(crate) fn read(
     endpoint: Endpoint,
     content_type: Option<&str>,
@@ -212,10 +213,10 @@ pub(crate) fn read(
         .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
-/// Bytes of the end of an answer in which its usage is looked for.
+/// Bytes at the end of a response that are searched for usage.
 pub(crate) const TAIL_BYTES: usize = 64 * 1024;
 
-/// Usage in the end of an answer of any dialect, the last that is mentioned.
+/// The last usage object in the end of a response, in any wire format.
 #[must_use]
 pub(crate) fn usage_in(tail: &[u8]) -> Option<Usage> {
     #[derive(serde::Deserialize, Default)]
@@ -235,7 +236,7 @@ pub(crate) fn usage_in(tail: &[u8]) -> Option<Usage> {
         prompt_tokens_details: Option<Details>,
         #[serde(alias = "output_tokens_details")]
         completion_tokens_details: Option<Details>,
-        /// Anthropic's, which are not among its `input_tokens`.
+        /// Anthropic's counts, which `input_tokens` does not include.
         cache_read_input_tokens: Option<u64>,
         cache_creation_input_tokens: Option<u64>,
         #[serde(rename = "thoughtsTokenCount")]

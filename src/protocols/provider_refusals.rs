@@ -1,21 +1,21 @@
-//! Why a provider refused a request for its content: whether another model may take it. It must not
-//! know what is done about it.
+//! Recognises a provider's rejection of a request because of its content: another model may accept the request. It
+//! must not know how the gateway reacts.
 
 use serde::Deserialize;
 
-/// A class of refusals that another model may not share.
+/// Why a request is rejected, if another model may accept it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The request is longer than the model's context window.
     ContextLength,
-    /// The provider's content policy forbids it.
+    /// The provider's content policy forbids the request.
     ContentPolicy,
 }
 
-/// Codes and types by which providers say so: OpenAI and those like it (`context_length_exceeded`,
-/// `content_policy_violation`, `invalid_prompt`), Azure (`content_filter`,
-/// `ResponsibleAIPolicyViolation`), OpenAI's Responses (`string_above_max_length`), llama.cpp
-/// (`exceed_context_size_error`), DashScope (`data_inspection_failed`).
+/// Error codes and types of these rejections: OpenAI and compatible servers (`context_length_exceeded`,
+/// `content_policy_violation`, `invalid_prompt`), Azure (`content_filter`, `ResponsibleAIPolicyViolation`), OpenAI's
+/// Responses (`string_above_max_length`), llama.cpp (`exceed_context_size_error`), DashScope
+/// (`data_inspection_failed`).
 const CODES: [(&str, Refusal); 7] = [
     ("context_length_exceeded", Refusal::ContextLength),
     ("string_above_max_length", Refusal::ContextLength),
@@ -26,8 +26,8 @@ const CODES: [(&str, Refusal); 7] = [
     ("data_inspection_failed", Refusal::ContentPolicy),
 ];
 
-/// Words, in lower case, of those that have no code of their own: Anthropic, vLLM and Mistral, Gemini,
-/// Bedrock; then Anthropic, OpenAI, DeepSeek.
+/// Phrases, in lower case, of providers without such a code: Anthropic, vLLM and Mistral, Gemini, Bedrock; then
+/// Anthropic, OpenAI, DeepSeek.
 const WORDS: [(&str, Refusal); 8] = [
     ("prompt is too long", Refusal::ContextLength),
     ("maximum context length", Refusal::ContextLength),
@@ -42,7 +42,7 @@ const WORDS: [(&str, Refusal); 8] = [
     ("content exists risk", Refusal::ContentPolicy),
 ];
 
-/// An error's envelope: what is in it stands at the top (vLLM, Mistral) or under `error` (all others).
+/// An error body: its fields are at the top level (vLLM, Mistral) or under `error` (all others).
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Envelope {
@@ -51,7 +51,7 @@ struct Envelope {
     top: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What kind of refusal an answer with this status and body is; `None` for every other answer.
+/// Why a response with this status and body rejects the request; `None` if it does not, or for another reason.
 #[must_use]
 pub(crate) fn refusal(status: u16, body: &[u8]) -> Option<Refusal> {
     if !matches!(status, 400 | 413 | 422) {

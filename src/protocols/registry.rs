@@ -1,12 +1,12 @@
-//! Every wire format that is served and every kind of provider. Nothing else in `protocols` but `endpoints`
-//! imports it. To add a wire format, add one folder and its lines here; to add a provider that is compatible with
-//! OpenAI's API, add one line to `models/providers/family.toml`.
+//! The list of all client APIs and provider APIs. Nothing else in `protocols` except `endpoints` imports it. To add a
+//! wire format, add one folder and its lines here; to add a provider that is compatible with OpenAI's API, add one
+//! line to `models/providers/family.toml`.
 
 use crate::protocols::client_api::ClientApi;
 use crate::protocols::provider_api::ProviderApi;
 use crate::protocols::{anthropic, azure, bedrock, cohere, gemini, openai, responses};
 
-/// The client API whose envelope errors have if the path belongs to none.
+/// The client API whose error format is used for a path that belongs to no API.
 pub static DEFAULT: &dyn ClientApi = &openai::client::api::OpenAi;
 
 /// Every client API.
@@ -48,7 +48,7 @@ pub fn native_api(client_api: &str) -> Option<&'static dyn ProviderApi> {
         .find(|provider| provider.native_client_api() == client_api)
 }
 
-/// The client API of `target`, which also decides the envelope of errors.
+/// The client API of `target`, which also decides the format of error bodies.
 #[must_use]
 pub(crate) fn client_api_for(target: &str) -> &'static dyn ClientApi {
     let path = target.split('?').next().unwrap_or(target);

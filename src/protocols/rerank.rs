@@ -1,5 +1,5 @@
-//! `POST /v1/rerank` and `/v2/rerank`, as Cohere, Jina and servers like them have it: what the gateway must
-//! know of a request and of an answer.
+//! `POST /v1/rerank` and `/v2/rerank`, in the form of Cohere, Jina and similar servers: reads the fields of requests
+//! and responses that the gateway needs.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -8,19 +8,19 @@ use crate::protocols::request::top_level::read_top;
 use serde::Deserialize;
 use std::ops::Range;
 
-/// A request, read.
+/// The fields of a rerank request that routing needs.
 #[derive(Debug, Clone)]
 pub(crate) struct RerankRequest {
-    /// What the application asks for.
+    /// The requested model.
     pub model: String,
-    /// Where the model's name stands in the body, without its quotes.
+    /// The range of the model's name in the body, without its quotes.
     pub model_range: Range<usize>,
 }
 
-/// Reads what routing needs.
+/// Reads the fields that routing needs.
 ///
 /// # Errors
-/// 400 with the position or the field.
+/// 400 that names the position or the field.
 pub(crate) fn read_rerank(
     body: &[u8],
     scratch: &mut Scratch,
@@ -42,8 +42,7 @@ pub(crate) fn read_rerank(
         .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
-/// The search units that an answer was charged with, where the provider says (Cohere:
-/// `meta.billed_units.search_units`).
+/// The billed search units of a response, if the provider reports them (Cohere: `meta.billed_units.search_units`).
 #[must_use]
 pub(crate) fn search_units(body: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
@@ -56,7 +55,7 @@ pub(crate) fn search_units(body: &[u8]) -> Option<u64> {
     }
     #[derive(Deserialize)]
     struct Units {
-        // Written as 1 and as 1.0.
+        // The API writes both 1 and 1.0.
         search_units: f64,
     }
     let response: Body = serde_json::from_slice(body).ok()?;

@@ -1,10 +1,10 @@
-//! The field `tool_calls` in the form that OpenAI defined and Cohere's API takes too.
+//! The field `tool_calls` in OpenAI's form, which Cohere's API accepts too.
 
 use crate::protocols::json::write::{open, open_field, text};
 use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// The field `tool_calls` of an assistant's message.
+/// Appends the field `tool_calls` of an assistant message.
 pub(crate) fn write_calls(
     parts: &[Part<'_>],
     unsupported: &mut UnsupportedFields,

@@ -2,13 +2,13 @@
 
 use crate::protocols::neutral::response::Stop;
 
-/// The dialect's name.
+/// The API's name in the configuration.
 pub(crate) const NAME: &str = "anthropic";
 
-/// The header by which Anthropic's clients say which version of its API they speak; others have none.
+/// The header in which Anthropic's clients send the API version; other clients do not send it.
 pub(crate) const VERSION_HEADER: &str = "anthropic-version";
 
-/// `stop_reason`s, each with what it means.
+/// Each `stop_reason` and its meaning.
 pub(crate) const STOP_REASONS: [(&str, Stop); 7] = [
     ("end_turn", Stop::End),
     ("stop_sequence", Stop::Sequence),
@@ -36,5 +36,5 @@ pub(crate) fn error_type(status: u16) -> &'static str {
     }
 }
 
-/// The name under which a prompt-cache marker is said to be left out.
+/// The name under which a dropped prompt-cache marker is reported.
 pub(crate) const CACHE_MARKER: &str = "cache_control";

@@ -1,8 +1,8 @@
-//! Azure OpenAI: OpenAI's dialect under other paths, with keys in another header.
+//! Azure OpenAI: OpenAI's wire format under other paths, with the API key in another header.
 //!
-//! With `api_version` the classic paths, which name the deployment; without it the v1 API, whose `model` is
-//! the deployment's name. (learn.microsoft.com, "Azure OpenAI in Microsoft Foundry Models REST API
-//! reference" and "... API version lifecycle".)
+//! With `api_version`, the classic paths that name the deployment; without it, the v1 API, in which `model` is the
+//! name of the deployment. (learn.microsoft.com, "Azure OpenAI in Microsoft Foundry Models REST API reference" and
+//! "... API version lifecycle".)
 
 use crate::error::gateway_error::GatewayError;
 use crate::http::percent::push_escaped;
@@ -16,7 +16,6 @@ use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, pos
 use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 
-/// The dialect.
 pub(crate) struct Azure;
 
 const API_KEY: KeyHeader = KeyHeader {
@@ -91,7 +90,7 @@ impl ProviderApi for Azure {
     }
 }
 
-/// What follows `base_path`, which may name the resource alone or the v1 API too.
+/// The path after `base_path`, which names either the resource alone or the v1 API too.
 fn path(
     base_path: &str,
     suffix: &str,

@@ -2,14 +2,14 @@
 
 use crate::protocols::neutral::response::Stop;
 
-/// The dialect's name.
+/// The API's name in the configuration.
 pub(crate) const NAME: &str = "gemini";
 
-/// Stands where a seal is due that nobody has, for calls that another model made (Google's page on
-/// thought signatures).
+/// Replaces a required signature that is missing, for calls that another model made (Google's page on thought
+/// signatures).
 pub(crate) const NO_SEAL: &str = "skip_thought_signature_validator";
 
-/// `finishReason`s, each with what it means; the first of a meaning is the one that is written.
+/// Each `finishReason` and its meaning; the first one of a meaning is written.
 pub(crate) const FINISH_REASONS: [(&str, Stop); 20] = [
     ("", Stop::End),
     ("STOP", Stop::End),
@@ -33,7 +33,7 @@ pub(crate) const FINISH_REASONS: [(&str, Stop); 20] = [
     ("NO_IMAGE", Stop::Failed),
 ];
 
-/// Statuses with Google's words for them (`google.rpc.Code`, and its mapping to HTTP).
+/// Statuses and Google's names for them (`google.rpc.Code`, and its mapping to HTTP).
 pub(crate) const ERROR_STATUSES: [(u16, &str); 11] = [
     (400, "INVALID_ARGUMENT"),
     (401, "UNAUTHENTICATED"),

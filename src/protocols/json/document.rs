@@ -1,4 +1,4 @@
-//! JSON without trees: a reusable tape over a scratch copy, positions in the original, and strings out.
+//! Parsed JSON without a tree: a reusable tape over a scratch copy. Strings have the same offsets as in the original.
 
 use crate::protocols::json::splice;
 use simd_json::Buffers;
@@ -7,14 +7,14 @@ use simd_json::tape::{Node, Tape};
 /// Deepest nesting accepted in a request.
 pub const DEPTH_MAX: usize = 64;
 
-/// Parser memory, one per core; grows to the largest body seen up to [`SCRATCH_BYTES_KEPT`].
+/// Parser memory, one per core. It grows to the largest body so far, up to [`SCRATCH_BYTES_KEPT`].
 pub struct Scratch {
     bytes: Vec<u8>,
     buffers: Buffers,
     tape: Tape<'static>,
 }
 
-/// Scratch memory kept between requests, in bytes.
+/// Scratch memory that is retained between requests, in bytes.
 pub const SCRATCH_BYTES_KEPT: usize = 1024 * 1024;
 
 impl Default for Scratch {
@@ -27,7 +27,7 @@ impl Default for Scratch {
     }
 }
 
-/// A parsed document: nodes whose strings lie in the scratch at the offset they have in the original.
+/// A parsed document: a list of nodes. Each string is in the scratch copy at its offset in the original.
 pub struct Document<'s> {
     nodes: &'s [Node<'s>],
     base: usize,
@@ -37,7 +37,7 @@ pub struct Document<'s> {
 /// Why a document could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadJson {
-    /// What is wrong and where (line and column).
+    /// The defect and its position (line and column).
     pub message: String,
 }
 
@@ -71,7 +71,7 @@ impl Scratch {
     }
 }
 
-/// The slow path: serde_json finds line and column.
+/// The slow path: serde_json finds the line and column.
 fn bad_json(json: &[u8], error: &simd_json::Error) -> BadJson {
     let message = match serde_json::from_slice::<serde::de::IgnoredAny>(json) {
         Err(error) => format!("the body is not valid JSON: {error}"),
@@ -89,7 +89,7 @@ impl<'s> Document<'s> {
         self.nodes
     }
 
-    /// The root, if it is an object: its fields.
+    /// The fields of the root, if it is an object.
     #[must_use]
     pub fn root_fields(&self) -> Option<Fields<'s>> {
         self.fields(0)
@@ -130,7 +130,7 @@ impl<'s> Document<'s> {
         }
     }
 
-    /// The field `name` of the object at `at`: its value's node.
+    /// The value node of the field `name` of the object at `at`.
     #[must_use]
     pub fn field(&self, at: usize, name: &str) -> Option<usize> {
         self.fields(at)?
@@ -166,7 +166,7 @@ impl<'s> Document<'s> {
         )
     }
 
-    /// Where `text`, a string of this document, begins in the original; `None` if it is not of it.
+    /// The offset in the original of `text`, a string of this document; `None` if it belongs to another document.
     #[must_use]
     pub fn offset_of(&self, text: &str) -> Option<usize> {
         let offset = (text.as_ptr() as usize).checked_sub(self.base)?;
@@ -184,7 +184,7 @@ impl<'s> Document<'s> {
         }
     }
 
-    /// The value of the field with this key, a string of this document, as it was written.
+    /// The unparsed value of the field with this key; `key` is a string of this document.
     #[must_use]
     pub fn raw(&self, key: &str) -> Option<&'s str> {
         let start = splice::value_start(self.original, self.offset_of(key)?)?;
@@ -204,7 +204,7 @@ impl<'s> Document<'s> {
         self.unsigned(self.field(at, name)?)
     }
 
-    /// The field `name` of the object at `at` as it was written; `None` if it is absent or `null`.
+    /// The unparsed field `name` of the object at `at`; `None` if it is absent or `null`.
     #[must_use]
     pub fn raw_of(&self, at: usize, name: &str) -> Option<&'s str> {
         let mut fields = self.fields(at)?;
@@ -216,7 +216,7 @@ impl<'s> Document<'s> {
     }
 }
 
-/// Number of nodes that `node` and what is in it take.
+/// The number of nodes of `node` and its contents.
 #[must_use]
 pub fn span(node: &Node<'_>) -> usize {
     match node {
@@ -225,7 +225,7 @@ pub fn span(node: &Node<'_>) -> usize {
     }
 }
 
-/// Fields of an object: key and the node of the value.
+/// Iterates over an object: the key and the value node of each field.
 pub struct Fields<'s> {
     nodes: &'s [Node<'s>],
     at: usize,
@@ -246,7 +246,7 @@ impl<'s> Iterator for Fields<'s> {
     }
 }
 
-/// Elements of an array: the node of each.
+/// Iterates over an array: the node of each element.
 pub struct Elements<'s> {
     nodes: &'s [Node<'s>],
     at: usize,
@@ -271,15 +271,15 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Bytes of a string looked at together: so many that the compiler compares them in a few instructions.
+/// Bytes of a string that are compared together: enough for the compiler to use vector instructions.
 const PIECE_BYTES: usize = 32;
 
-/// Appends `text` as the inside of a JSON string.
+/// Appends `text` as the content of a JSON string, without quotes.
 pub fn write_escaped(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len());
     let (pieces, rest) = text.as_bytes().as_chunks::<PIECE_BYTES>();
     for piece in pieces {
-        // All of it, without a way out: this is what makes it fast.
+        // Compares all bytes without an early exit, which lets the compiler use vector instructions.
         let is_plain = piece
             .iter()
             .fold(true, |plain, byte| plain & !needs_escape(*byte));

@@ -1,5 +1,5 @@
-//! `multipart/form-data` (RFC 7578) as far as the gateway must know it: the field `model`, and where its value
-//! stands. Everything else is forwarded unchanged.
+//! Reads the field `model` of `multipart/form-data` (RFC 7578) and the position of its value. Everything else is
+//! forwarded unchanged.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -9,10 +9,10 @@ use std::ops::Range;
 
 /// Longest boundary (RFC 2046, 5.1.1).
 const BOUNDARY_BYTES_MAX: usize = 70;
-/// Longest model name in a form; that of the configuration's names.
+/// Longest model name in a form, in bytes, as in the configuration.
 const MODEL_BYTES_MAX: usize = 128;
 
-/// The boundary that `content_type` names, if it is a form's.
+/// The boundary that `content_type` names, if it is a form's content type.
 #[must_use]
 pub(crate) fn boundary(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
@@ -33,10 +33,10 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
     is_fit.then(|| value.to_owned())
 }
 
-/// The value of the field `model`, and where it stands.
+/// The value of the field `model` and its position.
 ///
 /// # Errors
-/// 400 if the form is malformed, or has no or several such fields: two parsers could choose differently.
+/// 400 if the form is malformed, or if it has no such field or several: two parsers could read different values.
 pub(crate) fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>), GatewayError> {
     let malformed = || {
         GatewayError::new(
@@ -52,7 +52,7 @@ pub(crate) fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>
         return Err(malformed());
     }
     let inner = format!("\r\n{delimiter}");
-    // Some parsers take half a line's end for one.
+    // Some parsers accept a bare line feed as a line end.
     let half = format!("\n{delimiter}");
     let is_half = |at: usize| at == 0 || body.get(at - 1) != Some(&b'\r');
     if memmem::find_iter(body, half.as_bytes()).any(is_half) {
@@ -67,7 +67,7 @@ pub(crate) fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>
         let head = rest.strip_prefix(b"\r\n").ok_or_else(malformed)?;
         let head_end = memmem::find(head, b"\r\n\r\n").ok_or_else(malformed)?;
         let start = at + 2 + head_end + 4;
-        // Sought from the head on: a part may have no body at all, and others see that it ends there.
+        // The search starts at the part's head, because a part can have no body.
         let end = at + memmem::find(rest, inner.as_bytes()).ok_or_else(malformed)?;
         if end < start {
             return Err(malformed());
@@ -90,8 +90,8 @@ pub(crate) fn model(body: &[u8], boundary: &str) -> Result<(String, Range<usize>
     }
 }
 
-/// Whether a part's head says `name="model"`, in whatever way a parser may read it: escaped, quoted or not,
-/// or extended (`name*`, RFC 5987, which RFC 7578 forbids). `None` if lines are folded or ended by half.
+/// Whether a part's head says `name="model"` in any form that a parser may accept: escaped, quoted or not, or
+/// extended (`name*`, RFC 5987, which RFC 7578 forbids). `None` if a line is folded or ends in a bare line feed.
 fn names_model(head: &[u8]) -> Option<bool> {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let mut is_named = false;
@@ -112,9 +112,9 @@ fn names_model(head: &[u8]) -> Option<bool> {
     Some(is_named)
 }
 
-/// Whether a name can be read as `model`.
+/// Whether a parser can read a name as `model`.
 fn means_model(value: &str) -> bool {
-    // Behind the charset and language of an extended one.
+    // An extended value starts with its charset and language.
     let value = value.rsplit('\'').next().unwrap_or(value);
     let plain: String = value
         .chars()

@@ -1,7 +1,7 @@
-//! Edits on the original bytes of a request: replace a string or a literal, add a field.
+//! Edits of a request's original bytes: replace a string or a literal, add a field.
 //!
-//! What is not edited stays byte for byte as the client sent it, so that provider prompt caches,
-//! which match on bytes, keep working.
+//! All other bytes stay as the client sent them, so that the prompt caches of providers, which compare bytes, still
+//! match.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use std::ops::Range;
 pub struct Edit {
     /// Bytes of the original to replace.
     pub range: Range<usize>,
-    /// What comes there instead.
+    /// The replacement.
     pub with: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn string_end(json: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// The first byte of the value that belongs to the key whose content begins at `key_start`.
+/// The offset of the value of the key whose content begins at `key_start`.
 #[must_use]
 pub(crate) fn value_start(json: &[u8], key_start: usize) -> Option<usize> {
     let mut at = string_end(json, key_start)? + 1;
@@ -54,7 +54,7 @@ pub(crate) fn value_start(json: &[u8], key_start: usize) -> Option<usize> {
     }
 }
 
-/// The offset just behind the value that begins at `start`, in a document that is valid JSON.
+/// The offset after the value that begins at `start`, in valid JSON.
 #[must_use]
 pub(crate) fn value_end(json: &[u8], start: usize) -> Option<usize> {
     let mut depth = 0_usize;
@@ -84,8 +84,8 @@ pub(crate) fn value_end(json: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// A field whose key's content begins at `key_start`, with the comma behind it or, for the last one,
-/// the comma before it: what is left is JSON as before.
+/// The range of the field whose key's content begins at `key_start`, with the comma after it or, for the last field,
+/// the comma before it. The document stays valid without this range.
 #[must_use]
 pub(crate) fn field_range(json: &[u8], key_start: usize) -> Option<Range<usize>> {
     let start = key_start.checked_sub(1)?;

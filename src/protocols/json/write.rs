@@ -1,17 +1,17 @@
-//! JSON written field by field into a buffer. Where a comma is due follows from the byte before.
+//! Writes JSON field by field into a buffer. The byte before a value decides whether it needs a comma.
 //!
-//! A document begins with a brace that the caller pushes itself.
+//! The caller writes the opening brace of a document.
 
 use crate::protocols::json::document::{write_string, write_u64};
 
-/// A comma, unless this is the first element or the value of a key.
+/// Appends a comma, unless this is the first element or the value of a key.
 pub(crate) fn comma(out: &mut Vec<u8>) {
     if !matches!(out.last(), Some(b'{' | b'[' | b':')) {
         out.push(b',');
     }
 }
 
-/// A key; its value is to follow. `name` needs no escape.
+/// Appends a key; the value must follow. `name` must not need escapes.
 pub(crate) fn key(out: &mut Vec<u8>, name: &str) {
     comma(out);
     out.push(b'"');
@@ -19,32 +19,32 @@ pub(crate) fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"\":");
 }
 
-/// A string field.
+/// Appends a string field.
 pub(crate) fn text(out: &mut Vec<u8>, name: &str, value: &str) {
     key(out, name);
     write_string(out, value);
 }
 
-/// A whole number's field.
+/// Appends an integer field.
 pub(crate) fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     key(out, name);
     write_u64(out, value);
 }
 
-/// A field whose value is JSON already.
+/// Appends a field whose value is already JSON.
 pub(crate) fn raw(out: &mut Vec<u8>, name: &str, value: &str) {
     key(out, name);
     out.extend_from_slice(value.as_bytes());
 }
 
-/// A field that is written only if there is something to write.
+/// Appends a field if it has a value.
 pub(crate) fn raw_if(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         raw(out, name, value);
     }
 }
 
-/// A field with a list of strings; absent when there are none.
+/// Appends a field with a list of strings, unless the list is empty.
 pub(crate) fn texts_if(out: &mut Vec<u8>, name: &str, values: &[impl AsRef<str>]) {
     if values.is_empty() {
         return;
@@ -57,7 +57,7 @@ pub(crate) fn texts_if(out: &mut Vec<u8>, name: &str, values: &[impl AsRef<str>]
     out.push(b']');
 }
 
-/// Opens an array's element or, behind a key, a value: `bracket` is `{` or `[`.
+/// Opens an array element or, after a key, a value: `bracket` is `{` or `[`.
 pub(crate) fn open(out: &mut Vec<u8>, bracket: u8) {
     comma(out);
     out.push(bracket);

@@ -1,107 +1,107 @@
-//! What happens in a stream. Parts are numbered over the whole stream, in the order they begin.
+//! The events of a stream. Parts are numbered over the whole stream, in the order in which they begin.
 
 use crate::protocols::neutral::response::{ProviderError, Stop};
 use crate::protocols::usage::Usage;
 
-/// One thing that happens in a stream.
+/// One event of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<'e> {
-    /// The answer begins.
+    /// The response begins.
     Start(Start<'e>),
     /// A part begins.
     PartStart {
-        /// Its number.
+        /// The number of the part.
         part: usize,
-        /// Which of several answers it belongs to.
+        /// The choice that the part belongs to.
         choice: u64,
-        /// What it is.
+        /// The kind of the part.
         kind: Kind<'e>,
     },
-    /// More of a part.
+    /// A part continues.
     Delta {
-        /// Its number.
+        /// The number of the part.
         part: usize,
-        /// What came.
+        /// The new content.
         delta: Delta<'e>,
     },
-    /// A part is complete; told once. Late pieces of a call may still follow, where a provider mixes
-    /// several.
+    /// A part is complete; emitted once. Deltas of a tool call may still follow if a provider interleaves several
+    /// calls.
     PartEnd {
-        /// Its number.
+        /// The number of the part.
         part: usize,
     },
-    /// Token probabilities of one of the answers, raw, in OpenAI's form.
+    /// Token probabilities of one choice, raw, in OpenAI's form.
     Logprobs {
-        /// Which answer.
+        /// The choice.
         choice: u64,
         /// The probabilities.
         raw: &'e str,
     },
-    /// One of the answers is complete.
+    /// A choice is complete.
     Stop {
-        /// Which one.
+        /// The choice.
         choice: u64,
-        /// Why it ended.
+        /// The stop reason.
         reason: Stop,
-        /// The stop text that was met.
+        /// The stop sequence that was generated.
         sequence: Option<&'e str>,
     },
-    /// Tokens so far: replaces what was said before, never adds to it.
+    /// Token counts so far: an event replaces the counts of the previous one.
     Usage(Usage),
-    /// The provider says that it is still there.
+    /// The provider keeps the connection alive.
     Heartbeat,
-    /// The provider failed; nothing follows.
+    /// The provider reported an error; nothing follows.
     Error(ProviderError<'e>),
     /// The stream is complete; nothing follows.
     End,
 }
 
-/// How an answer begins.
+/// The first values of a response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Start<'e> {
-    /// The provider's id of it.
+    /// The provider's id of the response.
     pub id: &'e str,
-    /// The model that the provider says answers.
+    /// The model's name as the provider reports it.
     pub model: &'e str,
     /// The provider's time stamp, in seconds since the Unix epoch.
     pub created: Option<u64>,
-    /// Tokens of the prompt, where the provider says them first.
+    /// Token counts of the prompt, if the provider reports them first.
     pub usage: Option<Usage>,
 }
 
-/// What a part is.
+/// The kind of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind<'e> {
     /// Text.
     Text,
-    /// A refusal in words.
+    /// A refusal, as text.
     Refusal,
     /// Thinking.
     Thinking,
-    /// Sealed thinking, whole.
+    /// An encrypted thought, whole.
     Redacted {
-        /// The sealed thought.
+        /// The encrypted thought.
         data: &'e str,
     },
     /// A call of a tool.
     ToolCall {
-        /// Identity of the call.
+        /// The id of the call.
         id: &'e str,
-        /// The tool.
+        /// The name of the tool.
         name: &'e str,
     },
-    /// Something that only the provider's own dialect has.
+    /// A kind that only the provider's own API has.
     Other,
 }
 
-/// More of a part.
+/// New content of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delta<'e> {
-    /// Of its text: words, a thought.
+    /// Text of an answer or a thought.
     Text(&'e str),
-    /// Of a tool's arguments: a piece of JSON text.
+    /// A piece of a tool call's arguments, as JSON text.
     Arguments(&'e str),
-    /// The seal on a thought.
+    /// The signature of a thought.
     Signature(&'e str),
     /// A citation, raw.
     Citation(&'e str),

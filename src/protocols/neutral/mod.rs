@@ -1,7 +1,7 @@
-//! The one form in the middle: what a chat request, an answer and a stream's event mean, in no one's
-//! dialect. Used only where the caller's dialect is not the provider's; see ADR 029.
+//! The neutral form of chat requests, responses and stream events, between the client APIs and the provider APIs. It
+//! is used only if client and provider have different wire formats; see ADR 029.
 //!
-//! It borrows from the document it was read from and holds no JSON tree. It must not know any dialect.
+//! It borrows from the parsed document and holds no JSON tree. It must not know any wire format.
 
 pub(crate) mod event;
 pub(crate) mod request;

@@ -1,36 +1,36 @@
-//! A chat request: messages of parts, tools, and parameters of the generation.
+//! A chat request in the neutral form: messages of parts, tools, and parameters of the generation.
 //!
-//! Texts are decoded; whatever is called *raw* is JSON as it was written, so that schemas, arguments
-//! and numbers cross byte for byte.
+//! Texts are decoded. A *raw* value is unparsed JSON, so that schemas, arguments and numbers are forwarded byte for
+//! byte.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::write_escaped;
 use crate::protocols::json::write::{key, text};
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Budgets in tokens up to which an effort is `low` or `medium`; beyond, it is `high`.
+/// The largest token budgets that count as effort `low` and `medium`; a larger budget is `high`.
 const EFFORT_BUDGETS: [(u64, &str); 2] = [(2048, "low"), (8192, "medium")];
 
 /// A chat request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request<'a> {
-    /// Messages in order, those of the system included.
+    /// Messages in order, including system messages.
     pub messages: Vec<Message<'a>>,
     /// Tools the model may call.
     pub tools: Vec<Tool<'a>>,
-    /// Which tool it is to call.
+    /// The tool that the model must call.
     pub tool_choice: Option<ToolChoice<'a>>,
-    /// Whether it may call several tools at once; `None` = as the provider does by default.
+    /// Whether the model may call several tools at once; `None`: the provider's default.
     pub parallel_tools: Option<bool>,
-    /// Form of the answer.
+    /// The response format.
     pub format: Format<'a>,
     /// Parameters of the generation.
     pub sampling: Sampling<'a>,
-    /// How much the model is to think.
+    /// How much the model thinks.
     pub reasoning: Reasoning<'a>,
-    /// Who the end user is, for the provider's abuse detection.
+    /// The id of the end user, for the provider's abuse detection.
     pub user: Option<&'a str>,
-    /// The answer is to be streamed.
+    /// Whether to stream the response.
     pub stream: bool,
 }
 
@@ -39,26 +39,26 @@ pub struct Request<'a> {
 pub enum Role {
     /// The operator of the application.
     System,
-    /// The same, as newer OpenAI models call it.
+    /// The name that newer OpenAI models use for the system.
     Developer,
-    /// The person; also where results of tools stand.
+    /// The end user; messages of this role also carry results of tools.
     User,
     /// The model.
     Assistant,
 }
 
-/// One turn.
+/// A message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message<'a> {
     /// The author of a message.
     pub role: Role,
-    /// What is said.
+    /// The content.
     pub parts: Vec<Part<'a>>,
-    /// Where it stands in the request as it was sent, for messages to the caller.
+    /// The index of the message in the client's request, for error messages.
     pub at: usize,
 }
 
-/// One part of a message or of an answer.
+/// A part of a message or of a response.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part<'a> {
     /// Text.
@@ -67,133 +67,133 @@ pub enum Part<'a> {
         text: &'a str,
         /// Prompt-cache marker, raw.
         cache: Option<&'a str>,
-        /// Citations in an answer, raw.
+        /// Citations in a response, raw.
         citations: Option<&'a str>,
     },
     /// An image.
     Image {
-        /// Where it is.
+        /// The location of the image.
         source: Source<'a>,
-        /// How closely it is to be looked at: `low`, `high`, `auto`.
+        /// The resolution at which the model sees it: `low`, `high`, `auto`.
         detail: Option<&'a str>,
         /// Prompt-cache marker, raw.
         cache: Option<&'a str>,
     },
     /// A document.
     Document {
-        /// Where it is.
+        /// The location of the document.
         source: Source<'a>,
-        /// Its name.
+        /// The title.
         title: Option<&'a str>,
         /// Prompt-cache marker, raw.
         cache: Option<&'a str>,
     },
-    /// Sound.
+    /// Audio.
     Audio {
-        /// The sound, base64.
+        /// The audio, base64.
         data: &'a str,
-        /// Its encoding: `wav`, `mp3`.
+        /// The encoding: `wav`, `mp3`.
         format: &'a str,
     },
-    /// The model calls a tool.
+    /// A tool call of the model.
     ToolCall {
-        /// Identity of the call.
+        /// The id of the call.
         id: &'a str,
-        /// The tool.
+        /// The name of the tool.
         name: &'a str,
-        /// Its arguments: the text of a JSON object, as the model wrote it.
+        /// The arguments: a JSON object as text, as the model wrote it.
         arguments: &'a str,
         /// Prompt-cache marker, raw.
         cache: Option<&'a str>,
     },
-    /// What a tool gave.
+    /// The result of a tool call.
     ToolResult {
-        /// Identity of the call.
+        /// The id of the call.
         id: &'a str,
         /// The tool failed.
         is_error: bool,
-        /// What it gave.
+        /// The content of the result.
         parts: Vec<Part<'a>>,
         /// Prompt-cache marker, raw.
         cache: Option<&'a str>,
     },
-    /// What the model thought.
+    /// A thought of the model.
     Thinking {
         /// The thought.
         text: &'a str,
-        /// The provider's seal on it; without it no provider takes the thought back.
+        /// The provider's signature; providers reject the thought without it.
         signature: Option<&'a str>,
     },
-    /// A thought that only the provider can read.
+    /// A thought that only the provider can decrypt.
     Redacted {
-        /// The sealed thought.
+        /// The encrypted thought.
         data: &'a str,
     },
 }
 
-/// Where an image or document is.
+/// The location of an image or a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source<'a> {
-    /// To be fetched by the provider.
+    /// A URL that the provider fetches.
     Url(&'a str),
-    /// In the request.
+    /// Bytes in the request.
     Base64 {
         /// Media type.
         media_type: &'a str,
         /// The bytes, base64.
         data: &'a str,
     },
-    /// Plain text, in the request.
+    /// Plain text in the request.
     Text(&'a str),
-    /// Uploaded to the provider before.
+    /// The id of a file that was uploaded to the provider.
     File(&'a str),
 }
 
 /// A tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool<'a> {
-    /// Its name.
+    /// The name.
     pub name: &'a str,
     /// What it does.
     pub description: Option<&'a str>,
     /// JSON schema of its arguments, raw.
     pub parameters: Option<&'a str>,
-    /// Arguments must follow the schema.
+    /// Whether the arguments must follow the schema.
     pub strict: Option<bool>,
     /// Prompt-cache marker, raw.
     pub cache: Option<&'a str>,
 }
 
-/// Which tool is to be called.
+/// Which tool the model must call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToolChoice<'a> {
-    /// As the model decides.
+    /// The model decides.
     Auto,
-    /// At least one.
+    /// At least one tool.
     Any,
-    /// None.
+    /// No tool.
     None,
-    /// This one.
+    /// The tool with this name.
     Tool(&'a str),
 }
 
-/// Form of the answer.
+/// The response format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format<'a> {
     /// Text.
     #[default]
     Text,
-    /// Some JSON object.
+    /// Any JSON object.
     JsonObject,
     /// JSON that follows a schema.
     JsonSchema {
-        /// The schema's name.
+        /// The name of the schema.
         name: Option<&'a str>,
-        /// What it is for.
+        /// The purpose of the schema.
         description: Option<&'a str>,
         /// The schema, raw.
         schema: &'a str,
-        /// The answer must follow it.
+        /// Whether the response must follow the schema.
         strict: Option<bool>,
     },
 }
@@ -201,13 +201,13 @@ pub enum Format<'a> {
 /// Parameters of the generation; numbers are raw.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sampling<'a> {
-    /// Most tokens of the answer, thinking included.
+    /// Most tokens of the response, including thinking.
     pub max_tokens: Option<u64>,
     /// Temperature.
     pub temperature: Option<&'a str>,
-    /// Nucleus.
+    /// Nucleus sampling.
     pub top_p: Option<&'a str>,
-    /// Most likely tokens considered.
+    /// The number of most likely tokens to sample from.
     pub top_k: Option<&'a str>,
     /// Frequency penalty.
     pub frequency_penalty: Option<&'a str>,
@@ -215,24 +215,24 @@ pub struct Sampling<'a> {
     pub presence_penalty: Option<&'a str>,
     /// Seed.
     pub seed: Option<&'a str>,
-    /// Texts that end the answer.
+    /// Stop sequences.
     pub stop: Vec<&'a str>,
-    /// Answers wanted, if not one.
+    /// The number of choices, if not one.
     pub n: Option<u64>,
-    /// Token probabilities wanted.
+    /// Whether to return token probabilities.
     pub logprobs: bool,
-    /// How many alternatives with each, raw.
+    /// The number of alternatives for each token, raw.
     pub top_logprobs: Option<&'a str>,
     /// Bias by token, raw.
     pub logit_bias: Option<&'a str>,
 }
 
-/// How much the model is to think.
+/// How much the model thinks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reasoning<'a> {
-    /// In a word: `none`, `minimal`, `low`, `medium`, `high`, `max`.
+    /// As a level: `none`, `minimal`, `low`, `medium`, `high`, `max`.
     pub effort: Option<&'a str>,
-    /// In tokens.
+    /// As a number of tokens.
     pub budget_tokens: Option<u64>,
 }
 
@@ -249,7 +249,7 @@ impl<'a> Part<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// A URL as OpenAI's dialect carries images: the bytes themselves if it is a `data:` URL.
+    /// Reads a URL as OpenAI's API sends images: a `data:` URL holds the bytes.
     #[must_use]
     pub fn from_url(url: &'a str) -> Self {
         let inline = url
@@ -278,12 +278,12 @@ impl<'a> Source<'a> {
 }
 
 impl Request<'_> {
-    /// For APIs that cannot limit a response to one tool call. If only one tool can be called, the option is
-    /// dropped and reported: clients that force a tool always set it, to prevent a repeated call.
+    /// Handles the option that limits a response to one tool call, for APIs without it. If only one tool can be
+    /// called, the option is dropped and reported, because clients that force a tool always set it.
     ///
     /// # Errors
-    /// 400 where several tools can be called, unless it is to be dropped.
-    pub fn lose_serial_tools(
+    /// 400 if several tools can be called, unless unsupported fields are dropped.
+    pub fn reject_or_drop_serial_tools(
         &self,
         unsupported: &mut UnsupportedFields,
     ) -> Result<(), GatewayError> {
@@ -300,7 +300,7 @@ impl Request<'_> {
 }
 
 impl<'a> Reasoning<'a> {
-    /// The effort in a word: the one that was given, or the nearest to a budget.
+    /// The effort level: the given one, or the nearest to the budget.
     #[must_use]
     pub fn effort_or_nearest(&self) -> Option<&'a str> {
         let by_budget = |budget: u64| {

@@ -1,4 +1,4 @@
-//! A whole response, why it ended, its tokens, and a provider's error.
+//! A whole response, its stop reason, and a provider's error, in the neutral form.
 
 use crate::protocols::neutral::request::Part;
 use crate::protocols::usage::Usage;
@@ -7,75 +7,75 @@ use std::borrow::Cow;
 /// A whole response.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Response<'a> {
-    /// The provider's id of it.
+    /// The provider's id of the response.
     pub id: &'a str,
-    /// The model that the provider says answered.
+    /// The model's name as the provider reports it.
     pub model: &'a str,
     /// The provider's time stamp, in seconds since the Unix epoch.
     pub created: Option<u64>,
-    /// One, or as many as were asked for.
+    /// One choice, or as many as requested.
     pub choices: Vec<Choice<'a>>,
-    /// Tokens; `None` if the provider reported none.
+    /// Token counts; `None` if the provider reported none.
     pub usage: Option<Usage>,
 }
 
-/// One of the answers.
+/// One choice of a response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice<'a> {
-    /// What was said, thought and called, in order.
+    /// Text, thoughts and tool calls, in order.
     pub parts: Vec<Part<'a>>,
-    /// Why it ended.
+    /// The stop reason.
     pub stop: Stop,
-    /// The stop text that was met.
+    /// The stop sequence that was generated.
     pub stop_sequence: Option<&'a str>,
     /// Token probabilities, raw, in OpenAI's form.
     pub logprobs: Option<&'a str>,
 }
 
-/// Why an answer ended.
+/// The stop reason of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// It was complete.
+    /// The response is complete.
     End,
-    /// A stop text was met.
+    /// The model generated a stop sequence.
     Sequence,
-    /// The token limit.
+    /// The response reached the token limit.
     Length,
-    /// The model's window.
+    /// The response filled the model's context window.
     WindowFull,
-    /// Tools are to be called.
+    /// The model called tools.
     ToolCalls,
-    /// The provider or the model refused.
+    /// The provider or the model refused to respond.
     Refused,
-    /// A long turn was paused; the caller is to send it back.
+    /// The provider paused a long turn; the client continues it by sending the response back.
     Paused,
-    /// The model's answer is of no use: a call that cannot be read, a tool that there is not.
+    /// The response is unusable: a malformed tool call, or a call of an unknown tool.
     Failed,
 }
 
 /// An error that a provider reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderError<'a> {
-    /// HTTP status to tell; of an error in a stream, the one its kind has.
+    /// HTTP status for the client; for an error in a stream, the status of its type.
     pub status: u16,
-    /// What the provider said.
+    /// The provider's message.
     pub message: Cow<'a, str>,
-    /// The provider's own word for the kind of error.
+    /// The provider's name for the error type.
     pub kind: Option<&'a str>,
-    /// Field of the request, in the provider's dialect.
+    /// The request field, named as in the provider's API.
     pub param: Option<&'a str>,
-    /// The prompt is longer than the model's window. Found for all dialects in one place, so readers leave
-    /// it false.
+    /// Whether the prompt exceeds the model's context window. One function detects this for all APIs, so readers
+    /// leave it false.
     pub window_exceeded: bool,
 }
 
-/// Longest message of a provider that clients get, in bytes.
+/// Longest provider message that clients receive, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2000;
 
-/// Beginnings of words that are secrets: OpenAI's and Anthropic's keys, Google's, AWS's key ids.
+/// Prefixes of secrets: keys of OpenAI and Anthropic, Google, and key ids of AWS.
 const SECRET_STARTS: [&str; 6] = ["sk-", "sk_", "AIza", "AKIA", "gsk_", "xai-"];
 
-/// A provider's message as callers may see it: whatever looks like a key is masked, and it is cut.
+/// A provider's message for clients: everything that looks like a key is masked, and a long message is cut.
 #[must_use]
 pub(crate) fn redacted(message: &str) -> Cow<'_, str> {
     let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);

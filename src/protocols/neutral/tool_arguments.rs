@@ -1,12 +1,12 @@
-//! Arguments of tool calls for wire formats that take them as a JSON object, where OpenAI's takes a string.
+//! Arguments of tool calls for wire formats that send them as a JSON object, where OpenAI's sends a string.
 
 use crate::protocols::json::write::text;
 
-/// Key of what a model wrote where a JSON object was due: as Anthropic advises to wrap such arguments
-/// (its documentation of fine-grained tool streaming).
+/// The key under which invalid arguments are wrapped, as Anthropic advises (its documentation of fine-grained tool
+/// streaming).
 pub(crate) const INVALID_JSON: &str = "INVALID_JSON";
 
-/// Appends a tool's arguments as an object; what is none is wrapped in one.
+/// Appends a tool's arguments as an object; invalid arguments are wrapped in one.
 pub(crate) fn write_input(arguments: &str, out: &mut Vec<u8>) {
     if is_object(arguments) {
         out.extend_from_slice(arguments.trim().as_bytes());
@@ -17,7 +17,7 @@ pub(crate) fn write_input(arguments: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether `json` is one JSON object.
+/// Whether `json` is a single JSON object.
 #[must_use]
 pub(crate) fn is_object(json: &str) -> bool {
     json.trim_start().starts_with('{')

@@ -1,14 +1,14 @@
-//! Conversations in dialects whose turns alternate. It must not know how a part is written.
+//! Conversations in wire formats that require alternating roles. It must not know how a part is written.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{open, open_field, text};
 use crate::protocols::neutral::request::{Message, Part, Role};
 
-/// Appends the field `messages`: neighbours of one role become one turn, and turns that say nothing are
-/// left out. `write_part` is told where the part's message stood in the request.
+/// Appends the field `messages`: adjacent messages of one role become one turn, and empty turns are left out.
+/// `write_part` receives the index of the part's message in the request.
 ///
 /// # Errors
-/// Those of `write_part`.
+/// The errors of `write_part`.
 pub(crate) fn write_turns(
     messages: &[Message<'_>],
     out: &mut Vec<u8>,
@@ -25,7 +25,7 @@ pub(crate) fn write_turns(
         let continues = before == Some(role);
         let mark = out.len();
         if continues {
-            // Back into the turn before: its content's array and its object are opened again.
+            // Continues the previous turn: its content array and its object are opened again.
             out.truncate(mark - 2);
         } else {
             open(out, b'{');

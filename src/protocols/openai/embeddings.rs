@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings`: reading a request, and the answer when the local model serves it.
+//! `POST /v1/embeddings`: reads a request, and writes the response if the local model serves it.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -7,31 +7,31 @@ use crate::protocols::request::top_level::read_top;
 use base64::Engine;
 use std::ops::Range;
 
-/// Texts in one request that the local model takes.
+/// Most texts of one request to the local model.
 pub const INPUTS_MAX: usize = 256;
 
-/// An embedding request, read.
+/// The fields of an embedding request that routing needs.
 #[derive(Debug, Clone)]
 pub struct EmbeddingsRequest {
-    /// What the application asks for.
+    /// The requested model.
     pub model: String,
-    /// Where the model's name stands in the body, without its quotes.
+    /// The range of the model's name in the body, without its quotes.
     pub model_range: Range<usize>,
 }
 
-/// What the local model is asked for.
+/// The fields of an embedding request that the local model needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalRequest {
     /// The texts.
     pub inputs: Vec<String>,
-    /// True for `encoding_format: base64`.
+    /// Whether `encoding_format` is `base64`.
     pub base64: bool,
 }
 
-/// Reads what routing needs.
+/// Reads the fields that routing needs.
 ///
 /// # Errors
-/// 400 with the position or the field.
+/// 400 that names the position or the field.
 pub fn read_embeddings(
     body: &[u8],
     scratch: &mut Scratch,
@@ -47,10 +47,10 @@ pub fn read_embeddings(
         .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
-/// Reads what the local model needs. `dimensions` is the only number of dimensions it has.
+/// Reads the fields that the local model needs. `dimensions` is its number of dimensions.
 ///
 /// # Errors
-/// 400 with the field.
+/// 400 that names the field.
 pub fn read_local(
     body: &[u8],
     scratch: &mut Scratch,
@@ -119,7 +119,7 @@ pub fn read_local(
         .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
-/// The answer, in OpenAI's form.
+/// The response in OpenAI's form.
 #[must_use]
 pub fn write_response(
     model: &str,

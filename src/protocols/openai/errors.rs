@@ -1,4 +1,4 @@
-//! OpenAI's error envelope, for chat completions and Responses alike.
+//! OpenAI's error bodies, for chat completions and Responses.
 
 use crate::error::class::ErrorSource;
 use crate::error::gateway_error::GatewayError;
@@ -6,8 +6,7 @@ use crate::protocols::json::document::{write_string, write_u64};
 use crate::protocols::json::write::{key, open_field, raw, text};
 use crate::protocols::neutral::response::{ProviderError, redacted};
 
-/// Appends a provider's error in OpenAI's envelope; what the provider itself called it is kept under
-/// `metadata`.
+/// Appends a provider's error as an OpenAI error body. The provider's own error type is reported under `metadata`.
 pub(crate) fn write_provider_error(failure: &ProviderError<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"error\":{");
     text(out, "message", &redacted(&failure.message));
@@ -58,7 +57,7 @@ pub(crate) fn error_envelope(error: &GatewayError) -> String {
     .to_string()
 }
 
-/// OpenAI's type of error for a status; `upstream_error` is Ringside's own.
+/// OpenAI's error type for an error of the gateway; `upstream_error` is Ringside's own.
 fn error_type(error: &GatewayError) -> &'static str {
     match error.status {
         401 => "authentication_error",

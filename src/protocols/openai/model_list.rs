@@ -1,8 +1,8 @@
-//! `GET /v1/models`: the configured models, in OpenAI's form.
+//! `GET /v1/models`: the configured models in OpenAI's form.
 
 use crate::protocols::json::document::write_string;
 
-/// One model object. `created` is the gateway's start, in seconds since the Unix epoch.
+/// Appends one model object. `created` is the start of the gateway, in seconds since the Unix epoch.
 pub fn write_model(out: &mut Vec<u8>, name: &str, created: u64) {
     out.extend_from_slice(b"{\"id\":");
     write_string(out, name);

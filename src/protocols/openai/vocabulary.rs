@@ -2,10 +2,10 @@
 
 use crate::protocols::neutral::response::Stop;
 
-/// The dialect's name.
+/// The API's name in the configuration.
 pub(crate) const NAME: &str = "openai";
 
-/// `finish_reason`s, each with what it means; the first of a meaning is the one written.
+/// Each `finish_reason` and its meaning; the first one of a meaning is written.
 pub(crate) const FINISH_REASONS: [(&str, Stop); 10] = [
     ("stop", Stop::End),
     ("stop", Stop::Sequence),
@@ -15,13 +15,13 @@ pub(crate) const FINISH_REASONS: [(&str, Stop); 10] = [
     ("function_call", Stop::ToolCalls),
     ("content_filter", Stop::Refused),
     ("stop", Stop::Paused),
-    // Mistral's (wire facts of its platform documentation).
+    // Mistral's (from its platform documentation).
     ("model_length", Stop::WindowFull),
-    // DeepSeek's: it was interrupted for want of resources.
+    // DeepSeek's: the response was interrupted because resources ran out.
     ("insufficient_system_resource", Stop::Length),
 ];
 
-/// The `finish_reason` for why an answer ended.
+/// The `finish_reason` of a stop reason.
 #[must_use]
 pub(crate) fn finish_reason(stop: Stop) -> &'static str {
     let found = FINISH_REASONS.iter().find(|(_, meaning)| *meaning == stop);

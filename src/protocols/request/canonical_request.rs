@@ -1,16 +1,16 @@
-//! The canonical form of a request: what must be equal for two requests to share a cached response. It is here and
-//! not in `cache`, because it is written while the request is parsed and depends on the wire format.
+//! The canonical form of a request: two requests share a cached response only if their forms are equal. It is here
+//! and not in `cache`, because it is written while the request is parsed and depends on the wire format.
 //!
-//! Every field counts, known or not, except a short list of neutral ones and the model, which the
-//! caller replaces by what it resolved to. Object keys are sorted, array order is kept. The text of
-//! the last user message is left out and handed over apart, so that the same form is the scope of a
-//! fuzzy look-up, and form plus text is the key of an exact one.
+//! Every field counts, known or not, except a short list of neutral fields and the model, which the caller replaces
+//! by the resolved one. Object keys are sorted, array order is preserved. The text of the last user message is
+//! returned separately, so that the same form is the scope of a semantic look-up, and form plus text is the key of an
+//! exact one.
 
 use crate::protocols::json::document::{Document, span};
 use simd_json::StaticNode;
 use simd_json::tape::Node;
 
-/// Top-level fields that do not change the answer's content.
+/// Top-level fields that do not change the content of a response.
 pub const NEUTRAL: [&str; 7] = [
     "model",
     "user",
@@ -21,20 +21,20 @@ pub const NEUTRAL: [&str; 7] = [
     "stream_options",
 ];
 
-/// Room made for a scope at first: that of a question without system prompt, parameters and the
-/// tenant included. It grows for others.
+/// Initial capacity of a scope, in bytes: enough for a question without system prompt and parameters, including the
+/// tenant.
 const SCOPE_BYTES_EXPECTED: usize = 256;
 
 /// Why a request has no semantic look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotSemantic {
-    /// The last message is not the user's.
+    /// The last message is not from the user.
     LastMessageNotUser,
-    /// The last message holds more than one text (images, files, audio, several parts).
+    /// The last message contains more than one text (images, files, audio, several parts).
     NotPlainText,
-    /// An explicit seed asks for reproducibility.
+    /// A seed requests reproducible output.
     Seed,
-    /// Several choices, or token probabilities, are asked for.
+    /// The request has several choices, or token probabilities.
     SeveralChoices,
 }
 
@@ -54,7 +54,7 @@ impl NotSemantic {
 /// The canonical form, split at the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canonical {
-    /// The question and, behind it, everything else: so it is stored, and so nothing is copied for it.
+    /// The question followed by everything else. The cache stores it in this order, so nothing is copied.
     form: Vec<u8>,
     question_bytes: usize,
     /// Whether the question may have a semantic hit.
@@ -62,7 +62,7 @@ pub struct Canonical {
 }
 
 impl Canonical {
-    /// A form with this question, and no scope yet.
+    /// A form with this question and an empty scope.
     #[must_use]
     pub fn new(question: &str, semantic: Result<(), NotSemantic>) -> Self {
         let mut form = Vec::with_capacity(question.len() + SCOPE_BYTES_EXPECTED);
@@ -74,25 +74,25 @@ impl Canonical {
         }
     }
 
-    /// Adds to the scope.
+    /// Appends to the scope.
     pub fn extend_scope(&mut self, more: &[u8]) {
         self.form.extend_from_slice(more);
     }
 
-    /// Question and scope as one, and the bytes of the question.
+    /// Question and scope together, and the length of the question in bytes.
     #[must_use]
     pub fn into_form(self) -> (Vec<u8>, usize) {
         (self.form, self.question_bytes)
     }
 
-    /// Text of the last user message; empty when it is not plain text (it is then in the scope).
+    /// The text of the last user message; empty if the message is not plain text (the scope then contains it).
     #[must_use]
     pub fn question(&self) -> &str {
         let question = self.form.get(..self.question_bytes);
         std::str::from_utf8(question.unwrap_or_default()).unwrap_or_default()
     }
 
-    /// Everything but the question.
+    /// Everything except the question.
     #[cfg(test)]
     pub(crate) fn scope(&self) -> &[u8] {
         &self.form[self.question_bytes..]
@@ -118,8 +118,8 @@ pub fn canonical(document: &Document<'_>) -> Canonical {
     form(document, question_node(document), exact_only)
 }
 
-/// Writes the form of a request of any dialect. `question_at` is the node of the question's text, or why
-/// there is none; `exact_only` is another reason against a semantic look-up.
+/// Writes the form of a request in any wire format. `question_at` is the node of the question's text, or the reason
+/// why there is none; `exact_only` is a further reason against a semantic look-up.
 pub(crate) fn form(
     document: &Document<'_>,
     question_at: Result<usize, NotSemantic>,
@@ -146,7 +146,7 @@ pub(crate) fn form(
     canonical
 }
 
-/// The string node that holds the text of the last user message.
+/// The string node with the text of the last user message.
 fn question_node(document: &Document<'_>) -> Result<usize, NotSemantic> {
     let messages = document
         .field(0, "messages")
@@ -189,7 +189,8 @@ struct Writer<'s> {
 }
 
 impl Writer<'_> {
-    /// Appends the value at `at`, tagged and length-prefixed, so that no two values write equal bytes.
+    /// Appends the value at `at`, tagged and prefixed with its length, so that different values never have equal
+    /// bytes.
     fn write(&self, at: usize, out: &mut Vec<u8>) {
         match self.nodes.get(at) {
             Some(Node::String(_)) if self.left_out == Some(at) => out.push(b'?'),
@@ -228,7 +229,7 @@ impl Writer<'_> {
             many.extend(fields.iter().copied());
             many.as_mut_slice()
         };
-        // By key, then by position: the order of equal keys can matter to a provider.
+        // Sorted by key, then by position, because the order of equal keys can matter to a provider.
         sorted.sort_unstable();
         for (key, value) in sorted {
             write_text(out, b'k', key);

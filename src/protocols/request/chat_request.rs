@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: what the gateway must know of a request, read in one pass.
+//! Reads the fields of a chat request that routing and caching need, in one pass.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -13,33 +13,33 @@ use crate::protocols::request::routing_fields::RoutingFields;
 use crate::protocols::request::stored_state::State;
 use std::ops::Range;
 
-/// A chat request, read.
+/// The fields of a chat request that the gateway needs.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
-    /// What the application asks for.
+    /// The requested model.
     pub model: String,
-    /// Where the model's name stands in the body, without its quotes.
+    /// The range of the model's name in the body, without its quotes.
     pub model_range: Range<usize>,
-    /// Whether the answer is to be streamed.
+    /// Whether to stream the response.
     pub stream: bool,
-    /// Whether the client asked for the usage event of a stream.
+    /// Whether the client requested the usage event of a stream.
     pub wants_usage: bool,
-    /// Whether the provider is to keep the answer: the request has an effect beyond its answer.
+    /// Whether the provider stores the response, which is a side effect of the request.
     pub stores: bool,
-    /// What it takes from answers that a provider keeps, if anything.
+    /// The stored responses that the request refers to.
     pub state: Option<Box<State>>,
-    /// The edit that asks the provider for usage; `None` when the body already does, or is no stream.
+    /// The edit that requests usage from the provider; `None` if the body already does, or requests no stream.
     pub usage_edit: Option<Edit>,
-    /// How large it is and what it needs.
+    /// Its size and requirements.
     pub shape: Shape,
-    /// What the body says about routing, in OpenRouter's fields.
+    /// OpenRouter's fields for routing.
     pub routing_fields: Option<Box<RoutingFields>>,
-    /// The canonical form, when the cache needs it.
+    /// The canonical form, if the cache needs it.
     pub canonical: Option<Canonical>,
 }
 
 impl ChatRequest {
-    /// Whether it does more than get an answer.
+    /// Whether the request has side effects.
     #[must_use]
     pub fn has_effect(&self) -> bool {
         self.stores || self.state.is_some()
@@ -49,7 +49,7 @@ impl ChatRequest {
 /// Reads a chat request.
 ///
 /// # Errors
-/// 400 with the position or the field.
+/// 400 that names the position or the field.
 pub fn read_chat(
     body: &[u8],
     scratch: &mut Scratch,
@@ -84,8 +84,8 @@ pub(crate) fn read_plain(
     Ok(chat)
 }
 
-/// The same of a request whose conversation is `input`, a text or items. Its answer is kept by the provider
-/// unless it says otherwise.
+/// Like [`read_plain`], for a conversation in `input`, a text or items. The provider stores the response unless the
+/// request says otherwise.
 pub(crate) fn read_responses(
     body: &[u8],
     document: &Document<'_>,
@@ -126,7 +126,7 @@ fn read_parts(
     of_top(document, top)
 }
 
-/// What the top level says, whatever holds the conversation.
+/// The request's top-level fields, without the conversation.
 fn of_top(document: &Document<'_>, top: Top) -> Result<(ChatRequest, StreamOptions), GatewayError> {
     let stream = match top.stream {
         None => false,

@@ -1,4 +1,5 @@
-//! What the gateway must know of a request, whatever its wire format: model, size, needs, canonical form.
+//! Reads the fields of a request that the gateway needs, in any wire format: model, size, requirements, canonical
+//! form.
 
 pub mod canonical_request;
 pub mod chat_request;

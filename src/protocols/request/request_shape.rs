@@ -1,56 +1,54 @@
-//! The shape of a chat request: how large it is and what it needs of a model, read off the tape while
-//! the request is read. Nothing is kept of its text.
+//! The shape of a chat request: its size and what it requires of a model. It is read from the parsed tape, and stores
+//! none of the request's text.
 
 use crate::protocols::json::document::{Document, span};
 use simd_json::tape::Node;
 
-/// Bytes of text that make a token, for estimates: English text has four to five, code and other
-/// languages fewer.
+/// Bytes of text per token, for estimates: English text has four to five, code and other languages fewer.
 pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 
-/// Tokens that a message costs beside its text (role and separators; OpenAI's cookbook counts three to
-/// four).
+/// Tokens of a message in addition to its text (role and separators; OpenAI's cookbook counts three to four).
 const TOKENS_PER_MESSAGE: u64 = 4;
 
-/// What a request needs.
+/// Size and requirements of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shape {
     /// Bytes of text in messages, tools and schema.
     pub text_bytes: u64,
-    /// Messages.
+    /// Number of messages.
     pub messages: u64,
-    /// It holds images, sound or files, whose tokens nobody can count here.
+    /// The request contains images, audio or files, whose tokens cannot be estimated.
     pub has_media: bool,
-    /// Some of it is an image.
+    /// The request contains an image.
     pub has_images: bool,
-    /// It offers tools.
+    /// The request offers tools.
     pub has_tools: bool,
-    /// It wants an answer that follows a JSON schema.
+    /// The response must follow a JSON schema.
     pub wants_schema: bool,
-    /// It wants a stream.
+    /// The response is streamed.
     pub streams: bool,
-    /// Most tokens the answer may have, if it says so.
+    /// Most tokens of the response, if the request sets a limit.
     pub completion_max: Option<u64>,
 }
 
 impl Shape {
-    /// An estimate of the prompt's tokens; `None` where it holds more than text.
+    /// The estimated tokens of the prompt; `None` if it contains more than text.
     #[must_use]
     pub fn prompt_tokens(&self) -> Option<u64> {
         (!self.has_media).then(|| self.text_tokens())
     }
 
-    /// An estimate of the tokens of its text.
+    /// The estimated tokens of its text.
     #[must_use]
     pub fn text_tokens(&self) -> u64 {
         self.text_bytes.div_ceil(BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE * self.messages
     }
 
-    /// Takes in a field of the request.
+    /// Adds a field of the request.
     pub(crate) fn field(&mut self, document: &Document<'_>, name: &str, value: usize) {
         match name {
             "messages" => self.messages(document, value),
-            // Of Responses: one text, or items that are like messages; what it wants of the text.
+            // Fields of Responses: a text, or items that resemble messages; and the text format.
             "input" if document.text(value).is_some() => {
                 self.messages += 1;
                 self.text_bytes += text_bytes(document, value);
@@ -117,7 +115,7 @@ impl Shape {
     }
 }
 
-/// Bytes of all strings in the value at node `at`, names included.
+/// Bytes of all strings in the value at node `at`, including keys.
 pub(crate) fn text_bytes(document: &Document<'_>, at: usize) -> u64 {
     let nodes = document.nodes();
     let end = at + nodes.get(at).map_or(0, span);

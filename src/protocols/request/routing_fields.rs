@@ -1,15 +1,15 @@
-//! OpenRouter's fields of a chat request that constrain routing: `models` and `provider`. They are read
-//! here, and cut out of the body byte for byte before it goes to a provider that would refuse them.
+//! OpenRouter's request fields that constrain routing: `models` and `provider`. They are read here, and removed from
+//! the body before it is sent to a provider that would reject them.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice;
 
-/// The fields, as far as routing can follow them.
+/// The values of these fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoutingFields {
-    /// `models`: models to try behind the one asked for.
+    /// `models`: models to try after the requested one.
     pub models: Vec<String>,
     /// `provider.order`: providers to try first.
     pub order: Vec<String>,
@@ -19,28 +19,28 @@ pub struct RoutingFields {
     pub ignore: Vec<String>,
     /// `provider.sort`: `price`, `throughput` or `latency`.
     pub sort: Option<String>,
-    /// `provider.allow_fallbacks` is false: none but those of `order`.
+    /// `provider.allow_fallbacks` is false: only the providers of `order` are tried.
     pub forbids_fallbacks: bool,
     /// `provider.data_collection` is `deny`.
     pub denies_collection: bool,
-    /// A key of `provider` that routing cannot follow.
+    /// A key of `provider` that routing does not support.
     pub unsupported: Option<String>,
 }
 
-/// Top-level fields that are cut out.
+/// Top-level fields that are removed.
 const FIELDS: [&str; 2] = ["models", "provider"];
 
-/// Names that one list may hold.
+/// Most names in one list.
 const NAMES_MAX: usize = 32;
 
-/// Whether the top-level field `name` is one of them.
+/// Whether the top-level field `name` is a routing field.
 #[must_use]
 pub(crate) fn is_routing_field(name: &str) -> bool {
     FIELDS.contains(&name)
 }
 
 impl RoutingFields {
-    /// Takes in one of the fields.
+    /// Reads one of the fields.
     pub(crate) fn field(
         &mut self,
         document: &Document<'_>,
@@ -78,7 +78,7 @@ impl RoutingFields {
                     Some("allow") => {}
                     _ => return Err(invalid("provider.data_collection", "`allow` or `deny`")),
                 },
-                // Reported and not ignored: the field may limit where data goes or what it costs.
+                // Reported instead of ignored: the field may limit data retention or cost.
                 other => self.unsupported = Some(other.to_owned()),
             }
         }
@@ -106,14 +106,14 @@ fn invalid(field: &'static str, wanted: &str) -> GatewayError {
     GatewayError::new(ErrorCode::InvalidRequest, message).on(field)
 }
 
-/// The body without these fields; every other byte stays.
+/// The body without these fields; all other bytes stay.
 ///
 /// # Errors
-/// The body is not what it was when it was read.
+/// The body differs from the one that was read.
 pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, GatewayError> {
     let lost = || GatewayError::new(ErrorCode::InternalError, "a field's place was not found");
     let mut body = body.to_vec();
-    // One at a time: what is cut beside a field depends on what is left.
+    // One at a time, because the comma that is removed with a field depends on the remaining fields.
     for _ in FIELDS {
         let key = scratch
             .with_document(&body, |document| {

@@ -1,4 +1,4 @@
-//! The top level of a JSON body: the fields by which chat, completion, embedding and rerank requests are routed.
+//! The top level of a JSON body: the fields that route chat, completion, embedding and rerank requests.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -10,7 +10,7 @@ use crate::protocols::request::routing_fields;
 use crate::protocols::request::routing_fields::RoutingFields;
 use std::ops::Range;
 
-/// The fields that both chat and embedding requests are routed by.
+/// The fields that route both chat and embedding requests.
 pub(crate) struct Top {
     pub model: String,
     pub model_range: Range<usize>,
@@ -22,8 +22,8 @@ pub(crate) struct Top {
     pub stream_options: StreamOptions,
 }
 
-/// Reads the top level. A field that occurs twice is refused: two parsers could choose differently,
-/// and a key could get a model that it is not allowed.
+/// Reads the top level. A field that occurs twice is rejected: two parsers could read different values, and a key
+/// could reach a model that it may not use.
 pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, GatewayError> {
     let fields = document.root_fields().ok_or_else(|| {
         GatewayError::new(ErrorCode::InvalidJson, "the body must be a JSON object")
@@ -79,10 +79,10 @@ pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Gate
     })
 }
 
-/// Key offset in the original and value node of `stream_options`.
+/// The key's offset in the original and the value node of `stream_options`.
 pub(crate) type StreamOptions = Option<(usize, usize)>;
 
-/// What the client wants, and the edit that makes the provider send usage in any case.
+/// Whether the client requests usage, and the edit that makes the provider send it in any case.
 pub(crate) fn usage_option(
     body: &[u8],
     document: &Document<'_>,

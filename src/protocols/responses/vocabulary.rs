@@ -1,4 +1,4 @@
 //! Names that both sides of OpenAI's Responses share.
 
-/// The dialect's name.
+/// The API's name in the configuration.
 pub(crate) const NAME: &str = "responses";

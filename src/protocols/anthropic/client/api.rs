@@ -1,4 +1,4 @@
-//! Anthropic's Messages as applications speak them.
+//! The client API of Anthropic's Messages.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -16,7 +16,6 @@ use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::request::canonical_request::canonical;
 use crate::protocols::request::chat_request::{ChatRequest, read_plain};
 
-/// The dialect.
 pub(crate) struct Anthropic;
 
 impl ClientApi for Anthropic {
@@ -52,7 +51,7 @@ impl ClientApi for Anthropic {
                 let mut chat = read_plain(body, document)?;
                 if with_canonical {
                     let mut form = canonical(document);
-                    // The same fields in another dialect are another request.
+                    // A request in another wire format has the same fields but another canonical form.
                     form.extend_scope(NAME.as_bytes());
                     chat.canonical = Some(form);
                 }
@@ -106,7 +105,7 @@ impl ClientApi for Anthropic {
         Box::new(stream::Blocks::new(response_ctx))
     }
 
-    /// All on one page: who asks for the next gets the same, and is told that there is none.
+    /// All models are on one page. A request for the next page gets the same page, which says that there are no more.
     fn write_models(&self, names: &mut dyn Iterator<Item = &str>, _created: u64) -> Vec<u8> {
         let mut out = b"{".to_vec();
         open_field(&mut out, "data", b'[');
@@ -131,13 +130,12 @@ impl ClientApi for Anthropic {
     fn write_model(&self, name: &str, _created: u64) -> Vec<u8> {
         let mut out = Vec::new();
         write_model(name, &mut out);
-        // A comma is due only between the elements of a list.
+        // A comma is written only between the elements of a list.
         out.split_off(usize::from(out.first() == Some(&b',')))
     }
 }
 
-/// When a model was released, where that is not known: "an epoch value" (Anthropic's API reference,
-/// "List Models").
+/// The release date of a model if it is unknown: "an epoch value" (Anthropic's API reference, "List Models").
 const RELEASED: &str = "1970-01-01T00:00:00Z";
 
 fn write_model(name: &str, out: &mut Vec<u8>) {

@@ -1,4 +1,4 @@
-//! A Messages request, read into the neutral form (Anthropic's `MessageCreateParams`).
+//! Reads a Messages request into the neutral form (Anthropic's `MessageCreateParams`).
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -9,13 +9,13 @@ use crate::protocols::neutral::request::{
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Fields without influence on the generated text: dropped and reported.
-const HINTS: [&str; 4] = ["service_tier", "inference_geo", "speed", "diagnostics"];
+/// Fields that do not influence the generated text: they are dropped and reported.
+const IGNORED_FIELDS: [&str; 4] = ["service_tier", "inference_geo", "speed", "diagnostics"];
 
 /// Reads a request.
 ///
 /// # Errors
-/// 400 naming the field that is malformed, or that the neutral form has no place for.
+/// 400 that names a field that is malformed or that the neutral form lacks.
 pub(crate) fn read<'d>(
     document: &Document<'d>,
     unsupported: &mut UnsupportedFields,
@@ -58,7 +58,7 @@ pub(crate) fn read<'d>(
             "thinking" => request.reasoning.budget_tokens = thinking(document, value),
             "output_config" => output_config(document, value, &mut request, unsupported)?,
             CACHE_MARKER => unsupported.note_dropped(name),
-            _ if HINTS.contains(&name) => unsupported.note_dropped(name),
+            _ if IGNORED_FIELDS.contains(&name) => unsupported.note_dropped(name),
             _ => unsupported.reject_or_drop(name)?,
         }
     }
@@ -122,7 +122,7 @@ fn content<'d>(
     Ok(())
 }
 
-/// A content block; `None` if it is of no kind known here.
+/// A content block; `None` if its type is unknown.
 fn block<'d>(
     document: &Document<'d>,
     node: usize,
@@ -217,7 +217,7 @@ fn tools<'d>(
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         let kind = document.text_of(node, "type").unwrap_or("custom");
         let (Some(name), "custom") = (document.text_of(node, "name"), kind) else {
-            // A tool that the provider runs itself.
+            // A tool that the provider runs.
             unsupported.reject_or_drop(&format!("tools[{at}]"))?;
             continue;
         };
@@ -270,7 +270,7 @@ fn metadata<'d>(
     Ok(())
 }
 
-/// The budget; 0 if thinking is off, `None` if the model decides.
+/// The thinking budget: 0 if thinking is off, `None` if the model decides.
 fn thinking(document: &Document<'_>, value: usize) -> Option<u64> {
     match document.text_of(value, "type") {
         Some("disabled") => Some(0),

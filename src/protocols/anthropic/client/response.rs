@@ -1,4 +1,4 @@
-//! A whole Message, and errors, written from the neutral form.
+//! Writes a whole Message, and errors, from the neutral form.
 
 use crate::protocols::anthropic::vocabulary::{STOP_REASONS, error_type};
 use crate::protocols::client_api::ResponseContext;
@@ -9,7 +9,7 @@ use crate::protocols::neutral::response::{ProviderError, Response, Stop, redacte
 use crate::protocols::neutral::tool_arguments::write_input;
 use crate::protocols::usage::Usage;
 
-/// Appends a whole answer: the first choice, for there is no more in this dialect.
+/// Appends a whole response. Only the first choice is written, because this API has one choice.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     key(out, "id");
@@ -40,7 +40,7 @@ pub(crate) fn write_id(id: &str, response_ctx: &ResponseContext, out: &mut Vec<u
     }
 }
 
-/// Appends the id of the call in block `nth`.
+/// Appends the id of the tool call in block `nth`.
 pub(crate) fn write_call_id(
     id: &str,
     nth: usize,
@@ -96,7 +96,7 @@ fn write_block(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out:
             key(out, "input");
             write_input(arguments, out);
         }
-        // Models answer in nothing else.
+        // Models produce no other parts.
         _ => return,
     }
     out.push(b'}');
@@ -116,7 +116,7 @@ pub(crate) fn write_stop(stop: Stop, sequence: Option<&str>, out: &mut Vec<u8>) 
     }
 }
 
-/// Appends usage in Anthropic's arithmetic: `input_tokens` leaves out what was cached.
+/// Appends usage as Anthropic counts it: `input_tokens` leaves out cached tokens.
 pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
     number(out, "input_tokens", usage.uncached_prompt());
@@ -131,8 +131,7 @@ pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Appends a provider's error in Anthropic's envelope; what the provider itself called it is kept
-/// under `metadata`.
+/// Appends a provider's error as an Anthropic error body. The provider's own error type is reported under `metadata`.
 pub(crate) fn write_provider_error(failure: &ProviderError<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"type\":\"error\",\"error\":{");
     text(out, "type", error_type(failure.status));

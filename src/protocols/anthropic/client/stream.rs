@@ -1,5 +1,5 @@
-//! A stream of Message events, written from neutral ones. Every event has its `event:` line, for
-//! clients that dispatch by it.
+//! Writes a stream of Message events from neutral events. Every event has an `event:` line, for clients that dispatch
+//! on it.
 
 use crate::protocols::anthropic::client::response::{
     write_call_id, write_id, write_provider_error, write_stop, write_usage,
@@ -10,18 +10,17 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::Stop;
 use crate::protocols::usage::Usage;
 
-/// Writes the events of one stream.
 pub(crate) struct Blocks {
     response_ctx: ResponseContext,
     started: bool,
-    /// By the number of the neutral part: its block.
+    /// The block of each neutral part, by the number of the part.
     parts: Vec<Option<Block>>,
     blocks: usize,
     stop: Option<(Stop, Option<String>)>,
     usage: Usage,
 }
 
-/// A content block that has begun.
+/// A content block that was started.
 #[derive(Clone, Copy)]
 struct Block {
     index: usize,
@@ -29,11 +28,10 @@ struct Block {
     is_open: bool,
 }
 
-/// Parts in one stream whose state is kept; what belongs to more is left out.
+/// Most parts of one stream whose state is stored; events of further parts are left out.
 const PARTS_MAX: usize = 4096;
 
 impl Blocks {
-    /// A writer at the start of a stream.
     #[must_use]
     pub(crate) fn new(response_ctx: ResponseContext) -> Self {
         Self {
@@ -106,7 +104,7 @@ impl Blocks {
         }
     }
 
-    /// A late piece of a block that was closed still goes out under its index.
+    /// A late delta of a closed block is still sent, with the index of the block.
     fn delta(&self, part: usize, delta: &Delta<'_>, out: &mut Vec<u8>) {
         let Some(Some(block)) = self.parts.get(part) else {
             return;
@@ -142,7 +140,7 @@ impl Blocks {
         }
     }
 
-    /// Why it ended and what it cost stand in one event, so this is the last but one.
+    /// The stop reason and the usage are in one event, so this event is written just before the last one.
     fn finish(&mut self, out: &mut Vec<u8>) {
         for part in 0..self.parts.len() {
             self.part_end(part, out);
@@ -207,7 +205,7 @@ impl Encoder for Blocks {
                 out.extend_from_slice(b"\n\n");
             }
             Event::End => self.finish(out),
-            // What has no place in one answer's stream.
+            // These events have no counterpart in a stream with one choice.
             Event::Start(_)
             | Event::PartStart { .. }
             | Event::Stop { .. }

@@ -16,16 +16,15 @@ use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 use memchr::memmem;
 
-/// The API's version, for callers that name none (Anthropic's versioning page; the only one there is).
+/// The API version for requests whose client sends none (Anthropic's page on versions; the only version so far).
 const VERSION: &[u8] = b"anthropic-version: 2023-06-01\r\n";
 
-/// Where API keys stand.
+/// The header that carries API keys.
 const KEY_HEADER: KeyHeader = KeyHeader {
     name: "x-api-key",
     before: "",
 };
 
-/// The dialect.
 pub(crate) struct Anthropic;
 
 impl ProviderApi for Anthropic {

@@ -1,4 +1,4 @@
-//! The provider side: requests written, responses, streams and errors read.
+//! The provider side: writes requests, and reads responses, streams and errors.
 
 pub(crate) mod api;
 pub(crate) mod request;

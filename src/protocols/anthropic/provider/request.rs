@@ -1,4 +1,4 @@
-//! A Messages request, written from the neutral form.
+//! Writes a Messages request from the neutral form.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::vocabulary::CACHE_MARKER;
@@ -10,11 +10,11 @@ use crate::protocols::neutral::tool_arguments::{is_object, write_input};
 use crate::protocols::neutral::turns::write_turns;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Most tokens of an answer when the caller sets no limit: this dialect demands one. Every model there
-/// is takes it (Anthropic's table of models: the smallest limit is 4096).
+/// `max_tokens` if the client sets no limit, because this API requires one. Every model accepts this value
+/// (Anthropic's table of models: the smallest limit is 4096).
 const MAX_TOKENS_DEFAULT: u64 = 4096;
 
-/// Schema of a tool that takes nothing: this dialect demands one.
+/// The schema of a tool without arguments, because this API requires a schema.
 const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 
 /// The first field of a body: the model's name, or the field that replaces it.
@@ -27,7 +27,7 @@ pub(crate) struct FirstField<'f> {
 /// Appends the body of a request.
 ///
 /// # Errors
-/// 400 naming a field that this API does not support.
+/// 400 that names a field that this API does not support.
 pub(crate) fn write(
     request: &Request<'_>,
     first: FirstField<'_>,
@@ -70,7 +70,7 @@ fn is_system(role: Role) -> bool {
     matches!(role, Role::System | Role::Developer)
 }
 
-/// The top-level system prompt: what comes before the conversation.
+/// The top-level system prompt: the system messages before the conversation.
 fn write_system(
     system: &[Message<'_>],
     unsupported: &mut UnsupportedFields,
@@ -109,7 +109,7 @@ fn write_block(
 ) -> Result<(), GatewayError> {
     let mut marker = None;
     match part {
-        // An empty text is refused by the API, and says nothing.
+        // The API rejects an empty text.
         Part::Text { text: "", .. } => return Ok(()),
         Part::Text {
             text: words, cache, ..
@@ -152,7 +152,7 @@ fn write_block(
             text(out, "thinking", thought);
             text(out, "signature", signature);
         }
-        // Without its seal no provider takes a thought back.
+        // Every provider rejects a thought without its signature.
         Part::Thinking { .. } => {
             unsupported.note_dropped("thinking");
             return Ok(());
@@ -168,7 +168,7 @@ fn write_block(
     Ok(())
 }
 
-/// A tool call, its object left open for the cache marker.
+/// Appends a tool call and leaves its object open for the cache marker.
 fn write_tool_use(id: &str, name: &str, arguments: &str, out: &mut Vec<u8>) {
     open(out, b'{');
     text(out, "type", "tool_use");
@@ -178,7 +178,7 @@ fn write_tool_use(id: &str, name: &str, arguments: &str, out: &mut Vec<u8>) {
     write_input(arguments, out);
 }
 
-/// An image or a document.
+/// Appends an image or a document.
 fn write_file(
     part: &Part<'_>,
     at: usize,
@@ -203,7 +203,7 @@ fn write_file(
         } => ("document", "file", source, *title, cache),
         _ => return Ok(()),
     };
-    // Files belong to the provider they were sent to.
+    // A file belongs to the provider that it was uploaded to.
     if matches!(source, Source::File(_)) {
         return unsupported.reject_or_drop(&format!("messages[{at}].content.{field}"));
     }
@@ -218,7 +218,7 @@ fn write_file(
     Ok(())
 }
 
-/// A tool's result, its object left open for the marker.
+/// Appends a tool's result and leaves its object open for the cache marker.
 fn write_result(
     id: &str,
     is_error: bool,
@@ -278,8 +278,8 @@ fn write_source(source: &Source<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Ids of calls hold letters, digits, `_` and `-` only (`^[a-zA-Z0-9_-]+$` in the API's schema); those
-/// of other providers may not. Call and result are changed alike.
+/// Ids of calls may contain only letters, digits, `_` and `-` (`^[a-zA-Z0-9_-]+$` in the API's schema). Ids of other
+/// providers are converted, in the same way in the call and in its result.
 fn write_tool_id(name: &str, id: &str, out: &mut Vec<u8>) {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
     if id.chars().all(fits) {
@@ -308,7 +308,7 @@ fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: 
         if schema.is_none() && tool.parameters.is_some() {
             unsupported.note_dropped("tools.parameters");
         }
-        // Every schema of arguments is an object's; OpenAI's dialect lets `{}` stand for that.
+        // This API requires an object schema; OpenAI's API accepts `{}` instead.
         raw(
             out,
             "input_schema",
@@ -345,7 +345,7 @@ fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: 
     out.push(b'}');
 }
 
-/// The answer's form, and how much is to be thought about it.
+/// Appends the response format and the reasoning effort.
 fn write_output(
     request: &Request<'_>,
     unsupported: &mut UnsupportedFields,
@@ -410,7 +410,7 @@ fn write_sampling(
     unsupported: &mut UnsupportedFields,
     out: &mut Vec<u8>,
 ) -> Result<(), GatewayError> {
-    // Up to 1 here, up to 2 elsewhere.
+    // The maximum is 1 here and 2 in other APIs.
     let is_above_one = |raw: &&str| raw.parse::<f64>().is_ok_and(|number| number > 1.0);
     match sampling.temperature.filter(is_above_one) {
         Some(_) => unsupported.reject_or_drop("temperature")?,

@@ -1,4 +1,4 @@
-//! A whole Message, its usage, and errors, read into the neutral form.
+//! Reads a whole Message, its usage, and errors into the neutral form.
 
 use crate::protocols::anthropic::vocabulary::STOP_REASONS;
 use crate::protocols::json::document::Document;
@@ -7,10 +7,10 @@ use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop}
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 use crate::protocols::usage::Usage;
 
-/// Reads a whole answer.
+/// Reads a whole response.
 ///
 /// # Errors
-/// What it lacks.
+/// The response lacks a required field.
 pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let content = document
         .field(0, "content")
@@ -18,8 +18,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, Unreadab
         .ok_or(UnreadableBody("no content"))?;
     let mut parts = Vec::with_capacity(2);
     for block in content {
-        // A block of another kind is the doing of a tool that the provider runs itself; what it led to
-        // is said in text.
+        // Blocks of other types come from tools that the provider runs. The text reports their results.
         parts.extend(read_block(document, block));
     }
     let text = |name| document.text_of(0, name);
@@ -67,15 +66,14 @@ fn read_block<'d>(document: &Document<'d>, block: usize) -> Option<Part<'d>> {
     })
 }
 
-/// What a `stop_reason` means.
 #[must_use]
 pub(crate) fn stop(reason: &str) -> Stop {
     let found = STOP_REASONS.iter().find(|(name, _)| *name == reason);
     found.map_or(Stop::End, |(_, stop)| *stop)
 }
 
-/// Usage as this dialect counts: input without what was cached. A later count replaces an earlier one,
-/// field by field, for counts in a stream are of all so far.
+/// Token counts as Anthropic reports them: input without cached tokens. Counts in a stream are cumulative, so a later
+/// count replaces an earlier one, field by field.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counted {
     input: u64,
@@ -86,7 +84,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// Takes in the usage object at `at`.
+    /// Reads the usage object at `at`.
     pub(crate) fn take(&mut self, document: &Document<'_>, at: usize) {
         for (name, value) in document.fields(at).into_iter().flatten() {
             let count = document.unsigned(value);
@@ -106,7 +104,7 @@ impl Counted {
         }
     }
 
-    /// In the neutral arithmetic.
+    /// The counts as [`Usage`].
     #[must_use]
     pub(crate) fn sum(&self) -> Usage {
         let input = self.input.saturating_add(self.cached);
@@ -120,7 +118,7 @@ impl Counted {
     }
 }
 
-/// Statuses of error types, for errors told in a stream (the API's list of errors).
+/// The status of each error type, for errors in a stream (the API's list of errors).
 const ERROR_STATUSES: [(&str, u16); 9] = [
     ("invalid_request_error", 400),
     ("authentication_error", 401),
@@ -133,10 +131,10 @@ const ERROR_STATUSES: [(&str, u16); 9] = [
     ("overloaded_error", OVERLOADED),
 ];
 
-/// Anthropic's own status for "overloaded".
+/// Anthropic's status for an overloaded server.
 const OVERLOADED: u16 = 529;
 
-/// Reads an error body or event; `status` 0 = as its type says.
+/// Reads an error body or event. `status` 0: the status follows from the error type.
 #[must_use]
 pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let error = document.field(0, "error").unwrap_or(0);
@@ -147,7 +145,7 @@ pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderEr
         status => status,
     };
     ProviderError {
-        // Other dialects know it as 503.
+        // Other APIs use 503 for it.
         status: if status == OVERLOADED { 503 } else { status },
         kind,
         param: None,

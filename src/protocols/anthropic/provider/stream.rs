@@ -1,4 +1,4 @@
-//! A stream of Message events, read into neutral ones.
+//! Reads a stream of Message events into neutral events.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::anthropic::provider::response::{Counted, read_error, stop};
@@ -6,12 +6,11 @@ use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::provider_api::{Decoder, Sink, event_json, not_json};
 
-/// Reads the events of one stream.
 #[derive(Default)]
 pub(crate) struct Blocks {
     splitter: SseSplitter,
     counted: Counted,
-    /// A stop reason was seen.
+    /// A stop reason was received.
     finished: bool,
     ended: bool,
 }
@@ -72,7 +71,7 @@ impl Blocks {
                 self.ended = true;
                 sink(&Event::Error(read_error(0, document)));
             }
-            // Kinds to come; clients are told to pass over what they do not know.
+            // Unknown events: Anthropic tells clients to ignore them.
             _ => {}
         }
     }
@@ -127,7 +126,7 @@ fn begin_block(document: &Document<'_>, block: usize, part: usize, sink: Sink<'_
                 id: text("id"),
                 name: text("name"),
             };
-            // Some compatible servers send a call's arguments at once.
+            // Some compatible servers send the arguments of a call at once.
             let input = document.raw_of(block, "input").unwrap_or_default();
             let input = if input == "{}" { "" } else { input };
             (kind, Delta::Arguments(input))

@@ -1,5 +1,5 @@
-//! Claude on Vertex AI: Messages, with the model in the path and a version in the body where the model's
-//! name was (Anthropic's page on Vertex AI, and its SDK).
+//! Claude on Vertex AI: Messages with the model in the path, and a version in the body instead of the model's name
+//! (Anthropic's page on Vertex AI, and its SDK).
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::anthropic::provider::request;
@@ -19,16 +19,16 @@ use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 use std::ops::Range;
 
-/// The version that Vertex AI wants, as a field.
+/// The version field that Vertex AI requires.
 const VERSION: FirstField<'static> = FirstField {
     name: "anthropic_version",
     value: "vertex-2023-10-16",
 };
 
-/// What stands before a model's name in the path.
+/// The path segment before a model's name.
 const MODELS: &str = "/publishers/anthropic/models/";
 
-/// The dialect; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
+/// The API. The base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
 pub(crate) struct Vertex;
 
 impl ProviderApi for Vertex {
@@ -54,7 +54,7 @@ impl ProviderApi for Vertex {
     fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let mut path = String::with_capacity(MODELS.len() + request.model.len() + 20);
         let (model, action) = match (request.call, request.streams) {
-            // The model stays in the body of this one.
+            // A request to count tokens names the model in the body.
             (UpstreamOperation::CountTokens, _) => ("count-tokens", ":rawPredict"),
             (_, true) => (request.model, ":streamRawPredict"),
             (_, false) => (request.model, ":rawPredict"),
@@ -92,7 +92,7 @@ impl ProviderApi for Vertex {
     }
 }
 
-/// The body with the version in the place of the model, or beside it where tokens are counted.
+/// The body with the version field instead of the model, or next to the model if tokens are counted.
 fn body(request: &OutgoingRequest<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(request.body.len(request.model) + 64);
     let Body::Spliced {
@@ -117,13 +117,13 @@ fn body(request: &OutgoingRequest<'_>) -> Vec<u8> {
     out
 }
 
-/// Where the field stands whose string value lies at `value`, key and quotes included.
+/// The range of the member whose string value is at `value`, including the key and the quotes.
 fn member_of(json: &[u8], value: &Range<usize>) -> Range<usize> {
     let quote_before = |end: usize| {
         let before = json.get(..end).unwrap_or_default();
         memchr::memrchr(b'"', before).unwrap_or_default()
     };
-    // Neither between key and value nor inside this key are other quotes.
+    // There are no other quotes between key and value, or inside this key.
     let key_end = quote_before(value.start.saturating_sub(1));
     quote_before(key_end)..(value.end + 1).min(json.len())
 }

@@ -1,7 +1,7 @@
 //! AWS Bedrock's wire format: Converse and ConverseStream (API model of `bedrock-runtime`, 2023-09-30).
 //!
-//! The model's name stands in the path. No client API has this wire format, so every request is translated.
-//! A stream arrives as AWS's event stream.
+//! The path names the model. No client API has this wire format, so every request is translated. A stream arrives in
+//! AWS's event stream encoding.
 
 use crate::error::gateway_error::GatewayError;
 use crate::http::percent::push_escaped;
@@ -18,10 +18,9 @@ use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::protocols::status_class::StatusClass;
 use crate::signing::auth::BEARER;
 
-/// The dialect's name; of no dialect that applications speak.
+/// The API's name; no client API has it.
 const NAME: &str = "bedrock";
 
-/// The dialect.
 pub(crate) struct Bedrock;
 
 impl ProviderApi for Bedrock {
@@ -40,7 +39,7 @@ impl ProviderApi for Bedrock {
     fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let mut path = String::with_capacity(64);
         path.push_str("/model/");
-        // Once; an ARN's slashes are part of the name.
+        // Escaped once; the slashes of an ARN are part of the name.
         push_escaped(request.model, b"", &mut path);
         let accept = if request.streams {
             path.push_str("/converse-stream");
@@ -75,7 +74,7 @@ impl ProviderApi for Bedrock {
     }
 
     fn error_event_marker(&self) -> &'static [u8] {
-        // A failure is told by a header of a message: all of them are looked at.
+        // A header of a message marks an error, so every message is inspected.
         b""
     }
 

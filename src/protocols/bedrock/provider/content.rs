@@ -1,4 +1,4 @@
-//! Messages of a Converse request: turns, their blocks, files and cache points.
+//! Writes the messages of a Converse request: turns, content blocks, files and cache points.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
@@ -8,13 +8,13 @@ use crate::protocols::neutral::turns::write_turns;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use serde::Deserialize;
 
-/// Longest id of a call, in bytes (`ToolUseId`).
+/// Longest id of a tool call, in bytes (`ToolUseId`).
 const CALL_ID_BYTES_MAX: usize = 64;
 
 /// Longest name of a document, in bytes (`DocumentBlockNameString`).
 const NAME_BYTES_MAX: usize = 200;
 
-/// Formats of images by media type (`ImageFormat`).
+/// Image formats by media type (`ImageFormat`).
 const IMAGES: [(&str, &str); 5] = [
     ("image/png", "png"),
     ("image/jpeg", "jpeg"),
@@ -23,7 +23,7 @@ const IMAGES: [(&str, &str); 5] = [
     ("image/webp", "webp"),
 ];
 
-/// Formats of documents by media type (`DocumentFormat`).
+/// Document formats by media type (`DocumentFormat`).
 const DOCUMENTS: [(&str, &str); 9] = [
     ("application/pdf", "pdf"),
     ("text/csv", "csv"),
@@ -42,21 +42,21 @@ const DOCUMENTS: [(&str, &str); 9] = [
     ("text/markdown", "md"),
 ];
 
-/// Formats of sound that both sides name alike (`AudioFormat`).
+/// Audio formats that have the same name in both APIs (`AudioFormat`).
 const SOUNDS: [&str; 6] = ["wav", "mp3", "flac", "opus", "ogg", "m4a"];
 
-/// Writes the blocks of one request.
+/// Writes the content blocks of one request.
 #[derive(Default)]
 pub(crate) struct Writer {
-    /// Names of documents, of which no two may be the same.
+    /// The names of documents so far, which must be unique.
     names: Vec<String>,
 }
 
 impl Writer {
-    /// The system prompt: what comes before the conversation.
+    /// Appends the system prompt: the system messages before the conversation.
     ///
     /// # Errors
-    /// 400 naming a part that is lost.
+    /// 400 that names a part that this API does not support.
     pub(crate) fn system(
         &mut self,
         system: &[Message<'_>],
@@ -84,11 +84,11 @@ impl Writer {
         Ok(())
     }
 
-    /// The conversation: neighbours of one role become one turn, and turns that say nothing are left out,
-    /// for this dialect's roles alternate and its texts are not empty.
+    /// Appends the conversation. Adjacent messages of one role become one turn, and empty turns are left out, because
+    /// this API requires alternating roles and texts that are not empty.
     ///
     /// # Errors
-    /// 400 naming a part that is lost.
+    /// 400 that names a part that this API does not support.
     pub(crate) fn messages(
         &mut self,
         messages: &[Message<'_>],
@@ -159,7 +159,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A tool's result, its object left open.
+    /// Appends a tool's result and leaves its object open.
     fn result(
         &mut self,
         part: &Part<'_>,
@@ -191,7 +191,7 @@ impl Writer {
         Ok(())
     }
 
-    /// An image or a document, its object left open; false if it was dropped.
+    /// Appends an image or a document and leaves its object open; false if it was dropped.
     fn file(
         &mut self,
         part: &Part<'_>,
@@ -216,7 +216,7 @@ impl Writer {
         let format = match source {
             Source::Base64 { media_type, .. } => format_of(media_type),
             Source::Text(_) if kind == "document" => Some("txt"),
-            // It fetches nothing but from its own store, and keeps no files; the name's end says the format.
+            // The API fetches only from S3 and stores no files; the end of the name gives the format.
             Source::Url(url) if url.starts_with("s3://") => {
                 let end = url.rsplit('.').next().unwrap_or_default();
                 let end = if end == "jpg" { "jpeg" } else { end };
@@ -249,7 +249,7 @@ impl Writer {
         Ok(true)
     }
 
-    /// A document's name: letters, digits, single blanks, `-`, brackets (`DocumentBlock`), and no other's.
+    /// A unique document name of letters, digits, single blanks, `-` and brackets (`DocumentBlock`).
     fn name(&mut self, title: Option<&str>) -> String {
         let title = title.unwrap_or("document");
         let is_fit = |letter: char| letter.is_ascii_alphanumeric() || "-()[] ".contains(letter);
@@ -258,7 +258,7 @@ impl Writer {
             .map(|letter| if is_fit(letter) { letter } else { '-' })
             .collect();
         let mut plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-        // Room for a number.
+        // Leaves space for a number.
         plain.truncate(NAME_BYTES_MAX - 8);
         if plain.is_empty() {
             plain.push_str("document");
@@ -272,7 +272,7 @@ impl Writer {
     }
 }
 
-/// A block with bytes in a format, its object left open.
+/// Appends a block of bytes in a format and leaves its object open.
 fn write_bytes(kind: &str, format: &str, data: &str, out: &mut Vec<u8>) {
     open(out, b'{');
     open_field(out, kind, b'{');
@@ -282,7 +282,7 @@ fn write_bytes(kind: &str, format: &str, data: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}}");
 }
 
-/// A sealed thought; without its seal no provider takes one back.
+/// Appends a signed thought; every provider rejects a thought without its signature.
 fn write_thought(part: &Part<'_>, unsupported: &mut UnsupportedFields, out: &mut Vec<u8>) {
     match part {
         Part::Thinking {
@@ -306,8 +306,9 @@ fn write_thought(part: &Part<'_>, unsupported: &mut UnsupportedFields, out: &mut
     }
 }
 
-/// Ids of calls hold letters, digits, `_`, `.`, `:` and `-` only (`ToolUseId`); those of other providers may
-/// not, and may be longer. Call and result are changed alike; of a long one its end is kept, which differs.
+/// Ids of calls may contain only letters, digits, `_`, `.`, `:` and `-` (`ToolUseId`) and have a maximum length. Ids
+/// of other providers are converted, in the same way in the call and in its result. A long id is cut at the front,
+/// because ids differ at the end.
 fn write_call_id(id: &str, out: &mut Vec<u8>) {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "_.:-".contains(letter);
     if id.chars().all(fits) && id.len() <= CALL_ID_BYTES_MAX {
@@ -322,7 +323,7 @@ fn write_call_id(id: &str, out: &mut Vec<u8>) {
     text(out, "toolUseId", id.get(from..).unwrap_or_default());
 }
 
-/// A prompt-cache marker's meaning, as a block behind what it marked.
+/// Appends a prompt-cache marker as a block after the marked block.
 pub(crate) fn write_cache_point(marker: Option<&str>, out: &mut Vec<u8>) {
     #[derive(Deserialize)]
     struct Marker {

@@ -1,4 +1,4 @@
-//! A Converse request, written from the neutral form. The model's name is no part of it.
+//! Writes a Converse request from the neutral form. The path names the model.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::bedrock::provider::content::{Writer, write_cache_point};
@@ -7,13 +7,13 @@ use crate::protocols::neutral::request::{Format, Part, Request, Role, Sampling, 
 use crate::protocols::neutral::tool_arguments::is_object;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Schema of a tool that takes nothing: this dialect demands one.
+/// The schema of a tool without arguments, because this API requires a schema.
 const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 
-/// Appends the body of a request for `model`, whose name says what it takes beside the common fields.
+/// Appends the body of a request for `model`, whose name shows which extra fields it supports.
 ///
 /// # Errors
-/// 400 naming a field that is lost.
+/// 400 that names a field that this API does not support.
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
@@ -56,7 +56,7 @@ fn write_inference(
     if let Some(tokens) = sampling.max_tokens {
         number(out, "maxTokens", tokens);
     }
-    // Up to 1 here, up to 2 elsewhere.
+    // The maximum is 1 here and 2 in other APIs.
     let is_above_one = |raw: &&str| raw.parse::<f64>().is_ok_and(|number| number > 1.0);
     match sampling.temperature.filter(is_above_one) {
         Some(_) => unsupported.reject_or_drop("temperature")?,
@@ -80,10 +80,10 @@ fn write_tools(
     if request.tools.is_empty() {
         return Ok(());
     }
-    request.lose_serial_tools(unsupported)?;
+    request.reject_or_drop_serial_tools(unsupported)?;
     if request.tool_choice == Some(ToolChoice::None) {
-        // There is no word for it: tools that are not to be called are not offered, unless the conversation
-        // holds calls, which demands them.
+        // The API has no value for "none": the tools are left out, unless the conversation contains calls, which
+        // require them.
         let is_call =
             |part: &Part<'_>| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
         let mut parts = request.messages.iter().flat_map(|message| &message.parts);
@@ -133,21 +133,21 @@ fn write_tools(
     Ok(())
 }
 
-/// What is said beside the common fields.
+/// Fields beside the common ones.
 #[derive(Default)]
 struct More<'r> {
-    /// How hard it is to think.
+    /// The reasoning effort.
     effort: Option<&'r str>,
-    /// Claude's own field, raw.
+    /// A field of Claude, raw JSON.
     thinking: Option<String>,
-    /// Claude's and Mistral's field, raw.
+    /// A field of Claude and Mistral, raw JSON.
     top_k: Option<&'r str>,
-    /// Nova's, raw.
+    /// A field of Nova, raw JSON.
     nova_top_k: Option<&'r str>,
 }
 
-/// Models differ in what they take beside the common fields ("Inference request parameters and response
-/// fields for foundation models", Bedrock's user guide); the vendor stands in the model's name.
+/// The extra fields of a model ("Inference request parameters and response fields for foundation models", Bedrock's
+/// user guide). The model's name contains the vendor.
 fn more_of<'r>(
     request: &Request<'r>,
     model: &str,
@@ -171,7 +171,8 @@ fn more_of<'r>(
             if is_claude {
                 more.thinking = Some("{\"type\":\"disabled\"}".to_owned());
             } else {
-                // Who does not think unless asked has nothing to be told; who always does cannot be.
+                // Some models do not think unless requested, so nothing is sent; others always think and have no
+                // option to stop.
                 unsupported.note_dropped("reasoning_effort");
             }
         }
@@ -195,7 +196,7 @@ fn more_of<'r>(
     Ok(more)
 }
 
-/// The answer's form, and how hard it is thought about.
+/// Appends the response format and the reasoning effort.
 fn write_output(
     request: &Request<'_>,
     more: &More<'_>,
@@ -219,7 +220,7 @@ fn write_output(
         text(out, "type", "json_schema");
         open_field(out, "structure", b'{');
         open_field(out, "jsonSchema", b'{');
-        // A schema is a string here.
+        // This API expects the schema as a string.
         text(out, "schema", schema);
         if let Some(name) = name {
             text(out, "name", name);
@@ -256,7 +257,7 @@ fn write_more(more: &More<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// What has no place.
+/// Rejects or drops the fields that this API lacks.
 fn refuse(request: &Request<'_>, unsupported: &mut UnsupportedFields) -> Result<(), GatewayError> {
     let sampling = &request.sampling;
     let is_set = |raw: Option<&str>| raw.is_some_and(|raw| raw.parse::<f64>() != Ok(0.0));

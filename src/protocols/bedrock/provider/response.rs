@@ -1,4 +1,4 @@
-//! A whole answer of Converse, its usage, and errors, read into the neutral form.
+//! Reads a whole Converse response, its usage, and errors into the neutral form.
 
 use crate::protocols::bedrock::provider::vocabulary::MODEL_FAILED;
 use crate::protocols::json::document::Document;
@@ -7,10 +7,10 @@ use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop}
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 use crate::protocols::usage::Usage;
 
-/// Reads a whole answer. It names neither itself nor the model.
+/// Reads a whole response. It contains neither an id nor the model's name.
 ///
 /// # Errors
-/// What it lacks.
+/// The response lacks a required field.
 pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let content = document
         .field(0, "output")
@@ -34,12 +34,12 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, Unreadab
     })
 }
 
-/// A block; one of another kind is the doing of a tool that the provider runs itself.
+/// Reads a block. Blocks of other types come from tools that the provider runs.
 fn read_block<'d>(document: &Document<'d>, block: usize, parts: &mut Vec<Part<'d>>) {
     if let Some(text) = document.text_of(block, "text") {
         parts.push(Part::text(text));
     } else if let Some(call) = document.field(block, "toolUse") {
-        // A call with a type is run by the provider.
+        // The provider runs a call that has a type.
         let name = document.text_of(call, "name");
         let name = name.filter(|_| document.text_of(call, "type").is_none());
         parts.extend(name.map(|name| Part::ToolCall {
@@ -61,7 +61,7 @@ fn read_block<'d>(document: &Document<'d>, block: usize, parts: &mut Vec<Part<'d
         let sealed = document.text_of(thought, "redactedContent");
         parts.extend(sealed.map(|data| Part::Redacted { data }));
     } else if let Some(cited) = document.field(block, "citationsContent") {
-        // Citations are not asked for; what they belong to is text.
+        // Citations are not requested; the text that they cite is text.
         let texts = document.field(cited, "content");
         let texts = texts.and_then(|at| document.elements(at));
         for at in texts.into_iter().flatten() {
@@ -70,7 +70,7 @@ fn read_block<'d>(document: &Document<'d>, block: usize, parts: &mut Vec<Part<'d
     }
 }
 
-/// `stopReason`s, each with what it means.
+/// Each `stopReason` and its meaning.
 const STOP_REASONS: [(&str, Stop); 9] = [
     ("end_turn", Stop::End),
     ("stop_sequence", Stop::Sequence),
@@ -79,19 +79,18 @@ const STOP_REASONS: [(&str, Stop); 9] = [
     ("guardrail_intervened", Stop::Refused),
     ("content_filtered", Stop::Refused),
     ("model_context_window_exceeded", Stop::WindowFull),
-    // The model went astray and was stopped: what there is, is not whole.
+    // The provider stopped malformed output, so the response is incomplete.
     ("malformed_model_output", Stop::Length),
     ("malformed_tool_use", Stop::Length),
 ];
 
-/// What a `stopReason` means.
 #[must_use]
 pub(crate) fn stop(reason: &str) -> Stop {
     let found = STOP_REASONS.iter().find(|(name, _)| *name == reason);
     found.map_or(Stop::End, |(_, stop)| *stop)
 }
 
-/// Usage of an answer or of the event `metadata`; `inputTokens` leaves out what was cached.
+/// The usage of a response or of the event `metadata`; `inputTokens` leaves out cached tokens.
 #[must_use]
 pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     let at = document.field(0, "usage")?;
@@ -110,7 +109,7 @@ pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     })
 }
 
-/// Statuses of exceptions told in a stream (the API's list of errors).
+/// The status of each exception in a stream (the API's list of errors).
 const EXCEPTIONS: [(&str, u16); 5] = [
     ("validationException", 400),
     ("throttlingException", 429),
@@ -119,21 +118,20 @@ const EXCEPTIONS: [(&str, u16); 5] = [
     ("serviceUnavailableException", 503),
 ];
 
-/// The status of an exception in a stream.
 #[must_use]
 pub(crate) fn status_of(exception: &str) -> u16 {
     let found = EXCEPTIONS.iter().find(|(name, _)| *name == exception);
     found.map_or(500, |(_, status)| *status)
 }
 
-/// Reads an error body. What kind it is stands in the head (`x-amzn-errortype`), seldom in the body.
+/// Reads an error body. The error type is in a header (`x-amzn-errortype`), and seldom in the body.
 #[must_use]
 pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let kind = document.text_of(0, "__type");
     let said = document.text_of(0, "Message");
     ProviderError {
         status: client_status(status),
-        // Shapes are named with their namespace.
+        // The type is preceded by its namespace.
         kind: kind.map(|kind| kind.rsplit('#').next().unwrap_or(kind)),
         param: None,
         window_exceeded: false,
@@ -141,7 +139,7 @@ pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderEr
     }
 }
 
-/// The status that clients of other APIs know for a status of this one.
+/// The status by which other APIs report the error of this status.
 #[must_use]
 pub(crate) fn client_status(status: u16) -> u16 {
     if status == MODEL_FAILED { 502 } else { status }

@@ -1,7 +1,7 @@
-//! A stream of Converse in AWS's event stream, read into neutral events.
+//! Reads a Converse stream in AWS's event stream encoding into neutral events.
 //!
-//! The reason for the end comes before the usage, which closes the stream. An exception comes inside a
-//! stream that began well.
+//! The stop reason arrives before the usage, which is the last event. An exception can arrive after a successful
+//! start.
 
 use crate::http::event_stream::{BadMessage, Message, next_message};
 use crate::http::sse::EventTooLong;
@@ -11,21 +11,20 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::ProviderError;
 use crate::protocols::provider_api::{Decoder, Sink, not_json};
 
-/// Reads the messages of one stream.
 #[derive(Default)]
 pub(crate) struct Messages {
-    /// The open block: its index, and its part.
+    /// The open block: its index, and the number of its part.
     open: Option<(u64, usize)>,
     parts: usize,
-    /// A stop reason was seen.
+    /// A stop reason was received.
     finished: bool,
     ended: bool,
-    /// Why nothing more can be read.
+    /// The error after which nothing more can be read.
     bad: Option<BadMessage>,
 }
 
 impl Decoder for Messages {
-    /// Where a message is corrupt, the next begins nowhere: all there is becomes one frame.
+    /// After a corrupt message the start of the next one is unknown: the rest of the buffer becomes one frame.
     fn next_frame(&mut self, buffer: &[u8]) -> Result<Option<usize>, EventTooLong> {
         if self.bad.is_some() && !buffer.is_empty() {
             return Ok(Some(buffer.len()));
@@ -48,7 +47,7 @@ impl Decoder for Messages {
             self.fail(502, None, &message, sink);
             return;
         }
-        // What was cut off by the stream's end is no message.
+        // A message that the end of the stream cut off is ignored.
         if let Ok(Some((message, _))) = next_message(frame) {
             self.message(&message, scratch, sink);
         }
@@ -106,7 +105,7 @@ impl Messages {
             "contentBlockStart" => {
                 let start = document.field(0, "start");
                 let call = start.and_then(|at| document.field(at, "toolUse"));
-                // A call with a type is run by the provider.
+                // The provider runs a call that has a type.
                 let call = call.filter(|at| document.text_of(*at, "type").is_none());
                 let text = |at, name| document.text_of(at, name).unwrap_or_default();
                 let kind = call.map_or(Kind::Other, |at| Kind::ToolCall {
@@ -133,12 +132,12 @@ impl Messages {
                 }
                 self.end(sink);
             }
-            // Kinds to come.
+            // Unknown events.
             _ => {}
         }
     }
 
-    /// Only calls announce themselves: words and thoughts begin with their first piece.
+    /// Only tool calls have a start event: text and thoughts begin with their first delta.
     fn delta(&mut self, document: &Document<'_>, index: u64, delta: usize, sink: Sink<'_>) {
         let text = |at, name| document.text_of(at, name);
         let call = document.field(delta, "toolUse");
@@ -146,7 +145,7 @@ impl Messages {
         let (kind, more) = if let Some(words) = text(delta, "text") {
             (Kind::Text, Delta::Text(words))
         } else if let Some(piece) = call.and_then(|at| text(at, "input")) {
-            // One that did not begin is none of the caller's.
+            // A delta without a start event is not for the client.
             (Kind::Other, Delta::Arguments(piece))
         } else if let Some(at) = thought {
             if let Some(data) = text(at, "redactedContent") {

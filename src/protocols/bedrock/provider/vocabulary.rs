@@ -1,4 +1,4 @@
 //! Constants that requests, responses and streams of Converse share.
 
-/// Status of a model that failed (`ModelErrorException`).
+/// The status of a model error (`ModelErrorException`).
 pub(crate) const MODEL_FAILED: u16 = 424;

@@ -1,5 +1,5 @@
-//! Cohere's API v2: chat and rerank. No client API has the wire format of its chat, so every chat is translated.
-//! A rerank request is forwarded unchanged except for the model's name.
+//! Cohere's API v2: chat and rerank. No client API has the wire format of its chat, so every chat is translated. A
+//! rerank request is forwarded unchanged except for the model's name.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::cohere::provider::request;
@@ -13,10 +13,9 @@ use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, pos
 use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::BEARER;
 
-/// The dialect's name; of no dialect that applications speak.
+/// The API's name; no client API has it.
 const NAME: &str = "cohere";
 
-/// The dialect.
 pub(crate) struct Cohere;
 
 impl ProviderApi for Cohere {
@@ -69,7 +68,7 @@ impl ProviderApi for Cohere {
     }
 
     fn error_event_marker(&self) -> &'static [u8] {
-        // The reason for the end of what failed.
+        // The finish reason of a failed response.
         b"\"ERROR"
     }
 }

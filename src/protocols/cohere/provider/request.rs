@@ -1,4 +1,4 @@
-//! A chat request of Cohere's API v2, written from the neutral form.
+//! Writes a chat request of Cohere's API v2 from the neutral form.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text, texts_if};
@@ -8,13 +8,13 @@ use crate::protocols::neutral::request::{
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::tool_calls_field::write_calls;
 
-/// Schema of a tool that takes nothing: this dialect demands one.
+/// The schema of a tool without arguments, because this API requires a schema.
 const NO_PARAMETERS: &str = "{\"type\":\"object\",\"properties\":{}}";
 
 /// Appends the body of a request.
 ///
 /// # Errors
-/// 400 naming a field that is lost.
+/// 400 that names a field that this API does not support.
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
@@ -109,7 +109,7 @@ fn write_message(
     Ok(())
 }
 
-/// Content: one text as a string, anything else as blocks.
+/// Appends content: a single text as a string, everything else as blocks.
 fn write_content<'p, 'a: 'p>(
     parts: impl Iterator<Item = &'p Part<'a>> + Clone,
     at: usize,
@@ -199,7 +199,7 @@ fn write_words(words: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// The model's own turn: words, then calls. Its thoughts are not sent back.
+/// Appends a turn of the model: text, then tool calls. Its thoughts are not sent back.
 fn write_assistant(
     message: &Message<'_>,
     unsupported: &mut UnsupportedFields,
@@ -259,7 +259,7 @@ fn write_tools(
         out.extend_from_slice(b"}}");
     }
     out.push(b']');
-    // Strictness is for all tools or none.
+    // `strict_tools` applies to all tools or to none.
     let strict = request
         .tools
         .iter()
@@ -272,14 +272,14 @@ fn write_tools(
     match request.tool_choice {
         Some(ToolChoice::Any) => text(out, "tool_choice", "REQUIRED"),
         Some(ToolChoice::None) => text(out, "tool_choice", "NONE"),
-        // The only one is the one that is required.
+        // If there is only one tool, requiring any tool requires this one.
         Some(ToolChoice::Tool(name)) => match request.tools.as_slice() {
             [tool] if tool.name == name => text(out, "tool_choice", "REQUIRED"),
             _ => unsupported.reject_or_drop("tool_choice")?,
         },
         Some(ToolChoice::Auto) | None => {}
     }
-    request.lose_serial_tools(unsupported)?;
+    request.reject_or_drop_serial_tools(unsupported)?;
     Ok(())
 }
 
@@ -311,7 +311,7 @@ fn write_sampling(
     Ok(())
 }
 
-/// Thinking is on or off, up to a budget; less of it cannot be said in a word.
+/// Thinking is on or off, with an optional budget; the API has no effort levels.
 fn write_thinking(
     reasoning: Reasoning<'_>,
     unsupported: &mut UnsupportedFields,

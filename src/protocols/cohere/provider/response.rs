@@ -1,7 +1,6 @@
-//! A whole answer of a chat, its usage, and errors, read into the neutral form.
+//! Reads a whole chat response, its usage, and errors into the neutral form.
 //!
-//! Citations are left out: they say where in the answer something is cited, other dialects where in the
-//! source.
+//! Citations are left out: they give positions in the response, while other APIs give positions in the source.
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
@@ -9,10 +8,10 @@ use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop}
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 use crate::protocols::usage::Usage;
 
-/// Reads a whole answer. It does not name the model.
+/// Reads a whole response. It does not name the model.
 ///
 /// # Errors
-/// What it lacks.
+/// The response lacks a required field.
 pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let message = document
         .field(0, "message")
@@ -21,7 +20,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, Unreadab
     let reason = document.text_of(0, "finish_reason").unwrap_or_default();
     let stop = stop(reason).ok_or(UnreadableBody("its generation failed"))?;
     let mut parts = Vec::with_capacity(2);
-    // What it plans to do with tools is a thought.
+    // The plan for using tools is a thought.
     let plan = document.text_of(message, "tool_plan");
     let plan = plan.filter(|text| !text.is_empty());
     parts.extend(plan.map(thought));
@@ -72,7 +71,7 @@ fn thought(text: &str) -> Part<'_> {
     }
 }
 
-/// What a `finish_reason` means; `None` if it is a failure.
+/// The meaning of a `finish_reason`; `None` if the response failed.
 #[must_use]
 pub(crate) fn stop(reason: &str) -> Option<Stop> {
     Some(match reason {
@@ -85,14 +84,14 @@ pub(crate) fn stop(reason: &str) -> Option<Stop> {
     })
 }
 
-/// Usage of the object at `at`: what is charged for, which leaves out what the API itself adds to a prompt;
-/// else what the model read and wrote.
+/// The usage of the object at `at`: the billed tokens, which leave out what the API adds to a prompt, or else the
+/// tokens that the model read and wrote.
 #[must_use]
 pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
     let usage = document.field(at, "usage")?;
     ["billed_units", "tokens"].into_iter().find_map(|name| {
         let counts = document.field(usage, name)?;
-        // They are written as 5 and as 5.0.
+        // The API writes both 5 and 5.0.
         let count = |name| {
             let at = document.field(counts, name)?;
             let number = document.number(at)?;

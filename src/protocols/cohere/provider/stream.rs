@@ -1,4 +1,4 @@
-//! A stream of chat events, read into neutral ones. Each part ends before the next begins.
+//! Reads a stream of chat events into neutral events. Each part ends before the next begins.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::cohere::provider::response::{stop, usage};
@@ -7,13 +7,12 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::ProviderError;
 use crate::protocols::provider_api::{Decoder, Sink, event_json, message_of, not_json};
 
-/// Reads the events of one stream.
 #[derive(Default)]
 pub(crate) struct Events {
     splitter: SseSplitter,
     ended: bool,
     parts: usize,
-    /// The open part, and what it is.
+    /// The open part: its kind and number.
     open: Option<(What, usize)>,
 }
 
@@ -48,7 +47,7 @@ impl Decoder for Events {
         }
     }
 
-    /// The last event says itself that it is the last.
+    /// The last event marks itself as the last.
     fn end(&mut self, _sink: Sink<'_>) {}
 }
 
@@ -84,7 +83,7 @@ impl Events {
                 ..Start::default()
             })),
             "message-end" => self.finish(document, delta.unwrap_or(0), sink),
-            // Citations, and kinds to come. An error has no type.
+            // Citations and unknown events. An error has no type.
             "" => self.fail(document, 0, sink),
             _ => {}
         }
@@ -100,7 +99,7 @@ impl Events {
         }
     }
 
-    /// A piece of text, its part begun if need be; an empty one begins none.
+    /// Emits a piece of text, and begins its part if necessary; an empty piece begins none.
     fn words(&mut self, what: What, kind: Kind<'_>, more: &str, sink: Sink<'_>) {
         if more.is_empty() {
             return;
@@ -184,7 +183,7 @@ impl Events {
     }
 }
 
-/// The call: one, or a list of one.
+/// The tool call: a single one, or the first of a list.
 fn first_or_self(document: &Document<'_>, at: usize) -> usize {
     let first = document.elements(at).and_then(|mut all| all.next());
     first.unwrap_or(at)

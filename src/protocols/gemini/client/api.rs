@@ -1,6 +1,6 @@
-//! Google's Gemini API as applications speak it: `generateContent` and its kin.
+//! The client API of Google's Gemini: `generateContent` and related methods.
 //!
-//! Names are taken in both spellings that Google takes, `inlineData` and `inline_data`.
+//! Names are accepted in both spellings that Google accepts, `inlineData` and `inline_data`.
 
 use crate::error::gateway_error::GatewayError;
 use crate::http::percent;
@@ -25,7 +25,6 @@ use crate::protocols::request::chat_request::ChatRequest;
 
 use std::borrow::Cow;
 
-/// The dialect.
 pub(crate) struct Gemini;
 
 impl ClientApi for Gemini {
@@ -134,7 +133,7 @@ impl ClientApi for Gemini {
     fn write_model(&self, name: &str, _created: u64) -> Vec<u8> {
         let mut out = Vec::new();
         write_model(name, &mut out);
-        // A comma is due only between the elements of a list.
+        // A comma is written only between the elements of a list.
         out.split_off(usize::from(out.first() == Some(&b',')))
     }
 }

@@ -6,7 +6,7 @@ use crate::protocols::gemini::vocabulary::ERROR_STATUSES;
 use crate::protocols::json::write::{number, open, open_field, text};
 use crate::protocols::neutral::response::{ProviderError, redacted};
 
-/// Google's word for a status.
+/// Google's name for a status.
 pub(crate) fn error_status(status: u16) -> &'static str {
     let known = ERROR_STATUSES.iter().find(|(code, _)| *code == status);
     match known {
@@ -16,7 +16,7 @@ pub(crate) fn error_status(status: u16) -> &'static str {
     }
 }
 
-/// The detail that tells why, in Google's form (`google.rpc.ErrorInfo`).
+/// Appends the error detail with the reason (`google.rpc.ErrorInfo`).
 pub(crate) fn write_reason(reason: &str, field: Option<&str>, out: &mut Vec<u8>) {
     open_field(out, "details", b'[');
     open(out, b'{');
@@ -35,7 +35,7 @@ pub(crate) fn bad(field: &str, what: &str) -> GatewayError {
     GatewayError::new(ErrorCode::InvalidRequest, format!("`{field}` {what}")).on(field.to_owned())
 }
 
-/// Appends a provider's error in Google's envelope; what the provider itself called it is the reason.
+/// Appends a provider's error as a Google error body; the provider's own error type becomes the reason.
 pub(crate) fn write_provider_error(failure: &ProviderError<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"error\":{");
     number(out, "code", u64::from(failure.status));

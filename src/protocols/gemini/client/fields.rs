@@ -1,10 +1,10 @@
-//! Fields of a request by name, in both spellings that Google takes: `inlineData` and `inline_data`.
+//! Finds fields of a request by name, in both spellings that Google accepts: `inlineData` and `inline_data`.
 
 use crate::protocols::json::document::Document;
 use arrayvec::ArrayString;
 
-/// A field's name in small letters without `_`, in which both spellings are one; empty if it is longer
-/// than any of this dialect.
+/// A field's name in lower case without `_`, so that both spellings are equal; empty if it is longer than any name of
+/// this API.
 pub(crate) fn plain(name: &str) -> ArrayString<40> {
     let mut plain = ArrayString::new();
     for letter in name.chars().filter(|letter| *letter != '_') {
@@ -15,7 +15,7 @@ pub(crate) fn plain(name: &str) -> ArrayString<40> {
     plain
 }
 
-/// Key and value of the field whose plain name is `name`.
+/// The key and value of the field whose plain name is `name`.
 pub(crate) fn field<'d>(
     document: &Document<'d>,
     at: usize,

@@ -1,4 +1,4 @@
-//! The client side: requests read, responses, streams and errors written.
+//! The client side: reads requests, and writes responses, streams and errors.
 
 pub(crate) mod api;
 pub(crate) mod errors;

@@ -1,9 +1,9 @@
 //! Paths of Gemini's API that name a model and an action.
 
-/// Beginnings of this dialect's paths: the versions of the API.
+/// The prefixes of this API's paths: the API versions.
 const VERSIONS: [&str; 3] = ["/v1beta/", "/v1alpha/", "/v1/"];
 
-/// Where the model stands in a path, and what is asked of it.
+/// The model and the action that a path names.
 pub(crate) fn parts_of(path: &str) -> Option<(&str, &str)> {
     let rest = VERSIONS
         .iter()

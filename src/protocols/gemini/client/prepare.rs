@@ -1,6 +1,6 @@
-//! What a request in Gemini's dialect lacks to be read into the neutral form: ids of calls, which are
-//! optional here and demanded elsewhere; schemas as JSON schemas, which are a part of OpenAPI's here; and
-//! base64 in its usual alphabet, where Google's SDKs send that for URLs.
+//! Adds to a Gemini request what the neutral form needs: ids of tool calls, which are optional here and required by
+//! other APIs; JSON schemas, where Gemini uses a subset of OpenAPI's; and base64 in the standard alphabet, where
+//! Google's SDKs send the URL-safe one.
 
 use crate::protocols::gemini::client::fields::{field, list_of, node_of, plain, raw_of, text_of};
 use crate::protocols::gemini::vocabulary::NO_SEAL;
@@ -9,7 +9,7 @@ use crate::protocols::json::splice::{Edit, apply};
 use crate::protocols::json::write::{comma, open, open_field};
 use memchr::memmem;
 
-/// The body with ids, JSON schemas and usual base64; `None` if it needs none of it.
+/// The body with ids, JSON schemas and standard base64; `None` if it needs no change.
 #[must_use]
 pub(crate) fn normalize_request(body: &[u8], scratch: &mut Scratch) -> Option<Vec<u8>> {
     let mentions = |word: &[u8]| memmem::find(body, word).is_some();
@@ -38,13 +38,13 @@ pub(crate) fn normalize_request(body: &[u8], scratch: &mut Scratch) -> Option<Ve
     Some(out)
 }
 
-/// Where `raw`, a piece of `body`, begins.
+/// The offset of `raw`, a slice of `body`.
 fn offset(body: &[u8], raw: &str) -> usize {
     (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize)
 }
 
-/// Gives each call without an id one, and each result that of the first call of its name that has no
-/// result yet.
+/// Adds an id to each call without one. A result without an id gets the id of the first call with its name that has
+/// no result yet.
 fn name_calls(document: &Document<'_>, body: &[u8], edits: &mut Vec<Edit>) {
     let mut waiting: Vec<(&str, String)> = Vec::new();
     let mut made = 0;
@@ -88,7 +88,7 @@ struct Member<'d> {
     node: usize,
 }
 
-/// The edit that puts an id first into the object that is the member's value.
+/// The edit that inserts an id as the first member of the object.
 fn with_id(document: &Document<'_>, body: &[u8], member: Member<'_>, id: &str) -> Option<Edit> {
     let inside = offset(body, document.raw(member.key)?) + 1;
     let is_empty = document.fields(member.node)?.next().is_none();
@@ -103,7 +103,8 @@ fn with_id(document: &Document<'_>, body: &[u8], member: Member<'_>, id: &str) -
     })
 }
 
-/// Bytes and seals of a content's parts, and of what its results hold, in the usual alphabet.
+/// Adds edits that convert bytes and signatures to the standard alphabet, in a content's parts and in its function
+/// results.
 fn find_base64(document: &Document<'_>, body: &[u8], content: usize, edits: &mut Vec<Edit>) {
     let mut rewrite = |at: usize, name: &str| {
         let raw = raw_of(document, at, name).filter(|raw| raw.starts_with('"'));
@@ -139,12 +140,12 @@ fn find_base64(document: &Document<'_>, body: &[u8], content: usize, edits: &mut
     }
 }
 
-/// Schemas of tools and of the answer, written as JSON schemas.
+/// Adds edits that rewrite the schemas of tools and of the response as JSON schemas.
 fn find_schemas(document: &Document<'_>, body: &[u8], edits: &mut Vec<Edit>) {
     let mut rewrite = |at: usize, name: &str| {
         let found = field(document, at, name).zip(raw_of(document, at, name));
         if let Some(((_, value), raw)) = found {
-            // A comma is due before all that stands behind no colon.
+            // A comma is written before every value that does not follow a colon.
             let mut with = b":".to_vec();
             write_schema(document, value, &mut with);
             let start = offset(body, raw);
@@ -164,7 +165,7 @@ fn find_schemas(document: &Document<'_>, body: &[u8], edits: &mut Vec<Edit>) {
     }
 }
 
-/// Keywords that are spelled otherwise in snake case, by their plain names.
+/// Keywords with a different spelling in snake case, by their plain names.
 const KEYWORDS: [(&str, &str); 9] = [
     ("minitems", "minItems"),
     ("maxitems", "maxItems"),
@@ -177,10 +178,10 @@ const KEYWORDS: [(&str, &str); 9] = [
     ("additionalproperties", "additionalProperties"),
 ];
 
-/// Appends the schema at node `at`: types in small letters, `nullable` as a type, counts as numbers.
+/// Appends the schema at node `at`: types in lower case, `nullable` as a type, counts as numbers.
 fn write_schema(document: &Document<'_>, at: usize, out: &mut Vec<u8>) {
     let Some(fields) = document.fields(at) else {
-        // `true` and `false` are schemas, too.
+        // `true` and `false` are valid schemas.
         let literal = document.boolean(at).unwrap_or(true);
         comma(out);
         out.extend_from_slice(if literal { b"true" } else { b"false" });
@@ -215,7 +216,7 @@ fn write_schema(document: &Document<'_>, at: usize, out: &mut Vec<u8>) {
                 write_schema(document, value, out);
             }
             _ => {
-                // Whole numbers of 64 bits are strings in Google's JSON.
+                // Google's JSON writes 64-bit integers as strings.
                 let counts = spelled.starts_with("min") || spelled.starts_with("max");
                 let digits = document
                     .text(value)

@@ -1,4 +1,4 @@
-//! A `GenerateContentRequest`, read into the neutral form. Ids and schemas were seen to by `prepare.rs`.
+//! Reads a `GenerateContentRequest` into the neutral form, after `prepare.rs` added ids and schemas.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::gemini::client::errors::bad;
@@ -10,10 +10,10 @@ use crate::protocols::neutral::request::{
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Reads a request. Whether it is a stream the path says; providers that must be told are.
+/// Reads a request. The path says whether it is a stream; some providers need it in the body.
 ///
 /// # Errors
-/// 400 naming the field that is malformed, or that the neutral form has no place for.
+/// 400 that names a field that is malformed or that the neutral form lacks.
 pub(crate) fn read<'d>(
     document: &Document<'d>,
     unsupported: &mut UnsupportedFields,
@@ -78,7 +78,7 @@ fn parts<'d>(
     for (at, node) in list_of(document, content, "parts").enumerate() {
         let path = format!("{path}.parts[{at}]");
         for (name, _) in document.fields(node).into_iter().flatten() {
-            // What says how a film is to be looked at, and what the provider's own tools gave.
+            // Options for processing video, and results of the provider's own tools.
             if !KNOWN.contains(&plain(name).as_str()) {
                 unsupported.reject_or_drop(&format!("{path}.{name}"))?;
             }
@@ -101,8 +101,8 @@ const KNOWN: [&str; 7] = [
     "functionresponse",
 ];
 
-/// Appends a part; false if it is of no kind known here. A seal on anything but a thought stands before
-/// it as a thought without words.
+/// Appends a part; false if its type is unknown. A signature on anything but a thought becomes an empty thought
+/// before the part.
 fn part<'d>(document: &Document<'d>, node: usize, parts: &mut Vec<Part<'d>>) -> bool {
     let seal = text_of(document, node, "thoughtsignature");
     let signature = seal.filter(|seal| !seal.is_empty() && *seal != NO_SEAL);
@@ -186,7 +186,7 @@ fn call<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
     })
 }
 
-/// A result: the words alone where there is nothing else, or what it holds as JSON.
+/// A tool result: plain text if it holds nothing else, otherwise its JSON.
 fn result<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
     let result = node_of(document, node, "functionresponse")?;
     let response = node_of(document, result, "response");
@@ -222,7 +222,7 @@ fn tools<'d>(
     for (at, node) in document.elements(list).into_iter().flatten().enumerate() {
         for (name, value) in document.fields(node).into_iter().flatten() {
             if plain(name).as_str() != "functiondeclarations" {
-                // A tool that the provider runs itself.
+                // A tool that the provider runs.
                 unsupported.reject_or_drop(&format!("tools[{at}].{name}"))?;
                 continue;
             }
@@ -283,7 +283,7 @@ fn tool_config<'d>(
     Ok(())
 }
 
-/// Filters that nobody else has: to have none is no loss.
+/// Safety filters, which other APIs lack. A request without filters loses nothing.
 fn safety(
     document: &Document<'_>,
     list: usize,
@@ -323,7 +323,7 @@ fn generation<'d>(
             "maxoutputtokens" => sampling.max_tokens = document.unsigned(value),
             "temperature" => sampling.temperature = raw(),
             "topp" => sampling.top_p = raw(),
-            // Whole, but written as `40.0` by Google's own SDK.
+            // An integer, which Google's own SDK writes as `40.0`.
             "topk" => sampling.top_k = raw().map(|raw| raw.strip_suffix(".0").unwrap_or(raw)),
             "seed" => sampling.seed = raw(),
             "presencepenalty" => sampling.presence_penalty = raw(),
@@ -367,10 +367,10 @@ fn is_text_only(document: &Document<'_>, list: usize) -> bool {
     })
 }
 
-/// That thoughts are to be told is no loss: who thinks tells them here.
+/// `includeThoughts` needs no translation: every provider that thinks returns its thoughts.
 fn thinking<'d>(document: &Document<'d>, config: usize, request: &mut Request<'d>) {
     let budget = node_of(document, config, "thinkingbudget");
-    // -1 leaves it to the model.
+    // -1 lets the model decide.
     request.reasoning.budget_tokens = budget.and_then(|at| document.unsigned(at));
     let level = text_of(document, config, "thinkinglevel").map(str::to_ascii_lowercase);
     request.reasoning.effort = match level.as_deref() {

@@ -1,5 +1,4 @@
-//! What the gateway must know of a request in Gemini's dialect: model and stream from the path, the rest
-//! from the body.
+//! Reads the fields of a Gemini request that routing needs: model and stream from the path, the others from the body.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -17,7 +16,7 @@ use std::ops::Range;
 /// Reads a request to `target`.
 ///
 /// # Errors
-/// 400 with the position or the field.
+/// 400 that names the position or the field.
 pub(crate) fn read(
     target: &str,
     body: &[u8],
@@ -53,20 +52,20 @@ pub(crate) fn read(
         .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
-/// In which forms `query` asks for the answer (Google's "System parameters").
+/// The response forms that `query` names (Google's "System parameters").
 fn forms(query: &str) -> impl Iterator<Item = &str> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter_map(|(name, form)| matches!(name, "alt" | "$alt").then_some(form))
 }
 
-/// Whether `target` asks for a stream, and not for events.
+/// Whether `target` requests a stream that is not in server-sent events.
 pub(crate) fn streams_array(target: &str) -> bool {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let is_stream = parts_of(path).is_some_and(|(_, action)| action == "streamGenerateContent");
     is_stream && !forms(query).any(|form| form == "sse")
 }
 
-/// A field that occurs twice is refused, as two parsers could choose differently.
+/// Rejects a field that occurs twice, because two parsers could read different values.
 fn check(document: &Document<'_>, action: &str) -> Result<(), GatewayError> {
     let fields = document.root_fields();
     let fields = fields.ok_or_else(|| {
@@ -90,7 +89,7 @@ fn check(document: &Document<'_>, action: &str) -> Result<(), GatewayError> {
     }
 }
 
-/// Where a model's name stands in the body too, behind its `models/`: it must be the path's.
+/// The range of the model's name in the body, after `models/`: it must be replaced like the name in the path.
 fn model_range(document: &Document<'_>, body: &[u8]) -> Range<usize> {
     let inner = node_of(document, 0, "generatecontentrequest");
     let name = [Some(0), inner]
@@ -154,12 +153,12 @@ fn canonical(document: &Document<'_>) -> Canonical {
         (None, false) => None,
     };
     let mut form = form(document, question(document), exact_only);
-    // The same fields in another dialect are another request.
+    // A request in another wire format has the same fields but another canonical form.
     form.extend_scope(crate::protocols::gemini::vocabulary::NAME.as_bytes());
     form
 }
 
-/// The string node that holds the text of the last turn, if it is the user's and nothing but text.
+/// The string node with the text of the last turn, if it is the user's and contains only text.
 fn question(document: &Document<'_>) -> Result<usize, NotSemantic> {
     let last = list_of(document, 0, "contents").last();
     let last = last.ok_or(NotSemantic::LastMessageNotUser)?;

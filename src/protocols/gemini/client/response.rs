@@ -1,4 +1,4 @@
-//! A whole `GenerateContentResponse`, and errors, written from the neutral form.
+//! Writes a whole `GenerateContentResponse`, and errors, from the neutral form.
 
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::write_string;
@@ -10,7 +10,7 @@ use crate::protocols::neutral::response::{Response, Stop};
 use crate::protocols::neutral::tool_arguments::write_input;
 use crate::protocols::usage::Usage;
 
-/// Appends a whole answer.
+/// Appends a whole response.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     open_field(out, "candidates", b'[');
@@ -36,7 +36,7 @@ pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out
     out.push(b'}');
 }
 
-/// Appends what tells which answer this is.
+/// Appends the fields that identify the response.
 pub(crate) fn write_frame(
     id: &str,
     model: &str,
@@ -79,7 +79,7 @@ fn write_part(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out: 
             };
             write_call(call, nth, response_ctx, out);
         }
-        // Models answer in nothing else; what another provider alone can read has no place.
+        // Models produce no other parts; parts that only another provider can read are left out.
         _ => {}
     }
 }
@@ -95,15 +95,14 @@ pub(crate) fn write_thought(thought: &str, signature: Option<&str>, out: &mut Ve
     out.push(b'}');
 }
 
-/// A tool call to write.
 pub(crate) struct ToolCall<'c> {
     pub id: &'c str,
     pub name: &'c str,
-    /// The text of a JSON object, as the model wrote it.
+    /// A JSON object as text, as the model wrote it.
     pub arguments: &'c str,
 }
 
-/// Appends a tool call; arguments that are no JSON object are wrapped in one.
+/// Appends a tool call; arguments that are not a JSON object are wrapped in one.
 pub(crate) fn write_call(
     call: ToolCall<'_>,
     nth: usize,
@@ -127,7 +126,7 @@ pub(crate) fn write_call(
     out.extend_from_slice(b"}}");
 }
 
-/// The word for why an answer ended.
+/// The `finishReason` of a stop reason.
 #[must_use]
 pub(crate) fn finish_reason(stop: Stop) -> &'static str {
     let mut named = FINISH_REASONS.iter().skip(1);
@@ -140,7 +139,7 @@ pub(crate) fn finish_reason(stop: Stop) -> &'static str {
     }
 }
 
-/// Appends usage in Gemini's arithmetic: thinking stands beside the candidates' tokens.
+/// Appends usage as Gemini counts it: `candidatesTokenCount` leaves out thinking.
 pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     open_field(out, "usageMetadata", b'{');
     let thoughts = usage.reasoning.unwrap_or(0).min(usage.completion);

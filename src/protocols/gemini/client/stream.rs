@@ -1,7 +1,7 @@
-//! A stream of `GenerateContentResponse` events, written from neutral ones.
+//! Writes a stream of `GenerateContentResponse` events from neutral events.
 //!
-//! Calls are whole in this dialect: their pieces are held until the answer ends. A heartbeat has no form
-//! that Google's SDKs would pass over, so there is none.
+//! This API sends tool calls whole, so their pieces are buffered until the response ends. Heartbeats are left out,
+//! because Google's SDKs ignore no form of them.
 
 use crate::http::limits::SSE_EVENT_BYTES_MAX;
 use crate::protocols::client_api::{Encoder, ResponseContext};
@@ -14,27 +14,26 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::{ProviderError, Stop};
 use crate::protocols::usage::Usage;
 
-/// Writes the chunks of one stream.
 pub(crate) struct Chunks {
     response_ctx: ResponseContext,
     id: String,
     model: String,
     parts: Vec<Option<Part>>,
-    /// Bytes of calls that are held.
+    /// Buffered bytes of tool calls.
     held: usize,
     stops: Vec<(u64, Stop)>,
     usage: Option<Usage>,
     failed: bool,
 }
 
-/// A part that has begun.
+/// A part that was started.
 enum Part {
     Text(u64),
     Thought(u64),
     Call(Box<FunctionCall>),
 }
 
-/// A call, as far as it came.
+/// A tool call that is being received.
 struct FunctionCall {
     choice: u64,
     id: String,
@@ -42,14 +41,13 @@ struct FunctionCall {
     arguments: String,
 }
 
-/// Parts in one stream whose state is kept; what belongs to more is left out.
+/// Most parts of one stream whose state is stored; events of further parts are left out.
 const PARTS_MAX: usize = 4096;
 
-/// Answers in one stream; no provider gives more.
+/// Most choices in one stream; no provider returns more.
 const CHOICES_MAX: usize = 128;
 
 impl Chunks {
-    /// A writer at the start of a stream.
     #[must_use]
     pub(crate) fn new(response_ctx: ResponseContext) -> Self {
         Self {
@@ -70,7 +68,7 @@ impl Chunks {
         self.usage = start.usage;
     }
 
-    /// A chunk of one candidate.
+    /// Appends a chunk with one candidate.
     fn chunk(
         &self,
         choice: u64,
@@ -109,7 +107,7 @@ impl Chunks {
                 name: (*name).to_owned(),
                 arguments: String::new(),
             }))),
-            // What another provider alone can read.
+            // Parts that only another provider can read.
             Kind::Redacted { .. } | Kind::Other => None,
         };
         if part < PARTS_MAX {
@@ -169,7 +167,7 @@ impl Chunks {
         out.extend_from_slice(b"\n\n");
     }
 
-    /// The last chunk of each answer: its calls, why it ended, what all of it cost.
+    /// Appends the last chunk of each choice: its tool calls, the stop reason and the usage.
     fn finish(&mut self, out: &mut Vec<u8>) {
         if self.stops.is_empty() {
             self.stops.push((0, Stop::End));

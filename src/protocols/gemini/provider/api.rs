@@ -1,5 +1,5 @@
-//! Google's Gemini, as Google AI Studio and Vertex AI speak it. A body in this dialect goes through byte
-//! for byte: the model's name stands in the path.
+//! Google's Gemini on Google AI Studio and Vertex AI. A request in this wire format is forwarded byte for byte,
+//! because the path names the model.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::google_cloud::KEY_HEADER;
@@ -17,20 +17,20 @@ use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, pos
 use crate::protocols::provider_api::{Decoder, ErrorDetail, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 
-/// The dialect, at one of the two places where it is spoken.
+/// The API of one of the two services.
 pub(crate) struct Gemini {
     name: &'static str,
-    /// What stands before a model's name in the path.
+    /// The path segment before a model's name.
     models: &'static str,
 }
 
-/// At Google AI Studio; the base URL ends with the API's version.
+/// Google AI Studio; the base URL ends with the API version.
 pub(crate) const AI_STUDIO: Gemini = Gemini {
     name: "gemini",
     models: "/models/",
 };
 
-/// At Vertex AI; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
+/// Vertex AI; the base URL ends with the location: `…/v1/projects/{project}/locations/{location}`.
 pub(crate) const VERTEX: Gemini = Gemini {
     name: "vertex",
     models: "/publishers/google/models/",
@@ -61,7 +61,7 @@ impl ProviderApi for Gemini {
         write_model_path(self.models, request.model, &mut path);
         path.push_str(match (request.call, request.streams) {
             (UpstreamOperation::CountTokens, _) => ":countTokens",
-            // Without `alt=sse` it is an array, of which no element is whole before the next begins.
+            // Without `alt=sse` the stream is a JSON array, which cannot be read element by element.
             (_, true) => ":streamGenerateContent?alt=sse",
             (_, false) => ":generateContent",
         });

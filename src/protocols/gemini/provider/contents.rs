@@ -1,5 +1,4 @@
-//! The conversation of a `GenerateContentRequest`: system instruction and contents, written from the
-//! neutral form's messages.
+//! Writes the conversation of a `GenerateContentRequest`: system instruction and contents.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::gemini::vocabulary::NO_SEAL;
@@ -8,7 +7,7 @@ use crate::protocols::neutral::request::{Message, Part, Role, Source};
 use crate::protocols::neutral::tool_arguments::write_input;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Media types by the end of a URL's path, for what names none itself (IANA's registry).
+/// Media types by the extension of a URL's path, for sources without a media type (IANA's registry).
 const MEDIA_TYPES: [(&str, &str); 9] = [
     (".png", "image/png"),
     (".jpg", "image/jpeg"),
@@ -24,7 +23,7 @@ const MEDIA_TYPES: [(&str, &str); 9] = [
 /// Appends `systemInstruction` and `contents`.
 ///
 /// # Errors
-/// 400 naming what is lost.
+/// 400 that names a part that this API does not support.
 pub(crate) fn write(
     messages: &[Message<'_>],
     demands_seals: bool,
@@ -52,7 +51,7 @@ fn is_system(role: Role) -> bool {
 }
 
 struct Writer<'w, 'a> {
-    /// Calls, by whose ids results name their tool.
+    /// All messages, to find the tool's name of a result by the id of its call.
     all: &'w [Message<'a>],
     demands_seals: bool,
     unsupported: &'w mut UnsupportedFields,
@@ -77,7 +76,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// Neighbours of one role become one turn, and turns that say nothing are left out.
+    /// Adjacent messages of one role become one turn, and empty turns are left out.
     fn contents(
         &mut self,
         messages: &[Message<'_>],
@@ -87,7 +86,7 @@ impl Writer<'_, '_> {
         let mut before = None;
         for message in messages {
             if is_system(message.role) {
-                // There is no such role within a conversation; where it is dropped, the words stay.
+                // The API has no such role within a conversation; if it is dropped, the text stays.
                 self.unsupported
                     .reject_or_drop(&format!("messages[{}].role", message.at))?;
             }
@@ -117,8 +116,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// The parts of one message. A seal goes on the call behind it, on the text behind it if no call
-    /// follows, else on a part of its own: as they came from the model.
+    /// Appends the parts of one message. A signature is attached to the call after it, or to the text after it if no
+    /// call follows, or else to a part of its own, as the model returned it.
     fn turn(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), GatewayError> {
         let is_call = |part: &Part<'_>| matches!(part, Part::ToolCall { .. });
         let calls = message.parts.iter().filter(|part| is_call(part)).count();
@@ -136,7 +135,7 @@ impl Writer<'_, '_> {
                 Part::Text { text, .. } => !text.is_empty() && calls_seen == calls,
                 Part::ToolCall { .. } => {
                     calls_seen += 1;
-                    // Of several calls at once the first alone bears it.
+                    // Of several parallel calls only the first has the signature.
                     if self.demands_seals && calls_seen == 1 && seal.is_none() {
                         seal = Some(NO_SEAL);
                     }
@@ -160,7 +159,7 @@ impl Writer<'_, '_> {
     ) -> Result<(), GatewayError> {
         let mut marker = None;
         match part {
-            // An empty text says nothing, and is refused by some models.
+            // An empty text has no content, and some models reject it.
             Part::Text { text: "", .. } => return Ok(()),
             Part::Text {
                 text: words, cache, ..
@@ -192,7 +191,7 @@ impl Writer<'_, '_> {
                 marker = *cache;
             }
             Part::ToolResult { .. } => return self.result(part, at, out),
-            // Without its seal no provider takes a thought back; another's seal it cannot read.
+            // Every provider rejects a thought without its signature, and cannot read another provider's signature.
             Part::Thinking { .. } | Part::Redacted { .. } => {
                 self.unsupported.note_dropped("thinking");
                 return Ok(());
@@ -206,7 +205,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// An image or a document.
+    /// Appends an image or a document.
     fn file(&mut self, part: &Part<'_>, at: usize, out: &mut Vec<u8>) -> Result<(), GatewayError> {
         let (source, field, cache) = match part {
             Part::Image {
@@ -241,7 +240,7 @@ impl Writer<'_, '_> {
                 open(out, b'{');
                 text(out, "text", words);
             }
-            // Files that were sent to Google have URIs; others are another provider's.
+            // Files uploaded to Google have URIs; other files belong to other providers.
             Source::File(uri) if !uri.contains("://") => {
                 return self
                     .unsupported
@@ -261,7 +260,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// A tool's result: its words under `output`, or `error`, and what else it gave as parts.
+    /// Appends a tool's result: its text under `output` or `error`, everything else as parts.
     fn result(
         &mut self,
         part: &Part<'_>,
@@ -334,7 +333,7 @@ fn write_lone_seal(seal: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-/// The inside of a part that holds bytes.
+/// Appends the members of a part that holds bytes.
 fn write_inline(media_type: &str, data: &str, out: &mut Vec<u8>) {
     open_field(out, "inlineData", b'{');
     text(out, "mimeType", media_type);

@@ -1,5 +1,4 @@
-//! A `GenerateContentRequest`, written from the neutral form. What the conversation says is in
-//! `contents.rs`.
+//! Writes a `GenerateContentRequest` from the neutral form; `contents.rs` writes the conversation.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::gemini::provider::contents;
@@ -11,7 +10,7 @@ use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 /// Appends the body of a request. The path names the model and whether to stream.
 ///
 /// # Errors
-/// 400 naming a field that is lost.
+/// 400 that names a field that this API does not support.
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
@@ -29,14 +28,14 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// The version of Gemini in a model's name, before its dot.
+/// The major version of Gemini in a model's name.
 fn version(model: &str) -> Option<u32> {
     let (_, after) = model.split_once("gemini-")?;
     let digits = after.find(|letter: char| !letter.is_ascii_digit());
     after.get(..digits.unwrap_or(after.len()))?.parse().ok()
 }
 
-/// From version 3 on a call without its seal is refused (Google's page on thought signatures).
+/// From version 3 on, a call without its signature is rejected (Google's page on thought signatures).
 fn demands_seals(model: &str) -> bool {
     version(model).is_some_and(|version| version >= 3)
 }
@@ -56,10 +55,10 @@ fn write_tools(
         write_tool(tool, unsupported, out);
     }
     out.extend_from_slice(b"]}]");
-    request.lose_serial_tools(unsupported)?;
+    request.reject_or_drop_serial_tools(unsupported)?;
     let strict = request.tools.iter().any(|tool| tool.strict == Some(true));
     let (mode, only) = match request.tool_choice {
-        // Bound to the schemas, but free to call or not.
+        // A call must follow the schema, but the model is free to call or not.
         None | Some(ToolChoice::Auto) if strict => ("VALIDATED", None),
         None => return Ok(()),
         Some(ToolChoice::Auto) => ("AUTO", None),
@@ -79,7 +78,7 @@ fn write_tools(
     Ok(())
 }
 
-/// The schema goes as the JSON schema that it is: `parameters` would take a part of OpenAPI's only.
+/// The schema is sent as a JSON schema: `parameters` accepts only a subset of OpenAPI's.
 fn write_tool(tool: &Tool<'_>, unsupported: &mut UnsupportedFields, out: &mut Vec<u8>) {
     open(out, b'{');
     text(out, "name", tool.name);
@@ -163,8 +162,8 @@ fn write_sampling(
     Ok(())
 }
 
-/// Tokens of thinking for an effort in words, for models that know budgets only (Google's page on
-/// compatibility with OpenAI's API).
+/// Thinking tokens for an effort level, for models that know only budgets (Google's page on compatibility with
+/// OpenAI's API).
 const BUDGETS: [(&str, u64); 4] = [
     ("none", 0),
     ("minimal", 1024),
@@ -173,7 +172,7 @@ const BUDGETS: [(&str, u64); 4] = [
 ];
 const BUDGET_HIGH: u64 = 24_576;
 
-/// How much is to be thought, and that it is to be told.
+/// Appends the thinking budget or level, and the option that requests thoughts.
 fn write_thinking(reasoning: Reasoning<'_>, model: &str, out: &mut Vec<u8>) {
     let Reasoning {
         effort,
@@ -183,7 +182,7 @@ fn write_thinking(reasoning: Reasoning<'_>, model: &str, out: &mut Vec<u8>) {
     let budget = match (budget_tokens, effort) {
         (Some(budget), _) => Some(budget),
         (None, None) => return,
-        // A model that cannot but think does so as little as it can.
+        // A model that always thinks gets its lowest level.
         (None, Some(_)) if knows_levels => None,
         (None, Some(effort)) => {
             let known = BUDGETS.iter().find(|(name, _)| *name == effort);

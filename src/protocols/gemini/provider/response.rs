@@ -1,4 +1,4 @@
-//! A whole `GenerateContentResponse`, its usage, and errors, read into the neutral form.
+//! Reads a whole `GenerateContentResponse`, its usage, and errors into the neutral form.
 
 use crate::protocols::gemini::vocabulary::{ERROR_STATUSES, FINISH_REASONS};
 use crate::protocols::json::document::{Document, Scratch};
@@ -9,10 +9,10 @@ use crate::protocols::usage::Usage;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Reads a whole answer.
+/// Reads a whole response.
 ///
 /// # Errors
-/// What it lacks.
+/// The response lacks a required field.
 pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let candidates = document.field(0, "candidates");
     let mut choices: Vec<Choice<'d>> = Vec::with_capacity(1);
@@ -43,7 +43,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, Unreadab
     })
 }
 
-/// Whether the prompt was refused: then there is no candidate.
+/// Whether the prompt was blocked: then there is no candidate.
 #[must_use]
 pub(crate) fn is_blocked(document: &Document<'_>) -> bool {
     let feedback = document.field(0, "promptFeedback");
@@ -82,27 +82,25 @@ pub(crate) fn parts_of<'d>(
         .flatten()
 }
 
-/// A part of an answer.
+/// A part of a response.
 pub(crate) struct Piece<'d> {
-    /// What it is.
+    /// The content.
     pub what: What<'d>,
-    /// The seal on it.
+    /// The signature of the part.
     pub seal: Option<&'d str>,
 }
 
-/// What a part is.
+/// The content of a part.
 pub(crate) enum What<'d> {
-    /// Text.
     Text(&'d str),
-    /// A thought.
     Thought(&'d str),
-    /// A call.
+    /// A tool call.
     Call {
         id: &'d str,
         name: &'d str,
         arguments: &'d str,
     },
-    /// What only this dialect has: code that the provider ran, media that it made.
+    /// A kind that only this API has: code that the provider ran, media that it generated.
     Other,
 }
 
@@ -132,8 +130,8 @@ impl<'d> Piece<'d> {
         }
     }
 
-    /// Appends it. The seal on anything but a thought stands before it as a thought without words, or
-    /// on the thought that is there already.
+    /// Appends the part. A signature on anything but a thought becomes an empty thought before the part, or is added
+    /// to the thought that precedes it.
     fn add_to(&self, parts: &mut Vec<Part<'d>>) {
         let (text, signature) = match self.what {
             What::Thought(text) => (text, self.seal),
@@ -164,7 +162,7 @@ impl<'d> Piece<'d> {
     }
 }
 
-/// What a `finishReason` means. That tools are to be called it does not say.
+/// The meaning of a `finishReason`. It does not say that tools are to be called.
 #[must_use]
 pub(crate) fn stop(reason: &str, has_calls: bool) -> Stop {
     let found = FINISH_REASONS.iter().find(|(name, _)| *name == reason);
@@ -199,7 +197,7 @@ pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     })
 }
 
-/// Reads an error body, bare or in an array, or an error in a stream; `status` 0 = as it says itself.
+/// Reads an error body, alone or in an array, or an error in a stream. `status` 0: the status follows from the error.
 #[must_use]
 pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let error = error_of(document);
@@ -227,7 +225,7 @@ pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderEr
     }
 }
 
-/// Node of the error's object.
+/// The node of the error object.
 fn error_of(document: &Document<'_>) -> Option<usize> {
     let whole = document.elements(0).and_then(|mut all| all.next());
     document.field(whole.unwrap_or(0), "error")
@@ -240,13 +238,13 @@ fn details<'d>(document: &Document<'d>) -> impl Iterator<Item = usize> + use<'d>
         .flatten()
 }
 
-/// A wrong API key is a bad request here.
+/// The API reports a wrong API key as a bad request.
 fn is_about_the_key(document: &Document<'_>) -> bool {
     details(document).any(|at| document.text_of(at, "reason") == Some("API_KEY_INVALID"))
 }
 
-/// What the body of a refusal says beyond its status: that the key is wrong, and how long to wait
-/// (`google.rpc.RetryInfo`, in seconds with an `s` behind them).
+/// Reads from an error body whether the API key is wrong, and how long to wait (`google.rpc.RetryInfo`, in seconds
+/// with the suffix `s`).
 #[must_use]
 pub(crate) fn read_error_detail(status: u16, body: &[u8]) -> ErrorDetail {
     let mut detail = ErrorDetail {

@@ -1,5 +1,5 @@
-//! A stream of `GenerateContentResponse` events, read into neutral ones. Nothing marks the end but that
-//! the body ends after a finish reason.
+//! Reads a stream of `GenerateContentResponse` events into neutral events. There is no end event: the stream is
+//! complete if the body ends after a finish reason.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::gemini::provider::response::{
@@ -10,28 +10,27 @@ use crate::protocols::neutral::event::{Delta, Event, Kind, Start};
 use crate::protocols::neutral::response::Stop;
 use crate::protocols::provider_api::{Decoder, Sink, event_json, not_json};
 
-/// Reads the chunks of one stream.
 #[derive(Default)]
 pub(crate) struct Chunks {
     splitter: SseSplitter,
     started: bool,
-    /// A finish reason was seen.
+    /// A finish reason was received.
     finished: bool,
     ended: bool,
     parts: usize,
     open: Vec<Open>,
-    /// Answers that called tools.
+    /// The choices that called tools.
     callers: Vec<u64>,
 }
 
-/// An open part: text or a thought, at most one for each choice.
+/// An open part, text or a thought; each choice has at most one.
 struct Open {
     choice: u64,
     is_thought: bool,
     part: usize,
 }
 
-/// Answers told apart at once; a provider that exceeds it sends nonsense.
+/// Most choices at once; more would be malformed.
 const CHOICES_MAX: usize = 512;
 
 impl Decoder for Chunks {
@@ -86,7 +85,7 @@ impl Chunks {
                 usage,
             }));
         }
-        // Before the end of the answer, which may stand in the same chunk.
+        // Emitted before the end of the response, which can be in the same chunk.
         if let Some(usage) = usage {
             sink(&Event::Usage(usage));
         }
@@ -164,7 +163,7 @@ impl Chunks {
         sink(&Event::Delta { part, delta });
     }
 
-    /// A seal ends the thought before it, or is a thought without words.
+    /// A signature ends the thought before it, or becomes an empty thought.
     fn seal(&mut self, choice: u64, seal: Option<&str>, sink: Sink<'_>) {
         if let Some(seal) = seal {
             let part = self.text_part(choice, true, sink);
@@ -174,7 +173,7 @@ impl Chunks {
         }
     }
 
-    /// The open part of this kind, begun if need be.
+    /// The open part of this kind; begins it if necessary.
     fn text_part(&mut self, choice: u64, is_thought: bool, sink: Sink<'_>) -> usize {
         let mut open = self.open.iter();
         if let Some(open) = open.find(|open| open.choice == choice && open.is_thought == is_thought)
@@ -204,7 +203,7 @@ impl Chunks {
         part
     }
 
-    /// Ends what is open of this answer.
+    /// Ends the open part of this choice.
     fn close(&mut self, choice: u64, sink: Sink<'_>) {
         self.open.retain(|open| {
             if open.choice == choice {

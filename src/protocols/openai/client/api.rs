@@ -1,4 +1,4 @@
-//! OpenAI's chat completions as applications speak them.
+//! The client API of OpenAI's chat completions.
 
 use crate::error::gateway_error::GatewayError;
 use crate::http::sse::write_event;
@@ -16,7 +16,6 @@ use crate::protocols::openai::model_list;
 use crate::protocols::openai::vocabulary::NAME;
 use crate::protocols::request::chat_request::{ChatRequest, read_chat};
 
-/// The dialect.
 pub(crate) struct OpenAi;
 
 impl ClientApi for OpenAi {

@@ -1,4 +1,4 @@
-//! A chat completion request, read into the neutral form (OpenAI's `CreateChatCompletionRequest`).
+//! Reads a chat completion request into the neutral form (OpenAI's `CreateChatCompletionRequest`).
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -8,8 +8,8 @@ use crate::protocols::neutral::request::{
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Fields without influence on the generated text: dropped and reported.
-const HINTS: [&str; 7] = [
+/// Fields that do not influence the generated text: they are dropped and reported.
+const IGNORED_FIELDS: [&str; 7] = [
     "store",
     "metadata",
     "service_tier",
@@ -19,7 +19,7 @@ const HINTS: [&str; 7] = [
     "safety_identifier",
 ];
 
-/// Values that ask for nothing beyond the default, by field.
+/// The default value of fields: a request with this value needs nothing from the provider.
 const DEFAULTS: [(&str, &str); 7] = [
     ("store", "false"),
     ("metadata", "{}"),
@@ -33,7 +33,7 @@ const DEFAULTS: [(&str, &str); 7] = [
 /// Reads a request.
 ///
 /// # Errors
-/// 400 naming the field that is malformed, or that the neutral form has no place for.
+/// 400 that names a field that is malformed or that the neutral form lacks.
 pub(crate) fn read<'d>(
     document: &Document<'d>,
     unsupported: &mut UnsupportedFields,
@@ -56,7 +56,7 @@ pub(crate) fn read<'d>(
             }
             "temperature" => sampling.temperature = Some(number(document, value, name)?),
             "top_p" => sampling.top_p = Some(number(document, value, name)?),
-            // Not OpenAI's, but taken by many of the servers that speak its dialect.
+            // Not a field of OpenAI, but many compatible servers accept it.
             "top_k" => sampling.top_k = Some(number(document, value, name)?),
             "frequency_penalty" => {
                 sampling.frequency_penalty = Some(number(document, value, name)?);
@@ -75,7 +75,7 @@ pub(crate) fn read<'d>(
             "reasoning_effort" => request.reasoning.effort = document.text(value),
             "user" => request.user = document.text(value),
             _ if is_default(name, raw().unwrap_or_default()) => {}
-            _ if HINTS.contains(&name) => unsupported.note_dropped(name),
+            _ if IGNORED_FIELDS.contains(&name) => unsupported.note_dropped(name),
             _ => unsupported.reject_or_drop(name)?,
         }
     }
@@ -102,7 +102,7 @@ fn messages<'d>(
         let role = document.text_of(node, "role").unwrap_or_default();
         if role == "tool" {
             let result = tool_result(document, node, &path, unsupported)?;
-            // The results of one turn's calls stand in one message.
+            // The results of one turn's calls belong to one message.
             match read.last_mut() {
                 Some(last) if holds_results(last) => last.parts.push(result),
                 _ => read.push(Message {
@@ -130,7 +130,7 @@ fn holds_results(message: &Message<'_>) -> bool {
     matches!(message.parts.last(), Some(Part::ToolResult { .. }))
 }
 
-/// The parts of a message: thoughts before words, words before calls, as models give them.
+/// The parts of a message: thoughts before text, text before tool calls, the order in which models produce them.
 fn message<'d>(
     document: &Document<'d>,
     node: usize,
@@ -165,7 +165,8 @@ fn message<'d>(
             "content" => content(document, value, &field(), unsupported, &mut parts)?,
             "refusal" => parts.extend(document.text(value).map(Part::text)),
             "tool_calls" => {}
-            // Mistral's SDK says it with every message: the answer does not go on where this one ends.
+            // Mistral's SDK sends it with every message; false means that the response does not continue this
+            // message.
             "prefix" if document.boolean(value) == Some(false) => {}
             _ => unsupported.reject_or_drop(&field())?,
         }
@@ -254,7 +255,7 @@ fn content<'d>(
     parts: &mut Vec<Part<'d>>,
 ) -> Result<(), GatewayError> {
     if let Some(text) = document.text(value) {
-        // An empty text says nothing, and some providers refuse it.
+        // An empty text has no content, and some providers reject it.
         if !text.is_empty() {
             parts.push(Part::text(text));
         }
@@ -273,7 +274,7 @@ fn content<'d>(
     Ok(())
 }
 
-/// A part of a message; `None` if it is of no kind known here.
+/// A part of a message; `None` if its type is unknown.
 fn part<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
     let cache = document.raw_of(node, "cache_control");
     let inner = |name| document.field(node, name);
@@ -300,7 +301,7 @@ fn part<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
             let source = match document.text_of(file, "file_id") {
                 Some(id) => Source::File(id),
                 None => match Source::from_url(document.text_of(file, "file_data")?) {
-                    // Bare base64: the API's own description names it so.
+                    // Bare base64, as the API's own description names it.
                     Source::Url(data) if !data.contains(':') => Source::Base64 {
                         media_type: "application/pdf",
                         data,
@@ -408,7 +409,7 @@ fn whole(document: &Document<'_>, value: usize, name: &str) -> Result<u64, Gatew
     number.ok_or_else(|| bad(name, "must be a whole number"))
 }
 
-/// A number as it was written; the key's name is a string of the document.
+/// An unparsed number; the key's name is a string of the document.
 fn number<'d>(
     document: &Document<'d>,
     value: usize,

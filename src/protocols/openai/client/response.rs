@@ -1,8 +1,7 @@
-//! A whole `chat.completion`, and errors, written from the neutral form.
+//! Writes a whole `chat.completion` from the neutral form.
 //!
-//! Thoughts go under `reasoning_content` and `thinking_blocks`, citations under
-//! `provider_specific_fields`: OpenAI's dialect has no names for them, and these are the ones that
-//! clients of other gateways know.
+//! Thoughts are written under `reasoning_content` and `thinking_blocks`, citations under `provider_specific_fields`.
+//! OpenAI's API has no names for them; clients of other gateways know these.
 
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{write_escaped, write_string};
@@ -12,7 +11,7 @@ use crate::protocols::neutral::response::{Choice, Response};
 use crate::protocols::openai::vocabulary::finish_reason;
 use crate::protocols::usage::Usage;
 
-/// Appends a whole answer.
+/// Appends a whole response.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     out.push(b'{');
     key(out, "id");
@@ -36,7 +35,7 @@ pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out
     out.push(b'}');
 }
 
-/// Appends the id of an answer.
+/// Appends the id of a response.
 pub(crate) fn write_id(id: &str, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     if id.is_empty() {
         write_string(out, &format!("chatcmpl-{}", response_ctx.request_id));
@@ -45,7 +44,7 @@ pub(crate) fn write_id(id: &str, response_ctx: &ResponseContext, out: &mut Vec<u
     }
 }
 
-/// Appends the id of the call with this number.
+/// Appends the id of the tool call with this number.
 pub(crate) fn write_call_id(
     id: &str,
     nth: usize,
@@ -193,7 +192,7 @@ fn write_citations(choice: &Choice<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"]}");
 }
 
-/// Appends usage in OpenAI's arithmetic: `prompt_tokens` includes what was cached.
+/// Appends usage as OpenAI counts it: `prompt_tokens` includes cached tokens.
 pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
     number(out, "prompt_tokens", usage.prompt);

@@ -1,4 +1,4 @@
-//! A stream of `chat.completion.chunk` events, written from neutral ones.
+//! Writes a stream of `chat.completion.chunk` events from neutral events.
 
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::document::write_u64;
@@ -9,19 +9,18 @@ use crate::protocols::openai::errors::write_provider_error;
 use crate::protocols::openai::vocabulary::finish_reason;
 use crate::protocols::usage::Usage;
 
-/// Writes the chunks of one stream.
 pub(crate) struct Chunks {
     response_ctx: ResponseContext,
-    /// Everything of a chunk up to the choice's index.
+    /// The start of a chunk up to the index of the choice.
     before: Vec<u8>,
     parts: Vec<Part>,
-    /// Calls begun, by answer.
+    /// The number of tool calls so far, by choice.
     calls: Vec<usize>,
     usage: Option<Usage>,
     started: bool,
 }
 
-/// A part that has begun.
+/// A part that was started.
 #[derive(Clone, Copy)]
 struct Part {
     choice: u64,
@@ -38,7 +37,6 @@ enum Form {
 }
 
 impl Chunks {
-    /// A writer at the start of a stream.
     #[must_use]
     pub(crate) fn new(response_ctx: ResponseContext) -> Self {
         Self {
@@ -66,7 +64,7 @@ impl Chunks {
         open_field(out, "choices", b'[');
     }
 
-    /// A chunk with one choice.
+    /// Appends a chunk with one choice.
     fn chunk(
         &self,
         choice: u64,
@@ -93,7 +91,7 @@ impl Chunks {
         out.extend_from_slice(b"}\n\n");
     }
 
-    /// The first chunk of an answer names the role.
+    /// Appends the first chunk of a choice, which names the role.
     fn role(&self, choice: u64, out: &mut Vec<u8>) {
         let delta = |out: &mut Vec<u8>| {
             text(out, "role", "assistant");
@@ -102,7 +100,7 @@ impl Chunks {
         self.chunk(choice, delta, None, None, out);
     }
 
-    /// Notes an answer, with its first chunk if it is new.
+    /// Registers a choice; appends its first chunk if the choice is new.
     fn begin_choice(&mut self, choice: u64, out: &mut Vec<u8>) -> usize {
         let at = usize::try_from(choice).unwrap_or(0).min(CHOICES_MAX);
         while self.calls.len() <= at {
@@ -217,7 +215,7 @@ impl Chunks {
         self.chunk(choice, delta, None, None, out);
     }
 
-    /// A call without a word of arguments has empty ones.
+    /// A tool call without arguments gets empty ones.
     fn part_end(&mut self, part: usize, out: &mut Vec<u8>) {
         if let Some(Part {
             choice,
@@ -244,10 +242,10 @@ impl Chunks {
     }
 }
 
-/// Answers in one stream that are kept apart: OpenAI's own limit for `n`.
+/// Most choices of one stream that are told apart: OpenAI's own limit for `n`.
 const CHOICES_MAX: usize = 127;
 
-/// Parts in one stream whose state is kept; what belongs to more is left out.
+/// Most parts of one stream whose state is stored; events of further parts are left out.
 const PARTS_MAX: usize = 4096;
 
 fn begin_call(nth: usize, out: &mut Vec<u8>) {
@@ -283,7 +281,7 @@ impl Encoder for Chunks {
                 self.chunk(*choice, |_| {}, Some(finish_reason(*reason)), None, out);
             }
             Event::Usage(usage) => self.usage = Some(*usage),
-            // One line end: a blank line would dispatch an empty event in some clients.
+            // A single line end: some clients dispatch an empty event for a blank line.
             Event::Heartbeat => out.extend_from_slice(b": ping\n"),
             Event::Error(failure) => {
                 out.extend_from_slice(b"data: ");

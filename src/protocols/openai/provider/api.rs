@@ -17,7 +17,6 @@ use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation, pos
 use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::BEARER;
 
-/// The dialect.
 pub(crate) struct OpenAi;
 
 impl ProviderApi for OpenAi {
@@ -42,7 +41,7 @@ impl ProviderApi for OpenAi {
     fn encode(&self, request: &OutgoingRequest<'_>, out: &mut Vec<u8>) {
         let path = match request.call {
             UpstreamOperation::Embeddings => "/embeddings",
-            // Not OpenAI's, but of many of the servers that speak its dialect, as Jina has it.
+            // Not a path of OpenAI: many compatible servers have it in Jina's form.
             UpstreamOperation::Rerank => "/rerank",
             UpstreamOperation::Passthrough(path) => path,
             UpstreamOperation::Chat | UpstreamOperation::CountTokens => "/chat/completions",

@@ -1,5 +1,5 @@
-//! Adapts a chat request to a provider whose API is compatible with OpenAI's but renames or refuses some
-//! parameters. Edits the bytes of the request; all other bytes stay as the client sent them.
+//! Adapts a chat request to a provider whose API is compatible with OpenAI's but renames or rejects some parameters.
+//! It edits the bytes of the request; all other bytes stay as the client sent them.
 //!
 //! It must not know any provider: the differences of each are a line in `models/providers/family.toml`.
 
@@ -12,7 +12,7 @@ use memchr::memmem;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Fields without influence on the generated text: bookkeeping, and the option that requests usage.
+/// Fields that do not influence the generated text: metadata, and the option that requests usage.
 const HARMLESS: [&str; 8] = [
     "store",
     "metadata",
@@ -29,7 +29,7 @@ const HARMLESS: [&str; 8] = [
 pub(crate) struct ParamCompat<'k> {
     /// New names of fields, by OpenAI's name.
     pub rename: &'k BTreeMap<String, String>,
-    /// Fields that the provider refuses.
+    /// Fields that the provider rejects.
     pub refuses: &'k [String],
     /// The role that replaces `developer`, if the provider does not know that one.
     pub developer: Option<&'k str>,
@@ -41,10 +41,10 @@ pub(crate) fn accepts(compat: Option<&ParamCompat<'_>>, field: &str) -> bool {
     compat.is_none_or(|compat| !compat.refuses.iter().any(|refused| refused == field))
 }
 
-/// The chat request `body` as the provider accepts it; `None` if it needs no change.
+/// The chat request `body` in the form that the provider accepts; `None` if it needs no change.
 ///
 /// # Errors
-/// 400 naming a field that the provider does not support.
+/// 400 that names a field that the provider does not support.
 pub(crate) fn adapt(
     compat: &ParamCompat<'_>,
     body: &[u8],
@@ -75,7 +75,7 @@ fn mentions_any(compat: &ParamCompat<'_>, body: &[u8]) -> bool {
 
 /// A field of the body's top level.
 struct Piece {
-    /// The bytes between the commas around it.
+    /// The bytes between the commas around the field.
     range: Range<usize>,
     is_included: bool,
 }
@@ -131,7 +131,7 @@ fn rewrite(
     Ok(Some(out))
 }
 
-/// Whether a field is sent to the provider. One that is not is reported as unsupported.
+/// Whether a field is sent to the provider. A field that is not sent is reported as unsupported.
 fn is_sent(
     compat: &ParamCompat<'_>,
     document: &Document<'_>,
@@ -140,7 +140,7 @@ fn is_sent(
     unsupported: &mut UnsupportedFields,
 ) -> Result<bool, GatewayError> {
     if let Some(name) = compat.rename.get(key) {
-        // If both names are there, the provider's own wins.
+        // If both names are present, the provider's own name takes precedence.
         let is_twice = document.field(0, name).is_some();
         if is_twice {
             unsupported.note_dropped(key);
@@ -158,7 +158,7 @@ fn is_sent(
     Ok(false)
 }
 
-/// Whether leaving the field out asks for the same.
+/// Whether the field has its default value, so that leaving it out changes nothing.
 fn asks_for_the_default(document: &Document<'_>, key: &str, value: usize) -> bool {
     if document.is_null(value) {
         return true;
@@ -175,7 +175,7 @@ fn asks_for_the_default(document: &Document<'_>, key: &str, value: usize) -> boo
     }
 }
 
-/// Edits that give messages of the role `developer` another.
+/// Edits that replace the role `developer` in messages.
 fn rename_developers(document: &Document<'_>, messages: usize, role: &str, edits: &mut Vec<Edit>) {
     for message in document.elements(messages).into_iter().flatten() {
         let said = document.text_of(message, "role");
@@ -189,7 +189,7 @@ fn rename_developers(document: &Document<'_>, messages: usize, role: &str, edits
     }
 }
 
-/// Appends a range of `body` with the edits that lie in it.
+/// Appends a range of `body` with the edits inside it.
 fn copy(body: &[u8], range: &Range<usize>, edits: &[Edit], out: &mut Vec<u8>) {
     let mut from = range.start;
     for edit in edits {
@@ -241,7 +241,7 @@ mod tests {
     fn what_is_not_odd_is_not_touched() {
         for body in [
             r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#,
-            // The words occur, but not as fields.
+            // The names occur, but not as fields.
             r#"{"model":"m","messages":[{"role":"user","content":"store \"seed\": developer"}]}"#,
         ] {
             assert_eq!(fit(body, false), (Ok(None), String::new()), "{body}");

@@ -1,4 +1,4 @@
-//! A chat completion request, written from the neutral form.
+//! Writes a chat completion request from the neutral form.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text, texts_if};
@@ -8,13 +8,13 @@ use crate::protocols::neutral::request::{
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::tool_calls_field::write_calls;
 
-/// Name of a schema that came without one: OpenAI's dialect demands one.
+/// The name of a schema without a name, because OpenAI's API requires one.
 const SCHEMA_NAME: &str = "response";
 
 /// Appends the body of a request.
 ///
 /// # Errors
-/// 400 naming a field that is lost.
+/// 400 that names a field that this API does not support.
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
@@ -91,7 +91,7 @@ fn write_message(
     Ok(())
 }
 
-/// Content: one text as a string, anything else as parts.
+/// Appends content: a single text as a string, everything else as parts.
 fn write_content<'p, 'a: 'p>(
     parts: impl Iterator<Item = &'p Part<'a>> + Clone,
     at: usize,
@@ -206,7 +206,8 @@ fn write_text_part(words: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// The model's own turn: words, then calls. Its thoughts are sealed for the provider that had them.
+/// Appends a turn of the model: text, then tool calls. Thoughts are left out, because they are signed for another
+/// provider.
 fn write_assistant(
     message: &Message<'_>,
     unsupported: &mut UnsupportedFields,
@@ -336,8 +337,8 @@ fn write_sampling(
     Ok(())
 }
 
-/// A budget becomes the nearest word. That no thinking is wanted goes unsaid: models that do not think
-/// refuse the field.
+/// A budget becomes the nearest effort level. "No thinking" is not written, because models that do not think reject
+/// the field.
 fn write_reasoning(reasoning: Reasoning<'_>, out: &mut Vec<u8>) {
     if let Some(effort) = reasoning.effort_or_nearest() {
         text(out, "reasoning_effort", effort);

@@ -1,4 +1,4 @@
-//! A whole `chat.completion`, its usage, and errors, read into the neutral form.
+//! Reads a whole `chat.completion`, its usage, and errors into the neutral form.
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
@@ -7,13 +7,13 @@ use crate::protocols::openai::vocabulary::FINISH_REASONS;
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 use crate::protocols::usage::Usage;
 
-/// Names under which servers of this dialect tell what a model thought (DeepSeek and vLLM, OpenRouter).
+/// The fields in which compatible servers return thoughts (DeepSeek and vLLM, OpenRouter).
 pub(crate) const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
 
-/// Reads a whole answer.
+/// Reads a whole response.
 ///
 /// # Errors
-/// What it lacks.
+/// The response lacks a required field.
 pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let choices = document
         .field(0, "choices")
@@ -89,7 +89,7 @@ fn read_choice<'d>(document: &Document<'d>, choice: usize) -> Result<Choice<'d>,
     })
 }
 
-/// Content: a string, or parts as Mistral sends them.
+/// Reads content: a string, or parts as Mistral sends them.
 fn read_content<'d>(document: &Document<'d>, content: usize, parts: &mut Vec<Part<'d>>) {
     let text = document.text(content).filter(|text| !text.is_empty());
     parts.extend(text.map(Part::text));
@@ -98,7 +98,7 @@ fn read_content<'d>(document: &Document<'d>, content: usize, parts: &mut Vec<Par
     }
 }
 
-/// What a `finish_reason` means. A forced call ends with `stop`, so calls say more than the word.
+/// The meaning of a `finish_reason`. A forced tool call ends with `stop`, so the presence of calls takes precedence.
 #[must_use]
 pub(crate) fn stop(reason: &str, has_calls: bool) -> Stop {
     let found = FINISH_REASONS.iter().find(|(name, _)| *name == reason);
@@ -108,7 +108,7 @@ pub(crate) fn stop(reason: &str, has_calls: bool) -> Stop {
     }
 }
 
-/// Usage of an answer or chunk; `prompt_tokens` includes what was cached.
+/// The usage of a response or chunk; `prompt_tokens` includes cached tokens.
 #[must_use]
 pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     let at = document.field(0, "usage")?;
@@ -125,7 +125,7 @@ pub(crate) fn usage(document: &Document<'_>) -> Option<Usage> {
     })
 }
 
-/// Reads an error body, also of servers that only nearly speak the dialect.
+/// Reads an error body, also from servers that are only nearly compatible.
 #[must_use]
 pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let error = document.field(0, "error").unwrap_or(0);

@@ -1,4 +1,4 @@
-//! A stream of `chat.completion.chunk` events, read into neutral ones.
+//! Reads a stream of `chat.completion.chunk` events into neutral events.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::json::document::{Document, Scratch};
@@ -7,33 +7,32 @@ use crate::protocols::neutral::response::Stop;
 use crate::protocols::openai::provider::response::{THOUGHTS, read_error, stop, usage};
 use crate::protocols::provider_api::{Decoder, Sink, event_json, not_json};
 
-/// Reads the chunks of one stream.
 #[derive(Default)]
 pub(crate) struct Chunks {
     splitter: SseSplitter,
     started: bool,
-    /// A finish reason was seen.
+    /// A finish reason was received.
     finished: bool,
     ended: bool,
     parts: usize,
     open: Vec<Open>,
-    /// Answers that called tools.
+    /// The choices that called tools.
     callers: Vec<u64>,
-    /// Words of refusal came.
+    /// Refusal text was received.
     refused: bool,
 }
 
-/// A part that has begun.
+/// A part that was started.
 struct Open {
     choice: u64,
     what: What,
     part: usize,
-    /// The event of its end was emitted.
+    /// Its end event was emitted.
     is_ended: bool,
 }
 
 impl Open {
-    /// Emits the event of its end, once.
+    /// Emits the end event of the part once.
     fn end(&mut self, sink: &mut dyn FnMut(&Event<'_>)) {
         if !std::mem::replace(&mut self.is_ended, true) {
             sink(&Event::PartEnd { part: self.part });
@@ -41,17 +40,17 @@ impl Open {
     }
 }
 
-/// What distinguishes the parts of one answer.
+/// The key that distinguishes the parts of one choice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Text,
     Refusal,
     Thinking,
-    /// The call with this `index`.
+    /// The tool call with this `index`.
     Call(u64),
 }
 
-/// Parts open at once; a provider that exceeds it sends nonsense.
+/// Most open parts at once; more would be malformed.
 const OPEN_MAX: usize = 512;
 
 impl Decoder for Chunks {
@@ -103,7 +102,7 @@ impl Chunks {
         let choices = document.field(0, "choices");
         let mut choices = choices.and_then(|at| document.elements(at)).into_iter();
         let mut choices = choices.by_ref().flatten().peekable();
-        // Azure begins with an event about filters, without an answer.
+        // Azure first sends an event about filters, without choices.
         if !self.started && choices.peek().is_some() {
             self.started = true;
             let text = |name| document.text_of(0, name).unwrap_or_default();
@@ -192,8 +191,8 @@ impl Chunks {
         }
     }
 
-    /// The open part of this kind, begun if need be: then the answer's other parts end, but calls stay
-    /// known, whose pieces may interleave.
+    /// The open part of this kind; begins it if necessary. Beginning a part ends the other parts of the choice. Tool
+    /// calls stay known, because their deltas may interleave.
     fn part(&mut self, choice: u64, what: What, kind: Kind<'_>, sink: Sink<'_>) -> usize {
         let is_it = |open: &&Open| open.choice == choice && open.what == what;
         if let Some(open) = self.open.iter().find(is_it) {

@@ -1,5 +1,5 @@
-//! OpenAI's Responses as applications speak them. A conversation stands in each request, or goes on from an
-//! answer that a provider keeps.
+//! The client API of OpenAI's Responses. A request contains the whole conversation, or continues a response that a
+//! provider stores.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -20,7 +20,6 @@ use crate::protocols::responses::client::response;
 use crate::protocols::responses::client::stored_responses;
 use crate::protocols::responses::client::stream;
 
-/// The dialect.
 pub(crate) struct Responses;
 
 impl ClientApi for Responses {
@@ -40,7 +39,7 @@ impl ClientApi for Responses {
         &["openai-beta", "openai-organization", "openai-project"]
     }
 
-    /// Answers are not looked up: a client may mean to go on from what it gets.
+    /// Responses are never served from the cache, because the client may continue them.
     fn inspect_request(
         &self,
         _target: &str,

@@ -1,9 +1,9 @@
-//! Errors in a stream of Responses. Outside a stream they have OpenAI's envelope.
+//! Errors in a stream of Responses. Outside a stream they are OpenAI error bodies.
 
 use crate::protocols::json::write::{raw, text};
 
-/// Appends the event `error`, which ends a stream that broke. OpenAI's SDKs raise an error only for one that
-/// has the field `error`, which `envelope` brings.
+/// Appends the event `error`, which ends an interrupted stream. OpenAI's SDKs raise an exception only if the event
+/// has the field `error`, which `envelope` contains.
 pub(crate) fn write_error_event(code: &str, message: &str, envelope: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: error\ndata: {\"type\":\"error\"");
     text(out, "code", code);

@@ -1,4 +1,4 @@
-//! A Responses request, read into the neutral form (OpenAI's `CreateResponse`).
+//! Reads a Responses request into the neutral form (OpenAI's `CreateResponse`).
 
 use crate::error::class::Retry;
 use crate::error::code::ErrorCode;
@@ -9,8 +9,8 @@ use crate::protocols::neutral::request::{
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Fields without influence on the generated text: dropped and reported.
-const HINTS: [&str; 8] = [
+/// Fields that do not influence the generated text: they are dropped and reported.
+const IGNORED_FIELDS: [&str; 8] = [
     "store",
     "metadata",
     "service_tier",
@@ -21,7 +21,7 @@ const HINTS: [&str; 8] = [
     "moderation",
 ];
 
-/// Values that ask for nothing beyond the default, by field.
+/// The default value of fields: a request with this value needs nothing from the provider.
 const DEFAULTS: [(&str, &str); 12] = [
     ("store", "false"),
     ("metadata", "{}"),
@@ -40,7 +40,7 @@ const DEFAULTS: [(&str, &str); 12] = [
 /// Reads a request.
 ///
 /// # Errors
-/// 400 naming the field that is malformed, or that the neutral form has no place for.
+/// 400 that names a field that is malformed or that the neutral form lacks.
 pub(crate) fn read<'d>(
     document: &Document<'d>,
     unsupported: &mut UnsupportedFields,
@@ -86,8 +86,8 @@ pub(crate) fn read<'d>(
             "reasoning" => request.reasoning.effort = document.text_of(value, "effort"),
             "user" => request.user = document.text(value),
             _ if is_default(name, raw().unwrap_or_default()) => {}
-            _ if HINTS.contains(&name) => unsupported.note_dropped(name),
-            // Left out they would make it another question, whatever is configured.
+            _ if IGNORED_FIELDS.contains(&name) => unsupported.note_dropped(name),
+            // Rejected in any configuration: without this field the request would be a different question.
             "prompt" => return Err(no_place(name)),
             _ => unsupported.reject_or_drop(name)?,
         }
@@ -109,7 +109,7 @@ fn no_place(name: &str) -> GatewayError {
     }
 }
 
-/// The conversation: one text, or items.
+/// The conversation: a text, or items.
 fn input<'d>(
     document: &Document<'d>,
     value: usize,
@@ -143,7 +143,7 @@ fn input<'d>(
                 continue;
             }
         };
-        // What a model said and called in one turn stands in several items, as do the results of its calls.
+        // The text and tool calls of one turn are separate items, and so are the results of its calls.
         let is_one_turn = |last: &Message<'_>| {
             let is_result = |part: Option<&Part<'_>>| matches!(part, Some(Part::ToolResult { .. }));
             let continues = is_result(last.parts.last()) && is_result(parts.first());
@@ -200,7 +200,7 @@ fn content<'d>(
     Ok(parts)
 }
 
-/// A part of a message; `None` if it is of no kind known here.
+/// A part of a message; `None` if its type is unknown.
 fn part<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
     let text = |name| document.text_of(node, name);
     Some(match text("type")? {
@@ -223,7 +223,7 @@ fn part<'d>(document: &Document<'d>, node: usize) -> Option<Part<'d>> {
                 (Some(id), _) => Source::File(id),
                 (None, Some(url)) => Source::Url(url),
                 (None, None) => match Source::from_url(text("file_data")?) {
-                    // Bare base64: the API's own description names it so.
+                    // Bare base64, as the API's own description names it.
                     Source::Url(data) if !data.contains(':') => Source::Base64 {
                         media_type: "application/pdf",
                         data,
@@ -282,7 +282,7 @@ fn call_output<'d>(
     })
 }
 
-/// A thought as `answer.rs` writes it: in words and sealed, in words alone, or sealed alone.
+/// A thought in the form that `response.rs` writes: text and signature, text alone, or encrypted.
 fn thought<'d>(document: &Document<'d>, node: usize) -> Part<'d> {
     let seal = document.text_of(node, "encrypted_content");
     let texts = document.field(node, "summary");
@@ -307,7 +307,7 @@ fn tools<'d>(
         let is_function = document.text_of(node, "type") == Some("function");
         let name = document.text_of(node, "name").filter(|_| is_function);
         let Some(name) = name else {
-            // What the provider runs itself.
+            // A tool that the provider runs.
             unsupported.reject_or_drop(&format!("tools[{at}]"))?;
             continue;
         };

@@ -1,6 +1,6 @@
-//! A whole response, written from the neutral form: its items, its frame, its usage.
+//! Writes a whole response from the neutral form: its items, its other fields and its usage.
 //!
-//! Ids of items are made from the request's, for only this dialect has them.
+//! The ids of items are derived from the request's id, because other APIs have no such ids.
 
 use crate::protocols::client_api::ResponseContext;
 use crate::protocols::json::document::{Document, write_string};
@@ -9,7 +9,7 @@ use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response::{Response, Stop};
 use crate::protocols::usage::Usage;
 
-/// Appends a whole answer: the first choice, for there is no more in this dialect.
+/// Appends a whole response. Only the first choice is written, because this API has one choice.
 pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     let choice = response.choices.first();
     let parts = choice.map_or(&[][..], |choice| &choice.parts);
@@ -44,22 +44,22 @@ pub(crate) fn write(response: &Response<'_>, response_ctx: &ResponseContext, out
     frame.write(&items, out);
 }
 
-/// A response but for its items.
+/// A response without its items.
 pub(crate) struct Frame<'a> {
-    /// What writers are told.
+    /// Values that the provider's response may lack.
     pub response_ctx: &'a ResponseContext,
     /// The provider's time stamp.
     pub created: Option<u64>,
-    /// Who answers.
+    /// The model's name.
     pub model: &'a str,
-    /// Why it ended; `None` until it has ended.
+    /// The stop reason; `None` until the response ends.
     pub stop: Option<Stop>,
-    /// What it cost, as far as it is known.
+    /// The usage so far.
     pub usage: Option<Usage>,
 }
 
 impl Frame<'_> {
-    /// What became of the response: its status, and why it is not complete.
+    /// The status of the response, and why it is incomplete.
     #[must_use]
     pub(crate) fn status(&self) -> (&'static str, Option<&'static str>) {
         match self.stop {
@@ -70,7 +70,7 @@ impl Frame<'_> {
         }
     }
 
-    /// Appends the response with these items, joined.
+    /// Appends the response with these items, which are separated by commas.
     pub(crate) fn write(&self, items: &[u8], out: &mut Vec<u8>) {
         out.push(b'{');
         key(out, "id");
@@ -148,7 +148,7 @@ pub(crate) fn item_id(kind: &str, response_ctx: &ResponseContext, nth: usize) ->
     format!("{kind}_{}_{nth}", response_ctx.request_id)
 }
 
-/// Opens a message's item, up to its first part.
+/// Opens the item of a message, up to its first part.
 pub(crate) fn begin_message(id: &str, status: &str, out: &mut Vec<u8>) {
     if !out.is_empty() && out.last() != Some(&b':') {
         out.push(b',');
@@ -160,7 +160,7 @@ pub(crate) fn begin_message(id: &str, status: &str, out: &mut Vec<u8>) {
     open_field(out, "content", b'[');
 }
 
-/// Appends a part of text.
+/// Appends a text part.
 pub(crate) fn write_text(words: &str, out: &mut Vec<u8>) {
     open(out, b'{');
     text(out, "type", "output_text");
@@ -170,7 +170,7 @@ pub(crate) fn write_text(words: &str, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Appends the item of a thought or a call.
+/// Appends the item of a thought or a tool call.
 fn write_item(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
     let (thought, seal) = match part {
         Part::Thinking { text, signature } => (*text, *signature),
@@ -192,7 +192,7 @@ fn write_item(part: &Part<'_>, nth: usize, response_ctx: &ResponseContext, out: 
             call.write(nth, response_ctx, out);
             return;
         }
-        // Models answer in nothing else.
+        // Models produce no other parts.
         _ => return,
     };
     separate(out);
@@ -205,7 +205,7 @@ fn separate(out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a reasoning item; the seal goes where this dialect keeps what only the provider can read.
+/// Appends a reasoning item. The signature is written to the field that holds encrypted content.
 pub(crate) fn write_thought(id: &str, thought: &str, seal: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"type\":\"reasoning\"");
     text(out, "id", id);
@@ -216,22 +216,21 @@ pub(crate) fn write_thought(id: &str, thought: &str, seal: Option<&str>, out: &m
     out.push(b'}');
 }
 
-/// A call's item.
+/// The item of a tool call.
 pub(crate) struct FunctionCall<'c> {
-    /// The item's id.
+    /// The id of the item.
     pub item: &'c str,
-    /// The call's id; made if there is none.
+    /// The id of the call; generated if it is empty.
     pub id: &'c str,
-    /// The tool.
+    /// The name of the tool.
     pub name: &'c str,
-    /// Its arguments.
+    /// The arguments.
     pub arguments: &'c str,
-    /// How far it is.
+    /// The status of the item.
     pub status: &'c str,
 }
 
 impl FunctionCall<'_> {
-    /// Appends it.
     pub(crate) fn write(&self, nth: usize, response_ctx: &ResponseContext, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"type\":\"function_call\"");
         text(out, "id", self.item);
@@ -248,7 +247,7 @@ impl FunctionCall<'_> {
     }
 }
 
-/// Appends usage: `input_tokens` includes what was cached.
+/// Appends usage: `input_tokens` includes cached tokens.
 fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
     number(out, "input_tokens", usage.prompt);
@@ -268,7 +267,7 @@ fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Appends a reasoning item's summary.
+/// Appends the summary of a reasoning item.
 pub(crate) fn write_summary(thought: &str, out: &mut Vec<u8>) {
     open_field(out, "summary", b'[');
     if !thought.is_empty() {

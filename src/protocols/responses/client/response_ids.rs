@@ -1,29 +1,28 @@
-//! Where the ids of answers stand in what a provider of Responses says. It must not know what becomes of
-//! them.
+//! Finds the response ids in a provider's Responses body or event. It must not know how they are used.
 
 use crate::protocols::json::document::Document;
 use arrayvec::ArrayVec;
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
 
-/// Most positions of one answer or event.
-const PLACES_MAX: usize = 3;
+/// Most ids in one response or event.
+const POSITIONS_MAX: usize = 3;
 
-/// An id, and where it ends in the JSON: before the closing quote.
-pub(crate) type IdPositions<'d> = ArrayVec<(usize, &'d str), PLACES_MAX>;
+/// Each id, and its end in the JSON: before the closing quote.
+pub(crate) type IdPositions<'d> = ArrayVec<(usize, &'d str), POSITIONS_MAX>;
 
-/// Keys of what holds an id in an event. Raw quotes cannot stand inside a JSON string, so these are keys,
-/// or whole strings.
+/// Keys of the objects that hold an id in an event. JSON escapes quotes inside strings, so these bytes are keys or
+/// whole strings.
 static MARKS: LazyLock<[Finder<'static>; 2]> =
     LazyLock::new(|| [Finder::new("\"response\""), Finder::new("\"response_id\"")]);
 
-/// Whether an event can hold one. Those with a piece of text do not.
+/// Whether an event can contain an id. Text deltas cannot.
 #[must_use]
 pub(crate) fn may_hold(event: &[u8]) -> bool {
     MARKS.iter().any(|mark| mark.find(event).is_some())
 }
 
-/// Ids in a whole answer: its own, and that of the one it goes on from.
+/// The ids in a whole response: its own, and the id of the response that it continues.
 #[must_use]
 pub(crate) fn find_ids<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<'d> {
     let mut positions = IdPositions::new();
@@ -37,7 +36,7 @@ pub(crate) fn find_ids<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<
     positions
 }
 
-/// Ids in the data of an event.
+/// The ids in the data of an event.
 #[must_use]
 pub(crate) fn in_event<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<'d> {
     let mut positions = IdPositions::new();
@@ -54,7 +53,7 @@ pub(crate) fn in_event<'d>(json: &[u8], document: &Document<'d>) -> IdPositions<
     positions
 }
 
-/// Adds those of the object at `at`, in their order in the text. One that is written with escapes is none.
+/// Adds the ids of the object at `at` in the order of the text. An id with escapes is ignored.
 fn collect<'d>(
     json: &[u8],
     document: &Document<'d>,

@@ -1,5 +1,5 @@
-//! What a Responses request takes from responses that a provider stores, and the paths of stored responses. It
-//! must not know which provider stores which.
+//! Reads the references of a Responses request to responses that a provider stores, and the paths of stored
+//! responses. It must not know which provider stores a response.
 
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
@@ -8,15 +8,15 @@ use crate::protocols::json::document::Document;
 use crate::protocols::request::stored_state::Previous;
 use crate::protocols::request::stored_state::State;
 
-/// Fields by which a request goes on from what is kept elsewhere than in answers.
+/// The field that continues a conversation that is not stored as a response.
 const NOT_SERVED: &str = "conversation";
 
-/// The field by which a client chooses the id of its answer, at vLLM and what is made of it (its "Responses
-/// API", "Extra parameters"). Who chooses another's would get that one's sealed.
+/// The field in which a client chooses the id of its response, at vLLM and servers derived from it (its "Responses
+/// API", "Extra parameters"). A client could choose the id of another client's response.
 const OWN_ID: &str = "request_id";
 
-/// The field without which an item with an id is but the name of one that the provider keeps, by type
-/// (OpenAI's API reference, "Create a model response", `input`).
+/// For each item type, the field without which an item with an id only refers to a stored item (OpenAI's API
+/// reference, "Create a model response", `input`).
 const WHOLE_BY: [(&str, &str); 22] = [
     ("message", "content"),
     ("function_call", "arguments"),
@@ -42,7 +42,7 @@ const WHOLE_BY: [(&str, &str); 22] = [
     ("mcp_approval_request", "arguments"),
 ];
 
-/// 400 naming the field that needs a stored response.
+/// 400 that names the field that needs a stored response.
 #[must_use]
 pub(crate) fn refused(name: &'static str) -> GatewayError {
     let message = format!(
@@ -52,7 +52,7 @@ pub(crate) fn refused(name: &'static str) -> GatewayError {
     GatewayError::new(ErrorCode::StatefulNotSupported, message).on(name)
 }
 
-/// 400 naming what only its provider knows, or what would be another's.
+/// 400 that names a field whose id the gateway cannot attribute to the client.
 #[must_use]
 pub(crate) fn refused_reference(field: &str) -> GatewayError {
     let message = match field {
@@ -68,10 +68,10 @@ pub(crate) fn refused_reference(field: &str) -> GatewayError {
     GatewayError::new(ErrorCode::StatefulNotSupported, message).on(field.to_owned())
 }
 
-/// Reads it.
+/// Reads the references.
 ///
 /// # Errors
-/// 400 naming a field that is malformed, or that is not served.
+/// 400 that names a field that is malformed or not served.
 pub(crate) fn read(body: &[u8], document: &Document<'_>) -> Result<State, GatewayError> {
     let given = |name| {
         let at = document.field(0, name)?;
@@ -118,11 +118,11 @@ fn previous(body: &[u8], document: &Document<'_>, at: usize) -> Result<Previous,
     })
 }
 
-/// Fields that say nothing when they are empty.
+/// Fields that have no meaning when they are empty.
 const SAYS_MORE_THAN_NOTHING: [&str; 3] = ["id", "encrypted_content", "result"];
 
-/// Whether an item of `input` is but the name of one that the provider keeps. One with a field twice could
-/// be, to a parser that takes the other.
+/// Whether an item of `input` only refers to an item that the provider stores. An item with a repeated field counts
+/// as one, because another parser could read the other value.
 fn is_reference(document: &Document<'_>, item: usize) -> bool {
     let mut seen: Vec<&str> = Vec::with_capacity(8);
     for (name, _) in document.fields(item).into_iter().flatten() {
@@ -152,24 +152,24 @@ fn is_reference(document: &Document<'_>, item: usize) -> bool {
     !whole_by.is_some_and(|(_, field)| is_said(field))
 }
 
-/// A call about a stored response.
+/// A request about a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoredResponseCall<'t> {
-    /// Its id, as the client has it.
+    /// The id, as the client knows it.
     pub id: &'t str,
-    /// What follows in the path: nothing, or the name of what is asked.
+    /// The rest of the path: empty, or the name of a sub-resource.
     pub rest: &'t str,
-    /// The query, with its `?`.
+    /// The query, including `?`.
     pub query: &'t str,
 }
 
-/// Paths behind `/v1/responses/` that name no answer.
+/// Paths under `/v1/responses/` that are not ids.
 const NO_IDS: [&str; 2] = ["compact", "input_tokens"];
 
-/// The call about a stored response that `target` makes; `None` if it makes none.
+/// The request about a stored response that `target` names; `None` if it names none.
 ///
 /// # Errors
-/// The methods that its path takes.
+/// The methods that the path allows.
 pub(crate) fn stored_response_call(
     method: Method,
     target: &str,

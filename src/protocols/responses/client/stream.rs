@@ -1,7 +1,7 @@
-//! A stream of Responses' typed events, written from neutral ones.
+//! Writes a stream of Responses' typed events from neutral events.
 //!
-//! Pieces go out as they come. Beside that, what they add up to is kept: this dialect repeats each part at
-//! its end, and the whole response at the last.
+//! Deltas are forwarded as they arrive. Their text is buffered too, because this API repeats each part when it ends,
+//! and the whole response in the last event.
 
 use crate::protocols::client_api::{Encoder, ResponseContext};
 use crate::protocols::json::write::{key, number, open_field, raw, text};
@@ -14,7 +14,6 @@ use crate::protocols::responses::client::response::{
 };
 use crate::protocols::usage::Usage;
 
-/// Writes the events of one stream.
 pub(crate) struct Items {
     response_ctx: ResponseContext,
     model: String,
@@ -22,18 +21,18 @@ pub(crate) struct Items {
     sequence: u64,
     started: bool,
     over: bool,
-    /// By the number of the neutral part: its item.
+    /// The item of each neutral part, by the number of the part.
     parts: Vec<Option<Item>>,
-    /// Items begun.
+    /// The number of items so far.
     count: usize,
-    /// Finished ones, by their place.
+    /// Finished items, with their index.
     finished: Vec<(usize, Vec<u8>)>,
     held_bytes: usize,
     stop: Option<Stop>,
     usage: Option<Usage>,
 }
 
-/// An item that has begun.
+/// An item that was started.
 struct Item {
     at: usize,
     id: String,
@@ -49,14 +48,13 @@ enum Form {
     Call { id: String, name: String },
 }
 
-/// Parts in one stream whose state is kept; what belongs to more is left out.
+/// Most parts of one stream whose state is stored; events of further parts are left out.
 const PARTS_MAX: usize = 4096;
 
-/// Bytes of one response that are kept for its repetition: as a whole answer may have.
+/// Most bytes of one response that are buffered to be repeated, the limit of a whole response.
 const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Items {
-    /// A writer at the start of a stream.
     #[must_use]
     pub(crate) fn new(response_ctx: ResponseContext) -> Self {
         Self {
@@ -75,7 +73,7 @@ impl Items {
         }
     }
 
-    /// An event: `write` adds its own fields.
+    /// Appends an event; `write` adds its fields.
     fn emit(&mut self, name: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
@@ -88,7 +86,7 @@ impl Items {
         out.extend_from_slice(b"}\n\n");
     }
 
-    /// The response as far as it is.
+    /// The response so far.
     fn response(&self, items: &[u8]) -> Vec<u8> {
         let mut written = Vec::with_capacity(512 + items.len());
         let frame = Frame {
@@ -200,7 +198,7 @@ impl Items {
         }
     }
 
-    /// A part is complete; of calls later pieces may follow, so they wait for the end.
+    /// A part is complete. Deltas of a tool call may still follow, so its item ends with the stream.
     fn part_end(&mut self, part: usize, out: &mut Vec<u8>) {
         let is_call = |item: &Item| matches!(item.form, Form::Call { .. });
         if let Some(slot) = self.parts.get_mut(part)
@@ -213,7 +211,7 @@ impl Items {
 
     fn finish_item(&mut self, mut item: Item, out: &mut Vec<u8>) {
         if matches!(item.form, Form::Call { .. }) && item.text.trim().is_empty() {
-            // A call without a word of arguments has empty ones.
+            // A tool call without arguments gets empty ones.
             item.text = "{}".to_owned();
         }
         let (name, field, closing) = match &item.form {
@@ -304,7 +302,7 @@ fn too_large() -> ProviderError<'static> {
 }
 
 impl Item {
-    /// The item as it begins.
+    /// The item at its start.
     fn begun(&self, response_ctx: &ResponseContext) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         match &self.form {
@@ -327,7 +325,7 @@ impl Item {
         out
     }
 
-    /// The item as it ended.
+    /// The item at its end.
     fn done(&self, response_ctx: &ResponseContext) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 + self.text.len());
         match &self.form {
@@ -362,7 +360,7 @@ impl Item {
         out.push(b'}');
     }
 
-    /// Where a piece of it belongs.
+    /// Appends the position of an event's delta.
     fn write_place(&self, out: &mut Vec<u8>) {
         text(out, "item_id", &self.id);
         number(out, "output_index", self.at as u64);
@@ -373,7 +371,7 @@ impl Item {
         }
     }
 
-    /// Its only part, as far as it is.
+    /// Appends the only part of the item in its current state.
     fn write_part(&self, out: &mut Vec<u8>) {
         self.write_place(out);
         match self.form {
@@ -420,11 +418,11 @@ impl Encoder for Items {
                 choice: 0, reason, ..
             } => self.stop = Some(*reason),
             Event::Usage(usage) => self.usage = Some(*usage),
-            // One line end: a blank line would dispatch an empty event in some clients.
+            // A single line end: some clients dispatch an empty event for a blank line.
             Event::Heartbeat => out.extend_from_slice(b": ping\n"),
             Event::Error(failure) => self.fail(failure, out),
             Event::End => self.end(out),
-            // What has no place in one answer's stream.
+            // These events have no counterpart in a stream with one choice.
             Event::Start(_)
             | Event::PartStart { .. }
             | Event::Stop { .. }

@@ -1,5 +1,5 @@
-//! OpenAI's Responses, as OpenAI and some compatible servers answer them. A body in this dialect goes
-//! through byte for byte but for the model's name.
+//! OpenAI's Responses at OpenAI and some compatible servers. A request in this wire format is forwarded byte for byte
+//! except for the model's name.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
@@ -14,7 +14,6 @@ use crate::protocols::responses::provider::stream;
 use crate::protocols::responses::vocabulary;
 use crate::signing::auth::BEARER;
 
-/// The dialect.
 pub(crate) struct Responses;
 
 impl ProviderApi for Responses {

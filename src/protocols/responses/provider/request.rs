@@ -1,4 +1,4 @@
-//! A Responses request, written from the neutral form. Nothing is to be kept by the provider.
+//! Writes a Responses request from the neutral form. The provider must not store the response.
 
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{number, open, open_field, raw, raw_if, text};
@@ -7,13 +7,13 @@ use crate::protocols::neutral::request::{
 };
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 
-/// Name of a schema that came without one: this dialect demands one.
+/// The name of a schema without a name, because this API requires one.
 const SCHEMA_NAME: &str = "response";
 
 /// Appends the body of a request.
 ///
 /// # Errors
-/// 400 naming a field that is lost.
+/// 400 that names a field that this API does not support.
 pub(crate) fn write(
     request: &Request<'_>,
     model: &str,
@@ -43,7 +43,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// A turn: messages, calls, results and thoughts are items side by side, in their order.
+/// Appends a message as items: text, tool calls, results and thoughts are separate items, in their order.
 fn write_message(
     message: &Message<'_>,
     unsupported: &mut UnsupportedFields,
@@ -137,7 +137,7 @@ fn write_item(
                 out.push(b']');
             }
         }
-        // Thoughts are sealed for the provider that had them.
+        // The signature of a thought is valid only for the provider that created it.
         _ => {
             unsupported.note_dropped("thinking");
             return Ok(());
@@ -196,7 +196,7 @@ fn write_part(
                 }
                 Source::Base64 { .. } => "file_data",
                 Source::Url(_) => "file_url",
-                // Files belong to the provider they were sent to.
+                // A file belongs to the provider that it was uploaded to.
                 Source::File(_) => {
                     return unsupported
                         .reject_or_drop(&format!("messages[{at}].content.document.source"));
@@ -236,7 +236,7 @@ fn write_tools(request: &Request<'_>, unsupported: &mut UnsupportedFields, out: 
             text(out, "description", description);
         }
         raw(out, "parameters", tool.parameters.unwrap_or("{}"));
-        // What is not said means true here, and false elsewhere.
+        // The default is true here and false in other APIs.
         let strict = tool.strict == Some(true);
         raw(out, "strict", if strict { "true" } else { "false" });
         out.push(b'}');
@@ -315,8 +315,8 @@ fn write_sampling(
     Ok(())
 }
 
-/// A budget becomes the nearest word. Thoughts in words are not asked for: the API grants them to verified
-/// organisations only.
+/// A budget becomes the nearest effort level. Summaries of thoughts are not requested: the API grants them only to
+/// verified organisations.
 fn write_reasoning(reasoning: Reasoning<'_>, out: &mut Vec<u8>) {
     if let Some(effort) = reasoning.effort_or_nearest() {
         open_field(out, "reasoning", b'{');

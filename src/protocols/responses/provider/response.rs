@@ -1,4 +1,4 @@
-//! A whole response, its usage, and errors, read into the neutral form.
+//! Reads a whole response, its usage, and errors into the neutral form.
 
 use crate::protocols::json::document::Document;
 use crate::protocols::neutral::request::Part;
@@ -6,10 +6,10 @@ use crate::protocols::neutral::response::{Choice, ProviderError, Response, Stop}
 use crate::protocols::provider_api::{UnreadableBody, message_of};
 use crate::protocols::usage::Usage;
 
-/// Reads a whole answer.
+/// Reads a whole response.
 ///
 /// # Errors
-/// What it lacks.
+/// The response lacks a required field.
 pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, UnreadableBody> {
     let output = document
         .field(0, "output")
@@ -37,7 +37,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, Unreadab
     })
 }
 
-/// An item; one of another kind is the doing of a tool that the provider runs itself.
+/// Reads an item. Items of other types come from tools that the provider runs.
 fn read_item<'d>(document: &Document<'d>, item: usize, parts: &mut Vec<Part<'d>>) {
     let text = |name| document.text_of(item, name);
     match text("type").unwrap_or_default() {
@@ -64,7 +64,7 @@ fn read_item<'d>(document: &Document<'d>, item: usize, parts: &mut Vec<Part<'d>>
     }
 }
 
-/// A thought: in words (sealed or not), or sealed alone; `None` if it is neither.
+/// A thought: text with or without encrypted content, or encrypted content alone; `None` if it has neither.
 fn thought<'d>(document: &Document<'d>, item: usize) -> Option<Part<'d>> {
     let seal = document.text_of(item, "encrypted_content");
     let seal = seal.filter(|seal| !seal.is_empty());
@@ -80,7 +80,7 @@ fn thought<'d>(document: &Document<'d>, item: usize) -> Option<Part<'d>> {
     }
 }
 
-/// Why the response at `at` ended.
+/// The stop reason of the response at `at`.
 #[must_use]
 pub(crate) fn stop(document: &Document<'_>, at: usize, has_calls: bool) -> Stop {
     let why = document.field(at, "incomplete_details");
@@ -92,7 +92,7 @@ pub(crate) fn stop(document: &Document<'_>, at: usize, has_calls: bool) -> Stop 
     }
 }
 
-/// Usage of the response at `at`; `input_tokens` includes what was cached.
+/// The usage of the response at `at`; `input_tokens` includes cached tokens.
 #[must_use]
 pub(crate) fn usage(document: &Document<'_>, at: usize) -> Option<Usage> {
     let at = document.field(at, "usage")?;

@@ -1,4 +1,4 @@
-//! A stream of Responses' typed events, read into neutral ones.
+//! Reads a stream of Responses' typed events into neutral events.
 
 use crate::http::sse::{EventTooLong, SseSplitter};
 use crate::protocols::json::document::{Document, Scratch};
@@ -8,7 +8,6 @@ use crate::protocols::provider_api::{Decoder, Sink, event_json, message_of, not_
 use crate::protocols::responses::provider::response::{stop, usage};
 use std::borrow::Cow;
 
-/// Reads the events of one stream.
 #[derive(Default)]
 pub(crate) struct Items {
     splitter: SseSplitter,
@@ -26,7 +25,7 @@ struct Open {
     part: usize,
 }
 
-/// Parts open at once; a provider that exceeds it sends nonsense.
+/// Most open parts at once; more would be malformed.
 const OPEN_MAX: usize = 512;
 
 impl Decoder for Items {
@@ -42,7 +41,7 @@ impl Decoder for Items {
             sink(&Event::Heartbeat);
             return;
         };
-        // Some compatible servers end as they do for chats.
+        // Some compatible servers end the stream as for chat completions.
         if data.trim_ascii() == b"[DONE]" {
             return;
         }
@@ -53,7 +52,7 @@ impl Decoder for Items {
         }
     }
 
-    /// The last event says itself that it is the last.
+    /// The last event marks itself as the last.
     fn end(&mut self, _sink: Sink<'_>) {}
 }
 
@@ -90,7 +89,7 @@ impl Items {
                 let code = document.text_of(error, "code");
                 self.fail(code, message_of(document), sink);
             }
-            // What repeats pieces, and kinds to come.
+            // Events that repeat earlier content, and unknown events.
             _ => {}
         }
     }
@@ -139,7 +138,7 @@ impl Items {
         }));
     }
 
-    /// A piece of a part, begun if need be. Only calls announce themselves by their item.
+    /// Emits a delta of a part, and begins the part if necessary. Only tool calls have an item event at their start.
     fn piece(&mut self, document: &Document<'_>, kind: Kind<'_>, delta: Delta<'_>, sink: Sink<'_>) {
         let count = |name| document.unsigned_of(0, name);
         let item = count("output_index").unwrap_or(0);
@@ -188,7 +187,7 @@ impl Items {
         }
     }
 
-    /// The seal of a thought comes with its end.
+    /// The encrypted content of a thought arrives with its end.
     fn item_ends(&mut self, document: &Document<'_>, sink: Sink<'_>) {
         let at = document.unsigned_of(0, "output_index").unwrap_or(0);
         let item = document.field(0, "item").unwrap_or(0);
