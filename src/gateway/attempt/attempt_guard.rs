@@ -1,5 +1,5 @@
-//! An attempt under way, as routing sees it: it is counted until it ends, however it ends, and what it
-//! changed is told to log and metrics.
+//! What routing is asked before an attempt and learns from it: an attempt in flight is counted until it ends, however
+//! that happens, and what it changes is logged and counted. It must not know how a request is sent.
 
 use crate::base::names::Name;
 use crate::base::request_ids;
@@ -23,7 +23,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The targets to try, and those left out; `note` is filled once.
+/// The targets to try, and those excluded. `note` is filled by the first call.
 pub(crate) fn order(
     core: &Core,
     route: &ModelRoute,
@@ -35,16 +35,16 @@ pub(crate) fn order(
     let selection = constraints.select(route);
     let mut target_table = core.target_table.borrow_mut();
     let routed = constraints.order(route, &selection, facts, &mut target_table, core.now_us());
-    note.get_or_insert_with(|| noted(route, &selection, &routed));
+    note.get_or_insert_with(|| route_note(route, &selection, &routed));
     routed
 }
 
-/// What the log tells of it.
-fn noted(route: &ModelRoute, selection: &Selection, routed: &Route) -> RouteNote {
+/// The order of the targets, for the log.
+fn route_note(route: &ModelRoute, selection: &Selection, routed: &Route) -> RouteNote {
     let label = |index: TargetIndex| route.targets.get(index.get()).map(|target| target.label);
     let mut tried = routed.order.iter().filter_map(|index| label(*index));
-    let left_out = selection.exclusions.iter().enumerate();
-    let mut left_out = left_out.filter_map(|(index, why)| {
+    let excluded = selection.exclusions.iter().enumerate();
+    let mut excluded = excluded.filter_map(|(index, why)| {
         let index = TargetIndex::new(index);
         let is_full = routed.full.contains(index);
         let why = why.map(Exclusion::name).or(is_full.then_some("full"));
@@ -53,22 +53,22 @@ fn noted(route: &ModelRoute, selection: &Selection, routed: &Route) -> RouteNote
     RouteNote {
         policy: selection.policy.name(),
         order: std::array::from_fn(|_| tried.next()),
-        excluded: std::array::from_fn(|_| left_out.next()),
+        excluded: std::array::from_fn(|_| excluded.next()),
     }
 }
 
-/// How often a target may have been asked already by a request.
+/// Which attempts of the request came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Nothing was asked yet.
+    /// None.
     First,
-    /// Others were asked.
+    /// At other targets.
     Next,
-    /// All were asked, this one too.
+    /// At all targets, this one too.
     Again,
 }
 
-/// Whether an attempt may be made at a target; counts it if the retry budget forbids it.
+/// Whether an attempt at a target may be made. Counts it if the retry budget forbids it.
 pub(crate) fn may_try(core: &Core, target_ref: &TargetRef, turn: Turn) -> bool {
     let now_us = core.now_us();
     let mut target_table = core.target_table.borrow_mut();
@@ -85,12 +85,12 @@ pub(crate) fn may_try(core: &Core, target_ref: &TargetRef, turn: Turn) -> bool {
     may
 }
 
-/// Whether the target is as busy as it may be.
+/// Whether the target is at its concurrency limit.
 pub(crate) fn is_full(core: &Core, target_ref: &TargetRef) -> bool {
     target_ref.bounds.is_some() && core.target_table.borrow_mut().is_full(target_ref)
 }
 
-/// Whether a second request for one that is late may be sent to a target.
+/// Whether a second attempt may be made at a target when the first one is late.
 pub(crate) fn may_hedge(core: &Core, target_ref: &TargetRef) -> bool {
     core.target_table
         .borrow_mut()
@@ -105,7 +105,7 @@ pub(crate) fn has_free_key(core: &Core, target_ref: &TargetRef) -> bool {
         .has_free_key(target_ref, now_us)
 }
 
-/// If every target is set aside by its provider's wish: for how long the first of them is.
+/// If every target is in cooldown because its provider limits the rate: how long until the first of them may be tried.
 pub(crate) fn limited_for(
     core: &Core,
     models: &[&ModelRoute],
@@ -126,20 +126,20 @@ pub(crate) fn limited_for(
     Some(Duration::from_micros(first_us?.saturating_sub(now_us)))
 }
 
-/// An attempt. Dropped without an end, it says nothing about the target.
+/// An attempt. If it is dropped before [`AttemptGuard::end`], it does not change the health of its target.
 pub(crate) struct AttemptGuard {
     target_table: Rc<RefCell<TargetTable>>,
     target: Name,
     has_keys: bool,
     ticket: Option<Ticket>,
     key_index: KeyIndex,
-    /// When the request could be sent: connecting left out.
+    /// When the request could be sent, after connecting.
     sent_at: Instant,
     now_us: u64,
 }
 
 impl AttemptGuard {
-    /// Begins an attempt at a target, with the key of this lane if one is given.
+    /// Begins an attempt at a target, with this key if it is given.
     #[must_use]
     pub(crate) fn begin(
         core: &Core,
@@ -163,13 +163,13 @@ impl AttemptGuard {
         }
     }
 
-    /// Which of the target's keys to use.
+    /// The key to use.
     #[must_use]
     pub(crate) fn key_index(&self) -> KeyIndex {
         self.key_index
     }
 
-    /// The request was sent: begun at `began_at`, after connecting for so long.
+    /// The request was sent: the exchange began at `began_at`, and `connect` is the time it took to connect.
     pub(crate) fn sent(&mut self, core: &Core, began_at: Instant, connect: Option<Duration>) {
         self.sent_at = began_at + connect.unwrap_or_default();
         if let (Some(connect), Some(ticket)) = (connect, &self.ticket) {
@@ -187,7 +187,7 @@ impl AttemptGuard {
         }
     }
 
-    /// Records that so many tokens came since `from`.
+    /// Records that `tokens` arrived since `from`.
     pub(crate) fn generated(&mut self, series: Series, tokens: u64, from: Instant) {
         if let Some(ticket) = &self.ticket {
             let time = clock::recent().saturating_duration_since(from);
@@ -202,8 +202,8 @@ impl AttemptGuard {
         self.sent_at
     }
 
-    /// No answer came for so long that the wait was given up, by us or by the client: its latency is at
-    /// least that, which counts if it is more than usual.
+    /// The wait for a response was given up, by the gateway or by the client. The latency is at least the time until
+    /// now, which counts if it is more than usual.
     pub(crate) fn waited(&mut self, core: &Core, series: Series) {
         if let Some(ticket) = &self.ticket {
             let waited = clock::recent().saturating_duration_since(self.sent_at);
@@ -212,14 +212,15 @@ impl AttemptGuard {
         }
     }
 
-    /// Whether its target has a limit.
+    /// Whether its target has a concurrency limit.
     #[must_use]
     pub(crate) fn is_limited(&self) -> bool {
         let ticket = self.ticket.as_ref();
         ticket.is_some_and(|ticket| self.target_table.borrow().is_limited(ticket))
     }
 
-    /// A good answer, or the begin of one, came now: the limit of its target goes by how long that took.
+    /// A good response, or its first bytes, arrived now. The concurrency limit of the target follows from how long that
+    /// took.
     pub(crate) fn record_success(&mut self, core: &Core, work: Work) {
         if let Some(ticket) = &self.ticket {
             let latency = clock::recent().saturating_duration_since(self.sent_at);
@@ -228,7 +229,7 @@ impl AttemptGuard {
         }
     }
 
-    /// The target said that it is overloaded.
+    /// The target responded that it is overloaded.
     pub(crate) fn record_overload(&mut self, core: &Core) {
         if let Some(ticket) = &self.ticket {
             self.target_table
@@ -237,7 +238,7 @@ impl AttemptGuard {
         }
     }
 
-    /// The first bytes of a stream came, for a request with a body of so many bytes.
+    /// The first bytes of a stream arrived, for a request with a body of `body_bytes`.
     pub(crate) fn began(&mut self, core: &Core, body_bytes: usize) {
         self.measure(core, Series::FirstToken);
         self.record_success(core, Work::first_token(body_bytes));
@@ -247,11 +248,10 @@ impl AttemptGuard {
                 self.target_table
                     .borrow_mut()
                     .began(ticket, now_us, request_ids::random());
-            self.tell(core, change, now_us);
+            self.report(core, change, now_us);
         }
     }
 
-    /// Ends it.
     pub(crate) fn end(&mut self, core: &Core, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
             let now_us = core.now_us();
@@ -259,12 +259,12 @@ impl AttemptGuard {
                 self.target_table
                     .borrow_mut()
                     .end(ticket, outcome, now_us, request_ids::random());
-            self.tell(core, change, now_us);
+            self.report(core, change, now_us);
         }
     }
 
-    /// Books and logs a change.
-    fn tell(&self, core: &Core, change: Option<Change>, now_us: u64) {
+    /// Counts and logs a change of the target's health.
+    fn report(&self, core: &Core, change: Option<Change>, now_us: u64) {
         let Some(change) = change else {
             return;
         };
@@ -300,7 +300,7 @@ impl AttemptGuard {
 
 impl Drop for AttemptGuard {
     fn drop(&mut self) {
-        // Not while a panic unwinds through the fleet itself.
+        // The table is still borrowed when a panic inside it unwinds.
         if let (Some(ticket), Ok(mut target_table)) =
             (self.ticket.take(), self.target_table.try_borrow_mut())
         {

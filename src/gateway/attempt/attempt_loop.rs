@@ -1,8 +1,7 @@
-//! Route and exchange: targets in the policy's order, until one answers.
+//! The loop over models and targets: targets in the order of the policy, until one has a response for the client.
 //!
-//! Another key or target is tried only while nothing was relayed: on a failed connection, a deadline,
-//! a refused key, 429, 5xx, an answer that broke off or is no JSON. How one target is asked is in
-//! `asking.rs`.
+//! Another key or target is tried only while nothing was relayed: after a failed connection, a deadline, a refused key,
+//! 429, 5xx, a response that broke off or is not JSON. It must not know how a request is sent.
 
 use crate::base::request_ids;
 use crate::error::class::ErrorSource;
@@ -38,15 +37,15 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::time::Duration;
 
-/// Longest wait that OpenAI's SDKs take from `retry-after` (openai-python, `_calculate_retry_timeout`);
-/// told to wait longer they would come back too early, so then they are told not to.
+/// Longest `retry-after` that OpenAI's SDKs respect (openai-python, `_calculate_retry_timeout`). After a longer one they
+/// would retry too early, so then they get `x-should-retry: false`.
 const SDK_WAITS_MAX: Duration = Duration::from_secs(60);
 
-/// Tries the targets of the first model, then of each further one; all of them again as often as is
-/// configured; and the fallback model of what is refused for its content.
+/// Tries the targets of the first model, then of each further one; all of them again as often as is configured; and the
+/// fallback model of a request that is refused for its content.
 ///
 /// # Errors
-/// The last target's fault.
+/// The error of the last target.
 pub(crate) async fn run(
     core: &Core,
     models: &[&ModelRoute],
@@ -54,10 +53,10 @@ pub(crate) async fn run(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<AttemptResult, GatewayError> {
-    if let Some(fault) = plan.scope.constraints.no_eligible_target(models) {
-        return Err(fault);
+    if let Some(error) = plan.scope.constraints.no_eligible_target(models) {
+        return Err(error);
     }
-    let mut search = AttemptLoop {
+    let mut attempts = AttemptLoop {
         core,
         plan,
         client: RefCell::new(client),
@@ -67,43 +66,51 @@ pub(crate) async fn run(
     };
     let retries = models.first().map_or(0, |route| route.failover.retries);
     loop {
-        for (nth, route) in models.iter().enumerate() {
-            // What is spent is booked on the model that is asked.
+        for (position, route) in models.iter().enumerate() {
+            // Usage is recorded for the model that is tried.
             ctx.route.model = Some(route.name);
-            ctx.route.fell_back = nth > 0;
-            if let Some(attempted) = search.try_model(route, ctx).await {
-                return Ok(search.unless_refused(attempted, ctx).await);
+            ctx.route.fell_back = position > 0;
+            if let Some(result) = attempts.try_model(route, ctx).await {
+                return Ok(attempts.unless_refused(result, ctx).await);
             }
-            if search.is_over() {
+            if attempts.is_over() {
                 break;
             }
         }
-        if search.is_called(models, ctx).await {
+        if attempts.wait_for_permit(models, ctx).await {
             continue;
         }
-        if search.round == retries || search.is_over() || !search.pause(models, ctx).await {
+        if attempts.round == retries || attempts.is_over() || !attempts.pause(models, ctx).await {
             break;
         }
-        search.queue.restart();
+        attempts.queue.restart();
     }
-    conclude(core, models, plan, search.last, ctx)
+    conclude(core, models, plan, attempts.last, ctx)
 }
 
-/// The search for a target that answers.
 struct AttemptLoop<'a, 'c> {
     core: &'a Core,
     plan: &'a AttemptPlan<'a>,
     client: RefCell<&'c mut Client>,
-    /// The failure that is told if none answers.
+    /// The error that the client gets if no target has a response.
     last: Option<AttemptError>,
-    /// Times that all targets were asked.
+    /// How often all targets were tried.
     round: u32,
-    /// The wait for targets that are as busy as they may be.
+    /// The wait for targets that are at their concurrency limit.
     queue: Queue,
 }
 
+/// The targets of one model in the order in which they are tried, from one of them on.
+#[derive(Clone, Copy)]
+struct Candidates<'s> {
+    route: &'s ModelRoute,
+    /// The targets after the one that is tried.
+    rest: &'s [TargetIndex],
+    hedging: Option<Hedging>,
+}
+
 impl AttemptLoop<'_, '_> {
-    /// Tries the targets of a model.
+    /// Tries the targets of a model. `None` when none has a response.
     async fn try_model(
         &mut self,
         route: &ModelRoute,
@@ -118,25 +125,21 @@ impl AttemptLoop<'_, '_> {
         if self.round == 0 && !ctx.route.fell_back && !self.queue.has_waited() {
             core.target_table.borrow_mut().count_request();
         }
-        let routed = attempt_guard::order(
-            core,
-            route,
-            &plan.scope.constraints,
-            &facts,
-            &mut ctx.route.note,
-        );
-        let order = routed.order;
+        let (constraints, note) = (&plan.scope.constraints, &mut ctx.route.note);
+        let routed = attempt_guard::order(core, route, constraints, &facts, note);
         self.queue.note_full(route, routed.full);
         let hedging = Hedging::new(plan, route);
         if let Some(hedging) = hedging {
             ctx.route.hedge.budget = Some(HedgeBudgetShare {
                 model: hedging.model,
-                input_tokens: hedging.input,
+                input_tokens: hedging.input_tokens,
             });
         }
         let mut tried = TargetSet::default();
-        for (nth, index) in order.iter().copied().enumerate() {
-            if tried.contains(index) {
+        let mut rest = routed.order.as_slice();
+        while let Some((index, after)) = rest.split_first() {
+            rest = after;
+            if tried.contains(*index) {
                 continue;
             }
             let target_ref = route.target_refs.get(index.get());
@@ -144,78 +147,90 @@ impl AttemptLoop<'_, '_> {
             else {
                 continue;
             };
-            let Some(asking) = asking(core, plan, route, index) else {
-                self.last = route
-                    .targets
-                    .get(index.get())
-                    .map(attempt_error::embeddings_only);
+            let Some(call) = target_call(core, plan, route, *index) else {
+                let target = route.targets.get(index.get());
+                self.last = target.map(attempt_error::embeddings_only);
                 continue;
             };
-            let first = HedgeAttempt { asking, target_ref };
-            // Once, and again as long as it has a key that is not set aside.
-            while self.has_room(route, index) && self.may_try(target_ref, ctx) {
-                if ctx.route.attempts == 0 {
-                    ctx.stage_done(core, Stage::Route);
-                }
-                ctx.route.target = Some(first.asking.target.label);
-                let mut second_index = None;
-                let rest = order.get(nth + 1..).unwrap_or_default();
-                let second = || {
-                    let found = self.second(route, rest, tried)?;
-                    second_index = Some(found.0);
-                    Some(found.1)
-                };
-                let raced = hedge::ask(core, &self.client, &first, hedging, second, ctx).await;
-                if let Some(index) = second_index.filter(|_| raced.second_asked) {
-                    tried.insert(index);
-                }
-                if let Some(failed) = raced.second_failed {
-                    self.note(failed, ctx);
-                }
-                let failed = match raced.outcome {
-                    Ok(attempted) => return Some(attempted),
-                    Err(failed) => failed,
-                };
-                let blames_key = failed.blames_key();
-                self.note(failed, ctx);
-                if self.is_over() {
-                    return None;
-                }
-                let has_another = plan.scope.constraints.key_index().is_none()
-                    && attempt_guard::has_free_key(core, target_ref);
-                if !blames_key || !has_another {
-                    break;
-                }
+            let attempt = HedgeAttempt {
+                index: *index,
+                target_ref,
+                call,
+            };
+            let candidates = Candidates {
+                route,
+                rest,
+                hedging,
+            };
+            let result = self.try_target(&attempt, candidates, &mut tried, ctx).await;
+            if result.is_some() || self.is_over() {
+                return result;
             }
         }
         None
     }
 
-    /// The next target that a late request may be sent to as well: a healthy one.
-    fn second<'s>(
+    /// Tries a target once, and again while it has another key that is not in cooldown.
+    async fn try_target(
+        &mut self,
+        first: &HedgeAttempt<'_>,
+        candidates: Candidates<'_>,
+        tried: &mut TargetSet,
+        ctx: &mut RequestContext,
+    ) -> Option<AttemptResult> {
+        let Candidates { route, hedging, .. } = candidates;
+        while self.has_room(route, first.index) && self.may_try(first.target_ref, ctx) {
+            if ctx.route.attempts == 0 {
+                ctx.stage_done(self.core, Stage::Route);
+            }
+            ctx.route.target = Some(first.call.target.label);
+            let second = || self.hedge_target(candidates, *tried);
+            let raced = hedge::send_hedged(&self.client, first, hedging, second, ctx).await;
+            if let Some(index) = raced.second {
+                tried.insert(index);
+            }
+            if let Some(failed) = raced.second_error {
+                self.note_error(failed, ctx);
+            }
+            let failed = match raced.result {
+                Ok(result) => return Some(result),
+                Err(failed) => failed,
+            };
+            let blames_key = failed.blames_key();
+            self.note_error(failed, ctx);
+            let has_another_key = self.plan.scope.constraints.key_index().is_none()
+                && attempt_guard::has_free_key(self.core, first.target_ref);
+            if self.is_over() || !blames_key || !has_another_key {
+                break;
+            }
+        }
+        None
+    }
+
+    /// The next healthy target, for a second attempt when the first is late.
+    fn hedge_target<'s>(
         &'s self,
-        route: &'s ModelRoute,
-        rest: &[TargetIndex],
+        candidates: Candidates<'s>,
         tried: TargetSet,
-    ) -> Option<(TargetIndex, HedgeAttempt<'s>)> {
+    ) -> Option<HedgeAttempt<'s>> {
+        let Candidates { route, rest, .. } = candidates;
+        let arm = self.plan.scope.constraints.arm_of(route);
         let mut untried = rest.iter().copied().filter(|index| !tried.contains(*index));
         untried.find_map(|index| {
             let target_ref = route.target_refs.get(index.get())?;
-            let stays = self
-                .plan
-                .scope
-                .constraints
-                .arm_of(route)
-                .is_none_or(|arm| arm.holds(index));
-            let is_fit = stays
+            let is_eligible = arm.is_none_or(|arm| arm.holds(index))
                 && attempt_guard::may_hedge(self.core, target_ref)
                 && self.queue.admits(target_ref);
-            let asking = asking(self.core, self.plan, route, index).filter(|_| is_fit)?;
-            Some((index, HedgeAttempt { asking, target_ref }))
+            let call = target_call(self.core, self.plan, route, index).filter(|_| is_eligible)?;
+            Some(HedgeAttempt {
+                index,
+                target_ref,
+                call,
+            })
         })
     }
 
-    /// Whether the target has room for this request; if not, it may be waited for.
+    /// Whether the target has a free permit; if not, the request may wait for one.
     fn has_room(&mut self, route: &ModelRoute, index: TargetIndex) -> bool {
         let target_ref = route.target_refs.get(index.get());
         let is_full =
@@ -226,29 +241,29 @@ impl AttemptLoop<'_, '_> {
         !is_full
     }
 
-    /// Waits for a place if targets were left out for want of one; true when there is one.
-    async fn is_called(&mut self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
-        // A place that this request was called for and did not take is the next one's.
+    /// Waits for a permit if targets were skipped because they are full; true when there is one.
+    async fn wait_for_permit(&mut self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
+        // A permit that this request waited for and did not use goes to the next in the queue.
         self.core.target_table.borrow_mut().release_unused_permit();
         if self.is_over() || self.queue.is_empty() {
             return false;
         }
         let (core, client, queue) = (self.core, &self.client, &mut self.queue);
         // On the heap: rare.
-        let ended = on_heap(|| queue::wait(core, queue, models, self.plan, client, ctx));
-        match ended.await {
+        let wait = on_heap(|| queue::wait(core, queue, models, self.plan, client, ctx));
+        match wait.await {
             Ok(()) => true,
             Err(failed) => {
-                // What a target said is more to the point than that the others were busy.
+                // The error of a target says more than that the others were busy.
                 if failed.error.code != ErrorCode::Overloaded || self.last.is_none() {
-                    self.note(failed, ctx);
+                    self.note_error(failed, ctx);
                 }
                 false
             }
         }
     }
 
-    /// Whether the target may be asked (again).
+    /// Whether the retry budget allows an attempt at the target.
     fn may_try(&self, target_ref: &TargetRef, ctx: &mut RequestContext) -> bool {
         let turn = match self.round {
             _ if ctx.route.attempts == 0 => Turn::First,
@@ -257,33 +272,34 @@ impl AttemptLoop<'_, '_> {
         };
         let may = attempt_guard::may_try(self.core, target_ref, turn);
         if !may && turn != Turn::First {
-            // What the budget forbids here, an SDK must not do instead.
+            // An SDK must not make the retry that the budget forbids here.
             ctx.outcome.should_retry = Some(false);
         }
         may
     }
 
-    /// Keeps a failure, to be told if nothing better comes.
-    fn note(&mut self, mut failed: AttemptError, ctx: &mut RequestContext) {
+    /// Notes an error; the client gets it if no target has a response.
+    fn note_error(&mut self, mut failed: AttemptError, ctx: &mut RequestContext) {
         ctx.outcome.detail = Some(failed.detail.clone());
-        if let (true, Some(last)) = (
-            failed.is_final() && self.plan.scope.deadline.is_over(),
-            &self.last,
-        ) {
-            failed.error = self.plan.scope.deadline.error(Some(&last.error));
+        let deadline = &self.plan.scope.deadline;
+        if let Some(last) = &self.last
+            && failed.is_final()
+            && deadline.is_over()
+        {
+            failed.error = deadline.error(Some(&last.error));
         }
-        // That our key is refused is no news for the client if there is other news.
+        // Another error says more to the client than that the gateway's key was refused.
         if self.last.is_none() || !failed.is_refusal() {
             self.last = Some(failed);
         }
     }
 
-    /// Nothing else may be tried.
+    /// Whether nothing else may be tried.
     fn is_over(&self) -> bool {
         self.last.as_ref().is_some_and(AttemptError::is_final)
     }
 
-    /// Waits before all targets are asked again; false if that cannot help, or not in time.
+    /// Waits before all targets are tried again; false if that cannot help, or not in time.
     async fn pause(&mut self, models: &[&ModelRoute], ctx: &mut RequestContext) -> bool {
         let is_hopeless =
             |last: &AttemptError| last.is_refusal() || last.error.source == ErrorSource::Client;
@@ -291,9 +307,10 @@ impl AttemptLoop<'_, '_> {
             return false;
         }
         self.round += 1;
-        let asked = attempt_guard::limited_for(self.core, models, &self.plan.scope.constraints);
-        let left = self.plan.scope.deadline.left();
-        let Some(pause) = backoff::pause(self.round, request_ids::random(), asked, left) else {
+        let scope = &self.plan.scope;
+        let wait = attempt_guard::limited_for(self.core, models, &scope.constraints);
+        let left = scope.deadline.left();
+        let Some(pause) = backoff::pause(self.round, request_ids::random(), wait, left) else {
             return false;
         };
         let began_at = clock::now();
@@ -303,28 +320,29 @@ impl AttemptLoop<'_, '_> {
         )
         .await;
         ctx.timing.waited_since(began_at);
-        if let Some(why) = interrupted {
-            self.note(attempt_error::wait_interrupted(why), ctx);
+        if let Some(interruption) = interrupted {
+            self.note_error(attempt_error::wait_interrupted(interruption), ctx);
         }
         interrupted.is_none()
     }
 
-    /// The answer; or, if the request was refused for its content, that of the model for such cases.
+    /// The response; or, if the request was refused for its content, that of the fallback model for this refusal.
     async fn unless_refused(
         &mut self,
-        attempted: AttemptResult,
+        refused: AttemptResult,
         ctx: &mut RequestContext,
     ) -> AttemptResult {
-        let AttemptResult::Whole(response) = &attempted else {
-            return attempted;
+        let AttemptResult::Whole(response) = &refused else {
+            return refused;
         };
-        let fallback = response.refusal.and_then(|one| self.plan.fallbacks.of(one));
+        let refusal = response.refusal;
+        let fallback = refusal.and_then(|refusal| self.plan.fallbacks.of(refusal));
         let Some(route) = fallback else {
-            return attempted;
+            return refused;
         };
         let before = (ctx.route.model, ctx.route.fell_back, response.target);
         (ctx.route.model, ctx.route.fell_back) = (Some(route.name), true);
-        // It is asked if it has room; who was answered already does not wait again.
+        // The fallback is tried if it has a free permit. A request that has a response does not wait for one.
         self.queue.restart();
         match self.try_model(route, ctx).await {
             Some(AttemptResult::Whole(other)) if other.refusal.is_some() => {}
@@ -334,12 +352,12 @@ impl AttemptLoop<'_, '_> {
         // The first refusal says more about the request than how its fallback failed.
         (ctx.route.model, ctx.route.fell_back) = (before.0, before.1);
         ctx.route.target = Some(before.2);
-        attempted
+        refused
     }
 }
 
-/// How the target in this place of a model is asked; `None` for the model in this process.
-fn asking<'s>(
+/// A call to the target with this index; `None` for the embedding model in this process.
+fn target_call<'s>(
     core: &'s Core,
     plan: &'s AttemptPlan<'s>,
     route: &'s ModelRoute,
@@ -359,7 +377,7 @@ fn asking<'s>(
     })
 }
 
-/// What the client gets when no target answered.
+/// What the client gets when no target has a good response.
 fn conclude(
     core: &Core,
     models: &[&ModelRoute],
@@ -367,7 +385,7 @@ fn conclude(
     last: Option<AttemptError>,
     ctx: &mut RequestContext,
 ) -> Result<AttemptResult, GatewayError> {
-    // A single target's own 429 says it best.
+    // A single target's own 429 says more.
     let targets: usize = models.iter().map(|route| route.target_refs.len()).sum();
     let is_own = targets == 1 && last.is_some();
     if let Some(wait) =

@@ -1,22 +1,22 @@
-//! What ends an attempt before its time: the client hangs up, the process stops, or another target
-//! answered first.
+//! What interrupts an attempt: the client hangs up, the process stops, or the other attempt of a hedged request was
+//! faster.
 
 use crate::runtime::io::{Interrupt, Interruption};
 use crate::server::client::Client;
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll};
 
-/// Watches for one attempt. Two that are under way at once watch the same client.
+/// Watches the client for one attempt; two attempts of one request share it.
 pub(crate) struct ClientWatch<'w, 'c> {
-    /// The client. Nothing is written to it while attempts are under way.
+    /// Nothing is written to the client while attempts are in flight.
     pub client: &'w RefCell<&'c mut Client>,
-    /// Another target answered first.
-    pub is_outrun: &'w Cell<bool>,
+    /// The other attempt was faster.
+    pub is_cancelled: &'w Cell<bool>,
 }
 
 impl Interrupt for ClientWatch<'_, '_> {
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption> {
-        if self.is_outrun.get() {
+        if self.is_cancelled.get() {
             return Poll::Ready(Interruption::HedgeCancelled);
         }
         self.client.borrow_mut().poll_interrupt(cx)

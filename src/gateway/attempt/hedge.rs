@@ -1,5 +1,5 @@
-//! Asking one target; and a second one if the first is late. The first good answer is kept, the other
-//! attempt is interrupted and awaited, never dropped.
+//! Hedging: one call to a target, and a second one to another target if the first is late. The first good response is
+//! used. The other attempt is interrupted and awaited, never dropped, because its reads and writes must end first.
 
 use crate::base::names::Name;
 use crate::gateway::attempt::attempt_error::AttemptError;
@@ -7,13 +7,14 @@ use crate::gateway::attempt::attempt_guard::AttemptGuard;
 use crate::gateway::attempt::attempt_plan::AttemptPlan;
 use crate::gateway::attempt::client_watch::ClientWatch;
 use crate::gateway::attempt::response::AttemptResult;
-use crate::gateway::attempt::target_call::{Spent, TargetCall};
+use crate::gateway::attempt::send::send;
+use crate::gateway::attempt::target_call::{CallStats, TargetCall};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::{Core, micros};
 use crate::gateway::snapshot::model::ModelRoute;
 use crate::observability::metrics::hedging::HedgeOutcome;
 use crate::routing::hedge::Rule;
-use crate::routing::indices::ModelIndex;
+use crate::routing::indices::{ModelIndex, TargetIndex};
 use crate::routing::measurements::Series;
 use crate::routing::target_ref::TargetRef;
 use crate::runtime::clock;
@@ -26,22 +27,19 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// Bytes of a request per token, about, to estimate what its input costs (OpenAI's rule of thumb for
-/// English text).
+/// Bytes of a request per token, to estimate its input (OpenAI's rule of thumb for English text).
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// How the requests of one model are hedged.
+/// How a request is hedged at one model.
 #[derive(Clone, Copy)]
 pub(crate) struct Hedging {
-    /// The model's place.
     pub model: ModelIndex,
-    /// Its name.
     pub name: Name,
-    /// When, and for how much.
+    /// When an attempt is late, and how many tokens hedging may use.
     pub rule: Rule,
-    /// Estimate of the request's input, in tokens.
-    pub input: u64,
-    /// What its latency belongs to.
+    /// Estimated tokens of the request's input.
+    pub input_tokens: u64,
+    /// The series that the request's latency belongs to.
     pub series: Series,
 }
 
@@ -58,74 +56,72 @@ impl Hedging {
                 quantile: hedge.quantile,
                 extra_tokens_share_max: hedge.extra_tokens_share_max,
             },
-            input: body_bytes.div_ceil(BYTES_PER_TOKEN),
+            input_tokens: body_bytes.div_ceil(BYTES_PER_TOKEN),
             series: plan.series(),
         })
     }
 }
 
-/// One target and what is known of it.
+/// One of the targets that a request is sent to.
 pub(crate) struct HedgeAttempt<'a> {
-    /// How it is asked.
-    pub asking: TargetCall<'a>,
-    /// What routing knows of it.
+    pub index: TargetIndex,
     pub target_ref: &'a TargetRef,
+    pub call: TargetCall<'a>,
 }
 
-/// What came of one target, or of two.
+/// What came of one attempt, or of two.
 pub(crate) struct HedgeResult {
-    /// What is used, or the failure of the first.
-    pub outcome: Result<AttemptResult, AttemptError>,
-    /// The second target was asked.
-    pub second_asked: bool,
-    /// The failure of the second.
-    pub second_failed: Option<AttemptError>,
+    /// The result that is used: a success, or the error of the first attempt.
+    pub result: Result<AttemptResult, AttemptError>,
+    /// The target of the second attempt; `None` when there was none.
+    pub second: Option<TargetIndex>,
+    pub second_error: Option<AttemptError>,
 }
 
-type Ended = (Result<AttemptResult, AttemptError>, Spent);
+/// An attempt that has ended.
+struct EndedAttempt {
+    result: Result<AttemptResult, AttemptError>,
+    stats: CallStats,
+}
 
-/// Asks `first`; if hedging is on and it is late, and there is a `second` and the means, both.
-pub(crate) async fn ask<'a>(
-    core: &'a Core,
+/// Sends the request to `first`. If hedging is on, the first attempt is late, and there is a `second` target and budget
+/// for it, to both.
+pub(crate) async fn send_hedged<'a>(
     client: &RefCell<&mut Client>,
     first: &HedgeAttempt<'a>,
     hedging: Option<Hedging>,
     second: impl FnOnce() -> Option<HedgeAttempt<'a>>,
     ctx: &mut RequestContext,
 ) -> HedgeResult {
+    let core = first.call.core;
     let began_at = clock::recent();
-    let hedge_cancelled = Cell::new(false);
-    let mut attempt = pin!(attempt(core, client, first, hedging, &hedge_cancelled));
+    let first_cancelled = Cell::new(false);
+    let mut attempt = pin!(attempt(client, first, hedging, &first_cancelled));
     let late_at = hedging.and_then(|hedging| late_at(core, first.target_ref, &hedging, began_at));
     let (Some(hedging), Some(late_at)) = (hedging, late_at) else {
-        return alone(attempt.await, ctx);
+        return conclude_single(attempt.await, ctx);
     };
     if let Some(ended) = before(late_at, attempt.as_mut()).await {
-        return alone(ended, ctx);
+        return conclude_single(ended, ctx);
     }
-    let paid = second().and_then(|second| Some((pay(core, &hedging)?, second)));
-    let Some((tokens, second)) = paid else {
-        return alone(attempt.await, ctx);
+    let second = second().and_then(|second| Some((spend(core, &hedging)?, second)));
+    let Some((tokens, second)) = second else {
+        return conclude_single(attempt.await, ctx);
     };
     ctx.route.hedge.extra_tokens += tokens;
+    let second_cancelled = Cell::new(false);
     // On the heap: rare.
     let race = on_heap(|| {
-        race(
-            core,
-            client,
-            attempt,
-            &hedge_cancelled,
-            &second,
-            hedging,
-            ctx,
-        )
+        let other = self::attempt(client, &second, Some(hedging), &second_cancelled);
+        race(attempt, &first_cancelled, other, &second_cancelled)
     });
-    let raced = race.await;
+    let race = race.await;
+    let raced = conclude_race(race, &second, hedging.name, ctx);
     ctx.timing.waited_since(began_at);
     raced
 }
 
-/// When an attempt that begins now is late.
+/// When an attempt that begins at `now` is late; `None` while too little is known.
 fn late_at(
     core: &Core,
     target_ref: &TargetRef,
@@ -137,86 +133,100 @@ fn late_at(
     Some(now + Duration::from_micros(late_us))
 }
 
-/// Pays for a second request; says how many tokens that is, by estimate.
-fn pay(core: &Core, hedging: &Hedging) -> Option<u64> {
+/// Takes the estimated tokens of a second attempt from the budget; `None` when it is spent.
+fn spend(core: &Core, hedging: &Hedging) -> Option<u64> {
     let Hedging {
         model,
         name,
         rule,
-        input,
+        input_tokens,
         series,
     } = hedging;
     let now_us = core.now_us();
     let mut hedges = core.hedges.borrow_mut();
-    let paid = hedges.spend(*model, *input, *series, rule, now_us);
+    let spent = hedges.spend(*model, *input_tokens, *series, rule, now_us);
     let mut metrics = core.metrics.borrow_mut();
-    match paid {
+    match spent {
         Some(tokens) => metrics.hedging.tokens_estimated.add(*name, tokens),
         None => metrics
             .hedging
             .hedges
             .increment((*name, HedgeOutcome::Refused)),
     }
-    paid
+    spent
 }
 
-fn alone((outcome, spent): Ended, ctx: &mut RequestContext) -> HedgeResult {
-    ctx.route.attempts += spent.attempts;
-    ctx.timing.waited += spent.waited;
-    ctx.timing.first_byte = spent.first_byte.or(ctx.timing.first_byte);
-    ctx.route.dropped = spent.dropped;
+fn conclude_single(ended: EndedAttempt, ctx: &mut RequestContext) -> HedgeResult {
+    let stats = ended.stats;
+    ctx.route.attempts += stats.attempts;
+    ctx.timing.waited += stats.waited;
+    ctx.timing.first_byte = stats.first_byte.or(ctx.timing.first_byte);
+    ctx.route.dropped = stats.dropped;
     HedgeResult {
-        outcome,
-        second_asked: false,
-        second_failed: None,
+        result: ended.result,
+        second: None,
+        second_error: None,
     }
 }
 
-/// One attempt, from its begin to its first good bytes or its failure.
+/// One attempt, from its start to its first good bytes or its error.
 async fn attempt(
-    core: &Core,
     client: &RefCell<&mut Client>,
-    entrant: &HedgeAttempt<'_>,
+    target: &HedgeAttempt<'_>,
     hedging: Option<Hedging>,
-    is_outrun: &Cell<bool>,
-) -> Ended {
-    let HedgeAttempt { asking, target_ref } = entrant;
+    is_cancelled: &Cell<bool>,
+) -> EndedAttempt {
+    let HedgeAttempt {
+        call, target_ref, ..
+    } = target;
+    let core = call.core;
     let began_at = clock::recent();
-    let key_index = asking.plan.scope.constraints.key_index();
-    let attempt_guard = AttemptGuard::begin(core, asking.target.label, target_ref, key_index);
-    let mut watch = ClientWatch { client, is_outrun };
-    let mut spent = Spent::default();
-    let outcome = asking.attempt(attempt_guard, &mut watch, &mut spent).await;
-    // One that was outrun would have taken longer: left out, the slow ones would never be seen again.
-    if let (Some(hedging), true) = (hedging, is_good(&outcome) || is_outrun.get()) {
-        let took = clock::now().saturating_duration_since(began_at);
+    let key_index = call.plan.scope.constraints.key_index();
+    let attempt_guard = AttemptGuard::begin(core, call.target.label, target_ref, key_index);
+    let mut watch = ClientWatch {
+        client,
+        is_cancelled,
+    };
+    let mut stats = CallStats::default();
+    let result = send(call, attempt_guard, &mut watch, &mut stats).await;
+    // A cancelled attempt would have taken longer. It counts too, else slow attempts would never be measured.
+    if let (Some(hedging), true) = (hedging, is_good(&result) || is_cancelled.get()) {
+        let duration = clock::now().saturating_duration_since(began_at);
         let mut hedges = core.hedges.borrow_mut();
-        hedges.measure(target_ref.slot, hedging.series, micros(took), core.now_us());
+        hedges.measure(
+            target_ref.slot,
+            hedging.series,
+            micros(duration),
+            core.now_us(),
+        );
     }
-    (outcome, spent)
+    EndedAttempt { result, stats }
 }
 
-/// An answer that another one need not be waited for. A refusal may be this target's alone.
-fn is_good(outcome: &Result<AttemptResult, AttemptError>) -> bool {
-    match outcome {
+/// Whether the other attempt need not be awaited. A refusal may be this target's alone.
+fn is_good(result: &Result<AttemptResult, AttemptError>) -> bool {
+    match result {
         Ok(AttemptResult::Stream(_)) => true,
         Ok(AttemptResult::Whole(response)) => response.status < 400,
         Err(_) => false,
     }
 }
 
-/// Both until one has a good answer, or both have ended.
+/// Two attempts that have ended.
+struct EndedRace {
+    first: EndedAttempt,
+    second: EndedAttempt,
+    /// The second attempt had a good response before the first.
+    second_won: bool,
+}
+
+/// Polls both attempts until both have ended. When one has a good response, the other is cancelled.
 async fn race(
-    core: &Core,
-    client: &RefCell<&mut Client>,
-    mut first: Pin<&mut impl Future<Output = Ended>>,
-    first_outrun: &Cell<bool>,
-    entrant: &HedgeAttempt<'_>,
-    hedging: Hedging,
-    ctx: &mut RequestContext,
-) -> HedgeResult {
-    let second_outrun = Cell::new(false);
-    let second = attempt(core, client, entrant, Some(hedging), &second_outrun);
+    mut first: Pin<&mut impl Future<Output = EndedAttempt>>,
+    first_cancelled: &Cell<bool>,
+    second: impl Future<Output = EndedAttempt>,
+    second_cancelled: &Cell<bool>,
+) -> EndedRace {
     let mut second = pin!(second);
     let mut ended_first = None;
     let mut ended_second = None;
@@ -224,75 +234,66 @@ async fn race(
         if ended_first.is_none()
             && let Poll::Ready(ended) = first.as_mut().poll(cx)
         {
-            // The other one ends at its next poll, its read or write cancelled and awaited.
-            second_outrun.set(is_good(&ended.0));
+            // The second attempt ends at its next poll, its read or write cancelled and awaited.
+            second_cancelled.set(is_good(&ended.result));
             ended_first = Some(ended);
         }
         if ended_second.is_none()
             && let Poll::Ready(ended) = second.as_mut().poll(cx)
         {
-            first_outrun.set(!second_outrun.get() && is_good(&ended.0));
+            first_cancelled.set(!second_cancelled.get() && is_good(&ended.result));
             ended_second = Some(ended);
             if ended_first.is_none()
-                && first_outrun.get()
+                && first_cancelled.get()
                 && let Poll::Ready(ended) = first.as_mut().poll(cx)
             {
                 ended_first = Some(ended);
             }
         }
-        if ended_first.is_some() && ended_second.is_some() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        match (ended_first.take(), ended_second.take()) {
+            (Some(first), Some(second)) => Poll::Ready(EndedRace {
+                first,
+                second,
+                second_won: first_cancelled.get(),
+            }),
+            (first, second) => {
+                (ended_first, ended_second) = (first, second);
+                Poll::Pending
+            }
         }
     })
-    .await;
-    let (Some(first), Some(second)) = (ended_first, ended_second) else {
-        unreachable!("both have ended");
-    };
-    settle(
-        core,
-        first,
-        second,
-        first_outrun.get(),
-        entrant,
-        hedging,
-        ctx,
-    )
+    .await
 }
 
-/// Which of the two is used.
-fn settle(
-    core: &Core,
-    first: Ended,
-    second: Ended,
-    second_won: bool,
-    entrant: &HedgeAttempt<'_>,
-    hedging: Hedging,
+/// Decides which result is used: the second if it won, or if only the second has a response.
+fn conclude_race(
+    race: EndedRace,
+    second_target: &HedgeAttempt<'_>,
+    model: Name,
     ctx: &mut RequestContext,
 ) -> HedgeResult {
-    ctx.route.attempts += first.1.attempts + second.1.attempts;
-    // Also when the first failed and the second has anything to tell.
-    let takes_second = second_won || (first.0.is_err() && second.0.is_ok());
-    let (used, other) = if takes_second {
-        ctx.route.target = Some(entrant.asking.target.label);
-        (second, first)
+    let EndedRace {
+        first,
+        second,
+        second_won,
+    } = race;
+    let call = &second_target.call;
+    ctx.route.attempts += first.stats.attempts + second.stats.attempts;
+    let takes_second = second_won || (first.result.is_err() && second.result.is_ok());
+    let (used, other, outcome) = if takes_second {
+        ctx.route.target = Some(call.target.label);
+        (second, first, HedgeOutcome::Won)
     } else {
-        (first, second)
+        (first, second, HedgeOutcome::Lost)
     };
-    let hedged = if takes_second {
-        HedgeOutcome::Won
-    } else {
-        HedgeOutcome::Lost
-    };
-    ctx.route.hedge.outcome = Some(hedged);
-    ctx.timing.first_byte = used.1.first_byte.or(ctx.timing.first_byte);
-    ctx.route.dropped = used.1.dropped;
-    let mut metrics = core.metrics.borrow_mut();
-    metrics.hedging.hedges.increment((hedging.name, hedged));
+    ctx.route.hedge.outcome = Some(outcome);
+    ctx.timing.first_byte = used.stats.first_byte.or(ctx.timing.first_byte);
+    ctx.route.dropped = used.stats.dropped;
+    let mut metrics = call.core.metrics.borrow_mut();
+    metrics.hedging.hedges.increment((model, outcome));
     HedgeResult {
-        outcome: used.0,
-        second_asked: true,
-        second_failed: other.0.err().filter(|_| !takes_second),
+        result: used.result,
+        second: Some(second_target.index),
+        second_error: other.result.err().filter(|_| !takes_second),
     }
 }

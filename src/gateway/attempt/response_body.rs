@@ -1,12 +1,26 @@
-//! Why the body of a response could not be read to its end.
+//! Reads the body of a response to its end, or says why it could not be read. It must not know what the body holds.
 
 use crate::gateway::attempt::classify;
 use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::routing::health::Outcome;
-use crate::upstream::exchange::UpstreamBodyError;
+use crate::runtime::clock;
+use crate::runtime::io::Interrupt;
+use crate::runtime::source::BodyProgress;
+use crate::upstream::exchange::{UpstreamBodyError, UpstreamResponse};
+use std::time::{Duration, Instant};
+
+/// Limits on reading one body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    pub bytes_max: usize,
+    /// Longest wait for the next bytes.
+    pub read_timeout: Duration,
+    /// When the request's deadline passes; `None` if it has none.
+    pub deadline: Option<Instant>,
+}
 
 pub(crate) enum ResponseBodyError {
-    /// Larger than the gateway buffers.
+    /// Larger than the limit.
     TooLarge,
     /// Broken or interrupted.
     Body(UpstreamBodyError),
@@ -14,6 +28,47 @@ pub(crate) enum ResponseBodyError {
     Stream(&'static str),
     /// The request's deadline passed.
     Deadline,
+}
+
+/// Appends the bytes that arrive next to `body`.
+pub(crate) async fn read_piece<H>(
+    response: &mut UpstreamResponse<H>,
+    body: &mut Vec<u8>,
+    limits: BodyLimits,
+    interrupt: &mut impl Interrupt,
+) -> Result<BodyProgress, ResponseBodyError> {
+    let timeout_at = clock::recent() + limits.read_timeout;
+    let by = limits
+        .deadline
+        .map_or(timeout_at, |deadline| deadline.min(timeout_at));
+    response
+        .read(body, by, interrupt)
+        .await
+        .map_err(|error| match error {
+            UpstreamBodyError::Stalled
+                if limits
+                    .deadline
+                    .is_some_and(|deadline| clock::now() >= deadline) =>
+            {
+                ResponseBodyError::Deadline
+            }
+            error => ResponseBodyError::Body(error),
+        })
+}
+
+/// Appends the rest of the body to `body`.
+pub(crate) async fn read_to_end<H>(
+    response: &mut UpstreamResponse<H>,
+    body: &mut Vec<u8>,
+    limits: BodyLimits,
+    interrupt: &mut impl Interrupt,
+) -> Result<(), ResponseBodyError> {
+    while read_piece(response, body, limits, interrupt).await? == BodyProgress::More {
+        if body.len() > limits.bytes_max {
+            return Err(ResponseBodyError::TooLarge);
+        }
+    }
+    Ok(())
 }
 
 impl ResponseBodyError {

@@ -9,6 +9,7 @@ use crate::gateway::attempt::attempt_guard;
 use crate::gateway::attempt::attempt_guard::{AttemptGuard, Turn};
 use crate::gateway::attempt::attempt_plan::ClientBody;
 use crate::gateway::attempt::classify;
+use crate::gateway::attempt::response_body::{BodyLimits, read_to_end};
 use crate::gateway::attempt::response_head::read_head;
 use crate::gateway::attempt::translate;
 use crate::gateway::attempt::translate::TranslationInput;
@@ -37,7 +38,6 @@ use crate::routing::target_ref::TargetRef;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::NoInterrupt;
-use crate::runtime::source::BodyProgress;
 use crate::upstream::exchange::exchange;
 use std::ops::Range;
 
@@ -192,18 +192,13 @@ async fn exchange_whole(
     buffer::give(request);
     let mut upstream_response = outcome.ok()?;
     let mut body = Vec::new();
-    loop {
-        let by = clock::now() + endpoint.timeouts.read;
-        match upstream_response
-            .read(&mut body, by, &mut NoInterrupt)
-            .await
-            .ok()?
-        {
-            BodyProgress::Done => break,
-            BodyProgress::More if body.len() > BODY_BYTES_MAX => return None,
-            BodyProgress::More => {}
-        }
-    }
+    let limits = BodyLimits {
+        bytes_max: BODY_BYTES_MAX,
+        read_timeout: endpoint.timeouts.read,
+        deadline: None,
+    };
+    let read = read_to_end(&mut upstream_response, &mut body, limits, &mut NoInterrupt).await;
+    read.ok()?;
     Some(ReceivedResponse {
         status: upstream_response.status,
         is_stream: upstream_response.finish(endpoint, &core.pool),
