@@ -6,7 +6,7 @@ use crate::cache::quality::error_rate::{ALPHA, SampleOutcome};
 use crate::cache::store::Deleted;
 use crate::control::log;
 use crate::control::plane::Plane;
-use hyper::StatusCode;
+use crate::error::code::ErrorCode;
 use serde_json::json;
 use std::time::Duration;
 
@@ -15,8 +15,7 @@ fn entry_id(text: &str) -> Result<u128, Box<AdminResponse>> {
     match (text.len(), u128::from_str_radix(text, 16)) {
         (32, Ok(id)) => Ok(id),
         _ => Err(Box::new(error(
-            StatusCode::BAD_REQUEST,
-            "invalid_entry_id",
+            ErrorCode::InvalidEntryId,
             "an entry id is 32 hexadecimal digits, as in the header x-ringside-cache-entry",
         ))),
     }
@@ -24,8 +23,7 @@ fn entry_id(text: &str) -> Result<u128, Box<AdminResponse>> {
 
 fn no_such_entry() -> AdminResponse {
     error(
-        StatusCode::NOT_FOUND,
-        "no_such_entry",
+        ErrorCode::NoSuchEntry,
         "no entry of this id is in the cache",
     )
 }
@@ -63,8 +61,7 @@ async fn finish(plane: &Plane, deleted: Deleted) -> Removal {
 
 fn not_on_disk() -> AdminResponse {
     error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "deletion_not_on_disk",
+        ErrorCode::DeletionNotOnDisk,
         "removed from memory, but the deletion could not be written to cache.dir: what was removed may \
          come back after a restart; repeat this, or remove the folder's segments",
     )
@@ -81,8 +78,7 @@ pub(crate) async fn delete_matching(plane: &Plane, query: Option<&str>) -> Admin
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(value) = crate::http::percent::unescaped(value) else {
             return error(
-                StatusCode::BAD_REQUEST,
-                "invalid_query",
+                ErrorCode::InvalidQuery,
                 "a value is not percent-encoded text",
             );
         };
@@ -90,11 +86,7 @@ pub(crate) async fn delete_matching(plane: &Plane, query: Option<&str>) -> Admin
             "model" => model = Some(value.into_owned()),
             "key" => key = Some(value.into_owned()),
             _ => {
-                return error(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_query",
-                    "known parameters: model, key",
-                );
+                return error(ErrorCode::InvalidQuery, "known parameters: model, key");
             }
         }
     }

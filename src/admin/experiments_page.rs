@@ -5,6 +5,7 @@ use crate::admin::response::{AdminResponse, error, ok};
 use crate::control::gather::core_metrics;
 use crate::control::log;
 use crate::control::plane::Plane;
+use crate::error::code::ErrorCode;
 use crate::gateway::snapshot::experiment::ExperimentRoute;
 use crate::http::percent::unescaped;
 use crate::observability::metrics::arms::ArmMetrics;
@@ -14,7 +15,6 @@ use crate::observability::metrics::labels::LabelEnum;
 use crate::observability::metrics::prometheus::float;
 use crate::routing::canary::Count;
 use crate::routing::indices::ArmIndex;
-use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> AdminResponse {
             let name = query.strip_prefix("model=").and_then(unescaped);
             let Some(name) = name else {
                 let message = "the only parameter is `model`, percent-encoded";
-                return error(StatusCode::BAD_REQUEST, "invalid_query", message);
+                return error(ErrorCode::InvalidQuery, message);
             };
             Some(name)
         }
@@ -57,7 +57,7 @@ pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> AdminResponse {
     let experiments: Vec<_> = experiments.collect();
     if experiments.is_empty() {
         let message = "no such model has an experiment";
-        return error(StatusCode::NOT_FOUND, "no_experiment", message);
+        return error(ErrorCode::NoExperiment, message);
     }
     let resets = experiments.iter();
     let restored: usize = resets.map(|experiment| experiment.rollbacks.reset()).sum();
@@ -98,7 +98,7 @@ fn arm(experiment: &ExperimentRoute, index: usize, arms: &GroupBy<ArmMetrics>) -
         "rolled_back": rollback,
         "requests": outcomes.values().sum::<u64>(),
         "outcomes": outcomes,
-        "asked": metrics.attempted.get(),
+        "attempted": metrics.attempted.get(),
         "bad": metrics.bad.get(),
         "first_token_s": quantiles(Some(metrics.time_to_first_token_seconds.get())),
         "stream_s": quantiles(duration.get(true)),

@@ -4,9 +4,9 @@ use crate::admin::response::{AdminResponse, error, ok};
 use crate::control::core_message::CoreMessage;
 use crate::control::gather::{REPLY_WITHIN, gather};
 use crate::control::plane::Plane;
+use crate::error::code::ErrorCode;
 use crate::gateway::explain::explain;
 use http_body_util::{BodyExt, Limited};
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use serde_json::json;
 use std::time::Duration;
@@ -22,8 +22,7 @@ pub(crate) async fn explain_request(plane: &Plane, body: Incoming) -> AdminRespo
     let read = tokio::time::timeout(BODY_WITHIN, body.collect()).await;
     let Ok(Ok(body)) = read else {
         return error(
-            StatusCode::BAD_REQUEST,
-            "unreadable_body",
+            ErrorCode::UnreadableBody,
             "the request's body did not arrive in time, or is larger than 20 MiB",
         );
     };

@@ -39,7 +39,7 @@ pub(crate) fn info(plane: &Plane) -> AdminResponse {
             "body_bytes_max": snapshot.config.server.body_bytes_max,
             "connections_per_core_max": snapshot.config.server.connections_per_core_max,
             "cache_bytes_max": plane.shared.store.bytes_max(),
-            "answer_bytes_max": crate::gateway::attempt::response::RESPONSE_BYTES_MAX,
+            "response_bytes_max": crate::gateway::attempt::response::RESPONSE_BYTES_MAX,
         },
     }))
 }
@@ -52,6 +52,6 @@ fn embedding(plane: &Plane) -> Value {
         Some(ModelState::Ready { model, load_ms }) => {
             json!({ "state": "ready", "model": model, "load_ms": load_ms })
         }
-        Some(ModelState::Failed(why)) => json!({ "state": "failed", "reason": why }),
+        Some(ModelState::Failed(reason)) => json!({ "state": "failed", "reason": reason }),
     }
 }

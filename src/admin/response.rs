@@ -1,5 +1,6 @@
 //! Responses of the admin API.
 
+use crate::error::code::ErrorCode;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -27,9 +28,14 @@ pub(crate) fn ok(body: &Value) -> AdminResponse {
     json_response(StatusCode::OK, body)
 }
 
-pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> AdminResponse {
-    let error =
-        json!({ "message": message, "type": "invalid_request_error", "param": null, "code": code });
+pub(crate) fn error(code: ErrorCode, message: &str) -> AdminResponse {
+    let error = json!({
+        "message": message,
+        "type": "invalid_request_error",
+        "param": null,
+        "code": code.as_str(),
+    });
+    let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     json_response(status, &json!({ "error": error }))
 }
 

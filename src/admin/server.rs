@@ -3,10 +3,11 @@
 use crate::admin::response::{AdminResponse, error};
 use crate::admin::route::{AdminRequest, AdminRoute, Match, find};
 use crate::control::plane::Plane;
+use crate::error::code::ErrorCode;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -71,8 +72,7 @@ async fn respond(
 
 fn method_not_allowed(allowed: &str) -> AdminResponse {
     let message = format!("this path takes {allowed}");
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    let mut response = error(status, "method_not_allowed", &message);
+    let mut response = error(ErrorCode::MethodNotAllowed, &message);
     if let Ok(allowed) = HeaderValue::from_str(allowed) {
         response.headers_mut().insert(ALLOW, allowed);
     }
@@ -89,5 +89,5 @@ fn unknown_path(routes: &[AdminRoute], moved_to: Option<&str>) -> AdminResponse 
             format!("the admin API has {paths}")
         }
     };
-    error(StatusCode::NOT_FOUND, "unknown_path", &message)
+    error(ErrorCode::UnknownPath, &message)
 }

@@ -1,6 +1,6 @@
-//! Whose fault an error is, and whether another try can help: columns of the table of error codes.
+//! Who is at fault for an error, and whether another attempt can help: columns of the table of error codes.
 
-/// Whose fault an error is.
+/// Who is at fault for an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorSource {
     /// The request cannot be served as it is.
@@ -12,9 +12,9 @@ pub enum ErrorSource {
 }
 
 impl ErrorSource {
-    /// Name in the documentation.
+    /// The word for it in docs/errors.md.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
             Self::Gateway => "gateway",
@@ -23,7 +23,7 @@ impl ErrorSource {
     }
 }
 
-/// What the gateway may try next, before it answers the client.
+/// What the gateway may try before it responds to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Nothing: the same request fails at every target, or nobody waits for it any more.
@@ -34,7 +34,7 @@ pub enum Retry {
     OnNextTarget,
 }
 
-/// What a client may do that got the error.
+/// What a client that got the error may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientRetry {
     /// Change the request or the configuration first: the same request fails again.
@@ -44,9 +44,9 @@ pub enum ClientRetry {
 }
 
 impl ClientRetry {
-    /// Name in the documentation.
+    /// The word for it in docs/errors.md.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::No => "no",
             Self::Later => "later",

@@ -1,4 +1,4 @@
-//! Every error code that a client or the access log can show: one line of one table for each.
+//! Every error code that a client, the access log or the admin API can show, each in one line of one table.
 //!
 //! `docs/errors.md` is written from this table.
 
@@ -7,7 +7,7 @@ use std::fmt;
 
 macro_rules! error_codes {
     ($($code:ident $name:literal $status:literal $source:ident $retry:ident $client_retry:ident $meaning:literal, $remedy:literal;)+) => {
-        /// What went wrong, as in the envelope's `code` and the access log's `fault`.
+        /// What went wrong, as in the envelope's `code` and the access log's `error_code`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
             $(#[doc = $meaning] $code,)+
@@ -45,7 +45,7 @@ struct Row {
     remedy: &'static str,
 }
 
-// Columns: variant, code, HTTP status, whose fault, what the gateway tries next, whether the client may send
+// Columns: variant, code, HTTP status, who is at fault, what the gateway tries next, whether the client may send
 // the request again, meaning, remedy.
 error_codes! {
     MalformedRequest "malformed_request" 400 Client Never No "The client's HTTP is broken, or two parsers could read it as two different requests.", "The message names the rule; correct the client or the proxy before Ringside.";
@@ -95,6 +95,12 @@ error_codes! {
     ModelFailed "model_failed" 500 Gateway OnNextTarget Later "The local embedding model failed.", "The message has the reason; report it.";
     NoTarget "no_target" 500 Gateway OnNextTarget No "The model has no target.", "Correct `[[models]]`.";
     InternalError "internal_error" 500 Gateway OnNextTarget No "A state that should be impossible.", "Report it with the request's id.";
+    InvalidEntryId "invalid_entry_id" 400 Client Never No "Admin API: the path holds no id of a cache entry.", "Use the 32 hexadecimal digits of `x-ringside-cache-entry`.";
+    InvalidQuery "invalid_query" 400 Client Never No "Admin API: the query has an unknown parameter, or a value that is not percent-encoded text.", "The message lists the parameters.";
+    UnreadableBody "unreadable_body" 400 Client Never No "Admin API: the request's body did not arrive in time, or is too large.", "Send less, or send it faster.";
+    NoSuchEntry "no_such_entry" 404 Client Never No "Admin API: the cache has no entry with this id.", "The entry expired or was removed; nothing is left to do.";
+    NoExperiment "no_experiment" 404 Client Never No "Admin API: no model, or not this one, has an experiment.", "Correct the parameter `model`.";
+    DeletionNotOnDisk "deletion_not_on_disk" 500 Gateway Never Later "Admin API: entries were removed from memory, but the deletion could not be written to `cache.dir`; they may come back after a restart.", "Repeat the request, or remove the segments in `cache.dir`.";
     UpstreamRateLimited "upstream_rate_limited" 429 Upstream OnNextTarget Later "Every target of the model is rate-limited by its provider.", "Wait for `retry-after`, or add targets or keys.";
     UpstreamNoCredentials "upstream_no_credentials" 502 Upstream OnNextTarget Later "The gateway has no valid credentials for the provider: they could not be fetched or renewed.", "The log's `credentials_not_renewed` has the reason.";
     UpstreamUnreachable "upstream_unreachable" 502 Upstream OnNextTarget Later "The provider's name has no address, or no connection could be made.", "Check DNS, network, `base_url` and `connect_timeout`.";
@@ -125,7 +131,7 @@ impl ErrorCode {
         self.row().status
     }
 
-    /// Whose fault it is.
+    /// Who is at fault.
     #[must_use]
     pub fn source(self) -> ErrorSource {
         self.row().source
@@ -172,7 +178,7 @@ mod tests {
     const INTRODUCTION: &str = "# Error codes
 
 The code is in the body of an error response (`error.code`; Gemini's API has it as the `reason` of its details) and in the
-access log (`fault`). `detail` in the log has the cause in words. Once a stream has begun, an error is an event of the stream.
+access log (`error_code`). `detail` in the log has the cause in words. Once a stream has begun, an error is an event of the stream.
 *Retry* says whether the client may send the same request again: `later` means after a pause, and after `retry-after` where
 it is given. Ringside itself tries other targets before it reports an error. The header `x-should-retry` tells SDKs so.
 
@@ -186,8 +192,8 @@ This file is written by `RINGSIDE_BLESS=1 cargo test --lib error::code` from the
     fn the_documentation_lists_every_code() {
         let mut text = INTRODUCTION.to_owned();
         for code in ErrorCode::ALL {
-            let (status, source) = (code.status(), code.source().name());
-            let retry = code.client_retry().name();
+            let (status, source) = (code.status(), code.source().as_str());
+            let retry = code.client_retry().as_str();
             let (meaning, remedy) = (code.meaning(), code.remedy());
             let _ = writeln!(
                 text,

@@ -1,4 +1,4 @@
-//! The error of every stage of a request: a code, and what this request adds to it.
+//! The error that every stage of a request returns: a code, and what is specific to this request.
 
 use crate::error::class::{ErrorSource, Retry};
 use crate::error::code::ErrorCode;
@@ -10,15 +10,15 @@ use std::fmt;
 pub struct GatewayError {
     /// HTTP status: the code's, unless the provider sent another.
     pub status: u16,
-    /// What went wrong.
+    /// Names the kind of error.
     pub code: ErrorCode,
-    /// A sentence a person can act on.
+    /// A sentence that a person can act on.
     pub message: Cow<'static, str>,
     /// The request field at fault, when there is one.
     pub param: Option<Cow<'static, str>>,
-    /// Whose fault it is.
+    /// Who is at fault.
     pub source: ErrorSource,
-    /// What the gateway may try next: the code's, unless the place where it happened knows better.
+    /// What the gateway may try next: the code's, unless the code that returns the error knows better.
     pub retry: Retry,
     /// Value for the `retry-after` header.
     pub retry_after: Option<String>,

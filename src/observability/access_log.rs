@@ -155,7 +155,7 @@ impl AccessRecord {
             "queued_us": micros(self.timing.queued),
             "upstream_first_byte_us": self.timing.upstream_first_byte.map(micros),
             "overhead_us": micros(self.timing.overhead),
-            "fault": self.outcome.error_code.map(ErrorCode::as_str),
+            "error_code": self.outcome.error_code.map(ErrorCode::as_str),
             "detail": self.outcome.detail,
         })
         .to_string()

@@ -196,7 +196,7 @@ fn a_client_that_hangs_up_in_a_pause_ends_the_request() {
         wait_until("the first attempt", || dead.count() > 0);
         drop(client);
         let line = gateway.wait_for_log(|line| line["status"] == 499);
-        assert_eq!(line["fault"], "client_disconnected", "{line}");
+        assert_eq!(line["error_code"], "client_disconnected", "{line}");
     });
 }
 

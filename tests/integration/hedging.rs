@@ -231,7 +231,7 @@ fn a_client_that_hangs_up_ends_both() {
             [&first, &second].map(|target| target.left.load(Ordering::SeqCst)) == [1, 1]
         });
         let line = gateway.wait_for_log(|line| line["status"] == 499);
-        assert_eq!(line["fault"], "client_disconnected");
+        assert_eq!(line["error_code"], "client_disconnected");
     });
 }
 

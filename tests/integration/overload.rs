@@ -273,8 +273,9 @@ fn who_hangs_up_leaves_the_line_and_the_place() {
         drop(gone);
         gateway.wait_for_metric(LENGTH, 0.0);
         assert_eq!(shed(&gateway, "client_disconnected"), 1.0);
-        gateway
-            .wait_for_log(|line| line["fault"] == "client_disconnected" && line["attempts"] == 0);
+        gateway.wait_for_log(|line| {
+            line["error_code"] == "client_disconnected" && line["attempts"] == 0
+        });
         // Its place in line is free, and so is that at the target when the first hangs up.
         let next = requests_sent(&gateway, ask("next"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);

@@ -200,7 +200,7 @@ fn who_hangs_up_in_the_middle_ends_the_call_at_the_provider() {
         assert!(count <= MIB, "{count}");
         let log = gateway.wait_for_log(|line| line["operation"] == "provider_proxy");
         assert_eq!(
-            (&log["status"], &log["fault"]),
+            (&log["status"], &log["error_code"]),
             (&json!(499), &json!("client_disconnected"))
         );
         gateway.wait_for_metric("ringside_connections", 0.0);
