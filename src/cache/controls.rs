@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn ttl_and_similarity_are_read_or_refused() {
+    fn invalid_ttl_and_similarity_are_rejected() {
         let controls = read_controls(None, Some("5m"), Some("0.97")).unwrap();
         assert_eq!(controls.ttl, Some(Duration::from_secs(300)));
         assert_eq!(controls.similarity_min, Some(0.97));

@@ -4,8 +4,8 @@
 
 use parking_lot::Mutex;
 
-/// Vectors of evicted, replaced, deleted and expired entries. `Entry` adds its vector when it is dropped, so
-/// that every way of losing an entry is covered; the next thread that works on the indexes removes them.
+/// Vectors of evicted, replaced, deleted and expired entries. `Entry` adds its vector when it is dropped, whatever
+/// the reason; the next thread that works on the indexes removes them.
 #[derive(Default)]
 pub struct PendingRemovals(Mutex<Vec<PendingRemoval>>);
 

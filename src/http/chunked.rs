@@ -1,4 +1,4 @@
-//! The chunked transfer coding, decoded by a small state machine that survives any split.
+//! Decodes the chunked transfer coding with a small state machine, whatever the split of the input.
 
 use crate::http::limits::{
     CHUNK_EXTENSION_BYTES_MAX, CHUNK_EXTENSIONS_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, HEADERS_MAX,
@@ -6,7 +6,7 @@ use crate::http::limits::{
 };
 use std::fmt;
 
-/// Why a body cannot be read.
+/// Why a body is malformed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the variants' messages say what they mean")]
 pub enum BodyError {
@@ -34,16 +34,17 @@ impl fmt::Display for BodyError {
                 f,
                 "the trailers are malformed, more than {HEADERS_MAX} or longer than {TRAILER_BYTES_MAX} bytes"
             ),
-            Self::Truncated => f.write_str("the body ended before its end"),
+            Self::Truncated => f.write_str("the connection ended before the body"),
         }
     }
 }
 
-/// Decoder of one body.
+/// The decoder of one body.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     state: State,
-    /// Bytes of extensions in all chunks so far: cheap to send, and no part of the body's own limit.
+    /// Bytes of extensions in all chunks so far: they are cheap to send, and the limit of the body does not include
+    /// them.
     extensions_bytes: usize,
     trailer_bytes: usize,
     trailers: usize,
@@ -51,7 +52,7 @@ pub struct ChunkDecoder {
 
 #[derive(Debug, Clone, Copy, Default)]
 enum State {
-    /// At a chunk's size, `digits` of it read.
+    /// At a chunk's size, after `digits` digits.
     #[default]
     SizeStart,
     Size {
@@ -63,7 +64,7 @@ enum State {
         size: u64,
         bytes: usize,
     },
-    /// Behind the CR of a size line.
+    /// After the CR of a size line.
     SizeLineFeed {
         size: u64,
     },
@@ -77,7 +78,7 @@ enum State {
     TrailerName,
     TrailerValue,
     TrailerLineFeed,
-    /// Behind the CR of the last, empty line.
+    /// After the CR of the last, empty line.
     LastLineFeed,
     Done,
 }
@@ -92,7 +93,7 @@ impl ChunkDecoder {
     /// Appends decoded bytes to `out`; returns how many bytes of `input` were consumed.
     ///
     /// # Errors
-    /// [`BodyError`]; nothing more may be read then.
+    /// [`BodyError`]; after an error nothing more may be read.
     pub fn read(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, BodyError> {
         let mut at = 0;
         while let Some(byte) = input.get(at) {
@@ -120,7 +121,7 @@ impl ChunkDecoder {
         Ok(at)
     }
 
-    /// Bounds what a body may hold beside its data.
+    /// Limits the bytes of a body that are not data.
     fn count(&mut self, byte: u8) -> Result<(), BodyError> {
         match self.state {
             State::Extension { .. } => {
@@ -147,7 +148,7 @@ impl ChunkDecoder {
     }
 }
 
-/// One byte of framing.
+/// Reads one byte of framing.
 fn step(state: State, byte: u8) -> Result<State, BodyError> {
     match (state, byte) {
         (State::SizeStart, _) => digit(0, 0, byte),
@@ -171,7 +172,7 @@ fn step(state: State, byte: u8) -> Result<State, BodyError> {
         (State::DataCarriageReturn | State::DataLineFeed, _) => Err(BodyError::ChunkLineEnd),
         (State::TrailerStart, b'\r') => Ok(State::LastLineFeed),
         (State::TrailerName, b':') => Ok(State::TrailerValue),
-        // What is no header line may be the next request to another parser.
+        // Another parser could read an invalid header line as the next request.
         (State::TrailerStart | State::TrailerName, _) if is_token(byte) => Ok(State::TrailerName),
         (State::TrailerValue, b'\r') => Ok(State::TrailerLineFeed),
         (State::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => Ok(State::TrailerValue),
@@ -185,7 +186,7 @@ fn step(state: State, byte: u8) -> Result<State, BodyError> {
     }
 }
 
-/// A character of a header's name (RFC 9110, 5.6.2).
+/// Whether a header name may contain `byte` (RFC 9110, 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_refusals() {
+    fn malformed_chunks_are_rejected() {
         let long_extension = format!("1;{}\r\n", "x".repeat(300));
         let long_trailer = format!("0\r\na: {}\r\n", "x".repeat(9000));
         let many_extensions = format!("1;{}\r\na\r\n", "x".repeat(250)).repeat(40);

@@ -23,7 +23,8 @@ pub fn status_line(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a header line. One whose value holds CR, LF or NUL is left out: it could end the head early.
+/// Appends a header line. A header whose value contains CR, LF or NUL is left out, because it could end the head
+/// early.
 pub fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     if memchr::memchr3(b'\r', b'\n', 0, value).is_some() {
         return;
@@ -54,7 +55,7 @@ pub fn end_head(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends one chunk; nothing for empty data, because an empty chunk would end the body.
+/// Appends one chunk. Empty data appends nothing, because an empty chunk would end the body.
 pub fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     let mark = begin_chunk(out);
     out.extend_from_slice(data);
@@ -66,21 +67,21 @@ pub fn last_chunk(out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n\r\n");
 }
 
-/// Where a chunk began.
+/// The start of a chunk.
 #[must_use = "an unfinished chunk has no size"]
 pub struct ChunkMark(usize);
 
-/// Size field of a chunk that is assembled in place: fixed width, leading zeros are legal.
+/// The size field of a chunk that is written in place. Its width is fixed; leading zeros are legal.
 const SIZE_FIELD: &[u8; 10] = b"00000000\r\n";
 
-/// Begins a chunk in place: what is appended until [`finish_chunk`] is its data.
+/// Begins a chunk in place: everything that is appended until [`finish_chunk`] is its data.
 pub fn begin_chunk(out: &mut Vec<u8>) -> ChunkMark {
     let mark = ChunkMark(out.len());
     out.extend_from_slice(SIZE_FIELD);
     mark
 }
 
-/// Fills in the size. A chunk without data is taken away again.
+/// Fills in the size. A chunk without data is removed.
 pub fn finish_chunk(out: &mut Vec<u8>, mark: ChunkMark) {
     let mut size = out.len().saturating_sub(mark.0 + SIZE_FIELD.len());
     if size == 0 {
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_decode_to_what_was_put_in() {
+    fn chunks_decode_to_their_data() {
         let mut out = Vec::new();
         let large = vec![b'x'; 70_000];
         chunk(&mut out, b"hello ");

@@ -1,29 +1,30 @@
-//! AWS's event stream (`application/vnd.amazon.eventstream`), in which Bedrock streams: where a message
-//! ends, whether it is whole, what it holds, and how one is written.
+//! AWS's event stream encoding (`application/vnd.amazon.eventstream`), which Bedrock uses for streams: finds the end
+//! of a message, checks it, reads it, and writes messages.
 //!
-//! All numbers are big-endian. A message is its length and that of its headers (4 bytes each), their CRC-32,
-//! the headers, the payload, and the CRC-32 of all before (smithy.io, "Amazon Event Stream Specification").
+//! All numbers are big-endian. A message consists of its length and the length of its headers (4 bytes each), their
+//! CRC-32, the headers, the payload, and the CRC-32 of everything before (smithy.io, "Amazon Event Stream
+//! Specification").
 
 use crate::http::limits::{EVENT_HEADERS_BYTES_MAX, EVENT_MESSAGE_BYTES_MAX, HEADERS_MAX};
 
 /// Both lengths and their checksum.
 const PRELUDE_BYTES: usize = 12;
-/// What a message has beside headers and payload.
+/// Bytes of a message in addition to headers and payload.
 const FRAME_BYTES: usize = PRELUDE_BYTES + 4;
 
-/// Why a message was refused. Nothing after it can be read: where the next begins is not known.
+/// Why a message is malformed. Nothing after it can be read, because the start of the next message is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadMessage {
-    /// The lengths do not agree with the checksum behind them.
+    /// The lengths do not match their checksum.
     PreludeChecksum,
-    /// The message does not agree with the checksum at its end.
+    /// The message does not match its checksum.
     MessageChecksum,
     /// The lengths contradict each other.
     Lengths,
     /// More bytes than [`EVENT_MESSAGE_BYTES_MAX`] or [`EVENT_HEADERS_BYTES_MAX`], or more headers than
     /// [`HEADERS_MAX`].
     TooLarge,
-    /// A header that is cut off, unnamed, given twice, of an unknown type or no UTF-8.
+    /// A header that is truncated, unnamed, repeated, of an unknown type or not UTF-8.
     Header,
 }
 
@@ -64,11 +65,11 @@ pub enum Value<'m> {
     Uuid([u8; 16]),
 }
 
-/// One message whose checksums and headers are right.
+/// A message with valid checksums and headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'m> {
     headers: &'m [u8],
-    /// The payload; of Bedrock, JSON.
+    /// The payload; Bedrock sends JSON.
     pub payload: &'m [u8],
 }
 
@@ -89,11 +90,11 @@ impl<'m> Message<'m> {
     }
 }
 
-/// The first message of `buffer` and its length; `None` when it is not complete yet. The caller removes it
+/// The first message of `buffer` and its length; `None` if it is not complete yet. The caller removes the message
 /// before the next call.
 ///
 /// # Errors
-/// [`BadMessage`]: wrong lengths are found before more than a prelude was read.
+/// [`BadMessage`]; invalid lengths are detected as soon as the prelude has arrived.
 pub fn next_message(buffer: &[u8]) -> Result<Option<(Message<'_>, usize)>, BadMessage> {
     let Some((prelude, _)) = buffer.split_first_chunk::<PRELUDE_BYTES>() else {
         return Ok(None);
@@ -129,7 +130,7 @@ fn words(prelude: &[u8; PRELUDE_BYTES]) -> [u32; 3] {
     words
 }
 
-/// Each header is whole and of a name of its own.
+/// Checks that each header is complete and that no name is repeated.
 fn check_headers(headers: &[u8]) -> Result<(), BadMessage> {
     let mut rest = headers;
     for nth in 0.. {
@@ -185,13 +186,13 @@ fn take_slice<'m>(rest: &mut &'m [u8], len: usize) -> Option<&'m [u8]> {
     Some(bytes)
 }
 
-/// Bytes behind their length.
+/// Takes the bytes that follow their length.
 fn take_sized<'m>(rest: &mut &'m [u8]) -> Option<&'m [u8]> {
     let len = u16::from_be_bytes(take(rest)?);
     take_slice(rest, usize::from(len))
 }
 
-/// Appends a message; names of up to 255 bytes and values of up to 65,535 are written, longer ones cut.
+/// Appends a message. Names longer than 255 bytes and values longer than 65,535 bytes are cut.
 pub fn write_message(out: &mut Vec<u8>, headers: &[(&str, Value<'_>)], payload: &[u8]) {
     let start = out.len();
     out.extend_from_slice(&[0; PRELUDE_BYTES]);

@@ -1,13 +1,13 @@
-//! The event stream: golden bytes that `botocore.eventstream` reads to the same values, any split, any
-//! flipped bit.
+//! Tests of the event stream encoding: golden bytes that `botocore.eventstream` reads to the same values, any split,
+//! any flipped bit.
 
 use super::*;
 
 /// One text event as Bedrock sends it.
 const DELTA: &str = "0000009400000057b4ab9aee0b3a6576656e742d74797065070011636f6e74656e74426c6f636b44656c74610d3a636f6e74656e742d747970650700106170706c69636174696f6e2f6a736f6e0d3a6d6573736167652d747970650700056576656e747b22636f6e74656e74426c6f636b496e646578223a302c2264656c7461223a7b2274657874223a226869227d7dde556953";
-/// A header of each type, no payload.
+/// One header of each type, no payload.
 const TYPES: &str = "0000007700000067fd06174d017400016601046279746502ff0573686f727403fffe03696e7404fffffffd046c6f6e6705fffffffffffffffc05627974657306000300ff7f0474657874070002c3a90474696d65080000014f7e9b6f80047575696409000102030405060708090a0b0c0d0e0f6d95ce21";
-/// Neither headers nor payload.
+/// No headers and no payload.
 const EMPTY: &str = "000000100000000005c248eb7d98c8ff";
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -18,7 +18,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 type Headers = Vec<(&'static str, Value<'static>)>;
 
-/// Bytes in hexadecimal, and the headers and payload in them.
+/// Bytes in hexadecimal, and the headers and payload that they encode.
 fn golden() -> [(&'static str, Headers, &'static [u8]); 3] {
     const UUID: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
     [
@@ -98,7 +98,7 @@ fn any_split_gives_the_same_messages() {
 }
 
 #[test]
-fn any_flipped_bit_is_refused() {
+fn any_flipped_bit_is_rejected() {
     for (hex, _, _) in golden() {
         let wire = bytes(hex);
         for bit in 0..wire.len() * 8 {
@@ -114,7 +114,7 @@ fn any_flipped_bit_is_refused() {
     }
 }
 
-/// A prelude with its right checksum.
+/// A prelude with a valid checksum.
 fn prelude(total: usize, headers: usize) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(&(total as u32).to_be_bytes());
@@ -125,7 +125,7 @@ fn prelude(total: usize, headers: usize) -> Vec<u8> {
 }
 
 #[test]
-fn lengths_are_judged_by_the_prelude_alone() {
+fn lengths_are_checked_with_the_prelude_alone() {
     let cases = [
         (EVENT_MESSAGE_BYTES_MAX, 0, Ok(None)),
         (EVENT_MESSAGE_BYTES_MAX + 1, 0, Err(BadMessage::TooLarge)),
@@ -148,7 +148,7 @@ fn lengths_are_judged_by_the_prelude_alone() {
     }
 }
 
-/// A message with these header bytes and right checksums.
+/// A message with these header bytes and valid checksums.
 fn with_headers(headers: &[u8]) -> Vec<u8> {
     let mut out = prelude(FRAME_BYTES + headers.len(), headers.len());
     out.extend_from_slice(headers);
@@ -158,7 +158,7 @@ fn with_headers(headers: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn bad_headers_are_refused() {
+fn malformed_headers_are_rejected() {
     let cases: [&[u8]; 10] = [
         b"\x00\x00",
         b"\x01",

@@ -1,6 +1,6 @@
-//! How long a body is: the table that request smuggling breaks on.
+//! The length of a body. Request smuggling exploits disagreement about these rules:
 //!
-//! | rule | answer |
+//! | rule | status |
 //! |---|---|
 //! | HTTP/1.1 without exactly one `host` | 400 |
 //! | `content-length` with `transfer-encoding` | 400 |
@@ -17,20 +17,20 @@ use crate::http::reject::{BadUpstream, Reject};
 /// How a body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyLength {
-    /// There is none.
+    /// No body.
     None,
-    /// After so many bytes.
+    /// A body of this many bytes.
     Exact(u64),
-    /// With the last chunk.
+    /// The last chunk ends the body.
     Chunked,
-    /// With the connection (responses only).
+    /// The end of the connection ends the body (responses only).
     UntilClose,
 }
 
-/// The body of a request.
+/// The length of a request's body.
 ///
 /// # Errors
-/// The table above.
+/// The rules above.
 pub fn request_body(head: &RequestHead<'_>) -> Result<BodyLength, Reject> {
     let headers = &head.headers;
     let hosts = headers.count("host");
@@ -68,11 +68,14 @@ pub fn request_body(head: &RequestHead<'_>) -> Result<BodyLength, Reject> {
     Ok(BodyLength::Chunked)
 }
 
-/// The body of a response to a request of method `asked`.
+/// The length of the body of a response to a request with the method `request_method`.
 ///
 /// # Errors
-/// Framing that two readers could understand differently.
-pub fn response_body(asked: Method, head: &ResponseHead<'_>) -> Result<BodyLength, BadUpstream> {
+/// Framing that two parsers could read differently.
+pub fn response_body(
+    request_method: Method,
+    head: &ResponseHead<'_>,
+) -> Result<BodyLength, BadUpstream> {
     let length = content_length(&head.headers).map_err(|bad| match bad {
         BadLength::Several => BadUpstream::SeveralLengths,
         BadLength::NotANumber => BadUpstream::BadLength,
@@ -81,7 +84,7 @@ pub fn response_body(asked: Method, head: &ResponseHead<'_>) -> Result<BodyLengt
     if encoding.is_some() && length.is_some() {
         return Err(BadUpstream::LengthAndTransferEncoding);
     }
-    if asked == Method::Head || matches!(head.status, 100..=199 | 204 | 304) {
+    if request_method == Method::Head || matches!(head.status, 100..=199 | 204 | 304) {
         return Ok(BodyLength::None);
     }
     match (encoding, length) {
@@ -93,19 +96,19 @@ pub fn response_body(asked: Method, head: &ResponseHead<'_>) -> Result<BodyLengt
     }
 }
 
-/// Whether a client wants to keep the connection.
+/// Whether the client keeps the connection open.
 #[must_use]
 pub fn request_keep_alive(head: &RequestHead<'_>) -> bool {
     keep_alive(head.version, &head.headers)
 }
 
-/// Whether a provider keeps the connection.
+/// Whether the provider keeps the connection open.
 #[must_use]
 pub fn response_keep_alive(head: &ResponseHead<'_>) -> bool {
     keep_alive(head.version, &head.headers)
 }
 
-/// Whether a client waits to be told to send its body.
+/// Whether the client waits for `100 Continue` before it sends the body.
 #[must_use]
 pub fn expects_continue(head: &RequestHead<'_>) -> bool {
     head.version == Version::Http11 && head.headers.get("expect").is_some()
@@ -150,7 +153,7 @@ fn content_length(headers: &Headers<'_>) -> Result<Option<u64>, BadLength> {
         .ok_or(BadLength::NotANumber)
 }
 
-/// `None` without the header; else whether it is exactly `chunked`, once.
+/// `None` without the header; otherwise whether its value is exactly `chunked`, once.
 fn transfer_encoding(headers: &Headers<'_>) -> Option<bool> {
     let value = headers.get("transfer-encoding")?;
     Some(headers.count("transfer-encoding") == 1 && value.eq_ignore_ascii_case(b"chunked"))
@@ -184,11 +187,11 @@ impl BodyReader {
         Self { state, total: 0 }
     }
 
-    /// Appends decoded bytes to `out` and returns how many bytes of `input` were consumed: all, unless
-    /// the body ended before.
+    /// Appends decoded bytes to `out` and returns how many bytes of `input` were consumed: all of them, unless the
+    /// body ends earlier.
     ///
     /// # Errors
-    /// Broken chunks.
+    /// Malformed chunks.
     pub fn read(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, BodyError> {
         let before = out.len();
         let consumed = match &mut self.state {
@@ -226,10 +229,10 @@ impl BodyReader {
         matches!(self.state, State::Done)
     }
 
-    /// The peer closed the connection.
+    /// Reports that the peer closed the connection.
     ///
     /// # Errors
-    /// The body was not complete.
+    /// The body is incomplete.
     pub fn end_of_input(&mut self) -> Result<(), BodyError> {
         match self.state {
             State::Done | State::UntilClose => {
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_for_requests() {
+    fn request_bodies_follow_the_rules() {
         let post = |headers: &str| body_of(&format!("POST / HTTP/1.1\r\nhost: a{headers}"));
         assert_eq!(post(""), Ok(BodyLength::None));
         assert_eq!(post("\r\ncontent-length: 0"), Ok(BodyLength::None));
@@ -310,11 +313,11 @@ mod tests {
     }
 
     #[test]
-    fn the_table_for_responses() {
-        let body = |asked: Method, status: u16, headers: &str| {
+    fn response_bodies_follow_the_rules() {
+        let body = |request_method: Method, status: u16, headers: &str| {
             let text = format!("HTTP/1.1 {status} X\r\n{headers}\r\n");
             match parse_response_head(text.as_bytes(), &HeadLimits::default()) {
-                Ok(Parsed::Complete { value, .. }) => response_body(asked, &value),
+                Ok(Parsed::Complete { value, .. }) => response_body(request_method, &value),
                 other => panic!("{other:?}"),
             }
         };
@@ -349,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_end_where_they_should() {
+    fn a_body_ends_at_its_length_or_with_the_connection() {
         let mut reader = BodyReader::new(BodyLength::Exact(5));
         let mut out = Vec::new();
         assert_eq!(reader.read(b"he", &mut out), Ok(2));
@@ -365,15 +368,17 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_kept_or_not() {
-        for (text, kept) in [
+    fn the_connection_header_decides_keep_alive() {
+        for (text, keeps_alive) in [
             ("GET / HTTP/1.1\r\n\r\n", true),
             ("GET / HTTP/1.1\r\nConnection: x, Close\r\n\r\n", false),
             ("GET / HTTP/1.0\r\n\r\n", false),
             ("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", true),
         ] {
             match parse_request_head(text.as_bytes(), &HeadLimits::default()) {
-                Ok(Parsed::Complete { value, .. }) => assert_eq!(request_keep_alive(&value), kept),
+                Ok(Parsed::Complete { value, .. }) => {
+                    assert_eq!(request_keep_alive(&value), keeps_alive)
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -1,21 +1,21 @@
-//! Request and response heads: a strict scan first, then httparse finds the spans.
+//! Parses request and response heads: a strict scan first, then httparse finds the parts.
 //!
-//! httparse alone is lenient (it takes a bare line feed for a line end), and leniency is what
-//! smuggling lives on.
+//! httparse alone is lenient (it accepts a bare line feed as a line end), and request smuggling exploits lenient
+//! parsers.
 
 use crate::http::limits::{HEADERS_MAX, HeadLimits};
 use crate::http::reject::{BadUpstream, Reject};
 use crate::http::scan::{check_request_line, is_origin_form, strict_scan};
 use std::mem::MaybeUninit;
 
-/// What a parser made of the bytes so far.
+/// The result of parsing the bytes so far.
 #[derive(Debug)]
 pub enum Parsed<T> {
-    /// A whole value, and how many bytes it took.
+    /// A complete value.
     Complete {
         /// The value.
         value: T,
-        /// Bytes it took.
+        /// The bytes that the value consists of.
         consumed: usize,
     },
     /// More bytes are needed.
@@ -35,7 +35,7 @@ pub enum Method {
     Options,
     Connect,
     Trace,
-    /// Any other token.
+    /// Any other method.
     Other,
 }
 
@@ -53,11 +53,11 @@ pub enum Version {
 pub struct RequestHead<'b> {
     /// Method.
     pub method: Method,
-    /// Target in origin form: begins with `/`.
+    /// The target in origin form: it begins with `/`.
     pub target: &'b str,
-    /// Version.
+    /// Protocol version.
     pub version: Version,
-    /// Headers.
+    /// Header lines.
     pub headers: Headers<'b>,
 }
 
@@ -66,19 +66,19 @@ pub struct RequestHead<'b> {
 pub struct ResponseHead<'b> {
     /// Status, 100 to 999.
     pub status: u16,
-    /// Version.
+    /// Protocol version.
     pub version: Version,
-    /// Headers.
+    /// Header lines.
     pub headers: Headers<'b>,
 }
 
-/// Header lines in their order. On the heap and as long as they are: a head lives as long as its
-/// request, and inline room for [`HEADERS_MAX`] would be most of a request's memory.
+/// Header lines in their order. They are on the heap, because a head lives as long as its request, and inline space
+/// for [`HEADERS_MAX`] lines would be most of a request's memory.
 #[derive(Debug)]
 pub struct Headers<'b>(Vec<(&'b str, &'b [u8])>);
 
 impl<'b> Headers<'b> {
-    /// Value of the first header of this name, whatever its case.
+    /// The value of the first header with this name; the case is ignored.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'b [u8]> {
         self.0
@@ -87,13 +87,13 @@ impl<'b> Headers<'b> {
             .map(|(_, value)| *value)
     }
 
-    /// As [`Headers::get`], if the value is UTF-8.
+    /// Like [`Headers::get`], if the value is UTF-8.
     #[must_use]
     pub fn get_str(&self, name: &str) -> Option<&'b str> {
         std::str::from_utf8(self.get(name)?).ok()
     }
 
-    /// Number of headers of this name.
+    /// The number of headers with this name.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
         self.0
@@ -108,11 +108,11 @@ impl<'b> Headers<'b> {
     }
 }
 
-/// The offset just past the blank line that ends a head. `from` is where an earlier search ended, less
-/// three bytes, so that a growing head is not searched again.
+/// The offset after the blank line that ends a head. `from` is the end of an earlier search minus three bytes, so
+/// that the start of a growing head is not searched again.
 #[must_use]
 pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
-    // A head has a dozen line ends: looking at each is cheaper than setting up a substring search.
+    // A head has about a dozen line ends: checking each is cheaper than building a substring searcher.
     let rest = bytes.get(from..)?;
     memchr::memchr_iter(b'\n', rest)
         .map(|at| from + at + 1)
@@ -126,7 +126,7 @@ pub fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
 /// Parses a request head at the start of `bytes`.
 ///
 /// # Errors
-/// [`Reject`], also for an unfinished head that can never become a good one.
+/// [`Reject`], also for an incomplete head that can no longer become valid.
 pub fn parse_request_head<'b>(
     bytes: &'b [u8],
     limits: &HeadLimits,
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_head() {
+    fn a_valid_head_is_parsed() {
         let text = "POST /v1/x?y HTTP/1.1\r\nHost: a\r\nX-Y:  b c \r\n\r\nbody";
         let Ok(Parsed::Complete { value, consumed }) = parse(text) else {
             panic!("not complete")
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_refusals() {
+    fn malformed_heads_are_rejected() {
         let many: String = (0..65).map(|at| format!("h{at}: v\r\n")).collect();
         let long = "x".repeat(17_000);
         for (head, reject) in [
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_head_is_refused_at_no_split() {
+    fn a_valid_head_is_accepted_at_any_split() {
         let text = "GET / HTTP/1.1\r\nHost: a\r\nB: c\r\n\r\n";
         for split in 0..text.len() {
             let part = text.get(..split).unwrap();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn responses() {
+    fn response_heads_are_parsed() {
         let parse =
             |text: &'static str| parse_response_head(text.as_bytes(), &HeadLimits::default());
         for (text, status) in [

@@ -1,7 +1,7 @@
 //! HTTP/1.1, server-sent events and AWS's event stream as pure functions over bytes.
 //!
-//! No sockets, no clock, nothing of the rest of Ringside. Strict by a table (see [`framing`]): what two
-//! parsers could read as two different messages is refused.
+//! It must not know sockets, the clock or any other part of Ringside. It is strict (see [`framing`]): input that two
+//! parsers could read as two different messages is rejected.
 
 pub mod chunked;
 pub mod encode;

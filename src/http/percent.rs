@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-/// Appends `text` with all but unreserved characters (RFC 3986, 2.3) and those in `kept` escaped: one
-/// segment of a path, or a value of a query.
-pub fn push_escaped(text: &str, kept: &[u8], out: &mut String) {
+/// Appends `text`, with all characters escaped except unreserved ones (RFC 3986, 2.3) and those in `unescaped`: a
+/// path segment, or a query value.
+pub fn push_escaped(text: &str, unescaped: &[u8], out: &mut String) {
     for byte in text.bytes() {
         let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if is_plain || kept.contains(&byte) {
+        if is_plain || unescaped.contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push('%');
@@ -19,8 +19,8 @@ pub fn push_escaped(text: &str, kept: &[u8], out: &mut String) {
     }
 }
 
-/// `text` with its escapes resolved; `None` if one is malformed, or what comes out is not UTF-8. A plus stays
-/// one: it is a blank only in forms.
+/// Decodes `text`; `None` if an escape is malformed, or if the result is not UTF-8. A plus sign stays, because it
+/// means a blank only in forms.
 #[must_use]
 pub fn unescaped(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
@@ -45,10 +45,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_part_a_url_is_escaped() {
-        let escaped = |text, kept| {
+    fn delimiters_of_a_url_are_escaped() {
+        let escaped = |text, unescaped| {
             let mut out = String::new();
-            push_escaped(text, kept, &mut out);
+            push_escaped(text, unescaped, &mut out);
             out
         };
         assert_eq!(escaped("a-._~9", b""), "a-._~9");
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_escaped_comes_back() {
+    fn escaped_text_decodes_to_the_original() {
         assert_eq!(unescaped("a+b/c").as_deref(), Some("a+b/c"));
         assert_eq!(
             unescaped("meta%2Fllama%20%c3%A9").as_deref(),

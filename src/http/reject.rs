@@ -1,8 +1,8 @@
-//! Why a head is refused: a client's, or a provider's.
+//! Why a client's or a provider's head is rejected.
 
 use std::fmt;
 
-/// Why a request is refused.
+/// Why a request is rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the variants' messages say what they mean")]
 pub enum Reject {
@@ -28,7 +28,7 @@ pub enum Reject {
 }
 
 impl Reject {
-    /// The status that answers it.
+    /// The status of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -52,28 +52,28 @@ impl fmt::Display for Reject {
                 return write!(f, "the request has more than {headers_max} headers");
             }
             Self::BareLineFeed => "a line of the head ends in a bare line feed",
-            Self::BareCarriageReturn => "the head holds a bare carriage return",
-            Self::NulByte => "the head holds a NUL byte",
+            Self::BareCarriageReturn => "the head contains a bare carriage return",
+            Self::NulByte => "the head contains a NUL byte",
             Self::FoldedHeader => "a header is folded over two lines",
             Self::RequestLine => "the request line is not `METHOD /target HTTP/1.1`",
             Self::Malformed => "the head is malformed",
-            Self::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+            Self::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are supported",
             Self::TargetNotOriginForm => {
                 "the request target must be a path of URI characters, without fragment"
             }
             Self::MethodNotAllowed => "this method is not allowed here",
             Self::HostNotOnce => "an HTTP/1.1 request needs exactly one host header",
             Self::LengthAndTransferEncoding => {
-                "content-length and transfer-encoding must not stand together"
+                "content-length and transfer-encoding must not occur together"
             }
-            Self::SeveralLengths => "content-length must not stand twice",
+            Self::SeveralLengths => "content-length must occur only once",
             Self::BadLength => "content-length is not a plain decimal number",
             Self::TransferEncodingNotSupported => {
-                "the only transfer-encoding understood is `chunked`, once"
+                "the only supported transfer-encoding is `chunked`, once"
             }
-            Self::TransferEncodingOnHttp10 => "HTTP/1.0 has no transfer-encoding",
+            Self::TransferEncodingOnHttp10 => "HTTP/1.0 does not define transfer-encoding",
             Self::Upgrade => "upgrade is not supported",
-            Self::ExpectationNotSupported => "the only expectation understood is 100-continue",
+            Self::ExpectationNotSupported => "the only supported expectation is 100-continue",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! How long a 429 says to wait, in all the forms that providers use.
+//! Reads how long a 429 response says to wait, in all forms that providers use.
 //!
 //! `retry-after-ms`, `retry-after` in seconds or as an HTTP date (RFC 9110 section 10.2.3, in the three
 //! forms of section 5.6.7), and `x-ratelimit-reset…` as seconds, as a duration like `6m0s`, as seconds
@@ -7,10 +7,10 @@
 use crate::http::head::Headers;
 use std::time::Duration;
 
-/// Seconds that are a point in time and not a wait: later than 2001.
+/// Values above this are points in time and not waits: this one is in 2001.
 const EPOCH_FROM_S: f64 = 1e9;
 
-/// The limits that a 429 may name, with what is left of each and when it is full again.
+/// The limits that a 429 can name: the headers with the remaining amount and with the time of the reset.
 const RESETS: [(&str, &str); 6] = [
     (
         "x-ratelimit-remaining-requests",
@@ -32,8 +32,7 @@ const RESETS: [(&str, &str); 6] = [
     ),
 ];
 
-/// How long to wait; `None` if nothing says so, or nothing sensible. `now` is the time since the Unix
-/// epoch, for dates.
+/// How long to wait; `None` if no header has a usable value. `now` is the time since the Unix epoch, for dates.
 #[must_use]
 pub(crate) fn retry_after(headers: &Headers<'_>, now: Duration) -> Option<Duration> {
     let text = |name: &str| headers.get_str(name).map(str::trim);
@@ -47,23 +46,26 @@ pub(crate) fn retry_after(headers: &Headers<'_>, now: Duration) -> Option<Durati
     if let Some(value) = text("retry-after") {
         return wait(value, now);
     }
-    // A limit that is used up says when; if none says it is, the longest wait is the safe one.
+    // The reset of an exhausted limit decides. If no limit is reported as exhausted, the longest wait is the safe
+    // one.
     let resets = |used_up: bool| {
-        let told = RESETS.iter().filter(move |(left, _)| {
+        let exhausted = RESETS.iter().filter(move |(left, _)| {
             !used_up || text(left).and_then(|left| left.parse::<f64>().ok()) == Some(0.0)
         });
-        told.filter_map(|(_, reset)| wait(text(reset)?, now)).max()
+        exhausted
+            .filter_map(|(_, reset)| wait(text(reset)?, now))
+            .max()
     };
     resets(true).or_else(|| resets(false))
 }
 
-/// The value of a `retry-after` that is never shorter than `wait`.
+/// The value of a `retry-after` header that is at least `wait`.
 #[must_use]
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// A wait from one value of any form.
+/// Reads a wait in any form.
 fn wait(value: &str, now: Duration) -> Option<Duration> {
     let now_s = now.as_secs_f64();
     let wait_s = match value.parse::<f64>() {
@@ -76,7 +78,7 @@ fn wait(value: &str, now: Duration) -> Option<Duration> {
         .flatten()
 }
 
-/// `1d2h3m4.5s`, `120ms`, in seconds.
+/// Reads `1d2h3m4.5s` or `120ms`, in seconds.
 fn duration(value: &str) -> Option<f64> {
     let mut total = 0.0;
     let mut rest = value;
@@ -105,7 +107,7 @@ const MONTHS: [&str; 12] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 ];
 
-/// A date as seconds since the epoch: the three forms of HTTP, or RFC 3339 in UTC.
+/// Reads a date as seconds since the epoch: the three forms of HTTP, or RFC 3339 in UTC.
 #[must_use]
 pub(crate) fn date(value: &str) -> Option<f64> {
     let (mut day, mut month, mut year, mut clock) = (None, None, None, None);
@@ -127,7 +129,7 @@ pub(crate) fn date(value: &str) -> Option<f64> {
                 if day.is_none() {
                     day = Some(number);
                 } else {
-                    // Two digits: RFC 9110 takes the past century for what would be far ahead.
+                    // Two digits: by RFC 9110, a year far in the future means the past century.
                     year = Some(match number {
                         0..=69 if word.len() == 2 => 2000 + number,
                         70..=99 if word.len() == 2 => 1900 + number,
@@ -144,7 +146,7 @@ pub(crate) fn date(value: &str) -> Option<f64> {
     is_date.then_some(days_since_epoch(year?, month?, day?) as f64 * 86_400.0 + clock?)
 }
 
-/// `08:49:37.5` in seconds.
+/// Reads `08:49:37.5`, in seconds.
 fn time_of_day(text: &str) -> Option<f64> {
     let mut parts = text.split(':').map(str::parse::<f64>);
     let (hours, minutes, seconds) = (
@@ -172,7 +174,7 @@ mod tests {
     use crate::http::head::{Parsed, parse_response_head};
     use crate::http::limits::HeadLimits;
 
-    fn told(lines: &str, now_s: u64) -> Option<f64> {
+    fn wait_s(lines: &str, now_s: u64) -> Option<f64> {
         let head = format!("HTTP/1.1 429 X\r\n{lines}\r\n");
         let parsed = parse_response_head(head.as_bytes(), &HeadLimits::default()).unwrap();
         let Parsed::Complete { value, .. } = parsed else {
@@ -205,22 +207,22 @@ mod tests {
                 7.0,
             ),
         ] {
-            let found = told(lines, now).unwrap_or(-1.0);
+            let found = wait_s(lines, now).unwrap_or(-1.0);
             assert!((found - wait).abs() < 1e-6, "{lines}: {found}");
         }
     }
 
     #[test]
-    fn the_limit_that_is_used_up_counts() {
+    fn the_exhausted_limit_decides() {
         let lines = "x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 2s\r\n\
                      x-ratelimit-remaining-tokens: 900\r\nx-ratelimit-reset-tokens: 60s\r\n";
-        assert_eq!(told(lines, 0), Some(2.0));
+        assert_eq!(wait_s(lines, 0), Some(2.0));
         let lines = lines.replace("requests: 0", "requests: 1");
-        assert_eq!(told(&lines, 0), Some(60.0));
+        assert_eq!(wait_s(&lines, 0), Some(60.0));
     }
 
     #[test]
-    fn nonsense_says_nothing() {
+    fn malformed_values_are_ignored() {
         for value in [
             "0",
             "-3",
@@ -235,11 +237,11 @@ mod tests {
             "Mon, 06 Nov 1970 08:49:37 GMT",
         ] {
             assert_eq!(
-                told(&format!("retry-after: {value}\r\n"), 784_111_770),
+                wait_s(&format!("retry-after: {value}\r\n"), 784_111_770),
                 None,
                 "{value}"
             );
         }
-        assert_eq!(told("", 0), None);
+        assert_eq!(wait_s("", 0), None);
     }
 }

@@ -1,8 +1,9 @@
-//! What httparse lets pass and a head must not hold; only for `head`.
+//! Rejects what httparse accepts and a head must not contain; only for `head`.
 
 use crate::http::reject::Reject;
 
-/// Every line ends in CR LF, neither stands alone, no NUL, no folded header. Works on an unfinished head.
+/// Checks that every line ends in CR LF, that CR and LF occur only together, and that there is no NUL and no folded
+/// header. The head may be incomplete.
 pub(crate) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
     if memchr::memchr(0, head).is_some() {
         return Err(Reject::NulByte);
@@ -10,13 +11,13 @@ pub(crate) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
     let mut from = 0;
     for at in memchr::memchr2_iter(b'\r', b'\n', head) {
         if at < from {
-            // The line feed of a pair already checked.
+            // The line feed of a pair that was checked with its CR.
             continue;
         }
         match (head.get(at), head.get(at + 1)) {
             (Some(b'\n'), _) => return Err(Reject::BareLineFeed),
             (_, Some(b'\n')) => from = at + 2,
-            // An unfinished head may end between the two.
+            // An incomplete head may end between CR and LF.
             (_, None) => return Ok(()),
             _ => return Err(Reject::BareCarriageReturn),
         }
@@ -27,7 +28,7 @@ pub(crate) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
     Ok(())
 }
 
-/// Two single spaces, a target without spaces, a version that is spoken.
+/// Checks for two single spaces, a target without spaces, and a supported version.
 pub(crate) fn check_request_line(head: &[u8]) -> Result<(), Reject> {
     let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     let line = head.get(..end).unwrap_or(head);
@@ -47,8 +48,8 @@ pub(crate) fn check_request_line(head: &[u8]) -> Result<(), Reject> {
     }
 }
 
-/// A path and query of the characters of RFC 3986, and the square brackets that clients send unescaped.
-/// A fragment is none of a request's business: readers that cut it off see another target.
+/// Whether `target` is a path and query of the characters of RFC 3986 and the square brackets that clients send
+/// unescaped. A fragment is rejected, because parsers that remove it read another target.
 pub(crate) fn is_origin_form(target: &str) -> bool {
     let legal =
         |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/?[]".contains(&byte);

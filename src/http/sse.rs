@@ -1,4 +1,4 @@
-//! Server-sent events: where one ends, what its data is, how one is written (WHATWG HTML, 9.2).
+//! Server-sent events: finds the end of an event, reads its data, and writes events (WHATWG HTML, 9.2).
 
 use crate::http::limits::SSE_EVENT_BYTES_MAX;
 use std::borrow::Cow;
@@ -6,9 +6,9 @@ use std::borrow::Cow;
 /// Finds the ends of events in a growing buffer.
 #[derive(Debug, Default)]
 pub struct SseSplitter {
-    /// Bytes of the buffer already searched.
+    /// Bytes of the buffer that were already searched.
     scanned: usize,
-    /// Where the line begins that holds the byte at `scanned`.
+    /// The start of the line that contains the byte at `scanned`.
     line_start: usize,
 }
 
@@ -23,10 +23,10 @@ impl SseSplitter {
         Self::default()
     }
 
-    /// Length of the first complete event of `buffer`, its blank line included. The caller removes it
+    /// The length of the first complete event of `buffer`, including its blank line. The caller removes the event
     /// before the next call; until then `buffer` may only grow.
     ///
-    /// Lines end in LF, CR LF or CR. A CR at the buffer's end may belong to a CR LF, so it is waited for.
+    /// Lines end in LF, CR LF or CR. A CR at the end of the buffer may belong to a CR LF, so the next byte decides.
     ///
     /// # Errors
     /// [`EventTooLong`].
@@ -79,7 +79,7 @@ pub fn event_data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
     data
 }
 
-/// Where the byte at `at` of what [`event_data`] joined stands in the event.
+/// The offset in the event of the byte at `at` in the data that [`event_data`] joined.
 #[must_use]
 pub fn data_place(event: &[u8], at: usize) -> Option<usize> {
     let mut before = 0;
@@ -116,7 +116,7 @@ fn fields<'e>(event: &'e [u8], name: &'static [u8]) -> impl Iterator<Item = &'e 
     })
 }
 
-/// The lines of an event without their ends; the LF of a CR LF makes an empty one, which means nothing.
+/// The lines of an event without their ends. The LF of a CR LF yields an empty line, which has no meaning.
 fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut from = 0;
     let ends = memchr::memchr2_iter(b'\n', b'\r', event).chain(std::iter::once(event.len()));
@@ -127,7 +127,7 @@ fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Appends an event of one data line. `data` must not hold line ends; JSON does not.
+/// Appends an event with one data line. `data` must not contain line ends; JSON does not.
 pub fn write_event(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(b"data: ");
     out.extend_from_slice(data);

@@ -44,13 +44,13 @@ pub(crate) fn read_feedback(body: &[u8], scratch: &mut Scratch) -> Result<Feedba
                 }
                 _ => {
                     let message = format!(
-                        "`{name}` has no place here, or is there already; give `request_id` and either `score` or `thumbs`"
+                        "`{name}` is unknown or repeated; give `request_id` and either `score` or `thumbs`"
                     );
                     return Err(GatewayError::new(ErrorCode::InvalidRequest, message));
                 }
             }
         }
-        let missing = "`request_id` must be the `x-request-id` of the answer";
+        let missing = "`request_id` must be the `x-request-id` of the response";
         let request_id = request_id.ok_or_else(|| invalid("request_id", missing))?;
         let score = score.ok_or_else(|| invalid("score", "`score` or `thumbs` is missing"))?;
         Ok(Feedback {

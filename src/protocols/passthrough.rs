@@ -117,7 +117,7 @@ pub(crate) fn check_path(rest: &str) -> Result<(), GatewayError> {
     }
     Err(GatewayError::new(
         ErrorCode::InvalidPath,
-        "the path holds an empty segment, `.`, `..`, a backslash or a control character, or is encoded too often",
+        "the path contains an empty segment, `.`, `..`, a backslash or a control character, or is encoded too often",
     ))
 }
 
@@ -191,7 +191,7 @@ pub(crate) fn read(
     if kind.is_some_and(|kind| !kind.trim().eq_ignore_ascii_case("application/json")) {
         return Err(GatewayError::new(
             ErrorCode::UnsupportedMediaType,
-            "this path takes application/json or multipart/form-data with a boundary",
+            "this path accepts application/json or multipart/form-data with a boundary",
         ));
     }
     scratch

@@ -1,4 +1,4 @@
-//! What the status of a provider's response means: the one place where statuses are told apart. It must not know what
+//! What the status of a provider's response means: the only place that classifies statuses. It must not know what
 //! becomes of the attempt.
 
 use crate::error::class::Retry;

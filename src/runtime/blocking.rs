@@ -1,4 +1,4 @@
-//! A connection for slow work off the cores: it blocks, and one deadline bounds all of it.
+//! A blocking connection for slow work outside the core threads, limited by one deadline.
 
 use crate::runtime::clock;
 use crate::runtime::tls::ClientSettings;
@@ -9,14 +9,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes to and from a peer.
+/// A byte stream to a peer.
 pub(crate) trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
-/// Connects to the first address that answers; with TLS if a name and settings for it are given.
+/// Connects to the first address that accepts, with TLS if a name and settings are given.
 ///
 /// # Errors
-/// No address answers in time, or the name cannot be verified. Reads and writes fail once `by` has passed.
+/// No address accepts in time, or the name cannot be verified. Reads and writes fail after `by`.
 pub(crate) fn connect(
     addresses: &[SocketAddr],
     tls: Option<(&ClientSettings, &str)>,
@@ -40,13 +40,13 @@ pub(crate) fn connect(
     Ok(Box::new(StreamOwned::new(session, stream)))
 }
 
-/// A stream whose every read and write ends by one moment.
+/// A stream whose reads and writes share one deadline.
 struct Bounded {
     stream: TcpStream,
     by: Instant,
 }
 
-/// The time left, never zero: zero would mean none is set.
+/// The remaining time, never zero, because a zero timeout means no timeout.
 fn left(by: Instant) -> Result<Duration> {
     match by.saturating_duration_since(clock::now()) {
         Duration::ZERO => Err(ErrorKind::TimedOut.into()),

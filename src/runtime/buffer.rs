@@ -5,17 +5,17 @@ use std::cell::RefCell;
 /// Capacity of the buffers in each class, in bytes.
 pub(crate) const CLASS_BYTES: [usize; 3] = [4 * 1024, 16 * 1024, 64 * 1024];
 
-/// Bytes kept per class and core; further buffers are freed. Of the smallest class that is enough for
+/// Most bytes per class and core that are pooled; further buffers are freed. In the smallest class this is enough for
 /// a thousand requests in flight.
 pub(crate) const POOLED_BYTES_PER_CLASS_MAX: usize = 4 * 1024 * 1024;
 
-/// A block that the allocator does not keep for later.
+/// A block so large that the allocator returns it to the system.
 const LARGE_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Default)]
 struct BufferPool {
     classes: [Vec<Vec<u8>>; CLASS_BYTES.len()],
-    /// Fewest buffers that lay in each class since the last look.
+    /// The fewest buffers that were unused in each class since the last trim.
     unused: [usize; CLASS_BYTES.len()],
     pooled_bytes_high: usize,
 }
@@ -38,24 +38,23 @@ pub(crate) fn take(bytes_min: usize) -> Vec<u8> {
     pooled.unwrap_or_else(|| Vec::with_capacity(CLASS_BYTES[class]))
 }
 
-/// Frees the buffers of this thread's pool that were not needed since this was last called.
+/// Frees the pooled buffers of this thread that were not used since the last call.
 pub(crate) fn trim() {
     POOL.with_borrow_mut(|pool| {
         for (buffers, unused) in pool.classes.iter_mut().zip(&mut pool.unused) {
-            // Those at the front were returned first and taken last.
+            // The buffers at the front were returned first and are taken last.
             buffers.drain(..(*unused).min(buffers.len()));
             *unused = buffers.len();
         }
     });
-    // The allocator gives memory back to the system a second after it was freed, but only when it is
-    // asked to free a large block.
+    // The allocator returns memory to the system a second after it was freed, but only when a large block is freed.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
 }
 
 /// Returns a buffer to this thread's pool. Buffers outside the classes are freed.
 pub(crate) fn give(mut buffer: Vec<u8>) {
     let capacity = buffer.capacity();
-    // The largest class the buffer can serve; one that grew far beyond the last class is freed.
+    // The largest class that the buffer can serve. A buffer that grew far beyond the last class is freed.
     let Some(class) = CLASS_BYTES.iter().rposition(|size| capacity >= *size) else {
         return;
     };
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_needed_between_two_looks_is_freed() {
+    fn buffers_unused_between_two_trims_are_freed() {
         let buffers: Vec<_> = (0..10).map(|_| take(1)).collect();
         buffers.into_iter().for_each(give);
         trim();
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_is_bounded_and_small_or_huge_buffers_are_not_kept() {
+    fn the_pool_is_bounded_and_small_or_huge_buffers_are_freed() {
         for _ in 0..2 * POOLED_BYTES_PER_CLASS_MAX / CLASS_BYTES[1] {
             give(Vec::with_capacity(CLASS_BYTES[1]));
         }

@@ -1,4 +1,4 @@
-//! Time, read in one place: everything else is handed an `Instant`.
+//! The only place that reads the clock; all other code receives an `Instant`.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,15 +15,15 @@ pub fn now() -> Instant {
     now
 }
 
-/// What this thread last read from the clock. On a core every arrival of bytes and every deadline
-/// reads it, so this is as late as what the running task was woken by: for the start of a deadline
-/// and for time stamps, where the microseconds of the task's own work do not count.
+/// The last time that this thread read. On a core every arrival of bytes and every deadline reads the clock, so this
+/// is the time at which the running task was woken. It serves deadlines and time stamps, where the microseconds of
+/// the task's own work do not matter.
 #[must_use]
 pub fn recent() -> Instant {
     RECENT.get().unwrap_or_else(now)
 }
 
-/// Wall-clock time since the Unix epoch; zero if the clock stands before it.
+/// Wall-clock time since the Unix epoch; zero if the clock is set before the epoch.
 #[must_use]
 pub fn since_epoch() -> Duration {
     SystemTime::now()
@@ -31,7 +31,7 @@ pub fn since_epoch() -> Duration {
         .unwrap_or_default()
 }
 
-/// Suspends the task until `until`. Only on a core thread.
+/// Suspends the task until `until`. May be called only on a core thread.
 pub async fn sleep_until(until: Instant) {
     monoio::time::sleep_until(until.into()).await;
 }

@@ -1,4 +1,4 @@
-//! One data-plane thread: pinned, with its own runtime on the best driver the kernel permits.
+//! One data-plane thread: pinned to a CPU, with its own runtime on the best driver that the kernel permits.
 
 use io_uring::IoUring;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
@@ -11,18 +11,18 @@ const RING_ENTRIES: u32 = 4096;
 /// drain the completion queue when the kernel reports it as overflowing.
 const COMPLETION_ENTRIES: u32 = 32 * 1024;
 
-/// Which drivers may be tried.
+/// Which drivers a core may try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DriverChoice {
-    /// The ladder: tuned ring, plain ring, epoll.
+    /// In this order: tuned ring, plain ring, epoll.
     Auto,
-    /// A ring or an error.
+    /// A ring, or an error.
     RingOnly,
     /// epoll.
     Epoll,
 }
 
-/// The driver a core runs on.
+/// The driver of a core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DriverInUse {
     /// io_uring with COOP_TASKRUN, TASKRUN_FLAG and SINGLE_ISSUER (Linux 6.0).
@@ -48,19 +48,18 @@ impl DriverInUse {
 /// Pins the calling thread to one CPU.
 ///
 /// # Errors
-/// The CPU does not exist or is outside the process's set.
+/// The CPU does not exist or the process may not use it.
 pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
     monoio::utils::bind_to_cpu_set([cpu])
         .map_err(|errno| io::Error::from_raw_os_error(errno as i32))
 }
 
-/// Builds a runtime on the calling thread and runs `main` on it to its end.
+/// Builds a runtime on the calling thread and runs `main` on it until it returns.
 ///
-/// `main` is given the driver in use. The ring is created on the thread that uses it, as
-/// SINGLE_ISSUER demands.
+/// `main` receives the driver in use. The ring is created on the thread that uses it, as SINGLE_ISSUER requires.
 ///
 /// # Errors
-/// No permitted driver could be built; the text says what each refused.
+/// No permitted driver could be built; the text contains the error of each.
 pub fn run<M, F>(choice: DriverChoice, main: M) -> io::Result<()>
 where
     M: FnOnce(DriverInUse) -> F,

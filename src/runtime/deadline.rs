@@ -1,7 +1,7 @@
-//! Deadlines of a core's waits, without a timer for each.
+//! Deadlines of a core's waits, without one timer per wait.
 //!
-//! Nearly every wait ends long before its deadline, so arming and disarming a timer per wait is waste.
-//! Waits register here by a slot, and one task per core sleeps until the earliest deadline it knows.
+//! Nearly every wait ends long before its deadline, so setting a timer for each would be wasted work. Waits register
+//! in a slot here, and one task per core sleeps until the earliest deadline.
 
 use crate::runtime::clock;
 use std::cell::RefCell;
@@ -10,17 +10,17 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Shortest pause between two looks at the slots: deadlines are kept to about this precision.
+/// Shortest pause between two checks of the slots, and so the precision of deadlines.
 const PRECISION: Duration = Duration::from_millis(2);
-/// Longest pause: bounds how long a slot that nobody needs keeps the earliest deadline too early.
+/// Longest pause: a slot that is no longer needed can keep the earliest deadline too early for this long.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Deadlines {
     slots: Vec<Slot>,
     free: Vec<usize>,
-    /// When the keeper looks next; `None` while it is not running.
-    next_look: Option<Instant>,
+    /// The time of the next check; `None` while the task is not running.
+    next_check: Option<Instant>,
     keeper: Option<Waker>,
 }
 
@@ -34,11 +34,11 @@ thread_local! {
     static DEADLINES: RefCell<Deadlines> = RefCell::default();
 }
 
-/// A registered wait; leaves when dropped.
+/// A registered wait; dropping it removes it.
 pub(crate) struct Registration(usize);
 
 impl Registration {
-    /// Registers a wait that ends at `by`: the task is woken then.
+    /// Registers a wait that ends at `by`, when the task is woken.
     #[must_use]
     pub(crate) fn new(by: Instant, cx: &Context<'_>) -> Self {
         DEADLINES.with_borrow_mut(|all| {
@@ -46,13 +46,13 @@ impl Registration {
                 by,
                 waker: cx.waker().clone(),
             };
-            match all.next_look {
+            match all.next_check {
                 None => {
-                    all.next_look = Some(by);
-                    drop(monoio::spawn(keep()));
+                    all.next_check = Some(by);
+                    drop(monoio::spawn(check_forever()));
                 }
                 Some(next) if by < next => {
-                    all.next_look = Some(by);
+                    all.next_check = Some(by);
                     if let Some(keeper) = all.keeper.take() {
                         keeper.wake();
                     }
@@ -63,7 +63,7 @@ impl Registration {
         })
     }
 
-    /// Whether the deadline has passed; else the task of `cx` is the one to be woken.
+    /// Whether the deadline has passed; if not, the task of `cx` will be woken.
     #[must_use]
     pub(crate) fn is_expired(&self, cx: &Context<'_>) -> bool {
         DEADLINES.with_borrow_mut(|all| match all.slots.get_mut(self.0) {
@@ -101,8 +101,8 @@ impl Deadlines {
         self.slots.len() - 1
     }
 
-    /// Expires what is due and finds when to look next.
-    fn look(&mut self, now: Instant) -> Instant {
+    /// Wakes the waits that are due and returns the time of the next check.
+    fn check(&mut self, now: Instant) -> Instant {
         let mut next = now + PAUSE_MAX;
         for slot in &mut self.slots {
             let Slot::Waiting { by, .. } = slot else {
@@ -118,20 +118,20 @@ impl Deadlines {
     }
 }
 
-/// The task that keeps the deadlines of a core.
-async fn keep() {
+/// The task that checks the deadlines of a core.
+async fn check_forever() {
     loop {
         let next = DEADLINES.with_borrow_mut(|all| {
-            let next = all.look(clock::now());
-            all.next_look = Some(next);
+            let next = all.check(clock::now());
+            all.next_check = Some(next);
             next
         });
         let mut sleep = pin!(monoio::time::sleep_until(next.into()));
-        // Ends early when an earlier deadline was registered.
+        // Ends early if an earlier deadline is registered.
         poll_fn(|cx| {
             let earlier = DEADLINES.with_borrow_mut(|all| {
                 all.keeper = Some(cx.waker().clone());
-                all.next_look.is_some_and(|look| look < next)
+                all.next_check.is_some_and(|look| look < next)
             });
             if earlier {
                 return Poll::Ready(());
@@ -139,9 +139,9 @@ async fn keep() {
             sleep.as_mut().poll(cx)
         })
         .await;
-        // Not before the precision's pause, however early the new deadline is.
+        // The shortest pause applies even if the new deadline is earlier.
         let soonest = clock::now() + PRECISION;
-        let look = DEADLINES.with_borrow(|all| all.next_look);
+        let look = DEADLINES.with_borrow(|all| all.next_check);
         if look.is_some_and(|look| look < soonest) {
             monoio::time::sleep_until(soonest.into()).await;
         }

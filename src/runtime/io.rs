@@ -1,9 +1,9 @@
-//! A socket with deadlines, on owned buffers.
+//! A socket with deadlines that reads and writes owned buffers.
 //!
-//! Each socket has a reader task that always keeps exactly one read in flight and hands what
-//! arrived to the socket. So a read is never dropped in flight: whoever waits for bytes waits for
-//! memory, may stop waiting at any point, and nothing is lost; the hang-up of a peer is seen even
-//! while nobody reads. When the socket is dropped its read is cancelled and awaited by that task.
+//! Each socket has a reader task with exactly one read in flight, which passes the received bytes to the socket. A
+//! wait for bytes is therefore a wait for memory: it can be dropped at any point without losing bytes, and a hang-up
+//! of the peer is noticed even while nobody reads. When the socket is dropped, the reader task cancels its read and
+//! awaits it.
 
 use crate::runtime::buffer;
 use crate::runtime::clock;
@@ -23,10 +23,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// Bytes that may wait unread before the reader task pauses.
+/// Most unread bytes before the reader task pauses.
 pub const UNREAD_BYTES_MAX: usize = 256 * 1024;
 
-/// What can go wrong on a socket.
+/// Why an operation on a socket failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketError {
     /// The deadline passed.
@@ -35,9 +35,9 @@ pub enum SocketError {
     Closed,
     /// The kernel reported this kind of error.
     Kernel(io::ErrorKind),
-    /// The TLS peer broke the protocol or could not be trusted.
+    /// The TLS peer violated the protocol or is not trusted.
     Tls,
-    /// The wait was cut short by the side that asked for it.
+    /// The waiting side interrupted the operation.
     Interrupted(Interruption),
 }
 
@@ -65,7 +65,7 @@ enum Writer {
     Unix(OwnedWriteHalf<UnixStream>),
 }
 
-/// What the reader task and the socket share.
+/// State shared by the reader task and the socket.
 #[derive(Default)]
 struct ReadBuffer {
     ready: Vec<u8>,
@@ -80,7 +80,7 @@ struct ReadBuffer {
 /// # Errors
 /// [`SocketError::Deadline`] or the kernel's error.
 pub async fn connect(addr: SocketAddr, by: Instant) -> Result<Socket, SocketError> {
-    // A connect may be dropped in flight: monoio closes the socket with the operation.
+    // A connect may be dropped in flight: monoio closes the socket together with the operation.
     let stream = before(by, TcpStream::connect_addr(addr))
         .await
         .ok_or(SocketError::Deadline)?
@@ -88,7 +88,7 @@ pub async fn connect(addr: SocketAddr, by: Instant) -> Result<Socket, SocketErro
     Socket::from_monoio(stream)
 }
 
-/// `future`, or `None` once `by` has passed. `future` must be safe to drop.
+/// The result of `future`, or `None` after `by`. `future` must be safe to drop.
 pub async fn before<F: Future>(by: Instant, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut registration: Option<Registration> = None;
@@ -114,7 +114,7 @@ impl Socket {
     /// # Errors
     /// The kernel's error.
     pub fn from_tcp(stream: std::net::TcpStream) -> Result<Self, SocketError> {
-        // The ring must have a blocking socket, epoll a non-blocking one.
+        // The ring needs a blocking socket, epoll a non-blocking one.
         stream
             .set_nonblocking(monoio::utils::is_legacy())
             .and_then(|()| TcpStream::from_std(stream))
@@ -161,17 +161,17 @@ impl Socket {
         }
     }
 
-    /// Appends what arrived to `into`, waiting for at least one byte. Zero = the peer closed.
+    /// Appends received bytes to `into`, and waits for at least one. Zero means that the peer closed.
     ///
     /// # Errors
-    /// [`SocketError::Deadline`] with nothing lost, or the kernel's error.
+    /// [`SocketError::Deadline`] without losing bytes, or the kernel's error.
     pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, SocketError> {
         before(by, poll_fn(|cx| self.poll_fill(into, cx)))
             .await
             .unwrap_or(Err(SocketError::Deadline))
     }
 
-    /// As [`Socket::fill`], unless an interruption comes first; nothing is lost then.
+    /// Like [`Socket::fill`], but an interruption ends the wait without losing bytes.
     ///
     /// # Errors
     /// As [`Socket::fill`], or [`SocketError::Interrupted`].
@@ -193,7 +193,7 @@ impl Socket {
             .unwrap_or(Err(SocketError::Deadline))
     }
 
-    /// As [`Socket::fill`], for one poll.
+    /// Like [`Socket::fill`], for one poll.
     pub fn poll_fill(
         &mut self,
         into: &mut Vec<u8>,
@@ -222,7 +222,7 @@ impl Socket {
         }
     }
 
-    /// Ready once the peer has closed or the connection broke, whether or not bytes wait unread.
+    /// Ready after the peer closed or the connection broke, even if there are unread bytes.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inbound = self.inbound.borrow_mut();
         if inbound.end.is_some() {
@@ -232,14 +232,14 @@ impl Socket {
         Poll::Pending
     }
 
-    /// True when nothing arrived and the peer has not closed: fit to be used again.
+    /// Whether the connection can be used again: there are no unread bytes and the peer has not closed.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let inbound = self.inbound.borrow();
         inbound.ready.is_empty() && inbound.end.is_none()
     }
 
-    /// Gives unused read memory back to the pool; for a connection that is about to idle.
+    /// Returns unused read memory to the pool, before the connection becomes idle.
     pub fn release_memory(&mut self) {
         let mut inbound = self.inbound.borrow_mut();
         if inbound.ready.is_empty() && inbound.ready.capacity() > 0 {
@@ -247,11 +247,11 @@ impl Socket {
         }
     }
 
-    /// Writes all of `bytes` and hands the buffer back.
+    /// Writes all of `bytes` and returns the buffer.
     ///
     /// # Errors
-    /// [`SocketError::Deadline`] after the write in flight was cancelled and awaited (how much was sent
-    /// is then unknown: close the connection), or the kernel's error.
+    /// [`SocketError::Deadline`] after the write in flight was cancelled and awaited (close the connection, because
+    /// it is unknown how much was sent), or the kernel's error.
     pub async fn write_all(
         &mut self,
         bytes: Vec<u8>,
@@ -260,7 +260,7 @@ impl Socket {
         self.write_all_unless(bytes, by, &mut NoInterrupt).await
     }
 
-    /// As [`Socket::write_all`]; an interruption ends the write in flight as its deadline would.
+    /// Like [`Socket::write_all`]; an interruption ends the write in flight as the deadline would.
     ///
     /// # Errors
     /// As [`Socket::write_all`], or [`SocketError::Interrupted`].
@@ -295,7 +295,7 @@ impl Socket {
 }
 
 impl Socket {
-    /// Tells the peer that nothing more will be sent; reading goes on.
+    /// Shuts down the sending side; reading continues.
     pub async fn finish_writing(&mut self) {
         let _ = match &mut self.writer {
             Writer::Tcp(half) => half.shutdown().await,
@@ -338,7 +338,7 @@ impl ReadBuffer {
         self.wake();
     }
 
-    /// Takes in a filled buffer and hands back an empty one where it can.
+    /// Takes over a filled buffer and returns an empty one if possible.
     fn deliver(&mut self, mut arrived: Vec<u8>) -> Vec<u8> {
         if self.ready.is_empty() {
             std::mem::swap(&mut self.ready, &mut arrived);
@@ -364,12 +364,12 @@ async fn read_into(
             buffer::give(std::mem::replace(&mut spare, buffer::take(next_bytes)));
         }
         let (outcome, mut arrived) = reader.cancelable_read(spare, handle.clone()).await;
-        // Whoever is woken by this starts from here.
+        // Updates the clock for the task that this read wakes.
         let _ = clock::now();
         match outcome {
             Ok(count) if count > 0 => {
                 arrived.truncate(count);
-                // A read that filled its buffer is followed by a larger one, a small one by the smallest.
+                // A read that filled its buffer is followed by a larger one, a small read by the smallest.
                 next_bytes = if count == arrived.capacity() {
                     buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1]
                 } else {
@@ -386,7 +386,7 @@ async fn read_into(
                 return;
             }
         }
-        // Back-pressure: do not read on while the owner has plenty.
+        // Back-pressure: wait while the owner has enough unread bytes.
         poll_fn(|cx| {
             let mut inbound = inbound.borrow_mut();
             if inbound.dropped || inbound.ready.len() < UNREAD_BYTES_MAX {
@@ -402,8 +402,8 @@ async fn read_into(
     }
 }
 
-/// Writes; when `by` passes or an interruption comes first, the sending side is shut down, which makes the
-/// write in flight fail, and it is still awaited. (A canceller would cost a hash set's insertion and removal per write.)
+/// Writes. After `by` or an interruption the sending side is shut down, which makes the write in flight fail, and the
+/// write is still awaited. (A canceller would cost an insertion into a hash set and a removal per write.)
 async fn write_before<S, B>(
     by: Instant,
     half: &mut OwnedWriteHalf<S>,
@@ -432,18 +432,18 @@ where
     (write.await, interrupted)
 }
 
-/// Why a wait was cut short by the side that asked for it.
+/// Why a wait was interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
     /// The client hung up.
     ClientGone,
-    /// The process stops and its drain deadline has passed.
+    /// The process stops and its drain deadline passed.
     Drained,
-    /// What is awaited is no longer needed: it came from elsewhere.
+    /// The result is no longer needed, because another attempt succeeded.
     HedgeCancelled,
 }
 
-/// Nothing cuts the wait short.
+/// Never interrupts a wait.
 pub struct NoInterrupt;
 
 impl Interrupt for NoInterrupt {
@@ -452,8 +452,8 @@ impl Interrupt for NoInterrupt {
     }
 }
 
-/// Something that may cut a wait short; polled beside the awaited operation on the same task.
+/// A source of interruptions, polled in the same task as the awaited operation.
 pub trait Interrupt {
-    /// Ready once the wait is to end.
+    /// Ready when the wait must end.
     fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interruption>;
 }

@@ -1,6 +1,6 @@
 //! Messages from other threads into a core.
 //!
-//! The sender may live on any thread and never blocks; the receiver is awaited on the core.
+//! The sender may be on any thread and never blocks; the receiver is awaited on the core.
 
 use futures_channel::mpsc;
 use futures_core::Stream;
@@ -17,7 +17,7 @@ impl<M> Clone for Sender<M> {
 }
 
 impl<M> Sender<M> {
-    /// Sends a message; false when the core has ended.
+    /// Sends a message; false if the core has ended.
     pub fn send(&self, message: M) -> bool {
         self.0.unbounded_send(message).is_ok()
     }
@@ -27,14 +27,14 @@ impl<M> Sender<M> {
 pub struct Receiver<M>(mpsc::UnboundedReceiver<M>);
 
 impl<M> Receiver<M> {
-    /// The next message; `None` when every sender is gone.
+    /// The next message; `None` after the last sender was dropped.
     pub async fn next(&mut self) -> Option<M> {
         poll_fn(|cx| Pin::new(&mut self.0).poll_next(cx)).await
     }
 }
 
-/// A mailbox. What bounds it is the senders: the acceptor (limited by the connection cap) and the
-/// control plane (one message per scrape or command).
+/// A mailbox. It is not bounded itself; its senders are: the acceptor by the connection limit, the control plane by
+/// one message per scrape or command.
 #[must_use]
 pub fn mailbox<M>() -> (Sender<M>, Receiver<M>) {
     let (sender, receiver) = mpsc::unbounded();

@@ -1,6 +1,6 @@
-//! The ground the engine stands on: core threads, sockets, TLS, timers, buffers.
+//! The basis of the engine: core threads, sockets, TLS, timers, buffers.
 //!
-//! The only place that names monoio and rustls. It must not know what a request is.
+//! The only folder that names monoio and rustls. It must not know what a request is.
 
 pub(crate) mod blocking;
 pub(crate) mod buffer;

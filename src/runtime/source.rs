@@ -4,7 +4,7 @@ use crate::runtime::io::{Interrupt, SocketError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// How far the reading of a body is.
+/// The progress of reading a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyProgress {
     /// Bytes were appended; more will follow.
@@ -21,10 +21,10 @@ pub(crate) trait Source: Interrupt {
     /// The sender is gone.
     fn start(&mut self) -> impl Future<Output = Result<(), SocketError>>;
 
-    /// Appends the next bytes to `into`: at least one, or the end.
+    /// Appends the next bytes to `into`: at least one, or the end of the body.
     ///
     /// # Errors
-    /// The body broke off before its end.
+    /// The body was interrupted.
     fn poll_next(
         &mut self,
         into: &mut Vec<u8>,

@@ -1,17 +1,17 @@
-//! Tasks on a core. A panic ends its own task and nothing else.
+//! Spawns tasks on a core. A panic ends only its own task.
 //!
-//! monoio does not catch panics: without this, one would end the core's thread and every stream on it.
+//! monoio does not catch panics: an uncaught one would end the core's thread and all of its streams.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
-/// Runs `task` on this core. If it panics it is dropped and `on_panic` is called with the message.
+/// Runs `task` on this core. If it panics, the task is dropped and `on_panic` receives the message.
 pub fn spawn<T>(task: T, on_panic: impl FnOnce(&str) + 'static)
 where
     T: Future<Output = ()> + 'static,
 {
-    // Boxed before it is moved in: captured by value and then pinned, it would take its room twice.
+    // Boxed before it is moved: a future that is captured by value and then pinned takes its space twice.
     let mut task = Box::pin(task);
     drop(monoio::spawn(async move {
         let outcome =

@@ -1,4 +1,4 @@
-//! A connection as the stations see it: plain or TLS, bytes in, bytes out.
+//! A connection, plain or TLS, that reads and writes plain bytes.
 
 use crate::runtime::buffer;
 use crate::runtime::io::{Interrupt, NoInterrupt, Socket, SocketError};
@@ -35,7 +35,7 @@ impl Stream {
         Self::handshake_unless(socket, session, by, &mut NoInterrupt).await
     }
 
-    /// As [`Stream::handshake`], unless an interruption comes first.
+    /// Like [`Stream::handshake`], but an interruption ends it.
     ///
     /// # Errors
     /// As [`Stream::handshake`], or [`SocketError::Interrupted`].
@@ -68,18 +68,18 @@ impl Stream {
             let took = session.take_in(&cipher);
             buffer::give(cipher);
             if let Err(error) = took {
-                // The alert says to the peer what was wrong; best effort.
+                // The alert tells the peer the reason; best effort.
                 let _ = stream.flush_session(by, interrupt).await;
                 return Err(error);
             }
         }
     }
 
-    /// Appends what arrived to `into`, waiting for at least one byte. Zero = the peer closed.
+    /// Appends received bytes to `into`, and waits for at least one. Zero means that the peer closed.
     ///
     /// # Errors
-    /// [`SocketError::Deadline`] with nothing lost, [`SocketError::Tls`] (also for a stream that ended
-    /// without the closing alert, that is, may be truncated), or the kernel's error.
+    /// [`SocketError::Deadline`] without losing bytes, [`SocketError::Tls`] (also for a stream that ended without the
+    /// closing alert and may be truncated), or the kernel's error.
     pub async fn fill(&mut self, into: &mut Vec<u8>, by: Instant) -> Result<usize, SocketError> {
         if self.session.is_none() {
             return self.socket.fill(into, by).await;
@@ -89,7 +89,7 @@ impl Stream {
             .unwrap_or(Err(SocketError::Deadline))
     }
 
-    /// As [`Stream::fill`], for one poll.
+    /// Like [`Stream::fill`], for one poll.
     pub fn poll_fill(
         &mut self,
         into: &mut Vec<u8>,
@@ -122,7 +122,7 @@ impl Stream {
         }
     }
 
-    /// Ready once the peer has closed; bytes that arrive meanwhile are kept for the next `fill`.
+    /// Ready after the peer closed; bytes that arrive meanwhile are buffered for the next `fill`.
     pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(session) = &mut self.session else {
             return self.socket.poll_ended(cx);
@@ -149,7 +149,7 @@ impl Stream {
         }
     }
 
-    /// True when nothing arrived and the peer has not closed: fit to be used again.
+    /// Whether the connection can be used again: there are no unread bytes and the peer has not closed.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.socket.is_quiet()
@@ -159,15 +159,15 @@ impl Stream {
                 .is_none_or(|session| !session.closed_by_peer() && session.unread() == 0)
     }
 
-    /// Gives unused read memory back to the pool; for a connection that is about to idle.
+    /// Returns unused read memory to the pool, before the connection becomes idle.
     pub fn release_memory(&mut self) {
         self.socket.release_memory();
     }
 
-    /// Writes all of `bytes` and hands a buffer back (empty or not: clear it).
+    /// Writes all of `bytes` and returns a buffer, which the caller must clear.
     ///
     /// # Errors
-    /// As [`Socket::write_all`]; the connection must be closed then.
+    /// Like [`Socket::write_all`]; the connection must then be closed.
     pub async fn write_all(
         &mut self,
         bytes: Vec<u8>,
@@ -176,10 +176,10 @@ impl Stream {
         self.write_all_unless(bytes, by, &mut NoInterrupt).await
     }
 
-    /// As [`Stream::write_all`]; an interruption ends the write in flight as its deadline would.
+    /// Like [`Stream::write_all`]; an interruption ends the write in flight as the deadline would.
     ///
     /// # Errors
-    /// As [`Socket::write_all_unless`]; the connection must be closed then.
+    /// Like [`Socket::write_all_unless`]; the connection must then be closed.
     pub async fn write_all_unless(
         &mut self,
         bytes: Vec<u8>,
@@ -203,7 +203,7 @@ impl Stream {
         }
     }
 
-    /// Tells the peer that nothing more will be sent; reading goes on.
+    /// Shuts down the sending side; reading continues.
     pub async fn finish_writing(&mut self) {
         self.socket.finish_writing().await;
     }

@@ -1,7 +1,7 @@
-//! TLS by rustls over owned buffers, as a state machine between cipher text and plain text.
+//! TLS by rustls on owned buffers, as a state machine between cipher text and plain text.
 //!
-//! No socket here. Configurations are shared by all cores, so that a session ticket taken on one
-//! core resumes on any other.
+//! It has no socket. All cores share the configurations, so that a session ticket issued on one core is accepted on
+//! any other.
 
 use crate::runtime::io::SocketError;
 use rustls::client::Resumption;
@@ -18,8 +18,8 @@ const TICKET_NAMES_MAX: usize = 256;
 /// One TLS session.
 pub struct Session {
     connection: Connection,
-    /// Decrypted bytes not yet taken. Drained from rustls after every record, because rustls
-    /// refuses further cipher text while it holds 16 KiB of plain text.
+    /// Decrypted bytes that were not read yet. They are taken from rustls after every record, because rustls accepts
+    /// no more cipher text while it holds 16 KiB of plain text.
     plain: Vec<u8>,
     closed_by_peer: bool,
 }
@@ -29,10 +29,10 @@ pub type ClientSettings = Arc<ClientConfig>;
 /// Server settings shared by all cores.
 pub type ServerSettings = Arc<ServerConfig>;
 
-/// Client settings that trust the system's roots, or `ca_pem` instead when given.
+/// Client settings that trust the roots of the system, or `ca_pem` if given.
 ///
 /// # Errors
-/// No usable root certificate; the text says where it looked.
+/// There is no usable root certificate; the text names the locations that were tried.
 pub fn client_settings(ca_pem: Option<&[u8]>) -> Result<ClientSettings, String> {
     let mut roots = RootCertStore::empty();
     match ca_pem {
@@ -69,7 +69,7 @@ pub fn client_settings(ca_pem: Option<&[u8]>) -> Result<ClientSettings, String> 
 /// Server settings from a PEM chain and key, with stateless session tickets.
 ///
 /// # Errors
-/// The chain or the key cannot be used; the text says why.
+/// The chain or the key is unusable; the text gives the reason.
 pub fn server_settings(cert_pem: &[u8], key_pem: &[u8]) -> Result<ServerSettings, String> {
     let chain = CertificateDer::pem_slice_iter(cert_pem)
         .collect::<Result<Vec<_>, _>>()
@@ -94,7 +94,7 @@ impl Session {
     /// A client session for `host`.
     ///
     /// # Errors
-    /// `host` is not a name or address TLS can verify.
+    /// TLS cannot verify `host`, because it is neither a name nor an address.
     pub fn client(settings: &ClientSettings, host: &str) -> Result<Self, SocketError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| SocketError::Tls)?;
         let connection = rustls::ClientConnection::new(Arc::clone(settings), name)
@@ -105,7 +105,7 @@ impl Session {
     /// A server session.
     ///
     /// # Errors
-    /// rustls refused the settings.
+    /// rustls rejected the settings.
     pub fn server(settings: &ServerSettings) -> Result<Self, SocketError> {
         let connection =
             rustls::ServerConnection::new(Arc::clone(settings)).map_err(|_| SocketError::Tls)?;
@@ -113,7 +113,7 @@ impl Session {
     }
 
     fn from(mut connection: Connection) -> Self {
-        // Plain text is handed over whole by one write: the bound is the caller's buffer.
+        // One write passes all plain text, so the caller's buffer is the limit.
         connection.set_buffer_limit(None);
         Self {
             connection,
@@ -130,7 +130,7 @@ impl Session {
         self.closed_by_peer
     }
 
-    /// Takes in cipher text.
+    /// Reads cipher text.
     pub(crate) fn take_in(&mut self, mut cipher: &[u8]) -> Result<(), SocketError> {
         while !cipher.is_empty() {
             let read = self
@@ -142,7 +142,7 @@ impl Session {
                 .process_new_packets()
                 .map_err(|_| SocketError::Tls)?;
             self.closed_by_peer |= state.peer_has_closed();
-            // `WouldBlock` only says that nothing more is there.
+            // `WouldBlock` only means that there is no more plain text.
             let _ = self.connection.reader().read_to_end(&mut self.plain);
             if read == 0 {
                 break;
@@ -162,7 +162,7 @@ impl Session {
         count
     }
 
-    /// Decrypted bytes not yet taken.
+    /// The number of decrypted bytes that were not read yet.
     pub(crate) fn unread(&self) -> usize {
         self.plain.len()
     }

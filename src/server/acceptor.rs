@@ -1,7 +1,7 @@
-//! One blocking thread per listen address hands each connection to the core with the fewest.
+//! One blocking thread per listen address passes each connection to the core with the fewest connections.
 //!
-//! So load is even by construction (SO_REUSEPORT hashes, which is lumpy for the few connections an
-//! SDK keeps), it works the same on both drivers, and no accept is ever cancelled on a ring.
+//! This balances the load exactly (SO_REUSEPORT hashes, which is uneven for the few connections of an SDK), behaves
+//! the same on both drivers, and never cancels an accept on a ring.
 
 use crate::config::listen::Listen;
 use crate::error::code::ErrorCode;
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 /// Connections the kernel may hold before they are accepted.
 const BACKLOG: i32 = 4096;
-/// Pause after an accept failed, e.g. for want of file descriptors.
+/// Pause after a failed accept, for example if there are no free file descriptors.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
-/// A connection on its way to a core.
+/// A connection that is being passed to a core.
 pub enum Accepted {
     /// From a TCP listener, with the peer's address.
     Tcp(TcpStream, SocketAddr),
@@ -25,7 +25,8 @@ pub enum Accepted {
     Unix(UnixStream),
 }
 
-/// Open connections of one core; on its own cache line, because acceptors and the core write it.
+/// The number of open connections of a core. It has its own cache line, because both the acceptors and the core write
+/// it.
 #[derive(Default)]
 #[repr(align(128))]
 pub struct CoreLoad {
@@ -33,22 +34,22 @@ pub struct CoreLoad {
 }
 
 impl CoreLoad {
-    /// The core closed a connection.
+    /// Records that the core closed a connection.
     pub fn closed(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Connections open or on their way.
+    /// The number of connections that are open or being passed to the core.
     #[must_use]
     pub fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }
 }
 
-/// A bound address, not accepting yet.
+/// A bound listener that does not accept yet.
 pub struct Acceptor {
     listener: Listener,
-    /// The address bound, with the real port.
+    /// The bound address, with the actual port.
     pub address: String,
     stopping: Arc<AtomicBool>,
     refused: Arc<AtomicU64>,
@@ -59,7 +60,7 @@ enum Listener {
     Unix(UnixListener),
 }
 
-/// Stops an acceptor, and tells what it refused.
+/// Stops an acceptor and reports how many connections it rejected.
 pub struct AcceptorHandle {
     listener: Listener,
     stopping: Arc<AtomicBool>,
@@ -68,7 +69,7 @@ pub struct AcceptorHandle {
 }
 
 impl Acceptor {
-    /// Binds `listen`. A Unix socket left behind by a process that is gone is replaced.
+    /// Binds `listen`. A Unix socket of a process that no longer exists is replaced.
     ///
     /// # Errors
     /// A sentence that names the address and what to do.
@@ -82,7 +83,7 @@ impl Acceptor {
             Listen::Unix(path) => {
                 let shown = format!("unix:{}", path.display());
                 if UnixStream::connect(path).is_err() {
-                    // Nobody answers there: a leftover, or nothing.
+                    // No process listens there: the file is left over, or does not exist.
                     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| {
                         std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type())
                     });
@@ -102,7 +103,7 @@ impl Acceptor {
         })
     }
 
-    /// Starts accepting on a thread of its own. `hand_over` is given the core's number.
+    /// Starts a thread that accepts connections. `hand_over` receives the number of the core.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -173,7 +174,7 @@ impl Acceptor {
     }
 }
 
-/// Tells a plaintext client why; best effort, never blocking.
+/// Sends the reason to a plaintext client; best effort, never blocking.
 fn refuse(accepted: Accepted) {
     let code = ErrorCode::ConnectionsExhausted;
     let message = "too many open connections (server.connections_per_core_max)";
@@ -197,7 +198,7 @@ fn refuse(accepted: Accepted) {
 }
 
 impl AcceptorHandle {
-    /// Stops accepting: the blocked accept is woken by shutting the listening socket down.
+    /// Stops accepting. Shutting down the listening socket wakes the blocked accept.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         let _ = match &self.listener {
@@ -213,7 +214,7 @@ impl AcceptorHandle {
         }
     }
 
-    /// Connections refused because every core was at its limit.
+    /// The number of connections that were rejected because every core was at its limit.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)

@@ -1,5 +1,4 @@
-//! The client of a request as the gateway sees it: where responses are written, where a streamed body comes
-//! from, and whether the client is still connected.
+//! The client of a request as the gateway sees it: it receives responses, sends a streamed body, and may hang up.
 
 use crate::http::encode;
 use crate::runtime::buffer;
@@ -25,23 +24,23 @@ pub struct Client {
     pub(crate) stream: Stream,
     pub(crate) guard: ConnectionGuard,
     pub(crate) write_timeout: Duration,
-    /// The connection may serve another request after this one.
+    /// Whether the connection may serve another request.
     pub keep_alive: bool,
-    /// The request was HTTP/1.0: its response must not be chunked.
+    /// Whether the request was HTTP/1.0: its response must not be chunked.
     pub is_http10: bool,
-    /// The request was HEAD: its response has no body.
+    /// Whether the request was HEAD: its response has no body.
     pub is_head: bool,
-    /// The request's body, where it is handed over in pieces.
+    /// The request's body, if it is read piece by piece.
     pub upload: Option<Upload>,
-    /// Followers of this request. While there are any, this client's hang-up interrupts nothing.
+    /// Followers of this request. While there are any, a hang-up of this client does not interrupt the request.
     pub followers: Option<Arc<dyn Followers>>,
 }
 
 impl Client {
-    /// Writes all of `bytes`; hands the buffer back.
+    /// Writes all of `bytes` and returns the buffer.
     ///
     /// # Errors
-    /// The client is gone or does not read (`server.write_timeout`); the connection is closed then.
+    /// The client is gone or does not read (`server.write_timeout`); the connection is then closed.
     pub async fn write(&mut self, bytes: Vec<u8>) -> (Result<(), SocketError>, Vec<u8>) {
         let by = clock::recent() + self.write_timeout;
         let (outcome, bytes) = self.stream.write_all(bytes, by).await;
@@ -58,13 +57,13 @@ impl Client {
         !self.keep_alive || leaves_body || self.guard.has_begun()
     }
 
-    /// Buffers the whole body of a request whose body is handed over in pieces.
+    /// Buffers the whole body of a request whose body is read piece by piece.
     ///
     /// # Errors
     /// [`SocketError::Deadline`], or the client is gone.
     pub async fn whole_upload(&mut self) -> Result<Vec<u8>, SocketError> {
         let length = self.upload.as_ref().map_or(0, Upload::length);
-        // Room for what arrives, not for what `content-length` announces.
+        // Memory is reserved for received bytes, not for the announced `content-length`.
         let most = buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1];
         let mut body = buffer::take(usize::try_from(length).map_or(most, |all| all.min(most)));
         self.start().await?;

@@ -1,4 +1,4 @@
-//! One client connection: read a request, serve it, and again.
+//! One client connection: reads and serves its requests in turn.
 
 use crate::auth::keys::Peer;
 use crate::error::code::ErrorCode;
@@ -25,53 +25,53 @@ use std::time::{Duration, Instant};
 /// Limits of a connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
-    /// Bounds of a request head.
+    /// Limits of a request head.
     pub head: HeadLimits,
     /// Largest body, in bytes.
     pub body_bytes_max: usize,
-    /// Time for a head to arrive once begun.
+    /// Time from the first byte of a head to its end.
     pub head_timeout: Duration,
     /// Time for a body to arrive.
     pub body_timeout: Duration,
     /// Time between requests.
     pub idle_timeout: Duration,
-    /// Time a write may stall.
+    /// Time that a write may make no progress.
     pub write_timeout: Duration,
 }
 
 /// A request.
 pub struct Request<'r> {
-    /// Its head.
+    /// The head.
     pub head: &'r RequestHead<'r>,
-    /// Its body, decoded; empty while it comes in pieces ([`Client::upload`]).
+    /// The decoded body; empty if it is read piece by piece ([`Client::upload`]).
     pub body: &'r [u8],
-    /// Where it comes from.
+    /// The sender.
     pub peer: Peer,
-    /// When it was complete, or what is to be there at once of it.
+    /// When the request was received, or the part of it that must be complete before it is served.
     pub received_at: Instant,
 }
 
-/// What answers requests.
+/// Handles requests.
 pub trait Serve {
-    /// Answers a request on `client`, whatever happens.
+    /// Handles a request and responds on `client` in every case.
     fn serve(&self, request: &Request<'_>, client: &mut Client) -> impl Future<Output = ()>;
 
-    /// Whether the body of such a request is wanted in pieces, as it comes.
+    /// Whether the body of a request with this head is read piece by piece.
     fn wants_pieces(&self, _head: &RequestHead<'_>) -> bool {
         false
     }
 
-    /// Answers what is no proper request; the connection closes after it.
+    /// Responds to a malformed request; the connection is closed after it.
     fn reject(&self, error: &GatewayError, client: &mut Client) -> impl Future<Output = ()>;
 }
 
-/// How long a closing connection is read on, so that the client gets to see the answer: closing with
-/// unread bytes would reset the connection and could destroy it.
+/// How long a closing connection is still read, so that the client receives the response: closing with unread bytes
+/// resets the connection and can discard the response.
 const LINGER: Duration = Duration::from_millis(500);
-/// Bytes read on while lingering.
+/// Most bytes that are read while lingering.
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 pub async fn run(
     stream: Stream,
     guard: ConnectionGuard,
@@ -115,15 +115,15 @@ pub async fn run(
         .await;
 }
 
-/// Why a connection ends before a request could be served.
+/// Why a connection ends without serving a request.
 enum ConnectionEnd {
-    /// The client closed, stalled while idle, or the process stops.
+    /// The client closed or was idle too long, or the process stops.
     Closed,
-    /// The client sent what cannot be served.
+    /// The client sent a malformed request.
     Rejected(GatewayError),
 }
 
-/// What stays the same for all requests of a connection.
+/// The values that all requests of a connection share.
 struct RequestServer<'s, S> {
     peer: Peer,
     limits: &'s ConnectionLimits,
@@ -139,8 +139,8 @@ impl<S: Serve> RequestServer<'_, S> {
     ) -> Result<(), ConnectionEnd> {
         let head_bytes = read_head(client, input, self.limits).await?;
         let mut body = Vec::new();
-        // On the heap: the state of a request is several times that of an idle connection, which should not
-        // carry room for it.
+        // On the heap: the state of a request is several times as large as an idle connection, which must not reserve
+        // space for it.
         let serving = on_heap(|| self.serve_head(client, input, &head_bytes, &mut body));
         let outcome = serving.await;
         buffer::give(body);
@@ -148,7 +148,7 @@ impl<S: Serve> RequestServer<'_, S> {
         outcome
     }
 
-    /// Serves the request whose head `head_bytes` begins with.
+    /// Serves the request that begins with `head_bytes`.
     async fn serve_head(
         &self,
         client: &mut Client,
@@ -171,7 +171,7 @@ impl<S: Serve> RequestServer<'_, S> {
         let length = request_body(&head).map_err(|reject| rejected(&reject))?;
         let rest = head_bytes.get(consumed..).unwrap_or_default();
         let body = match split_body(rest, length, limits) {
-            // It arrived with the head: it is served from the same buffer.
+            // The body arrived with the head, so it is served from the same buffer.
             Some((body, next)) => {
                 input.extend_from_slice(next);
                 body
@@ -222,8 +222,8 @@ impl<S: Serve> RequestServer<'_, S> {
     }
 }
 
-/// The length of a body that may come in pieces. One of unknown length is read whole: many servers want to be
-/// told the length.
+/// The length of a body that may be read piece by piece. A body of unknown length is buffered, because many servers
+/// require the length.
 fn in_pieces(length: BodyLength, limits: &ConnectionLimits) -> Option<u64> {
     match length {
         BodyLength::Exact(bytes) => {
@@ -234,7 +234,7 @@ fn in_pieces(length: BodyLength, limits: &ConnectionLimits) -> Option<u64> {
     }
 }
 
-/// Body and what follows it, if all of the body is in `rest` as it is.
+/// The body and the bytes after it, if `rest` contains the whole body without coding.
 fn split_body<'b>(
     rest: &'b [u8],
     length: BodyLength,
@@ -251,7 +251,7 @@ fn split_body<'b>(
     rest.split_at_checked(bytes)
 }
 
-/// Waits until `input` begins with a whole head, and hands over all of it.
+/// Waits until `input` begins with a whole head, and takes it.
 async fn read_head(
     client: &mut Client,
     input: &mut Vec<u8>,
@@ -266,7 +266,7 @@ async fn read_head(
             if head_end(input, scanned).is_some() {
                 return Ok(std::mem::take(input));
             }
-            // What can never become a head is refused now, not at the deadline.
+            // A head that cannot become valid is rejected now, not at the deadline.
             parse_request_head(input, &limits.head).map_err(|bad| rejected(&bad))?;
             scanned = input.len().saturating_sub(3);
             by.get_or_insert_with(|| clock::recent() + limits.head_timeout);
@@ -290,7 +290,7 @@ async fn read_head(
     }
 }
 
-/// Drops an empty line before the request line (RFC 9112, 2.2), twice at most.
+/// Removes an empty line before the request line (RFC 9112, 2.2), at most twice.
 fn strip_leading_line_end(input: &mut Vec<u8>, stripped: &mut usize) {
     while *stripped < 2 && input.starts_with(b"\r\n") {
         input.drain(..2);
@@ -298,7 +298,7 @@ fn strip_leading_line_end(input: &mut Vec<u8>, stripped: &mut usize) {
     }
 }
 
-/// `None` when the process stops while the connection is idle.
+/// `None` if the process stops while the connection is idle.
 async fn fill_unless_draining(
     client: &mut Client,
     input: &mut Vec<u8>,

@@ -1,4 +1,4 @@
-//! Graceful stop of one core: idle connections close, busy ones finish, what remains is told to end.
+//! The graceful stop of a core: idle connections close, busy ones may finish, and are interrupted at the deadline.
 
 use crate::runtime::io::{Interrupt, Interruption};
 use std::cell::{Cell, RefCell};
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// State of the stop, shared by the connections of a core.
+/// The state of the stop, shared by the connections of a core.
 #[derive(Default)]
 pub struct Drain {
     begun: Cell<bool>,
@@ -15,7 +15,7 @@ pub struct Drain {
     waiting: RefCell<HashMap<u64, Option<Waker>, foldhash::fast::RandomState>>,
 }
 
-/// One connection's place in the register; leaves it when dropped.
+/// The registration of one connection; dropping it removes the connection.
 pub struct ConnectionGuard {
     drain: Rc<Drain>,
     id: u64,
@@ -34,7 +34,7 @@ impl Drain {
         }
     }
 
-    /// Connections registered.
+    /// The number of registered connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.waiting.borrow().len()
@@ -46,7 +46,7 @@ impl Drain {
         self.wake_all();
     }
 
-    /// The deadline has passed: busy connections are to end now.
+    /// Reports that the deadline passed: busy connections end now.
     pub fn expire(&self) {
         self.begun.set(true);
         self.expired.set(true);

@@ -1,4 +1,4 @@
-//! How bytes get to a core: acceptors, connections, graceful stop.
+//! Client connections: acceptors, connections, graceful stop.
 
 pub mod acceptor;
 pub mod client;

@@ -1,5 +1,5 @@
-//! A request body that is handed over in pieces while it arrives, so that it is never held whole. It must not
-//! know the client's connection or where the body goes.
+//! A request body that is read piece by piece while it arrives, so that it is never buffered whole. It must not know
+//! the client's connection or the destination of the body.
 
 use crate::http::framing::{BodyLength, BodyReader};
 use crate::runtime::io::SocketError;
@@ -8,16 +8,16 @@ use crate::runtime::stream::Stream;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// A body shorter than this is buffered: that costs little, and allows a second attempt.
+/// Shorter bodies are buffered: that costs little, and allows a second attempt.
 pub(crate) const PIECES_FROM_BYTES: u64 = 256 * 1024;
 
 /// A body that is arriving.
 pub struct Upload {
     length_bytes: u64,
     reader: BodyReader,
-    /// Bytes that arrived and were not handed over yet.
+    /// Bytes that arrived and were not read yet.
     input: Vec<u8>,
-    /// The client sent `expect: 100-continue` and waits for the interim response.
+    /// Whether the client sent `expect: 100-continue` and waits for the interim response.
     waits_for_continue: bool,
     due: Instant,
 }
@@ -39,13 +39,13 @@ impl Upload {
         }
     }
 
-    /// Length of the whole body in bytes, from `content-length`.
+    /// The length of the whole body in bytes, from `content-length`.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length_bytes
     }
 
-    /// Whether all of it was handed over.
+    /// Whether the whole body was read.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.reader.is_done()
@@ -60,12 +60,12 @@ impl Upload {
         self.due += pause;
     }
 
-    /// Whether the client still waits for `100 Continue`; false from the second call on.
+    /// Whether the client still waits for `100 Continue`; false after the first call.
     pub(crate) fn take_waits_for_continue(&mut self) -> bool {
         std::mem::take(&mut self.waits_for_continue)
     }
 
-    /// Appends the next bytes to `into`: at least one, or the end.
+    /// Appends the next bytes to `into`: at least one, or the end of the body.
     pub(crate) fn poll_next(
         &mut self,
         stream: &mut Stream,
@@ -94,7 +94,7 @@ impl Upload {
         }
     }
 
-    /// The bytes that follow the body, once it is done.
+    /// The bytes after the body, if the body is complete.
     pub(crate) fn into_rest(self) -> Vec<u8> {
         self.input
     }

@@ -1,4 +1,4 @@
-//! Credentials that expire: renewed by the control plane, read by the cores.
+//! Credentials that expire: the control plane renews them, the cores read them.
 
 use crate::config::sections::auth::{Auth as Source, AwsSource};
 use crate::runtime::tls::ClientSettings;
@@ -10,28 +10,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A provider's credentials. Written by the control plane only.
 pub struct Credentials {
-    /// No two have the same.
+    /// Unique among all credentials.
     pub id: u64,
     /// The provider.
     pub provider: String,
-    /// Where they come from.
+    /// The source of the credentials.
     pub source: Source,
-    /// TLS settings for the place they come from.
+    /// TLS settings for requests to the source.
     pub trust: Option<ClientSettings>,
     current: ArcSwap<Current>,
     renewals: [AtomicU64; 2],
 }
 
-/// What is published.
+/// The published state.
 pub enum Current {
-    /// Credentials that count until a moment, in seconds since the Unix epoch.
+    /// Credentials that are valid until a time in seconds since the Unix epoch.
     Valid {
         /// The credentials.
         credential: Credential,
-        /// When they expire; `u64::MAX` = never.
+        /// The expiry; `u64::MAX` means never.
         expires_at: u64,
     },
-    /// There are none; why.
+    /// There are no credentials; the reason.
     Missing(String),
 }
 
@@ -45,7 +45,7 @@ pub enum Credential {
 }
 
 impl Credentials {
-    /// Credentials from `source`; those that stand in the configuration are there at once.
+    /// Credentials from `source`; those in the configuration are available at once.
     #[must_use]
     pub fn new(id: u64, provider: &str, source: Source, trust: Option<ClientSettings>) -> Self {
         let current = match &source {
@@ -72,7 +72,7 @@ impl Credentials {
         }
     }
 
-    /// Takes over what a renewal gave. A failure keeps what is credential: it counts until it expires.
+    /// Records the result of a renewal. After a failed renewal the current credentials stay valid until they expire.
     pub fn update(&self, renewed: Result<(Credential, u64), String>) {
         let [good, failed] = &self.renewals;
         let counted = if renewed.is_ok() { good } else { failed };
@@ -92,13 +92,13 @@ impl Credentials {
         }
     }
 
-    /// Renewals that went well, and that failed.
+    /// The numbers of successful and failed renewals.
     #[must_use]
     pub fn renewals(&self) -> [u64; 2] {
         [0, 1].map(|at: usize| self.renewals[at].load(Ordering::Relaxed))
     }
 
-    /// When they expire, in seconds since the Unix epoch; `None` while there are none.
+    /// The expiry, in seconds since the Unix epoch; `None` while there are no credentials.
     #[must_use]
     pub fn expires_at(&self) -> Option<u64> {
         match **self.current.load() {
@@ -107,16 +107,16 @@ impl Credentials {
         }
     }
 
-    /// What is published now, to be credential for the time of one encoding.
+    /// The published state, to be held while one request is encoded.
     #[must_use]
     pub fn current(&self) -> Guard<Arc<Current>> {
         self.current.load()
     }
 
-    /// What `current` proves with at `now`, in seconds since the Unix epoch.
+    /// The credentials of `current` that are valid at `now`, in seconds since the Unix epoch.
     ///
     /// # Errors
-    /// Why there is nothing to prove with.
+    /// Why there are no valid credentials.
     pub fn auth<'c>(&'c self, current: &'c Current, now: u64) -> Result<Auth<'c>, String> {
         match current {
             Current::Missing(why) => Err(why.clone()),
@@ -151,7 +151,7 @@ mod tests {
     use crate::config::sections::auth::EntraAuth;
 
     #[test]
-    fn a_failed_renewal_keeps_what_is_held_until_it_expires() {
+    fn after_a_failed_renewal_the_credentials_last_until_they_expire() {
         let source = Source::Entra(EntraAuth {
             token_url: BaseUrl {
                 tls: false,

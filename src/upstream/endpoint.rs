@@ -1,4 +1,4 @@
-//! Where a provider is reached: addresses (kept up to date by the control plane), TLS, time limits.
+//! How a provider is reached: addresses (updated by the control plane), TLS, time limits.
 
 use crate::config::base_url::BaseUrl;
 use crate::config::sections::provider::{Connection, Timeouts};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One provider's endpoint. Shared by all cores; connections are pooled by `id`.
 pub struct Endpoint {
-    /// Identity of host, port and trust: endpoints that may share connections have the same.
+    /// Identifies host, port and trust: endpoints with the same id may share connections.
     pub id: u32,
     /// Scheme, host and path.
     pub url: BaseUrl,
@@ -18,12 +18,12 @@ pub struct Endpoint {
     pub tls: Option<ClientSettings>,
     /// Time limits.
     pub timeouts: Timeouts,
-    /// Unused connections stored per core.
+    /// Most idle connections per core.
     pub idle_connections_max: usize,
     addresses: Arc<Addresses>,
 }
 
-/// Addresses of a host, or why there are none. Written by the control plane only.
+/// The addresses of a host, or why there are none. Only the control plane writes them.
 pub struct Addresses {
     /// Host name or IP literal.
     pub host: String,
@@ -39,7 +39,7 @@ enum Resolution {
 }
 
 impl Addresses {
-    /// Addresses of `host`: resolution at once for an IP literal, else to be resolved.
+    /// The addresses of `host`. An IP literal is resolved at once; a name is resolved later.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
         let resolution = match host.parse::<IpAddr>() {
@@ -54,13 +54,13 @@ impl Addresses {
         }
     }
 
-    /// True for a name, which must be resolved again from time to time.
+    /// Whether the host is a name, which must be resolved again from time to time.
     #[must_use]
     pub fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// Takes over a resolver's outcome. A failure keeps the last good addresses.
+    /// Records the result of a resolution. After a failure the last addresses stay in use.
     pub fn update(&self, resolved: Result<Vec<SocketAddr>, String>) {
         match resolved {
             Ok(addresses) if !addresses.is_empty() => {
@@ -76,10 +76,10 @@ impl Addresses {
         }
     }
 
-    /// The next address, in turn.
+    /// The next address, in rotation.
     ///
     /// # Errors
-    /// Why the host has no address.
+    /// The host has no address; the text gives the reason.
     pub fn pick(&self) -> Result<SocketAddr, String> {
         match &**self.resolution.load() {
             Resolution::Addresses(addresses) => {
@@ -95,7 +95,7 @@ impl Addresses {
 }
 
 impl Endpoint {
-    /// An endpoint over shared addresses.
+    /// An endpoint with shared addresses.
     #[must_use]
     pub fn new(
         id: u32,

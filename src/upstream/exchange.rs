@@ -1,5 +1,5 @@
-//! One request to a provider and the head of its response; then its body, piece by piece. It must not know
-//! protocols.
+//! One request to a provider: sends it, reads the head of the response, then the body piece by piece. It must not
+//! know protocols.
 
 use crate::error::class::Retry;
 use crate::http::framing::{BodyLength, BodyReader, response_body, response_keep_alive};
@@ -19,27 +19,27 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// What went wrong with an upstream attempt before its response could be used.
+/// Why an upstream attempt failed before its response could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpstreamError {
-    /// The host's name has no address.
+    /// The host name has no address.
     NoAddress(String),
     /// There are no valid credentials for the provider.
     NoCredentials(String),
     /// The connection could not be made.
     Connect(String),
-    /// TLS could not be agreed, or the certificate is not trusted.
+    /// The TLS handshake failed, or the certificate is not trusted.
     Tls(String),
-    /// No first byte in time.
+    /// The first byte did not arrive in time.
     FirstByte,
     /// The connection was closed before the first byte of a response.
     Died {
-        /// The connection had been used before: it may just have been closed as idle.
+        /// Whether the connection had been used before: the provider may have closed it as idle.
         reused: bool,
     },
-    /// The bytes received are no HTTP response.
+    /// The received bytes are not an HTTP response.
     Malformed(String),
-    /// The wait was cut short by the client or by a stop.
+    /// The client or a stop interrupted the wait.
     Interrupted(Interruption),
 }
 
@@ -82,14 +82,14 @@ pub(crate) struct UpstreamResponse<H> {
     keep_alive: bool,
 }
 
-/// Why a body could not be read to its end.
+/// Why a body could not be read completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpstreamBodyError {
-    /// It ended or broke in the middle.
+    /// The body was interrupted or is malformed.
     Broken(String),
     /// Nothing arrived in time; bytes that arrive later can still be read.
     Stalled,
-    /// The wait was cut short by the client or by a stop.
+    /// The client or a stop interrupted the wait.
     Interrupted(Interruption),
 }
 
@@ -105,22 +105,22 @@ impl UpstreamBodyError {
     }
 }
 
-/// The connection that one attempt used.
+/// The connection of an attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ConnectionUse {
-    /// A pooled connection was used.
+    /// Whether a pooled connection was used.
     pub reused: bool,
-    /// Time it took to connect, with the TLS handshake; `None` if no connection was made.
+    /// The time to connect, including the TLS handshake; `None` if no connection was made.
     pub connect: Option<Duration>,
 }
 
-/// Sends `request` (head and body) and waits for the head of the response. An idle connection of `pool` is used
-/// if there is one; without a pool the connection is new. The request's buffer is handed back for a retry. The
-/// exchange ends at `until`, whatever the endpoint's own timeouts. `read_head` returns what the caller needs of
+/// Sends `request` (head and body) and waits for the head of the response. An idle connection of `pool` is used if
+/// there is one; without a pool the connection is new. The request's buffer is returned for a retry. The exchange
+/// ends at `until`, whatever the endpoint's own timeouts. `read_head` returns the values that the caller needs from
 /// the head.
 ///
 /// # Errors
-/// [`UpstreamError`]; no byte of a response has been used then.
+/// [`UpstreamError`]; no byte of a response was used.
 pub(crate) async fn exchange<H>(
     endpoint: &Endpoint,
     pool: Option<&RefCell<ConnectionPool>>,
@@ -141,7 +141,7 @@ pub(crate) async fn exchange<H>(
     let began_at = clock::recent();
     let stream = match pooled {
         Some(stream) => stream,
-        // On the heap: rare, and its state larger than the rest of an exchange.
+        // On the heap: connecting is rare, and its state is larger than the rest of an exchange.
         None => match on_heap(|| dial(endpoint, until, client)).await {
             Ok(stream) => {
                 used.connect = Some(clock::now().saturating_duration_since(began_at));
@@ -212,7 +212,7 @@ async fn unless_interrupted<F: Future>(
     .await
 }
 
-/// Waits for the head of the response, of which `received` has arrived already.
+/// Waits for the head of the response; `received` holds the bytes so far.
 pub(crate) async fn receive_head<H>(
     mut stream: Stream,
     mut received: Vec<u8>,
@@ -250,12 +250,12 @@ pub(crate) async fn receive_head<H>(
                 break;
             };
             if framing.is_interim {
-                // An interim response: the final one follows.
+                // An interim response: the final response follows.
                 received.drain(..framing.consumed);
                 scanned = 0;
                 continue;
             }
-            // A server that closes idle connections may send 408 first, which does not respond to our request.
+            // A server that closes an idle connection may send 408 first, which is not a response to this request.
             if reused && framing.status == 408 {
                 return Err(UpstreamError::Died { reused });
             }
@@ -296,7 +296,7 @@ pub(crate) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamError> {
     Ok(false)
 }
 
-/// What a response's head says about its body and connection.
+/// What the head of a response says about its body and connection.
 struct Framing<H> {
     head: H,
     status: u16,
@@ -306,7 +306,7 @@ struct Framing<H> {
     consumed: usize,
 }
 
-/// `None` when the head is not complete yet.
+/// `None` if the head is not complete yet.
 fn framing<H>(
     received: &[u8],
     limits: &HeadLimits,
@@ -368,7 +368,7 @@ impl<H> UpstreamResponse<H> {
         self
     }
 
-    /// Appends the next bytes of the decoded body to `into`: at least one, or the end.
+    /// Appends the next bytes of the decoded body to `into`: at least one, or the end of the body.
     ///
     /// # Errors
     /// [`UpstreamBodyError`]; the connection must not be used again.
@@ -417,8 +417,8 @@ impl<H> UpstreamResponse<H> {
         }
     }
 
-    /// Ends the exchange: the connection returns to the pool if the whole response was consumed and nothing
-    /// follows it, else it is closed. Returns what `read_head` returned.
+    /// Ends the exchange. The connection returns to the pool if the whole response was consumed and no bytes follow
+    /// it; otherwise it is closed. Returns the result of `read_head`.
     pub(crate) fn finish(self, endpoint: &Endpoint, pool: &RefCell<ConnectionPool>) -> H {
         if self.body.is_done() && self.keep_alive && self.received.is_empty() {
             pool.borrow_mut()

@@ -1,6 +1,6 @@
-//! Connections to providers: endpoints, credentials, the pool of a core, one exchange.
+//! Connections to providers: endpoints, credentials, the connection pool of a core, exchanges.
 //!
-//! It must not know protocols or what the bytes mean.
+//! It must not know protocols or the meaning of the bytes.
 
 pub(crate) mod credentials;
 pub(crate) mod endpoint;

@@ -1,4 +1,4 @@
-//! Idle connections of one core, last in first out. It must not know requests.
+//! The idle connections of a core, used last in, first out. It must not know requests.
 
 use crate::runtime::stream::Stream;
 use crate::upstream::endpoint::Endpoint;
@@ -17,7 +17,7 @@ struct Idle {
 }
 
 impl ConnectionPool {
-    /// Takes an idle connection that the peer has not closed and that holds no unread byte.
+    /// Takes an idle connection that the peer has not closed and that has no unread bytes.
     pub(crate) fn take(&mut self, endpoint: &Endpoint, now: Instant) -> Option<Stream> {
         let idle = self.idle.get_mut(&endpoint.id)?;
         while let Some(last) = idle.pop() {
@@ -28,7 +28,7 @@ impl ConnectionPool {
         None
     }
 
-    /// Stores a connection. The caller guarantees that the last response was consumed to its end.
+    /// Stores a connection. The caller must have consumed the last response completely.
     pub(crate) fn give(&mut self, endpoint: &Endpoint, mut stream: Stream, now: Instant) {
         let idle = self.idle.entry(endpoint.id).or_default();
         if idle.len() < endpoint.idle_connections_max && stream.is_quiet() {
@@ -41,7 +41,7 @@ impl ConnectionPool {
         }
     }
 
-    /// Closes the connections that are too old or were closed by the peer.
+    /// Closes the connections that are too old or that the peer closed.
     pub(crate) fn sweep(&mut self, now: Instant) {
         for idle in self.idle.values_mut() {
             idle.retain(|connection| connection.is_usable(now));

@@ -88,16 +88,16 @@ fn is_provider_error(error: &UploadError) -> bool {
     )
 }
 
-/// A request whose body is being sent.
+/// A request with a body that is being sent.
 struct UploadExchange {
     stream: Stream,
-    /// Bytes of the response that arrived meanwhile.
+    /// Bytes of the response that arrived so far.
     received: Vec<u8>,
-    /// All of the body was sent.
+    /// Whether the whole body was sent.
     is_whole: bool,
 }
 
-/// What happened next while the body is being sent.
+/// The next event while the body is being sent.
 enum UploadEvent {
     Body(Result<BodyProgress, SocketError>),
     Response(Result<usize, SocketError>),
@@ -105,7 +105,7 @@ enum UploadEvent {
 }
 
 impl UploadExchange {
-    /// Sends the head and the body, unless the provider refuses first.
+    /// Sends the head and the body, unless the provider sends an error response first.
     async fn send(
         &mut self,
         endpoint: &Endpoint,
@@ -143,7 +143,7 @@ impl UploadExchange {
         }
     }
 
-    /// Waits for the next piece of the body, or for bytes from the provider; `None` when the piece is late.
+    /// Waits for the next piece of the body, or for bytes from the provider; `None` if the piece is late.
     async fn next_event(
         &mut self,
         piece: &mut Vec<u8>,
@@ -151,7 +151,7 @@ impl UploadExchange {
     ) -> Option<UploadEvent> {
         let due = source.due();
         let event = poll_fn(|cx| {
-            // Before the piece: there is no use in uploading on to who has refused.
+            // Read first: there is no reason to send more to a provider that sent an error response.
             if self.received.len() < UNREAD_BYTES_MAX
                 && let Poll::Ready(filled) = self.stream.poll_fill(&mut self.received, cx)
             {
@@ -165,7 +165,7 @@ impl UploadExchange {
         before(due, event).await
     }
 
-    /// Sends a piece and empties it. Nothing more is read from the client until the provider has taken it.
+    /// Sends a piece and clears it. Nothing more is read from the client until the provider accepted the piece.
     async fn write(
         &mut self,
         endpoint: &Endpoint,

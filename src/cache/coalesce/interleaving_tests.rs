@@ -57,7 +57,7 @@ struct Call {
     is_closed: bool,
     ends: usize,
     attempts: usize,
-    /// Times that somebody was told to record the usage.
+    /// How often a reader received the usage to record.
     records: usize,
 }
 
@@ -187,12 +187,12 @@ impl World {
             Poll::Ready(FollowerRead::Over(_)) => {
                 assert_eq!(reader.bytes.len(), call.stream.len(), "bytes are missing");
                 assert_eq!(call.ends, 1);
-                self.settle(reader, USAGE);
+                self.finish(reader, USAGE);
             }
             Poll::Ready(FollowerRead::Lagged) => {
                 assert!(call.stream.len() - reader.bytes.len() > STREAM_BYTES_MAX / 2);
                 self.lagged += 1;
-                self.settle(reader, None);
+                self.finish(reader, None);
             }
         }
     }
@@ -200,11 +200,11 @@ impl World {
     /// One reader hangs up.
     fn leave(&mut self) {
         if let Some(reader) = self.random.pick(&mut self.readers) {
-            self.settle(reader, None);
+            self.finish(reader, None);
         }
     }
 
-    fn settle(&mut self, reader: Reader, reported: Option<Usage>) {
+    fn finish(&mut self, reader: Reader, reported: Option<Usage>) {
         let is_owner = reader.is_owner;
         let usage = reader.follower.leave_as_owner(reported);
         assert!(is_owner || usage == OwnerUsage::RecordedByCall);
@@ -275,7 +275,7 @@ impl World {
         self.random.pick(&mut led)
     }
 
-    /// The client of a stream is slow: it reads on as a follower.
+    /// The client of a stream is slow: it continues as a follower.
     fn join_as_owner(&mut self) {
         let Some(index) = self.random_led_call() else {
             return;
@@ -310,7 +310,7 @@ impl World {
         call.is_closed |= is_abandoned;
     }
 
-    /// Everybody who is left leads or reads to the end.
+    /// All remaining readers lead or read to the end.
     fn drain(mut self) {
         while !self.readers.is_empty() {
             self.read();

@@ -81,9 +81,9 @@ struct State {
     billing: Billing,
     stream: StreamBuffer,
     readers: Readers,
-    /// Whoever makes the call, waiting for the first follower or for the last one to leave.
+    /// The maker of the call, which waits for the first follower or for the last one to leave.
     owner_waker: Option<Waker>,
-    /// The same, waiting for a reader to catch up.
+    /// The maker of the call, which waits for a reader to catch up.
     paused_waker: Option<Waker>,
 }
 
@@ -157,7 +157,7 @@ impl SharedCall {
         self.key.is_same(key)
     }
 
-    /// Joins as a follower; `None` if the call takes no more.
+    /// Joins as a follower; `None` if the call accepts no more.
     pub(crate) fn join(self: &Arc<Self>) -> Option<Follower> {
         let mut state = self.state.lock();
         if state.intake == Intake::Closed || state.readers.count() >= FOLLOWERS_MAX {
@@ -171,7 +171,7 @@ impl SharedCall {
         Some(self.follower(slot, Role::Follower))
     }
 
-    /// Joins as the client that caused the call: it reads what arrives from now on.
+    /// Joins as the client that caused the call: it reads the bytes that arrive from now on.
     pub(crate) fn join_as_owner(self: &Arc<Self>) -> Follower {
         let mut state = self.state.lock();
         if state.billing == Billing::Unbilled {
@@ -256,7 +256,7 @@ impl SharedCall {
         if state.stream.len() + events.len() > bytes_max {
             state.intake = Intake::Closed;
         }
-        // Discards before it appends: a reader that has everything until now gets these events, however large.
+        // Discards before it appends, so that a reader without unread bytes receives these events, however large.
         if state.intake == Intake::Closed {
             let slowest = state.readers.slowest();
             state.stream.discard(slowest, bytes_max);

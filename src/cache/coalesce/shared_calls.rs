@@ -45,7 +45,7 @@ struct Shard {
     ended_at: Option<Instant>,
 }
 
-/// What a request that joins is to do.
+/// What a joining request does.
 pub enum JoinResult {
     /// Make the call, for itself and for its followers.
     Lead(Leader),
@@ -85,14 +85,14 @@ impl SharedCalls {
             None => {}
         }
         let shared_call = Arc::new(SharedCall::new(Arc::clone(key), Arc::clone(&self.counts)));
-        // Replaces a call that takes no more followers.
+        // Replaces a call that accepts no more followers.
         shard.calls.insert(coalesce_key, Arc::clone(&shared_call));
         let may_be_stored = shard.ended_at.is_some_and(|ended_at| ended_at >= since);
         drop(shard);
         JoinResult::Lead(self.leader(shared_call, coalesce_key, may_be_stored))
     }
 
-    /// Makes the follower that was told to lead the leader of the second attempt.
+    /// Makes a follower that received [`StreamStart::Lead`] the leader of the second attempt.
     #[must_use]
     pub fn take_over(self: &Arc<Self>, coalesce_key: CoalesceKey, follower: &Follower) -> Leader {
         self.leader(Arc::clone(follower.shared_call()), coalesce_key, true)
@@ -188,8 +188,8 @@ impl Leader {
         self.shared_call.append(events);
     }
 
-    /// Lets the client that caused the call read what arrives from now on as the followers do. It records the
-    /// usage of the call if it stays to the end.
+    /// Lets the client that caused the call read the bytes that arrive from now on, like the followers. It records
+    /// the usage of the call if it stays to the end.
     #[must_use]
     pub fn join_as_owner(&self) -> Follower {
         self.shared_call.join_as_owner()

@@ -3,7 +3,7 @@
 use crate::base::names::Name;
 use crate::cache::entry::Entry;
 
-/// Which entries were deleted, by an operator or because their answer was wrong.
+/// Which entries were deleted, by an operator or because they answered wrongly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Deletion {
     /// One entry.

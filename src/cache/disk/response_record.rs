@@ -4,7 +4,7 @@ use crate::cache::disk::bytes::{Reader, put_text, put_u32, put_u64};
 use crate::cache::response::cached_response::CachedResponse;
 use crate::protocols::usage::Usage;
 
-/// Written in the place of an offset that the response does not have.
+/// Written instead of an offset that the response does not have.
 const NO_OFFSET: u32 = u32::MAX;
 
 pub(crate) fn write_response(response: &CachedResponse, out: &mut Vec<u8>) {

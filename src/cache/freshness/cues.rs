@@ -1,9 +1,9 @@
 //! The cues in a question for how long its answer stays true: plain data, in English.
 //!
-//! A cue is given by a word, a phrase (words in a row) or an opening (the first words). Words are in lower
-//! case, and `'s` is a word. Points count towards "the answer depends on time"; `time_dependence.rs` decides
-//! what combinations of cues mean. Chosen by hand on half of a set of labelled questions; the results
-//! on the other half are in `docs/cache.md`.
+//! A cue is given by a word, a phrase (words in a row) or an opening (the first words). Words are in lower case, and
+//! `'s` is a word. Points count towards "the answer depends on time"; `time_dependence.rs` decides what combinations
+//! of cues mean. The cues were chosen by hand on half of a set of labelled questions; the results on the other half
+//! are in `docs/cache.md`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -1,30 +1,30 @@
-//! The one stored form of an answer, read from a whole answer or a stream, rendered as either.
+//! The stored form of a response. It is read from a whole response or a stream, and written as either.
 //!
-//! Only what this form can hold completely is stored: one choice, text only, finished by `stop`.
+//! Only responses that this form represents completely are stored: one choice, text only, finished by `stop`.
 
 use crate::cache::response::not_stored::NotStored;
 use crate::http::sse::write_event;
 use crate::protocols::json::document::{Document, Scratch, write_string, write_u64};
 use crate::protocols::usage::Usage;
 
-/// A complete text answer. Its texts lie one behind the other in one allocation, the content last:
-/// a store holds a great many answers, and each allocation is memory to be found, filled and freed.
+/// A complete text response. Its texts are in one allocation, the content last, because a store holds very many
+/// responses and every allocation costs memory and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedResponse {
-    /// Provider's id, the model name it reported, `system_fingerprint`, content.
+    /// The provider's id, the model name that it reported, `system_fingerprint`, and the content.
     pub(crate) texts: String,
     pub(crate) id_end: u32,
     pub(crate) model_end: u32,
-    /// Where the fingerprint ends; `None` when there is none.
+    /// The end of the fingerprint; `None` if there is none.
     pub(crate) fingerprint_end: Option<u32>,
-    /// Provider's time stamp, in seconds since the Unix epoch.
+    /// The provider's time stamp, in seconds since the Unix epoch.
     pub(crate) created: u64,
     /// Usage of the upstream call that returned it.
     pub usage: Option<Usage>,
 }
 
 impl CachedResponse {
-    /// Reads a whole `chat.completion`, whose usage was found already.
+    /// Reads a whole `chat.completion` whose usage was already read.
     ///
     /// # Errors
     /// Why it is not stored.
@@ -58,7 +58,7 @@ impl CachedResponse {
             .unwrap_or(Err(NotStored::Unparsable))
     }
 
-    /// An answer with the texts around the content, and room for so many bytes of content.
+    /// A response with the texts around the content, and capacity for this many bytes of content.
     pub(crate) fn frame(document: &Document<'_>, content_bytes: usize) -> Self {
         let text = |name| document.field(0, name).and_then(|at| document.text(at));
         let id = text("id").unwrap_or_default();
@@ -166,7 +166,7 @@ impl CachedResponse {
         Ok(())
     }
 
-    /// Takes the text of a message or delta; refuses what the stored form cannot hold.
+    /// Reads the text of a message or delta; an error if the stored form cannot represent it.
     fn take_message(&mut self, document: &Document<'_>, at: usize) -> Result<(), NotStored> {
         for (key, value) in document.fields(at).ok_or(NotStored::NotAResponse)? {
             let is_empty = document.is_null(value)
@@ -202,13 +202,13 @@ impl CachedResponse {
         Ok(self)
     }
 
-    /// Bytes of its texts.
+    /// The size of its texts, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.texts.len()
     }
 
-    /// As a whole `chat.completion`.
+    /// The response as a whole `chat.completion`.
     #[must_use]
     pub fn render_whole(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.content().len() + 512);
@@ -226,7 +226,8 @@ impl CachedResponse {
         out
     }
 
-    /// As a stream of `chat.completion.chunk` events, `[DONE]` included; the usage event only when asked for.
+    /// The response as a stream of `chat.completion.chunk` events, including `[DONE]`; with the usage event if
+    /// requested.
     #[must_use]
     pub fn render_stream(&self, with_usage: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.content().len() * 8 + 1024);
@@ -292,16 +293,17 @@ impl CachedResponse {
     }
 }
 
-/// Where the text ends. Responses are far smaller than 4 GiB; a larger one would lose its content.
+/// The end of the text so far. Responses are far smaller than 4 GiB; a larger one would lose its content.
 fn offset(texts: &str) -> u32 {
     u32::try_from(texts.len()).unwrap_or(u32::MAX)
 }
 
-/// Room made for the text of a stream, in bytes, at first; it grows, and is cut to size when the stream ends.
+/// Initial capacity for the text of a stream, in bytes. It grows, and is reduced to the size of the text when the
+/// stream ends.
 pub(crate) const TEXT_BYTES_EXPECTED: usize = 512;
 
-/// Smallest piece of a replayed stream, in bytes: a few words, so that a client that shows text as it
-/// comes shows it in steps.
+/// Smallest piece of a replayed stream, in bytes: a few words, so that a client that shows text as it arrives shows
+/// it in steps.
 const PIECE_BYTES_MIN: usize = 24;
 
 /// `text` in pieces that begin at a word.
@@ -374,7 +376,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn both_renderings_read_back_as_the_same_answer() {
+    fn both_renderings_read_back_as_the_same_response() {
         let mut scratch = Scratch::default();
         let long = "several words that are long enough to be cut, \"quoted\"\nand é😀 ".repeat(9);
         for content in ["short", long.as_str()] {
@@ -396,7 +398,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_a_complete_text_answer_is_not_stored() {
+    fn only_complete_text_responses_are_stored() {
         let mut scratch = Scratch::default();
         let choice = |message: &str, finish: &str| {
             format!(

@@ -1,4 +1,4 @@
-//! An answer for the store, read from neutral events, whatever dialect they came in.
+//! Reads a response for the store from neutral events, in whatever wire format they arrived.
 
 use crate::cache::response::cached_response::{CachedResponse, TEXT_BYTES_EXPECTED};
 use crate::cache::response::not_stored::NotStored;
@@ -7,7 +7,7 @@ use crate::protocols::neutral::request::Part;
 use crate::protocols::neutral::response;
 use crate::protocols::neutral::response::Stop;
 
-/// Collects an answer from the events of a stream as they pass.
+/// Collects a response from the events of a stream while they are relayed.
 pub struct ResponseCollector {
     response: Option<CachedResponse>,
     finish: Result<(), NotStored>,
@@ -16,7 +16,7 @@ pub struct ResponseCollector {
 }
 
 impl ResponseCollector {
-    /// A collector of answers of up to `text_bytes_max` bytes.
+    /// A collector of responses of up to `text_bytes_max` bytes.
     #[must_use]
     pub fn new(text_bytes_max: usize) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl ResponseCollector {
         }
     }
 
-    /// Takes in one event. Once it is clear that the answer is not stored, nothing more is kept.
+    /// Reads one event. Once the response cannot be stored, further events are ignored.
     pub fn event(&mut self, event: &Event<'_>) {
         if self.refused.is_some() {
             return;
@@ -72,7 +72,7 @@ impl ResponseCollector {
         Ok(())
     }
 
-    /// The answer, once the stream is complete.
+    /// The response of a complete stream.
     ///
     /// # Errors
     /// Why it is not stored.
@@ -82,7 +82,7 @@ impl ResponseCollector {
         self.response.ok_or(NotStored::NotAResponse)?.checked()
     }
 
-    /// The stored form of a whole answer.
+    /// The stored form of a whole response.
     ///
     /// # Errors
     /// Why it is not stored.

@@ -1,4 +1,4 @@
-//! An answer read from a stream of OpenAI's. It must not know how the events came.
+//! Reads a response for the store from a stream in OpenAI's format. It must not know how the events arrived.
 
 use crate::cache::response::cached_response::{CachedResponse, TEXT_BYTES_EXPECTED, only};
 use crate::cache::response::not_stored::NotStored;
@@ -9,18 +9,18 @@ use crate::protocols::usage::Mention;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Reads an answer from the events of a stream as they pass, so that nothing but its text is held.
+/// Reads a response from the events of a stream while they are relayed, and stores only its text.
 pub struct StreamReader {
     response: Option<CachedResponse>,
     finish: Result<(), NotStored>,
     refused: Option<NotStored>,
     text_bytes_max: usize,
-    /// Where the text stood in the last event that was read whole.
+    /// The position of the text in the last event that was parsed completely.
     text_at: Option<usize>,
 }
 
 impl StreamReader {
-    /// A reader of answers of up to `text_bytes_max` bytes.
+    /// A reader of responses of up to `text_bytes_max` bytes.
     #[must_use]
     pub fn new(text_bytes_max: usize) -> Self {
         Self {
@@ -32,12 +32,12 @@ impl StreamReader {
         }
     }
 
-    /// Takes in an event that differs in nothing but the string whose inside stands at `text` from the last
-    /// one that [`StreamReader::event`] was given.
+    /// Reads an event that differs from the last event passed to [`StreamReader::event`] only in the content of the
+    /// string at `text`.
     pub fn like_last(&mut self, event: &[u8], text: Range<usize>, scratch: &mut Scratch) {
         let quoted = event.get(text.start.saturating_sub(1)..text.end + 1);
         let is_content = self.text_at == Some(text.start);
-        // One with escapes is read like any other.
+        // A string with escapes is parsed like any other event.
         let plain = quoted.filter(|_| is_content).map(serde_json::from_slice);
         match (&mut self.response, plain) {
             (Some(response), Some(Ok(more))) => {
@@ -55,7 +55,7 @@ impl StreamReader {
         self.response = None;
     }
 
-    /// Takes in one event. Once it is clear that the stream is not stored, nothing more is read.
+    /// Reads one event. Once the response cannot be stored, further events are ignored.
     pub fn event(&mut self, event: &[u8], scratch: &mut Scratch) {
         if self.refused.is_some() {
             return;
@@ -92,7 +92,7 @@ impl StreamReader {
         }
     }
 
-    /// The answer, once the stream is complete.
+    /// The response of a complete stream.
     ///
     /// # Errors
     /// Why it is not stored.
@@ -103,7 +103,7 @@ impl StreamReader {
     }
 }
 
-/// Where the text of a chunk stands in it.
+/// The position of the text in a chunk.
 fn text_at(document: &Document<'_>) -> Option<usize> {
     let choice = only(document, document.field(0, "choices")?).ok()?;
     let delta = document.field(choice, "delta")?;

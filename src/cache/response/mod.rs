@@ -1,4 +1,4 @@
-//! The stored form of a response: read from whole responses and streams, rendered as either.
+//! The stored form of a response: read from whole responses and streams, written as either.
 
 pub mod cached_response;
 pub(crate) mod from_events;

@@ -1,4 +1,4 @@
-//! The reasons for which a response is not stored. It must not know the store.
+//! The reasons why a response is not stored. It must not know the store.
 
 use crate::cache::freshness::classify::Freshness;
 
@@ -19,7 +19,7 @@ pub enum NotStored {
     SeveralChoices,
     /// It calls tools.
     ToolCalls,
-    /// The model refused to answer.
+    /// The model refused to respond.
     Refusal,
     /// It was cut off at the length limit.
     FinishLength,

@@ -160,14 +160,14 @@ fn restrict_providers(
         // The reference proves no ownership, so only providers that store nothing may get it.
         let others = providers(&|backend| !is_native(backend));
         if others.is_empty() || state.field().is_some() {
-            return Err(stored_responses::refused_reference(reference));
+            return Err(stored_responses::unowned_reference(reference));
         }
         demand.storing_providers = Some(others);
     }
     if let Some(field) = state.field() {
         let capable = providers(&|backend| can_store_for(backend, caller));
         if capable.is_empty() {
-            return Err(stored_responses::refused(field));
+            return Err(stored_responses::no_stored_responses(field));
         }
         demand.storing_providers = Some(capable);
     }

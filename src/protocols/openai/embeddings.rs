@@ -96,7 +96,7 @@ pub fn read_local(
                         Some(texts) => texts,
                         None => return invalid(
                             "input",
-                            "the local model takes a string or an array of strings, not token ids"
+                            "the local model accepts a string or an array of strings, not token ids"
                                 .into(),
                         ),
                     }
@@ -109,7 +109,7 @@ pub fn read_local(
                 return invalid(
                     "input",
                     format!(
-                        "`input` must hold 1 to {INPUTS_MAX} texts, here {}",
+                        "`input` must contain 1 to {INPUTS_MAX} texts, here {}",
                         inputs.len()
                     ),
                 );

@@ -111,7 +111,12 @@ fn invalid(field: &'static str, wanted: &str) -> GatewayError {
 /// # Errors
 /// The body differs from the one that was read.
 pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, GatewayError> {
-    let lost = || GatewayError::new(ErrorCode::InternalError, "a field's place was not found");
+    let lost = || {
+        GatewayError::new(
+            ErrorCode::InternalError,
+            "the position of a field was not found",
+        )
+    };
     let mut body = body.to_vec();
     // One at a time, because the comma that is removed with a field depends on the remaining fields.
     for _ in FIELDS {

@@ -65,7 +65,10 @@ pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Gate
         .offset_of(name)
         .and_then(|start| Some(start..splice::string_end(body, start)?))
         .ok_or_else(|| {
-            GatewayError::new(ErrorCode::InternalError, "the model's place was not found")
+            GatewayError::new(
+                ErrorCode::InternalError,
+                "the position of the model was not found",
+            )
         })?;
     Ok(Top {
         model: name.to_owned(),

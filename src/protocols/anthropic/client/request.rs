@@ -80,7 +80,7 @@ fn read_messages<'d>(
             Some("user") => Role::User,
             Some("assistant") => Role::Assistant,
             Some("system") => Role::System,
-            _ => return Err(bad(&format!("{path}.role"), "is not a role served here")),
+            _ => return Err(bad(&format!("{path}.role"), "is not a supported role")),
         };
         let mut parts = Vec::new();
         let value = document

@@ -38,7 +38,7 @@ pub(crate) fn read<'d>(document: &Document<'d>) -> Result<Response<'d>, Unreadab
     for call in list("tool_calls") {
         let function = document
             .field(call, "function")
-            .ok_or(UnreadableBody("a call of no function"))?;
+            .ok_or(UnreadableBody("a tool call without a function"))?;
         let arguments = document.text_of(function, "arguments").unwrap_or_default();
         parts.push(Part::ToolCall {
             id: document.text_of(call, "id").unwrap_or_default(),

@@ -60,7 +60,7 @@ fn contents<'d>(
         let role = match text_of(document, node, "role") {
             None | Some("user" | "function") => Role::User,
             Some("model") => Role::Assistant,
-            _ => return Err(bad(&format!("{path}.role"), "is not a role served here")),
+            _ => return Err(bad(&format!("{path}.role"), "is not a supported role")),
         };
         let parts = parts(document, node, &path, unsupported)?;
         messages.push(Message { role, parts, at });

@@ -118,7 +118,7 @@ fn messages<'d>(
             "developer" => Role::Developer,
             "user" => Role::User,
             "assistant" => Role::Assistant,
-            _ => return Err(bad(&format!("{path}.role"), "is not a role served here")),
+            _ => return Err(bad(&format!("{path}.role"), "is not a supported role")),
         };
         let parts = message(document, node, &path, unsupported)?;
         read.push(Message { role, parts, at });
@@ -389,7 +389,7 @@ fn format<'d>(document: &Document<'d>, value: usize) -> Result<Format<'d>, Gatew
                     .and_then(|at| document.boolean(at)),
             })
         }
-        _ => Err(bad("response_format.type", "is not a format known here")),
+        _ => Err(bad("response_format.type", "is not a supported format")),
     }
 }
 

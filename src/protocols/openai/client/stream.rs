@@ -242,7 +242,7 @@ impl Chunks {
     }
 }
 
-/// Most choices of one stream that are told apart: OpenAI's own limit for `n`.
+/// Most choices of one stream that are distinguished: OpenAI's own limit for `n`.
 const CHOICES_MAX: usize = 127;
 
 /// Most parts of one stream whose state is stored; events of further parts are left out.

@@ -86,7 +86,12 @@ fn rewrite(
     document: &Document<'_>,
     unsupported: &mut UnsupportedFields,
 ) -> Result<Option<Vec<u8>>, GatewayError> {
-    let lost = || GatewayError::new(ErrorCode::InternalError, "a field's place was not found");
+    let lost = || {
+        GatewayError::new(
+            ErrorCode::InternalError,
+            "the position of a field was not found",
+        )
+    };
     let (mut pieces, mut edits) = (Vec::new(), Vec::new());
     let start = after_brace(body).ok_or_else(lost)?;
     let mut from = start;

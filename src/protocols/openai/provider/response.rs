@@ -63,7 +63,7 @@ fn read_choice<'d>(document: &Document<'d>, choice: usize) -> Result<Choice<'d>,
         has_calls = true;
         let function = document
             .field(call, "function")
-            .ok_or(UnreadableBody("a call of no function"))?;
+            .ok_or(UnreadableBody("a tool call without a function"))?;
         let arguments = document.text_of(function, "arguments").unwrap_or_default();
         parts.push(Part::ToolCall {
             id: document.text_of(call, "id").unwrap_or_default(),

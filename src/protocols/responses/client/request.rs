@@ -88,7 +88,7 @@ pub(crate) fn read<'d>(
             _ if is_default(name, raw().unwrap_or_default()) => {}
             _ if IGNORED_FIELDS.contains(&name) => unsupported.note_dropped(name),
             // Rejected in any configuration: without this field the request would be a different question.
-            "prompt" => return Err(no_place(name)),
+            "prompt" => return Err(not_portable(name)),
             _ => unsupported.reject_or_drop(name)?,
         }
     }
@@ -101,8 +101,10 @@ fn is_default(name: &str, raw: &str) -> bool {
     known.any(|(_, value)| *value == compact())
 }
 
-fn no_place(name: &str) -> GatewayError {
-    let message = format!("`{name}` is kept by OpenAI; the model's provider does not know it");
+fn not_portable(name: &str) -> GatewayError {
+    let message = format!(
+        "`{name}` refers to data that OpenAI stores; the model's provider does not have it"
+    );
     GatewayError {
         retry: Retry::OnNextTarget,
         ..GatewayError::new(ErrorCode::UnsupportedFields, message).on(name.to_owned())
@@ -168,7 +170,7 @@ fn message<'d>(
         Some("assistant") => Role::Assistant,
         Some("system") => Role::System,
         Some("developer") => Role::Developer,
-        _ => return Err(bad(&format!("{path}.role"), "is not a role served here")),
+        _ => return Err(bad(&format!("{path}.role"), "is not a supported role")),
     };
     let path = format!("{path}.content");
     let value = document
@@ -333,7 +335,7 @@ fn tool_choice<'d>(
         Some("auto") => Some(ToolChoice::Auto),
         Some("required") => Some(ToolChoice::Any),
         Some("none") => Some(ToolChoice::None),
-        Some(_) => return Err(bad("tool_choice", "is not a choice known here")),
+        Some(_) => return Err(bad("tool_choice", "is not a supported choice")),
         None => {
             let is_function = document.text_of(value, "type") == Some("function");
             let name = document.text_of(value, "name").filter(|_| is_function);
@@ -368,7 +370,7 @@ fn text_format<'d>(
                 .field(format, "strict")
                 .and_then(|at| document.boolean(at)),
         }),
-        _ => Err(bad("text.format.type", "is not a format known here")),
+        _ => Err(bad("text.format.type", "is not a supported format")),
     }
 }
 

@@ -44,9 +44,9 @@ const WHOLE_BY: [(&str, &str); 22] = [
 
 /// 400 that names the field that needs a stored response.
 #[must_use]
-pub(crate) fn refused(name: &'static str) -> GatewayError {
+pub(crate) fn no_stored_responses(name: &'static str) -> GatewayError {
     let message = format!(
-        "`{name}` needs answers that a provider keeps, which none that may be asked here does; \
+        "`{name}` needs a response that a provider stores, and no provider of this model stores responses; \
          send the whole conversation as `input`"
     );
     GatewayError::new(ErrorCode::StatefulNotSupported, message).on(name)
@@ -54,14 +54,14 @@ pub(crate) fn refused(name: &'static str) -> GatewayError {
 
 /// 400 that names a field whose id the gateway cannot attribute to the client.
 #[must_use]
-pub(crate) fn refused_reference(field: &str) -> GatewayError {
+pub(crate) fn unowned_reference(field: &str) -> GatewayError {
     let message = match field {
-        OWN_ID => format!(
-            "`{OWN_ID}` chooses the id of an answer, which could be another's: leave it out"
-        ),
+        OWN_ID => {
+            format!("`{OWN_ID}` could choose the id of another client's response; leave it out")
+        }
         _ => format!(
-            "`{field}` names an item that a provider keeps, and whose it is cannot be told here; send the \
-             whole item (thoughts have their `encrypted_content` if `include` asks for it), or go on by \
+            "`{field}` names an item that a provider stores, and the gateway cannot check who owns it; send the \
+             whole item (thoughts have `encrypted_content` if `include` requests it), or continue with \
              `previous_response_id`"
         ),
     };
@@ -78,7 +78,7 @@ pub(crate) fn read(body: &[u8], document: &Document<'_>) -> Result<State, Gatewa
         (!document.is_null(at)).then_some(at)
     };
     if given(NOT_SERVED).is_some() {
-        return Err(refused(NOT_SERVED));
+        return Err(no_stored_responses(NOT_SERVED));
     }
     let previous = match given("previous_response_id") {
         None => None,
