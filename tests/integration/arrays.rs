@@ -42,7 +42,7 @@ fn words(elements: &[Value]) -> String {
 }
 
 fn post(gateway: &Gateway, path: &str, body: &Value) -> Response {
-    gateway.connect().post(path, &[], body)
+    gateway.post_with(path, &[], body)
 }
 
 #[test]

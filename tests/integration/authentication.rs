@@ -33,9 +33,7 @@ fn keys_open_their_models_and_nothing_else() {
         let upstream = Upstream::echo();
         let gateway = with_two_keys(driver, &upstream);
         let call = |headers: &[(&str, &str)]| {
-            gateway
-                .connect()
-                .post("/v1/chat/completions", headers, &ask("hello"))
+            gateway.post_with("/v1/chat/completions", headers, &ask("hello"))
         };
         assert_eq!(call(&[("authorization", "Bearer secret-a")]).status, 200);
         assert_eq!(call(&[("x-api-key", "secret-a")]).status, 200);
@@ -97,7 +95,7 @@ fn lists_and_messages_name_only_what_the_key_may_use() {
             .collect();
         assert_eq!(names, ["other"]);
         let unknown = json!({"model": "x", "messages": [{"role": "user", "content": "a"}]});
-        let reply = gateway.connect().post(
+        let reply = gateway.post_with(
             "/v1/chat/completions",
             &[("authorization", "Bearer secret-b")],
             &unknown,

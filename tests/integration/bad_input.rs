@@ -58,9 +58,7 @@ fn requests() {
             ("x-ringside-cache-ttl", "soon"),
             ("x-ringside-similarity-min", "2"),
         ] {
-            let reply = gateway
-                .connect()
-                .post("/v1/chat/completions", &[(name, value)], &ask("x"));
+            let reply = gateway.post_with("/v1/chat/completions", &[(name, value)], &ask("x"));
             assert_eq!(reply.status, 400);
             assert!(reply.error().1.contains(name));
         }
@@ -72,7 +70,7 @@ fn requests() {
 fn a_callers_request_id_is_echoed_and_sent_on() {
     let upstream = Upstream::echo();
     let gateway = Setup::new("io_uring", upstream.config()).start();
-    let reply = gateway.connect().post(
+    let reply = gateway.post_with(
         "/v1/chat/completions",
         &[("x-request-id", "mine-1")],
         &ask("x"),

@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn the_same_request_is_answered_from_the_cache_whole_or_streamed() {
@@ -39,10 +39,10 @@ fn the_same_request_is_answered_from_the_cache_whole_or_streamed() {
         assert_eq!(upstream.count(), 2);
         // Hits are not spent again.
         gateway.wait_for_metric("ringside_cache_lookups_total{outcome=\"exact\"}", 6.0);
-        assert_eq!(gateway.metric("gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}"), 2.0);
-        assert_eq!(
-            gateway.metric("ringside_cache_tokens_saved_total{gen_ai_request_model=\"m\"}"),
-            72.0
+        gateway.wait_for_metric("gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}", 2.0);
+        gateway.wait_for_metric(
+            "ringside_cache_tokens_saved_total{gen_ai_request_model=\"m\"}",
+            72.0,
         );
     });
 }
@@ -53,9 +53,7 @@ fn callers_wishes() {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, upstream.config()).start();
         let call = |question: &str, headers: &[(&str, &str)]| {
-            gateway
-                .connect()
-                .post("/v1/chat/completions", headers, &ask(question))
+            gateway.post_with("/v1/chat/completions", headers, &ask(question))
         };
         let not_cached = call("q", &[("cache-control", "only-if-cached")]);
         assert_eq!(
@@ -79,21 +77,23 @@ fn callers_wishes() {
         assert_eq!(upstream.count(), 3);
         assert_eq!(call("q", &[]).cache(), "exact");
         // A shorter life may be asked for; it is absolute.
-        assert_eq!(
-            call("short", &[("x-ringside-cache-ttl", "1s")]).cache(),
-            "miss"
-        );
-        let end = std::time::Instant::now() + Duration::from_secs(1);
-        while std::time::Instant::now() + Duration::from_millis(200) < end {
-            assert_eq!(call("short", &[]).cache(), "exact");
-            std::thread::sleep(Duration::from_millis(100));
+        let time_to_live = Duration::from_secs(1);
+        let before_stored = Instant::now();
+        let fresh = call("short", &[("x-ringside-cache-ttl", "1s")]);
+        assert_eq!(fresh.cache(), "miss");
+        let after_stored = Instant::now();
+        loop {
+            let sent_at = Instant::now();
+            let reply = call("short", &[]);
+            if reply.cache() != "exact" {
+                assert_eq!(reply.cache(), "miss");
+                assert!(before_stored.elapsed() >= time_to_live, "expired too early");
+                break;
+            }
+            let late = sent_at.saturating_duration_since(after_stored + time_to_live);
+            assert!(late < time_to_live, "hits must not extend it");
+            std::thread::sleep(Duration::from_millis(50));
         }
-        std::thread::sleep(Duration::from_millis(400));
-        assert_eq!(
-            call("short", &[]).cache(),
-            "miss",
-            "hits must not extend it"
-        );
     });
 }
 
@@ -154,10 +154,7 @@ fn only_complete_text_answers_are_stored() {
             }
         }
         assert_eq!(gateway.metric("ringside_cache_entries"), 0.0);
-        assert_eq!(
-            gateway.metric("ringside_cache_not_stored_total{reason=\"too-large\"}"),
-            2.0
-        );
+        gateway.wait_for_metric("ringside_cache_not_stored_total{reason=\"too-large\"}", 2.0);
     });
 }
 

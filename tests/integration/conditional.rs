@@ -35,7 +35,7 @@ fn post(gateway: &Gateway, secret: &str, headers: &[(&str, &str)], body: &Value)
     let bearer = format!("Bearer {secret}");
     let mut all = vec![("authorization", bearer.as_str())];
     all.extend_from_slice(headers);
-    let reply = gateway.connect().post("/v1/chat/completions", &all, body);
+    let reply = gateway.post_with("/v1/chat/completions", &all, body);
     assert_eq!(reply.status, 200, "{reply:?}");
     reply
 }
@@ -115,9 +115,7 @@ fn a_rule_is_not_got_around_and_explain_says_why_it_applies() {
             ("x-tier", "gold"),
             ("x-ringside-route", "c"),
         ];
-        let refused = gateway
-            .connect()
-            .post("/v1/chat/completions", &headers, &ask("q"));
+        let refused = gateway.post_with("/v1/chat/completions", &headers, &ask("q"));
         assert_eq!(
             (refused.status, refused.error().0.as_str()),
             (400, "no_eligible_target")

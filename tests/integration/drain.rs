@@ -55,14 +55,16 @@ fn a_stream_in_flight_is_finished_and_idle_connections_close() {
 fn readiness_says_so_first() {
     let upstream = Upstream::echo();
     let gateway = Setup::new("io_uring", upstream.config())
-        .server("[server.drain]\ndelay = \"700ms\"\n")
+        .server("[server.drain]\ndelay = \"2s\"\n")
         .start();
     gateway.signal(Signal::SIGTERM);
     wait_until("not ready", || {
         gateway.admin("GET", "/readyz").status == 503
     });
     // It still serves while load balancers take notice.
-    assert_eq!(gateway.chat(&ask("x")).status, 200);
+    let mut client = gateway.connect();
+    let reply = client.post("/v1/chat/completions", &[], &ask("x"));
+    assert_eq!(reply.status, 200);
     gateway.wait_for_event("stopped");
 }
 

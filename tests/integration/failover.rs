@@ -184,12 +184,14 @@ fn a_reused_connection_that_died_is_tried_once_more_on_a_fresh_one() {
             }
             fine
         });
-        let gateway = Setup::new(driver, upstream.config()).start();
+        // Each core has its own connections.
+        let setup = Setup::new(driver, upstream.config());
+        let gateway = setup.server("cores = 1").start();
         assert_eq!(gateway.chat(&ask("first")).status, 200);
         let reply = gateway.chat(&ask("second"));
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(reply.header("x-ringside-attempts"), Some("2"));
-        assert_eq!(gateway.metric("ringside_upstream_reuses_total"), 1.0);
+        gateway.wait_for_metric("ringside_upstream_reuses_total", 1.0);
     });
 }
 
@@ -220,7 +222,8 @@ fn connections_are_reused_and_dead_idle_ones_are_noticed() {
             ),
             model("m", &["up"])
         );
-        let gateway = Setup::new(driver, config).start();
+        // Each core has its own connections.
+        let gateway = Setup::new(driver, config).server("cores = 1").start();
         for at in 0..10 {
             gateway.chat(&ask(&format!("{at}")));
         }

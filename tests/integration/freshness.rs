@@ -51,7 +51,7 @@ fn what_changes_with_time_is_not_served_by_meaning() {
             }
         }
         // None of those has a vector.
-        assert_eq!(gateway.metric("ringside_cache_vectors"), 2.0);
+        gateway.wait_for_metric("ringside_cache_vectors", 2.0);
         // Word for word: what is slow or live is kept, what is personal is not.
         assert_eq!(gateway.chat(&ask(pairs[1].0)).cache(), "exact");
         assert_eq!(gateway.chat(&ask(pairs[3].0)).cache(), "miss");
@@ -91,15 +91,12 @@ fn a_live_answer_is_kept_for_its_own_time_and_no_hit_extends_it() {
         let longer = [("x-ringside-cache-ttl", "1h")];
         let question = "What is the weather in Oslo?";
         assert_eq!(
-            gateway
-                .connect()
-                .post(CHAT, &longer, &ask(question))
-                .cache(),
+            gateway.post_with(CHAT, &longer, &ask(question)).cache(),
             "miss"
         );
         wait_until("it is forgotten", || {
             let only = [("cache-control", "only-if-cached")];
-            let reply = gateway.connect().post(CHAT, &only, &ask(question));
+            let reply = gateway.post_with(CHAT, &only, &ask(question));
             reply.status == 504
         });
         // What the configuration keeps is kept.

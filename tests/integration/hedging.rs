@@ -109,12 +109,9 @@ fn the_second_target_answers_a_request_that_is_late_and_the_first_is_left_at_onc
             let tokens = "ringside_hedge_tokens_estimated_total{gen_ai_request_model=\"m\"}";
             assert!(gateway.metric(tokens) > 0.0);
             // To be outrun is no failure.
-            assert_eq!(
-                gateway.metric("ringside_target_health{target=\"a/m-at-a\"}"),
-                1.0
-            );
+            gateway.wait_for_metric("ringside_target_health{target=\"a/m-at-a\"}", 1.0);
             let outstanding = "ringside_target_in_flight{target=\"a/m-at-a\"}";
-            assert_eq!(gateway.metric(outstanding), 0.0);
+            gateway.wait_for_metric(outstanding, 0.0);
         }
     });
 }
@@ -165,9 +162,7 @@ fn what_may_not_be_asked_twice_or_paid_for_waits() {
             let config = config(&first, &second, share_max);
             let gateway = Setup::new(driver, config).server(ONE_CORE).start();
             learn(&gateway, &ask_stream("x"));
-            let reply = gateway
-                .connect()
-                .post("/v1/chat/completions", headers, body);
+            let reply = gateway.post_with("/v1/chat/completions", headers, body);
             assert_eq!(
                 (hedged(&reply), reply.content().as_str()),
                 (None, "from the first")

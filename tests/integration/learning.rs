@@ -70,10 +70,9 @@ fn wait_for_label(gateway: &Gateway, label: &str, count: f64) {
     wait_until(label, || labels(gateway, label) == count);
 }
 
-fn samples(gateway: &Gateway, outcome: &str) -> f64 {
-    gateway.metric(&format!(
-        "ringside_cache_samples_total{{outcome=\"{outcome}\"}}"
-    ))
+fn wait_for_samples(gateway: &Gateway, outcome: &str, count: f64) {
+    let samples = format!("ringside_cache_samples_total{{outcome=\"{outcome}\"}}");
+    gateway.wait_for_metric(&samples, count);
 }
 
 fn model(quality: &Value) -> Value {
@@ -98,7 +97,7 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
             assert_eq!(upstream.last().question(), OTHER_WORDS);
             gateway.wait_for_metric("ringside_cache_entries", 0.0);
             gateway.wait_for_metric("ringside_cache_wrong_answers", 1.0);
-            assert_eq!(samples(&gateway, "compared"), 1.0);
+            wait_for_samples(&gateway, "compared", 1.0);
             // The same two again: the mark refuses what was served before.
             assert_eq!(gateway.chat(&ask(ASKED)).cache(), "miss");
             gateway.wait_for_metric("ringside_cache_vectors", 1.0);
@@ -152,9 +151,7 @@ fn hits_are_compared_whatever_is_spoken_on_either_side() {
             let sent = upstream.last();
             assert!(sent.message.text().contains(OTHER_WORDS));
             assert_eq!(streams(&sent), is_stream);
-            wait_until("the sample is counted", || {
-                samples(&gateway, "compared") == 1.0
-            });
+            wait_for_samples(&gateway, "compared", 1.0);
             gateway.wait_for_metric("ringside_cache_entries", 0.0);
             // What the sample cost is booked: it was read in the provider's own arithmetic.
             gateway.wait_for_metric("ringside_cache_sample_tokens", 12.0);
@@ -174,16 +171,14 @@ fn what_is_confirmed_stays_and_samples_cost_no_more_than_their_budget() {
             // One after the other, so that each is settled before the next is drawn.
             let compared = f64::from(at.min(2));
             wait_for_label(&gateway, "right", compared);
-            wait_until("the sample is counted", || {
-                samples(&gateway, "compared") == compared
-            });
+            wait_for_samples(&gateway, "compared", compared);
         }
-        assert_eq!(samples(&gateway, "over-budget"), 3.0);
+        wait_for_samples(&gateway, "over-budget", 3.0);
         assert_eq!(upstream.count(), 3);
-        assert_eq!(gateway.metric("ringside_cache_sample_tokens"), 24.0);
-        assert_eq!(gateway.metric("ringside_cache_sample_tokens_limit"), 30.0);
+        gateway.wait_for_metric("ringside_cache_sample_tokens", 24.0);
+        gateway.wait_for_metric("ringside_cache_sample_tokens_limit", 30.0);
         // What samples cost is spent like any other call.
-        assert_eq!(gateway.metric("gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}"), 3.0);
+        gateway.wait_for_metric("gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}", 3.0);
         assert_eq!(gateway.metric("ringside_cache_wrong_answers"), 0.0);
     });
 }
@@ -200,7 +195,7 @@ fn a_sample_of_nothing_asks_nothing_and_a_failed_one_teaches_nothing() {
     let gateway = start("epoll", &upstream, &semantic("serve", "sample = 1"));
     let before = upstream.count();
     let stored = gateway.chat(&with(ask(OTHER_WORDS), "store", true.into()));
-    let keyed = gateway.connect().post(
+    let keyed = gateway.post_with(
         "/v1/chat/completions",
         &[("idempotency-key", "k")],
         &ask(OTHER_WORDS),
@@ -216,8 +211,8 @@ fn a_sample_of_nothing_asks_nothing_and_a_failed_one_teaches_nothing() {
     let gateway = start("epoll", &broken, &semantic("serve", "sample = 1"));
     let hit = gateway.chat(&ask(OTHER_WORDS));
     assert_eq!((hit.status, hit.cache()), (200, "semantic"));
-    wait_until("it failed", || samples(&gateway, "failed") == 1.0);
-    assert_eq!(gateway.metric("ringside_cache_entries"), 1.0);
+    wait_for_samples(&gateway, "failed", 1.0);
+    gateway.wait_for_metric("ringside_cache_entries", 1.0);
     assert_eq!(labels(&gateway, "wrong"), 0.0);
 }
 

@@ -113,13 +113,13 @@ fn the_same_question_in_other_words_is_answered_from_the_cache() {
             ("miss", Some("similarity"))
         );
         // A caller may tighten, never loosen.
-        let strict = gateway.connect().post(
+        let strict = gateway.post_with(
             "/v1/chat/completions",
             &[("x-ringside-similarity-min", "0.9999")],
             &ask("What is the capital city of France??"),
         );
         assert_eq!(strict.cache(), "miss");
-        let loose = gateway.connect().post(
+        let loose = gateway.post_with(
             "/v1/chat/completions",
             &[("x-ringside-similarity-min", "0.1")],
             &ask("Who painted the Mona Lisa?"),
@@ -224,7 +224,8 @@ fn a_deadline_that_is_too_short_is_a_counted_miss() {
         let sent: Vec<_> = (0..40)
             .map(|at| {
                 let question = format!("{at}. {slow}");
-                scope.spawn(|| gateway.chat(&ask(&{ question })))
+                let mut client = gateway.connect();
+                scope.spawn(move || client.post("/v1/chat/completions", &[], &ask(&question)))
             })
             .collect();
         let replies = sent.into_iter().map(|one| one.join().unwrap());
@@ -256,7 +257,6 @@ fn asked_in_turn(
         ]}))
     };
     assert_eq!(ask(first).cache(), "miss", "{first}");
-    #[allow(clippy::cast_precision_loss)]
     gateway.wait_for_metric("ringside_cache_vectors", vectors as f64);
     ask(second)
 }

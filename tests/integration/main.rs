@@ -1,6 +1,8 @@
 //! Tests of the running process against real sockets, grouped by property, on both drivers.
-// Upstreams of the tests wait with the standard library's locks: a panic in one is to fail the others.
-#![allow(clippy::disallowed_types)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "the standard library's locks are poisoned by a panic, which then fails the other threads of the test"
+)]
 
 mod harness;
 

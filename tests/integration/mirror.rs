@@ -74,16 +74,13 @@ fn answers_are_compared_and_what_is_served_is_not_touched() {
                 assert_eq!(mirror.last().question(), "q");
                 // 7 tokens at 1 and 5 at 2 dollars a million.
                 let cost = "ringside_mirror_cost_nanousd_total{gen_ai_request_model=\"m\",target=\"new/candidate\"}";
-                assert_eq!(gateway.metric(cost), 17_000.0);
-                assert_eq!(
-                    gateway.metric("ringside_mirror_tokens{gen_ai_request_model=\"m\"}"),
-                    12.0
-                );
+                gateway.wait_for_metric(cost, 17_000.0);
+                gateway.wait_for_metric("ringside_mirror_tokens{gen_ai_request_model=\"m\"}", 12.0);
                 for side in ["served", "mirror"] {
                     let took = format!(
                         "ringside_mirror_duration_seconds_count{{gen_ai_request_model=\"m\",target=\"new/candidate\",side=\"{side}\"}}"
                     );
-                    assert_eq!(gateway.metric(&took), 1.0);
+                    gateway.wait_for_metric(&took, 1.0);
                 }
             }
         }
@@ -106,14 +103,11 @@ fn a_target_that_hangs_delays_nobody_and_takes_no_more_than_its_places() {
         // A mirror hangs for 20 s here; waiting for one alone would take as long.
         assert!(began_at.elapsed() < TEST_TIMEOUT);
         assert_eq!(outcomes(&gateway, "busy"), 6.0);
-        assert_eq!(
-            gateway.metric("ringside_mirror_requests_in_flight{gen_ai_request_model=\"m\"}"),
-            64.0
+        gateway.wait_for_metric(
+            "ringside_mirror_requests_in_flight{gen_ai_request_model=\"m\"}",
+            64.0,
         );
-        assert_eq!(
-            gateway.metric("ringside_mirror_requests_in_flight_limit"),
-            64.0
-        );
+        gateway.wait_for_metric("ringside_mirror_requests_in_flight_limit", 64.0);
         assert_eq!(served.count(), 70);
         // Nor does a stop wait for them.
         let began_at = Instant::now();
@@ -159,7 +153,8 @@ fn what_must_not_be_sent_twice_or_there_is_not_and_the_budget_holds() {
         wait_for(&gateway, "answered", 1.0);
         // A cached answer is no news.
         assert_eq!(gateway.chat(&ask("d")).cache(), "exact");
-        // 12 tokens are booked, no longer 505; so another fits, and that is as it should be.
+        // The budget counts the 12 tokens of the response instead of the 505 that were expected, so another request fits.
+        gateway.wait_for_metric("ringside_mirror_tokens{gen_ai_request_model=\"m\"}", 12.0);
         ask_with(&[], &ask("e"));
         wait_for(&gateway, "answered", 2.0);
         ask_with(&[], &with(ask("f"), "max_tokens", 1000.into()));

@@ -153,7 +153,7 @@ fn the_limit_holds_and_the_rest_waits_in_turn() {
             assert_eq!(questions[..2], ["0", "1"]);
             assert_eq!(questions.len(), 6);
             let waits = "ringside_admission_wait_seconds_count{gen_ai_request_model=\"m\"}";
-            assert_eq!(gateway.metric(waits), 4.0);
+            gateway.wait_for_metric(waits, 4.0);
             let line = gateway.wait_for_log(|line| line["queued_us"].as_u64() > Some(0));
             assert!(
                 line["overhead_us"].as_u64() < line["queued_us"].as_u64(),
@@ -210,7 +210,7 @@ fn the_key_of_the_highest_priority_goes_first() {
 fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
     on_both_drivers(|driver| {
         let gate = gate();
-        let more = ", queue_max = 1, queue_deadline = \"400ms\"";
+        let more = ", queue_max = 1, queue_deadline = \"1500ms\"";
         let gateway = start(driver, config(&gate, 1, more));
         let served = requests_sent(&gateway, ask("served"), &[]);
         gate.wait_for_requests(1);
@@ -459,10 +459,7 @@ fn a_target_that_says_it_is_overloaded_gets_half_as_much() {
         );
         let gateway = start(driver, config);
         assert_eq!(gateway.chat(&ask("1")).status, 503);
-        assert_eq!(
-            gateway.metric("ringside_target_limit{target=\"a/m-at-a\"}"),
-            2.0
-        );
+        gateway.wait_for_metric("ringside_target_limit{target=\"a/m-at-a\"}", 2.0);
         assert_nothing_is_left(&gateway);
     });
 }

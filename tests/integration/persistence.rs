@@ -33,7 +33,7 @@ fn killed_and_started_again_it_answers_from_the_cache() {
         // Ready at once; what is not read back yet is a miss.
         assert_eq!(gateway.admin("GET", "/readyz").status, 200);
         read_back(&gateway);
-        assert_eq!(gateway.metric("ringside_cache_disk_recovered_total"), 1.0);
+        gateway.wait_for_metric("ringside_cache_disk_recovered_total", 1.0);
         let again = gateway.chat(&ask(question));
         assert_eq!((again.cache(), again.content()), ("exact", answer.clone()));
         let reworded = gateway.chat(&ask("What is the capital city of France?"));
@@ -78,6 +78,7 @@ fn what_was_deleted_or_is_anothers_does_not_come_back() {
         let mut gateway = Setup::new(driver, config.clone()).start();
         gateway.chat(&ask("kept"));
         gateway.chat(&ask("deleted"));
+        gateway.wait_for_metric("ringside_cache_disk_written_total", 2.0);
         let entry = gateway.chat(&ask("deleted"));
         let id = entry.header("x-ringside-cache-entry").unwrap();
         let deleted = gateway.admin("DELETE", &format!("/admin/v1/cache/entries/{id}"));

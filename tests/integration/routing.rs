@@ -104,7 +104,7 @@ fn a_dead_target_is_skipped_once_it_is_known_and_found_again() {
         }
         let phases =
             format!("ringside_target_changes_total{{target=\"{FIRST}\",phase=\"slow_start\"}}");
-        assert_eq!(gateway.metric(&phases), 1.0);
+        gateway.wait_for_metric(&phases, 1.0);
     });
 }
 
@@ -388,9 +388,7 @@ fn the_callers_chain_of_models_is_tried_as_far_as_its_key_allows() {
                 ("authorization", bearer.as_str()),
                 ("x-ringside-models", chain),
             ];
-            gateway
-                .connect()
-                .post("/v1/chat/completions", &headers, &ask("x"))
+            gateway.post_with("/v1/chat/completions", &headers, &ask("x"))
         };
         let reply = post("all", "a, m,b");
         assert_eq!(facts(&reply), (200, "second/b-at-second", "3"));

@@ -39,9 +39,7 @@ fn upstreams() -> [Upstream; 3] {
 }
 
 fn post(gateway: &Gateway, headers: &[(&str, &str)], body: &Value) -> Response {
-    gateway
-        .connect()
-        .post("/v1/chat/completions", headers, body)
+    gateway.post_with("/v1/chat/completions", headers, body)
 }
 
 /// Who answered.

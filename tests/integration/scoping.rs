@@ -111,9 +111,7 @@ fn keys() -> (tempfile::TempDir, String) {
 
 fn call(gateway: &Gateway, key: &str, body: &Value) -> Response {
     let bearer = format!("Bearer secret-{key}");
-    let reply = gateway
-        .connect()
-        .post("/v1/chat/completions", &[("authorization", &bearer)], body);
+    let reply = gateway.post_with("/v1/chat/completions", &[("authorization", &bearer)], body);
     assert_eq!(reply.status, 200, "{reply:?}");
     reply
 }
@@ -157,7 +155,7 @@ fn every_row_of_the_table() {
             }
             let mut same = base();
             change(&mut same);
-            let no_store = gateway.connect().post(
+            let no_store = gateway.post_with(
                 "/v1/chat/completions",
                 &[
                     ("authorization", "Bearer secret-a"),

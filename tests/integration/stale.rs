@@ -100,7 +100,7 @@ fn it_is_not_served_where_it_could_do_harm() {
             (&ask("never asked"), &[]),
         ];
         for (body, headers) in &refused[..4] {
-            let reply = gateway.connect().post(PATH, headers, body);
+            let reply = gateway.post_with(PATH, headers, body);
             assert_eq!(reply.status, 200);
         }
         assert_eq!(gateway.chat(&ask("plain")).cache(), "miss");
@@ -110,7 +110,7 @@ fn it_is_not_served_where_it_could_do_harm() {
         assert_eq!(gateway.chat(&ask("plain")).status, 400);
         state.store(500, Ordering::SeqCst);
         for (body, headers) in refused {
-            let reply = gateway.connect().post(PATH, headers, body);
+            let reply = gateway.post_with(PATH, headers, body);
             assert!(reply.status >= 500, "{body} {reply:?}");
         }
         assert_eq!(gateway.chat(&ask("plain")).cache(), "stale");

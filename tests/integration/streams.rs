@@ -150,9 +150,9 @@ fn tool_calls_and_unknown_fields_cross_untouched() {
             assert_eq!(reply.text(), events);
             assert_eq!(reply.cache(), "miss", "tool calls are not cached");
         }
-        assert_eq!(
-            gateway.metric("ringside_cache_not_stored_total{reason=\"tool-calls\"}"),
-            2.0
+        gateway.wait_for_metric(
+            "ringside_cache_not_stored_total{reason=\"tool-calls\"}",
+            2.0,
         );
     });
 }

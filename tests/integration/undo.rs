@@ -20,7 +20,7 @@ fn every_answer_says_why() {
         let gateway = Setup::new(driver, upstream.config()).start();
         let call = |control: &str| {
             let headers = [("cache-control", control)];
-            gateway.connect().post(CHAT, &headers, &ask("q"))
+            gateway.post_with(CHAT, &headers, &ask("q"))
         };
         let only = call("only-if-cached");
         assert_eq!((only.status, why(&only)), (504, ("miss", "new-request")));
@@ -101,7 +101,7 @@ fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
         };
         let again = |question: &str| {
             let headers = [("cache-control", "only-if-cached")];
-            gateway.connect().post(CHAT, &headers, &ask(question))
+            gateway.post_with(CHAT, &headers, &ask(question))
         };
         store();
         for question in pairs {
@@ -149,7 +149,7 @@ fn entries_of_one_key_can_be_deleted() {
     let call = |key: &str| {
         let bearer = format!("Bearer secret-{key}");
         let headers = [("authorization", bearer.as_str())];
-        gateway.connect().post(CHAT, &headers, &ask("q"))
+        gateway.post_with(CHAT, &headers, &ask("q"))
     };
     for key in ["a", "b"] {
         assert_eq!(call(key).cache(), "miss");

@@ -150,9 +150,20 @@ impl Gateway {
         Client::connect(&self.address)
     }
 
-    /// One request on a fresh connection.
+    /// One request on a fresh connection; see [`Self::post_with`].
     pub(crate) fn post(&self, path: &str, body: &Value) -> Response {
-        self.connect().post(path, &[], body)
+        self.post_with(path, &[], body)
+    }
+
+    /// One request on a fresh connection, which may be on another core than the last one. The gateway stores a response
+    /// after it has sent it: this returns once the response of a miss is stored, so that the next request finds it on
+    /// any core. Must not be used while the test holds back a call that requests may share.
+    pub(crate) fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Response {
+        let response = self.connect().post(path, headers, body);
+        if response.cache() == "miss" {
+            self.wait_for_metric("ringside_coalesce_in_flight", 0.0);
+        }
+        response
     }
 
     pub(crate) fn chat(&self, body: &Value) -> Response {
@@ -171,11 +182,20 @@ impl Gateway {
 
     /// The value of a metric line that begins with `name`; zero if there is none.
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        let page = self.admin("GET", "/metrics").text();
-        page.lines()
-            .filter_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-            .next()
-            .unwrap_or(0.0)
+        value_of(&self.complete_metrics_page(), name)
+    }
+
+    /// A page with the numbers of every core. On a busy machine a core may report too late for a page, which then lacks
+    /// its numbers.
+    fn complete_metrics_page(&self) -> String {
+        let until = Instant::now() + TEST_TIMEOUT;
+        loop {
+            let page = self.admin("GET", "/metrics").text();
+            if value_of(&page, "ringside_cores_reporting") == value_of(&page, "ringside_cores") {
+                return page;
+            }
+            assert!(Instant::now() < until, "a core never reports: {page}");
+        }
     }
 
     pub(crate) fn wait_for_metric(&self, name: &str, wanted: f64) {
@@ -209,6 +229,13 @@ impl Gateway {
     pub(crate) fn rewrite_config(&self, text: &str) {
         std::fs::write(self.folder.path().join("ringside.toml"), text).unwrap();
     }
+}
+
+fn value_of(page: &str, name: &str) -> f64 {
+    page.lines()
+        .filter_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        .next()
+        .unwrap_or(0.0)
 }
 
 impl Drop for Gateway {
