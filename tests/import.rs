@@ -1,4 +1,4 @@
-//! `ringside import`: golden files in `tests/import`, and what comes out is a configuration that is valid.
+//! `ringside import`: its output equals the golden files in `tests/import` and is a valid configuration.
 
 use ringside::cli::import::litellm::import;
 use std::path::Path;
@@ -32,14 +32,14 @@ fn notes(dialects: &[&str]) -> String {
 }
 
 #[test]
-fn with_openai_alone_the_golden_files_come_out() {
+fn with_openai_alone_the_import_equals_the_golden_files() {
     let imported = import(YAML, &["openai"]).unwrap();
     assert_eq!(imported.toml, include_str!("import/litellm.toml"));
     assert_eq!(notes(&["openai"]), include_str!("import/litellm.notes"));
 }
 
 #[test]
-fn every_dialect_more_leaves_less_out() {
+fn with_every_further_dialect_fewer_models_are_left_out() {
     let left_out = |dialects: &[&str]| notes(dialects).matches("is not supported yet").count();
     assert_eq!(left_out(&["openai"]), 2);
     assert_eq!(left_out(&["openai", "anthropic"]), 1);
@@ -56,7 +56,7 @@ fn every_dialect_more_leaves_less_out() {
 }
 
 #[test]
-fn models_of_google_are_reached_in_googles_dialects() {
+fn models_of_google_get_googles_dialects() {
     let yaml = "model_list:\n\
         - {model_name: a, litellm_params: {model: gemini/gemini-2.5-flash}}\n\
         - {model_name: b, litellm_params: {model: vertex_ai/gemini-2.5-pro, vertex_project: p-1, vertex_location: global, vertex_credentials: account.json}}\n\
@@ -70,13 +70,16 @@ fn models_of_google_are_reached_in_googles_dialects() {
     ] {
         assert!(imported.toml.contains(expected), "{}", imported.toml);
     }
-    let told: Vec<String> = imported.notes.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("`vertex_project` is missing"), "{told:?}");
+    let notes: Vec<String> = imported.notes.iter().map(ToString::to_string).collect();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(
+        notes[0].contains("`vertex_project` is missing"),
+        "{notes:?}"
+    );
 }
 
 #[test]
-fn no_secret_is_written_or_told() {
+fn no_secret_is_in_the_configuration_or_the_notes() {
     let imported = import(YAML, &["openai"]).unwrap();
     assert!(YAML.contains("hunter"));
     assert!(!imported.toml.contains("hunter"));
@@ -84,25 +87,25 @@ fn no_secret_is_written_or_told() {
 }
 
 #[test]
-fn what_comes_out_passes_the_check() {
+fn the_imported_configuration_passes_the_check() {
     let folder = tempfile::tempdir().unwrap();
     let yaml = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/litellm.yaml");
     let imported = ringside(&["import", "litellm", yaml.to_str().unwrap()]);
     assert!(imported.status.success());
-    let told = String::from_utf8(imported.stderr).unwrap();
+    let reported = String::from_utf8(imported.stderr).unwrap();
     assert!(
-        told.contains("line 53: model_list[10]: left out: there is no provider `acme`"),
-        "{told}"
+        reported.contains("line 53: model_list[10]: left out: there is no provider `acme`"),
+        "{reported}"
     );
     let path = folder.path().join("ringside.toml");
     std::fs::write(&path, imported.stdout).unwrap();
     let checked = ringside(&["check", "--config", path.to_str().unwrap()]);
-    let told = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{told}");
+    let reported = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{reported}");
 }
 
 #[test]
-fn what_is_no_yaml_is_told_with_its_place() {
+fn a_file_that_is_not_yaml_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     std::fs::write(&path, "model_list:\n  - [\n").unwrap();

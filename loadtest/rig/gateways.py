@@ -1,8 +1,8 @@
-"""What is compared. Each gateway says how it is installed, configured and started, and what it can do.
+"""The gateways that are compared: how each is installed, configured and started, and which variants it has.
 
-A *variant* is a way to be asked: `plain`, `tls` (on both sides), `keys` (one of 1,000 bearer keys is
-wanted), `semantic` (look-ups by meaning), `fixed` (a fixed body, no provider). Gateways know nothing of
-workloads or figures.
+A *variant* is one way to run a gateway: `plain`, `tls` (on both sides), `keys` (the request must carry one of 1,000
+bearer keys), `semantic` (semantic look-ups), `fixed` (a fixed body, no provider). This file must not know workloads
+or figures.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ KEYS = [f"bench-key-{number:04}" for number in range(1000)]
 LITELLM_KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Connections that a proxy keeps open to the mock.
-KEPT = 1024
+IDLE_CONNECTIONS = 1024
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Nginx(Gateway):
 
     name, title = "nginx", "nginx"
     variants = ("plain", "tls", "keys", "fixed")
-    why_not = "has no cache by meaning"
+    why_not = "has no semantic cache"
     # Size of the fixed body; set from the mock's own answer.
     fixed_bytes = 400
 
@@ -141,7 +141,7 @@ class Nginx(Gateway):
     def start(self, environment, variants):
         ports = {variant: free_port() for variant in variants}
         text = NGINX.format(
-            work=environment.work, mock=environment.mock_port, mock_tls=environment.mock_tls_port or environment.mock_port, kept=KEPT,
+            work=environment.work, mock=environment.mock_port, mock_tls=environment.mock_tls_port or environment.mock_port, idle_connections=IDLE_CONNECTIONS,
             keys="\n".join(f'"Bearer {key}" 1;' for key in KEYS),
             servers="\n".join(self.server(environment, variant, port) for variant, port in ports.items()))
         config = environment.work / "nginx.conf"
@@ -286,7 +286,7 @@ class Ringside(Gateway):
         config, log = environment.work / f"{name}.toml", environment.work / f"{name}.log"
         tls = kind == "tls"
         config.write_text(RINGSIDE.format(
-            driver=self.driver, cache=str(self.caches).lower(), kept=KEPT,
+            driver=self.driver, cache=str(self.caches).lower(), idle_connections=IDLE_CONNECTIONS,
             mode="serve" if kind == "semantic" else "off",
             server_tls=f'[server.tls]\ncert = "file:{environment.tls[0]}"\nkey = "file:{environment.tls[1]}"\n' if tls else "",
             base=f"https://127.0.0.1:{environment.mock_tls_port}" if tls else f"http://127.0.0.1:{environment.mock_port}",
@@ -358,8 +358,8 @@ http {{
   map $http_authorization $known {{ default 0;
 {keys}
   }}
-  upstream mock {{ server 127.0.0.1:{mock}; keepalive {kept}; keepalive_requests 100000000; }}
-  upstream mock_tls {{ server 127.0.0.1:{mock_tls}; keepalive {kept}; keepalive_requests 100000000; }}
+  upstream mock {{ server 127.0.0.1:{mock}; keepalive {idle_connections}; keepalive_requests 100000000; }}
+  upstream mock_tls {{ server 127.0.0.1:{mock_tls}; keepalive {idle_connections}; keepalive_requests 100000000; }}
 {servers}
 }}
 """
@@ -410,7 +410,7 @@ deadline = "100ms"
 [[providers]]
 name = "mock"
 base_url = "{base}/v1"
-idle_connections_max = {kept}
+idle_connections_max = {idle_connections}
 {ca}
 [[models]]
 name = "m"

@@ -240,7 +240,7 @@ def expect_outcome(workload, report, refused):
 
 
 def refusals(endpoint, before=None):
-    """Look-ups by meaning that were refused, by rule, since `before`."""
+    """Semantic look-ups that were refused since `before`, by rule."""
     if not endpoint.admin:
         return {}
     time.sleep(0.1)

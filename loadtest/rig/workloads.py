@@ -52,7 +52,7 @@ NOT_TWICE = "at its limit with the connections of the table above already"
 def all_workloads(folder):
     """Every workload, in the order of the report; files of prompts are in `folder`."""
     stored = ["--prompts", str(folder / "stored.txt")]
-    # Slowly: a vector that finds the workshop's queue full is not stored.
+    # Slow: a vector is not stored while the queue of the embedding pool is full.
     fill_stored = [*stored, "--requests", "200", "--connections", "4", "--rate", "100"]
     return [
         Workload("chat-64", "Small chat, 64 connections", "1 KB question, about 400 bytes of answer, every question another",

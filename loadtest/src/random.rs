@@ -12,7 +12,6 @@ pub fn mix(seed: u64, number: u64) -> u64 {
 
 /// A draw from [0, 1).
 #[must_use]
-#[allow(clippy::cast_precision_loss)]
 pub fn unit(seed: u64, number: u64) -> f64 {
     (mix(seed, number) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -109,6 +109,14 @@ class Gateway:
     def client(self, **options):
         return openai.OpenAI(**{"base_url": self.url, "api_key": "key-all", "max_retries": 0, "timeout": 60} | options)
 
+    def wait_until_stored(self):
+        """Waits until every response is stored. The gateway sends a response before it stores it, and the next
+        connection may be on another core."""
+        until = time.monotonic() + 20
+        while "\nringside_coalesce_in_flight 0\n" not in urllib.request.urlopen(f"{self.admin}/metrics").read().decode():
+            assert time.monotonic() < until, "a shared call never ends"
+            time.sleep(0.01)
+
     def info(self):
         return json.load(urllib.request.urlopen(f"{self.admin}/admin/v1/info"))
 

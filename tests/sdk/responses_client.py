@@ -1,4 +1,4 @@
-"""OpenAI's Responses as the official SDK speaks them."""
+"""A client of OpenAI's Responses API: the official SDK."""
 
 import json
 

@@ -22,7 +22,7 @@ CLIENTS = {
 }
 FEATURES = ["text", "tools", "image"]
 STRUCTURED = "structured output"
-passed = set()
+supported = set()
 
 
 class weather(BaseModel):
@@ -74,7 +74,7 @@ def test_messages(dialects, mock, upstreams, client, provider, feature, mode):
             OTHERS[provider].check(feature, upstreams[provider].last, PIXEL, SCHEMA)
         else:
             check(provider, feature, seen(mock))
-    passed.add((client, provider, feature, mode))
+    supported.add((client, provider, feature, mode))
 
 
 @pytest.mark.parametrize("provider", [*PROVIDERS, *OTHERS])
@@ -89,15 +89,15 @@ def test_structured_output(dialects, client, provider):
         by_schema = chat.with_structured_output(weather, method="json_schema")
         assert by_schema.invoke("Where?") == wanted
         assert list(by_schema.stream("Where?"))[-1] == wanted
-    passed.update((client, provider, STRUCTURED, mode) for mode in MODES)
+    supported.update((client, provider, STRUCTURED, mode) for mode in MODES)
 
 
-def test_the_page_shows_what_passed():
+def test_the_page_shows_what_is_supported():
     features = [*FEATURES, STRUCTURED]
     rows = ["| client | provider dialect | " + " | ".join(features) + " |", "|---" * (2 + len(features)) + "|"]
     for client in CLIENTS:
         for provider in [*PROVIDERS, *OTHERS]:
-            cells = [", ".join(mode for mode in MODES if (client, provider, feature, mode) in passed) or "no" for feature in features]
+            cells = [", ".join(mode for mode in MODES if (client, provider, feature, mode) in supported) or "no" for feature in features]
             rows.append(f"| {client} | {provider} | " + " | ".join(cells) + " |")
     before, rest = PAGE.read_text().split("<!-- langchain -->\n")[0], PAGE.read_text().split("<!-- langchain end -->")[1]
     page = f"{before}<!-- langchain -->\n" + "\n".join(rows) + f"\n<!-- langchain end -->{rest}"

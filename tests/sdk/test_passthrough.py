@@ -1,4 +1,4 @@
-"""What is passed on, with the official OpenAI SDK against a provider that answers in OpenAI's shapes."""
+"""Passthrough endpoints: the official OpenAI SDK against a provider that responds in OpenAI's format."""
 
 import http.server
 import io

@@ -1,6 +1,7 @@
 """The LiteLLM proxy as a provider, by its dialects of OpenAI, Anthropic and Gemini: wire formats that nobody here wrote.
 
-Each client dialect asks each of them. The table in docs/providers.md is what passed; `MATRIX=write` writes it.
+Each client dialect is tested with each of them. The table in docs/providers.md lists what is supported;
+`MATRIX=write` writes it.
 """
 
 import os
@@ -17,7 +18,7 @@ from test_dialects import DIALECTS, MODES, PAGE, PIXEL, SCHEMA, AnthropicClient,
 BASES = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
 FEATURES = ["text", "tools", "errors"]
 ASKED = {"text": "What is the capital of France?", "tools": "please call the tool"}
-passed = set()
+supported = set()
 
 
 @pytest.fixture(scope="module", params=["io_uring", "epoll"])
@@ -51,10 +52,10 @@ def test_answers(peers, dialect, provider, feature, mode):
         assert (calls, end) == ([("weather", {"city": "Paris"})], "tools")
     else:
         assert (calls, end) == ([], "end") and "Paris" in text
-    # The proxy's Gemini dialect tells no usage in streams: it says zero.
-    told = (0, 0) if (provider, mode) == ("gemini", "stream") else (len(ASKED[feature].split()), 7)
-    assert (prompt, completion) == told
-    passed.add((dialect, provider, feature, mode))
+    # The proxy's Gemini dialect reports a usage of zero in streams.
+    expected = (0, 0) if (provider, mode) == ("gemini", "stream") else (len(ASKED[feature].split()), 7)
+    assert (prompt, completion) == expected
+    supported.add((dialect, provider, feature, mode))
 
 
 @pytest.mark.parametrize("provider", BASES)
@@ -94,12 +95,12 @@ def test_errors(peers, dialect, provider):
     if provider != "gemini":
         for to, status in [("broken", 500), ("short", 400), ("limited", 429)]:
             assert raises(peers, dialect, f"{provider}-{to}", "x") == status
-    passed.add((dialect, provider, "errors", "whole"))
+    supported.add((dialect, provider, "errors", "whole"))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_whole_answer_to_a_stream_is_not_an_empty_stream(peers, dialect):
-    # The proxy's Anthropic dialect makes up no streams. Untranslated, its answer is passed on as it came.
+    # The proxy's Anthropic dialect responds with a whole body instead of a stream. Without translation, the client gets it unchanged.
     if dialect == "anthropic":
         turns = [{"role": "user", "content": "x"}]
         raw = messages_client(peers).messages.with_raw_response.create(
@@ -111,11 +112,11 @@ def test_a_whole_answer_to_a_stream_is_not_an_empty_stream(peers, dialect):
     assert (caught.value.code if dialect == "gemini" else caught.value.status_code) == 502
 
 
-def test_the_page_shows_what_passed():
+def test_the_page_shows_what_is_supported():
     rows = ["| client dialect | LiteLLM's API | " + " | ".join(FEATURES) + " |", "|---" * (2 + len(FEATURES)) + "|"]
     for dialect in DIALECTS:
         for provider in BASES:
-            cells = [", ".join(mode for mode in MODES if (dialect, provider, feature, mode) in passed) or "no" for feature in FEATURES]
+            cells = [", ".join(mode for mode in MODES if (dialect, provider, feature, mode) in supported) or "no" for feature in FEATURES]
             rows.append(f"| {dialect} | {provider} | " + " | ".join(cells) + " |")
     before, rest = PAGE.read_text().split("<!-- peers -->\n")[0], PAGE.read_text().split("<!-- peers end -->")[1]
     page = f"{before}<!-- peers -->\n" + "\n".join(rows) + f"\n<!-- peers end -->{rest}"

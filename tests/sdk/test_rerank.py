@@ -1,4 +1,4 @@
-"""Rerank: passed on to who has it, counted in the units it is charged in."""
+"""Rerank: forwarded to providers that have it, and counted in the units in which they charge."""
 
 import json
 import urllib.error

@@ -122,18 +122,18 @@ def is_served(resource):
     return any(resource == one or resource.startswith(f"{one}/") for one in SERVED)
 
 
-def places(suite, served_only):
-    """The tests of every resource, or of what is served at `/v1`."""
+def paths_of_tests(suite, served_only):
+    """Paths of the tests of every resource, or of the resources that are served at `/v1`."""
     tests = suite / "tests" / "api_resources"
-    both = [position for one in SERVED for position in (tests / one, (tests / one).parent / f"test_{(tests / one).name}.py")]
-    return [position for position in both if position.exists()] if served_only else [tests]
+    paths = [path for resource in SERVED for path in (tests / resource, (tests / resource).parent / f"test_{(tests / resource).name}.py")]
+    return [path for path in paths if path.exists()] if served_only else [tests]
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_suite(request, gateway, suite, api, tmp_path, base):
     at_v1 = base == "/v1"
     url = gateway.url.removesuffix("/v1") + BASES[base]
-    found = run(suite, url, tmp_path / "report.xml", *places(suite, at_v1))
+    found = run(suite, url, tmp_path / "report.xml", *paths_of_tests(suite, at_v1))
     assert len(found) > (100 if at_v1 else 2000) and not api.unknown, api.unknown
     wrong = []
     for (resource, name, _), what in found.items():
@@ -146,7 +146,7 @@ def test_the_suite(request, gateway, suite, api, tmp_path, base):
 
 
 def sends_nothing(suite):
-    """Tests that are answered within the SDK: by a mocked transport, or refused before they are sent."""
+    """Whether a test sends nothing: the SDK has a mocked transport, or refuses the request itself."""
     text = lambda resource: (suite / "tests" / "api_resources" / re.sub(r"([^/]+)$", r"test_\1.py", resource)).read_text()
     mocked = {one: set(re.findall(r"def (test_\w+)\([^)]*respx_mock", text(one))) for one, *_ in outcomes["/providers/{name}"]}
     bare = lambda name: name.partition("[")[0]
@@ -170,9 +170,9 @@ def test_the_page_shows_what_passed(suite):
             rows.append(f"| `{resource}` | {len(loud)} | {count(here)} | {count(every)} | {why} |")
     rows.append(f"| {others['resources']} more | {others['tests']} | not under `/v1` | {others['passed']} | |")
     head = "| resource | tests | pass at `/v1` | pass at `/providers/{name}` | what fails at `/v1` |\n|---|---|---|---|---|\n"
-    told = f"\nA further {others['quiet']} tests pass and are not counted: they send nothing."
+    not_counted = f"\nA further {others['quiet']} tests pass and are not counted: they send nothing."
     before, rest = PAGE.read_text().split("<!-- suite -->\n")[0], PAGE.read_text().split("<!-- suite end -->")[1]
-    page = f"{before}<!-- suite -->\n{head}" + "\n".join(rows) + f"\n{told}\n<!-- suite end -->{rest}"
+    page = f"{before}<!-- suite -->\n{head}" + "\n".join(rows) + f"\n{not_counted}\n<!-- suite end -->{rest}"
     if os.environ.get("MATRIX") == "write":
         PAGE.write_text(page)
     assert PAGE.read_text() == page

@@ -1,4 +1,4 @@
-"""Responses beside the matrix: what is passed on as it came, what is stored, what is refused, what breaks."""
+"""The Responses API beside the matrix: fields that are forwarded unchanged, stored responses, refusals, broken streams."""
 
 import json
 import re
@@ -72,7 +72,7 @@ def stored(request, tmp_path_factory):
     upstream.stop()
 
 
-def test_a_conversation_goes_on_from_kept_answers(stored):
+def test_a_conversation_continues_from_stored_responses(stored):
     client, other = stored
     first = client.responses.create(model="m", input="one")
     for turn in range(4):

@@ -36,7 +36,6 @@ const FIGURES: [Figure; 9] = [
     }),
 ];
 
-#[allow(clippy::cast_precision_loss)]
 fn quantile(report: &Report, histogram: usize, at: f64) -> Option<f64> {
     let (_, histogram) = *report.histograms().get(histogram)?;
     (!histogram.is_empty()).then(|| histogram.value_at_quantile(at) as f64)

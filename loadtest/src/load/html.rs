@@ -78,7 +78,6 @@ fn ms(us: u64) -> String {
     number(in_ms(us))
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn in_ms(us: u64) -> f64 {
     us as f64 / 1000.0
 }
@@ -202,7 +201,6 @@ fn bounds(curves: &[Curve]) -> (f64, f64) {
     })
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn percentiles(out: &mut String, merged: &[Report]) {
     let most = merged
         .iter()
@@ -315,7 +313,6 @@ fn latency_over_time(out: &mut String, merged: &[Report]) {
     section(out, "latency-over-time", "Latency over time", &inner);
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn rate_over_time(out: &mut String, merged: &[Report], rounds: usize) {
     let curves: Vec<Curve> = merged
         .iter()
@@ -400,7 +397,6 @@ fn throughput_against_latency(out: &mut String, merged: &[Report], rounds: usize
     section(out, "throughput", "Throughput against p99", &inner);
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn cache_over_time(out: &mut String, merged: &[Report]) {
     let mut inner = String::new();
     for report in merged {

@@ -49,7 +49,6 @@ impl Pace {
 
     /// When request number `turn` is to be sent, from the beginning of the warm-up.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn sent_at(&self, turn: u64, warm_up: Duration, duration: Duration) -> Duration {
         let (warm, length) = (warm_up.as_secs_f64(), duration.as_secs_f64());
         let first = self.rate_of(0);
@@ -64,7 +63,6 @@ impl Pace {
     }
 
     /// Seconds of measurement until `requests` are sent.
-    #[allow(clippy::cast_precision_loss)]
     fn time_of(&self, requests: f64, length: f64) -> f64 {
         match self {
             Self::Fixed(rate) => requests / rate,
@@ -108,7 +106,6 @@ impl Pace {
 
     /// Mean rate of a stage; of a fixed rate, that.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn offered(&self, stage: usize) -> f64 {
         match self {
             Self::Fixed(rate) => *rate,

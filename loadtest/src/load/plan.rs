@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paraphrase_may_be_answered_by_any_wording() {
+    fn a_paraphrase_may_get_the_response_of_any_phrasing() {
         let plan = plan(&[
             ("check", ""),
             ("paraphrase-share", "0.5"),

@@ -1,9 +1,9 @@
-//! What is asked: made up or from a file, new, repeated, or in other words.
+//! The prompts of requests: generated or from a file; new, repeated, or paraphrased.
 
 use crate::random::{mix, unit};
 
-/// Wordings that are made of a prompt that has none of its own.
-const WORDINGS: [(&str, &str); 4] = [
+/// What stands before and after a prompt in each of its phrasings, for prompts without paraphrases of their own.
+const PHRASINGS: [(&str, &str); 4] = [
     ("", ""),
     ("Could you tell me the following? ", ""),
     ("Please answer this. ", ""),
@@ -18,7 +18,7 @@ const WORDS: u64 = 0x776f_7264;
 
 /// One prompt of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct FilePrompt {
     /// The prompt.
     pub query: String,
     /// The same in other words (`paraphrases` of its JSON line).
@@ -31,7 +31,7 @@ pub struct Prompts {
     /// Sizes of made-up prompts in bytes; each is taken as often as the others.
     pub bytes: Vec<usize>,
     /// Prompts of a file, in turn; empty = made up, each another.
-    pub file: Vec<Known>,
+    pub file: Vec<FilePrompt>,
     /// Share of requests that repeat a prompt word for word.
     pub repeat_share: f64,
     /// Share of requests that ask a prompt again in other words.
@@ -76,7 +76,6 @@ impl Prompts {
     ///
     /// # Errors
     /// The shares do not fit together.
-    #[allow(clippy::cast_precision_loss)]
     pub fn prepare(&mut self) -> Result<(), String> {
         if self.repeat_share + self.paraphrase_share > 1.0 {
             return Err("repeat-share and paraphrase-share together are more than 1".into());
@@ -132,16 +131,16 @@ impl Prompts {
         Choice { index, phrasing }
     }
 
-    /// How many wordings a prompt has, its own among them.
+    /// Number of phrasings of a prompt, its own among them.
     #[must_use]
     pub fn phrasings(&self, index: u64) -> usize {
-        match self.known(index) {
-            Some(known) if !known.paraphrases.is_empty() => 1 + known.paraphrases.len(),
-            _ => WORDINGS.len(),
+        match self.file_prompt(index) {
+            Some(prompt) if !prompt.paraphrases.is_empty() => 1 + prompt.paraphrases.len(),
+            _ => PHRASINGS.len(),
         }
     }
 
-    fn known(&self, index: u64) -> Option<&Known> {
+    fn file_prompt(&self, index: u64) -> Option<&FilePrompt> {
         let length = u64::try_from(self.file.len()).ok()?;
         let at = index.checked_rem(length)?;
         self.file.get(usize::try_from(at).ok()?)
@@ -151,17 +150,17 @@ impl Prompts {
     /// different seeds make the same and meet in a cache.
     #[must_use]
     pub fn text(&self, salt: u64, choice: Choice) -> String {
-        let own = match self.known(choice.index) {
-            Some(known) => {
-                let own = known.paraphrases.get(choice.phrasing.wrapping_sub(1));
+        let own = match self.file_prompt(choice.index) {
+            Some(prompt) => {
+                let own = prompt.paraphrases.get(choice.phrasing.wrapping_sub(1));
                 if let Some(own) = own {
                     return own.clone();
                 }
-                known.query.clone()
+                prompt.query.clone()
             }
             None => self.made_up(salt, choice.index),
         };
-        match WORDINGS.get(choice.phrasing) {
+        match PHRASINGS.get(choice.phrasing) {
             Some((before, after)) => [before, own.as_str(), after].concat(),
             None => own,
         }
@@ -219,11 +218,6 @@ fn pick(mixed: u64, count: usize) -> usize {
 }
 
 /// Requests of a share among the first `turns`.
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
-)]
 fn due(turns: u64, share: f64) -> u64 {
     // Ten times a tenth is a hair less than one.
     (turns as f64 * share + 1e-9) as u64
@@ -239,19 +233,19 @@ pub fn is_share(turn: u64, share: f64) -> bool {
 ///
 /// # Errors
 /// There are none.
-pub fn read_prompts(text: &str) -> Result<Vec<Known>, String> {
+pub fn read_prompts(text: &str) -> Result<Vec<FilePrompt>, String> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let prompts: Vec<Known> = lines
+    let prompts: Vec<FilePrompt> = lines
         .map(|line| {
             let json = serde_json::from_str::<serde_json::Value>(line).unwrap_or_default();
             let Some(query) = json["query"].as_str() else {
-                return Known {
+                return FilePrompt {
                     query: line.to_owned(),
                     paraphrases: Vec::new(),
                 };
             };
             let others = json["paraphrases"].as_array().into_iter().flatten();
-            Known {
+            FilePrompt {
                 query: query.to_owned(),
                 paraphrases: others
                     .filter_map(|other| other.as_str().map(str::to_owned))

@@ -52,7 +52,6 @@ pub struct StageLine {
 impl Report {
     /// Good answers per second of the time measured.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn rate(&self) -> f64 {
         self.recording.in_window as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
@@ -86,7 +85,6 @@ impl Report {
 
     /// The parts of a ramp; `rounds` were merged into this report.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn stages(&self, rounds: usize) -> Vec<StageLine> {
         let Some(pace) = &self.plan.pace else {
             return Vec::new();

@@ -351,11 +351,6 @@ impl Worker {
 }
 
 /// Tokens per second from the first to the last; `None` when they came together, within a millisecond.
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
-)]
 fn tokens_per_second(gaps: &[Duration]) -> Option<u64> {
     let seconds = gaps.iter().sum::<Duration>().as_secs_f64();
     (seconds >= 0.001).then(|| (gaps.len() as f64 / seconds).round().max(1.0) as u64)

@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../../../src/http/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the target uses a part of the module")]
 mod http;
 
 use http::event_stream::{BadMessage, Value, next_message, write_message};
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     // Random bytes have no right checksums: with them added, the headers are reached.
     let framed = framed(bytes, number % (bytes.len() + 1));
     as_it_comes(&framed, number);
-    round_trip(bytes, number);
+    reads_what_was_written(bytes, number);
 });
 
 type Read = (Vec<(Vec<u8>, Vec<u8>)>, usize, Option<BadMessage>);
@@ -63,7 +63,7 @@ fn framed(bytes: &[u8], headers: usize) -> Vec<u8> {
     out
 }
 
-fn round_trip(bytes: &[u8], number: usize) {
+fn reads_what_was_written(bytes: &[u8], number: usize) {
     let (name, payload) = bytes.split_at(bytes.len() / 2);
     let name = String::from_utf8_lossy(name);
     let headers = [

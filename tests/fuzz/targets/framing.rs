@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../../../src/http/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the target uses a part of the module")]
 mod http;
 
 use http::chunked::BodyError;

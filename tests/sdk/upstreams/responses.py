@@ -54,9 +54,9 @@ def answer(path, headers, raw):
         return as_json(200, response(body, [item], "completed", usage))
     position = {"item_id": item["id"], "output_index": 0} | ({"content_index": 0, "logprobs": []} if kind == "output_text" else {})
     done = {"text": whole} if kind == "output_text" else {"arguments": whole, "name": "weather"}
-    under_way = response(body, [], "in_progress", None)
+    begun_response = response(body, [], "in_progress", None)
     events = [
-        ("response.created", {"response": under_way}), ("response.in_progress", {"response": under_way}),
+        ("response.created", {"response": begun_response}), ("response.in_progress", {"response": begun_response}),
         ("response.output_item.added", {"output_index": 0, "item": begun}),
     ]
     if kind == "output_text":

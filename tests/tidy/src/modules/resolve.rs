@@ -22,10 +22,10 @@ enum Target {
     External(Vec<String>),
 }
 
-/// Names that are being looked up, so that imports that go round end, and files on the way.
+/// One look-up: the names that are being resolved, so that a cycle of imports ends, and the files it passes through.
 #[derive(Default)]
 struct Walk {
-    under_way: Vec<(ModuleId, String)>,
+    pending: Vec<(ModuleId, String)>,
     through: BTreeSet<String>,
 }
 
@@ -114,8 +114,8 @@ impl Modules {
     ) -> Vec<Target> {
         let key = (module, name.to_owned());
         // An import that leads back to its own name: only what is defined here can be meant.
-        let is_round = walk.under_way.contains(&key);
-        walk.under_way.push(key);
+        let is_round = walk.pending.contains(&key);
+        walk.pending.push(key);
         let home = &self.all[module];
         let mut found = Vec::new();
         let definitions = home.names.get(name).map_or(&[][..], Vec::as_slice);
@@ -149,7 +149,7 @@ impl Modules {
                 }
             }
         }
-        walk.under_way.pop();
+        walk.pending.pop();
         found
     }
 }
