@@ -190,7 +190,7 @@ fn errors_are_elements_too() {
 }
 
 #[test]
-fn models_are_listed_as_the_caller_says_it() {
+fn models_are_listed_in_the_callers_dialect() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, upstream.config()).start();

@@ -19,7 +19,7 @@ fn start(driver: &str, config: String) -> Gateway {
 }
 
 #[test]
-fn both_generations_are_asked_as_azure_wants_it() {
+fn both_generations_get_requests_in_azures_form() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         for (keys, path) in [
@@ -78,7 +78,7 @@ fn with_entra(driver: &str, keys: &str) -> (Upstream, Upstream, Gateway) {
 }
 
 #[test]
-fn a_token_of_entra_opens_both_generations_and_what_is_passed_on() {
+fn an_entra_token_is_used_for_both_generations_and_passthrough() {
     on_both_drivers(|driver| {
         for (keys, base, version) in [
             ("", "/openai/v1", ""),
@@ -95,7 +95,7 @@ fn a_token_of_entra_opens_both_generations_and_what_is_passed_on() {
             assert_eq!(sent.line, "POST /t-1/oauth2/v2.0/token HTTP/1.1");
             let scope = "scope=https%3A%2F%2Fcognitiveservices.azure.com%2F.default";
             assert!(sent.message.text().contains(scope));
-            // Whatever is asked: the token goes where tokens go, and no key goes with it.
+            // Every endpoint gets the token in its header, and no API key.
             let embeddings = json!({"model": "m", "input": "x"});
             assert_eq!(gateway.post("/v1/embeddings", &embeddings).status, 200);
             assert_eq!(gateway.post("/v1/files?limit=1", &json!({})).status, 200);

@@ -1,4 +1,4 @@
-//! The exact cache: what is stored, what is served, for how long, and what a caller may ask.
+//! The exact cache: which responses are stored and served, for how long, and what a caller controls.
 
 use crate::harness::*;
 use serde_json::json;
@@ -37,7 +37,7 @@ fn the_same_request_is_answered_from_the_cache_whole_or_streamed() {
             assert!(whole.header("age").is_some());
         }
         assert_eq!(upstream.count(), 2);
-        // Hits are not spent again.
+        // A hit costs nothing.
         gateway.wait_for_metric("ringside_cache_lookups_total{outcome=\"exact\"}", 6.0);
         gateway.wait_for_metric("gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}", 2.0);
         gateway.wait_for_metric(
@@ -48,7 +48,7 @@ fn the_same_request_is_answered_from_the_cache_whole_or_streamed() {
 }
 
 #[test]
-fn callers_wishes() {
+fn a_caller_controls_the_cache_with_headers() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, upstream.config()).start();
@@ -76,7 +76,7 @@ fn callers_wishes() {
         );
         assert_eq!(upstream.count(), 3);
         assert_eq!(call("q", &[]).cache(), "exact");
-        // A shorter life may be asked for; it is absolute.
+        // A caller may request a shorter time to live; a hit does not extend it.
         let time_to_live = Duration::from_secs(1);
         let before_stored = Instant::now();
         let fresh = call("short", &[("x-ringside-cache-ttl", "1s")]);

@@ -1,5 +1,5 @@
-//! Coalescing in dialects other than OpenAI's: what is shared is the answer in the caller's own dialect, whichever
-//! the provider speaks.
+//! Coalescing in dialects other than OpenAI's: followers share the response in the caller's dialect, whatever the
+//! provider's dialect is.
 
 use crate::dialects::Caller::{self, Anthropic, Gemini};
 use crate::dialects::{frame, piece, streams, whole};
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const FOLLOWERS: &str = "ringside_coalesced_requests_total";
 const HANDOVERS: &str = "ringside_coalesce_handovers_total";
 const SAVED: &str = "ringside_cache_tokens_saved_total{gen_ai_request_model=\"m\"}";
-const BOUGHT: &str = "gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}";
+const BILLED: &str = "gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}";
 
-/// Callers' dialects, each with the providers' that they are asked of.
+/// Dialects of callers, each with a dialect of the provider.
 const PAIRS: [(Caller, &str); 4] = [
     (Anthropic, "anthropic"),
     (Anthropic, "openai"),
@@ -22,7 +22,7 @@ const PAIRS: [(Caller, &str); 4] = [
     (Gemini, "openai"),
 ];
 
-/// Opens when the test has seen enough.
+/// Holds an upstream back until the test opens it.
 #[derive(Clone, Default)]
 struct Gate(Arc<AtomicUsize>);
 
@@ -31,7 +31,7 @@ impl Gate {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Waits until it was opened so often.
+    /// Waits until it was opened this many times.
     fn wait(&self, times: usize) {
         wait_until("the gate is open", || {
             self.0.load(Ordering::SeqCst) >= times
@@ -39,7 +39,7 @@ impl Gate {
     }
 }
 
-/// Answers when the gate is open: a stream's first words come before.
+/// Responds when the gate is open; the first event of a stream is sent before.
 fn gated(dialect: &'static str, gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::start(move |seen, stream| {
@@ -142,7 +142,7 @@ fn identical_requests_share_one_call_and_get_the_same_bytes() {
             assert_eq!(reply.header("x-ringside-attempts"), Some("0"));
         }
         assert_eq!(upstream.count(), 1);
-        // Later ones have it from the store, and the connections can be used again.
+        // Later requests get the stored response, and the connections can be used again.
         let body = caller.body("q", streams);
         let again = leader.post(caller.path(streams), &[], &body);
         assert_eq!(
@@ -151,16 +151,16 @@ fn identical_requests_share_one_call_and_get_the_same_bytes() {
         );
         let again = followers[0].post(caller.path(streams), &[], &body);
         assert_eq!(again.cache(), "exact");
-        // Bought once, saved by the rest.
+        // One request is billed, the others save its tokens.
         gateway.wait_for_metric(SAVED, 6.0 * 12.0);
-        gateway.wait_for_metric(BOUGHT, 1.0);
+        gateway.wait_for_metric(BILLED, 1.0);
         drop((leader, followers));
         nothing_is_left(&gateway);
     });
 }
 
 #[test]
-fn a_leader_that_hangs_up_hands_over() {
+fn a_leader_that_hangs_up_hands_its_call_over() {
     each(|driver, caller, dialect, streams| {
         let gate = Gate::default();
         let upstream = gated(dialect, &gate);
@@ -172,7 +172,7 @@ fn a_leader_that_hangs_up_hands_over() {
         let mut followers = follow(&gateway, 3, caller, streams);
         drop(leader);
         gateway.wait_for_metric(HANDOVERS, 1.0);
-        // One of those who took over goes as well.
+        // One of the remaining followers hangs up as well.
         drop(followers.pop());
         gate.open();
         for follower in &mut followers {
@@ -184,7 +184,7 @@ fn a_leader_that_hangs_up_hands_over() {
         let body = caller.body("q", streams);
         let again = followers[0].post(caller.path(streams), &[], &body);
         assert_eq!(again.cache(), "exact");
-        gateway.wait_for_metric(BOUGHT, 1.0);
+        gateway.wait_for_metric(BILLED, 1.0);
         drop(followers);
         nothing_is_left(&gateway);
     });
@@ -224,7 +224,7 @@ fn a_stream_that_breaks_off_breaks_off_for_all_in_their_dialect() {
 }
 
 #[test]
-fn a_failed_call_is_repeated_once_for_all_and_told_in_their_dialect() {
+fn a_failed_call_is_repeated_once_for_all_and_reported_in_their_dialect() {
     on_both_drivers(|driver| {
         for (caller, dialect) in PAIRS {
             for (status, calls) in [(400, 1), (500, 2)] {
@@ -265,7 +265,7 @@ fn swelling(dialect: &'static str, gate: &Gate, read: &Arc<AtomicUsize>) -> Upst
         for sent in 0..EVENTS {
             let event = piece(dialect, &"x".repeat(EVENT_BYTES));
             stream.write_all(&chunk(&event)).unwrap();
-            wait_until("who reads has kept up", || {
+            wait_until("the reading client has caught up", || {
                 read.load(Ordering::SeqCst) + 8 * EVENT_BYTES >= sent * EVENT_BYTES
             });
         }
@@ -276,7 +276,7 @@ fn swelling(dialect: &'static str, gate: &Gate, read: &Arc<AtomicUsize>) -> Upst
 }
 
 #[test]
-fn a_leader_that_reads_slowly_holds_nobody() {
+fn a_leader_that_reads_slowly_delays_nobody() {
     on_both_drivers(|driver| {
         for (caller, dialect) in PAIRS {
             let (gate, read) = (Gate::default(), Arc::default());
@@ -298,12 +298,12 @@ fn a_leader_that_reads_slowly_holds_nobody() {
             let reply = follower.response();
             let text = caller.text(&reply);
             assert!(text.ends_with("last "), "{caller:?} of {dialect}");
-            // The leader fell behind by more than is kept.
+            // The leader fell behind by more than is buffered.
             let end = leader.response().events().pop().unwrap();
             let reported = end["error"]["message"].as_str().unwrap();
             assert!(reported.contains("too slowly"), "{end}");
             assert_eq!(upstream.count(), 1);
-            gateway.wait_for_metric(BOUGHT, 1.0);
+            gateway.wait_for_metric(BILLED, 1.0);
             drop((leader, follower));
             nothing_is_left(&gateway);
         }
@@ -311,7 +311,7 @@ fn a_leader_that_reads_slowly_holds_nobody() {
 }
 
 #[test]
-fn what_is_not_to_be_shared_is_not() {
+fn requests_that_differ_in_tenant_form_or_controls_share_no_call() {
     on_both_drivers(|driver| {
         let gate = Gate::default();
         let upstream = gated("openai", &gate);
@@ -327,12 +327,12 @@ fn what_is_not_to_be_shared_is_not() {
             (Anthropic, false, &a, None),
             // Another tenant.
             (Anthropic, false, &b, None),
-            // Another form of the answer.
+            // Another form of the response.
             (Anthropic, true, &a, None),
             // Another dialect.
             (Gemini, false, &a, None),
             (Gemini, true, &a, None),
-            // What steers the answer beside the body.
+            // Headers that change the response.
             (Anthropic, false, &a, Some(("anthropic-beta", "x"))),
             (
                 Anthropic,

@@ -1,5 +1,5 @@
-//! Credentials that are renewed or signed with: against a local endpoint that gives tokens, and a provider
-//! that looks at what proves who asks.
+//! Credentials that are renewed, and requests that are signed: against a local token endpoint, and a provider that
+//! checks credentials.
 
 use crate::harness::*;
 use base64::Engine;
@@ -90,7 +90,7 @@ fn a_token_is_fetched_at_start_and_renewed_before_it_expires() {
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(form(&first), HashMap::from(expected));
-        // Not one request is refused while tokens come and go.
+        // No request is refused while tokens are renewed.
         wait_until("a renewal", || {
             assert_eq!(gateway.chat(&ask("b")).status, 200);
             upstream.last().header("authorization") == Some("Bearer token-2")
@@ -167,7 +167,9 @@ fn no_token_or_a_refused_one_sends_the_request_to_the_next_target() {
             other.provider("other"),
             model("m", &["up", "other"])
         );
-        let gateway = Setup::new(driver, config).start_in(folder);
+        // Each core has its own cooldowns.
+        let setup = Setup::new(driver, config).server("cores = 1");
+        let gateway = setup.start_in(folder);
         let upstream_response = gateway.chat(&ask("a"));
         assert_eq!(
             upstream_response.header("x-ringside-target"),
@@ -186,7 +188,7 @@ fn no_token_or_a_refused_one_sends_the_request_to_the_next_target() {
             refusing.last().header("authorization"),
             Some("Bearer token-1")
         );
-        // Set aside as any refused key.
+        // The refused token is in cooldown, like any refused key.
         let sent = refusing.count();
         assert_eq!(gateway.chat(&ask("c")).status, 200);
         assert_eq!(refusing.count(), sent);
@@ -315,7 +317,7 @@ fn fixed_aws_keys_sign_what_is_sent() {
 }
 
 #[test]
-fn what_is_passed_on_is_signed_as_it_is_sent() {
+fn passthrough_requests_are_signed_as_they_are_sent() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|_, stream| write_json(stream, 200, &json!({})));
         let auth = "kind = \"aws\", region = \"eu-central-1\", service = \"bedrock-mantle\", access_key_id = \"file:id\", secret_access_key = \"file:key\"";
@@ -354,7 +356,7 @@ fn what_is_passed_on_is_signed_as_it_is_sent() {
         let seen = sent("PATCH /providers/up/things?b=2&a=1", "", "x");
         assert!(seen.line.starts_with("PATCH /v1/things?"));
         assert_signed_by(&seen, &keys, &["host"]);
-        // What would else be passed on as it comes is covered by the signature.
+        // The signature covers a body that would otherwise be forwarded while it arrives.
         let large = "x".repeat(1 << 20);
         let seen = sent("POST /v1/files", form, &large);
         assert_eq!(seen.message.text(), large);
@@ -363,7 +365,7 @@ fn what_is_passed_on_is_signed_as_it_is_sent() {
 }
 
 #[test]
-fn a_container_s_keys_are_fetched_with_the_token_its_file_holds_now() {
+fn container_keys_are_fetched_with_the_current_token_of_the_file() {
     on_both_drivers(|driver| {
         let keys = Upstream::start(|seen, stream| {
             let Some(token) = seen.header("authorization") else {

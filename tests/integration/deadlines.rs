@@ -1,5 +1,5 @@
-//! What is done about slow and failing targets before anything is relayed: one deadline over all
-//! attempts, repeats after a pause, fallbacks for what is refused, and streams that are held at first.
+//! Slow and failing targets before anything is relayed: one deadline over all attempts, retries after a pause, fallbacks
+//! for refused requests, and streams whose first events are held.
 
 use crate::harness::*;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ fn one_deadline_is_over_all_attempts_and_the_caller_may_tighten_it() {
                 let (code, message) = reply.error();
                 assert_eq!((reply.status, &*code), (504, "deadline_exceeded"));
                 assert!(message.contains(reported), "{message}");
-                // Until the first target is open, its failure is told too.
+                // Until the first target is open, its failure is reported too.
                 let after_another = attempts(&reply) == "2";
                 assert_eq!(message.contains("before that"), after_another, "{message}");
                 let reported = after_another.then_some("false");
@@ -92,7 +92,7 @@ fn one_deadline_is_over_all_attempts_and_the_caller_may_tighten_it() {
 }
 
 #[test]
-fn targets_that_all_failed_are_asked_again_after_a_pause() {
+fn targets_that_all_failed_are_retried_after_a_pause() {
     on_both_drivers(|driver| {
         let count = AtomicUsize::new(0);
         let flaky = Upstream::start(move |_, stream| {
@@ -125,7 +125,7 @@ fn targets_that_all_failed_are_asked_again_after_a_pause() {
 }
 
 #[test]
-fn repeats_are_paid_for_and_none_outlasts_the_deadline() {
+fn retries_are_budgeted_and_none_outlasts_the_deadline() {
     on_both_drivers(|driver| {
         let dead = failing(500, "c");
         let keys = "retries = 10\ndeadline = \"5s\"";
@@ -229,7 +229,7 @@ fn what_is_refused_for_its_content_goes_to_the_fallback_for_it_and_nowhere_else(
             assert_eq!(reply.content(), "answer to: long");
         }
         assert_eq!(large.last().json()["messages"], ask("long")["messages"]);
-        // The fallback refuses too: the first refusal is told.
+        // The fallback refuses too: the client gets the first refusal.
         let reply = gateway.chat(&ask("rude"));
         assert_eq!((reply.status, &*reply.error().0), (400, "content_filter"));
         assert_eq!(target(&reply), "a/m-at-a");

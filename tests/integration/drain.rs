@@ -1,4 +1,4 @@
-//! Graceful stop: idle connections close, busy ones finish, what remains is told, the process ends.
+//! Graceful stop: idle connections close, busy ones finish, remaining streams end with an error, the process ends.
 
 use crate::harness::*;
 use nix::sys::signal::Signal;
@@ -52,7 +52,7 @@ fn a_stream_in_flight_is_finished_and_idle_connections_close() {
 }
 
 #[test]
-fn readiness_says_so_first() {
+fn readiness_fails_before_connections_close() {
     let upstream = Upstream::echo();
     let gateway = Setup::new("io_uring", upstream.config())
         .server("[server.drain]\ndelay = \"2s\"\n")
@@ -69,7 +69,7 @@ fn readiness_says_so_first() {
 }
 
 #[test]
-fn past_the_deadline_streams_are_told() {
+fn past_the_deadline_streams_end_with_an_error() {
     on_both_drivers(|driver| {
         let upstream = paced(1000);
         let mut gateway = Setup::new(driver, upstream.config())

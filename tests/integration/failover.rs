@@ -108,7 +108,7 @@ fn a_dead_first_target_costs_one_attempt() {
 }
 
 #[test]
-fn when_nothing_works_the_client_is_told_what() {
+fn when_every_target_fails_the_client_gets_the_reason() {
     on_both_drivers(|driver| {
         let only = failing();
         let cases = [

@@ -1,11 +1,11 @@
-//! The OpenAI-compatible family: every line of the table, against a provider that sees what it is sent.
+//! The OpenAI-compatible family: every line of the table, against a provider that records requests.
 
 use crate::harness::*;
 use ringside::config::provider_family::{Kind, family};
 use serde_json::{Value, json};
 use std::io::Write;
 
-/// The kinds that speak OpenAI's dialect.
+/// The kinds with OpenAI's dialect.
 fn kinds() -> impl Iterator<Item = &'static Kind> {
     family().iter().filter(|kind| kind.dialect == "openai")
 }
@@ -66,7 +66,7 @@ fn every_line_of_the_table_is_obeyed() {
                 assert_eq!((&seen[name], seen.get(field)), (&json!(5), None));
             }
             for field in &kind.refuses {
-                // No default of any field has this form, so leaving it out could change the answer.
+                // No field has this value by default, so dropping it could change the response.
                 let value = json!({"7": 1});
                 let upstream_response = dropping.chat(&with(ask_of(kind), field, value.clone()));
                 assert_eq!(
@@ -104,7 +104,7 @@ fn every_line_of_the_table_is_obeyed() {
 }
 
 #[test]
-fn what_is_odd_about_chats_is_not_looked_for_in_responses() {
+fn parameter_compatibility_of_chats_does_not_apply_to_responses() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let more = "kind = \"groq\"\nresponses = \"pass\"\napi_keys = []\n";
@@ -121,7 +121,7 @@ fn what_is_odd_about_chats_is_not_looked_for_in_responses() {
     });
 }
 
-/// Errors in an envelope of a provider's own, by what is asked.
+/// An error in a provider's own envelope, chosen by the question.
 fn own_error(question: &str) -> Value {
     match question {
         "old" => {
@@ -134,7 +134,7 @@ fn own_error(question: &str) -> Value {
 }
 
 #[test]
-fn errors_of_their_own_are_told_to_who_speaks_responses_too() {
+fn a_providers_own_errors_reach_clients_of_responses_too() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
             let sent = seen.json();
@@ -194,7 +194,7 @@ fn plain_requests_cross_byte_for_byte(gateway: &Gateway, upstream: &Upstream, ki
 }
 
 #[test]
-fn a_stream_is_asked_for_usage_where_the_provider_knows_that() {
+fn a_stream_requests_usage_if_the_provider_supports_it() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, one_of_each(&upstream, "")).start();
@@ -245,7 +245,7 @@ const STREAMS: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn streams_arrive_as_they_were_sent_and_usage_is_found_where_it_stands() {
+fn streams_are_unchanged_and_usage_is_found_wherever_a_provider_puts_it() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
             let model = seen.json()["model"].as_str().unwrap().to_owned();
@@ -270,7 +270,7 @@ fn streams_arrive_as_they_were_sent_and_usage_is_found_where_it_stands() {
 }
 
 #[test]
-fn errors_in_an_envelope_of_their_own_are_told_in_the_callers() {
+fn errors_in_a_providers_own_envelope_are_translated_to_the_callers() {
     on_both_drivers(|driver| {
         let upstream =
             Upstream::start(|seen, stream| write_json(stream, 422, &own_error(&seen.question())));
@@ -286,7 +286,7 @@ fn errors_in_an_envelope_of_their_own_are_told_in_the_callers() {
         );
         let message = reported("mistral", "new")["error"]["message"].to_string();
         assert!(message.contains("Extra inputs"), "{message}");
-        // Who is not known to do so is passed on as it is.
+        // The error of a provider without a known envelope of its own is forwarded unchanged.
         assert_eq!(reported("groq", "old")["message"], "no such model");
     });
 }

@@ -1,4 +1,4 @@
-//! Freshness: how long an answer is kept, and by which tier, by what the question and the answer tell.
+//! Freshness: how long a response is stored, and in which tier, by the words of question and response.
 
 use crate::harness::*;
 use crate::local_model::ready;
@@ -13,7 +13,7 @@ fn why(reply: &Response) -> (&str, &str) {
 }
 
 #[test]
-fn what_changes_with_time_is_not_served_by_meaning() {
+fn what_changes_with_time_gets_no_semantic_hit() {
     let pairs = [
         (
             "What is the capital of France?",
@@ -52,7 +52,7 @@ fn what_changes_with_time_is_not_served_by_meaning() {
         }
         // None of those has a vector.
         gateway.wait_for_metric("ringside_cache_vectors", 2.0);
-        // Word for word: what is slow or live is kept, what is personal is not.
+        // The same words: slow and live responses are stored, personal ones are not.
         assert_eq!(gateway.chat(&ask(pairs[1].0)).cache(), "exact");
         assert_eq!(gateway.chat(&ask(pairs[3].0)).cache(), "miss");
         assert!(gateway.metric("ringside_cache_not_stored_total{reason=\"personal\"}") >= 2.0);
@@ -60,7 +60,7 @@ fn what_changes_with_time_is_not_served_by_meaning() {
 }
 
 #[test]
-fn a_live_answer_is_kept_for_its_own_time_and_no_hit_extends_it() {
+fn a_live_response_is_stored_for_its_own_time_and_no_hit_extends_it() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
             let answer = match seen.question().as_str() {
@@ -99,7 +99,7 @@ fn a_live_answer_is_kept_for_its_own_time_and_no_hit_extends_it() {
             let reply = gateway.post_with(CHAT, &only, &ask(question));
             reply.status == 504
         });
-        // What the configuration keeps is kept.
+        // With the configured time to live a personal response is stored.
         let mine = "What is my balance?";
         assert_eq!(gateway.chat(&ask(mine)).cache(), "miss");
         assert_eq!(gateway.chat(&ask(mine)).cache(), "exact");

@@ -1,5 +1,5 @@
-//! A request that is late is sent to a second target: the first good answer is the client's, the other
-//! attempt ends at once, and what that may cost is bounded.
+//! Hedging: a late request is sent to a second target as well. The client gets the first good response, the other attempt
+//! is cancelled at once, and the extra tokens are bounded.
 
 use crate::harness::*;
 use serde_json::{Value, json};
@@ -19,12 +19,12 @@ fn answer(seen: &Seen, stream: &mut TcpStream, content: &str) -> bool {
     }
 }
 
-/// What the targets are late with. Other questions are for learning: on a busy machine some of those are
-/// hedged too, and must not be mistaken for this one.
+/// The question that is answered late. Other questions measure latencies: on a busy machine some of them are hedged too,
+/// and must not be mistaken for this one.
 const LATE: &str = "late";
 
-/// A target that is silent to [`LATE`] until the gateway closes. Tells how often it was asked that and how
-/// often it was left.
+/// A target that does not respond to [`LATE`]. It counts these requests, and how many of their connections the gateway
+/// has closed.
 struct Sleeper {
     upstream: Upstream,
     sent: Arc<AtomicUsize>,
@@ -33,13 +33,13 @@ struct Sleeper {
 
 fn sleeper() -> Sleeper {
     let (sent, left) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-    let (counts_asked, counted) = (Arc::clone(&sent), Arc::clone(&left));
+    let (counts_sent, counts_left) = (Arc::clone(&sent), Arc::clone(&left));
     let upstream = Upstream::start(move |seen, stream| {
         if seen.question() == LATE {
-            counts_asked.fetch_add(1, Ordering::SeqCst);
+            counts_sent.fetch_add(1, Ordering::SeqCst);
             stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
             let closed = matches!(stream.read(&mut [0]), Ok(0));
-            counted.fetch_add(usize::from(closed), Ordering::SeqCst);
+            counts_left.fetch_add(usize::from(closed), Ordering::SeqCst);
             return false;
         }
         answer(seen, stream, "from the first")
@@ -64,7 +64,7 @@ fn config(first: &Upstream, second: &Upstream, share_max: f64) -> String {
     )
 }
 
-/// Enough answers of the first target to know what is late.
+/// Measures enough responses of the first target to know what is late.
 fn learn(gateway: &Gateway, body: &Value) {
     let mut client = gateway.connect();
     for _ in 0..100 {
@@ -78,7 +78,7 @@ fn hedged(reply: &Response) -> Option<&str> {
 }
 
 #[test]
-fn the_second_target_answers_a_request_that_is_late_and_the_first_is_left_at_once() {
+fn a_late_request_is_answered_by_the_second_target_and_the_first_is_cancelled_at_once() {
     on_both_drivers(|driver| {
         for (body, late) in [(ask_stream("x"), ask_stream(LATE)), (ask("x"), ask(LATE))] {
             let (first, second) = (sleeper(), second());
@@ -108,7 +108,7 @@ fn the_second_target_answers_a_request_that_is_late_and_the_first_is_left_at_onc
             assert!(gateway.metric(won) >= 3.0);
             let tokens = "ringside_hedge_tokens_estimated_total{gen_ai_request_model=\"m\"}";
             assert!(gateway.metric(tokens) > 0.0);
-            // To be outrun is no failure.
+            // A hedge that is cancelled is not a failure.
             gateway.wait_for_metric("ringside_target_health{target=\"a/m-at-a\"}", 1.0);
             let outstanding = "ringside_target_in_flight{target=\"a/m-at-a\"}";
             gateway.wait_for_metric(outstanding, 0.0);
@@ -121,11 +121,14 @@ fn the_first_target_may_still_answer_first() {
     on_both_drivers(|driver| {
         let second = sleeper();
         let sent = Arc::clone(&second.sent);
-        // Late until the second target was asked.
+        // Late until the second target has the request.
         let first = Upstream::start(move |seen, stream| {
             let until = Instant::now() + TEST_TIMEOUT;
             while seen.question() == LATE && sent.load(Ordering::SeqCst) == 0 {
-                assert!(Instant::now() < until, "the second was not asked");
+                assert!(
+                    Instant::now() < until,
+                    "the second target never got the request"
+                );
                 std::thread::sleep(Duration::from_millis(1));
             }
             answer(seen, stream, "from the first")
@@ -148,7 +151,7 @@ fn the_first_target_may_still_answer_first() {
 }
 
 #[test]
-fn what_may_not_be_asked_twice_or_paid_for_waits() {
+fn a_request_that_may_not_repeat_or_exceeds_the_budget_is_not_hedged() {
     on_both_drivers(|driver| {
         let first = Upstream::start(move |seen, stream| {
             if seen.question() == LATE {
@@ -180,7 +183,7 @@ fn what_may_not_be_asked_twice_or_paid_for_waits() {
 }
 
 #[test]
-fn when_both_are_asked_and_one_fails_the_other_answers() {
+fn when_one_of_two_attempts_fails_the_other_answers() {
     on_both_drivers(|driver| {
         let first = Upstream::start(move |seen, stream| {
             if seen.question() == LATE {
@@ -209,7 +212,7 @@ fn when_both_are_asked_and_one_fails_the_other_answers() {
 }
 
 #[test]
-fn a_client_that_hangs_up_ends_both() {
+fn a_client_that_hangs_up_ends_both_attempts() {
     on_both_drivers(|driver| {
         let (first, second) = (sleeper(), sleeper());
         let config = config(&first.upstream, &second.upstream, 0.5);
@@ -218,7 +221,7 @@ fn a_client_that_hangs_up_ends_both() {
         let mut client = gateway.connect();
         let body = ask_stream(LATE).to_string();
         client.send(&request("/v1/chat/completions", &[], body.as_bytes()));
-        wait_until("the second is asked", || {
+        wait_until("the second target has the request", || {
             second.sent.load(Ordering::SeqCst) == 1
         });
         drop(client);
@@ -230,7 +233,7 @@ fn a_client_that_hangs_up_ends_both() {
     });
 }
 
-/// A stream that says it cost a million tokens.
+/// A stream that reports a million tokens.
 fn write_costly(stream: &mut TcpStream) -> bool {
     let end = stream_end().replace("\"prompt_tokens\":7", "\"prompt_tokens\":1000000");
     let body = [
@@ -243,7 +246,7 @@ fn write_costly(stream: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn a_request_that_is_still_being_sent_is_left_at_once_too() {
+fn a_request_that_is_still_being_sent_is_cancelled_at_once_too() {
     on_both_drivers(|driver| {
         let is_deaf = Arc::new(AtomicBool::new(false));
         let deaf = Arc::clone(&is_deaf);

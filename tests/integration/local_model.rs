@@ -1,4 +1,4 @@
-//! The model in this process: embeddings for callers, semantic answers, and serving without it.
+//! The embedding model in this process: embeddings for callers, semantic hits, and serving without the model.
 
 use crate::harness::*;
 use serde_json::json;
@@ -62,7 +62,7 @@ fn embeddings_are_served_in_process() {
             assert_eq!(reply.status, status, "{reply:?}");
             assert!(reply.error().1.contains(says), "{reply:?}");
         }
-        // The embedding model is no chat model.
+        // The embedding model does not serve chats.
         let chat = gateway.chat(&with(ask("x"), "model", "embed".into()));
         assert_eq!(
             (chat.status, chat.error().0.as_str()),
@@ -112,7 +112,7 @@ fn the_same_question_in_other_words_is_answered_from_the_cache() {
             ),
             ("miss", Some("similarity"))
         );
-        // A caller may tighten, never loosen.
+        // A caller may raise the threshold, never lower it.
         let strict = gateway.post_with(
             "/v1/chat/completions",
             &[("x-ringside-similarity-min", "0.9999")],
@@ -125,7 +125,7 @@ fn the_same_question_in_other_words_is_answered_from_the_cache() {
             &ask("Who painted the Mona Lisa?"),
         );
         assert_eq!(loose.cache(), "miss");
-        // What is deleted is not found by meaning either.
+        // A deleted entry is no semantic hit either.
         gateway.admin("DELETE", "/admin/v1/cache");
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
         assert_eq!(
@@ -138,7 +138,7 @@ fn the_same_question_in_other_words_is_answered_from_the_cache() {
 }
 
 #[test]
-fn what_the_model_cannot_see_whole_is_never_matched_by_meaning() {
+fn a_question_the_model_cannot_read_whole_gets_no_semantic_hit() {
     let upstream = Upstream::echo();
     let gateway = Setup::new("io_uring", upstream.config() + SERVE).start();
     ready(&gateway);
@@ -159,7 +159,7 @@ fn what_the_model_cannot_see_whole_is_never_matched_by_meaning() {
             (reply.cache(), reply.header("x-ringside-cache-reason")),
             ("miss", Some(why))
         );
-        // Word for word it still is.
+        // The same words are still an exact hit.
         assert_eq!(gateway.chat(&ask(&question)).cache(), "exact");
     }
 }
@@ -242,8 +242,8 @@ fn a_deadline_that_is_too_short_is_a_counted_miss() {
     );
 }
 
-/// Asks `first`, then `second`, in a conversation of their own; the second reply.
-fn asked_in_turn(
+/// Sends `first`, then `second`, in a conversation of their own; returns the second response.
+fn ask_in_turn(
     gateway: &Gateway,
     at: usize,
     vectors: usize,
@@ -313,21 +313,21 @@ fn another_question_is_refused_by_its_rule_however_low_the_threshold() {
         let gateway = Setup::new(driver, upstream.config() + &loose).start();
         ready(&gateway);
         for (at, (first, second, rule)) in pairs.into_iter().enumerate() {
-            let reply = asked_in_turn(&gateway, at, 2 * at + 1, first, second);
+            let reply = ask_in_turn(&gateway, at, 2 * at + 1, first, second);
             assert_eq!(reply.cache(), "miss", "{second}: {reply:?}");
             assert_eq!(
                 reply.header("x-ringside-cache-reason"),
                 Some(rule),
                 "{second}"
             );
-            // The refused one is stored too.
-            asked_again(&gateway, at, second);
+            // The response to the refused question is stored too.
+            assert_is_stored(&gateway, at, second);
         }
     });
 }
 
-/// A refused question is a miss whose answer is stored under its own words.
-fn asked_again(gateway: &Gateway, at: usize, question: &str) {
+/// The response to a refused question is stored under its own words.
+fn assert_is_stored(gateway: &Gateway, at: usize, question: &str) {
     let body = json!({"model": "m", "messages": [
         {"role": "system", "content": format!("conversation {at}")},
         {"role": "user", "content": question},
@@ -356,7 +356,7 @@ fn the_default_operating_point_serves_other_words_for_the_same() {
         let gateway = Setup::new(driver, upstream.config() + serve).start();
         ready(&gateway);
         for (at, (first, second)) in pairs.into_iter().enumerate() {
-            let reply = asked_in_turn(&gateway, at, at + 1, first, second);
+            let reply = ask_in_turn(&gateway, at, at + 1, first, second);
             assert_eq!(reply.cache(), "semantic", "{second}: {reply:?}");
             let why = reply.header("x-ringside-cache-reason").unwrap();
             let confidence: f64 = why.split("confidence=").nth(1).unwrap().parse().unwrap();

@@ -26,7 +26,7 @@ mod family;
 mod framing;
 mod freshness;
 mod hedging;
-mod learning;
+mod hit_samples;
 mod local_model;
 mod mirror;
 mod money;

@@ -1,5 +1,5 @@
-//! Mirrored traffic: a request that was answered is sent to another target too and both answers are compared;
-//! whatever that target does, the client's answer is what it would have been, and as early.
+//! Mirroring: a request that has its response is sent to another target too, and both responses are compared. Whatever
+//! that target does, the client's response is the same and as early.
 
 use crate::harness::*;
 use crate::local_model::ready;
@@ -55,7 +55,7 @@ fn wait_for(gateway: &Gateway, outcome: &str, count: f64) {
 }
 
 #[test]
-fn answers_are_compared_and_what_is_served_is_not_touched() {
+fn responses_are_compared_and_the_clients_is_unchanged() {
     on_both_drivers(|driver| {
         for streams in [false, true] {
             for (other, label) in [("paris", "same"), ("Lyon", "other")] {
@@ -88,7 +88,7 @@ fn answers_are_compared_and_what_is_served_is_not_touched() {
 }
 
 #[test]
-fn a_target_that_hangs_delays_nobody_and_takes_no_more_than_its_places() {
+fn a_mirror_that_hangs_delays_nobody_and_holds_no_more_than_its_permits() {
     on_both_drivers(|driver| {
         let (served, mirror) = (saying("Paris."), hanging());
         let config = config(&served, &mirror, ", tokens_max = 1_000_000") + NO_CACHE;
@@ -109,7 +109,7 @@ fn a_target_that_hangs_delays_nobody_and_takes_no_more_than_its_places() {
         );
         gateway.wait_for_metric("ringside_mirror_requests_in_flight_limit", 64.0);
         assert_eq!(served.count(), 70);
-        // Nor does a stop wait for them.
+        // A stop does not wait for mirrored requests either.
         let began_at = Instant::now();
         drop(client);
         gateway.signal(nix::sys::signal::Signal::SIGTERM);
@@ -119,7 +119,7 @@ fn a_target_that_hangs_delays_nobody_and_takes_no_more_than_its_places() {
 }
 
 #[test]
-fn a_target_that_fails_is_counted_and_its_clients_see_nothing() {
+fn a_mirror_that_fails_is_counted_and_clients_see_nothing() {
     on_both_drivers(|driver| {
         let served = saying("Paris.");
         let mirror = Upstream::start(|_, stream| write_json(stream, 500, &json!({"error": {}})));
@@ -133,7 +133,7 @@ fn a_target_that_fails_is_counted_and_its_clients_see_nothing() {
 }
 
 #[test]
-fn what_must_not_be_sent_twice_or_there_is_not_and_the_budget_holds() {
+fn a_request_that_may_not_repeat_or_names_a_target_is_not_mirrored_and_the_budget_holds() {
     on_both_drivers(|driver| {
         let (served, mirror) = (saying("Paris."), saying("Paris."));
         // Estimated at 5 + 500 tokens each: one fits.
@@ -146,12 +146,12 @@ fn what_must_not_be_sent_twice_or_there_is_not_and_the_budget_holds() {
         };
         ask_with(&[("idempotency-key", "k")], &ask("a"));
         ask_with(&[], &with(ask("b"), "store", true.into()));
-        // Who names where to go has not named the other target.
+        // A request that names its target does not permit another one.
         ask_with(&[("x-ringside-route", "up")], &ask("c"));
         assert_eq!(mirror.count(), 0);
         ask_with(&[], &ask("d"));
         wait_for(&gateway, "answered", 1.0);
-        // A cached answer is no news.
+        // A cached response is not mirrored.
         assert_eq!(gateway.chat(&ask("d")).cache(), "exact");
         // The budget counts the 12 tokens of the response instead of the 505 that were expected, so another request fits.
         gateway.wait_for_metric("ringside_mirror_tokens{gen_ai_request_model=\"m\"}", 12.0);

@@ -60,7 +60,7 @@ fn a_cost_is_in_header_log_and_metric_and_a_hit_saves_it() {
 }
 
 #[test]
-fn without_a_price_the_cost_is_unknown_and_that_is_told_once() {
+fn without_a_price_the_cost_is_unknown_and_that_is_reported_once() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, config(&upstream)).start();

@@ -1,5 +1,5 @@
-//! Targets that are as busy as they may be: the limit holds, others are asked first, the rest waits in turn,
-//! and who cannot wait is told so. Places come back however a request ends.
+//! Targets at their concurrency limit: the limit holds, targets with a free permit are used first, further requests wait
+//! in order, and a request that cannot wait gets an error. Permits are released however a request ends.
 
 use crate::harness::*;
 use nix::sys::signal::Signal;
@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 const ONE_CORE: &str = "cores = 1\n";
 const LENGTH: &str = "ringside_admission_queue{gen_ai_request_model=\"m\"}";
 
-/// A target whose answers are let out one by one.
+/// A target whose responses the test releases one by one.
 struct Gate {
     upstream: Upstream,
     state: Arc<(Mutex<State>, Condvar)>,
@@ -19,10 +19,10 @@ struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// Questions that were let out, or will be.
+    /// Responses that may be sent.
     open: usize,
     /// Requests in flight, and most at once.
-    under_way: usize,
+    in_flight: usize,
     peak: usize,
 }
 
@@ -39,12 +39,12 @@ fn gate() -> Gate {
         }
         let (lock, opened) = &*shared;
         let mut state = lock.lock().unwrap();
-        state.under_way += 1;
-        state.peak = state.peak.max(state.under_way);
+        state.in_flight += 1;
+        state.peak = state.peak.max(state.in_flight);
         let waited = opened.wait_timeout_while(state, TEST_TIMEOUT, |state| state.open == 0);
         state = waited.unwrap().0;
         state.open = state.open.saturating_sub(1);
-        state.under_way -= 1;
+        state.in_flight -= 1;
         drop(state);
         if streams {
             end_stream(stream)
@@ -69,7 +69,9 @@ impl Gate {
     }
 
     fn wait_for_requests(&self, count: usize) {
-        wait_until("the target was asked", || self.upstream.count() == count);
+        wait_until("the target has the requests", || {
+            self.upstream.count() == count
+        });
     }
 
     fn peak(&self) -> usize {
@@ -102,8 +104,8 @@ fn start(driver: &str, config: String) -> Gateway {
     Setup::new(driver, config).server(ONE_CORE).start()
 }
 
-/// Asks on a connection and a thread of its own.
-fn requests_sent(gateway: &Gateway, body: Value, headers: &[(&str, &str)]) -> JoinHandle<Response> {
+/// Sends a request on its own connection; a thread reads the response.
+fn send_request(gateway: &Gateway, body: Value, headers: &[(&str, &str)]) -> JoinHandle<Response> {
     let mut client = gateway.connect();
     client.send(&request(
         "/v1/chat/completions",
@@ -125,14 +127,14 @@ fn shed(gateway: &Gateway, reason: &str) -> f64 {
 }
 
 #[test]
-fn the_limit_holds_and_the_rest_waits_in_turn() {
+fn the_limit_holds_and_further_requests_wait_in_order() {
     on_both_drivers(|driver| {
         for ask in [ask, ask_stream] {
             let gate = gate();
             let gateway = start(driver, config(&gate, 2, ""));
             let mut sent = Vec::new();
             for nth in 0..6_u32 {
-                sent.push(requests_sent(&gateway, ask(&nth.to_string()), &[]));
+                sent.push(send_request(&gateway, ask(&nth.to_string()), &[]));
                 if nth < 2 {
                     gate.wait_for_requests(nth as usize + 1);
                 } else {
@@ -143,12 +145,12 @@ fn the_limit_holds_and_the_rest_waits_in_turn() {
             let max = "ringside_admission_queue_max{gen_ai_request_model=\"m\"}";
             assert_eq!((limit, gateway.metric(max)), (2.0, 256.0));
             gate.open(6);
-            for one in sent {
-                let reply = one.join().unwrap();
+            for response in sent {
+                let reply = response.join().unwrap();
                 assert_eq!(reply.status, 200, "{reply:?}");
             }
             assert_eq!(gate.peak(), 2);
-            // Two places may be taken in either order.
+            // The two permits may be taken in either order.
             let questions = gate.questions();
             assert_eq!(questions[..2], ["0", "1"]);
             assert_eq!(questions.len(), 6);
@@ -183,7 +185,7 @@ fn the_key_of_the_highest_priority_goes_first() {
         for (nth, key) in arrivals.iter().enumerate() {
             let bearer = format!("Bearer {key}");
             let question = format!("{key} {nth}");
-            sent.push(requests_sent(
+            sent.push(send_request(
                 &gateway,
                 ask(&question),
                 &[("authorization", &bearer)],
@@ -197,8 +199,8 @@ fn the_key_of_the_highest_priority_goes_first() {
             gate.wait_for_requests(nth + 1);
             gate.open(1);
         }
-        for one in sent {
-            assert_eq!(one.join().unwrap().status, 200);
+        for response in sent {
+            assert_eq!(response.join().unwrap().status, 200);
         }
         let expected = ["low 0", "high 3", "high 4", "normal 2", "low 1"];
         assert_eq!(gate.questions(), expected);
@@ -207,16 +209,16 @@ fn the_key_of_the_highest_priority_goes_first() {
 }
 
 #[test]
-fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
+fn a_request_that_cannot_wait_gets_an_error_in_its_dialect() {
     on_both_drivers(|driver| {
         let gate = gate();
         let more = ", queue_max = 1, queue_deadline = \"1500ms\"";
         let gateway = start(driver, config(&gate, 1, more));
-        let served = requests_sent(&gateway, ask("served"), &[]);
+        let served = send_request(&gateway, ask("served"), &[]);
         gate.wait_for_requests(1);
-        let late = requests_sent(&gateway, ask_stream("late"), &[]);
+        let late = send_request(&gateway, ask_stream("late"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
-        // The line is full, in both dialects.
+        // The queue is full, in both dialects.
         let refused = gateway.chat(&ask("refused"));
         assert_eq!(refused.status, 503, "{refused:?}");
         assert_eq!(refused.error().0, "overloaded");
@@ -225,7 +227,7 @@ fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
         assert_eq!(refused.header("x-ringside-attempts"), Some("0"));
         let mut message = ask("refused");
         message["max_tokens"] = 5.into();
-        // Its time in line ends.
+        // Its time in the queue ends.
         let late = late.join().unwrap();
         assert_eq!(late.status, 503, "{late:?}");
         assert_eq!(late.error().0, "overloaded");
@@ -236,7 +238,7 @@ fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
         assert_eq!((late.status, &late.json()["type"]), (503, &json!("error")));
         // The request's own deadline comes first where it is shorter.
         let deadline = [("x-ringside-deadline-ms", "20")];
-        let reply = requests_sent(&gateway, ask("own"), &deadline)
+        let reply = send_request(&gateway, ask("own"), &deadline)
             .join()
             .unwrap();
         assert_eq!(
@@ -252,7 +254,7 @@ fn who_cannot_wait_is_told_so_in_the_words_of_the_api() {
 }
 
 #[test]
-fn who_hangs_up_leaves_the_line_and_the_place() {
+fn a_hang_up_frees_the_queue_slot_and_the_permit() {
     on_both_drivers(|driver| {
         let gate = gate();
         let gateway = start(driver, config(&gate, 1, ", queue_max = 1"));
@@ -276,8 +278,8 @@ fn who_hangs_up_leaves_the_line_and_the_place() {
         gateway.wait_for_log(|line| {
             line["error_code"] == "client_disconnected" && line["attempts"] == 0
         });
-        // Its place in line is free, and so is that at the target when the first hangs up.
-        let next = requests_sent(&gateway, ask("next"), &[]);
+        // The queue slot is free again, and so is the permit once the first client hangs up.
+        let next = send_request(&gateway, ask("next"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
         drop(first);
         gate.wait_for_requests(2);
@@ -289,7 +291,7 @@ fn who_hangs_up_leaves_the_line_and_the_place() {
 }
 
 #[test]
-fn a_sibling_with_room_is_asked_before_anything_waits() {
+fn a_target_with_a_free_permit_is_used_before_anything_waits() {
     on_both_drivers(|driver| {
         let (first, second) = (gate(), gate());
         let config = format!(
@@ -300,9 +302,9 @@ fn a_sibling_with_room_is_asked_before_anything_waits() {
             admission(1, ""),
         );
         let gateway = start(driver, config);
-        let at_first = requests_sent(&gateway, ask("1"), &[]);
+        let at_first = send_request(&gateway, ask("1"), &[]);
         first.wait_for_requests(1);
-        let at_second = requests_sent(&gateway, ask("2"), &[]);
+        let at_second = send_request(&gateway, ask("2"), &[]);
         second.wait_for_requests(1);
         let mut admin = Client::connect(&gateway.admin);
         let reported = admin.post("/admin/v1/explain", &[], &ask("?")).json();
@@ -315,9 +317,9 @@ fn a_sibling_with_room_is_asked_before_anything_waits() {
         );
         assert_eq!(core["candidates"][0]["limit"], 1, "{reported}");
         assert_eq!(core["waits"], true, "{reported}");
-        let waits = requests_sent(&gateway, ask("3"), &[]);
+        let waits = send_request(&gateway, ask("3"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
-        // Whichever is free first.
+        // The request takes the first permit that is released.
         second.open(1);
         assert_eq!(
             at_second.join().unwrap().header("x-ringside-target"),
@@ -340,7 +342,7 @@ fn a_sibling_with_room_is_asked_before_anything_waits() {
 }
 
 #[test]
-fn after_a_failure_the_busy_sibling_is_waited_for() {
+fn after_a_failure_the_request_waits_for_the_busy_target() {
     on_both_drivers(|driver| {
         let busy = gate();
         let failing = Upstream::start(|_, stream| write_json(stream, 500, &json!({"error": {}})));
@@ -352,9 +354,9 @@ fn after_a_failure_the_busy_sibling_is_waited_for() {
             admission(1, ", queue_deadline = \"3s\""),
         );
         let gateway = start(driver, config);
-        let served = requests_sent(&gateway, ask("1"), &[]);
+        let served = send_request(&gateway, ask("1"), &[]);
         busy.wait_for_requests(1);
-        let waits = requests_sent(&gateway, ask("2"), &[]);
+        let waits = send_request(&gateway, ask("2"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
         assert_eq!(failing.count(), 1);
         busy.open(2);
@@ -367,8 +369,8 @@ fn after_a_failure_the_busy_sibling_is_waited_for() {
         assert_eq!(reply.header("x-ringside-attempts"), Some("2"));
         assert_eq!(served.join().unwrap().status, 200);
         assert_eq!(failing.count(), 1);
-        // If nothing becomes free, what the failing one said is told.
-        let busy_again = requests_sent(&gateway, ask("3"), &[]);
+        // If no permit is released in time, the client gets the error of the failing target.
+        let busy_again = send_request(&gateway, ask("3"), &[]);
         busy.wait_for_requests(3);
         let reply = gateway.chat(&ask("4"));
         assert_eq!(reply.status, 500, "{reply:?}");
@@ -379,7 +381,7 @@ fn after_a_failure_the_busy_sibling_is_waited_for() {
 }
 
 #[test]
-fn a_late_request_is_not_sent_to_a_full_target_too() {
+fn a_late_request_is_not_hedged_to_a_full_target() {
     on_both_drivers(|driver| {
         let (first, second) = (gate(), gate());
         let config = format!(
@@ -393,8 +395,8 @@ fn a_late_request_is_not_sent_to_a_full_target_too() {
             admission(1, ""),
         );
         let gateway = start(driver, config);
-        // Full from the beginning, else a slow one among those to learn by would be sent there.
-        let other = requests_sent(&gateway, with(ask("other"), "model", "m-at-b".into()), &[]);
+        // Full from the beginning; otherwise a slow request of the measurements could be hedged to it.
+        let other = send_request(&gateway, with(ask("other"), "model", "m-at-b".into()), &[]);
         second.wait_for_requests(1);
         first.open(100);
         let mut client = gateway.connect();
@@ -404,9 +406,9 @@ fn a_late_request_is_not_sent_to_a_full_target_too() {
                 200
             );
         }
-        let late = requests_sent(&gateway, ask("late"), &[]);
+        let late = send_request(&gateway, ask("late"), &[]);
         first.wait_for_requests(101);
-        // Long after it was late by what was learned.
+        // Long after the measured latency of the target.
         std::thread::sleep(std::time::Duration::from_secs(1));
         first.open(1);
         let reply = late.join().unwrap();
@@ -420,18 +422,18 @@ fn a_late_request_is_not_sent_to_a_full_target_too() {
 }
 
 #[test]
-fn a_drain_lets_the_line_move_on_until_its_deadline() {
+fn a_drain_serves_the_queue_until_its_deadline() {
     on_both_drivers(|driver| {
         let gate = gate();
         let drain = "cores = 1\n[server.drain]\ndelay = \"1ms\"\ndeadline = \"2s\"\n";
         let mut gateway = Setup::new(driver, config(&gate, 1, ""))
             .server(drain)
             .start();
-        let served = requests_sent(&gateway, ask("1"), &[]);
+        let served = send_request(&gateway, ask("1"), &[]);
         gate.wait_for_requests(1);
-        let moves = requests_sent(&gateway, ask("2"), &[]);
+        let moves = send_request(&gateway, ask("2"), &[]);
         gateway.wait_for_metric(LENGTH, 1.0);
-        let stays = requests_sent(&gateway, ask("3"), &[]);
+        let stays = send_request(&gateway, ask("3"), &[]);
         gateway.wait_for_metric(LENGTH, 2.0);
         gateway.signal(Signal::SIGTERM);
         gate.open(1);
@@ -449,7 +451,7 @@ fn a_drain_lets_the_line_move_on_until_its_deadline() {
 }
 
 #[test]
-fn a_target_that_says_it_is_overloaded_gets_half_as_much() {
+fn a_target_that_reports_overload_gets_half_the_limit() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|_, stream| write_json(stream, 503, &json!({"error": {}})));
         let config = format!(

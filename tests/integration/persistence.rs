@@ -70,7 +70,7 @@ fn killed_under_load_it_serves_nothing_torn() {
 }
 
 #[test]
-fn what_was_deleted_or_is_anothers_does_not_come_back() {
+fn deleted_entries_and_those_of_another_scope_do_not_come_back() {
     on_both_drivers(|driver| {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::echo();
@@ -102,7 +102,7 @@ fn what_was_deleted_or_is_anothers_does_not_come_back() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_told() {
+fn a_folder_that_cannot_be_used_is_reported() {
     let upstream = Upstream::echo();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");

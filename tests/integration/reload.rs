@@ -64,7 +64,7 @@ fn models_come_and_go_while_a_stream_goes_on() {
 }
 
 #[test]
-fn a_bad_file_is_refused_and_said_so() {
+fn a_bad_file_is_refused_and_reported() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, upstream.config()).start();

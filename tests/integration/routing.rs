@@ -1,5 +1,5 @@
-//! Routing that learns: a dead target is skipped once it is known and found again, a 429 is obeyed for
-//! as long as it says, a refused key is set aside, and a policy decides the order.
+//! Routing by measurements: a dead target is skipped and found again, a 429 puts its target in cooldown for the time it
+//! names, a refused key is in cooldown, and a policy decides the order.
 
 use crate::harness::*;
 use serde_json::{Value, json};
@@ -35,9 +35,9 @@ fn write_error(stream: &mut TcpStream, status: u16, headers: &str) -> bool {
     stream.write_all((head + &body).as_bytes()).is_ok()
 }
 
-/// One core, so that what one request teaches the next one knows.
+/// One core, so that every request sees the measurements of the one before.
 const ONE_CORE: &str = "cores = 1";
-/// Every request is another: nothing comes from the cache.
+/// Nothing comes from the cache.
 const NO_CACHE: &str = "[cache]\nenabled = false\n";
 
 fn two(first: &Upstream, second: &Upstream) -> String {
@@ -68,7 +68,7 @@ fn a_dead_target_is_skipped_once_it_is_known_and_found_again() {
         let gateway = setup.start();
         assert_eq!(facts(&gateway.chat(&ask("fine"))), (200, FIRST, "1"));
         status.store(0, Ordering::SeqCst);
-        // The pooled connection's death is worth a second try on a fresh one.
+        // After a pooled connection died, the request is sent once more on a fresh one.
         assert_eq!(facts(&gateway.chat(&ask("0"))), (200, SECOND, "3"));
         for at in 1..5 {
             assert_eq!(
@@ -83,7 +83,7 @@ fn a_dead_target_is_skipped_once_it_is_known_and_found_again() {
                 (200, SECOND, "1")
             );
         }
-        assert_eq!(first.count(), seen, "an open target was asked");
+        assert_eq!(first.count(), seen, "an attempt was sent to an open target");
         let health = format!("ringside_target_health{{target=\"{FIRST}\"}}");
         assert_eq!(gateway.metric(&health), 0.0);
         let line = gateway.wait_for_log(|line| line["event"] == "target_phase");
@@ -149,7 +149,7 @@ fn streams_that_break_open_their_target() {
 }
 
 #[test]
-fn a_429_sets_its_target_aside_for_as_long_as_it_says() {
+fn a_429_puts_its_target_in_cooldown_for_the_time_it_names() {
     on_both_drivers(|driver| {
         let limits = Arc::new(AtomicBool::new(true));
         let limited = Arc::clone(&limits);
@@ -162,23 +162,23 @@ fn a_429_sets_its_target_aside_for_as_long_as_it_says() {
         let second = Upstream::echo();
         let setup = Setup::new(driver, two(&first, &second)).server(ONE_CORE);
         let gateway = setup.start();
-        let said_at = Instant::now();
+        let limited_at = Instant::now();
         assert_eq!(facts(&gateway.chat(&ask("0"))), (200, SECOND, "2"));
-        let heard_at = Instant::now();
-        let aside = Duration::from_millis(1500);
+        let received_at = Instant::now();
+        let cooldown = Duration::from_millis(1500);
         loop {
-            let asked_at = Instant::now();
+            let sent_at = Instant::now();
             let reply = gateway.chat(&ask("next"));
             if facts(&reply).1 == FIRST {
                 assert!(
-                    said_at.elapsed() >= aside,
-                    "asked too early: {:?}",
-                    said_at.elapsed()
+                    limited_at.elapsed() >= cooldown,
+                    "sent too early: {:?}",
+                    limited_at.elapsed()
                 );
                 break;
             }
             assert_eq!(facts(&reply), (200, SECOND, "1"));
-            assert!(asked_at < heard_at + aside, "still aside");
+            assert!(sent_at < received_at + cooldown, "still in cooldown");
             std::thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(first.count(), 2);
@@ -186,7 +186,7 @@ fn a_429_sets_its_target_aside_for_as_long_as_it_says() {
 }
 
 #[test]
-fn when_every_target_is_limited_the_client_is_told_how_long() {
+fn when_every_target_is_limited_the_client_learns_how_long_to_wait() {
     on_both_drivers(|driver| {
         let wait = |header: &'static str| {
             Upstream::start(move |_, stream| write_error(stream, 429, header))
@@ -212,7 +212,7 @@ fn when_every_target_is_limited_the_client_is_told_how_long() {
 }
 
 #[test]
-fn a_refused_key_is_set_aside_and_the_others_go_on() {
+fn a_refused_key_is_put_in_cooldown_and_the_others_serve() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
             if seen.header("authorization") == Some("Bearer key-one") {
@@ -344,7 +344,7 @@ fn least_latency_leaves_a_target_that_turned_slow() {
                 .for_each(|worker| worker.join().unwrap());
         };
         ask_for(Duration::from_secs(1));
-        // Both were measured; how the first hundreds fall among equals is chance.
+        // Both were measured; chance decides how requests are spread over equal targets.
         assert!(
             first.count() > 2 && second.count() > 2,
             "{} {}",
@@ -395,7 +395,7 @@ fn the_callers_chain_of_models_is_tried_as_far_as_its_key_allows() {
         assert_eq!(reply.content(), "answer to: x");
         let line = gateway.wait_for_log(|line| line["event"] == "request");
         assert_eq!(line["model"], "b");
-        // An answer of another model is not kept as this one's.
+        // A response of another model is not stored as a response of this one.
         status.store(200, Ordering::SeqCst);
         let reply = post("all", "b");
         assert_eq!((reply.cache(), reply.content().as_str()), ("miss", "fine"));

@@ -1,5 +1,5 @@
-//! Routing fields: what callers and keys say about targets is followed within what they may, what a target
-//! cannot do is not sent to it, and `explain` says beforehand what then happens.
+//! Routing fields: constraints of callers and keys hold within their permissions, a request is not sent to a target that
+//! cannot serve it, and `explain` names the target beforehand.
 
 use crate::harness::*;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn post(gateway: &Gateway, headers: &[(&str, &str)], body: &Value) -> Response {
     gateway.post_with("/v1/chat/completions", headers, body)
 }
 
-/// Who answered.
+/// The provider that responded.
 fn who(reply: &Response) -> String {
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.content()
@@ -81,7 +81,7 @@ fn a_header_names_policy_and_targets() {
 }
 
 #[test]
-fn the_bodys_fields_steer_and_do_not_reach_the_provider() {
+fn fields_of_the_body_constrain_routing_and_do_not_reach_the_provider() {
     on_both_drivers(|driver| {
         let ups = upstreams();
         let config = format!("{}{NO_CACHE}", config(&ups, "priority"));
@@ -126,7 +126,7 @@ fn what_a_target_cannot_do_is_not_sent_to_it() {
             {"type": "text", "text": "what?"},
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}]});
         assert_eq!(who(&gateway.chat(&image)), "b");
-        // A length is an estimate: where it alone is against it, the provider decides.
+        // The length is an estimate: if nothing else excludes the target, the provider decides.
         let pinned = |body: &Value| post(&gateway, &[("x-ringside-route", "c")], body);
         assert_eq!(who(&pinned(&ask(&long))), "c");
         let (code, message) = pinned(&image).error();
@@ -139,7 +139,7 @@ fn what_a_target_cannot_do_is_not_sent_to_it() {
 }
 
 #[test]
-fn a_key_keeps_its_regions_whatever_the_caller_wishes() {
+fn a_key_keeps_its_regions_whatever_the_caller_requests() {
     on_both_drivers(|driver| {
         let ups = upstreams();
         let keys = "[[keys]]\nname = \"eu\"\nsecret = \"file:eu\"\nregions = [\"eu\"]\n\
@@ -165,7 +165,7 @@ fn a_key_keeps_its_regions_whatever_the_caller_wishes() {
 }
 
 #[test]
-fn an_answer_of_another_target_is_no_hit_for_who_names_one() {
+fn a_request_that_names_a_target_gets_no_hit_of_another() {
     on_both_drivers(|driver| {
         let ups = upstreams();
         let gateway = Setup::new(driver, config(&ups, "priority")).start();
@@ -177,14 +177,14 @@ fn an_answer_of_another_target_is_no_hit_for_who_names_one() {
         assert_eq!(post(&gateway, &pin, &ask("q")).cache(), "exact");
         let body = with(ask("q"), "provider", json!({"only": ["c"]}));
         assert_eq!(who(&gateway.chat(&body)), "c");
-        // A policy only prefers, so any answer will do.
+        // A policy only prefers, so the response of any target is a hit.
         let sorted = with(ask("q"), "provider", json!({"sort": "price"}));
         assert_eq!(gateway.chat(&sorted).cache(), "exact");
     });
 }
 
 #[test]
-fn throughput_goes_to_who_makes_tokens_faster() {
+fn throughput_prefers_the_target_with_more_tokens_per_second() {
     on_both_drivers(|driver| {
         let slow = Upstream::start(|_, stream| {
             let mut out = stream_head().to_vec();
@@ -209,7 +209,7 @@ fn throughput_goes_to_who_makes_tokens_faster() {
         for _ in 0..40 {
             assert_eq!(gateway.chat(&ask_stream("q")).status, 200);
         }
-        // One to measure it, and one in forty to look again.
+        // One request measures it, and one in forty measures it again.
         assert!(slow.count() <= 8, "{}", slow.count());
     });
 }
@@ -244,7 +244,7 @@ fn explained(config: &std::path::Path, input: &Value, json: bool) -> String {
 }
 
 #[test]
-fn explain_says_what_then_happens() {
+fn explain_names_the_target_that_is_then_used() {
     on_both_drivers(|driver| {
         let ups = Arc::new(upstreams());
         let config = format!("{}{NO_CACHE}", config(&ups, "cheapest"));

@@ -1,5 +1,5 @@
 //! Scoping: for each row of the key-scoping table a pair that must hit and one that must not, exact and
-//! by meaning. Tenant, model, system prompt, history, tools, parameters, unknown fields.
+//! semantic. Tenant, model, system prompt, history, tools, parameters, unknown fields.
 
 use crate::harness::*;
 use crate::local_model::ready;
@@ -19,7 +19,7 @@ fn base() -> Value {
     ], "temperature": 0.2, "tools": [{"type": "function", "function": {"name": "f", "parameters": {"a": 1, "b": 2}}}]})
 }
 
-/// Each changes one thing that must part two requests.
+/// Each changes one thing that must separate two requests.
 fn must_part() -> Vec<Change> {
     vec![
         ("model", |v| v["model"] = "other".into()),
@@ -39,7 +39,7 @@ fn must_part() -> Vec<Change> {
                 .unwrap()
                 .insert(1, json!({"role": "user", "content": "x"}))
         }),
-        ("name of the speaker", |v| {
+        ("name of the author", |v| {
             v["messages"][3]["name"] = "bob".into()
         }),
         ("temperature", |v| v["temperature"] = 0.3.into()),
@@ -81,7 +81,7 @@ fn must_part() -> Vec<Change> {
     ]
 }
 
-/// Each changes something that must not part two requests.
+/// Each changes something that must not separate two requests.
 fn must_share() -> Vec<Change> {
     vec![
         ("nothing", |_| {}),
@@ -143,7 +143,7 @@ fn every_row_of_the_table() {
             assert_eq!(call(&gateway, "a", &reworded).cache(), "semantic", "{name}");
         }
         for (name, change) in must_part() {
-            // Other words first: it must not be served by meaning, nor then fill the cache for the exact one.
+            // The paraphrase first: it must be no semantic hit, and must not fill the cache for the exact request.
             let mut reworded = other_words.clone();
             change(&mut reworded);
             if name != "image beside the text" {

@@ -1,4 +1,4 @@
-//! What one core learned of its targets, the others begin with.
+//! Shared health: a core starts with what other cores measured of targets.
 
 use crate::harness::*;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ fn ask_for(model: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_core_that_has_not_met_its_targets_knows_which_is_slow() {
+fn a_core_without_measurements_learns_from_others_which_target_is_slow() {
     on_both_drivers(|driver| {
         let slow = Upstream::start(|_, stream| {
             std::thread::sleep(Duration::from_millis(100));
@@ -46,7 +46,7 @@ fn a_core_that_has_not_met_its_targets_knows_which_is_slow() {
             assert!(Instant::now() < until);
             (reply.header("x-ringside-target") == Some("slow/x")).then_some(())
         });
-        // By chance one in forty looks again; without a word from the others the first in the file is asked.
+        // One in forty measures again by chance; without shared health every request goes to the first target of the file.
         let to_slow = to_slow.count();
         is_over.store(true, Ordering::SeqCst);
         teaching.join().unwrap();

@@ -1,5 +1,5 @@
-//! When all else is down: an answer past its time is served, and said to be that, for as long as is
-//! configured, and not where it could do harm.
+//! Stale responses: when every target fails, an entry past its time to live is served and marked as stale, for the
+//! configured time, and not where it could do harm.
 
 use crate::harness::*;
 use crate::local_model::ready;
@@ -12,7 +12,7 @@ const PATH: &str = "/v1/chat/completions";
 /// An upstream in this state closes the connection without an answer.
 const DIES: u16 = 0;
 
-/// Answers with the status it is set to.
+/// Responds with the status that it is set to.
 fn moody() -> (Upstream, Arc<AtomicU16>) {
     let state = Arc::new(AtomicU16::new(200));
     let its = Arc::clone(&state);
@@ -25,7 +25,7 @@ fn moody() -> (Upstream, Arc<AtomicU16>) {
     (upstream, state)
 }
 
-/// A model whose answers live for `ttl` and are kept for `stale_if_error`.
+/// A model whose responses live for `ttl` and may be served stale as `stale_if_error` says.
 fn config(upstream: &Upstream, ttl: &str, stale_if_error: &str) -> String {
     let model = model("m", &["up"]);
     let provider = upstream.provider("up");
@@ -40,7 +40,7 @@ fn expire() {
 }
 
 #[test]
-fn an_answer_past_its_time_is_served_when_every_target_fails() {
+fn a_stale_response_is_served_when_every_target_fails() {
     on_both_drivers(|driver| {
         let (upstream, state) = moody();
         let gateway = Setup::new(driver, config(&upstream, "50ms", DAY)).start();
@@ -64,7 +64,7 @@ fn an_answer_past_its_time_is_served_when_every_target_fails() {
                 let question = body["messages"][0]["content"].as_str().unwrap();
                 assert_eq!(reply.content(), question);
                 let reported = reply.header("x-ringside-cache-reason").unwrap();
-                // Once the target is open it is not asked: the last failure is told, or that.
+                // Once the target is open no attempt is sent: the reason is the last failure, or that.
                 assert!(reported.starts_with("every target failed ("), "{reported}");
                 assert!(reported.ends_with("); same request"), "{reported}");
                 assert!(
@@ -81,7 +81,7 @@ fn an_answer_past_its_time_is_served_when_every_target_fails() {
 }
 
 #[test]
-fn it_is_not_served_where_it_could_do_harm() {
+fn a_stale_response_is_not_served_where_it_could_do_harm() {
     on_both_drivers(|driver| {
         let (upstream, state) = moody();
         let gateway = Setup::new(driver, config(&upstream, "50ms", DAY)).start();
@@ -94,7 +94,7 @@ fn it_is_not_served_where_it_could_do_harm() {
             (&with_tools, &[]),
             (&after_a_tool, &[]),
             (&ask("fresh only"), &[("cache-control", "no-cache")]),
-            // It asked for a shorter life.
+            // The caller requested a shorter time to live.
             (&ask("short"), &[("x-ringside-cache-ttl", "10s")]),
             // Nothing is there.
             (&ask("never asked"), &[]),
@@ -118,7 +118,7 @@ fn it_is_not_served_where_it_could_do_harm() {
 }
 
 #[test]
-fn it_is_off_unless_configured_and_ends() {
+fn stale_responses_are_off_unless_configured_and_end() {
     on_both_drivers(|driver| {
         for keys in ["", "stale_if_error = \"300ms\""] {
             let (upstream, state) = moody();
@@ -133,7 +133,7 @@ fn it_is_off_unless_configured_and_ends() {
 }
 
 #[test]
-fn those_who_share_a_failed_call_share_the_old_answer() {
+fn followers_of_a_failed_call_share_the_stale_response() {
     on_both_drivers(|driver| {
         let (upstream, state) = moody();
         let gateway = Setup::new(driver, config(&upstream, "50ms", DAY)).start();
@@ -155,7 +155,7 @@ fn those_who_share_a_failed_call_share_the_old_answer() {
 }
 
 #[test]
-fn an_old_answer_is_found_by_meaning_too() {
+fn a_stale_response_is_found_by_semantic_search_too() {
     on_both_drivers(|driver| {
         let (upstream, state) = moody();
         let semantic = "[cache.semantic]\nmode = \"serve\"\ndeadline = \"5s\"\n";
@@ -167,7 +167,7 @@ fn an_old_answer_is_found_by_meaning_too() {
         gateway.wait_for_metric("ringside_cache_vectors", 1.0);
         std::thread::sleep(Duration::from_millis(1200));
         let other = "How can I reset my password?";
-        // Past its time it is no hit.
+        // A stale entry is no hit.
         assert_eq!(
             gateway.chat(&ask("How would I reset my password?")).cache(),
             "miss"
@@ -178,7 +178,7 @@ fn an_old_answer_is_found_by_meaning_too() {
         assert_eq!((reply.status, reply.cache()), (200, "stale"), "{reply:?}");
         let reported = reply.header("x-ringside-cache-reason").unwrap();
         assert!(reported.contains("similarity=0.9"), "{reported}");
-        // What is verified is verified here too.
+        // Stale hits are verified too.
         let reply = gateway.chat(&ask("How do I not reset my password?"));
         assert_eq!((reply.status, reply.cache()), (502, "miss"), "{reply:?}");
     });

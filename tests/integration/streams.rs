@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 #[test]
-fn events_go_on_as_they_come_and_usage_is_hidden_unless_asked_for() {
+fn events_are_forwarded_unchanged_and_usage_only_if_requested() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, upstream.config()).start();

@@ -225,7 +225,7 @@ fn a_session_taken_on_one_core_resumes_on_another() {
 }
 
 #[test]
-fn what_is_no_tls_is_dropped_and_a_silent_client_holds_nothing_up() {
+fn a_connection_without_tls_is_dropped_and_a_silent_client_holds_nothing_up() {
     let upstream = Upstream::echo();
     let gateway = tls_gateway("io_uring", &upstream);
     let _silent = TcpStream::connect(&gateway.address).unwrap();

@@ -139,7 +139,7 @@ fn three_hundred_pairs_give_a_setting_and_a_page() {
 }
 
 #[test]
-fn too_few_pairs_are_told_how_many_it_takes() {
+fn with_too_few_pairs_the_number_needed_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pairs");
     std::fs::write(&file, pairs(40)).unwrap();
@@ -158,7 +158,7 @@ fn too_few_pairs_are_told_how_many_it_takes() {
 }
 
 #[test]
-fn wrong_input_is_told_with_its_place() {
+fn wrong_input_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pairs");
     let path = file.to_str().unwrap();

@@ -1,5 +1,5 @@
-//! Evidence and undo: every answer says why, a wrong answer goes with its aliases and leaves a mark, and a
-//! change of what decides answers makes the old ones unreachable.
+//! Reasons and removal: every response names the reason of its cache result, a wrong answer is removed with its aliases
+//! and leaves a mark, and another epoch makes all entries unreachable.
 
 use crate::harness::*;
 use crate::local_model::ready;
@@ -41,7 +41,7 @@ fn every_answer_says_why() {
     });
 }
 
-/// Always answers the same.
+/// Always responds the same.
 fn stubborn(content: &'static str) -> Upstream {
     Upstream::start(move |_, stream| write_json(stream, 200, &chat_response(content)))
 }
@@ -71,7 +71,7 @@ fn a_wrong_answer_goes_with_its_aliases() {
             json!({"removed": 2, "tightened": false, "reason": "semantic-off"})
         );
         assert_eq!(gateway.chat(&ask("two")).cache(), "miss");
-        // Another scope's answer is another answer.
+        // The entry of another scope stays.
         assert_eq!(gateway.chat(&elsewhere).cache(), "exact");
         assert_eq!(mark_wrong(&gateway, &id).status, 404);
         assert_eq!(mark_wrong(&gateway, "nonsense").status, 400);
@@ -85,7 +85,7 @@ fn a_wrong_answer_goes_with_its_aliases() {
 }
 
 #[test]
-fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
+fn near_a_wrong_answer_a_semantic_hit_needs_a_higher_score() {
     const ASKED: &str = "Why is the sky blue?";
     const FAR: &str = "Why is our sky blue?";
     const NEAR: &str = "why's the sky blue";
@@ -107,7 +107,7 @@ fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
         for question in pairs {
             assert_eq!(again(question).cache(), "semantic", "{question}");
         }
-        // Once: what is surest is served.
+        // After one mark only the surest hit is served.
         let reported = mark_wrong(&gateway, &entry(&again(NEAR))).json();
         assert_eq!(reported["removed"], 1);
         assert_eq!(reported["tightened"], true);
@@ -116,14 +116,14 @@ fn near_a_wrong_answer_a_hit_by_meaning_needs_more() {
         store();
         assert_eq!(why(&again(FAR)), ("miss", "marked-wrong"));
         assert_eq!(again(NEAR).cache(), "semantic");
-        // Twice: nothing is, by meaning.
+        // After two marks no semantic hit is served.
         mark_wrong(&gateway, &entry(&again(NEAR)));
         gateway.wait_for_metric("ringside_cache_vectors", 0.0);
-        // The mark is set in the workshop, before the vector of what is stored next.
+        // The embedding pool sets the mark before it adds the vector of the next entry.
         store();
         assert_eq!(why(&again(NEAR)), ("miss", "marked-wrong"));
         assert_eq!(again(ASKED).cache(), "exact");
-        // Far from it nothing has changed, and deleting everything forgets.
+        // Other questions are not affected, and deleting everything removes the marks.
         let other = "How do I reset my password?";
         gateway.chat(&ask(other));
         gateway.wait_for_metric("ringside_cache_vectors", 2.0);

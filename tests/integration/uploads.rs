@@ -1,4 +1,4 @@
-//! Bodies that are passed on while they arrive: whole and in order, in bounded memory, and ended on either side.
+//! Bodies that are forwarded while they arrive: complete, in order, in bounded memory, and ended by either side.
 
 use crate::harness::*;
 use serde_json::json;
@@ -12,7 +12,7 @@ const MIB: usize = 1024 * 1024;
 /// What the process may grow by while 64 MiB pass: the kernel's and the gateway's buffers of two sockets.
 const GROWTH_MAX: usize = 24 * MIB;
 
-/// Bytes that differ from place to place.
+/// Bytes that differ by position.
 fn bytes(length: usize) -> Vec<u8> {
     let mixed = |at: usize| (at.wrapping_mul(0x9e37_79b9) >> 13) as u8;
     (0..length).map(mixed).collect()
@@ -46,7 +46,7 @@ fn peak(gateway: &Gateway) -> usize {
     kib * 1024
 }
 
-/// Says how much it got.
+/// Responds with the length of the body.
 fn counting() -> Upstream {
     Upstream::start(|seen, stream| {
         write_json(stream, 200, &json!({ "bytes": seen.message.body.len() }))
@@ -100,7 +100,7 @@ fn sixty_four_mebibytes_pass_in_little_memory_and_the_connection_goes_on() {
     });
 }
 
-/// A provider that is handed each connection.
+/// A provider that gives each connection to `serve`.
 fn raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -171,7 +171,7 @@ fn a_provider_that_does_not_read_holds_the_client_and_fills_no_memory() {
 }
 
 #[test]
-fn who_hangs_up_in_the_middle_ends_the_call_at_the_provider() {
+fn a_client_that_hangs_up_in_an_upload_ends_the_call_at_the_provider() {
     on_both_drivers(|driver| {
         let (begun, began) = mpsc::channel();
         let (ended, end) = mpsc::channel();
@@ -192,7 +192,7 @@ fn who_hangs_up_in_the_middle_ends_the_call_at_the_provider() {
         began.recv_timeout(TEST_TIMEOUT).unwrap();
         drop(client);
         let (count, outcome) = end.recv_timeout(TEST_TIMEOUT).unwrap();
-        // Closed or reset, and before its end: nobody can take it for the whole.
+        // Closed or reset before the end, so the provider cannot take it for complete.
         assert!(
             outcome.is_ok() || outcome == Err(ErrorKind::ConnectionReset),
             "{outcome:?}"
@@ -208,7 +208,7 @@ fn who_hangs_up_in_the_middle_ends_the_call_at_the_provider() {
 }
 
 #[test]
-fn a_provider_that_refuses_before_the_end_is_heard_at_once() {
+fn a_refusal_before_the_end_of_an_upload_reaches_the_client_at_once() {
     on_both_drivers(|driver| {
         for closes in [false, true] {
             let address = raw(move |mut stream| {
@@ -236,7 +236,7 @@ fn a_provider_that_refuses_before_the_end_is_heard_at_once() {
 }
 
 #[test]
-fn a_provider_that_breaks_off_is_told() {
+fn a_provider_that_breaks_off_is_reported() {
     on_both_drivers(|driver| {
         let address = raw(|mut stream| read_head(&mut stream));
         let gateway = start(driver, &address, "");
@@ -252,7 +252,7 @@ fn a_provider_that_breaks_off_is_told() {
 }
 
 #[test]
-fn nothing_is_asked_for_that_could_not_be_sent_on() {
+fn no_body_is_requested_that_could_not_be_forwarded() {
     on_both_drivers(|driver| {
         // Nobody listens there.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -334,9 +334,9 @@ fn a_stream_in_the_clients_own_dialect_is_untouched() {
 
 #[test]
 fn every_dialect_has_golden_files_of_every_kind() {
-    for one in PROVIDERS {
+    for dialect in PROVIDERS {
         for kind in ["requests", "answers", "errors", "streams"] {
-            let folder = root().join(one.name()).join(kind);
+            let folder = root().join(dialect.name()).join(kind);
             assert!(
                 !folders(&folder).is_empty(),
                 "{} is empty",

@@ -22,7 +22,7 @@ impl Drawn {
     }
 }
 
-/// A conversation that both dialects can say: turns that alternate, with calls and their results.
+/// A conversation that both dialects can express: alternating turns with calls and their results.
 fn conversation(drawn: &mut Drawn) -> serde_json::Value {
     use serde_json::json;
     let mut messages = vec![json!({"role": "system", "content": drawn.text()})];
@@ -60,7 +60,7 @@ fn conversation(drawn: &mut Drawn) -> serde_json::Value {
     })
 }
 
-/// What OpenAI's dialect says, said in another and back.
+/// Translates a request of OpenAI's dialect to another and back.
 fn there_and_back(name: &str, sent: &str) -> (serde_json::Value, Option<String>) {
     let (openai, other) = (client_api("openai"), client_api(name));
     let (to, back) = (provider_api(name).unwrap(), provider_api("openai").unwrap());
@@ -87,14 +87,14 @@ fn there_and_back(name: &str, sent: &str) -> (serde_json::Value, Option<String>)
 }
 
 #[test]
-fn there_and_back_says_the_same() {
+fn a_translation_there_and_back_is_the_same_request() {
     let mut drawn = Drawn(0x9e37_79b9_7f4a_7c15);
     for _ in 0..500 {
         let sent = conversation(&mut drawn);
         let body = sent.to_string();
         assert_eq!(there_and_back("anthropic", &body), (sent.clone(), None));
         let (mut got, unsupported) = there_and_back("gemini", &body);
-        // It has no place for who asks.
+        // Gemini has no field for the user.
         got["user"] = sent["user"].clone();
         assert_eq!((got, unsupported.as_deref()), (sent, Some("user")));
     }
@@ -102,7 +102,7 @@ fn there_and_back_says_the_same() {
 
 /// Converse counts as Anthropic's dialect does, under other names.
 #[test]
-fn tokens_of_converse_are_neither_lost_nor_made() {
+fn tokens_of_converse_are_neither_lost_nor_invented() {
     let mut drawn = Drawn(11);
     let bedrock = provider_api("bedrock").unwrap();
     for _ in 0..200 {
@@ -131,7 +131,7 @@ fn tokens_of_converse_are_neither_lost_nor_made() {
 }
 
 #[test]
-fn tokens_are_neither_lost_nor_made() {
+fn tokens_are_neither_lost_nor_invented() {
     let mut drawn = Drawn(7);
     let (openai, anthropic) = (client_api("openai"), client_api("anthropic"));
     for _ in 0..200 {

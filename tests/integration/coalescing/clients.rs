@@ -11,7 +11,7 @@ fn identical_requests_share_one_call_over_cores() {
         let upstream = gated(&gate);
         let gateway = start(driver, upstream.config());
         let mut leader = lead(&gateway, &upstream, &ask("q"));
-        // What does not change the answer does not keep requests apart.
+        // Fields that do not change the response do not separate requests.
         let mut followers = follow(&gateway, 6, &with(ask("q"), "user", "someone".into()));
         assert_eq!(gateway.metric("ringside_coalesce_in_flight"), 1.0);
         gate.open();
@@ -34,12 +34,12 @@ fn identical_requests_share_one_call_over_cores() {
             assert_ne!(reply.header("x-request-id"), answer.header("x-request-id"));
         }
         assert_eq!(upstream.count(), 1);
-        // Later ones have it from the store, and the connections can be used again.
+        // Later requests get the stored response, and the connections can be used again.
         assert_eq!(leader.post(PATH, &[], &ask("q")).cache(), "exact");
         assert_eq!(followers[0].post(PATH, &[], &ask("q")).cache(), "exact");
         gateway.wait_for_metric("ringside_cache_lookups_total{outcome=\"exact\"}", 2.0);
-        // Bought once, saved by the rest.
-        gateway.wait_for_metric(BOUGHT, 1.0);
+        // One request is billed, the others save its tokens.
+        gateway.wait_for_metric(BILLED, 1.0);
         gateway.wait_for_metric(SAVED, 8.0 * 12.0);
         drop((leader, followers));
         nothing_is_left(&gateway);
@@ -47,7 +47,7 @@ fn identical_requests_share_one_call_over_cores() {
 }
 
 #[test]
-fn followers_of_a_stream_get_what_came_before_and_then_what_comes() {
+fn followers_of_a_stream_get_the_events_before_they_joined_and_all_that_follow() {
     on_both_drivers(|driver| {
         let gate = Gate::default();
         let upstream = gated(&gate);
@@ -83,14 +83,14 @@ fn followers_of_a_stream_get_what_came_before_and_then_what_comes() {
         assert_eq!(upstream.count(), 1);
         assert_eq!(leader.post(PATH, &[], &ask("q")).cache(), "exact");
         gateway.wait_for_metric(SAVED, 5.0 * 12.0);
-        gateway.wait_for_metric(BOUGHT, 1.0);
+        gateway.wait_for_metric(BILLED, 1.0);
         drop((leader, followers, with_usage));
         nothing_is_left(&gateway);
     });
 }
 
 #[test]
-fn a_leader_that_hangs_up_hands_over() {
+fn a_leader_that_hangs_up_hands_its_call_over() {
     on_both_drivers(|driver| {
         for streamed in [false, true] {
             let gate = Gate::default();
@@ -104,9 +104,9 @@ fn a_leader_that_hangs_up_hands_over() {
             let mut followers = follow(&gateway, 3, &body);
             drop(leader);
             gateway.wait_for_metric(HANDOVERS, 1.0);
-            // One of those who took over goes as well.
+            // One of the remaining followers hangs up as well.
             drop(followers.pop());
-            // Who comes now is as welcome.
+            // A request that arrives now can still join.
             followers.append(&mut follow(&gateway, 1, &body));
             gate.open();
             let wanted = if streamed {
@@ -121,7 +121,7 @@ fn a_leader_that_hangs_up_hands_over() {
             // Until the call is forgotten, which follows storing, an identical request is still coalesced.
             gateway.wait_for_metric("ringside_coalesce_in_flight", 0.0);
             assert_eq!(followers[0].post(PATH, &[], &body).cache(), "exact");
-            gateway.wait_for_metric(BOUGHT, 1.0);
+            gateway.wait_for_metric(BILLED, 1.0);
             drop(followers);
             nothing_is_left(&gateway);
         }
@@ -129,7 +129,7 @@ fn a_leader_that_hangs_up_hands_over() {
 }
 
 #[test]
-fn when_all_are_gone_the_call_ends() {
+fn a_call_ends_when_all_its_clients_have_hung_up() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
             if seen.json()["stream"] == true {
@@ -168,7 +168,7 @@ fn when_all_are_gone_the_call_ends() {
             }
         }
         assert_eq!(upstream.count(), 4);
-        // What the streams cost is unknown: once each.
+        // The usage of the two streams is unknown.
         gateway.wait_for_metric(
             "ringside_usage_missing_total{gen_ai_request_model=\"m\"}",
             2.0,
@@ -180,7 +180,7 @@ const EVENT: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
 const EVENTS: usize = 500;
 
 /// After its first event and the gate, a stream of about 24 MB, more than the buffers of sockets hold.
-/// It does not run ahead of the slowest of those who `read`.
+/// It waits for the slowest of the clients that count what they `read`.
 fn flood(gate: &Gate, read: &Arc<Vec<AtomicUsize>>) -> Upstream {
     let (gate, read) = (gate.clone(), Arc::clone(read));
     Upstream::start(move |_, stream| {
@@ -191,8 +191,8 @@ fn flood(gate: &Gate, read: &Arc<Vec<AtomicUsize>>) -> Upstream {
         let mut sent = 0;
         while sent < EVENTS && stream.write_all(&event).is_ok() {
             sent += 1;
-            wait_until("those who read have kept up", || {
-                let slowest = read.iter().map(|one| one.load(Ordering::SeqCst)).min();
+            wait_until("the reading clients have caught up", || {
+                let slowest = read.iter().map(|bytes| bytes.load(Ordering::SeqCst)).min();
                 slowest.unwrap_or(0) + 8 * event.len() >= sent * event.len()
             });
         }
@@ -215,7 +215,7 @@ fn read_all(mut client: Client, count: impl Fn(usize) + Send + 'static) -> JoinH
 }
 
 #[test]
-fn who_reads_slowly_holds_nobody_and_loses_the_stream_at_the_limit() {
+fn a_slow_reader_delays_nobody_and_loses_the_stream_at_the_limit() {
     on_both_drivers(|driver| {
         for leader_is_slow in [false, true] {
             let gate = Gate::default();
@@ -226,7 +226,7 @@ fn who_reads_slowly_holds_nobody_and_loses_the_stream_at_the_limit() {
             for at in 0..4 {
                 let mut client = send(&gateway, &[("connection", "close")], &ask_stream("q"));
                 client.read_until("first ");
-                // The first leads.
+                // The first client is the leader.
                 gateway.wait_for_metric(FOLLOWERS, f64::from(at));
                 clients.push(client);
             }
@@ -245,7 +245,7 @@ fn who_reads_slowly_holds_nobody_and_loses_the_stream_at_the_limit() {
                 assert!(text.ends_with("data: [DONE]\n\n\r\n0\r\n\r\n"));
                 assert_eq!(text.matches(&EVENT.repeat(750)).count(), EVENTS);
             }
-            // The limit holds for what is kept for the slow one.
+            // The limit holds for the bytes that are buffered for the slow client.
             assert!(gateway.metric("ringside_coalesce_buffer_bytes") < 4.0 * 1024.0 * 1024.0);
             let text = read_all(slow, |_| {}).join().unwrap();
             assert!(text.contains("coalesced_stream_too_slow"));
@@ -253,7 +253,7 @@ fn who_reads_slowly_holds_nobody_and_loses_the_stream_at_the_limit() {
             assert!(text.ends_with("\r\n0\r\n\r\n"));
             assert_eq!(upstream.count(), 1);
             gateway.wait_for_metric("ringside_coalesce_followers_too_slow_total", 1.0);
-            gateway.wait_for_metric(BOUGHT, 1.0);
+            gateway.wait_for_metric(BILLED, 1.0);
             nothing_is_left(&gateway);
         }
     });

@@ -33,7 +33,7 @@ fn a_stream_that_breaks_off_breaks_off_for_all() {
     });
 }
 
-/// Answers each call with the next of `statuses`, the last one again and again; the first waits.
+/// Responds to each call with the next of `statuses`, then always with the last; every call waits for the gate.
 fn failing(gate: &Gate, statuses: &'static [u16]) -> Upstream {
     let (gate, calls) = (gate.clone(), AtomicUsize::new(0));
     Upstream::start(move |_, stream| {

@@ -1,5 +1,5 @@
-//! Coalescing: identical requests in flight share one upstream call, on whatever core they are; nobody
-//! waits for another; nothing is shared that should not be; nothing leaks.
+//! Coalescing: identical requests in flight share one upstream call on any core, no client waits for another, requests
+//! that differ share nothing, and nothing leaks.
 
 mod clients;
 mod failures;
@@ -15,9 +15,9 @@ const PATH: &str = "/v1/chat/completions";
 const FOLLOWERS: &str = "ringside_coalesced_requests_total";
 const HANDOVERS: &str = "ringside_coalesce_handovers_total";
 const SAVED: &str = "ringside_cache_tokens_saved_total{gen_ai_request_model=\"m\"}";
-const BOUGHT: &str = "gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}";
+const BILLED: &str = "gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}";
 
-/// Holds an upstream until the test has seen enough.
+/// Holds an upstream back until the test opens it.
 #[derive(Clone, Default)]
 struct Gate(Arc<AtomicBool>);
 
@@ -31,7 +31,7 @@ impl Gate {
     }
 }
 
-/// Answers when the gate is open: a stream's first words come before.
+/// Responds when the gate is open; the first event of a stream is sent before.
 fn gated(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::start(move |seen, stream| {

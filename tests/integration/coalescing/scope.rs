@@ -4,7 +4,7 @@ use super::*;
 use std::sync::Mutex;
 
 #[test]
-fn what_is_not_to_be_shared_is_not() {
+fn requests_that_differ_in_tenant_form_or_controls_share_no_call() {
     on_both_drivers(|driver| {
         let gate = Gate::default();
         let upstream = gated(&gate);
@@ -24,9 +24,9 @@ fn what_is_not_to_be_shared_is_not() {
             (&whole, &a, None),
             // Another tenant.
             (&whole, &b, None),
-            // Another form of the answer.
+            // Another form of the response.
             (&streamed, &a, None),
-            // Other models that may answer.
+            // Other fallback models.
             (&whole, &a, Some(("x-ringside-models", "m2"))),
             (&whole, &a, Some(("x-ringside-coalesce", "off"))),
             (&whole, &a, Some(("cache-control", "no-cache"))),
@@ -63,7 +63,7 @@ fn what_is_not_to_be_shared_is_not() {
 }
 
 #[test]
-fn it_can_be_turned_off() {
+fn coalescing_can_be_turned_off() {
     on_both_drivers(|driver| {
         let gate = Gate::default();
         let upstream = gated(&gate);
@@ -82,7 +82,7 @@ fn it_can_be_turned_off() {
 }
 
 #[test]
-fn many_at_once_are_called_for_once_each() {
+fn concurrent_identical_requests_cause_one_call_per_question() {
     on_both_drivers(|driver| {
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let upstream = Upstream::echo();
@@ -104,7 +104,7 @@ fn many_at_once_are_called_for_once_each() {
         for thread in threads {
             thread.join().unwrap();
         }
-        // However they fell: together, or one after the other.
+        // Whether requests shared a call or were sent one after the other.
         assert_eq!(upstream.count(), 60);
         let seen = seen.lock().unwrap();
         assert_eq!(seen.iter().filter(|one| *one == "miss").count(), 60);

@@ -4,7 +4,7 @@ use super::*;
 use std::io::Write;
 
 #[test]
-fn bodies_of_both_kinds_cross_byte_for_byte_but_for_the_model() {
+fn only_the_model_changes_in_json_and_form_bodies() {
     on_both_drivers(|driver| {
         let (down, up) = (
             Upstream::start(|_, stream| write_json(stream, 503, &json!({"error": {}}))),
@@ -114,7 +114,7 @@ fn bad_bodies_are_refused_by_name() {
 }
 
 #[test]
-fn what_is_no_json_is_passed_on_as_it_comes() {
+fn a_response_that_is_not_json_reaches_the_client_as_it_arrives() {
     on_both_drivers(|driver| {
         let (go, gone) = std::sync::mpsc::channel::<()>();
         let gone = std::sync::Mutex::new(gone);
@@ -154,7 +154,7 @@ fn a_hang_up_on_either_side_ends_the_other() {
         let upstream = Upstream::start(|seen, stream| {
             let head = b"HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ncontent-length: 99999\r\n\r\nabcdefgh";
             stream.write_all(head).unwrap();
-            // Breaks off, or waits for the gateway to.
+            // Breaks off, or waits until the gateway closes.
             !seen.message.text().contains("break")
         });
         let config = format!(
@@ -173,7 +173,7 @@ fn a_hang_up_on_either_side_ends_the_other() {
                 b"{\"model\":\"m\",\"input\":\"break\"}",
             ));
             client.read_until("abcdefgh");
-            // No last chunk: nobody can take it for the whole.
+            // There is no last chunk, so no client takes the body for complete.
             let mut rest = Vec::new();
             std::io::Read::read_to_end(&mut client.stream, &mut rest).unwrap();
             client.unread.extend_from_slice(&rest);
@@ -190,7 +190,7 @@ fn a_hang_up_on_either_side_ends_the_other() {
             wait_until("the upstream call ended", || {
                 upstream.closed.load(std::sync::atomic::Ordering::SeqCst) > before
             });
-            // An upload that stops in the middle costs nobody anything.
+            // An upload that stops in the middle is not sent to the provider.
             let count = upstream.count();
             let mut client = gateway.connect();
             let whole = request(path, &[FORM, key], &form("m"));
@@ -206,7 +206,7 @@ const WORDS: &str = "data: {\"id\":\"c\",\"object\":\"text_completion\",\"choice
 const USAGE: &str = "data: {\"id\":\"c\",\"object\":\"text_completion\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5,\"total_tokens\":12}}\n\n";
 
 #[test]
-fn streamed_completions_are_counted_and_show_usage_to_who_asked() {
+fn streamed_completions_are_counted_and_show_usage_only_if_requested() {
     on_both_drivers(|driver| {
         let upstream = Upstream::start(|seen, stream| {
             let is_cut = seen.json()["prompt"] == "cut";

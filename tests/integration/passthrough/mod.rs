@@ -1,5 +1,5 @@
-//! What is passed on: endpoints beside chats, by the model in the body; files, batches and anything under
-//! `/providers/{name}/…`, to one provider. Byte-exact, within limits and permissions, and hung up on.
+//! Passthrough endpoints: endpoints with a model in the body, and files, batches and `/providers/{name}/…` of one
+//! provider. Bytes are unchanged, limits and permissions hold, and hang-ups end both sides.
 
 mod bodies;
 mod providers;
@@ -7,7 +7,7 @@ mod providers;
 use crate::harness::*;
 use serde_json::{Value, json};
 
-/// Bytes that are no text and no JSON.
+/// Bytes that are neither text nor JSON.
 fn sound() -> Vec<u8> {
     (0..40_000_u32).map(|at| (at * 7 % 256) as u8).collect()
 }
@@ -40,7 +40,7 @@ fn send(gateway: &Gateway, head: &str, headers: &str, body: &[u8]) -> Response {
     client.response()
 }
 
-/// Says what it got, with usage.
+/// Responds with the request line, the length of the body, and usage.
 fn mirror() -> Upstream {
     Upstream::start(|seen, stream| {
         let body = json!({"line": seen.line, "bytes": seen.message.body.len(),

@@ -25,7 +25,7 @@ fn keyed(first: &Upstream, second: &Upstream, server: &'static str, driver: &str
 }
 
 #[test]
-fn what_a_provider_keeps_is_reached_by_keys_that_may() {
+fn files_and_batches_are_reached_only_by_keys_with_permission() {
     on_both_drivers(|driver| {
         let (one, two) = (mirror(), mirror());
         let gateway = keyed(&one, &two, "body_max = \"64KiB\"", driver);
@@ -48,7 +48,7 @@ fn what_a_provider_keeps_is_reached_by_keys_that_may() {
         let several = ask("c", "");
         assert_eq!(reported(&several), (400, "provider_missing".into()));
         assert!(several.error().1.contains("one, two"));
-        // The key's regions leave one.
+        // The key's regions leave one provider.
         assert_eq!(ask("d", "").header("x-ringside-target"), Some("two/*"));
         assert_eq!(
             ask("c", "x-ringside-provider: two\r\n").header("x-ringside-target"),
@@ -62,7 +62,7 @@ fn what_a_provider_keeps_is_reached_by_keys_that_may() {
                 "{key} {name}"
             );
         }
-        // Models that the key may not use are not to be had beside chats either.
+        // A key may not use other models on passthrough endpoints either.
         let moderation = send(
             &gateway,
             "POST /v1/moderations",
@@ -84,7 +84,7 @@ fn what_a_provider_keeps_is_reached_by_keys_that_may() {
 const RAW_HEADERS: &str = "authorization: Bearer secret-a\r\nx-api-key: secret-a\r\ncookie: s=1\r\nx-ringside-x: 1\r\nx-forwarded-for: 10.0.0.1\r\nconnection: keep-alive, x-hop\r\nx-hop: 1\r\nopenai-beta: assistants=v2\r\nx-own: 2\r\ncontent-type: application/x-own\r\n";
 
 #[test]
-fn anything_of_a_provider_is_passed_on_as_it_is() {
+fn a_proxied_request_reaches_its_provider_unchanged() {
     on_both_drivers(|driver| {
         let (one, two) = (mirror(), mirror());
         let gateway = keyed(&one, &two, "", driver);
@@ -113,7 +113,7 @@ fn anything_of_a_provider_is_passed_on_as_it_is() {
                 }
             );
             assert_eq!(seen.header("authorization"), Some("Bearer secret-one"));
-            for stored in [
+            for name in [
                 "x-api-key",
                 "cookie",
                 "x-ringside-x",
@@ -121,7 +121,7 @@ fn anything_of_a_provider_is_passed_on_as_it_is() {
                 "x-hop",
                 "connection",
             ] {
-                assert_eq!(seen.header(stored), None, "{stored}");
+                assert_eq!(seen.header(name), None, "{name}");
             }
             assert_eq!(seen.header("openai-beta"), Some("assistants=v2"));
             assert_eq!(seen.header("x-own"), Some("2"));
@@ -193,7 +193,7 @@ fn no_path_method_or_name_leads_elsewhere() {
 }
 
 #[test]
-fn answers_of_any_kind_come_back_filtered() {
+fn responses_of_any_status_lose_the_providers_private_headers() {
     on_both_drivers(|driver| {
         let one = Upstream::start(|seen, stream| {
             let head = if seen.line.contains("/gone") {
@@ -211,13 +211,13 @@ fn answers_of_any_kind_come_back_filtered() {
         assert_eq!((reply.status, reply.body.as_slice()), (418, &b"\0\n"[..]));
         assert_eq!(reply.header("x-own"), Some("1"));
         assert_eq!(reply.header("x-ringside-target"), Some("one/*"));
-        for stored in [
+        for name in [
             "set-cookie",
             "x-ratelimit-remaining-requests",
             "access-control-allow-origin",
             "openai-organization",
         ] {
-            assert_eq!(reply.header(stored), None, "{stored}");
+            assert_eq!(reply.header(name), None, "{name}");
         }
         let reply = ask("DELETE /providers/one/gone");
         assert_eq!((reply.status, reply.header("content-length")), (204, None));
@@ -227,7 +227,7 @@ fn answers_of_any_kind_come_back_filtered() {
             (reply.status, reply.error().0.as_str()),
             (502, "upstream_connection_closed")
         );
-        // What may have had an effect is not sent twice.
+        // A request that may have had an effect is not repeated.
         assert_eq!(one.count(), before + 1);
         let _: Value = reply.json();
     });

@@ -3,9 +3,9 @@
 use super::*;
 
 #[test]
-fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
+fn another_tenant_cannot_reach_a_stored_response_or_see_that_it_exists() {
     on_both_drivers(|driver| {
-        let (upstream, _) = Kept::provider();
+        let (upstream, _) = ResponseStore::provider();
         let gateway = gateway(driver, &upstream, &["k-1"]);
         let id = id_of(&create(&gateway, "a", json!({})));
         let count = upstream.count();
@@ -13,7 +13,7 @@ fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
         let last = forged.last_mut().unwrap();
         *last = if *last == b'0' { b'1' } else { b'0' };
         let forged = String::from_utf8(forged).unwrap();
-        // Another's, the provider's own, one with a wrong seal, one that never was.
+        // The id of another tenant, the provider's own id, an id with a wrong seal, an unknown id.
         let never = format!("resp_never_{}", "0".repeat(32));
         for (key, id) in [
             ("b", id.as_str()),
@@ -55,7 +55,11 @@ fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
         let body =
             format!("{{\"model\":\"m\",\"input\":\"x\",\"previous_response_id\":\"{escaped}\"}}");
         assert_eq!(send(&gateway, "a", "POST /v1/responses", &body).status, 400);
-        assert_eq!(upstream.count(), count, "the provider was asked");
+        assert_eq!(
+            upstream.count(),
+            count,
+            "a request was sent to the provider"
+        );
         assert_eq!(
             send(&gateway, "a", &format!("GET /v1/responses/{id}"), "").status,
             200
@@ -64,9 +68,9 @@ fn nobody_else_reaches_an_answer_nor_learns_that_it_is_there() {
 }
 
 #[test]
-fn teams_share_answers_where_they_share_the_cache() {
+fn teams_share_stored_responses_if_they_share_the_cache() {
     on_both_drivers(|driver| {
-        let (upstream, _) = Kept::provider();
+        let (upstream, _) = ResponseStore::provider();
         let config = format!("[cache]\nscope = \"team\"\n{}", config(&upstream, &["k-1"]));
         let gateway = Setup::new(driver, config).start_in(folder());
         let id = id_of(&create(&gateway, "a", json!({})));
@@ -76,9 +80,9 @@ fn teams_share_answers_where_they_share_the_cache() {
 }
 
 #[test]
-fn ids_outlive_the_process_and_all_replicas_know_them() {
+fn ids_are_valid_after_a_restart_and_on_every_replica() {
     on_both_drivers(|driver| {
-        let (upstream, _) = Kept::provider();
+        let (upstream, _) = ResponseStore::provider();
         let config = config(&upstream, &["k-1", "k-2"]);
         let start = |config: &str| Setup::new(driver, config).start_in(folder());
         let first = start(&config);
@@ -100,7 +104,7 @@ fn ids_outlive_the_process_and_all_replicas_know_them() {
             )),
             next
         );
-        // With another API key the account is another.
+        // Another API key is another account.
         let moved = start(&config.replace("\"file:k-1\", \"file:k-2\"", "\"file:k-3\""));
         assert_eq!(
             send(&moved, "a", &format!("GET /v1/responses/{id}"), "").status,
@@ -110,15 +114,15 @@ fn ids_outlive_the_process_and_all_replicas_know_them() {
 }
 
 #[test]
-fn with_one_tenant_items_may_be_named_and_keyless_servers_keep_answers() {
+fn with_one_tenant_items_may_be_referenced_and_keyless_providers_may_store() {
     on_both_drivers(|driver| {
-        let (upstream, _) = Kept::provider();
+        let (upstream, _) = ResponseStore::provider();
         let open = format!("{}{}", site("one", &upstream, &[]), model("m", &["one"]));
         let gateway = Setup::new(driver, open.clone()).start();
         let id = id_of(&create(&gateway, "any", json!({})));
         let body = json!({"previous_response_id": id, "input": [{"type": "item_reference", "id": "msg_1"}]});
         assert_eq!(create(&gateway, "any", body).status, 200);
-        // Nothing to seal with, and others to seal from.
+        // Without an API key there is nothing to seal ids with, and there are several tenants.
         let shared = Setup::new(driver, format!("{open}{KEYS}")).start_in(folder());
         let plain = id_of(&create(&shared, "a", json!({})));
         assert_eq!(

@@ -3,9 +3,9 @@
 use super::*;
 
 #[test]
-fn an_answer_goes_on_where_it_was_made_and_nothing_but_its_id_is_altered() {
+fn a_response_is_continued_with_its_provider_and_key_and_only_its_id_changes() {
     on_both_drivers(|driver| {
-        let ((one, stored), (two, other)) = (Kept::provider(), Kept::provider());
+        let ((one, stored), (two, other)) = (ResponseStore::provider(), ResponseStore::provider());
         let config = format!(
             "{}{}{}{KEYS}",
             site("one", &one, &["k-1", "k-2"]),
@@ -46,14 +46,14 @@ fn an_answer_goes_on_where_it_was_made_and_nothing_but_its_id_is_altered() {
             );
             seen.insert(owner);
         }
-        assert_eq!(seen.len(), 3, "not every key made answers: {seen:?}");
+        assert_eq!(seen.len(), 3, "not every API key was used: {seen:?}");
     });
 }
 
 #[test]
-fn streams_are_sealed_wherever_they_are_split() {
+fn ids_in_streams_are_sealed_at_any_split() {
     on_both_drivers(|driver| {
-        let (upstream, _) = Kept::provider();
+        let (upstream, _) = ResponseStore::provider();
         let gateway = gateway(driver, &upstream, &["k-1"]);
         let first = id_of(&create(&gateway, "a", json!({})));
         let reply = create(
@@ -95,17 +95,17 @@ fn streams_are_sealed_wherever_they_are_split() {
 }
 
 #[test]
-fn who_goes_on_is_sent_nowhere_else() {
+fn a_continued_request_is_sent_to_no_other_target() {
     on_both_drivers(|driver| {
-        let stored = Kept::default();
-        let own_kept = stored.clone();
+        let stored = ResponseStore::default();
+        let own_store = stored.clone();
         let limited = Upstream::start(move |seen, stream| {
             if seen.message.text().contains("previous_response_id") {
                 return write_json(stream, 429, &json!({"error": {"message": "later"}}));
             }
-            own_kept.answer(seen, stream)
+            own_store.answer(seen, stream)
         });
-        let (other, _) = Kept::provider();
+        let (other, _) = ResponseStore::provider();
         let config = format!(
             "{}{}{}{KEYS}",
             site("one", &limited, &["k-1", "k-2"]),
@@ -122,9 +122,9 @@ fn who_goes_on_is_sent_nowhere_else() {
 }
 
 #[test]
-fn what_is_not_kept_is_not_touched_and_nothing_is_answered_twice() {
+fn a_response_that_is_not_stored_is_unchanged_and_none_is_cached() {
     on_both_drivers(|driver| {
-        let (upstream, _) = Kept::provider();
+        let (upstream, _) = ResponseStore::provider();
         let gateway = gateway(driver, &upstream, &["k-1"]);
         let reply = create(&gateway, "a", json!({"store": false}));
         assert_eq!(reply.text(), text_of(&response("resp_skk10", None, false)));

@@ -1,5 +1,5 @@
-//! Responses that a provider keeps: gone on from, asked for and deleted by who got them, at the provider
-//! and with the API key that made them; by nobody else.
+//! Responses that a provider stores: their tenant continues, reads and deletes them, at the provider and with the API key
+//! that created them; no other tenant can.
 
 mod access;
 mod continuing;
@@ -12,11 +12,11 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-/// A provider that keeps answers by the API key that asked: id, and how often it was asked for.
+/// A provider that stores responses: the API key of each, by id.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<HashMap<String, String>>>);
+struct ResponseStore(Arc<Mutex<HashMap<String, String>>>);
 
-impl Kept {
+impl ResponseStore {
     fn provider() -> (Upstream, Self) {
         let stored = Self::default();
         let own = stored.clone();
@@ -24,7 +24,7 @@ impl Kept {
         (Upstream::start(answer), stored)
     }
 
-    /// The key that made an answer.
+    /// The API key that created a response.
     fn owner(&self, id: &str) -> Option<String> {
         self.0.lock().unwrap().get(id).cloned()
     }
@@ -91,7 +91,7 @@ fn response(id: &str, previous: Option<&str>, queued: bool) -> Value {
         "usage": if queued { Value::Null } else { usage }})
 }
 
-/// As no serializer of ours writes it.
+/// JSON with spaces and escapes that our serializers do not write.
 fn text_of(answer: &Value) -> String {
     answer
         .to_string()
@@ -123,7 +123,7 @@ fn events(id: &str, previous: Option<&str>) -> String {
     .replace('é', "\\u00e9")
 }
 
-/// Each byte in a chunk of its own.
+/// Writes each character in a chunk of its own.
 fn write_bytewise(stream: &mut TcpStream, text: &str) -> bool {
     let mut fine = stream.write_all(stream_head()).is_ok();
     for byte in text.chars() {
@@ -132,7 +132,7 @@ fn write_bytewise(stream: &mut TcpStream, text: &str) -> bool {
     fine && stream.write_all(b"0\r\n\r\n").is_ok()
 }
 
-/// Files with the keys: of callers, and of the accounts at the providers.
+/// A folder with the keys of callers and the API keys of providers.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a", "b", "c", "k-1", "k-2", "k-3"] {
@@ -159,7 +159,7 @@ fn gateway(driver: &str, upstream: &Upstream, keys: &[&str]) -> Gateway {
     Setup::new(driver, config(upstream, keys)).start_in(folder())
 }
 
-/// Asks as one caller.
+/// Sends a request with the key of one caller.
 fn send(gateway: &Gateway, key: &str, line: &str, body: &str) -> Response {
     let mut client = gateway.connect();
     let length = body.len();

@@ -3,9 +3,9 @@
 use super::*;
 
 #[test]
-fn what_is_kept_is_asked_for_cancelled_and_deleted() {
+fn a_stored_response_can_be_read_cancelled_and_deleted() {
     on_both_drivers(|driver| {
-        let (upstream, stored) = Kept::provider();
+        let (upstream, stored) = ResponseStore::provider();
         let gateway = gateway(driver, &upstream, &["k-1", "k-2"]);
         let begun = create(&gateway, "a", json!({"background": true}));
         let id = id_of(&begun);
@@ -41,7 +41,7 @@ fn what_is_kept_is_asked_for_cancelled_and_deleted() {
             gone.json(),
             json!({"id": id, "object": "response", "deleted": true})
         );
-        // The provider's own refusal, about the id that the caller knows.
+        // The provider's own error names the id that the caller knows.
         let missing = send(&gateway, "a", &format!("GET /v1/responses/{id}"), "");
         assert_eq!(
             (missing.status, missing.error().1),
@@ -59,16 +59,16 @@ fn what_is_kept_is_asked_for_cancelled_and_deleted() {
                 "{line}"
             );
         }
-        // Reading an answer buys nothing.
+        // Reading a response uses no tokens.
         let log = gateway.wait_for_log(|line| line["operation"] == "responses");
         assert!(log["input_tokens"].is_null(), "{log}");
     });
 }
 
 #[test]
-fn what_no_provider_keeps_is_refused_by_name_before_anything_is_sent() {
+fn requests_that_need_storage_are_refused_by_field_where_nothing_is_stored() {
     on_both_drivers(|driver| {
-        let ((native, _), plain) = (Kept::provider(), Upstream::echo());
+        let ((native, _), plain) = (ResponseStore::provider(), Upstream::echo());
         let config = format!(
             "{}{}{}{}{}{KEYS}",
             site("one", &native, &["k-1"]),
@@ -109,10 +109,10 @@ fn what_no_provider_keeps_is_refused_by_name_before_anything_is_sent() {
             );
         }
         assert_eq!((native.count(), plain.count()), (count, 0));
-        // One of two targets keeps answers: that one is asked.
+        // One of two targets stores responses: it gets the request.
         let begun = create(&gateway, "a", json!({"model": "both", "background": true}));
         assert_eq!(begun.header("x-ringside-target"), Some("one/both-at-one"));
-        // The other one has nothing that is another's.
+        // The other target stores nothing, so it may get any item.
         let said = create(
             &gateway,
             "a",

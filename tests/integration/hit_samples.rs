@@ -1,5 +1,5 @@
-//! Learning on the job: hits by meaning are compared with fresh answers, after the client has its own, within
-//! a budget; a wrong one is undone, and what was seen is told. With the real model.
+//! Hit samples: semantic hits are compared with fresh responses within a budget, after the client has its response. A
+//! wrong hit is undone, and the results are reported. With the real model.
 
 use crate::dialects::Caller::{Anthropic, Gemini, OpenAi};
 use crate::dialects::{frame, piece, streams, whole};
@@ -15,7 +15,7 @@ fn semantic(mode: &str, more: &str) -> String {
     format!("[cache.semantic]\nmode = \"{mode}\"\ndeadline = \"5s\"\n{more}\n")
 }
 
-/// Gives another answer for other words.
+/// Responds differently to other words.
 fn fickle() -> Upstream {
     Upstream::start(|seen, stream| {
         let answer = if seen.question() == ASKED {
@@ -31,7 +31,7 @@ fn fickle() -> Upstream {
     })
 }
 
-/// The same in any dialect.
+/// The same in each dialect.
 fn fickle_in(dialect: &'static str) -> Upstream {
     Upstream::start(move |seen, stream| {
         let is_first = seen.message.text().contains(ASKED);
@@ -47,7 +47,7 @@ fn fickle_in(dialect: &'static str) -> Upstream {
     })
 }
 
-/// Always gives the same answer.
+/// Always responds the same.
 fn steady() -> Upstream {
     Upstream::start(|_, stream| write_json(stream, 200, &chat_response("Rayleigh")))
 }
@@ -87,7 +87,7 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
             let gateway = start(driver, &upstream, &semantic("serve", "sample = 1"));
             let other = with(ask(OTHER_WORDS), "stream", streams.into());
             let hit = gateway.chat(&other);
-            // The client gets the cached answer; what is learned comes after.
+            // The client gets the cached response; the comparison follows.
             assert_eq!(
                 (hit.cache(), hit.content().as_str()),
                 ("semantic", "Rayleigh")
@@ -98,7 +98,7 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
             gateway.wait_for_metric("ringside_cache_entries", 0.0);
             gateway.wait_for_metric("ringside_cache_wrong_answers", 1.0);
             wait_for_samples(&gateway, "compared", 1.0);
-            // The same two again: the mark refuses what was served before.
+            // The same two requests again: the mark refuses the hit that was served before.
             assert_eq!(gateway.chat(&ask(ASKED)).cache(), "miss");
             gateway.wait_for_metric("ringside_cache_vectors", 1.0);
             let again = gateway.chat(&ask(OTHER_WORDS));
@@ -120,7 +120,7 @@ fn a_hit_whose_fresh_answer_differs_is_undone() {
 }
 
 #[test]
-fn hits_are_compared_whatever_is_spoken_on_either_side() {
+fn hits_are_compared_in_every_pair_of_dialects() {
     on_both_drivers(|driver| {
         for (caller, dialect, is_stream) in [
             (OpenAi, "anthropic", false),
@@ -153,22 +153,22 @@ fn hits_are_compared_whatever_is_spoken_on_either_side() {
             assert_eq!(streams(&sent), is_stream);
             wait_for_samples(&gateway, "compared", 1.0);
             gateway.wait_for_metric("ringside_cache_entries", 0.0);
-            // What the sample cost is booked: it was read in the provider's own arithmetic.
+            // The sample's tokens count against the budget, read from the provider's dialect.
             gateway.wait_for_metric("ringside_cache_sample_tokens", 12.0);
         }
     });
 }
 
 #[test]
-fn what_is_confirmed_stays_and_samples_cost_no_more_than_their_budget() {
+fn a_confirmed_hit_stays_and_samples_stay_within_their_budget() {
     on_both_drivers(|driver| {
         let upstream = steady();
-        // An answer costs 12 tokens: two fit, a third does not.
+        // A response uses 12 tokens: two samples fit, a third does not.
         let more = "sample = 1\nsample_tokens_max = 30";
         let gateway = start(driver, &upstream, &semantic("serve", more));
         for at in 1..=5_u32 {
             assert_eq!(gateway.chat(&ask(OTHER_WORDS)).cache(), "semantic");
-            // One after the other, so that each is settled before the next is drawn.
+            // One after the other, so that each sample is counted before the next is drawn.
             let compared = f64::from(at.min(2));
             wait_for_label(&gateway, "right", compared);
             wait_for_samples(&gateway, "compared", compared);
@@ -177,21 +177,21 @@ fn what_is_confirmed_stays_and_samples_cost_no_more_than_their_budget() {
         assert_eq!(upstream.count(), 3);
         gateway.wait_for_metric("ringside_cache_sample_tokens", 24.0);
         gateway.wait_for_metric("ringside_cache_sample_tokens_limit", 30.0);
-        // What samples cost is spent like any other call.
+        // The usage of samples is recorded like that of any other call.
         gateway.wait_for_metric("gen_ai_client_token_usage_count{ringside_key=\"\",gen_ai_request_model=\"m\",gen_ai_token_type=\"input\"}", 3.0);
         assert_eq!(gateway.metric("ringside_cache_wrong_answers"), 0.0);
     });
 }
 
 #[test]
-fn a_sample_of_nothing_asks_nothing_and_a_failed_one_teaches_nothing() {
+fn without_sampling_nothing_is_sent_and_a_failed_sample_changes_nothing() {
     let upstream = steady();
     let gateway = start("io_uring", &upstream, &semantic("serve", "sample = 0"));
     for _ in 0..5 {
         assert_eq!(gateway.chat(&ask(OTHER_WORDS)).cache(), "semantic");
     }
     assert_eq!(upstream.count(), 1);
-    // What has an effect beyond its answer is not asked for twice.
+    // A request with an effect beyond its response is not repeated.
     let gateway = start("epoll", &upstream, &semantic("serve", "sample = 1"));
     let before = upstream.count();
     let stored = gateway.chat(&with(ask(OTHER_WORDS), "store", true.into()));
@@ -217,7 +217,7 @@ fn a_sample_of_nothing_asks_nothing_and_a_failed_one_teaches_nothing() {
 }
 
 #[test]
-fn observing_compares_every_hit_that_would_have_been_and_serves_none() {
+fn observing_compares_every_possible_hit_and_serves_none() {
     on_both_drivers(|driver| {
         let upstream = fickle();
         let folder = tempfile::tempdir().unwrap();
@@ -230,7 +230,7 @@ fn observing_compares_every_hit_that_would_have_been_and_serves_none() {
             ("miss", "Compton")
         );
         wait_for_label(&gateway, "wrong", 1.0);
-        // No call more than the clients': the label is free.
+        // Only the calls of clients: the comparison needs no further one.
         assert_eq!(upstream.count(), 2);
         let reported = gateway.admin("GET", "/admin/v1/cache/quality").json();
         assert_eq!(reported["mode"], "observe");
@@ -244,7 +244,7 @@ fn observing_compares_every_hit_that_would_have_been_and_serves_none() {
             (&line["a"], &line["b"], &line["label"]),
             (&ASKED.into(), &OTHER_WORDS.into(), &"wrong".into())
         );
-        // It is what `ringside tune` reads.
+        // `ringside tune` reads this log.
         let tune = Command::new(env!("CARGO_BIN_EXE_ringside"))
             .args(["tune", "--log", log.to_str().unwrap()])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
