@@ -13,7 +13,7 @@
 //! A new dialect is one more folder. `GOLDEN=write cargo test --test provider_golden` writes what is
 //! missing or changed; read the difference before you keep it.
 
-mod round_trip;
+mod reversibility;
 
 use ringside::gateway::transform::neutral_relay::NeutralRelay;
 use ringside::gateway::transform::relay::Relay;
