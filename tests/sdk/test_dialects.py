@@ -1,5 +1,5 @@
 """Each client dialect with each provider dialect, by the official SDKs: every answer must be one of
-their typed models. The table in docs/providers.md is what passed here; `MATRIX=write` writes it."""
+their typed models. The table in docs/providers.md lists what passes; `MATRIX=write` writes it."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from upstreams import bedrock, cohere, responses
 DIALECTS = ["openai", "anthropic", "responses", "gemini"]
 PROVIDERS = ["openai", "anthropic", "gemini"]
 BASES = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
-# Dialects that the mock does not speak, each with an upstream of its own.
+# Dialects that the mock does not have, each with an upstream of its own.
 OTHERS = {one.NAME: one for one in (bedrock, responses, cohere)}
 FEATURES = ["text", "tools", "image", "JSON schema"]
 MODES = ["whole", "stream"]
@@ -220,7 +220,7 @@ def test_matrix(dialects, mock, upstreams, dialect, provider, feature, mode):
         OTHERS[provider].check(feature, upstreams[provider].last, PIXEL, SCHEMA)
     else:
         check(provider, feature, seen(mock))
-    # The upstreams count the words of a plain question; some add what was cached.
+    # The upstreams count the words of the question; some add cached tokens.
     words = 0 if feature == "image" else len(("please call the tool" if feature == "tools" else "What is the capital of France?").split())
     cached = OTHERS[provider].CACHED if provider in OTHERS else {"openai": 0, "anthropic": 5, "gemini": 5}[provider]
     assert prompt == words + cached
@@ -229,7 +229,7 @@ def test_matrix(dialects, mock, upstreams, dialect, provider, feature, mode):
 
 
 def check(provider, feature, body):
-    """Whether the request said what was meant."""
+    """Asserts that the request expresses the feature."""
     # Google's dialect names it in the path.
     assert body.get("model") == (None if provider == "gemini" else f"mock-{provider}")
     if feature == "tools":
@@ -237,7 +237,7 @@ def check(provider, feature, body):
         schemas = {
             "openai": lambda: tool["function"]["parameters"],
             "anthropic": lambda: tool["input_schema"],
-            # Google's own SDK spells it in snake case, and that goes on as it is.
+            # Google's SDK writes the field in snake case, and it is forwarded unchanged.
             "gemini": lambda: tool["functionDeclarations"][0].get("parametersJsonSchema")
             or tool["functionDeclarations"][0]["parameters_json_schema"],
         }

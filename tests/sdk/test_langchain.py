@@ -1,4 +1,4 @@
-"""LangChain's chat models over each provider dialect. The table in docs/providers.md is what passed; `MATRIX=write` writes it."""
+"""LangChain's chat models over each provider dialect. The table in docs/providers.md lists what passes; `MATRIX=write` writes it."""
 
 import os
 

@@ -2,7 +2,7 @@
 
 It is in the SDK's source distribution on PyPI, which is fetched once. The provider is `upstreams/openai_api.py`, which
 answers by the SDK's typed models. Each test runs at `/v1` and at `/providers/{name}`; what fails there must be in
-`FAILS` with its reason, and what is in it must fail. The table in docs/providers.md is what passed; `MATRIX=write` writes it.
+`FAILS` with its reason, and what is in it must fail. The table in docs/providers.md lists what passes; `MATRIX=write` writes it.
 """
 
 import collections

@@ -85,7 +85,7 @@ def test_a_conversation_continues_from_stored_responses(stored):
     assert (caught.value.code, caught.value.param) == ("previous_response_not_found", "previous_response_id")
 
 
-def test_a_stream_goes_on_and_can_be_gone_on_from(stored):
+def test_a_stream_continues_a_response_and_can_be_continued(stored):
     client, _ = stored
     first = client.responses.create(model="m", input="one")
     with client.responses.stream(model="m", input="two", previous_response_id=first.id) as stream:
@@ -96,7 +96,7 @@ def test_a_stream_goes_on_and_can_be_gone_on_from(stored):
     assert third.output_text == "one, two, three"
 
 
-def test_what_is_kept_is_retrieved_listed_and_deleted(stored):
+def test_stored_responses_are_retrieved_listed_and_deleted(stored):
     client, other = stored
     made = client.responses.create(model="m", input="hello")
     assert client.responses.retrieve(made.id) == made
@@ -112,7 +112,7 @@ def test_what_is_kept_is_retrieved_listed_and_deleted(stored):
     assert made.id in caught.value.message
 
 
-def test_what_runs_in_the_background_is_polled_streamed_and_cancelled(stored):
+def test_a_background_response_is_polled_streamed_and_cancelled(stored):
     client, _ = stored
     run = client.responses.create(model="m", input="slowly", background=True)
     states = [run.status]
@@ -134,7 +134,7 @@ def test_parsed_into_a_type(dialects):
     assert answer.output_parsed == City(city="Paris")
 
 
-def test_what_needs_state_is_refused_by_name(dialects):
+def test_requests_that_need_storage_are_refused_by_field(dialects):
     create = dialects.client().responses.create
     for more in ({"previous_response_id": "resp_1"}, {"background": True}, {"conversation": "conv_1"}):
         with pytest.raises(openai.BadRequestError) as caught:
@@ -147,7 +147,7 @@ def test_what_needs_state_is_refused_by_name(dialects):
     assert (caught.value.code, caught.value.param) == ("unsupported_fields", "tools[0]")
 
 
-def test_a_turn_with_a_tool_goes_back_as_it_came(dialects, upstreams):
+def test_a_tool_call_and_its_result_reach_the_provider_unchanged(dialects, upstreams):
     client = dialects.client()
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
     tools = [{"type": "function", "name": "weather", "parameters": schema, "strict": True}]
