@@ -1,41 +1,40 @@
-//! Settling a request: which tokens were bought, which were saved, which are unknown, and what they cost.
+//! The billed usage of a request, and its charge: what the provider bills, what the cache saved, or why the cost is unknown.
 //!
-//! Tokens the provider did not report are counted as unknown, never as zero. A cost is exact, or marked
-//! as an estimate, or unknown.
+//! Tokens that the provider did not report are unknown, never zero. A cost is exact, or marked as an estimate, or unknown.
 
 use crate::accounting::cost::Cost;
 use crate::accounting::prices::PriceBook;
 use crate::base::names::Name;
 use crate::protocols::usage::Usage;
 
-/// How a request ended, for the books.
+/// What a request used, for its charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BilledUsage {
     /// The provider reported this usage.
     Reported(Usage),
-    /// The provider did not report usage of a stream; this is what it may have been. Tokens stay
-    /// unknown, the cost is an estimate.
+    /// The provider did not report the usage of a stream; this is an estimate. The tokens count as unknown, and the cost is an
+    /// estimate.
     Estimated(Usage),
-    /// The provider reported so many search units, and no tokens; there are no prices for them.
+    /// The provider reported a number of search units and no tokens. Search units have no prices.
     Searches(u64),
-    /// The provider answered and did not report usage.
+    /// The provider responded and did not report usage.
     Unknown,
-    /// A cached answer was served; this is what it had cost, where known.
+    /// The cache served the response; this is the usage it had when it was fetched, where known.
     Saved(Option<Usage>),
-    /// Nothing was bought: refused, failed, or no model was called.
+    /// Nothing is billed: the request was refused, it failed, or no model was called.
     Nothing,
 }
 
 /// What a request cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Charge {
-    /// Nothing was bought.
+    /// Nothing is billed.
     Nothing,
-    /// By reported tokens and a known price.
+    /// From reported tokens and a known price.
     Reported(Cost),
-    /// By estimated tokens and a known price.
+    /// From estimated tokens and a known price.
     Estimated(Cost),
-    /// A cached answer was served, which had cost this, where known.
+    /// The cache served the response; this is what it had cost when it was fetched, where known.
     Saved(Option<Cost>),
     /// The provider was used, but the cost cannot be computed.
     Unknown(MissingCostInput),
@@ -62,7 +61,7 @@ impl MissingCostInput {
 }
 
 impl Charge {
-    /// The bill for what was bought from `target`.
+    /// The charge for usage at `target`.
     #[must_use]
     pub(crate) fn of(billed_usage: BilledUsage, target: Option<Name>, prices: &PriceBook) -> Self {
         let cost = |usage| target.and_then(|target| prices.cost(target, usage));
@@ -77,7 +76,7 @@ impl Charge {
         }
     }
 
-    /// What was paid, in nano-dollars, estimates included; `None` when unknown or nothing was bought.
+    /// What the provider bills, in nano-dollars, estimates included; `None` when it is unknown or nothing is billed.
     #[must_use]
     pub(crate) fn paid_nanousd(&self) -> Option<u64> {
         match self {
@@ -87,7 +86,7 @@ impl Charge {
         }
     }
 
-    /// What a cached answer saved, in nano-dollars; `None` when unknown or none was served.
+    /// What the cache saved, in nano-dollars; `None` when it is unknown or the cache did not serve the response.
     #[must_use]
     pub(crate) fn saved_nanousd(&self) -> Option<u64> {
         match self {
@@ -103,10 +102,10 @@ mod tests {
     use crate::accounting::prices;
 
     #[test]
-    fn a_bill_is_known_estimated_unknown_or_saved() {
+    fn a_charge_is_reported_estimated_unknown_or_saved() {
         let table = prices::shipped().unwrap();
         let book = PriceBook::of_test("p/gpt-4o", &table.prices, "gpt-4o");
-        let (known, unknown) = (Some(Name::new("p/gpt-4o")), Some(Name::new("p/other")));
+        let (priced, unpriced) = (Some(Name::new("p/gpt-4o")), Some(Name::new("p/other")));
         let usage = Usage {
             prompt: 1000,
             completion: 100,
@@ -114,21 +113,21 @@ mod tests {
         };
         let of = |billed_usage, target| Charge::of(billed_usage, target, &book);
         let cost = 2_500_000 + 1_000_000;
-        let reported = of(BilledUsage::Reported(usage), known);
+        let reported = of(BilledUsage::Reported(usage), priced);
         assert!(matches!(reported, Charge::Reported(_)));
         assert_eq!(reported.paid_nanousd(), Some(cost));
-        let estimated = of(BilledUsage::Estimated(usage), known);
+        let estimated = of(BilledUsage::Estimated(usage), priced);
         assert!(matches!(estimated, Charge::Estimated(_)));
-        let saved = of(BilledUsage::Saved(Some(usage)), known);
+        let saved = of(BilledUsage::Saved(Some(usage)), priced);
         assert_eq!(saved.paid_nanousd(), Some(0));
         assert_eq!(saved.saved_nanousd(), Some(cost));
-        assert_eq!(of(BilledUsage::Saved(None), known).saved_nanousd(), None);
+        assert_eq!(of(BilledUsage::Saved(None), priced).saved_nanousd(), None);
         for (billed_usage, target) in [
-            (BilledUsage::Reported(usage), unknown),
-            (BilledUsage::Unknown, known),
+            (BilledUsage::Reported(usage), unpriced),
+            (BilledUsage::Unknown, priced),
         ] {
             assert_eq!(of(billed_usage, target).paid_nanousd(), None);
         }
-        assert_eq!(of(BilledUsage::Nothing, known), Charge::Nothing);
+        assert_eq!(of(BilledUsage::Nothing, priced), Charge::Nothing);
     }
 }

@@ -1,22 +1,21 @@
-//! What tokens cost: whole numbers only.
+//! The cost of tokens, in whole nano-dollars (10⁻⁹ US dollars).
 //!
-//! Each part (input, cached input, cache write, output) is rounded once, half up, to a nano-dollar
-//! (10⁻⁹ US dollars); the whole is the sum of the parts. So the parts always add up, and a whole is off
-//! by two nano-dollars at most.
+//! Each part (input, cached input, cache write, output) is rounded once, half up, and the total is the sum of the parts. So the
+//! parts always add up to the total, and the total is off by at most two nano-dollars.
 
 use crate::config::sections::prices::{Price, Rates};
 use crate::protocols::usage::Usage;
 
-/// What one request cost, in nano-dollars.
+/// The cost of one request, in nano-dollars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
-    /// Prompt tokens that no cache of the provider was involved in.
+    /// Prompt tokens that were neither read from the provider's cache nor written to it.
     pub input: u64,
     /// Prompt tokens read from the provider's cache.
     pub cached_input: u64,
-    /// Prompt tokens written into it.
+    /// Prompt tokens written to the provider's cache.
     pub cache_write: u64,
-    /// Tokens of the answer, reasoning included.
+    /// Tokens of the response, reasoning included.
     pub output: u64,
 }
 
@@ -62,7 +61,7 @@ impl TokenType {
     }
 }
 
-/// The rates for a prompt of so many tokens.
+/// The rates for a prompt of `prompt_tokens`.
 #[must_use]
 pub(crate) fn rates(price: &Price, prompt_tokens: u64) -> Rates {
     let mut tiers = price.tiers.iter().rev();
@@ -70,11 +69,11 @@ pub(crate) fn rates(price: &Price, prompt_tokens: u64) -> Rates {
     tier.map_or(price.rates, |tier| tier.rates)
 }
 
-/// What `usage` costs.
+/// The cost of `usage`.
 #[must_use]
 pub(crate) fn cost(price: &Price, usage: Usage) -> Cost {
     let rates = rates(price, usage.prompt);
-    // What a provider says of the parts never makes them more than the whole.
+    // A provider may report more cached tokens than the prompt has; the parts must not exceed the prompt.
     let cached = usage.cached.min(usage.prompt);
     let written = usage.cache_write.min(usage.prompt - cached);
     Cost {
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn known_prices_give_known_costs() {
+    fn costs_follow_from_prices_and_usage() {
         let sold = price(Rates {
             input: micro(2_500_000),
             cached_input: micro(1_250_000),
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_add_up_are_within_bounds_and_grow_with_tokens() {
+    fn parts_add_up_and_costs_are_bounded_and_grow_with_tokens() {
         for seed in 0..20_000_u64 {
             let draw = |salt: u64, below: u64| mix(seed * 16 + salt, 1) % below;
             let sold = price(Rates {
@@ -146,7 +145,7 @@ mod tests {
                 cache_write: draw(3, micro(100_000_000)),
                 output: draw(4, micro(100_000_000)),
             });
-            // Also what no provider should say: more cached tokens than the prompt has.
+            // More cached tokens than the prompt has too, which no provider should report.
             let usage = Usage {
                 prompt: draw(5, 2_000_000),
                 completion: draw(6, 200_000),
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_prompt_costs_its_tier_as_a_whole() {
+    fn all_tokens_of_a_large_prompt_have_the_rate_of_its_tier() {
         let (low, high) = (
             Rates {
                 input: micro(1_000_000),
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_counted_is_the_largest_number() {
+    fn a_cost_that_overflows_is_the_largest_number() {
         let sold = price(Rates {
             input: u64::MAX,
             output: u64::MAX,

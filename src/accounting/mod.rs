@@ -1,4 +1,4 @@
-//! Usage, prices and cost.
+//! Prices, and what requests cost. It must not know metrics or the gateway.
 
 pub(crate) mod billing;
 pub(crate) mod cost;

@@ -1,6 +1,6 @@
-//! Which price a target has: from the configuration, else from the price table.
+//! The price of each target: from the configuration, else from the price table.
 //!
-//! A price is looked up once, when a configuration is loaded. What has none is unknown, never free.
+//! Prices are looked up once, when a configuration is loaded. A target without a price has an unknown cost, not a cost of zero.
 
 use crate::accounting::cost::{Cost, cost};
 use crate::base::names::Name;
@@ -13,14 +13,14 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The table that is shipped, as text.
+/// The price table that is part of the binary, as text.
 const SHIPPED_TEXT: &str = include_str!("../../models/prices/prices.toml");
 
 static SHIPPED: LazyLock<Result<PriceFile, String>> = LazyLock::new(|| {
     parse_price_file(SHIPPED_TEXT, "models/prices/prices.toml").map_err(|why| why.to_string())
 });
 
-/// Hosts that belong to one seller. A dialect alone says nothing about a price: many speak OpenAI's.
+/// Hosts whose prices are in the table, by family. A dialect does not determine a price: many providers have OpenAI's dialect.
 const FAMILIES: [(&str, &str); 6] = [
     ("api.openai.com", "openai"),
     ("api.anthropic.com", "anthropic"),
@@ -30,10 +30,10 @@ const FAMILIES: [(&str, &str); 6] = [
     ("api.x.ai", "xai"),
 ];
 
-/// The shipped price table.
+/// The price table that is part of the binary.
 ///
 /// # Errors
-/// It is damaged, which a test rules out.
+/// The table does not parse. A test prevents that.
 pub(crate) fn shipped() -> Result<&'static PriceFile, String> {
     SHIPPED.as_ref().map_err(Clone::clone)
 }
@@ -42,22 +42,22 @@ pub(crate) fn shipped() -> Result<&'static PriceFile, String> {
 pub struct PriceBook {
     /// Version of the table in use.
     pub version: String,
-    /// When its prices were noted.
+    /// Date of its prices.
     pub as_of: String,
     by_target: HashMap<Name, Entry>,
 }
 
 struct Entry {
     price: Option<Price>,
-    /// That the price is unknown was told.
-    told: AtomicBool,
+    /// The missing price was logged.
+    is_logged: AtomicBool,
 }
 
 impl PriceBook {
-    /// The prices for `config`.
+    /// The prices of the targets of `config`.
     ///
     /// # Errors
-    /// The shipped table is damaged.
+    /// The table in the binary does not parse.
     pub fn new(config: &Config) -> Result<Self, String> {
         let table = match &config.price_file {
             Some(file) => file,
@@ -72,7 +72,7 @@ impl PriceBook {
         let by_target = targets.map(|target| {
             let entry = Entry {
                 price: price_of(target, config, table),
-                told: AtomicBool::new(false),
+                is_logged: AtomicBool::new(false),
             };
             (Name::new(&config.label_of(target)), entry)
         });
@@ -89,30 +89,31 @@ impl PriceBook {
         self.by_target.get(&target)?.price.as_ref()
     }
 
-    /// What `usage` costs at a target; `None` = its price is unknown.
+    /// The cost of `usage` at a target; `None` = its price is unknown.
     #[must_use]
     pub fn cost(&self, target: Name, usage: Usage) -> Option<Cost> {
         self.price(target).map(|price| cost(price, usage))
     }
 
-    /// Whether nobody was told yet that this target's price is unknown; true once.
+    /// Whether the missing price of this target is still to be logged. True only the first time, so that it is logged once.
     #[must_use]
-    pub fn is_news(&self, target: Name) -> bool {
-        let told = self.by_target.get(&target).map(|entry| &entry.told);
-        told.is_some_and(|told| {
-            !told.load(Ordering::Relaxed) && !told.swap(true, Ordering::Relaxed)
+    pub fn take_unlogged(&self, target: Name) -> bool {
+        let is_logged = self.by_target.get(&target).map(|entry| &entry.is_logged);
+        is_logged.is_some_and(|is_logged| {
+            // The load avoids a write to a shared cache line in each request.
+            !is_logged.load(Ordering::Relaxed) && !is_logged.swap(true, Ordering::Relaxed)
         })
     }
 }
 
 #[cfg(test)]
 impl PriceBook {
-    /// A book of one target, which sells `model` of `prices`.
+    /// A book of one target, which has the price of `model` in `prices`.
     pub(crate) fn of_test(target: &str, prices: &[Price], model: &str) -> Self {
-        let price = prices.iter().find(|one| one.model == model).cloned();
+        let price = prices.iter().find(|price| price.model == model).cloned();
         let entry = Entry {
             price,
-            told: AtomicBool::new(false),
+            is_logged: AtomicBool::new(false),
         };
         Self {
             version: String::new(),
@@ -123,8 +124,8 @@ impl PriceBook {
 }
 
 fn price_of(target: &Target, config: &Config, table: &PriceFile) -> Option<Price> {
-    let TargetLocation::Provider(at) = target.location else {
-        // The model in this process is nobody's to charge for.
+    let TargetLocation::Provider(provider) = target.location else {
+        // The embedding model in this process costs nothing.
         return Some(Price {
             seller: Seller::Family("local".into()),
             model: target.model.clone(),
@@ -133,18 +134,18 @@ fn price_of(target: &Target, config: &Config, table: &PriceFile) -> Option<Price
         });
     };
     let sellers = [
-        Some(Seller::Provider(at)),
-        family(config.providers.get(at)?).map(Seller::Family),
+        Some(Seller::Provider(provider)),
+        family(config.providers.get(provider)?).map(Seller::Family),
     ];
     let names = [Some(target.model.as_str()), undated(&target.model)];
-    // The configuration before the table, the provider before its family, the exact name before the
-    // one without its date.
+    // Precedence: the configuration before the table, the provider before its family, the exact name before the name
+    // without its date.
     for prices in [&config.prices, &table.prices] {
         for seller in sellers.iter().flatten() {
             for name in names.iter().flatten() {
                 let found = prices
                     .iter()
-                    .find(|one| one.seller == *seller && one.model == **name);
+                    .find(|price| price.seller == *seller && price.model == **name);
                 if found.is_some() {
                     return found.cloned();
                 }
@@ -157,8 +158,8 @@ fn price_of(target: &Target, config: &Config, table: &PriceFile) -> Option<Price
 fn family(provider: &Provider) -> Option<String> {
     let by_host = || {
         let host = provider.base_url.host.to_ascii_lowercase();
-        let known = FAMILIES.iter().find(|(name, _)| *name == host);
-        known.map(|(_, family)| (*family).to_owned())
+        let found = FAMILIES.iter().find(|(name, _)| *name == host);
+        found.map(|(_, family)| (*family).to_owned())
     };
     provider.price_family.clone().or_else(by_host)
 }
@@ -168,17 +169,17 @@ fn undated(model: &str) -> Option<&str> {
     [("0000-00-00", "-"), ("00000000", "-@")]
         .into_iter()
         .find_map(|(form, marks)| {
-            let at = model.len().checked_sub(form.len() + 1)?;
-            let (name, rest) = model.split_at_checked(at)?;
+            let name_bytes = model.len().checked_sub(form.len() + 1)?;
+            let (name, rest) = model.split_at_checked(name_bytes)?;
             let (mark, date) = rest.split_at_checked(1)?;
-            let fits = form.bytes().zip(date.bytes()).all(|(form, byte)| {
+            let has_form = form.bytes().zip(date.bytes()).all(|(form, byte)| {
                 if form == b'0' {
                     byte.is_ascii_digit()
                 } else {
                     byte == form
                 }
             });
-            let is_dated = marks.contains(mark) && date.starts_with("20") && fits;
+            let is_dated = marks.contains(mark) && date.starts_with("20") && has_form;
             (is_dated && !name.is_empty()).then_some(name)
         })
 }
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_table_is_whole() {
+    fn the_table_in_the_binary_is_complete() {
         let table = shipped().unwrap();
         assert!(table.prices.len() > 30 && !table.version.is_empty());
         for price in &table.prices {
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_before_dated_and_the_configuration_before_the_table() {
+    fn exact_names_precede_undated_ones_and_the_configuration_precedes_the_table() {
         let book = book(
             r#"
             [[providers]]
@@ -270,11 +271,14 @@ mod tests {
         assert_eq!(input(&book, "vllm/gpt-4o"), None);
         assert_eq!(input(&book, "local/all-MiniLM-L6-v2"), Some(0));
         let unknown = Name::new("vllm/own");
-        assert_eq!([0; 3].map(|_| book.is_news(unknown)), [true, false, false]);
+        assert_eq!(
+            [0; 3].map(|_| book.take_unlogged(unknown)),
+            [true, false, false]
+        );
     }
 
     #[test]
-    fn only_whole_dates_are_cut() {
+    fn only_complete_dates_are_removed() {
         assert_eq!(undated("gpt-4o-2024-11-20"), Some("gpt-4o"));
         assert_eq!(undated("claude-sonnet-4-20250514"), Some("claude-sonnet-4"));
         assert_eq!(undated("m-20250514"), Some("m"));

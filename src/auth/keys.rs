@@ -1,4 +1,4 @@
-//! Virtual keys: found by the digest of what the caller presents; no secret is kept.
+//! Virtual keys, found by the digest of what the caller presents. No secret is stored. It must not know HTTP or models.
 
 use crate::base::key_priority::KeyPriority;
 use crate::base::names::Name;
@@ -22,7 +22,7 @@ pub enum Peer {
 pub struct KeyTable {
     by_digest: HashMap<[u8; 32], usize, foldhash::fast::RandomState>,
     keys: Vec<Entry>,
-    /// All keys are of one tenant.
+    /// All keys belong to one tenant.
     has_one_tenant: bool,
 }
 
@@ -38,22 +38,22 @@ struct Entry {
     providers: Vec<String>,
 }
 
-/// Leave to make one request.
+/// The authenticated caller of one request, and what it may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'t> {
     /// The key's name; `None` when no keys are configured.
     pub key: Option<Name>,
     /// The key's team.
     pub team: Option<Name>,
-    /// Whose cache entries this request shares, and what providers keep.
+    /// Whose cache entries and stored responses the request may use.
     pub tenant: &'t str,
-    /// There is no other tenant.
-    pub is_alone: bool,
-    /// Regions its requests may go to; empty = all.
+    /// The configuration has no other tenant.
+    pub is_only_tenant: bool,
+    /// Regions that its requests may be sent to; empty = all.
     pub regions: &'t [String],
-    /// Tags that a provider of its requests must have.
+    /// Tags that a provider must have to get its requests.
     pub tags: &'t [String],
-    /// Whose requests go first when not all can.
+    /// Order of its requests in the queue of a model.
     pub priority: KeyPriority,
     models: Option<&'t HashSet<String>>,
     providers: Option<&'t [String]>,
@@ -63,7 +63,8 @@ pub struct Caller<'t> {
 const ANONYMOUS: &str = "anonymous";
 
 impl KeyTable {
-    /// The table of `keys`. Tenants are keys, or teams where `scope` says so; the two cannot collide.
+    /// The table of `keys`. Each key is a tenant, or each team if `scope` is [`TenantScope::Team`]. Prefixes keep the names of
+    /// keys and teams apart.
     #[must_use]
     pub fn new(keys: &[Key], scope: TenantScope) -> Self {
         let mut table = Self::default();
@@ -92,12 +93,11 @@ impl KeyTable {
         table
     }
 
-    /// Admits a caller by what it presents: the value of `authorization` (`Bearer …`), or of
-    /// `x-api-key` or `api-key`.
+    /// Authenticates a caller by what it presents: the value of `authorization` (`Bearer …`), or of `x-api-key` or `api-key`.
     ///
     /// # Errors
     /// 401 for a missing or wrong key, 403 for a remote caller when no keys are configured.
-    pub fn admit(
+    pub fn authenticate(
         &self,
         authorization: Option<&[u8]>,
         api_key: Option<&[u8]>,
@@ -109,7 +109,7 @@ impl KeyTable {
                     key: None,
                     team: None,
                     tenant: ANONYMOUS,
-                    is_alone: true,
+                    is_only_tenant: true,
                     regions: &[],
                     tags: &[],
                     priority: KeyPriority::Normal,
@@ -140,7 +140,7 @@ impl KeyTable {
         let entry = <[u8; 32]>::try_from(digest.as_ref())
             .ok()
             .and_then(|digest| self.by_digest.get(&digest))
-            .and_then(|at| self.keys.get(*at))
+            .and_then(|index| self.keys.get(*index))
             .ok_or_else(|| {
                 GatewayError::new(
                     ErrorCode::InvalidApiKey,
@@ -150,11 +150,11 @@ impl KeyTable {
         Ok(self.caller(entry))
     }
 
-    /// The grant of the key called `name`, for `explain`; without keys, that of any caller.
+    /// The caller with the key `name`, for `explain`; without a name, a local caller without a key.
     #[must_use]
-    pub fn grant_of(&self, name: Option<&str>) -> Option<Caller<'_>> {
+    pub fn caller_of(&self, name: Option<&str>) -> Option<Caller<'_>> {
         let Some(name) = name else {
-            return self.admit(None, None, Peer::Local).ok();
+            return self.authenticate(None, None, Peer::Local).ok();
         };
         let mut keys = self.keys.iter();
         keys.find(|entry| *entry.name.text() == *name)
@@ -166,7 +166,7 @@ impl KeyTable {
             key: Some(entry.name),
             team: entry.team,
             tenant: &entry.tenant,
-            is_alone: self.has_one_tenant,
+            is_only_tenant: self.has_one_tenant,
             regions: &entry.regions,
             tags: &entry.tags,
             priority: entry.priority,
@@ -191,17 +191,17 @@ impl Caller<'_> {
         self.models.is_none_or(|models| models.contains(model))
     }
 
-    /// Whether this caller may reach all of the provider called `name`, past models and routing.
+    /// Whether this caller may use the proxy of the provider `name`, which reaches all its paths without models and routing.
     #[must_use]
-    pub fn reaches(&self, name: &str) -> bool {
+    pub fn may_proxy(&self, name: &str) -> bool {
         self.providers
-            .is_none_or(|providers| providers.iter().any(|one| one == name))
+            .is_none_or(|providers| providers.iter().any(|provider| provider == name))
     }
 
-    /// 403 unless this caller may use `model`.
+    /// Checks that this caller may use `model`.
     ///
     /// # Errors
-    /// 403 naming the model.
+    /// 403 that names the model.
     pub fn check_model(&self, model: &str) -> Result<(), GatewayError> {
         if self.allows(model) {
             return Ok(());
@@ -237,39 +237,47 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_found_by_what_they_present() {
+    fn callers_are_found_by_the_key_they_present() {
         let table = table(TenantScope::Key);
-        let a = table.admit(Some(b"Bearer s1"), None, Peer::Remote).unwrap();
+        let a = table
+            .authenticate(Some(b"Bearer s1"), None, Peer::Remote)
+            .unwrap();
         assert_eq!(&*a.key.unwrap().text(), "a");
         assert!(a.allows("anything"));
-        assert!(a.reaches("p") && !a.reaches("q"));
-        let b = table.admit(None, Some(b"s2"), Peer::Local).unwrap();
+        assert!(a.may_proxy("p") && !a.may_proxy("q"));
+        let b = table.authenticate(None, Some(b"s2"), Peer::Local).unwrap();
         assert!(b.allows("m"));
         assert_eq!(b.check_model("n").unwrap_err().status, 403);
         assert_ne!(a.tenant, b.tenant);
-        assert!(!a.is_alone);
+        assert!(!a.is_only_tenant);
         for wrong in [&b"Bearer s3"[..], b"Bearer ", b"Basic s1", b"s1", b""] {
-            let fault = table.admit(Some(wrong), None, Peer::Local).unwrap_err();
-            assert_eq!(fault.status, 401);
+            let error = table
+                .authenticate(Some(wrong), None, Peer::Local)
+                .unwrap_err();
+            assert_eq!(error.status, 401);
         }
-        let missing = table.admit(None, None, Peer::Local).unwrap_err();
+        let missing = table.authenticate(None, None, Peer::Local).unwrap_err();
         assert_eq!(missing.code, ErrorCode::MissingApiKey);
     }
 
     #[test]
-    fn teams_share_only_when_told_to() {
+    fn keys_of_a_team_are_one_tenant_only_with_team_scope() {
         let table = table(TenantScope::Team);
-        let a = table.admit(Some(b"Bearer s1"), None, Peer::Local).unwrap();
-        let b = table.admit(Some(b"Bearer s2"), None, Peer::Local).unwrap();
+        let a = table
+            .authenticate(Some(b"Bearer s1"), None, Peer::Local)
+            .unwrap();
+        let b = table
+            .authenticate(Some(b"Bearer s2"), None, Peer::Local)
+            .unwrap();
         assert_eq!(a.tenant, b.tenant);
-        assert!(a.is_alone);
+        assert!(a.is_only_tenant);
     }
 
     #[test]
-    fn without_keys_only_this_machine_is_served() {
+    fn without_keys_only_callers_on_this_machine_are_served() {
         let table = KeyTable::default();
-        assert!(table.admit(None, None, Peer::Local).is_ok());
-        let fault = table.admit(None, None, Peer::Remote).unwrap_err();
-        assert_eq!((fault.status, fault.code), (403, ErrorCode::KeysRequired));
+        assert!(table.authenticate(None, None, Peer::Local).is_ok());
+        let error = table.authenticate(None, None, Peer::Remote).unwrap_err();
+        assert_eq!((error.status, error.code), (403, ErrorCode::KeysRequired));
     }
 }

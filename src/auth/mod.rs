@@ -1,6 +1,6 @@
-//! Who may call, and what.
+//! Authentication of callers, and what they may use.
 //!
-//! Pure: it is handed the credentials and the peer, and says yes or why not.
+//! Pure: the credentials and the peer are passed in. It must not know HTTP.
 
 pub mod keys;
 pub(crate) mod response_ids;

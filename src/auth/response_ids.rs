@@ -1,5 +1,5 @@
-//! Ids of what a provider keeps, sealed: who presents one can only be the tenant that it was given to, and
-//! it says by itself which provider and which API key it belongs to. It must not know what an id stands for.
+//! Sealed ids of stored responses. A seal proves that an id was given to the tenant that presents it, by the provider and API
+//! key that the gateway tries it with. It must not know what an id stands for.
 
 use ring::hmac;
 
@@ -9,41 +9,40 @@ pub(crate) const SEAL_CHARS: usize = 1 + 2 * TAG_BYTES;
 pub(crate) const ID_BYTES_MAX: usize = 256;
 
 const TAG_BYTES: usize = 16;
-/// What is sealed, so that no seal is one of another kind or form.
+/// Begins every sealed text, so that a seal for another purpose or of another version never matches.
 const LABEL: &[u8] = b"ringside response id, 1";
 
-/// What seals the answers that one API key of one provider gave one tenant.
+/// Seals the ids of responses that one API key of one provider created for one tenant.
 #[derive(Clone)]
 pub(crate) struct ResponseIdSeal(hmac::Context);
 
 impl ResponseIdSeal {
-    /// The seal of a provider's API key (`secret`) for a tenant. All replicas have the same, and so has the
-    /// process after a restart.
+    /// The seal of a provider's API key (`secret`) for a tenant. It is the same in all replicas and after a restart.
     #[must_use]
     pub(crate) fn new(secret: &str, provider: &str, tenant: &str) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let mut context = hmac::Context::with_key(&key);
         for part in [LABEL, provider.as_bytes(), tenant.as_bytes()] {
-            // Lengths first: what is sealed reads in one way only.
+            // The length precedes each part, so that different parts never give the same text.
             context.update(&(part.len() as u64).to_le_bytes());
             context.update(part);
         }
         Self(context)
     }
 
-    /// Whether `id` is of the form that is sealed: what may stand in a path and in JSON as it is.
+    /// Whether `id` can be sealed: it needs no escapes in a path or in JSON, and it is not too long.
     #[must_use]
-    pub(crate) fn fits(id: &str) -> bool {
-        (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(Self::takes)
+    pub(crate) fn can_seal(id: &str) -> bool {
+        (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(Self::is_id_byte)
     }
 
-    /// Whether a byte may stand in an id that is sealed.
+    /// Whether an id with this byte can be sealed.
     #[must_use]
-    pub(crate) fn takes(byte: u8) -> bool {
+    pub(crate) fn is_id_byte(byte: u8) -> bool {
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
     }
 
-    /// What is appended to `id`.
+    /// The seal that is appended to `id`.
     #[must_use]
     pub(crate) fn of(&self, id: &str) -> [u8; SEAL_CHARS] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -51,23 +50,22 @@ impl ResponseIdSeal {
         context.update(id.as_bytes());
         let tag = context.sign();
         let mut seal = [b'_'; SEAL_CHARS];
-        let places = seal.iter_mut().skip(1);
         let digits = tag.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        for (place, digit) in places.zip(digits) {
-            *place = DIGITS.get(usize::from(digit)).copied().unwrap_or_default();
+        for (character, digit) in seal.iter_mut().skip(1).zip(digits) {
+            *character = DIGITS.get(usize::from(digit)).copied().unwrap_or_default();
         }
         seal
     }
 
-    /// The id within `sealed`; `None` if it was not sealed by this.
+    /// The id within `sealed`; `None` if this seal did not seal it.
     #[must_use]
     pub(crate) fn open<'i>(&self, sealed: &'i str) -> Option<&'i str> {
         let (id, given) = sealed.split_at_checked(sealed.len().checked_sub(SEAL_CHARS)?)?;
         let own = self.of(id);
-        // Every byte is looked at, so that the time taken tells nothing.
+        // Every byte is compared, so that the time does not depend on the first difference.
         let pairs = own.iter().zip(given.as_bytes());
         let differs = pairs.fold(0, |differs, (own, given)| differs | (own ^ given));
-        (differs == 0 && Self::fits(id)).then_some(id)
+        (differs == 0 && Self::can_seal(id)).then_some(id)
     }
 }
 
@@ -80,11 +78,11 @@ mod tests {
     }
 
     #[test]
-    fn only_who_it_was_sealed_for_opens_it() {
+    fn only_the_same_key_provider_and_tenant_open_an_id() {
         let seal = ResponseIdSeal::new("sk-1", "openai", "key:a");
         let id = sealed(&seal, "resp_0a1B-2");
         assert_eq!(id.len(), "resp_0a1B-2".len() + SEAL_CHARS);
-        assert!(ResponseIdSeal::fits(&id));
+        assert!(ResponseIdSeal::can_seal(&id));
         assert_eq!(seal.open(&id), Some("resp_0a1B-2"));
         for other in [
             ResponseIdSeal::new("sk-2", "openai", "key:a"),
@@ -101,11 +99,11 @@ mod tests {
     fn a_changed_id_is_not_opened() {
         let seal = ResponseIdSeal::new("sk-1", "openai", "key:a");
         let id = sealed(&seal, "resp_1");
-        for at in 0..id.len() {
+        for index in 0..id.len() {
             let mut bytes = id.clone().into_bytes();
-            bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+            bytes[index] = if bytes[index] == b'0' { b'1' } else { b'0' };
             assert_eq!(seal.open(std::str::from_utf8(&bytes).unwrap()), None);
-            assert_eq!(seal.open(&id[..at]), None);
+            assert_eq!(seal.open(&id[..index]), None);
         }
         assert_eq!(seal.open(&id.to_uppercase()), None);
         assert_eq!(seal.open(&format!("{id}0")), None);

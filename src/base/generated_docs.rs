@@ -1,4 +1,4 @@
-//! Documentation that is written from a table in the code, for tests: compares a file with what it should say.
+//! For tests: compares documentation that is generated from a table in the code with its file.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The priority of a virtual key, which decides whose requests go first when not all can.
+//! The priority of a virtual key: the order of its requests in a queue. It must not know queues.
 
 /// `[[keys]] priority`, the lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

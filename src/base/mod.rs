@@ -1,4 +1,4 @@
-//! Plain types and functions that every other folder may use: interned names, request ids, statistics.
+//! Plain types and functions that every other folder may use: interned names, request ids, random numbers, statistics.
 //! It must not know requests, configuration or sockets.
 
 pub(crate) mod confidence_sequence;

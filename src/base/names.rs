@@ -1,6 +1,6 @@
-//! Interned names (models, keys, targets), so that the hot path counts by a number.
+//! Interned names of models, keys and targets, so that requests are counted by a number instead of a text.
 //!
-//! Names come from the configuration only, so the table is bounded by what was ever configured.
+//! Names come only from configurations, so the table has at most the names of all configurations since the start.
 
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ static NAMES: RwLock<Vec<Arc<str>>> = RwLock::new(Vec::new());
 pub struct Name(u32);
 
 impl Name {
-    /// Interns `text`. Takes a lock: only while a configuration is loaded.
+    /// Interns `text`. Takes a lock, so it is called only while a configuration is loaded.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut names = NAMES.write();
-        let at = names.iter().position(|name| &**name == text);
-        let at = at.unwrap_or_else(|| {
+        let found = names.iter().position(|name| &**name == text);
+        let index = found.unwrap_or_else(|| {
             names.push(text.into());
             names.len() - 1
         });
-        Self(u32::try_from(at).unwrap_or(u32::MAX))
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// A number of its own within the process; the text's lock is not taken.
+    /// The number of the name, unique within the process. Takes no lock.
     #[must_use]
     pub fn number(self) -> u32 {
         self.0
     }
 
-    /// The text.
+    /// The text. Takes a lock for reading.
     #[must_use]
     pub fn text(self) -> Arc<str> {
         NAMES

@@ -1,11 +1,9 @@
-//! Deterministic numbers that look random, and random numbers as fractions. Where the randomness comes from
-//! is the caller's business: nothing here draws any.
+//! Deterministic pseudo-random numbers, and random numbers as fractions. It has no source of randomness: callers pass seeds in.
 
 /// What SplitMix64 adds to its state for each number: 2⁶⁴ divided by the golden ratio, odd.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A number that looks random and depends on both arguments alone: SplitMix64's output function
-/// (Steele, Lea, Flood 2014).
+/// A pseudo-random number that depends only on the arguments: SplitMix64's output function (Steele, Lea, Flood 2014).
 #[must_use]
 pub fn mix(seed: u64, salt: u64) -> u64 {
     output(seed ^ salt.wrapping_mul(GAMMA))
@@ -28,9 +26,9 @@ fn output(state: u64) -> u64 {
 /// `random` as a fraction in (0, 1].
 #[must_use]
 pub fn fraction(random: u64) -> f64 {
-    // 53 bits are exact in a double.
-    let wide = ((random >> 11) + 1) as f64;
-    wide / (1_u64 << 53) as f64
+    // Exact: a double holds 53 bits.
+    let numerator = ((random >> 11) + 1) as f64;
+    numerator / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Request ids: the caller's, if it is fit to be echoed, or a new one.
+//! Request ids: the caller's id if it is safe to echo, or a new one.
 
 use crate::base::random;
 use std::cell::Cell;
 
-/// Longest caller's id that is echoed, in bytes.
+/// Longest id of a caller that is echoed, in bytes.
 pub(crate) const REQUEST_ID_BYTES_MAX: usize = 128;
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -12,7 +12,7 @@ thread_local! {
     static STATE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The caller's id if it is 1 to [`REQUEST_ID_BYTES_MAX`] visible ASCII characters, else a new one.
+/// The caller's id if it has 1 to [`REQUEST_ID_BYTES_MAX`] visible ASCII characters, else a new one.
 #[must_use]
 pub(crate) fn request_id(callers: Option<&str>) -> String {
     match callers {
@@ -26,7 +26,7 @@ pub(crate) fn request_id(callers: Option<&str>) -> String {
     }
 }
 
-/// `req_` and 32 hexadecimal digits: unique, not secret.
+/// `req_` and 32 hexadecimal digits: unique, but not secret.
 fn new_id() -> String {
     let mut id = Vec::with_capacity(36);
     id.extend_from_slice(b"req_");
@@ -39,7 +39,7 @@ fn new_id() -> String {
     String::from_utf8(id).unwrap_or_default()
 }
 
-/// A random number, not fit for secrets.
+/// A random number. It must not be used for secrets.
 #[must_use]
 pub(crate) fn random() -> u64 {
     next()
@@ -57,13 +57,13 @@ fn next() -> u64 {
             }
             seed = u64::from_le_bytes(bytes);
         }
-        let (following, number) = random::next(seed);
-        state.set(following);
+        let (next_state, number) = random::next(seed);
+        state.set(next_state);
         number
     })
 }
 
-/// A seed for the case that the system has no randomness to give.
+/// A seed for the case that the system's random source fails.
 fn fallback_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callers_ids_are_kept_only_when_harmless() {
+    fn ids_of_callers_are_echoed_only_if_harmless() {
         assert_eq!(request_id(Some("abc-1")), "abc-1");
         for bad in ["", "a b", "a\r\nb", &"x".repeat(129)] {
             assert!(request_id(Some(bad)).starts_with("req_"));

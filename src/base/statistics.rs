@@ -1,19 +1,17 @@
-//! Confidence intervals of a share, counted: exact ones for a sample that is looked at once.
-//!
-//! Must not know what is counted.
+//! Exact confidence intervals of a share, for a sample that is evaluated once. It must not know what is counted.
 
-/// Steps of bisection: more than a double has digits.
+/// Steps of bisection: more than a double has binary digits.
 const STEPS: usize = 60;
 
-/// The upper end of the one-sided interval of a share of which `found` of `all` were counted
-/// (Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
-/// Biometrika 26, 1934). `alpha` is the probability to be below the truth. 1 when nothing was counted.
+/// The upper end of the one-sided interval of a share, when `found` of `all` were counted (Clopper and Pearson, "The use of
+/// confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26, 1934). `alpha` is the probability
+/// that it is below the true share. 1 when nothing was counted.
 #[must_use]
 pub(crate) fn upper(found: u64, all: u64, alpha: f64) -> f64 {
     if found >= all {
         return 1.0;
     }
-    // The share at which so few, or fewer, would be found with probability alpha.
+    // The share at which at most `found` would be found with probability alpha.
     bisect(|share| at_most(found, all, share) > alpha)
 }
 
@@ -26,7 +24,7 @@ pub(crate) fn lower(found: u64, all: u64, alpha: f64) -> f64 {
     bisect(|share| 1.0 - at_most(found - 1, all, share) < alpha)
 }
 
-/// How many must be counted, with none found, for the upper end to come down to `share`.
+/// How many must be counted, with none found, until the upper end is `share`.
 #[must_use]
 pub(crate) fn needed(share: f64, alpha: f64) -> u64 {
     if share <= 0.0 {
@@ -35,7 +33,7 @@ pub(crate) fn needed(share: f64, alpha: f64) -> u64 {
     (alpha.ln() / (1.0 - share).ln()).ceil() as u64
 }
 
-/// The largest share for which `holds`, which it does up to some share.
+/// The largest share for which `holds` is true. It must be true up to that share and false beyond.
 fn bisect(holds: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..STEPS {
@@ -49,8 +47,7 @@ fn bisect(holds: impl Fn(f64) -> bool) -> f64 {
     f64::midpoint(low, high)
 }
 
-/// Probability that at most `found` of `all` are found when each is with probability `share`.
-#[allow(clippy::cast_precision_loss)]
+/// Probability that at most `found` of `all` are found, when each is found with probability `share`.
 fn at_most(found: u64, all: u64, share: f64) -> f64 {
     if share <= 0.0 {
         return 1.0;
@@ -59,12 +56,12 @@ fn at_most(found: u64, all: u64, share: f64) -> f64 {
         return if found >= all { 1.0 } else { 0.0 };
     }
     let (log_share, log_rest) = (share.ln(), (-share).ln_1p());
-    // The logarithm of the number of ways, kept up from term to term.
-    let (mut ways, mut sum) = (0.0, 0.0);
+    // The logarithm of the binomial coefficient, updated from term to term.
+    let (mut log_ways, mut sum) = (0.0, 0.0);
     for count in 0..=found {
-        let term: f64 = ways + count as f64 * log_share + (all - count) as f64 * log_rest;
+        let term: f64 = log_ways + count as f64 * log_share + (all - count) as f64 * log_rest;
         sum += term.exp();
-        ways += ((all - count) as f64).ln() - ((count + 1) as f64).ln();
+        log_ways += ((all - count) as f64).ln() - ((count + 1) as f64).ln();
     }
     sum.min(1.0)
 }
@@ -74,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_intervals() {
+    fn intervals_are_those_of_published_tables() {
         // One-sided 95 %: 0 of 299 shows at most 1 %, 1 of 473 and 3 of 773 too (tables of the binomial).
         for (found, all) in [(0, 299), (1, 473), (3, 773)] {
             let end = upper(found, all, 0.05);

@@ -90,10 +90,13 @@ impl ExplainRequest {
         else {
             return Err(invalid("they do not end".to_owned()));
         };
-        let caller = snapshot.keys.grant_of(self.key.as_deref()).ok_or_else(|| {
-            let message = "keys are configured: name one of them as `key` beside `body`";
-            GatewayError::new(ErrorCode::MissingApiKey, message)
-        })?;
+        let caller = snapshot
+            .keys
+            .caller_of(self.key.as_deref())
+            .ok_or_else(|| {
+                let message = "keys are configured: name one of them as `key` beside `body`";
+                GatewayError::new(ErrorCode::MissingApiKey, message)
+            })?;
         let parser = RequestParser {
             snapshot,
             caller,

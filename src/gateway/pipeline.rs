@@ -125,7 +125,7 @@ async fn dispatch(
     let caller =
         snapshot
             .keys
-            .admit(headers::AUTHORIZATION.read(headers), api_key, request.peer)?;
+            .authenticate(headers::AUTHORIZATION.read(headers), api_key, request.peer)?;
     ctx.identity.key = caller.key;
     ctx.identity.team = caller.team;
     let incoming = AuthenticatedRequest {

@@ -7,7 +7,7 @@ use crate::signing::auth::KeyHeader;
 /// The header that carries API keys.
 pub(crate) const KEY_HEADER: KeyHeader = KeyHeader {
     name: "x-goog-api-key",
-    before: "",
+    prefix: "",
 };
 
 /// Appends the path of a model. A name that contains its collection (`tunedModels/…`, `publishers/meta/models/…`,

@@ -1,54 +1,53 @@
-//! How a request proves who sends it, as pure functions: time and credentials are handed in.
+//! Writes the credentials of a request to a provider. Pure: the time and the credentials are passed in.
 //!
-//! No sockets, no clock, no randomness. It must not know any provider's dialect: a dialect says which header
-//! carries its API keys, and what it sends, and has the rest written.
+//! It must not know any dialect. A dialect passes the header that carries its API keys and the request to be signed.
 
 use crate::signing::sigv4;
 use crate::signing::sigv4::{AmzDate, AwsKeys, Scope, ToSign};
 
-/// The header in which a dialect carries API keys: its name, and what stands before the key.
+/// The header in which a dialect sends API keys.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyHeader {
     /// Name in lower case.
     pub name: &'static str,
-    /// What stands before the key.
-    pub before: &'static str,
+    /// Text before the key in the header's value.
+    pub prefix: &'static str,
 }
 
-/// `authorization: Bearer …`, in which every token is carried too.
+/// `authorization: Bearer …`. Every dialect sends tokens in it.
 pub(crate) const BEARER: KeyHeader = KeyHeader {
     name: "authorization",
-    before: "Bearer ",
+    prefix: "Bearer ",
 };
 
-/// What proves who sends a request.
+/// The credentials of a request.
 #[derive(Debug, Clone, Copy)]
 pub enum Auth<'r> {
-    /// Nothing does.
+    /// No credentials.
     None,
     /// An API key, in the header of the dialect.
     Key(&'r str),
-    /// A token, as a bearer's.
+    /// A bearer token.
     Bearer(&'r str),
-    /// A signature.
+    /// A signature of AWS.
     Aws {
-        /// The keys.
+        /// Credentials to sign with.
         keys: &'r AwsKeys,
-        /// Where the signature counts.
+        /// Region and service that the signature is valid for.
         scope: Scope<'r>,
-        /// When.
+        /// Time of the signature.
         at: AmzDate,
     },
 }
 
 impl Auth<'_> {
-    /// Whether [`Auth::write`] reads what is sent: then body and path must be final before the head is.
+    /// Whether [`Auth::write`] signs the request. Then path and body must be final before the head is written.
     #[must_use]
     pub fn signs(&self) -> bool {
         matches!(self, Self::Aws { .. })
     }
 
-    /// Appends the header lines. `request` is what is sent; it counts only if this signs.
+    /// Appends the header lines. `request` is read only if [`Auth::signs`].
     pub fn write(&self, out: &mut Vec<u8>, key_header: KeyHeader, request: &ToSign<'_>) {
         let (header, secret) = match *self {
             Self::None => return,
@@ -58,7 +57,7 @@ impl Auth<'_> {
                 return sigv4::write_headers(out, keys, scope, at, request);
             }
         };
-        for part in [header.name, ": ", header.before, secret, "\r\n"] {
+        for part in [header.name, ": ", header.prefix, secret, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
     }
@@ -69,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_one_set_of_headers() {
+    fn each_kind_of_credentials_writes_its_headers() {
         let request = ToSign {
             method: "POST",
             path: "/",
@@ -81,7 +80,7 @@ mod tests {
             let mut out = Vec::new();
             let key_header = KeyHeader {
                 name: "x-api-key",
-                before: "",
+                prefix: "",
             };
             auth.write(&mut out, key_header, &request);
             String::from_utf8(out).unwrap()

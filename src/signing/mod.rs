@@ -1,4 +1,4 @@
-//! How a request proves who sends it.
+//! Credentials of requests to providers: API keys, tokens and AWS signatures. It must not know any dialect.
 
 pub(crate) mod auth;
 pub mod sigv4;

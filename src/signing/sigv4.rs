@@ -1,15 +1,13 @@
-//! AWS Signature Version 4 in headers, for every service but S3 (AWS IAM User Guide, "Create a signed AWS
-//! API request").
+//! AWS Signature Version 4 in headers, for every service except S3 (AWS IAM User Guide, "Create a signed AWS API request").
 //!
-//! The canonical request is hashed piece by piece and never held. Tested against the published suite in
-//! `sigv4_tests.rs`.
+//! The canonical request is hashed in pieces and never held in memory. `sigv4_tests.rs` tests it against the published suite.
 
 use ring::{digest, hmac};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// What ends every scope.
+/// Last part of every credential scope.
 const TERMINATOR: &str = "aws4_request";
 
 /// AWS credentials.
@@ -17,7 +15,7 @@ const TERMINATOR: &str = "aws4_request";
 pub struct AwsKeys {
     /// Access key id; not secret.
     pub access_key_id: String,
-    /// The secret access key behind `AWS4`, as the first key of the chain.
+    /// `AWS4` and the secret access key: the first key in the derivation of the signing key.
     seed: String,
     /// Session token of temporary credentials.
     session_token: Option<String>,
@@ -30,7 +28,7 @@ impl std::fmt::Debug for AwsKeys {
 }
 
 impl AwsKeys {
-    /// Credentials; the token belongs to temporary ones.
+    /// Credentials. Only temporary credentials have a session token.
     #[must_use]
     pub fn new(access_key_id: &str, secret: &str, session_token: Option<&str>) -> Self {
         Self {
@@ -41,7 +39,7 @@ impl AwsKeys {
     }
 }
 
-/// Where a signature counts.
+/// Region and service that a signature is valid for.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'s> {
     /// Region, e.g. `eu-central-1`.
@@ -50,36 +48,35 @@ pub struct Scope<'s> {
     pub service: &'s str,
 }
 
-/// What is signed of a request, as it is sent.
+/// The parts of a request that are signed, exactly as they are sent.
 #[derive(Debug, Clone, Copy)]
 pub struct ToSign<'r> {
     /// Method in capitals.
     pub method: &'r str,
-    /// Path as it stands in the request line, without the query.
+    /// Path of the request line, without the query.
     pub path: &'r str,
-    /// Query as it stands there, without the question mark; may be empty.
+    /// Query of the request line, without the question mark; may be empty.
     pub query: &'r str,
-    /// Headers to sign, names in lower case, `host` among them. Those written by [`write_headers`] are
-    /// added.
+    /// Headers to sign, with names in lower case and with `host`. [`write_headers`] signs the headers that it writes too.
     pub headers: &'r [(&'r str, &'r str)],
     /// The whole body.
     pub body: &'r [u8],
 }
 
-/// A moment as `20150830T123600Z`.
+/// A time in the form `20150830T123600Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AmzDate([u8; 16]);
 
 impl AmzDate {
-    /// The moment so many seconds after the Unix epoch; up to the year 9999.
+    /// The time `seconds` after the Unix epoch, up to the year 9999.
     #[must_use]
     pub fn from_unix(seconds: u64) -> Self {
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
         let mut text = *b"00000000T000000Z";
-        let mut put = |at: usize, digits: usize, mut value: u64| {
-            for place in text.iter_mut().skip(at).take(digits).rev() {
-                *place = b'0' + (value % 10) as u8;
+        let mut put = |start: usize, digits: usize, mut value: u64| {
+            for digit in text.iter_mut().skip(start).take(digits).rev() {
+                *digit = b'0' + (value % 10) as u8;
                 value /= 10;
             }
         };
@@ -98,13 +95,13 @@ impl AmzDate {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The day alone.
+    /// The date without the time, as `20150830`.
     fn day(&self) -> &str {
         self.text().get(..8).unwrap_or_default()
     }
 }
 
-/// Year, month and day so many days after 1970-01-01, by eras of 400 years that begin in March (H. Hinnant,
+/// Year, month and day of the date `days` after 1970-01-01, by eras of 400 years that begin in March (H. Hinnant,
 /// "chrono-compatible low-level date algorithms", `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -157,7 +154,7 @@ pub fn write_headers(
     out.extend_from_slice(b"\r\n");
 }
 
-/// The signature of the string to sign, by the key of this day, region and service.
+/// The signature of the string to sign, with the key derived for this day, region and service.
 fn sign(keys: &AwsKeys, scope: Scope<'_>, at: &AmzDate, request_hash: &[u8]) -> hmac::Tag {
     let mut key = hmac::Key::new(hmac::HMAC_SHA256, keys.seed.as_bytes());
     for part in [at.day(), scope.region, scope.service, TERMINATOR] {
@@ -201,7 +198,7 @@ fn write_canonical(request: &ToSign<'_>, signed: &Signed<'_>, put: &mut impl FnM
     write_hex(digest::digest(&digest::SHA256, request.body).as_ref(), put);
 }
 
-/// The headers that are signed: the caller's, the date and the token.
+/// The headers that are signed: those of the request, the date and the token.
 struct Signed<'s> {
     at: &'s AmzDate,
     token: Option<&'s str>,
@@ -219,7 +216,7 @@ impl<'s> Signed<'s> {
             .chain(self.headers.iter().copied())
     }
 
-    /// Names in order, each once. Found one by one: a dozen headers are not worth a list of their own.
+    /// The names in alphabetical order, each once. Each step searches all headers: they are few, and no list is allocated.
     fn names(&self) -> impl Iterator<Item = &'s str> {
         let next = |after: &str| {
             let names = self.all().map(|(name, _)| name);
@@ -237,7 +234,7 @@ impl<'s> Signed<'s> {
         }
     }
 
-    /// A line per name, with the values of repeated headers in their order.
+    /// One line for each name, with the values of repeated headers in their order.
     fn write_lines(&self, put: &mut impl FnMut(&[u8])) {
         for wanted in self.names() {
             put(wanted.as_bytes());
@@ -251,7 +248,7 @@ impl<'s> Signed<'s> {
     }
 }
 
-/// A value without blanks at its ends and with single ones within.
+/// Writes a value without leading and trailing blanks, and with single blanks between words.
 fn write_trimmed(value: &str, put: &mut impl FnMut(&[u8])) {
     for (nth, word) in value.split_ascii_whitespace().enumerate() {
         if nth > 0 {
@@ -261,7 +258,7 @@ fn write_trimmed(value: &str, put: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// The path without dot segments, encoded once more than it is sent: a `%3A` becomes `%253A`.
+/// Writes the path without dot segments, encoded once more than in the request line: a `%3A` becomes `%253A`.
 fn write_path(path: &str, put: &mut impl FnMut(&[u8])) {
     for (nth, segment) in resolved(path).split('/').enumerate() {
         if nth > 0 {
@@ -277,24 +274,24 @@ fn resolved(path: &str) -> Cow<'_, str> {
     if is_plain {
         return Cow::Borrowed(path);
     }
-    let mut kept: Vec<&str> = Vec::new();
+    let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
         match segment {
             "" | "." => {}
             ".." => {
-                kept.pop();
+                segments.pop();
             }
-            segment => kept.push(segment),
+            segment => segments.push(segment),
         }
     }
-    let mut whole = format!("/{}", kept.join("/"));
-    if path.ends_with('/') && !kept.is_empty() {
+    let mut whole = format!("/{}", segments.join("/"));
+    if path.ends_with('/') && !segments.is_empty() {
         whole.push('/');
     }
     Cow::Owned(whole)
 }
 
-/// The parameters in the order of their encoded names, then values; escapes that are there stay.
+/// Writes the parameters, ordered by their encoded names, then by their encoded values. Existing escapes stay.
 fn write_query(query: &str, put: &mut impl FnMut(&[u8])) {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let mut pairs: Vec<(&str, &str)> = pairs
@@ -320,7 +317,7 @@ fn compare(a: &str, b: &str) -> Ordering {
     encoded(a).cmp(&encoded(b))
 }
 
-/// Text of a query: what is escaped already is left as it is.
+/// Writes a name or value of a query. Existing escapes stay.
 fn write_parameter(text: &str, put: &mut impl FnMut(&[u8])) {
     for (nth, part) in text.split('%').enumerate() {
         if nth == 0 {
@@ -334,7 +331,7 @@ fn write_parameter(text: &str, put: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Escapes all but the unreserved characters of RFC 3986, 2.3.
+/// Writes text with all characters escaped except the unreserved ones (RFC 3986, 2.3).
 fn write_encoded(text: &str, put: &mut impl FnMut(&[u8])) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);

@@ -1,10 +1,10 @@
-//! SigV4 against the published test suite, and against signatures made by `botocore` where the suite has
-//! nothing: Bedrock's model names in the path.
+//! Tests of AWS signatures against the published test suite and, for Bedrock's model names in the path, which the suite lacks,
+//! against signatures made by `botocore`.
 
 use crate::http::percent::push_escaped;
 use crate::signing::sigv4::{AmzDate, AwsKeys, Scope, ToSign, write_headers};
 
-/// 2015-08-30T12:36:00Z, the suite's moment.
+/// 2015-08-30T12:36:00Z, the time of the suite.
 const AT: u64 = 1_440_938_160;
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
@@ -279,7 +279,7 @@ const SUITE: &[Case<'_>] = &[
     ),
 ];
 
-/// The header lines for a request to `host` at the suite's moment.
+/// The header lines for a request to `host` at the time of the suite.
 fn headers(
     keys: &AwsKeys,
     scope: Scope<'_>,
@@ -307,7 +307,7 @@ const SUITE_SCOPE: Scope<'_> = Scope {
 };
 
 #[test]
-fn the_published_suite_is_signed_alike() {
+fn signatures_are_those_of_the_published_suite() {
     let keys = AwsKeys::new("AKIDEXAMPLE", SECRET, None);
     for (name, method, target, further, body, names, signature) in SUITE {
         let mut all = vec![("host", "example.amazonaws.com")];
@@ -323,7 +323,7 @@ fn the_published_suite_is_signed_alike() {
 }
 
 #[test]
-fn the_suite_s_session_tokens_are_signed_alike() {
+fn signatures_with_session_tokens_are_those_of_the_suite() {
     let cases = [
         (
             "GET",
@@ -393,7 +393,7 @@ fn model_names_with_colons_and_slashes_are_encoded_twice() {
 }
 
 #[test]
-fn moments_are_written_in_utc() {
+fn times_are_written_in_utc() {
     let cases = [
         (0, "19700101T000000Z"),
         (AT, "20150830T123600Z"),

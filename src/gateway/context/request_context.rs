@@ -81,7 +81,7 @@ impl RequestContext {
             return;
         };
         if *self.usage.charge() == Charge::Unknown(MissingCostInput::Price)
-            && snapshot.prices.is_news(target)
+            && snapshot.prices.take_unlogged(target)
         {
             let notice = TargetNotice {
                 at: clock::since_epoch(),

@@ -136,7 +136,7 @@ fn find_owner<'s>(
 }
 
 fn may_reach(caller: Caller<'_>, backend: &Provider) -> bool {
-    caller.reaches(&backend.provider) && is_allowed(caller, backend)
+    caller.may_proxy(&backend.provider) && is_allowed(caller, backend)
 }
 
 /// Relays the response: with `content-length` if it arrived in one read, else chunk by chunk.

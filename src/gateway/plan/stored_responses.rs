@@ -63,7 +63,7 @@ fn can_store_for(backend: &Provider, caller: Caller<'_>) -> bool {
         let mut keys = backend.api_keys.iter();
         keys.len() > 0 && keys.all(|key| !key.0.is_empty())
     };
-    is_native(backend) && (caller.is_alone || has_secret())
+    is_native(backend) && (caller.is_only_tenant || has_secret())
 }
 
 pub(crate) fn seal(
@@ -156,7 +156,7 @@ fn restrict_providers(
         });
         names.collect::<Vec<_>>()
     };
-    if let Some(reference) = state.reference.as_ref().filter(|_| !caller.is_alone) {
+    if let Some(reference) = state.reference.as_ref().filter(|_| !caller.is_only_tenant) {
         // The reference proves no ownership, so only providers that store nothing may get it.
         let others = providers(&|backend| !is_native(backend));
         if others.is_empty() || state.field().is_some() {

@@ -33,7 +33,7 @@ fn append_sealed(
 ) {
     let mut from = 0;
     for (end, id) in positions {
-        let Some(end) = map_offset(*end).filter(|_| ResponseIdSeal::fits(id)) else {
+        let Some(end) = map_offset(*end).filter(|_| ResponseIdSeal::can_seal(id)) else {
             continue;
         };
         out.extend_from_slice(bytes.get(from..end).unwrap_or_default());
@@ -127,7 +127,8 @@ pub(crate) fn hide_ids(
         return;
     };
     // Not within a longer word.
-    let is_outside = |byte: Option<&u8>| !byte.is_some_and(|byte| ResponseIdSeal::takes(*byte));
+    let is_outside =
+        |byte: Option<&u8>| !byte.is_some_and(|byte| ResponseIdSeal::is_id_byte(*byte));
     let mut out = Vec::with_capacity(body.len() + 128);
     let mut from = 0;
     for at in memchr::memmem::find_iter(body, id.as_bytes()) {

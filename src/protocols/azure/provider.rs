@@ -20,7 +20,7 @@ pub(crate) struct Azure;
 
 const API_KEY: KeyHeader = KeyHeader {
     name: "api-key",
-    before: "",
+    prefix: "",
 };
 
 impl ProviderApi for Azure {

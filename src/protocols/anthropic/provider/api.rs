@@ -22,7 +22,7 @@ const VERSION: &[u8] = b"anthropic-version: 2023-06-01\r\n";
 /// The header that carries API keys.
 const KEY_HEADER: KeyHeader = KeyHeader {
     name: "x-api-key",
-    before: "",
+    prefix: "",
 };
 
 pub(crate) struct Anthropic;
