@@ -129,12 +129,12 @@ impl<'a> Item<'a> {
     }
 
     /// The values of a list of `count` entries.
-    pub(crate) fn counted_list(&self, count: &Bounds<usize>) -> Result<Vec<Item<'a>>, Complaint> {
+    pub(crate) fn counted_list(&self, count: &Bounds<usize>) -> Result<Vec<Self>, Complaint> {
         counted(self.list()?, count)
     }
 
     /// The values of a list.
-    pub(crate) fn list(&self) -> Result<Vec<Item<'a>>, Complaint> {
+    pub(crate) fn list(&self) -> Result<Vec<Self>, Complaint> {
         let DeValue::Array(array) = self.value else {
             return Err(self.not("a list", "put the value in brackets: `[ … ]`"));
         };
@@ -148,7 +148,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value of `key`, if this is a section that has it; nothing is reported.
-    pub(crate) fn field(&self, key: &str) -> Option<Item<'a>> {
+    pub(crate) fn field(&self, key: &str) -> Option<Self> {
         let DeValue::Table(table) = self.value else {
             return None;
         };
@@ -287,7 +287,7 @@ impl<'a> Section<'a> {
     }
 
     /// The section `[key]`.
-    pub(crate) fn section(&mut self, key: &'static str) -> Section<'a> {
+    pub(crate) fn section(&mut self, key: &'static str) -> Self {
         let path = self.path_of(key);
         let remedy = format!("write a section header: `[{path}]`");
         self.read(key, |item| item.section(remedy))
@@ -306,7 +306,7 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         count: &Bounds<usize>,
-    ) -> Option<Vec<Option<Section<'a>>>> {
+    ) -> Option<Vec<Option<Self>>> {
         let Some(item) = self.item(key) else {
             return Some(Vec::new());
         };

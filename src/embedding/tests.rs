@@ -160,7 +160,7 @@ fn unknown_words_are_refused_unless_the_caller_allows_them() {
     for text in &unknown[..2] {
         let upstream_response = upstream_response.clone();
         let then = move |result: Result<Embedded, _>| {
-            upstream_response.send(result.unwrap().vector).unwrap()
+            upstream_response.send(result.unwrap().vector).unwrap();
         };
         embedding_pool
             .embed_any((*text).to_owned(), None, then)

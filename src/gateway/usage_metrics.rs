@@ -60,7 +60,7 @@ mod tests {
             ..Cost::default()
         };
         let mut record_usage = |billed_usage, charge| {
-            super::record_usage(&mut metrics, None, model, billed_usage, &charge)
+            record_usage(&mut metrics, None, model, billed_usage, &charge);
         };
         record_usage(
             BilledUsage::Unknown,
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(metrics.usage.missing.get(model), 2);
         assert_eq!(metrics.cache.tokens_saved.get(model), 7);
         let mut record_usage = |billed_usage, charge| {
-            super::record_usage(&mut metrics, None, model, billed_usage, &charge)
+            super::record_usage(&mut metrics, None, model, billed_usage, &charge);
         };
         record_usage(BilledUsage::Reported(usage), Charge::Reported(cost));
         record_usage(

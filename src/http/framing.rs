@@ -377,7 +377,7 @@ mod tests {
         ] {
             match parse_request_head(text.as_bytes(), &HeadLimits::default()) {
                 Ok(Parsed::Complete { value, .. }) => {
-                    assert_eq!(request_keep_alive(&value), keeps_alive)
+                    assert_eq!(request_keep_alive(&value), keeps_alive);
                 }
                 other => panic!("{other:?}"),
             }

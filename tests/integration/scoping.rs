@@ -24,23 +24,23 @@ fn must_part() -> Vec<Change> {
     vec![
         ("model", |v| v["model"] = "other".into()),
         ("system prompt", |v| {
-            v["messages"][0]["content"] = "Be verbose.".into()
+            v["messages"][0]["content"] = "Be verbose.".into();
         }),
         ("no system prompt", |v| {
             v["messages"].as_array_mut().unwrap().remove(0);
         }),
         ("developer instead of system", |v| {
-            v["messages"][0]["role"] = "developer".into()
+            v["messages"][0]["role"] = "developer".into();
         }),
         ("history", |v| v["messages"][2]["content"] = "Hello!".into()),
         ("longer history", |v| {
             v["messages"]
                 .as_array_mut()
                 .unwrap()
-                .insert(1, json!({"role": "user", "content": "x"}))
+                .insert(1, json!({"role": "user", "content": "x"}));
         }),
         ("name of the author", |v| {
-            v["messages"][3]["name"] = "bob".into()
+            v["messages"][3]["name"] = "bob".into();
         }),
         ("temperature", |v| v["temperature"] = 0.3.into()),
         ("omitted temperature", |v| {
@@ -53,26 +53,26 @@ fn must_part() -> Vec<Change> {
         }),
         ("tool choice", |v| v["tool_choice"] = "none".into()),
         ("parallel tool calls", |v| {
-            v["parallel_tool_calls"] = false.into()
+            v["parallel_tool_calls"] = false.into();
         }),
         ("response format", |v| {
-            v["response_format"] = json!({"type": "json_object"})
+            v["response_format"] = json!({"type": "json_object"});
         }),
         ("max tokens", |v| v["max_tokens"] = 5.into()),
         ("max completion tokens", |v| {
-            v["max_completion_tokens"] = 5.into()
+            v["max_completion_tokens"] = 5.into();
         }),
         ("top_p", |v| v["top_p"] = 0.5.into()),
         ("stop", |v| v["stop"] = json!(["x"])),
         ("penalty", |v| v["presence_penalty"] = 0.1.into()),
         ("logit bias", |v| v["logit_bias"] = json!({"5": 1})),
         ("reasoning effort", |v| {
-            v["reasoning_effort"] = "high".into()
+            v["reasoning_effort"] = "high".into();
         }),
         ("verbosity", |v| v["verbosity"] = "low".into()),
         ("modalities", |v| v["modalities"] = json!(["text"])),
         ("unknown field", |v| {
-            v["a_field_of_2031"] = json!({"x": null})
+            v["a_field_of_2031"] = json!({"x": null});
         }),
         (
             "image beside the text",

@@ -126,7 +126,7 @@ async fn serve(server: Rc<Server>, mut inbox: Receiver<Accepted>, loads: Arc<[Co
             }
         };
         spawn::spawn(serve_one, |message| {
-            eprintln!("ringside-mock: panic: {message}")
+            eprintln!("ringside-mock: panic: {message}");
         });
     }
 }

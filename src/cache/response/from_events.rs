@@ -111,7 +111,7 @@ impl ResponseCollector {
                 _ => return Err(NotStored::Unrepresentable),
             }
         }
-        stored.usage = response.usage.map(Into::into);
+        stored.usage = response.usage;
         stored.checked()
     }
 }

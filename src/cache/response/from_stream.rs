@@ -85,7 +85,7 @@ impl StreamReader {
             .unwrap_or(Err(NotStored::Unparsable));
         match read {
             Ok(at) if matches!(data, Cow::Borrowed(_)) => {
-                self.text_at = at.map(|at| before.wrapping_add(at))
+                self.text_at = at.map(|at| before.wrapping_add(at));
             }
             Ok(_) => {}
             Err(why) => self.refuse(why),

@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// Entries of a list; none of anything else.
-    pub(crate) fn list(&self) -> &[Node] {
+    pub(crate) fn list(&self) -> &[Self] {
         match &self.value {
             Value::List(list) => list,
             _ => &[],
@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// Entries of a map; none of anything else.
-    pub(crate) fn map(&self) -> &[(String, Node)] {
+    pub(crate) fn map(&self) -> &[(String, Self)] {
         match &self.value {
             Value::Map(map) => map,
             _ => &[],

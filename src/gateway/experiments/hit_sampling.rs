@@ -119,7 +119,7 @@ impl HitSample {
             self.compare(&core, &snapshot, response);
         };
         spawn::spawn(task, move |_| {
-            on_panic.metrics.borrow_mut().process.panics.increment()
+            on_panic.metrics.borrow_mut().process.panics.increment();
         });
     }
 

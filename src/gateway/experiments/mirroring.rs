@@ -124,7 +124,7 @@ impl Mirror {
         let (core, on_panic) = (Rc::clone(core), Rc::clone(core));
         let task = async move { self.run(served, &core, &snapshot, &headers).await };
         spawn::spawn(task, move |_| {
-            on_panic.metrics.borrow_mut().process.panics.increment()
+            on_panic.metrics.borrow_mut().process.panics.increment();
         });
     }
 

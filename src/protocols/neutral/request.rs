@@ -113,7 +113,7 @@ pub enum Part<'a> {
         /// The tool failed.
         is_error: bool,
         /// The content of the result.
-        parts: Vec<Part<'a>>,
+        parts: Vec<Self>,
         /// Prompt-cache marker, raw.
         cache: Option<&'a str>,
     },

@@ -71,7 +71,7 @@ impl Writer {
                 match part {
                     Part::Text { .. } => self.block(part, message.at, unsupported, out)?,
                     _ => {
-                        unsupported.reject_or_drop(&format!("messages[{}].content", message.at))?
+                        unsupported.reject_or_drop(&format!("messages[{}].content", message.at))?;
                     }
                 }
             }

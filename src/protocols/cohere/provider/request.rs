@@ -177,13 +177,13 @@ fn write_part(
         }
         Part::Thinking { .. } | Part::Redacted { .. } => unsupported.note_dropped("thinking"),
         Part::Image { .. } => {
-            unsupported.reject_or_drop(&format!("messages[{at}].content.image_url"))?
+            unsupported.reject_or_drop(&format!("messages[{at}].content.image_url"))?;
         }
         Part::Document { .. } => {
-            unsupported.reject_or_drop(&format!("messages[{at}].content.file"))?
+            unsupported.reject_or_drop(&format!("messages[{at}].content.file"))?;
         }
         Part::Audio { .. } => {
-            unsupported.reject_or_drop(&format!("messages[{at}].content.input_audio"))?
+            unsupported.reject_or_drop(&format!("messages[{at}].content.input_audio"))?;
         }
         Part::ToolCall { .. } | Part::ToolResult { .. } => {
             unsupported.reject_or_drop(&format!("messages[{at}].content"))?;

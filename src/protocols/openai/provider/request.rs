@@ -177,10 +177,10 @@ fn write_part(
             write_audio_part(data, format, out);
         }
         Part::Image { .. } => {
-            unsupported.reject_or_drop(&format!("messages[{at}].content.image.source"))?
+            unsupported.reject_or_drop(&format!("messages[{at}].content.image.source"))?;
         }
         Part::Document { .. } => {
-            unsupported.reject_or_drop(&format!("messages[{at}].content.document.source"))?
+            unsupported.reject_or_drop(&format!("messages[{at}].content.document.source"))?;
         }
         Part::Thinking { .. } | Part::Redacted { .. } => unsupported.note_dropped("thinking"),
         Part::ToolCall { .. } | Part::ToolResult { .. } => {

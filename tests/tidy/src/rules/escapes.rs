@@ -35,7 +35,7 @@ pub(super) fn allow_without_reason(repository: &Repository) -> Vec<Finding> {
         };
         let mut lines = Vec::new();
         attributes(tokens, &mut |attribute| {
-            scan(attribute, &is_allow, &mut lines)
+            scan(attribute, &is_allow, &mut lines);
         });
         for line in lines {
             findings.push(Finding::new(rule, &source.path, line, message));
