@@ -117,6 +117,11 @@ fn struct_size() {
 }
 
 #[test]
+fn additions() {
+    holds("additions");
+}
+
+#[test]
 fn quoted_paths() {
     holds("quoted-paths");
 }

@@ -1,5 +1,6 @@
 //! The rules, one file each.
 
+mod additions;
 mod cycles;
 mod dead_files;
 mod decision_records;
@@ -31,7 +32,7 @@ pub struct Rule {
 }
 
 /// All rules.
-pub static RULES: [Rule; 20] = [
+pub static RULES: [Rule; 21] = [
     Rule {
         name: "syntax",
         meaning: "every Rust file parses",
@@ -131,6 +132,11 @@ pub static RULES: [Rule; 20] = [
         name: "struct-size",
         meaning: "a struct of src has at most 12 public fields",
         check: struct_size::check,
+    },
+    Rule {
+        name: "additions",
+        meaning: "what docs/contributing.md says to touch for an addition is so for an existing one",
+        check: additions::check,
     },
 ];
 
