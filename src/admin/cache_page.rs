@@ -1,4 +1,4 @@
-//! The cache in the admin API: removing entries, marking answers as wrong, and the quality of semantic hits.
+//! The cache in the admin API: removal of entries, marking of wrong answers, and the quality of semantic hits.
 
 use crate::admin::response::{AdminResponse, error, ok};
 use crate::cache::disk::deletion::Deletion;
@@ -28,13 +28,13 @@ fn no_such_entry() -> AdminResponse {
     )
 }
 
-/// How long a deletion may take to be on the disk.
+/// Longest wait for a deletion to be on the disk.
 const ON_DISK_WITHIN: Duration = Duration::from_secs(5);
 
-/// How far a deletion got.
+/// The result of a deletion.
 struct Removal {
     entries: usize,
-    /// True without a disk.
+    /// The deletion is on the disk, or there is no disk.
     is_on_disk: bool,
 }
 
@@ -62,8 +62,8 @@ async fn finish(plane: &Plane, deleted: Deleted) -> Removal {
 fn not_on_disk() -> AdminResponse {
     error(
         ErrorCode::DeletionNotOnDisk,
-        "removed from memory, but the deletion could not be written to cache.dir: what was removed may \
-         come back after a restart; repeat this, or remove the folder's segments",
+        "removed from memory, but the deletion could not be written to cache.dir: removed entries may \
+         return after a restart; repeat the request, or remove the folder's segments",
     )
 }
 
@@ -140,7 +140,7 @@ pub(crate) async fn mark_wrong(plane: &Plane, id: &str) -> AdminResponse {
     let deleted = shared.store.delete_with_aliases(&entry);
     let (scope, model) = (entry.scope, entry.model);
     let question = entry.question().to_owned();
-    // Its vector can be removed once nobody holds the entry.
+    // The vector can be removed only after the last reference to the entry is dropped.
     drop(entry);
     let removal = finish(plane, deleted).await;
     let tightened = shared
@@ -163,7 +163,7 @@ pub(crate) async fn mark_wrong(plane: &Plane, id: &str) -> AdminResponse {
     ok(&body)
 }
 
-/// How often semantic hits are wrong, by model, as far as comparisons show it.
+/// The rate of wrong semantic hits of each model, estimated from comparisons.
 pub(crate) fn quality(plane: &Plane) -> AdminResponse {
     let Some(semantic) = &plane.shared.semantic else {
         return ok(&json!({ "mode": "off", "models": [] }));

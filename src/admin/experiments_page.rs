@@ -1,4 +1,4 @@
-//! Experiments in the admin API: the numbers of each arm, why a canary was rolled back, and giving it its share again.
+//! Experiments in the admin API: the numbers of each arm, why a canary was rolled back, and the reset of a rollback.
 
 use crate::admin::metrics_page::experiments::arm_share;
 use crate::admin::response::{AdminResponse, error, ok};
@@ -37,7 +37,7 @@ pub(crate) async fn experiments(plane: &Plane) -> AdminResponse {
     ok(&json!({ "experiments": experiments }))
 }
 
-/// Gives the canaries of one model, or of all, their share again.
+/// Ends the rollbacks of one model, or of all models: their canaries get their share again.
 pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> AdminResponse {
     let model = match query.filter(|query| !query.is_empty()) {
         None => None,

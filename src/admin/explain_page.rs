@@ -1,4 +1,4 @@
-//! Explains what each core would do with a request.
+//! Explains in the admin API what each core would do with a request.
 
 use crate::admin::response::{AdminResponse, error, ok};
 use crate::control::core_message::CoreMessage;
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 /// Largest request that is explained, in bytes.
 const BODY_BYTES_MAX: usize = 20 * 1024 * 1024;
-/// How long its body may take.
+/// Longest wait for its body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Cores that do not reply in time are left out. The work is done on this thread, not on theirs.
+/// Cores that do not reply in time are left out. The work is done on this thread, not on the cores.
 pub(crate) async fn explain_request(plane: &Plane, body: Incoming) -> AdminResponse {
     let body = Limited::new(body, BODY_BYTES_MAX);
     let read = tokio::time::timeout(BODY_WITHIN, body.collect()).await;

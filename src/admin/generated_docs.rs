@@ -1,4 +1,4 @@
-//! Parts of docs/operations.md that are generated from the code: the tests compare them, and
+//! Parts of docs/operations.md that are generated from the code. These tests compare them with the file;
 //! `RINGSIDE_BLESS=1 cargo test --lib generated_docs` writes them.
 
 use crate::admin::metrics_page::page;
@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 static PAGE: Mutex<()> = Mutex::new(());
 
-/// Compares what stands between the markers of `part` with `expected`.
+/// Compares the text between the markers of `part` with `expected`.
 fn check(part: &str, expected: &str) {
     let _alone = PAGE.lock();
     let page = std::fs::read_to_string("docs/operations.md").unwrap();

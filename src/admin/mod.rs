@@ -1,4 +1,5 @@
-//! The admin API: its route table, its pages and the metrics page. For operators, never for the open network.
+//! The admin API: its route table, its pages and the metrics page. It is for operators and must not be reachable from the open
+//! network.
 
 mod cache_page;
 mod experiments_page;

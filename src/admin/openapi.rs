@@ -1,4 +1,4 @@
-//! The OpenAPI document of the admin API, made from its route table. It must not know any route.
+//! The OpenAPI document of the admin API, generated from its route table. It must not know any route.
 
 use crate::admin::route::AdminRoute;
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! What a route of the admin API consists of, and how a request finds it. It must not know any route.
+//! The type of a route of the admin API, and the search for the route of a request. It must not know any route.
 
 use crate::admin::response::AdminResponse;
 use crate::control::plane::Plane;
@@ -14,9 +14,9 @@ pub(crate) const PREFIX: &str = "/admin/v1";
 pub(crate) enum Permission {
     /// Load balancers and monitoring.
     Probe,
-    /// Reads without changing anything.
+    /// Reads, and changes nothing.
     View,
-    /// Changes what the gateway does or holds.
+    /// Changes what the gateway does or stores.
     Operate,
 }
 
@@ -39,9 +39,9 @@ pub(crate) struct QueryParameter {
 /// A request as its handler gets it.
 pub(crate) struct AdminRequest<'a> {
     pub(crate) plane: &'a Plane,
-    /// All routes, for those that describe them.
+    /// All routes, for the handlers that describe them.
     pub(crate) routes: &'static [AdminRoute],
-    /// What stands for `{id}` in the path; empty without it.
+    /// The segment in place of `{id}` in the path; empty if the route has no `{id}`.
     pub(crate) id: &'a str,
     pub(crate) query: Option<&'a str>,
     pub(crate) body: Incoming,
@@ -52,11 +52,11 @@ pub(crate) type HandlerFuture<'a> = Pin<Box<dyn Future<Output = AdminResponse> +
 /// A route of the admin API.
 pub(crate) struct AdminRoute {
     pub(crate) method: Method,
-    /// One segment may be `{id}`.
+    /// A segment may be `{id}`.
     pub(crate) path: &'static str,
     pub(crate) permission: Permission,
     pub(crate) query: &'static [QueryParameter],
-    /// What the request's JSON body is; `None` without a body.
+    /// Description of the request's JSON body; `None` without a body.
     pub(crate) body: Option<&'static str>,
     /// Media type of the response.
     pub(crate) content_type: &'static str,
@@ -66,7 +66,7 @@ pub(crate) struct AdminRoute {
 }
 
 impl AdminRoute {
-    /// The segment that stands for `{id}`, empty if the route has none; `None` if the path is another one.
+    /// The segment in place of `{id}`, empty if the route has none; `None` if the path does not match the route.
     pub(crate) fn id_in<'p>(&self, path: &'p str) -> Option<&'p str> {
         let mut id = "";
         let mut segments = path.split('/');
@@ -82,15 +82,15 @@ impl AdminRoute {
     }
 }
 
-/// Where a request goes.
+/// The result of the search for a route.
 pub(crate) enum Match<'p> {
     Route {
         route: &'static AdminRoute,
         id: &'p str,
     },
-    /// The path takes these methods only.
+    /// The path has routes for these methods only.
     OtherMethod(String),
-    /// No route has the path. Before the JSON routes had their prefix, it may have been this one.
+    /// No route has the path. The path with the prefix of the JSON routes, if a route has that.
     Unknown { moved_to: Option<String> },
 }
 

@@ -1,4 +1,4 @@
-//! Serves the admin API: connections, and the way of a request to its route.
+//! Serves the admin API: accepts connections and dispatches requests to their routes.
 
 use crate::admin::response::{AdminResponse, error};
 use crate::admin::route::{AdminRequest, AdminRoute, Match, find};
@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Admin connections served at once; further ones wait.
+/// Admin connections served at once; further connections wait.
 const CONNECTIONS_MAX: usize = 64;
 /// How long an admin connection may take for its request head.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// Pause after a connection could not be accepted, e.g. for want of file descriptors.
+/// Pause after a connection could not be accepted, e.g. because no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves the admin API for ever.
+/// Serves the admin API; never returns.
 pub(crate) async fn serve(plane: Arc<Plane>, routes: &'static [AdminRoute], listener: TcpListener) {
     let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {

@@ -1,11 +1,11 @@
 //! The model's folder: its card (`model.json`), and its files checked against the card.
 //!
-//! Must not know: how a model is run.
+//! It must not know how a model is run.
 
 use crate::embedding::vector::{DIMENSIONS, WINDOW_TOKENS};
 use std::path::Path;
 
-/// The fields of `model.json` that the gateway reads.
+/// The fields of `model.json` that are read here.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Card {
     pub name: String,

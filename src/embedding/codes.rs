@@ -5,7 +5,7 @@
 //! stored: a cosine needs only the length of the code. Two bytes share one 16-bit integer, because the
 //! baseline instruction set multiplies eight of those at a time, and unpacking costs two shifts.
 //!
-//! Must not know: ids, entries, or how vectors are searched.
+//! It must not know ids, entries, or how vectors are searched.
 
 use crate::embedding::vector::DIMENSIONS;
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_keeps_its_bytes_and_the_cosine() {
+    fn a_code_preserves_its_bytes_and_the_cosine() {
         for seed in 1..100 {
             let (a, b) = (vector(seed), vector(seed + 1));
             let mixed: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + 0.3 * b).collect();

@@ -1,6 +1,6 @@
-//! What embedding a text gives: a vector, an error, or the rejection of the job.
+//! The result of embedding a text: a vector, an error, or the rejection of the job.
 //!
-//! Must not know: models, queues, threads.
+//! It must not know models, queues, threads.
 
 use crate::embedding::vector::{Vector, WINDOW_TOKENS};
 

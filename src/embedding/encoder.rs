@@ -1,6 +1,6 @@
 //! Runs the model: a text in, a vector out.
 //!
-//! Must not know: queues, threads, deadlines.
+//! It must not know queues, threads, deadlines.
 
 use crate::embedding::card::ModelFiles;
 use crate::embedding::embed_result::{EmbedError, Embedded};

@@ -5,7 +5,7 @@
 //! Only the reliable functions of usearch are used: add, remove and plain search, with one writer at a
 //! time. Filtered search and memory-mapped views have returned corrupted results.
 //!
-//! Must not know: at which size a graph replaces a scan.
+//! It must not know at which size a graph replaces a scan.
 
 use crate::embedding::codes;
 use crate::embedding::codes::{CODE_BYTES, Code};

@@ -3,7 +3,7 @@
 //! The index stores one byte per component ([`Code`]). With either method the similarity returned is the
 //! cosine of the full query vector to the code, exact within about a thousandth.
 //!
-//! Must not know: what the ids stand for.
+//! It must not know what the ids stand for.
 
 use crate::embedding::codes::{Code, QueryVector, with_wide_registers};
 use crate::embedding::graph::Graph;

@@ -1,4 +1,4 @@
-//! Compares the index with brute-force search.
+//! Tests of the index against brute-force search.
 
 use super::*;
 use crate::embedding::codes::dot;
@@ -22,13 +22,13 @@ impl Random {
     }
 
     fn component(&mut self) -> f32 {
-        // A sum of uniform numbers: near enough to a bell curve.
+        // A sum of uniform numbers: nearly normally distributed.
         (0..4)
             .map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32 - 0.5)
             .sum()
     }
 
-    /// Near `centre` the more, the smaller `spread`.
+    /// A random vector near `centre`; the smaller `spread`, the nearer.
     fn near(&mut self, centre: &[f32], spread: f32) -> Vector {
         let raw: Vec<f32> = centre
             .iter()
@@ -42,14 +42,14 @@ impl Random {
         self.near(&[0.0; DIMENSIONS], 1.0)
     }
 
-    /// As texts lie: in topics.
+    /// A vector near a random topic, as the vectors of texts are.
     fn of_topics(&mut self, topics: &[Vector]) -> Vector {
         let topic = Arc::clone(&topics[self.below(topics.len())]);
         self.near(&topic, 1.5)
     }
 }
 
-/// What a code may be off in a cosine.
+/// Largest error of a code's cosine.
 const CODE_ERROR: f32 = 0.001;
 
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl Churn {
         self.index.graph.is_none() || !self.index.not_in_graph.is_empty()
     }
 
-    /// Share of queries whose nearest is found; whatever is found must be there, with its cosine.
+    /// Share of queries whose nearest vector is found. Every vector that is found must be in the index, with its cosine.
     fn recall(&mut self, queries: usize) -> f64 {
         assert_eq!(self.index.len(), self.oracle.0.len());
         let mut right = 0;
@@ -116,7 +116,7 @@ impl Churn {
                 .find(|(other, _)| *other == id)
                 .unwrap();
             assert!((cosine - dot(&query, live)).abs() < 0.002);
-            // Of two as near as a code can tell, either is the nearest.
+            // Of two vectors whose cosines differ by less than the error of a code, either counts as the nearest.
             let least = self.oracle.nearest(&query).1 - CODE_ERROR;
             right += usize::from(dot(&query, live) >= least);
         }
@@ -151,14 +151,14 @@ fn a_scan_is_exact() {
 }
 
 #[test]
-fn a_graph_finds_nearly_all_through_growth_churn_and_shrinking() {
+fn a_graph_finds_nearly_all_vectors_during_growth_churn_and_shrinking() {
     let mut churn = Churn::new(2);
     let mut was_scanning = 0;
     while churn.index.len() < 5000 {
         churn.insert();
         was_scanning += usize::from(churn.is_scanning());
     }
-    // The graph is built a little at a time, and is done a quarter later.
+    // The graph is built in small steps, and is complete after a quarter more insertions.
     assert!(
         (GRAPH_FROM..GRAPH_FROM + GRAPH_FROM / 3).contains(&was_scanning),
         "{was_scanning}"
@@ -189,7 +189,7 @@ fn a_graph_finds_nearly_all_through_growth_churn_and_shrinking() {
 }
 
 #[test]
-fn removals_while_the_graph_is_unfinished_leave_no_trace() {
+fn vectors_removed_while_the_graph_is_unfinished_are_not_found() {
     let mut churn = Churn::new(3);
     while churn.index.len() < GRAPH_FROM + 100 {
         churn.insert();
@@ -208,7 +208,7 @@ fn removals_while_the_graph_is_unfinished_leave_no_trace() {
 }
 
 #[test]
-fn places_follow_removals() {
+fn positions_follow_removals() {
     let mut random = Random(4);
     let mut index = VectorIndex::new();
     let mut names = Vec::new();
@@ -226,12 +226,12 @@ fn places_follow_removals() {
 }
 
 #[test]
-fn what_is_no_vector_of_the_model_finds_nothing() {
+fn a_query_that_is_not_a_vector_of_the_model_finds_nothing() {
     let mut index = VectorIndex::new();
     index.insert(1, &Code::new(&Random(5).vector()));
     assert!(index.nearest(&[1.0]).is_none());
     assert!(index.nearest(&[f32::NAN; DIMENSIONS]).is_none());
-    // A vector of zeros has no direction, but does no harm.
+    // A zero vector has no direction; a search with it must not fail.
     index.insert(3, &Code::new(&[0.0; DIMENSIONS]));
     assert_eq!(index.nearest_k(&[0.0; DIMENSIONS], 5).len(), 2);
 }

@@ -1,6 +1,6 @@
 //! Finds the ONNX Runtime library and opens it, once per process.
 //!
-//! Must not know: models, or what the library computes.
+//! It must not know models, or what the library computes.
 
 use ort::environment::Environment;
 use parking_lot::Mutex;

@@ -4,7 +4,7 @@
 //! calls back with the result, and no caller waits for room. When the model cannot be loaded, the pool says
 //! why and rejects every job; the gateway serves requests without it.
 //!
-//! Must not know: requests, caches, scopes, or what a vector is compared for.
+//! It must not know requests, caches, scopes, or what a vector is compared for.
 
 use crate::embedding::embed_result::{EmbedError, EmbedRejection, Embedded};
 use crate::embedding::settings::Settings;

@@ -1,4 +1,4 @@
-//! What the embedding pool is started with.
+//! The settings that the embedding pool is started with. It must not know the configuration.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! The static vectors of one scope, scanned in full: does any of them reach a given similarity?
 //!
-//! The scan takes a few microseconds on the data core and can spare a run of the model. Must not know which
+//! The scan takes a few microseconds on the data core and can spare a run of the model. It must not know which
 //! similarity is enough: the caller passes it.
 
 use crate::embedding::codes::{Pairs, QueryCode, bytes, pair, scale, with_wide_registers};

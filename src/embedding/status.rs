@@ -1,6 +1,6 @@
 //! State and counters that the pool's threads write and its handles read.
 //!
-//! Must not know: jobs, or what they are for.
+//! It must not know jobs, or what they are for.
 
 use crate::embedding::table::StaticTable;
 use parking_lot::{Mutex, RwLock};

@@ -2,7 +2,7 @@
 //!
 //! The sum of a text's piece vectors takes microseconds and needs no model: enough to tell that two texts
 //! differ, and how similar two single words are. This file also holds the vocabulary and splits words into
-//! pieces. Must not know: what is compared, or why.
+//! pieces. It must not know what is compared, or why.
 
 use std::collections::HashMap;
 

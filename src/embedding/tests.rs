@@ -1,4 +1,4 @@
-//! The embedding pool with the real model. Without ONNX Runtime these tests fail and name the remedy.
+//! Tests of the embedding pool with the real model. Without ONNX Runtime they fail and name the remedy.
 
 use crate::embedding::codes;
 use crate::embedding::embed_result::{EmbedError, EmbedRejection, Embedded};
@@ -166,7 +166,7 @@ fn unknown_words_are_refused_unless_the_caller_allows_them() {
             .embed_any((*text).to_owned(), None, then)
             .unwrap();
     }
-    // The reason for the refusal: two texts, one vector.
+    // The reason for the refusal: two different texts have the same vector.
     let next = || outcome.recv_timeout(SOON).unwrap();
     assert_eq!(next(), next());
 }

@@ -1,6 +1,6 @@
 //! The embedding vector and the fixed sizes of the model that makes it.
 //!
-//! Must not know: how a model is run, or what a vector is compared for.
+//! It must not know how a model is run, or what a vector is compared for.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The pool's threads: one that loads the model, then the workers, each with its own session.
 //!
-//! A panic in a job does not end its worker. Must not know: who sends a job, or what for.
+//! A panic in a job does not end its worker. It must not know who sends a job, or what for.
 
 use crate::embedding::card::ModelFiles;
 use crate::embedding::embed_result::{EmbedError, Embedded};
@@ -21,7 +21,7 @@ type EmbedCallback = Box<dyn FnOnce(Result<Embedded, EmbedError>) + Send>;
 pub(crate) enum Job {
     Embed {
         text: String,
-        /// After this moment nobody waits for the result.
+        /// After this time the caller no longer waits for the result.
         deadline: Option<Instant>,
         allows_unknown: bool,
         then: EmbedCallback,
@@ -92,7 +92,7 @@ fn load(
             .spawn(move || work(encoder, &receiver, &worker_status));
         match spawned {
             Ok(_) => status.workers.fetch_add(1, Ordering::Relaxed),
-            // The workers that run do the work; a pool without any is of no use.
+            // The workers that did start do the work; only a pool without workers is a failure.
             Err(_) if number > 0 => break,
             Err(error) => return Err(format!("no thread to embed on: {error}")),
         };

@@ -1,4 +1,4 @@
-//! The access record of one request, and its JSON line. No prompt text, no answer text, no secrets.
+//! The access record of one request, and its JSON line. It contains no text of prompts or responses and no secrets.
 
 use crate::base::names::Name;
 use crate::error::code::ErrorCode;
@@ -34,7 +34,7 @@ pub(crate) struct IdentityRecord {
     pub operation: OperationKind,
 }
 
-/// Where it went.
+/// Its route.
 #[derive(Debug, Clone)]
 pub(crate) struct RouteRecord {
     /// Model of the request, as configured; `None` when it is not known.
@@ -55,7 +55,7 @@ pub(crate) struct RouteRecord {
     pub hedge_tokens: u64,
 }
 
-/// What it used and cost.
+/// Its usage and cost.
 #[derive(Debug, Clone)]
 pub(crate) struct CostRecord {
     /// Tokens; `None` when the provider did not report them or the response came from the cache.
@@ -67,7 +67,7 @@ pub(crate) struct CostRecord {
     pub saved_nanousd: Option<u64>,
 }
 
-/// Where its time went.
+/// Its times.
 #[derive(Debug, Clone)]
 pub(crate) struct TimingRecord {
     /// From the request's arrival to the end of its response.
@@ -80,7 +80,7 @@ pub(crate) struct TimingRecord {
     pub overhead: Duration,
 }
 
-/// What the client was sent.
+/// The response that the client got.
 #[derive(Debug, Clone)]
 pub(crate) struct OutcomeRecord {
     pub status: u16,
@@ -88,22 +88,21 @@ pub(crate) struct OutcomeRecord {
     pub stream: bool,
     /// Code of the error, if there was one.
     pub error_code: Option<ErrorCode>,
-    /// What failed, in words, for the operator only (e.g. why a connect failed).
+    /// A description of the failure, for the operator only (e.g. why a connect failed).
     pub detail: Option<String>,
 }
 
-/// How the targets of a request were chosen, in short and of bounded size: the first of each.
+/// How the targets of a request were chosen: at most [`ROUTE_NOTES_MAX`] of each kind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RouteNote {
-    /// The policy.
     pub policy: &'static str,
-    /// The order they were to be tried in.
+    /// The targets to try, in order.
     pub order: [Option<Name>; ROUTE_NOTES_MAX],
-    /// Those left out, and why.
+    /// The targets that were left out, and why.
     pub excluded: [Option<(Name, &'static str)>; ROUTE_NOTES_MAX],
 }
 
-/// Targets that one note tells of each kind.
+/// Most targets of each kind in a note.
 pub(crate) const ROUTE_NOTES_MAX: usize = 4;
 
 impl RouteNote {

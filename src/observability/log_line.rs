@@ -1,4 +1,4 @@
-//! Lines of the log that cores write: access records and events of targets. One JSON object each.
+//! Log lines that the cores write, one JSON object each: access records and events of targets.
 
 use crate::base::names::Name;
 use crate::observability::access_log::AccessRecord;
@@ -29,7 +29,7 @@ impl LogLine {
     }
 }
 
-/// An event of a target, as one core sees it.
+/// An event of a target, as a core sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct TargetNotice {
     /// Since the Unix epoch.

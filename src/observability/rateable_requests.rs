@@ -1,5 +1,5 @@
-//! Remembers which arm served a recent request, so that an application's rating counts for that arm. All cores share
-//! it, because a rating may arrive on another connection; only requests of experiments are remembered.
+//! Stores which arm served a recent request, so that an application's rating counts for that arm. All cores share it, because
+//! a rating may arrive on another connection. Only requests of experiments are stored.
 //!
 //! A request is identified by its id and its key together: a key cannot rate the requests of another key.
 
@@ -12,23 +12,23 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-/// Requests that are remembered; beyond that, the oldest is forgotten.
+/// Most requests that are stored; then each new request replaces the oldest.
 pub(crate) const RATEABLE_MAX: usize = 65_536;
 const SHARDS: usize = 16;
 
-/// What is remembered of a request.
+/// What is stored of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rateable {
     /// Its arm.
     pub arm: ArmId,
-    /// The arm was drawn by weight, so its rating may be used to compare arms.
+    /// The arm was drawn by weight, so the rating may count in the comparison of arms.
     pub is_fair: bool,
 }
 
 /// Why a rating is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unrateable {
-    /// This key made no such request, or it was forgotten.
+    /// This key made no such request, or the request is no longer stored.
     Unknown,
     /// The request was rated before.
     Rated,
@@ -51,14 +51,14 @@ impl Default for RateableRequests {
     fn default() -> Self {
         Self {
             shards: Default::default(),
-            // Random, so that nobody can choose an id that collides with another.
+            // Random, so that no client can choose an id that collides with another.
             seed: request_ids::random(),
         }
     }
 }
 
 impl RateableRequests {
-    /// Remembers a request; it replaces one with the same id and key.
+    /// Stores a request; it replaces a request with the same id and key.
     pub fn remember(&self, key: Option<Name>, request_id: &str, rateable: Rateable) {
         let id = self.id(key, request_id);
         let mut shard = self.shard(id).lock();
@@ -83,7 +83,7 @@ impl RateableRequests {
         request.take().ok_or(Unrateable::Rated)
     }
 
-    /// How many requests are remembered.
+    /// Number of stored requests.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards
@@ -92,7 +92,7 @@ impl RateableRequests {
             .sum()
     }
 
-    /// True while no request is remembered.
+    /// Whether no request is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_requests_are_forgotten() {
+    fn the_oldest_requests_are_replaced() {
         let ratings = RateableRequests::default();
         for number in 0..2 * RATEABLE_MAX {
             ratings.remember(None, &number.to_string(), rateable());

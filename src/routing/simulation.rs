@@ -1,4 +1,4 @@
-//! A simulated fleet with a virtual clock, run through the very code that the journey uses.
+//! Simulates requests to several targets on a virtual clock, with the same calls of the target table that the gateway makes.
 
 use crate::base::random::{fraction, mix};
 use crate::routing::health::{Outcome, Phase};
@@ -15,14 +15,14 @@ use std::collections::BinaryHeap;
 pub(crate) const MS: u64 = 1000;
 pub(crate) const SECOND: u64 = 1000 * MS;
 
-/// How a simulated provider behaves at one moment.
+/// How a simulated target behaves at a given time.
 #[derive(Clone, Copy)]
 pub(crate) struct Behaviour {
-    /// Median latency of an attempt, in microseconds; each is between 0.7 and 1.9 of it.
+    /// Typical latency of an attempt, in microseconds; each attempt takes between 0.7 and 1.9 times as long.
     pub latency_us: u64,
-    /// Share of attempts that end badly.
+    /// Share of attempts that fail.
     pub fails: f64,
-    /// How these end.
+    /// Outcome of the attempts that fail.
     pub failure: Outcome,
 }
 
@@ -45,35 +45,40 @@ pub(crate) fn slow(factor: u64) -> Behaviour {
     }
 }
 
-/// One attempt that was made.
+/// An attempt that was sent.
 pub(crate) struct Attempt {
     pub at_us: u64,
     pub target: usize,
-    /// 0 for the first attempt of its request.
+    /// Number of the attempt within its request, from 0.
     pub nth: usize,
 }
 
 /// What happened in a run.
 #[derive(Default)]
-pub(crate) struct Story {
+pub(crate) struct RunResult {
     pub attempts: Vec<Attempt>,
     pub requests: usize,
-    /// When requests ended without an answer.
+    /// When requests ended without a good response.
     pub failed_at_us: Vec<u64>,
-    /// Requests that no target might be asked for.
+    /// Requests that could be sent to no target because of rate limits.
     pub limited: usize,
+    /// When which target came into which phase.
     pub phases: Vec<(u64, usize, Phase)>,
 }
 
-impl Story {
+impl RunResult {
     pub(crate) fn count(&self, target: usize, from_s: u64, to_s: u64) -> usize {
-        let in_time = |one: &&Attempt| (from_s * SECOND..to_s * SECOND).contains(&one.at_us);
-        let attempts = self.attempts.iter().filter(in_time);
-        attempts.filter(|one| one.target == target).count()
+        let times = from_s * SECOND..to_s * SECOND;
+        let attempts = self.attempts.iter();
+        attempts
+            .filter(|attempt| attempt.target == target && times.contains(&attempt.at_us))
+            .count()
     }
 
     pub(crate) fn share(&self, target: usize, from_s: u64, to_s: u64, targets: usize) -> f64 {
-        let all: usize = (0..targets).map(|one| self.count(one, from_s, to_s)).sum();
+        let all: usize = (0..targets)
+            .map(|target| self.count(target, from_s, to_s))
+            .sum();
         self.count(target, from_s, to_s) as f64 / all.max(1) as f64
     }
 
@@ -84,62 +89,102 @@ impl Story {
     pub(crate) fn failed(&self, from_s: u64, to_s: u64) -> usize {
         let times = self.failed_at_us.iter();
         times
-            .filter(|at| (from_s * SECOND..to_s * SECOND).contains(*at))
+            .filter(|at_us| (from_s * SECOND..to_s * SECOND).contains(*at_us))
             .count()
     }
 }
 
-/// A request on its way through its targets.
+/// A request and how far it is in its order of targets.
 struct Request {
     order: Vec<usize>,
+    /// Position in `order` of the next target.
     next: usize,
-    made: usize,
+    /// Attempts sent.
+    attempts: usize,
 }
 
-struct World<'w> {
+struct Simulation<'w> {
     target_table: TargetTable,
     target_refs: Vec<TargetRef>,
     behaviour: &'w dyn Fn(usize, u64) -> Behaviour,
     seed: u64,
     drawn: u64,
     requests: Vec<Request>,
+    /// When attempts end, a random number, and the indices of ticket and request.
     ends: BinaryHeap<Reverse<(u64, u64, usize, usize)>>,
+    /// Tickets of the attempts, with their outcomes and latencies.
     tickets: Vec<(Ticket, Outcome, u64)>,
-    story: Story,
+    result: RunResult,
 }
 
-impl World<'_> {
+impl Simulation<'_> {
     fn draw(&mut self) -> u64 {
         self.drawn += 1;
         mix(self.seed, self.drawn)
     }
 
-    /// The next attempt of a request, as the journey makes it.
-    fn advance(&mut self, request: usize, now_us: u64) {
+    /// Routes a new request and sends its first attempt.
+    fn arrive(&mut self, policy: &dyn RoutingPolicy, now_us: u64) {
+        let inputs = RouteInputs {
+            facts: RequestFacts {
+                random: self.draw(),
+                affinity_key: Some(self.draw()),
+                series: Series::FirstToken,
+            },
+            excluded: TargetSet::default(),
+            costs_nanousd: &[],
+        };
+        self.target_table.count_request();
+        let route = self.target_table.route(
+            ModelIndex::new(0),
+            &self.target_refs,
+            policy,
+            &inputs,
+            now_us,
+        );
+        self.result.requests += 1;
+        if route.order.is_empty() {
+            assert!(
+                route.limited_until_us.is_some(),
+                "a request without a target"
+            );
+            self.result.limited += 1;
+        } else {
+            self.requests.push(Request {
+                order: route.order.iter().map(|index| index.get()).collect(),
+                next: 0,
+                attempts: 0,
+            });
+            self.advance(self.requests.len() - 1, now_us);
+        }
+    }
+
+    /// Sends the next attempt of a request, as the gateway does.
+    fn advance(&mut self, index: usize, now_us: u64) {
         loop {
-            let one = &mut self.requests[request];
-            let Some(at) = one.order.get(one.next).copied() else {
-                self.story.failed_at_us.push(now_us);
+            let request = &mut self.requests[index];
+            let Some(target) = request.order.get(request.next).copied() else {
+                self.result.failed_at_us.push(now_us);
                 return;
             };
-            one.next += 1;
-            let nth = one.made;
-            let target_ref = self.target_refs[at];
+            request.next += 1;
+            let nth = request.attempts;
+            let target_ref = self.target_refs[target];
             if !self.target_table.may_try(&target_ref, nth == 0, now_us) {
                 continue;
             }
-            self.requests[request].made += 1;
-            self.story.attempts.push(Attempt {
+            self.requests[index].attempts += 1;
+            self.result.attempts.push(Attempt {
                 at_us: now_us,
-                target: at,
+                target,
                 nth,
             });
             let ticket = self.target_table.begin(&target_ref, now_us);
-            let how = (self.behaviour)(at, now_us);
+            let behaviour = (self.behaviour)(target, now_us);
             let spread = 0.7 + 1.2 * fraction(self.draw()).powi(3);
-            let latency_us = (how.latency_us as f64 * spread) as u64;
-            let outcome = if fraction(self.draw()) <= how.fails {
-                how.failure
+            let latency_us = (behaviour.latency_us as f64 * spread) as u64;
+            let outcome = if fraction(self.draw()) <= behaviour.fails {
+                behaviour.failure
             } else {
                 Outcome::Good
             };
@@ -149,7 +194,7 @@ impl World<'_> {
                 now_us + latency_us,
                 order,
                 self.tickets.len() - 1,
-                request,
+                index,
             )));
             return;
         }
@@ -162,9 +207,9 @@ impl World<'_> {
                 .measure(&ticket, Series::FirstToken, latency_us, now_us);
         }
         let random = self.draw();
-        let at = self.requests[request].order[self.requests[request].next - 1];
+        let target = self.requests[request].order[self.requests[request].next - 1];
         if let Some(Change::Phase(phase)) = self.target_table.end(ticket, outcome, now_us, random) {
-            self.story.phases.push((now_us, at, phase));
+            self.result.phases.push((now_us, target, phase));
         }
         if outcome != Outcome::Good {
             self.advance(request, now_us);
@@ -172,20 +217,20 @@ impl World<'_> {
     }
 }
 
-/// A target; under the policy `priority` the first in the file is the first.
-fn target_ref(at: usize, policy: &dyn RoutingPolicy) -> TargetRef {
+/// A target. With the policy `priority`, each target has a priority of its own.
+fn target_ref(index: usize, policy: &dyn RoutingPolicy) -> TargetRef {
     let is_ranked = policy.name() == "priority";
     TargetRef {
-        slot: TargetSlot::new(at),
-        identity: mix(at as u64, 77),
-        priority: if is_ranked { at as u32 } else { 1 },
+        slot: TargetSlot::new(index),
+        identity: mix(index as u64, 77),
+        priority: if is_ranked { index as u32 } else { 1 },
         weight: 1,
         keys: 1,
         bounds: None,
     }
 }
 
-/// Runs `seconds` of `rate` requests per second, at random moments.
+/// Simulates `seconds` of `rate` requests per second, which arrive at random times.
 pub(crate) fn run(
     policy: &dyn RoutingPolicy,
     targets: usize,
@@ -193,65 +238,36 @@ pub(crate) fn run(
     seconds: u64,
     seed: u64,
     behaviour: &dyn Fn(usize, u64) -> Behaviour,
-) -> Story {
-    let mut world = World {
+) -> RunResult {
+    let mut simulation = Simulation {
         target_table: TargetTable::default(),
-        target_refs: (0..targets).map(|at| target_ref(at, policy)).collect(),
+        target_refs: (0..targets)
+            .map(|index| target_ref(index, policy))
+            .collect(),
         behaviour,
         seed,
         drawn: 0,
         requests: Vec::new(),
         ends: BinaryHeap::new(),
         tickets: Vec::new(),
-        story: Story::default(),
+        result: RunResult::default(),
     };
     let mut arrives_us = 0;
     loop {
-        let due = world.ends.peek().map(|Reverse((at, ..))| *at);
-        if due.is_some_and(|at| at <= arrives_us) {
-            let Some(Reverse((at, _, ticket, request))) = world.ends.pop() else {
+        let next_end = simulation.ends.peek().map(|Reverse((at_us, ..))| *at_us);
+        if next_end.is_some_and(|at_us| at_us <= arrives_us) {
+            let Some(Reverse((at_us, _, ticket, request))) = simulation.ends.pop() else {
                 unreachable!()
             };
-            world.end(at, ticket, request);
+            simulation.end(at_us, ticket, request);
             continue;
         }
         if arrives_us >= seconds * SECOND {
             break;
         }
-        let asked = RouteInputs {
-            facts: RequestFacts {
-                random: world.draw(),
-                affinity_key: Some(world.draw()),
-                series: Series::FirstToken,
-            },
-            excluded: TargetSet::default(),
-            costs_nanousd: &[],
-        };
-        world.target_table.count_request();
-        let routed = world.target_table.route(
-            ModelIndex::new(0),
-            &world.target_refs,
-            policy,
-            &asked,
-            arrives_us,
-        );
-        world.story.requests += 1;
-        if routed.order.is_empty() {
-            assert!(
-                routed.limited_until_us.is_some(),
-                "a request without a target"
-            );
-            world.story.limited += 1;
-        } else {
-            world.requests.push(Request {
-                order: routed.order.iter().map(|index| index.get()).collect(),
-                next: 0,
-                made: 0,
-            });
-            world.advance(world.requests.len() - 1, arrives_us);
-        }
-        let gap = -fraction(world.draw()).ln() * SECOND as f64 / rate as f64;
+        simulation.arrive(policy, arrives_us);
+        let gap = -fraction(simulation.draw()).ln() * SECOND as f64 / rate as f64;
         arrives_us += gap as u64;
     }
-    world.story
+    simulation.result
 }

@@ -1,20 +1,20 @@
-//! Seeded scenarios of a simulated fleet, and what must hold in all of them.
+//! Tests of routing in seeded simulations: slow targets, outages, recoveries and rate limits.
 
 use crate::routing::health::{Outcome, Phase};
 use crate::routing::policies::registry::policy;
 use crate::routing::policy::RoutingPolicy;
 use crate::routing::simulation::{Attempt, Behaviour, DEAD, FINE, MS, SECOND, run, slow};
 
-/// Runs of a scenario.
+/// Number of runs of a scenario.
 const SEEDS: u64 = 40;
-/// Runs of a scenario for each policy.
+/// Number of runs of a scenario for each policy.
 const SEEDS_EACH: u64 = 8;
 
-/// The worst figure of several runs; printed with `--nocapture`.
+/// The worst value of several runs; printed with `--nocapture`.
 struct Worst(f64);
 
 impl Worst {
-    fn take(&mut self, value: f64) {
+    fn record(&mut self, value: f64) {
         self.0 = self.0.max(value);
     }
 
@@ -23,7 +23,7 @@ impl Worst {
     }
 }
 
-fn named(name: &str) -> &'static dyn RoutingPolicy {
+fn policy_named(name: &str) -> &'static dyn RoutingPolicy {
     policy(name).unwrap()
 }
 
@@ -45,23 +45,23 @@ const ALL: [&str; 6] = [
 ];
 
 #[test]
-fn ten_times_slower_is_left_within_five_seconds_and_found_again_within_ten() {
+fn a_target_ten_times_slower_is_left_within_five_seconds_and_used_again_within_ten() {
     let mut worst = Worst(0.0);
     for seed in 0..SEEDS {
-        let behaviour = |at, now_us| match (at, now_us / SECOND) {
+        let behaviour = |target, now_us| match (target, now_us / SECOND) {
             (0, 20..40) => slow(10),
             _ => FINE,
         };
-        let story = run(named("least-latency"), 2, 200, 60, seed, &behaviour);
-        let share = story.share(0, 25, 40, 2);
-        worst.take(share);
+        let result = run(policy_named("least-latency"), 2, 200, 60, seed, &behaviour);
+        let share = result.share(0, 25, 40, 2);
+        worst.record(share);
         assert!(share <= 0.03, "seed {seed}: {share}");
-        assert!(story.share(0, 10, 20, 2) > 0.3, "seed {seed}");
+        assert!(result.share(0, 10, 20, 2) > 0.3, "seed {seed}");
         assert!(
-            story.share(0, 50, 60, 2) > 0.3,
-            "seed {seed}: not found again"
+            result.share(0, 50, 60, 2) > 0.3,
+            "seed {seed}: not used again"
         );
-        assert!(story.count(0, 25, 40) > 0, "seed {seed}: starved");
+        assert!(result.count(0, 25, 40) > 0, "seed {seed}: starved");
     }
     worst.print("share of a target 10 times slower, 5 s after");
 }
@@ -70,43 +70,43 @@ fn ten_times_slower_is_left_within_five_seconds_and_found_again_within_ten() {
 fn a_slow_drift_moves_traffic_away() {
     for seed in 0..SEEDS {
         // Ten per cent slower each second, from 100 ms to 1.7 s.
-        let drift = |at, now_us: u64| match at {
+        let drift = |target, now_us: u64| match target {
             0 => Behaviour {
                 latency_us: (100_000.0 * 1.1_f64.powi((now_us / SECOND) as i32)) as u64,
                 ..FINE
             },
             _ => FINE,
         };
-        let story = run(named("least-latency"), 3, 100, 30, seed, &drift);
-        assert!(story.share(0, 25, 30, 3) <= 0.03, "seed {seed}");
+        let result = run(policy_named("least-latency"), 3, 100, 30, seed, &drift);
+        assert!(result.share(0, 25, 30, 3) <= 0.03, "seed {seed}");
     }
 }
 
 #[test]
-fn one_of_three_dies_and_nobody_notices() {
+fn the_failure_of_one_of_three_targets_fails_no_request() {
     let mut worst = Worst(0.0);
-    // Nobody listens; or packets are lost, and each connect takes its whole deadline.
+    // Connects are refused; or packets are lost, and each connect takes its whole timeout.
     let silent = Behaviour {
         latency_us: 2 * SECOND,
         failure: Outcome::TimedOut,
         ..DEAD
     };
-    for (how, name) in [DEAD, silent]
+    for (failing, name) in [DEAD, silent]
         .into_iter()
-        .flat_map(|how| ALL.map(|name| (how, name)))
+        .flat_map(|failing| ALL.map(|name| (failing, name)))
     {
         for seed in 0..SEEDS_EACH {
-            let behaviour = |at, now_us| match (at, now_us / SECOND) {
-                (0, 10..30) => how,
+            let behaviour = |target, now_us| match (target, now_us / SECOND) {
+                (0, 10..30) => failing,
                 _ => FINE,
             };
-            let story = run(named(name), 3, 500, 60, seed, &behaviour);
-            assert_eq!(story.failed_at_us.len(), 0, "{name}, seed {seed}");
-            // Once open, only probes go there.
-            let probes = story.count(0, 12, 30);
-            worst.take(probes as f64);
+            let result = run(policy_named(name), 3, 500, 60, seed, &behaviour);
+            assert_eq!(result.failed_at_us.len(), 0, "{name}, seed {seed}");
+            // Once the target is open, it gets only probes.
+            let probes = result.count(0, 12, 30);
+            worst.record(probes as f64);
             assert!((2..=40).contains(&probes), "{name}, seed {seed}: {probes}");
-            let factor = story.amplification();
+            let factor = result.amplification();
             assert!(factor < 1.05, "{name}, seed {seed}: {factor}");
         }
     }
@@ -114,36 +114,40 @@ fn one_of_three_dies_and_nobody_notices() {
 }
 
 #[test]
-fn recovery_is_noticed_within_ten_seconds_and_starts_slowly() {
+fn a_recovery_is_noticed_within_ten_seconds_and_starts_slowly() {
     let mut worst = Worst(0.0);
     for name in ALL {
         for seed in 0..SEEDS_EACH {
-            let behaviour = |at, now_us| match (at, now_us / SECOND) {
+            let behaviour = |target, now_us| match (target, now_us / SECOND) {
                 (0, 10..40) => DEAD,
                 _ => FINE,
             };
-            let story = run(named(name), 3, 100, 80, seed, &behaviour);
-            let back = story.phases.iter().find(|(at, target, phase)| {
-                *at >= 40 * SECOND && *target == 0 && *phase == Phase::SlowStart
+            let result = run(policy_named(name), 3, 100, 80, seed, &behaviour);
+            let recovery = result.phases.iter().find(|(at_us, target, phase)| {
+                *at_us >= 40 * SECOND && *target == 0 && *phase == Phase::SlowStart
             });
-            let back_us = back
+            let recovery_us = recovery
                 .unwrap_or_else(|| panic!("{name}, seed {seed}: never"))
                 .0;
-            worst.take(back_us as f64 / SECOND as f64 - 40.0);
-            assert!(back_us <= 50 * SECOND, "{name}, seed {seed}: {back_us}");
-            // In its first second of a slow start at most a few per cent above its share.
+            worst.record(recovery_us as f64 / SECOND as f64 - 40.0);
+            assert!(
+                recovery_us <= 50 * SECOND,
+                "{name}, seed {seed}: {recovery_us}"
+            );
+            // In each second of the slow start it gets at most a few per cent more than its share.
             let usual = if name == "priority" { 1.0 } else { 1.0 / 3.0 };
-            let second = |from: u64| back_us + from * SECOND..back_us + (from + 1) * SECOND;
+            let second = |from: u64| recovery_us + from * SECOND..recovery_us + (from + 1) * SECOND;
             for from in 0..8 {
-                let in_second = |one: &&Attempt| second(from).contains(&one.at_us) && one.nth == 0;
-                let all = story.attempts.iter().filter(in_second).count() as f64;
-                let own = story
+                let in_second =
+                    |attempt: &&Attempt| second(from).contains(&attempt.at_us) && attempt.nth == 0;
+                let all = result.attempts.iter().filter(in_second).count() as f64;
+                let own = result
                     .attempts
                     .iter()
                     .filter(in_second)
-                    .filter(|one| one.target == 0);
+                    .filter(|attempt| attempt.target == 0);
                 let ramp = 0.1 + 0.9 * (from + 1) as f64 / 10.0;
-                // Where the idlest or the fastest is chosen, the newcomer is it whenever admitted.
+                // Policies that choose the least loaded or the fastest target choose this target whenever it may get the request.
                 let most = if name.starts_with("least") {
                     ramp
                 } else {
@@ -156,7 +160,7 @@ fn recovery_is_noticed_within_ten_seconds_and_starts_slowly() {
                     "{name}, seed {seed}, second {from}: {share} > {most}"
                 );
             }
-            let after = story.share(0, 70, 80, 3);
+            let after = result.share(0, 70, 80, 3);
             assert!(after > usual * 0.6, "{name}, seed {seed}: {after}");
         }
     }
@@ -164,7 +168,7 @@ fn recovery_is_noticed_within_ten_seconds_and_starts_slowly() {
 }
 
 #[test]
-fn a_total_outage_is_not_multiplied() {
+fn a_total_outage_does_not_multiply_attempts() {
     let mut worst = Worst(0.0);
     for name in ALL {
         for (latency_us, failure) in [(MS, Outcome::NotConnected), (2 * SECOND, Outcome::TimedOut)]
@@ -175,9 +179,9 @@ fn a_total_outage_is_not_multiplied() {
                     failure,
                     fails: 1.0,
                 };
-                let story = run(named(name), 3, 200, 60, seed, &outage);
-                let factor = story.amplification();
-                worst.take(factor);
+                let result = run(policy_named(name), 3, 200, 60, seed, &outage);
+                let factor = result.amplification();
+                worst.record(factor);
                 assert!(factor <= 1.2, "{name}, {failure:?}, seed {seed}: {factor}");
             }
         }
@@ -186,48 +190,48 @@ fn a_total_outage_is_not_multiplied() {
 }
 
 #[test]
-fn an_outage_ends_for_everybody_within_ten_seconds() {
+fn a_second_after_a_total_outage_no_request_fails() {
     for name in ALL {
         for seed in 0..SEEDS_EACH {
             let behaviour = |_, now_us| match now_us / SECOND {
                 10..30 => DEAD,
                 _ => FINE,
             };
-            let story = run(named(name), 3, 100, 60, seed, &behaviour);
-            // An open target is tried when all are open, so that the end is seen at once.
-            assert_eq!(story.failed(31, 60), 0, "{name}, seed {seed}");
+            let result = run(policy_named(name), 3, 100, 60, seed, &behaviour);
+            // When all targets are open they are tried all the same, so the end of the outage is noticed at once.
+            assert_eq!(result.failed(31, 60), 0, "{name}, seed {seed}");
         }
     }
 }
 
 #[test]
-fn flapping_and_grey_failure_starve_nobody_and_reach_few_clients() {
+fn flapping_and_partly_failing_targets_are_not_starved_and_fail_few_requests() {
     for name in SPREADING {
         for seed in 0..SEEDS_EACH {
-            let behaviour = |at, now_us: u64| match (at, now_us / (3 * SECOND) % 2) {
+            let behaviour = |target, now_us: u64| match (target, now_us / (3 * SECOND) % 2) {
                 (0, 1) => DEAD,
                 (1, _) => Behaviour { fails: 0.3, ..FINE },
                 _ => FINE,
             };
-            let story = run(named(name), 3, 100, 120, seed, &behaviour);
+            let result = run(policy_named(name), 3, 100, 120, seed, &behaviour);
             for target in 0..3 {
                 for from in (0..120).step_by(30) {
-                    let count = story.count(target, from, from + 30);
+                    let count = result.count(target, from, from + 30);
                     assert!(
                         count > 0,
                         "{name}, seed {seed}: {target} starved at {from} s"
                     );
                 }
             }
-            let lost = story.failed_at_us.len() as f64 / story.requests as f64;
-            assert!(lost < 0.01, "{name}, seed {seed}: {lost}");
-            assert!(story.amplification() < 1.2, "{name}, seed {seed}");
+            let failed = result.failed_at_us.len() as f64 / result.requests as f64;
+            assert!(failed < 0.01, "{name}, seed {seed}: {failed}");
+            assert!(result.amplification() < 1.2, "{name}, seed {seed}");
         }
     }
 }
 
 #[test]
-fn in_a_storm_of_429_each_limit_is_kept_and_no_request_multiplied() {
+fn in_a_storm_of_429_each_limit_is_respected_and_attempts_are_not_multiplied() {
     for name in ALL {
         for seed in 0..SEEDS_EACH {
             let limited = |wait_us| Behaviour {
@@ -235,25 +239,25 @@ fn in_a_storm_of_429_each_limit_is_kept_and_no_request_multiplied() {
                 fails: 1.0,
                 failure: Outcome::RateLimited(Some(wait_us)),
             };
-            let behaviour = |at, now_us| match (at, now_us / SECOND) {
+            let behaviour = |target, now_us| match (target, now_us / SECOND) {
                 (_, 10..20) => limited(2 * SECOND),
                 (0, 20..30) => limited(5 * SECOND),
                 _ => FINE,
             };
-            let story = run(named(name), 2, 200, 60, seed, &behaviour);
-            // Ten seconds of limits of two seconds: five waves to each target, each as wide as what
-            // was under way before the first 429 came back.
-            let storm = story.count(0, 10, 20) + story.count(1, 10, 20);
+            let result = run(policy_named(name), 2, 200, 60, seed, &behaviour);
+            // Ten seconds of limits of two seconds: five waves to each target, each as large as the number of requests that were
+            // in flight before the first 429 arrived.
+            let storm = result.count(0, 10, 20) + result.count(1, 10, 20);
             assert!(storm < 120, "{name}, seed {seed}: {storm}");
             assert!(
-                story.limited > 1500,
+                result.limited > 1500,
                 "{name}, seed {seed}: {}",
-                story.limited
+                result.limited
             );
-            assert_eq!(story.failed(22, 60), 0, "{name}, seed {seed}");
-            assert!(story.amplification() < 1.05, "{name}, seed {seed}");
+            assert_eq!(result.failed(22, 60), 0, "{name}, seed {seed}");
+            assert!(result.amplification() < 1.05, "{name}, seed {seed}");
             let usual = if name == "priority" { 0.9 } else { 0.3 };
-            assert!(story.share(0, 40, 60, 2) > usual, "{name}, seed {seed}");
+            assert!(result.share(0, 40, 60, 2) > usual, "{name}, seed {seed}");
         }
     }
 }

@@ -87,7 +87,7 @@ impl WaitQueue {
     /// Records how long a request waited for its permit.
     pub(crate) fn waited(&mut self, model: ModelIndex, time_us: u64) {
         let average = self.waits_us.entry(model).or_insert(time_us);
-        // Each wait counts an eighth, as TCP smooths its round-trip time (RFC 6298, section 2.3).
+        // Each wait counts an eighth, as in TCP's smoothed RTT (RFC 6298, section 2.3).
         *average = (*average * 7 + time_us) / 8;
     }
 

@@ -98,7 +98,7 @@ pub(crate) const MIRRORS: SharedMetrics = SharedMetrics {
     ],
 };
 
-/// The share of an arm's weight among those that take requests.
+/// The share of an arm's weight in the weights of all arms that get requests.
 pub(crate) fn arm_share(experiment: &ExperimentRoute, arm: usize) -> f64 {
     let weight = |arm: usize| {
         let is_off = experiment.rollbacks.is_off(ArmIndex::new(arm));

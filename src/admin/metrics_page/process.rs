@@ -81,7 +81,7 @@ pub(crate) const CREDENTIALS: SharedMetrics = SharedMetrics {
     ],
 };
 
-/// `None` without any.
+/// `None` if no provider has such credentials.
 fn renewed_credentials(from: &Sources<'_>) -> Option<Vec<Arc<Credentials>>> {
     let mut all = from.plane.reload.lock().credentials();
     all.retain(|credentials| credentials.source.token_url().is_some());

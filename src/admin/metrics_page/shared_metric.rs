@@ -1,18 +1,18 @@
-//! Metrics that are read from shared state when the page is written: declared in one line, with the function that
-//! reads them. It must not know any metric.
+//! Metrics that are read from shared state when the page is written, declared with the function that reads them. It must not
+//! know any metric.
 
 use crate::control::plane::Plane;
 use crate::observability::metrics::declaration::{Declaration, MetricKind};
 use crate::observability::metrics::prometheus::Exposition;
 
-/// What a metric can be read from.
+/// The state that a metric can be read from.
 pub(crate) struct Sources<'p> {
     pub(crate) plane: &'p Plane,
     /// Cores whose metrics are on the page.
     pub(crate) cores_reporting: usize,
 }
 
-/// A metric and how it is read.
+/// A metric and the function that reads it.
 pub(crate) struct SharedMetric {
     pub(crate) declaration: Declaration,
     read: Reader,
@@ -69,7 +69,7 @@ impl SharedMetric {
     }
 }
 
-/// A gauge that is always there.
+/// A gauge that is always on the page.
 pub(crate) const fn gauge(
     name: &'static str,
     text: &'static str,
@@ -78,7 +78,7 @@ pub(crate) const fn gauge(
     declared(MetricKind::Gauge, name, &[], text, Reader::One(read))
 }
 
-/// A gauge of something that may be switched off: then the metric is left out.
+/// A gauge of a feature that may be switched off: `None` leaves the metric out.
 pub(crate) const fn optional_gauge(
     name: &'static str,
     text: &'static str,
@@ -103,7 +103,7 @@ pub(crate) const fn labelled_gauge(
     )
 }
 
-/// A counter that is always there.
+/// A counter that is always on the page.
 pub(crate) const fn counter(
     name: &'static str,
     text: &'static str,
@@ -112,7 +112,7 @@ pub(crate) const fn counter(
     declared(MetricKind::Counter, name, &[], text, Reader::One(read))
 }
 
-/// A counter of something that may be switched off: then the metric is left out.
+/// A counter of a feature that may be switched off: `None` leaves the metric out.
 pub(crate) const fn optional_counter(
     name: &'static str,
     text: &'static str,

@@ -49,15 +49,15 @@ pub(crate) enum ArmResult {
     Cached,
     /// Another arm's target responded.
     Failover,
-    /// The provider answered with status 429.
+    /// The provider responded with status 429.
     RateLimited,
-    /// The provider answered with another status of 4xx.
+    /// The provider responded with another status of 4xx.
     ClientError,
-    /// The provider answered with a status of 5xx.
+    /// The provider responded with a status of 5xx.
     ServerError,
-    /// The gateway answered with this error.
+    /// The gateway responded with this error.
     Failed(ErrorCode),
-    /// The client or the process ended it, with this error: that is no failure of the arm.
+    /// The client or the process ended it, with this error. It does not count as a failure of the arm.
     Interrupted(ErrorCode),
 }
 
@@ -102,9 +102,9 @@ pub(crate) struct ArmRequest {
     pub first_byte: Option<Duration>,
     /// From the request's arrival to the end of its response.
     pub duration: Duration,
-    /// Its cost in nano-dollars; `None` when nothing was charged, or the cost is not known.
+    /// Its cost in nano-dollars; `None` when nothing was billed, or the cost is not known.
     pub cost_nanousd: Option<u64>,
-    /// Something was charged whose cost is not known.
+    /// The provider was used, but the cost is not known.
     pub is_cost_unknown: bool,
 }
 
@@ -163,9 +163,9 @@ metric_group! {
         /// Mean score of the ratings, from -1 to 1.
         score_mean: MeanGauge = "ringside_experiment_arm_score_mean" ["gen_ai_request_model", "experiment", "arm"];
         unexposed {
-            /// Requests that say how well the arm's targets work: an attempt was made, and nobody interrupted it.
+            /// Requests that show how well the arm's targets work: an attempt was made and not interrupted.
             attempted: Counter;
-            /// Those of them that the arm's targets did not answer well.
+            /// Those of them that got no good response from the arm's targets.
             bad: Counter;
         }
     }

@@ -6,17 +6,17 @@ use crate::observability::metrics::prometheus::{Exposition, float};
 use crate::observability::metrics::value::{Map, MetricValue, Samples, joined, position, sorted};
 use std::marker::PhantomData;
 
-/// Counts; the cores' counts are added.
+/// A count; the cores' counts are added.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counter(u64);
 
 impl Counter {
-    /// Counts one.
+    /// Adds 1.
     pub(crate) fn increment(&mut self) {
         self.add(1);
     }
 
-    /// Counts `amount`.
+    /// Adds `amount`.
     pub(crate) fn add(&mut self, amount: u64) {
         self.0 = self.0.saturating_add(amount);
     }
@@ -59,12 +59,12 @@ impl<K> Default for CounterBy<K> {
 }
 
 impl<K: LabelKey> CounterBy<K> {
-    /// Counts one.
+    /// Adds 1.
     pub(crate) fn increment(&mut self, key: K) {
         self.add(key, 1);
     }
 
-    /// Counts `amount`.
+    /// Adds `amount`.
     pub(crate) fn add(&mut self, key: K, amount: u64) {
         let count = self.0.entry(key).or_default();
         *count = count.saturating_add(amount);
@@ -106,7 +106,7 @@ impl<K: LabelKey> MetricValue for CounterBy<K> {
     }
 }
 
-/// Counts by a label of few values: all of them are written, zeros too.
+/// Counts by a label of few values; all of them are written, even if they are zero.
 #[derive(Debug, Clone)]
 pub(crate) struct CounterOf<E> {
     counts: Box<[u64]>,
@@ -123,7 +123,7 @@ impl<E: LabelEnum> Default for CounterOf<E> {
 }
 
 impl<E: LabelEnum> CounterOf<E> {
-    /// Counts one.
+    /// Adds 1.
     pub(crate) fn increment(&mut self, value: E) {
         if let Some(count) = self.counts.get_mut(position(value)) {
             *count += 1;

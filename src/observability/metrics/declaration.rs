@@ -1,12 +1,12 @@
-//! What is declared of a metric: everything that the exposition and the documentation say of it. It must not
-//! know any metric.
+//! The declaration of a metric: its name, kind, labels and text in the exposition and the documentation. It must not know any
+//! metric.
 
 /// Kinds of metrics in the Prometheus text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MetricKind {
-    /// Only grows; its name ends in `_total`.
+    /// It only grows; its name ends in `_total`.
     Counter,
-    /// A value now.
+    /// A current value.
     Gauge,
     /// Values counted by bucket.
     Histogram,
@@ -26,9 +26,8 @@ impl MetricKind {
 /// One metric.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Declaration {
-    /// Its name in the exposition.
+    /// In the exposition.
     pub name: &'static str,
-    /// Its kind.
     pub kind: MetricKind,
     /// Its labels, in the order of their values.
     pub labels: &'static [&'static str],
@@ -44,7 +43,7 @@ impl Declaration {
         help.join(" ")
     }
 
-    /// What the documentation says of it.
+    /// The text in the documentation.
     #[cfg(test)]
     pub(crate) fn description(&self) -> String {
         let words: Vec<_> = self.text.split_whitespace().collect();

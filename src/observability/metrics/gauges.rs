@@ -5,7 +5,7 @@ use crate::observability::metrics::labels::LabelKey;
 use crate::observability::metrics::prometheus::{Exposition, float};
 use crate::observability::metrics::value::{Map, MetricValue, Samples, sorted};
 
-/// A value now; the cores' values are added.
+/// A current value; the cores' values are added.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SumGauge(u64);
 
@@ -67,7 +67,7 @@ impl MetricValue for MaxGauge {
     }
 }
 
-/// Values now, by label; the cores' values are added.
+/// Current values, by label; the cores' values are added.
 #[derive(Debug, Clone)]
 pub(crate) struct SumGaugeBy<K>(Map<K, u64>);
 
@@ -108,7 +108,7 @@ impl<K: LabelKey> MetricValue for SumGaugeBy<K> {
     }
 }
 
-/// The mean of recorded values; the cores' values count alike. Without a value nothing is written.
+/// The mean of recorded values; each value has the same weight. Without a value nothing is written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MeanGauge {
     sum: f64,

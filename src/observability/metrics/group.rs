@@ -8,7 +8,7 @@ use crate::observability::metrics::value::{Map, Samples, sorted};
 
 /// The metrics of one area. [`metric_group`] implements it.
 pub(crate) trait MetricGroup: Default + Clone {
-    /// The first labels of all its metrics: what the group is kept by. `()` if there is one group in all.
+    /// The first labels of all its metrics: there is a group for each key. `()` if there is only one group.
     type Key: LabelKey;
     /// Title of the area in the documentation.
     #[cfg(test)]
@@ -22,12 +22,12 @@ pub(crate) trait MetricGroup: Default + Clone {
     /// Adds another core's values.
     fn merge(&mut self, other: &Self);
 
-    /// Records something in each metric, for tests.
+    /// Records a value in each metric, for tests.
     #[cfg(test)]
     fn record_example(&mut self, number: u64);
 }
 
-/// A set of groups or of one group by key: what the list of all metrics consists of.
+/// One group, or a group for each key: an element of the list of all metrics.
 pub(crate) trait MetricSet: Default + Clone {
     /// Title of the area in the documentation.
     #[cfg(test)]
@@ -42,7 +42,7 @@ pub(crate) trait MetricSet: Default + Clone {
     /// Writes all its metrics.
     fn write(&self, page: &mut Exposition);
 
-    /// Records something in each metric, for tests.
+    /// Records a value in each metric, for tests.
     #[cfg(test)]
     fn record_examples(&mut self, number: u64);
 }
@@ -146,8 +146,8 @@ impl<G: MetricGroup> MetricSet for GroupBy<G> {
 /// }
 /// ```
 ///
-/// `by KeyType` is left out where the area has one group in all. `unexposed { /// Meaning. field: Counter; }` at the
-/// end holds what merges like a metric and is no metric.
+/// `by KeyType` is left out if the area has only one group. `unexposed { /// Meaning. field: Counter; }` at the
+/// end has values that merge like metrics but are not exposed.
 macro_rules! metric_group {
     ($(#[doc = $title:literal])+ pub(crate) struct $group:ident { $($body:tt)+ }) => {
         $crate::observability::metrics::group::metric_group! {

@@ -8,7 +8,7 @@ pub struct Histogram {
     sum: f64,
 }
 
-/// Bounds for time that the gateway adds, in seconds: microseconds matter.
+/// Bounds for time that the gateway adds, in seconds, from microseconds up.
 pub const OVERHEAD_SECONDS: &[f64] = &[
     5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.25, 1.0,
 ];
@@ -92,13 +92,13 @@ impl Histogram {
         self.sum += other.sum;
     }
 
-    /// Values recorded.
+    /// Number of recorded values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Sum of the values recorded.
+    /// Sum of the recorded values.
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.sum

@@ -117,7 +117,7 @@ impl<K: LabelKey, B: Bounds> MetricValue for HistogramBy<K, B> {
     }
 }
 
-/// Histograms by a label of few values: all of them are written, empty ones too.
+/// Histograms by a label of few values; all of them are written, even if they are empty.
 #[derive(Debug, Clone)]
 pub(crate) struct HistogramOf<E, B> {
     histograms: Box<[Histogram]>,
@@ -141,7 +141,7 @@ impl<E: LabelEnum, B: Bounds> HistogramOf<E, B> {
         }
     }
 
-    /// The values of `label`; `None` never for a value that [`LabelEnum::ALL`] lists.
+    /// The values of `label`; `Some` for every value in [`LabelEnum::ALL`].
     #[must_use]
     pub(crate) fn get(&self, label: E) -> Option<&Histogram> {
         self.histograms.get(position(label))

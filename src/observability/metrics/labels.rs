@@ -1,4 +1,4 @@
-//! Values of metric labels: which types can key a metric. It must not know any metric.
+//! Types that can be the labels of a metric. It must not know any metric.
 
 use crate::base::names::Name;
 use crate::protocols::operation_kind::OperationKind;
@@ -6,13 +6,13 @@ use std::hash::Hash;
 
 /// The label values of one sample.
 pub(crate) trait LabelKey: Copy + Eq + Hash + 'static {
-    /// How many labels it fills.
+    /// Number of labels that it fills.
     const COUNT: usize;
 
     /// Appends its values, in the order of the declaration's labels.
     fn push_values(&self, values: &mut Vec<String>);
 
-    /// One of few keys, for tests.
+    /// A key out of few, for tests.
     #[cfg(test)]
     fn example(number: u64) -> Self;
 }

@@ -1,4 +1,4 @@
-//! Metrics of mirrored requests beside those of the responses that were served.
+//! Metrics that compare mirrored requests with the responses that were served.
 
 use crate::base::names::Name;
 use crate::observability::metrics::counters::Counter;
@@ -8,14 +8,14 @@ use crate::observability::metrics::histograms::HistogramOf;
 use crate::observability::metrics::labels::{LabelEnum, LabelKey};
 use std::time::Duration;
 
-/// One request that the model's own target and the mirror both answered.
+/// A request that both the model's own target and the mirror responded to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MirroredRequest {
     /// From the client's request to the end of its response.
     pub served: Duration,
-    /// How long the mirror took.
+    /// Latency of the mirror's response.
     pub mirror: Duration,
-    /// What the mirror cost, in nano-dollars; `None` when that is not known.
+    /// Cost of the mirror's response, in nano-dollars; `None` when it is not known.
     pub cost_nanousd: Option<u64>,
 }
 
@@ -48,9 +48,9 @@ impl LabelKey for MirrorId {
 /// Which of the two responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum MirrorSide {
-    /// The mirror's.
+    /// The mirror's response.
     Mirror,
-    /// The one that the client got.
+    /// The response that the client got.
     Served,
 }
 

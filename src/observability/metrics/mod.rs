@@ -1,4 +1,4 @@
-//! The metrics that each core counts: declarations by area, and below them what every metric consists of.
+//! The metrics that each core counts: declarations by area, and the types that they are made of.
 
 pub(crate) mod admission;
 pub(crate) mod arms;

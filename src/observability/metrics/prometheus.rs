@@ -4,7 +4,7 @@ use crate::observability::metrics::declaration::Declaration;
 use crate::observability::metrics::histogram::Histogram;
 use std::fmt::Write;
 
-/// A text in the making.
+/// The text of the page so far.
 #[derive(Default)]
 pub(crate) struct Exposition {
     text: String,
@@ -22,14 +22,14 @@ impl Exposition {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// One sample; `values` are those of the metric's labels.
+    /// Writes one sample; `values` are those of the metric's labels.
     pub(crate) fn sample(&mut self, metric: &Declaration, values: &[String], value: f64) {
         self.text.push_str(metric.name);
         self.labels(metric, values, None);
         let _ = writeln!(self.text, " {value}");
     }
 
-    /// The samples of one histogram.
+    /// Writes the samples of one histogram.
     pub(crate) fn histogram(
         &mut self,
         metric: &Declaration,

@@ -21,7 +21,7 @@ pub(crate) enum AttemptOutcome {
     FirstByteTimeout,
     /// The connection was closed before the response.
     ConnectionDied,
-    /// The bytes received are no HTTP response.
+    /// The received bytes are not an HTTP response.
     Malformed,
     /// The request's own deadline passed.
     Deadline,

@@ -1,4 +1,4 @@
-//! What the value of a metric can do: merge with another core's and write its samples. It must not know any metric.
+//! Traits of a metric's value: merging with the value of another core, and writing its samples. It must not know any metric.
 
 use crate::observability::metrics::declaration::{Declaration, MetricKind};
 use crate::observability::metrics::labels::{LabelEnum, LabelKey};
@@ -10,22 +10,22 @@ pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// The value of a metric on one core.
 pub(crate) trait MetricValue: Default + Clone + Samples {
-    /// The kind of metric it is the value of.
+    /// Kind of the metrics that have such a value.
     const KIND: MetricKind;
-    /// How many labels its samples have.
+    /// Number of labels of its samples.
     const LABELS: usize;
 
     /// Adds another core's value.
     fn merge(&mut self, other: &Self);
 
-    /// Records something, for tests; the same number records the same.
+    /// Records a value that depends on `number`, for tests.
     #[cfg(test)]
     fn record_example(&mut self, number: u64);
 }
 
 /// A value that writes its samples.
 pub(crate) trait Samples {
-    /// Writes them; `outer` are values of the labels that come before its own.
+    /// Writes the samples; `outer` are the values of the labels before its own.
     fn write(&self, metric: &Declaration, outer: &[String], page: &mut Exposition);
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn joined<K: LabelKey>(outer: &[String], key: &K) -> Vec<String> {
     values
 }
 
-/// The entries with the text of their labels, in its order.
+/// The entries with the texts of their labels, ordered by these texts.
 pub(crate) fn sorted<'m, K: LabelKey, V>(
     map: &'m Map<K, V>,
     outer: &[String],
