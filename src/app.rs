@@ -250,7 +250,7 @@ fn start_cores(shared: &Arc<Shared>) -> Result<(Vec<CoreHandle>, Arc<[CoreLoad]>
         cores.push(CoreHandle {
             mailbox,
             records,
-            driver: in_use.name(),
+            driver: in_use.as_str(),
         });
     }
     Ok((cores, loads))

@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let began = Instant::now();
     for (at, row) in rows.iter().enumerate() {
         let half = if at % 2 == 0 { "made with" } else { "held out" };
-        let class = Freshness::of_question(&row.query).name();
+        let class = Freshness::of_question(&row.query).as_str();
         let of_kind = counts.entry((&row.kind, half, row.dependent)).or_default();
         *of_kind.entry(class).or_default() += 1;
     }

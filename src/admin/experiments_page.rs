@@ -78,7 +78,7 @@ fn arm(experiment: &ExperimentRoute, index: usize, arms: &GroupBy<ArmMetrics>) -
         .of(ArmIndex::new(index))
         .map(|rollback| {
             json!({
-                "reason": rollback.reason.name(),
+                "reason": rollback.reason.as_str(),
                 "since_ms": u64::try_from(rollback.since.as_millis()).unwrap_or(u64::MAX),
                 "baseline": count(rollback.baseline),
                 "canary": count(rollback.canary),

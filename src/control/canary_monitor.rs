@@ -98,7 +98,7 @@ fn judge(
             "model": id.model.text().to_string(),
             "experiment": id.experiment.text().to_string(),
             "arm": id.arm.text().to_string(),
-            "reason": reason.name(),
+            "reason": reason.as_str(),
             "baseline": count(baseline),
             "canary": count(canary),
         }),

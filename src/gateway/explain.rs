@@ -217,9 +217,9 @@ fn candidates(
         let exclusion = selection.exclusions.get(index).copied().flatten();
         json!({
             "target": traits.label,
-            "excluded": exclusion.map(|exclusion| exclusion.name()),
-            "phase": state.phase.name(),
-            "availability": state.availability.name(),
+            "excluded": exclusion.map(|exclusion| exclusion.as_str()),
+            "phase": state.phase.as_str(),
+            "availability": state.availability.as_str(),
             "priority": state.candidate.priority,
             "weight": state.candidate.weight,
             "score": state.candidate.score,

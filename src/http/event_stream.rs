@@ -31,7 +31,7 @@ pub enum BadMessage {
 impl BadMessage {
     /// A name for logs.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::PreludeChecksum => "prelude_checksum",
             Self::MessageChecksum => "message_checksum",

@@ -131,7 +131,7 @@ impl AccessRecord {
             "request_id": self.identity.request_id,
             "key": name(self.identity.key),
             "team": name(self.identity.team),
-            "operation": self.identity.operation.name(),
+            "operation": self.identity.operation.as_str(),
             "model": name(self.route.model),
             "target": name(self.route.target),
             "route": self.route.note.map(RouteNote::to_json),

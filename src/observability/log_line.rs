@@ -57,7 +57,7 @@ pub(crate) enum TargetEvent {
 
 impl TargetEvent {
     /// Value of the field `event`.
-    fn name(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Phase(_) => "target_phase",
             Self::KeyCooldown { .. } => "key_cooldown",
@@ -68,7 +68,7 @@ impl TargetEvent {
     /// Value of the field `what`.
     fn what(self) -> &'static str {
         match self {
-            Self::Phase(phase) => phase.name(),
+            Self::Phase(phase) => phase.as_str(),
             Self::KeyCooldown { cause, .. } => cause.as_str(),
             Self::PriceUnknown => "no price; costs are unknown until [[prices]] has one",
         }
@@ -84,7 +84,7 @@ impl TargetNotice {
         };
         serde_json::json!({
             "at_ms": millis(self.at),
-            "event": self.event.name(),
+            "event": self.event.as_str(),
             "target": self.target.text().to_string(),
             "what": self.event.what(),
             "api_key": key,

@@ -27,7 +27,7 @@ pub(crate) enum OperationKind {
 impl OperationKind {
     /// Name in metrics and logs (OpenTelemetry's `gen_ai.operation.name` where it has one).
     #[must_use]
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Chat => "chat",

@@ -133,7 +133,7 @@ pub enum RollbackReason {
 impl RollbackReason {
     /// Its name in the log, metrics and admin API.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Errors => "errors",
             Self::FirstToken => "first-token",

@@ -103,7 +103,7 @@ pub enum Exclusion {
 impl Exclusion {
     /// Its name in messages, the log and `explain`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::NotNamed => "not-named",
             Self::Ignored => "ignored",

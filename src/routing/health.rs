@@ -104,7 +104,7 @@ impl Phase {
 
     /// Its name in metrics, the log and `explain`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
             Self::Degraded => "degraded",

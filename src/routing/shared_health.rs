@@ -242,7 +242,7 @@ mod tests {
                 .summary(TargetSlot::new(0), SECOND)
                 .unwrap()
                 .phase
-                .name(),
+                .as_str(),
             "healthy"
         );
     }

@@ -56,7 +56,7 @@ pub(crate) enum Availability {
 impl Availability {
     /// Its name in the output of `explain`.
     #[must_use]
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Ramping => "ramping",

@@ -36,7 +36,7 @@ pub enum DriverInUse {
 impl DriverInUse {
     /// Name in `/info`, logs and metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::TunedRing => "io_uring",
             Self::PlainRing => "io_uring-plain",
@@ -73,7 +73,7 @@ where
                     runtime.block_on(main(driver));
                     return Ok(());
                 }
-                Err(error) => refused.push_str(&format!("{}: {error}; ", driver.name())),
+                Err(error) => refused.push_str(&format!("{}: {error}; ", driver.as_str())),
             }
         }
         if choice == DriverChoice::RingOnly {

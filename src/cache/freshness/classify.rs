@@ -34,7 +34,7 @@ const TIME_DEPENDENT_FROM: i32 = 2;
 impl Freshness {
     /// Value in headers and metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Static => "static",
             Self::Slow => "slow",

@@ -56,7 +56,7 @@ impl NotStored {
             Self::Unrepresentable => "unrepresentable",
             Self::TooLarge => "too-large",
             Self::NoRoom => "no-room",
-            Self::NotLasting(class) => class.name(),
+            Self::NotLasting(class) => class.as_str(),
         }
     }
 }

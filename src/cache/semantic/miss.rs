@@ -46,8 +46,8 @@ impl SemanticMiss {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Request(reason) => reason.name(),
-            Self::Freshness(class) => class.name(),
+            Self::Request(reason) => reason.as_str(),
+            Self::Freshness(class) => class.as_str(),
             Self::Observed => "observed",
             Self::OverWindow => "over-window",
             Self::ModelNotReady => "model-not-ready",

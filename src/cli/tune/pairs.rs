@@ -155,7 +155,7 @@ pub(crate) fn judge(read: &Read, model_dir: &Path) -> Result<Judged, String> {
             };
             let cosine = cosine(&va, &vb);
             let outcome = match moves(pair) {
-                Some(class) => Err(class.name()),
+                Some(class) => Err(class.as_str()),
                 None => compare(&wa, &wb, cosine, table).map_err(HardRule::as_str),
             };
             let score = match outcome {

@@ -47,7 +47,7 @@ fn route_note(route: &ModelRoute, selection: &Selection, routed: &Route) -> Rout
     let mut excluded = excluded.filter_map(|(index, why)| {
         let index = TargetIndex::new(index);
         let is_full = routed.full.contains(index);
-        let why = why.map(Exclusion::name).or(is_full.then_some("full"));
+        let why = why.map(Exclusion::as_str).or(is_full.then_some("full"));
         Some((label(index)?, why?))
     });
     RouteNote {

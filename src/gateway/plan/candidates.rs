@@ -184,7 +184,7 @@ impl<'s> RouteConstraints<'s> {
                     "{}{} ({})",
                     separator(&reasons),
                     traits.label,
-                    exclusion.name()
+                    exclusion.as_str()
                 );
             }
         }

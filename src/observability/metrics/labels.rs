@@ -73,7 +73,7 @@ impl LabelKey for OperationKind {
     const COUNT: usize = 1;
 
     fn push_values(&self, values: &mut Vec<String>) {
-        values.push(self.name().to_owned());
+        values.push(self.as_str().to_owned());
     }
 
     #[cfg(test)]

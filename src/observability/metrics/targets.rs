@@ -12,7 +12,7 @@ impl LabelEnum for Phase {
     const ALL: &'static [Self] = &Self::ALL;
 
     fn as_str(self) -> &'static str {
-        self.name()
+        self.as_str()
     }
 }
 

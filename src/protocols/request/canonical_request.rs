@@ -41,7 +41,7 @@ pub enum NotSemantic {
 impl NotSemantic {
     /// Name in `x-ringside-cache-reason` and metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::LastMessageNotUser => "last-message-not-user",
             Self::NotPlainText => "not-plain-text",

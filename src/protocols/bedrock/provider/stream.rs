@@ -43,7 +43,7 @@ impl Decoder for Messages {
             return;
         }
         if let Some(bad) = self.bad {
-            let message = format!("the provider's event stream is corrupt ({})", bad.name());
+            let message = format!("the provider's event stream is corrupt ({})", bad.as_str());
             self.fail(502, None, &message, sink);
             return;
         }
