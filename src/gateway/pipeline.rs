@@ -73,7 +73,7 @@ impl Serve for Pipeline {
         let snapshot = core.snapshot();
         let mut ctx = RequestContext::new(request);
         if let Err(error) = dispatch(core, &snapshot, request, client, &mut ctx).await {
-            respond::fault(client, &mut ctx, &error).await;
+            respond::error(client, &mut ctx, &error).await;
         }
         client.followers = None;
         ctx.finish(core, snapshot.config.log.requests);
@@ -86,7 +86,7 @@ impl Serve for Pipeline {
 
     async fn reject(&self, error: &GatewayError, client: &mut Client) {
         let mut ctx = RequestContext::rejected();
-        respond::fault(client, &mut ctx, error).await;
+        respond::error(client, &mut ctx, error).await;
         ctx.finish(&self.core, self.core.snapshot().config.log.requests);
     }
 }

@@ -1,4 +1,5 @@
-//! Writing answers: heads with Ringside's headers, whole bodies, faults.
+//! Writes responses to clients: heads with Ringside's headers, complete bodies, errors. It must not know where a response
+//! comes from.
 
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::response::BufferedResponse;
@@ -14,10 +15,10 @@ use crate::runtime::io::SocketError;
 use crate::server::client::Client;
 use std::fmt::Write;
 
-/// Why the cache was not asked: the request was answered before it came to that.
+/// The reason in the header when the request got its response before the cache was looked up.
 const NOT_REACHED: &str = "not-reached";
 
-/// The head of an answer, up to but without its framing.
+/// Begins a head; the caller appends the framing.
 pub(crate) fn begin_head(
     out: &mut Vec<u8>,
     status: u16,
@@ -32,7 +33,7 @@ pub(crate) fn begin_head(
         let why = ctx.cache.reason().unwrap_or(NOT_REACHED);
         headers::CACHE_REASON.write(out, why.as_bytes());
         if let Some(entry) = ctx.cache.entry() {
-            // Room at once: leading zeros are written one by one.
+            // Capacity for all digits: leading zeros are written one by one.
             let mut text = String::with_capacity(32);
             let _ = write!(text, "{:032x}", entry.id);
             headers::CACHE_ENTRY.write(out, text.as_bytes());
@@ -40,7 +41,7 @@ pub(crate) fn begin_head(
         }
     }
     if ctx.format.client_api != registry::DEFAULT {
-        // As Anthropic's SDKs look for it.
+        // Anthropic's SDKs read this header.
         headers::REQUEST_ID.write(out, ctx.identity.request_id.as_bytes());
     }
     if let Some(dropped) = &ctx.route.dropped {
@@ -71,12 +72,12 @@ pub(crate) fn begin_head(
     }
 }
 
-/// Appends a provider's header lines, with the type of what the client gets.
-pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], ctx: &RequestContext) {
+/// Appends a provider's header lines. An array has its own content type.
+pub(crate) fn append_forwarded(out: &mut Vec<u8>, forwarded: &[u8], ctx: &RequestContext) {
     if ctx.format.array.is_none() {
-        return out.extend_from_slice(passed);
+        return out.extend_from_slice(forwarded);
     }
-    for line in passed.split_inclusive(|byte| *byte == b'\n') {
+    for line in forwarded.split_inclusive(|byte| *byte == b'\n') {
         if !line.starts_with(b"content-type:") {
             out.extend_from_slice(line);
         }
@@ -84,7 +85,7 @@ pub(crate) fn append_passed(out: &mut Vec<u8>, passed: &[u8], ctx: &RequestConte
     headers::CONTENT_TYPE.write(out, JsonArray::TYPE);
 }
 
-/// Sends a whole answer of Ringside's own.
+/// Sends a complete response of the gateway's own.
 ///
 /// # Errors
 /// The client is gone.
@@ -101,7 +102,7 @@ pub(crate) async fn whole(
     finish_whole(client, out, body).await
 }
 
-/// Ends a head with its length, appends the body, sends both.
+/// Ends a head with the length of the body, and sends both.
 ///
 /// # Errors
 /// The client is gone.
@@ -123,8 +124,8 @@ pub(crate) async fn finish_whole(
     sent
 }
 
-/// Sends a provider's whole answer as it is.
-pub(crate) async fn passed_on(
+/// Sends a provider's complete response unchanged.
+pub(crate) async fn forward(
     client: &mut Client,
     ctx: &mut RequestContext,
     response: BufferedResponse,
@@ -135,39 +136,39 @@ pub(crate) async fn passed_on(
     if response.status >= 400 {
         advise(&mut out, ctx);
     }
-    // A client that is gone changes nothing: the answer is complete, and booked.
+    // A client that is gone changes nothing: the response is complete, and its usage is recorded.
     let _ = finish_whole(client, out, &response.body).await;
     buffer::give(response.body);
 }
 
-/// Sends a fault in the envelope of the API that was called.
-pub(crate) async fn fault(client: &mut Client, ctx: &mut RequestContext, fault: &GatewayError) {
-    let mut body = ctx.format.client_api.error_body(fault).into_bytes();
+/// Sends an error in the envelope of the API that was called.
+pub(crate) async fn error(client: &mut Client, ctx: &mut RequestContext, error: &GatewayError) {
+    let mut body = ctx.format.client_api.error_body(error).into_bytes();
     if ctx.format.array.is_some() {
         body = JsonArray::of_one(&body);
     }
     let mut out = buffer::take(1024 + body.len());
-    begin_head(&mut out, fault.status, ctx, client);
-    ctx.outcome.failed(fault.code);
+    begin_head(&mut out, error.status, ctx, client);
+    ctx.outcome.failed(error.code);
     headers::CONTENT_TYPE.write(&mut out, b"application/json");
-    if let Some(after) = &fault.retry_after {
+    if let Some(after) = &error.retry_after {
         headers::RETRY_AFTER.write(&mut out, after.as_bytes());
     }
-    if let Some(allow) = fault.allow {
+    if let Some(allow) = error.allow {
         headers::ALLOW.write(&mut out, allow.as_bytes());
     }
     advise(&mut out, ctx);
-    // A client that is gone needs no answer.
+    // A client that is gone needs no response.
     let _ = finish_whole(client, out, &body).await;
 }
 
-/// What an SDK should do about an error (openai-python, `_should_retry`): where it is not said, the SDK
-/// goes by the status and `retry-after`.
+/// Tells an SDK whether to retry (openai-python, `_should_retry`). Without this header it decides by the status and
+/// `retry-after`.
 pub(crate) fn advise(out: &mut Vec<u8>, ctx: &RequestContext) {
     match ctx.outcome.should_retry {
         Some(true) => headers::SHOULD_RETRY.write(out, b"true"),
         None if ctx.route.attempts <= 1 => {}
-        // The targets were tried here already: an SDK's own retries would multiply them.
+        // The gateway has tried the targets: retries of an SDK would multiply its attempts.
         _ => headers::SHOULD_RETRY.write(out, b"false"),
     }
 }

@@ -14,6 +14,14 @@ pub fn begin_request(out: &mut Vec<u8>, method: &str, target_parts: &[&str], aut
     header(out, "host", authority.as_bytes());
 }
 
+/// Appends the headers of every request to a provider: the gateway's name, and that the response must not be compressed,
+/// since the gateway reads it.
+pub(crate) fn gateway_headers(out: &mut Vec<u8>) {
+    let agent = concat!("ringside/", env!("CARGO_PKG_VERSION"));
+    header(out, "accept-encoding", b"identity");
+    header(out, "user-agent", agent.as_bytes());
+}
+
 /// Appends the status line.
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"HTTP/1.1 ");

@@ -173,9 +173,7 @@ pub(crate) fn post_accepting(
     }
     let accept = if is_passed { "*/*" } else { accept };
     encode::header(out, "accept", accept.as_bytes());
-    out.extend_from_slice(b"accept-encoding: identity\r\nuser-agent: ringside/");
-    out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
-    out.extend_from_slice(b"\r\n");
+    encode::gateway_headers(out);
     out.extend_from_slice(request.forwarded_headers);
     let length = request.body.len(request.model);
     encode::content_length(out, length as u64);

@@ -285,7 +285,7 @@ fn seal_ids(call: &TargetCall<'_>, seal: Option<ResponseIdSeal>, response: &mut 
     let previous_id = previous.map(|previous| previous.id.as_str());
     let mut scratch = call.core.scratch.borrow_mut();
     let (status, body) = (response.status, &mut response.body);
-    id_sealing::hide_ids(&seal, previous_id, status, body, &mut scratch);
+    id_sealing::seal_ids(&seal, previous_id, status, body, &mut scratch);
 }
 
 /// Whether the body begins and ends as JSON does. An error page does not, nor does a body that was cut off.

@@ -24,7 +24,7 @@ pub(crate) struct RequestRoute {
     pub hedge: HedgeUse,
     /// Another model than the first of the chain was tried.
     pub fell_back: bool,
-    /// Fields of the request that the provider's API has no place for, for a header.
+    /// Fields of the request that were dropped because the provider's API does not have them, for a header.
     pub dropped: Option<String>,
 }
 

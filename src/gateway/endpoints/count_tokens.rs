@@ -48,7 +48,7 @@ pub(crate) async fn serve(
     if let AttemptResult::Whole(response) =
         attempt_loop::run(core, &[route], &plan, client, ctx).await?
     {
-        respond::passed_on(client, ctx, response).await;
+        respond::forward(client, ctx, response).await;
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ pub(crate) async fn serve(
                 usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
             );
         }
-        respond::passed_on(client, ctx, response).await;
+        respond::forward(client, ctx, response).await;
     }
     Ok(())
 }

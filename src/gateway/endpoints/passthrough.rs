@@ -92,7 +92,7 @@ async fn whole(
             usage.map_or(BilledUsage::Unknown, BilledUsage::Reported),
         );
     }
-    respond::passed_on(client, ctx, response).await;
+    respond::forward(client, ctx, response).await;
 }
 
 async fn stream(

@@ -96,9 +96,7 @@ impl ProxyRequest<'_> {
         auth.write(&mut out, backend.dialect.key_header(), &to_sign);
         proxy_headers::write_client_headers(&mut out, headers);
         headers::X_REQUEST_ID.write(&mut out, self.request_id);
-        encode::header(&mut out, "accept-encoding", b"identity");
-        let agent = concat!("ringside/", env!("CARGO_PKG_VERSION"));
-        encode::header(&mut out, "user-agent", agent.as_bytes());
+        encode::gateway_headers(&mut out);
         if length > 0 || !matches!(method, "GET" | "DELETE") {
             encode::content_length(&mut out, length);
         }

@@ -6,6 +6,7 @@ use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::attempt_error;
 use crate::gateway::attempt::response::RESPONSE_BYTES_MAX;
+use crate::gateway::attempt::response_body::{BodyLimits, ResponseBodyError, read_to_end};
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::core::Core;
 use crate::gateway::endpoints::authenticated_request::AuthenticatedRequest;
@@ -18,17 +19,15 @@ use crate::gateway::streaming::raw_body::{BodyStart, RawBodyRelay};
 use crate::gateway::streaming::stream_end::StreamEnd;
 use crate::gateway::streaming::stream_response;
 use crate::gateway::streaming::upload::UploadBody;
-use crate::gateway::transform::id_sealing::hide_ids;
+use crate::gateway::transform::id_sealing::seal_ids;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::operation_kind::OperationKind;
 use crate::protocols::passthrough::ProviderProxy;
 use crate::protocols::responses::client::stored_responses::StoredResponseCall;
 use crate::runtime::buffer;
 use crate::runtime::clock;
-use crate::runtime::source::BodyProgress;
 use crate::server::client::Client;
-use crate::upstream::exchange::UpstreamBodyError;
-use crate::upstream::exchange::{UpstreamError, UpstreamResponse};
+use crate::upstream::exchange::{UpstreamBodyError, UpstreamResponse};
 
 /// Serves the request. Its usage is not counted, because it was counted when the response was made. Only a background
 /// response is then still without usage, and its tokens are not counted at all.
@@ -137,28 +136,26 @@ impl StoredResponseRelay<'_> {
         let (core, backend) = (self.core, self.backend);
         let mut body = buffer::take(buffer::CLASS_BYTES[0]);
         let began_at = clock::recent();
-        loop {
-            let by = clock::recent() + backend.endpoint.timeouts.read;
-            match upstream_response.read(&mut body, by, client).await {
-                Ok(BodyProgress::Done) => break,
-                Ok(BodyProgress::More) if body.len() <= RESPONSE_BYTES_MAX => {}
-                Ok(BodyProgress::More) => {
-                    return Err(proxy_request::closed_early(backend, "it is too large"));
-                }
-                Err(UpstreamBodyError::Interrupted(interruption)) => {
-                    let error = UpstreamError::Interrupted(interruption);
-                    return Err(attempt_error::exchange_failed(backend, &error).error);
-                }
-                Err(error) => return Err(proxy_request::closed_early(backend, error.why())),
+        let limits = BodyLimits {
+            bytes_max: RESPONSE_BYTES_MAX,
+            read_timeout: backend.endpoint.timeouts.read,
+            deadline: None,
+        };
+        let read = read_to_end(&mut upstream_response, &mut body, limits, client).await;
+        read.map_err(|error| match error {
+            ResponseBodyError::Body(UpstreamBodyError::Interrupted(interruption)) => {
+                attempt_error::interrupted(interruption)
             }
-        }
+            ResponseBodyError::Body(error) => proxy_request::closed_early(backend, error.why()),
+            _ => proxy_request::closed_early(backend, "it is too large"),
+        })?;
         ctx.timing.waited_since(began_at);
         let header_lines = std::mem::take(&mut upstream_response.head.lines);
         let status = upstream_response.status;
         upstream_response.finish(&backend.endpoint, &core.pool);
         {
             let mut scratch = core.scratch.borrow_mut();
-            hide_ids(&self.seal, Some(self.id), status, &mut body, &mut scratch);
+            seal_ids(&self.seal, Some(self.id), status, &mut body, &mut scratch);
         }
         proxy_request::write_buffered(status, &header_lines, &body, client, ctx).await;
         buffer::give(body);

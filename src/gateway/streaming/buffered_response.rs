@@ -96,7 +96,7 @@ pub(crate) async fn send(response: &SharedResponse, client: &mut Client, ctx: &m
     let head = &response.head;
     let mut out = buffer::take(512 + response.body.len());
     respond::begin_head(&mut out, head.status, ctx, client);
-    respond::append_passed(&mut out, &head.forwarded, ctx);
+    respond::append_forwarded(&mut out, &head.forwarded, ctx);
     if head.status >= 400 {
         respond::advise(&mut out, ctx);
     }

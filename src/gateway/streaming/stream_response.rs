@@ -21,7 +21,7 @@ pub(crate) fn begin(
 ) -> Vec<u8> {
     let mut out = buffer::take(buffer::CLASS_BYTES[0]);
     respond::begin_head(&mut out, status, ctx, client);
-    respond::append_passed(&mut out, forwarded, ctx);
+    respond::append_forwarded(&mut out, forwarded, ctx);
     headers::CACHE_CONTROL.write(&mut out, b"no-cache");
     if client.is_http10 {
         client.keep_alive = false;

@@ -1,5 +1,5 @@
 //! Seals the ids of stored responses on their way to the client, and changes nothing else. It must not know the client,
-//! nor which provider answers.
+//! nor which provider responds.
 
 use crate::auth::response_ids::ResponseIdSeal;
 use crate::gateway::transform::stream_relay::EventTooLarge;
@@ -112,8 +112,8 @@ impl IdSealer {
     }
 }
 
-/// Seals the ids in a whole answer; in an error, which speaks of the answer `id`, that one.
-pub(crate) fn hide_ids(
+/// Seals the ids in a complete response. An error may only mention `id`, the response that the request continues or reads.
+pub(crate) fn seal_ids(
     seal: &ResponseIdSeal,
     id: Option<&str>,
     status: u16,
@@ -126,14 +126,14 @@ pub(crate) fn hide_ids(
     let Some(id) = id else {
         return;
     };
-    // Not within a longer word.
+    // An id inside a longer word is another one.
     let is_outside =
         |byte: Option<&u8>| !byte.is_some_and(|byte| ResponseIdSeal::is_id_byte(*byte));
     let mut out = Vec::with_capacity(body.len() + 128);
     let mut from = 0;
-    for at in memchr::memmem::find_iter(body, id.as_bytes()) {
-        let end = at + id.len();
-        let before = at.checked_sub(1).and_then(|at| body.get(at));
+    for start in memchr::memmem::find_iter(body, id.as_bytes()) {
+        let end = start + id.len();
+        let before = start.checked_sub(1).and_then(|index| body.get(index));
         if is_outside(before) && is_outside(body.get(end)) {
             out.extend_from_slice(body.get(from..end).unwrap_or_default());
             out.extend_from_slice(&seal.of(id));

@@ -81,7 +81,7 @@ impl SeenEvents {
     }
 }
 
-/// The failure that stands for [`Stop::Failed`] in a format that has no such reason.
+/// The error that represents [`Stop::Failed`] in a format without such a stop reason.
 fn stop_failed() -> ProviderError<'static> {
     ProviderError {
         status: 502,

@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_of_an_event_changes_nothing() {
+    fn templates_do_not_change_the_relayed_stream() {
         let mut good = 0;
         for seed in 0..2000u64 {
             let mut drawn = seed;
@@ -387,13 +387,13 @@ mod tests {
                 usize::try_from(drawn % count as u64).unwrap()
             };
             let texts = if draw(2) == 0 { 5 } else { TEXTS.len() };
-            // Few kinds in one stream, so that events follow upon their like.
+            // Few kinds in one stream, so that many events match the template of an earlier one.
             let kinds = [KINDS[draw(12)], KINDS[draw(4)], KINDS[draw(4)]];
             let mut events: Vec<String> = (0..8)
                 .map(|_| {
                     let kind = kinds[draw(3)];
-                    let (one, other) = (TEXTS[draw(texts)], TEXTS[draw(texts)]);
-                    kind.replacen('@', one, 1).replace('@', other) + "\n\n"
+                    let (first, second) = (TEXTS[draw(texts)], TEXTS[draw(texts)]);
+                    kind.replacen('@', first, 1).replace('@', second) + "\n\n"
                 })
                 .collect();
             events.push(KINDS[4].to_owned() + "\n\n");

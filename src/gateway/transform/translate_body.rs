@@ -53,7 +53,7 @@ pub fn translate_request(
         .map_err(|bad| GatewayError::new(ErrorCode::InvalidJson, bad.message))?
 }
 
-/// The error for [`Stop::Failed`]: the model broke its response off as useless.
+/// The message for [`Stop::Failed`]: the model broke its response off.
 pub(crate) const STOP_FAILED: &str =
     "the model broke its answer off: what it called cannot be read";
 
