@@ -70,13 +70,13 @@ pub(crate) const PATHS: &str = "POST /v1/chat/completions, POST /v1/messages, PO
 /// # Errors
 /// [`NoOperation`].
 pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, NoOperation> {
-    if let Some(direct) = passthrough::direct(target) {
-        let is_passed = matches!(
+    if let Some(proxy) = passthrough::provider_proxy(target) {
+        let is_forwarded = matches!(
             method,
             Method::Get | Method::Post | Method::Put | Method::Patch | Method::Delete
         );
-        return match is_passed {
-            true => Ok(Operation::ProviderProxy(direct)),
+        return match is_forwarded {
+            true => Ok(Operation::ProviderProxy(proxy)),
             false => Err(NoOperation::MethodNotAllowed(
                 "GET, POST, PUT, PATCH, DELETE",
             )),
@@ -89,7 +89,7 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
     }
     let path = target.split('?').next().unwrap_or(target);
     let by_model =
-        passthrough::by_model(path).map(|endpoint| (Operation::Passthrough(endpoint), "POST"));
+        passthrough::endpoint_of(path).map(|endpoint| (Operation::Passthrough(endpoint), "POST"));
     let of_client_api = CLIENT_APIS.iter().find_map(|client_api| {
         Some(match client_api.route(path)? {
             ClientRoute::Chat => (Operation::Chat(*client_api), "POST"),
@@ -112,12 +112,12 @@ pub(crate) fn operation(method: Method, target: &str) -> Result<Operation<'_>, N
             _ => return Err(NoOperation::NotFound),
         },
     };
-    let right = match method {
+    let is_allowed = match method {
         Method::Post => allowed == "POST",
         Method::Get | Method::Head => allowed != "POST",
         _ => false,
     };
-    if right {
+    if is_allowed {
         Ok(operation)
     } else {
         Err(NoOperation::MethodNotAllowed(allowed))

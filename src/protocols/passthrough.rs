@@ -61,7 +61,7 @@ pub(crate) struct ProviderProxy<'t> {
 
 /// The passthrough endpoint of `path`.
 #[must_use]
-pub(crate) fn by_model(path: &str) -> Option<Endpoint> {
+pub(crate) fn endpoint_of(path: &str) -> Option<Endpoint> {
     let suffix = path.strip_prefix("/v1")?;
     ENDPOINTS
         .into_iter()
@@ -70,7 +70,7 @@ pub(crate) fn by_model(path: &str) -> Option<Endpoint> {
 
 /// The provider proxy request of `target` (path and query), if it is one.
 #[must_use]
-pub(crate) fn direct(target: &str) -> Option<ProviderProxy<'_>> {
+pub(crate) fn provider_proxy(target: &str) -> Option<ProviderProxy<'_>> {
     if let Some(rest) = target.strip_prefix("/providers/") {
         let at = rest.find(['/', '?'])?;
         let (provider, rest) = rest.split_at_checked(at)?;
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_that_mean_what_they_say() {
+    fn ambiguous_paths_are_rejected() {
         for good in [
             "",
             "/",
@@ -312,18 +312,18 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_where() {
+    fn paths_select_endpoint_or_proxy() {
         assert_eq!(
-            by_model("/v1/audio/speech").unwrap().operation,
+            endpoint_of("/v1/audio/speech").unwrap().operation,
             OperationKind::Speech
         );
-        assert_eq!(by_model("/v1/audio/other"), None);
-        let named = direct("/providers/openai/fine_tuning/jobs?limit=2").unwrap();
+        assert_eq!(endpoint_of("/v1/audio/other"), None);
+        let named = provider_proxy("/providers/openai/fine_tuning/jobs?limit=2").unwrap();
         assert_eq!(
             (named.provider, named.rest),
             (Some("openai"), "/fine_tuning/jobs?limit=2")
         );
-        let files = direct("/v1/files/f-1/content").unwrap();
+        let files = provider_proxy("/v1/files/f-1/content").unwrap();
         assert_eq!(
             (files.provider, files.rest, files.operation),
             (None, "/files/f-1/content", OperationKind::Files)
@@ -334,12 +334,12 @@ mod tests {
             "/providersx/a",
             "/v1/models",
         ] {
-            assert_eq!(direct(other), None, "{other}");
+            assert_eq!(provider_proxy(other), None, "{other}");
         }
     }
 
     #[test]
-    fn usage_of_every_dialect() {
+    fn usage_is_read_in_every_wire_format() {
         let found = |text: &str| {
             usage_in(text.as_bytes()).map(|usage| (usage.prompt, usage.completion, usage.cached))
         };

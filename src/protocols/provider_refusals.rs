@@ -70,16 +70,16 @@ fn by_code(error: &serde_json::Value) -> Option<Refusal> {
     codes
         .into_iter()
         .filter_map(serde_json::Value::as_str)
-        .find_map(|said| {
-            let named = CODES.iter().find(|(code, _)| *code == said);
+        .find_map(|code| {
+            let named = CODES.iter().find(|(known, _)| *known == code);
             named.map(|(_, refusal)| *refusal)
         })
 }
 
 fn by_words(error: &serde_json::Value) -> Option<Refusal> {
-    let said = error.as_str().or_else(|| error["message"].as_str())?;
-    let said = said.to_lowercase();
-    let named = WORDS.iter().find(|(words, _)| said.contains(words));
+    let message = error.as_str().or_else(|| error["message"].as_str())?;
+    let message = message.to_lowercase();
+    let named = WORDS.iter().find(|(words, _)| message.contains(words));
     named.map(|(_, refusal)| *refusal)
 }
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_providers_say_is_understood() {
+    fn refusals_of_providers_are_recognised() {
         use Refusal::{ContentPolicy, ContextLength};
         let cases = [
             // OpenAI

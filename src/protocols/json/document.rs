@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_beyond_the_limit_is_refused() {
+    fn nesting_beyond_the_limit_is_rejected() {
         let mut scratch = Scratch::default();
         let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
         let bad = scratch.with_document(deep.as_bytes(), |_| ()).unwrap_err();

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_parsers_could_read_differently_is_refused() {
+    fn ambiguous_forms_are_rejected() {
         let code = |text: &str| model(text.as_bytes(), "b").unwrap_err().code;
         let field = ("name=\"model\"", "m");
         assert!(model(form(&[field, ("name=\"50%\"", "x")]).as_bytes(), "b").is_ok());
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn boundaries() {
+    fn the_boundary_is_read_from_the_content_type() {
         assert_eq!(
             boundary("multipart/form-data; charset=utf-8; boundary=\"a b\"").as_deref(),
             Some("a b")

@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn values_are_found_behind_their_key() {
+    fn values_are_found_by_their_key() {
         let json = b"{\"k\" :\n true}";
         assert_eq!(value_start(json, 2), Some(8));
         assert_eq!(string_end(b"never ends", 0), None);
     }
 
     #[test]
-    fn values_end_where_they_end() {
+    fn the_end_of_every_kind_of_value_is_found() {
         for value in [
             "1.50",
             "null",

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_masked_and_the_rest_kept() {
+    fn keys_are_masked_and_other_text_stays() {
         assert_eq!(redacted("max_tokens: 9 > 8"), "max_tokens: 9 > 8");
         assert_eq!(
             redacted("Incorrect API key provided: sk-proj-abcdefgh. See\nsite"),

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_that_are_not_plain_text() {
+    fn a_question_that_is_not_plain_text_has_no_semantic_hit() {
         for (json, why) in [
             (
                 r#"{"messages":[{"role":"tool","content":"hi"}]}"#,

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_always_asked_for_in_a_stream() {
+    fn usage_is_requested_in_every_stream() {
         let m = r#""messages":[1],"model":"m""#;
         for (options, expected, wants) in [
             (

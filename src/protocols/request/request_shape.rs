@@ -133,7 +133,7 @@ mod tests {
     use crate::protocols::request::chat_request::read_chat;
 
     #[test]
-    fn text_is_counted_and_needs_are_seen() {
+    fn text_is_counted_and_requirements_are_detected() {
         let shape = |json: &str| {
             let json = format!(r#"{{"model":"m",{json}}}"#);
             read_chat(json.as_bytes(), &mut Scratch::default(), false)

@@ -101,8 +101,8 @@ fn names(
         .ok_or_else(wrong)
 }
 
-fn invalid(field: &'static str, wanted: &str) -> GatewayError {
-    let message = format!("`{field}` must be {wanted}");
+fn invalid(field: &'static str, expected: &str) -> GatewayError {
+    let message = format!("`{field}` must be {expected}");
     GatewayError::new(ErrorCode::InvalidRequest, message).on(field)
 }
 
@@ -111,7 +111,7 @@ fn invalid(field: &'static str, wanted: &str) -> GatewayError {
 /// # Errors
 /// The body differs from the one that was read.
 pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, GatewayError> {
-    let lost = || {
+    let not_found = || {
         GatewayError::new(
             ErrorCode::InternalError,
             "the position of a field was not found",
@@ -126,11 +126,11 @@ pub(crate) fn cut(body: &[u8], scratch: &mut Scratch) -> Result<Vec<u8>, Gateway
                 let (key, _) = fields.find(|(key, _)| is_routing_field(key))?;
                 document.offset_of(key)
             })
-            .map_err(|_| lost())?;
+            .map_err(|_| not_found())?;
         let Some(key) = key else {
             break;
         };
-        let range = splice::field_range(&body, key).ok_or_else(lost)?;
+        let range = splice::field_range(&body, key).ok_or_else(not_found)?;
         body.drain(range);
     }
     Ok(body)
@@ -146,7 +146,7 @@ mod tests {
         let rest = r#""model" : "m" , "messages":[{"role":"user","content":"p\"{]"}]"#;
         let models = r#""models": ["a", "b]\"" ]"#;
         let provider = "\"provider\"\n: {\"order\":[\"x\"],\"only\":[\"}\"]}";
-        for (body, wanted) in [
+        for (body, expected) in [
             (
                 format!("{{{models},{provider},{rest}}}"),
                 format!("{{{rest}}}"),
@@ -164,7 +164,7 @@ mod tests {
         ] {
             let mut scratch = Scratch::default();
             let left = cut(body.as_bytes(), &mut scratch).unwrap();
-            assert_eq!(String::from_utf8(left.clone()).unwrap(), wanted);
+            assert_eq!(String::from_utf8(left.clone()).unwrap(), expected);
             let chat = read_chat(&left, &mut scratch, false).unwrap();
             assert!(chat.routing_fields.is_none());
             assert_eq!(&left[chat.model_range], b"m");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_and_what_cannot_be_followed_is_refused() {
+    fn fields_are_read_and_malformed_ones_are_rejected() {
         let read = |provider: &str| {
             let body = format!(
                 r#"{{"model":"m","messages":[{{"role":"user","content":"q"}}],"provider":{provider}}}"#

@@ -99,8 +99,9 @@ pub(crate) fn usage_option(
         };
         return Ok((false, Some(edit)));
     };
-    let lost = || GatewayError::new(ErrorCode::InternalError, "`stream_options` was not found");
-    let start = splice::value_start(body, key).ok_or_else(lost)?;
+    let not_found =
+        || GatewayError::new(ErrorCode::InternalError, "`stream_options` was not found");
+    let start = splice::value_start(body, key).ok_or_else(not_found)?;
     if document.is_null(value) {
         let edit = Edit {
             range: start..start + 4,
@@ -141,7 +142,7 @@ pub(crate) fn usage_option(
     let at = document
         .offset_of(name)
         .and_then(|offset| splice::value_start(body, offset))
-        .ok_or_else(lost)?;
+        .ok_or_else(not_found)?;
     let edit = Edit {
         range: at..at + length,
         with: b"true".to_vec(),

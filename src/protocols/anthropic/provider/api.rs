@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_url_may_hold_v1() {
+    fn the_base_url_may_contain_v1() {
         for (base, call, path) in [
             ("", UpstreamOperation::Chat, "/v1/messages"),
             ("/v1", UpstreamOperation::Chat, "/v1/messages"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_the_callers_or_the_default() {
+    fn the_version_is_the_clients_or_the_default() {
         let head_without = head("", UpstreamOperation::Chat, b"");
         assert!(
             head_without.contains("\r\nx-api-key: sk-ant-1\r\nanthropic-version: 2023-06-01\r\n")

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_models_name_is_escaped_once_and_stands_in_the_path() {
+    fn the_path_has_the_models_name_escaped_once() {
         let auth = Auth::Key("bedrock-api-key-1");
         for (model, streams, path) in [
             (
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_stands_in_the_place_of_a_key() {
+    fn a_signature_replaces_the_key() {
         let keys = AwsKeys::new("AKIDEXAMPLE", "secret", Some("token"));
         let auth = Auth::Aws {
             keys: &keys,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_failed_is_the_targets_fault() {
+    fn a_model_error_is_a_server_error() {
         assert_eq!(Bedrock.classify_status(424).retry(), Retry::OnNextTarget);
         assert_eq!(Bedrock.classify_status(429), StatusClass::RateLimited);
         assert_eq!(Bedrock.classify_status(400).retry(), Retry::Never);

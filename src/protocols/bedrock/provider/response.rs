@@ -128,14 +128,14 @@ pub(crate) fn status_of(exception: &str) -> u16 {
 #[must_use]
 pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderError<'d> {
     let kind = document.text_of(0, "__type");
-    let said = document.text_of(0, "Message");
+    let message = document.text_of(0, "Message");
     ProviderError {
         status: client_status(status),
         // The type is preceded by its namespace.
         kind: kind.map(|kind| kind.rsplit('#').next().unwrap_or(kind)),
         param: None,
         window_exceeded: false,
-        message: said.map_or_else(|| message_of(document), Into::into),
+        message: message.map_or_else(|| message_of(document), Into::into),
     }
 }
 

@@ -75,16 +75,16 @@ impl Messages {
 
     fn message(&mut self, message: &Message<'_>, scratch: &mut Scratch, sink: Sink<'_>) {
         if message.text(":message-type") == Some("error") {
-            let said = message.text(":error-message").unwrap_or_default();
-            self.fail(500, message.text(":error-code"), said, sink);
+            let text = message.text(":error-message").unwrap_or_default();
+            self.fail(500, message.text(":error-code"), text, sink);
             return;
         }
         let exception = message.text(":exception-type");
         let read = scratch.with_document(message.payload, |document| match exception {
             Some(kind) => {
-                let said = document.text_of(0, "message");
-                let said = said.or_else(|| document.text_of(0, "originalMessage"));
-                self.fail(status_of(kind), Some(kind), said.unwrap_or(kind), sink);
+                let text = document.text_of(0, "message");
+                let text = text.or_else(|| document.text_of(0, "originalMessage"));
+                self.fail(status_of(kind), Some(kind), text.unwrap_or(kind), sink);
             }
             None => self.event(message.text(":event-type"), document, sink),
         });

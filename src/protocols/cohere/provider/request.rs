@@ -212,16 +212,16 @@ fn write_assistant(
         unsupported.note_dropped("thinking");
     }
     let is_said = |part: &&Part<'_>| !is_call(part) && !is_thought(part);
-    let (says, calls) = (
+    let (has_text, calls) = (
         message.parts.iter().any(|part| is_said(&part)),
         message.parts.iter().any(|part| is_call(&part)),
     );
-    if !says && !calls {
+    if !has_text && !calls {
         return Ok(());
     }
     open(out, b'{');
     text(out, "role", "assistant");
-    if says {
+    if has_text {
         write_content(
             message.parts.iter().filter(is_said),
             message.at,

@@ -172,10 +172,10 @@ impl Events {
 
     fn fail(&mut self, document: &Document<'_>, at: usize, sink: Sink<'_>) {
         self.ended = true;
-        let said = document.text_of(at, "error");
+        let message = document.text_of(at, "error");
         sink(&Event::Error(ProviderError {
             status: 502,
-            message: said.map_or_else(|| message_of(document), Into::into),
+            message: message.map_or_else(|| message_of(document), Into::into),
             kind: document.text_of(at, "finish_reason"),
             param: None,
             window_exceeded: false,

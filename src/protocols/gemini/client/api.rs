@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_has_googles_envelope() {
+    fn an_error_has_googles_format() {
         let error = GatewayError::new(ErrorCode::UnsupportedFields, "no \"place\"").on("seed");
         let envelope: serde_json::Value = serde_json::from_str(&Gemini.error_body(&error)).unwrap();
         assert_eq!(envelope["error"]["code"], 400);

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_spellings_are_one() {
+    fn both_spellings_are_equal() {
         assert_eq!(plain("systemInstruction"), plain("system_instruction"));
         assert_eq!(&plain(&"x".repeat(41)), "");
     }

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_in_the_usual_alphabet() {
+    fn bytes_are_converted_to_the_standard_alphabet() {
         let body = json!({"contents": [{"parts": [
             {"text": "a-b_c", "thought_signature": "a-b_"},
             {"inlineData": {"mimeType": "image/x-y", "data": "-_8="}},
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_nothing_is_left_alone() {
+    fn a_complete_request_is_not_changed() {
         assert_eq!(
             prepared(&json!({"contents": [{"parts": [{"text": "function"}]}]})),
             None

@@ -188,7 +188,7 @@ mod tests {
     const PATH: &str = "/v1beta/models/a%2Fb:generateContent";
 
     #[test]
-    fn model_and_stream_are_the_paths() {
+    fn the_path_decides_model_and_stream() {
         let body = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
         let whole = read_it(PATH, body).unwrap();
         assert_eq!((whole.model.as_str(), whole.stream), ("a/b", false));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_is_apart_from_the_form() {
+    fn the_scope_does_not_contain_the_question() {
         let form = |body: &str| read_it(PATH, body).unwrap().canonical.unwrap();
         let a = form(r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#);
         let b = form(r#"{"contents":[{"parts":[{"text":"ho"}],"role":"user"}]}"#);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_are_seen() {
+    fn requirements_are_detected() {
         let shape = read_it(
             PATH,
             r#"{"contents":[{"parts":[{"text":"12345678"},{"inline_data":{"mime_type":"image/png","data":"…"}}]}],

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_model_stands_in_the_path() {
+    fn the_path_names_the_model() {
         let key = Auth::Key("AIza-1");
         for (dialect, call, streams, model, path) in [
             (
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_a_bearers() {
+    fn a_token_is_sent_as_a_bearer_token() {
         let head = head(
             &VERTEX,
             UpstreamOperation::Chat,

@@ -203,7 +203,7 @@ pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderEr
     let error = error_of(document);
     let kind = error.and_then(|at| document.text_of(at, "status"));
     let message = error.and_then(|at| document.text_of(at, "message"));
-    let said = || {
+    let reported_status = || {
         let code = error.and_then(|at| document.unsigned_of(at, "code"));
         let code = code.and_then(|code| u16::try_from(code).ok());
         let named = ERROR_STATUSES.iter().find(|(_, name)| Some(*name) == kind);
@@ -212,7 +212,7 @@ pub(crate) fn read_error<'d>(status: u16, document: &Document<'d>) -> ProviderEr
             .unwrap_or(500)
     };
     let status = match status {
-        0 => said(),
+        0 => reported_status(),
         400 if is_about_the_key(document) => 401,
         status => status,
     };
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn thinking_is_output_however_it_is_counted() {
+    fn thinking_tokens_count_as_completion_in_both_forms() {
         let apart = usage_of(
             r#"{"promptTokenCount":10,"cachedContentTokenCount":4,"candidatesTokenCount":5,"thoughtsTokenCount":7,"totalTokenCount":22}"#,
         );
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_says_when_to_come_back_and_whose_fault_it_is() {
+    fn an_error_body_has_the_retry_delay_and_names_a_wrong_key() {
         let limited = br#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure"},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"31.5s"}]}}]"#;
         let limited_detail = read_error_detail(429, limited);
         assert_eq!(

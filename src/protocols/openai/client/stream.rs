@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_comes_last_and_only_when_asked_for() {
+    fn usage_is_the_last_chunk_and_only_if_requested() {
         for wants in [false, true] {
             let mut chunks = Chunks::new(response_ctx(wants));
             let mut out = Vec::new();

@@ -86,19 +86,19 @@ fn rewrite(
     document: &Document<'_>,
     unsupported: &mut UnsupportedFields,
 ) -> Result<Option<Vec<u8>>, GatewayError> {
-    let lost = || {
+    let not_found = || {
         GatewayError::new(
             ErrorCode::InternalError,
             "the position of a field was not found",
         )
     };
     let (mut pieces, mut edits) = (Vec::new(), Vec::new());
-    let start = after_brace(body).ok_or_else(lost)?;
+    let start = after_brace(body).ok_or_else(not_found)?;
     let mut from = start;
-    for (key, value) in document.root_fields().ok_or_else(lost)? {
-        let key_at = document.offset_of(key).ok_or_else(lost)?;
+    for (key, value) in document.root_fields().ok_or_else(not_found)? {
+        let key_at = document.offset_of(key).ok_or_else(not_found)?;
         let end = value_start(body, key_at).and_then(|at| value_end(body, at));
-        let end = end.ok_or_else(lost)?;
+        let end = end.ok_or_else(not_found)?;
         let rest = body.get(end..).unwrap_or_default();
         let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
         let end = end + blank.count();
@@ -112,7 +112,7 @@ fn rewrite(
             continue;
         }
         if let Some(name) = compat.rename.get(key) {
-            let range = key_at..string_end(body, key_at).ok_or_else(lost)?;
+            let range = key_at..string_end(body, key_at).ok_or_else(not_found)?;
             let with = name.clone().into_bytes();
             edits.push(Edit { range, with });
         }
@@ -183,9 +183,9 @@ fn asks_for_the_default(document: &Document<'_>, key: &str, value: usize) -> boo
 /// Edits that replace the role `developer` in messages.
 fn rename_developers(document: &Document<'_>, messages: usize, role: &str, edits: &mut Vec<Edit>) {
     for message in document.elements(messages).into_iter().flatten() {
-        let said = document.text_of(message, "role");
-        let said = said.filter(|said| *said == "developer");
-        if let Some(at) = said.and_then(|said| document.offset_of(said)) {
+        let role_text = document.text_of(message, "role");
+        let role_text = role_text.filter(|role_text| *role_text == "developer");
+        if let Some(at) = role_text.and_then(|role_text| document.offset_of(role_text)) {
             edits.push(Edit {
                 range: at..at + "developer".len(),
                 with: role.as_bytes().to_vec(),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_odd_is_not_touched() {
+    fn a_request_without_differences_is_not_changed() {
         for body in [
             r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#,
             // The names occur, but not as fields.
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_renamed_and_left_out_wherever_they_stand() {
+    fn fields_are_renamed_and_removed_at_any_position() {
         let (out, dropped) = fit(
             r#"{ "store": true , "seed" : 7, "messages":[{"role":"developer","content":"a\"}, "},{"content":1,"role":"user"}], "n":1,"stream_options":{"include_usage":true} }"#,
             false,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_the_answer_is_refused_or_dropped() {
+    fn a_field_that_changes_the_response_is_rejected_or_dropped() {
         let body = r#"{"model":"m","n":2}"#;
         assert_eq!(fit(body, false).0.unwrap_err(), "n");
         let (out, dropped) = fit(body, true);

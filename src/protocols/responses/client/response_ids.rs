@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_found_where_they_stand_and_nowhere_else() {
+    fn only_ids_of_responses_are_found() {
         let response = r#"{"previous_response_id" : "resp_0","metadata":{"id":"resp_1"},"output":[{"id":"msg_1"}],"id":"resp_1"}"#;
         assert_eq!(found(response, false), ["resp_0", "resp_1"]);
         assert_eq!(

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_nothing_is_no_state() {
+    fn empty_references_are_ignored() {
         for more in [
             json!({"input": "x"}),
             json!({"previous_response_id": null, "conversation": null, "background": false}),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn items_that_only_name_others_are_found() {
+    fn items_that_refer_to_stored_items_are_found() {
         for item in [
             json!({"type": "item_reference", "id": "msg_1"}),
             json!({"id": "msg_1"}),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_reads_in_two_ways_is_a_reference() {
+    fn an_ambiguous_item_counts_as_a_reference() {
         let body = br#"{"input":[{"type":"message","role":"user","content":"x","id":"m","type":"item_reference"}]}"#;
         let mut scratch = Scratch::default();
         let found = scratch

@@ -80,9 +80,9 @@ impl Items {
             "response.completed" | "response.incomplete" => self.finish(document, response, sink),
             "response.failed" => {
                 let error = document.field(response, "error").unwrap_or(response);
-                let said = document.text_of(error, "message");
+                let message = document.text_of(error, "message");
                 let code = document.text_of(error, "code");
-                self.fail(code, said.unwrap_or("the response failed").into(), sink);
+                self.fail(code, message.unwrap_or("the response failed").into(), sink);
             }
             "error" => {
                 let error = document.field(0, "error").unwrap_or(0);
