@@ -25,6 +25,7 @@ use crate::gateway::endpoints::authenticated_request::AuthenticatedRequest;
 use crate::gateway::endpoints::count_tokens;
 use crate::gateway::endpoints::embeddings;
 use crate::gateway::endpoints::feedback;
+use crate::gateway::endpoints::models;
 use crate::gateway::endpoints::passthrough;
 use crate::gateway::endpoints::provider_proxy;
 use crate::gateway::endpoints::rerank;
@@ -32,12 +33,11 @@ use crate::gateway::endpoints::stored_responses;
 use crate::gateway::experiments::hit_sampling::HitSample;
 use crate::gateway::experiments::mirroring::Mirror;
 use crate::gateway::experiments::sampled_request::SampledRequest;
-use crate::gateway::plan::affinity_key::affinity_key;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
 use crate::gateway::plan::forward_headers::ForwardedHeaders;
-use crate::gateway::plan::request_plan::{RequestParser, RequestPlan, find_model};
+use crate::gateway::plan::request_plan::{RequestParser, RequestPlan};
 use crate::gateway::respond;
 use crate::gateway::snapshot::model::ModelRoute;
 use crate::gateway::snapshot::snapshot::Snapshot;
@@ -49,7 +49,6 @@ use crate::gateway::streaming::upstream_stream::UpstreamStream;
 use crate::gateway::transform::json_array::JsonArray;
 use crate::headers;
 use crate::http::head::{Headers, Method, RequestHead};
-use crate::http::percent;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::anthropic::vocabulary;
 use crate::protocols::endpoints;
@@ -152,7 +151,7 @@ async fn dispatch(
             on_heap(|| stored_responses::serve(core, incoming, call, client, ctx)).await
         }
         Operation::Models | Operation::Model(_) => {
-            list_models(core, snapshot, operation, caller, client, ctx).await
+            models::serve(core, incoming, operation, client, ctx).await
         }
     }
 }
@@ -169,13 +168,12 @@ async fn chat(
     let (headers, client_api) = (&request.head.headers, ctx.format.client_api);
     let controls = ClientControls::read(request.head, client_api)?;
     let may_call_upstream = controls.may_call_upstream();
-    let request_plan = parse(core, snapshot, request, caller, &controls, ctx)?;
     let RequestPlan {
         mut chat,
         body,
         models,
         constraints,
-    } = request_plan;
+    } = parse(core, snapshot, request, caller, &controls, ctx)?;
     let route = *models.first().ok_or_else(attempt_error::no_target)?;
     note_choice(core, &constraints, ctx);
     let cacheable = CacheableRequest {
@@ -210,22 +208,10 @@ async fn chat(
 
     let plan = AttemptPlan {
         operation: UpstreamOperation::Chat,
-        body: ClientBody {
-            client_api,
-            bytes: &body,
-            model_range: &chat.model_range,
-            usage_edit: chat.usage_edit.as_ref(),
-            streams: chat.stream,
-        },
+        body: ClientBody::of_chat(client_api, &body, &chat),
         may_hedge: may_repeat,
         fallbacks: find_fallbacks(snapshot, &constraints, route, caller),
-        scope: RequestScope {
-            forwarded_headers: forwarded_headers(headers, ctx),
-            affinity_key: affinity_key(headers, ctx.identity.key),
-            deadline,
-            constraints,
-            priority: caller.priority,
-        },
+        scope: RequestScope::with_deadline(headers, &caller, constraints, deadline, ctx),
     };
     let upstream = UpstreamRequest {
         core,
@@ -433,31 +419,6 @@ async fn relay(
             client_stream::relay(core, stream, mirror, client, ctx).await;
         }
     }
-}
-
-async fn list_models(
-    core: &Core,
-    snapshot: &Snapshot,
-    operation: Operation<'_>,
-    caller: Caller<'_>,
-    client: &mut Client,
-    ctx: &mut RequestContext,
-) -> Result<(), GatewayError> {
-    let created = core.shared.started_at;
-    let body = match operation {
-        Operation::Model(id) => {
-            let name = percent::unescaped(id).unwrap_or(id.into());
-            find_model(snapshot, &name, caller, &mut ctx.route.model)?;
-            ctx.format.client_api.write_model(&name, created)
-        }
-        _ => {
-            let names = snapshot.model_names.iter().map(String::as_str);
-            let mut names = names.filter(|name| caller.allows(name));
-            ctx.format.client_api.write_models(&mut names, created)
-        }
-    };
-    let _ = respond::whole(client, ctx, 200, "application/json", &body).await;
-    Ok(())
 }
 
 fn find_operation(method: Method, target: &str) -> Result<Operation<'_>, GatewayError> {

@@ -14,6 +14,7 @@ use crate::protocols::client_api::ClientApi;
 use crate::protocols::json::splice::Edit;
 use crate::protocols::outgoing_request::UpstreamOperation;
 use crate::protocols::provider_refusals::Refusal;
+use crate::protocols::request::chat_request::ChatRequest;
 use crate::routing::measurements::Series;
 use std::ops::Range;
 
@@ -68,6 +69,23 @@ impl<'s> Fallbacks<'s> {
     }
 }
 
+impl<'p> ClientBody<'p> {
+    /// The body of a chat request. `bytes` are those that were parsed to `chat`.
+    pub(crate) fn of_chat(
+        client_api: &'static dyn ClientApi,
+        bytes: &'p [u8],
+        chat: &'p ChatRequest,
+    ) -> Self {
+        Self {
+            client_api,
+            bytes,
+            model_range: &chat.model_range,
+            usage_edit: chat.usage_edit.as_ref(),
+            streams: chat.stream,
+        }
+    }
+}
+
 impl<'p> RequestScope<'p> {
     /// # Errors
     /// 400 for a malformed deadline.
@@ -78,14 +96,31 @@ impl<'p> RequestScope<'p> {
         constraints: RouteConstraints<'p>,
         ctx: &RequestContext,
     ) -> Result<Self, GatewayError> {
+        let deadline = RequestDeadline::new(headers, route, ctx.timing.started_at)?;
+        Ok(Self::with_deadline(
+            headers,
+            caller,
+            constraints,
+            deadline,
+            ctx,
+        ))
+    }
+
+    pub(crate) fn with_deadline(
+        headers: &Headers<'_>,
+        caller: &Caller<'_>,
+        constraints: RouteConstraints<'p>,
+        deadline: RequestDeadline,
+        ctx: &RequestContext,
+    ) -> Self {
         let (client_api, request_id) = (ctx.format.client_api, &ctx.identity.request_id);
-        Ok(Self {
+        Self {
             forwarded_headers: forwarded_headers(headers, client_api, request_id),
             affinity_key: affinity_key(headers, ctx.identity.key),
-            deadline: RequestDeadline::new(headers, route, ctx.timing.started_at)?,
+            deadline,
             constraints,
             priority: caller.priority,
-        })
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod authenticated_request;
 pub(crate) mod count_tokens;
 pub(crate) mod embeddings;
 pub(crate) mod feedback;
+pub(crate) mod models;
 pub(crate) mod passthrough;
 pub(crate) mod provider_proxy;
 pub(crate) mod proxy_headers;
