@@ -26,7 +26,7 @@ pub(crate) async fn experiments(plane: &Plane) -> AdminResponse {
     let experiments = names.filter_map(|name| {
         let experiment = snapshot.models.get(name)?.experiment.as_ref()?;
         let arms = 0..experiment.arms.len();
-        let arms = arms.map(|index| arm(experiment, index, &core.arms));
+        let arms = arms.map(|index| arm(experiment, ArmIndex::new(index), &core.arms));
         Some(json!({
             "model": name,
             "experiment": experiment.name.text().to_string(),
@@ -66,24 +66,21 @@ pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> AdminResponse {
     ok(&json!({ "restored": restored }))
 }
 
-fn arm(experiment: &ExperimentRoute, index: usize, arms: &GroupBy<ArmMetrics>) -> Value {
-    let Some(arm) = experiment.arms.get(index) else {
+fn arm(experiment: &ExperimentRoute, index: ArmIndex, arms: &GroupBy<ArmMetrics>) -> Value {
+    let Some(arm) = experiment.arms.get(index.get()) else {
         return Value::Null;
     };
     let none = ArmMetrics::default();
     let metrics = arms.get(arm.id).unwrap_or(&none);
     let count = |count: Count| json!({ "bad": count.bad, "all": count.all });
-    let rollback = experiment
-        .rollbacks
-        .of(ArmIndex::new(index))
-        .map(|rollback| {
-            json!({
-                "reason": rollback.reason.as_str(),
-                "since_ms": u64::try_from(rollback.since.as_millis()).unwrap_or(u64::MAX),
-                "baseline": count(rollback.baseline),
-                "canary": count(rollback.canary),
-            })
-        });
+    let rollback = experiment.rollbacks.of(index).map(|rollback| {
+        json!({
+            "reason": rollback.reason.as_str(),
+            "since_ms": u64::try_from(rollback.since.as_millis()).unwrap_or(u64::MAX),
+            "baseline": count(rollback.baseline),
+            "canary": count(rollback.canary),
+        })
+    });
     let ratings = metrics.ratings.iter();
     let ratings = ratings.map(|(verdict, count)| (verdict.as_str().to_owned(), count.into()));
     let outcomes = metrics.requests.iter();

@@ -26,7 +26,7 @@ pub(crate) const EXPERIMENTS: SharedMetrics = SharedMetrics {
             "1 for a canary that was rolled back.",
             |from| {
                 by_arm(from, |experiment, arm| {
-                    f64::from(u8::from(experiment.rollbacks.is_off(ArmIndex::new(arm))))
+                    f64::from(u8::from(experiment.rollbacks.is_off(arm)))
                 })
             },
         ),
@@ -99,13 +99,15 @@ pub(crate) const MIRRORS: SharedMetrics = SharedMetrics {
 };
 
 /// The share of an arm's weight in the weights of all arms that get requests.
-pub(crate) fn arm_share(experiment: &ExperimentRoute, arm: usize) -> f64 {
-    let weight = |arm: usize| {
-        let is_off = experiment.rollbacks.is_off(ArmIndex::new(arm));
-        let share = experiment.shares.get(arm).filter(|_| !is_off);
+pub(crate) fn arm_share(experiment: &ExperimentRoute, arm: ArmIndex) -> f64 {
+    let weight = |arm: ArmIndex| {
+        let is_off = experiment.rollbacks.is_off(arm);
+        let share = experiment.shares.get(arm.get()).filter(|_| !is_off);
         share.map_or(0.0, |share| f64::from(share.weight))
     };
-    let all: f64 = (0..experiment.shares.len()).map(weight).sum();
+    let all: f64 = (0..experiment.shares.len())
+        .map(|arm| weight(ArmIndex::new(arm)))
+        .sum();
     if all > 0.0 { weight(arm) / all } else { 0.0 }
 }
 
@@ -116,7 +118,7 @@ fn has_experiments(from: &Sources<'_>) -> bool {
 }
 
 /// A value of each arm; `None` without an experiment.
-fn by_arm(from: &Sources<'_>, value: fn(&ExperimentRoute, usize) -> f64) -> Option<Vec<Sample>> {
+fn by_arm(from: &Sources<'_>, value: fn(&ExperimentRoute, ArmIndex) -> f64) -> Option<Vec<Sample>> {
     let snapshot = from.plane.shared.snapshot.load();
     let names = snapshot.model_names.iter();
     let experiments = names.filter_map(|name| snapshot.models.get(name)?.experiment.as_ref());
@@ -127,7 +129,7 @@ fn by_arm(from: &Sources<'_>, value: fn(&ExperimentRoute, usize) -> f64) -> Opti
             arm.id.push_values(&mut labels);
             samples.push(Sample {
                 labels,
-                value: value(experiment, index),
+                value: value(experiment, ArmIndex::new(index)),
             });
         }
     }
