@@ -23,7 +23,10 @@ pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     let table = repository
         .source(TABLE)
         .map_or("", |source| source.text.as_str());
-    let rows: Vec<TableRow<'_>> = table.lines().enumerate().filter_map(table_row).collect();
+    let rows: Vec<TableRow<'_>> = (1..)
+        .zip(table.lines())
+        .filter_map(|(number, line)| table_row(number, line))
+        .collect();
     let examples = data::rows(repository, EXAMPLES);
     let mut findings = Vec::new();
     for row in &rows {
@@ -44,13 +47,13 @@ pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     findings
 }
 
-fn table_row((index, line): (usize, &str)) -> Option<TableRow<'_>> {
+fn table_row(number: usize, line: &str) -> Option<TableRow<'_>> {
     let columns: Vec<&str> = line.split('|').collect();
     let [_, name, declaration, _, _, documentation, _] = columns.as_slice() else {
         return None;
     };
     Some(TableRow {
-        line: index + 1,
+        line: number,
         name: name.split("**").nth(1)?,
         declared_in: paths(declaration),
         documented_in: paths(documentation),
