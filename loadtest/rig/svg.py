@@ -63,9 +63,9 @@ def curves(title, x_label, y_label, lines):
     middle = (top + height - bottom) / 2
     body.append(f'<g transform="translate(18 {middle:.0f}) rotate(-90)">{text(0, 0, y_label, "middle")}</g>')
     for _, colour, points in lines:
-        path = " ".join(f"{x_axis.environment(x):.1f},{y_axis.environment(y):.1f}" for x, y in points)
+        path = " ".join(f"{x_axis.position(x):.1f},{y_axis.position(y):.1f}" for x, y in points)
         body.append(f'<polyline class="line l{colour}" points="{path}"/>')
-        body += [f'<circle class="f{colour}" cx="{x_axis.environment(x):.1f}" cy="{y_axis.environment(y):.1f}" r="3"/>'
+        body += [f'<circle class="f{colour}" cx="{x_axis.position(x):.1f}" cy="{y_axis.position(y):.1f}" r="3"/>'
                  for x, y in points]
     for at, (name, colour, _) in enumerate(lines):
         x, y = left + (at % 3) * 220, height + 8 + (at // 3) * 20
@@ -74,13 +74,13 @@ def curves(title, x_label, y_label, lines):
 
 
 class Log:
-    """A logarithmic axis from one environment of the plot to another."""
+    """A logarithmic axis between two positions of the plot."""
 
     def __init__(self, values, start, end):
         self.low, self.high = min(values) * 0.8, max(values) * 1.25
         self.start, self.end = start, end
 
-    def environment(self, value):
+    def position(self, value):
         share = math.log(value / self.low) / math.log(self.high / self.low)
         return self.start + share * (self.end - self.start)
 
@@ -96,11 +96,11 @@ def axis_lines(x_axis, y_axis, left, right, top, bottom):
     """The grid and its numbers."""
     out = []
     for value in x_axis.ticks():
-        x = x_axis.environment(value)
+        x = x_axis.position(value)
         out.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
         out.append(text(x, bottom + 16, number(value), "middle"))
     for value in y_axis.ticks():
-        y = y_axis.environment(value)
+        y = y_axis.position(value)
         out.append(f'<line class="grid" x1="{left}" x2="{WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         out.append(text(left - 8, y + 4, number(value), "end"))
     return "".join(out)
