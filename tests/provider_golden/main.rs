@@ -271,7 +271,18 @@ fn streamed(
     let (complete, failed) = (relay.is_complete(), relay.has_failed());
     let usage = relay.usage();
     check_in_own_dialect(client_api, &out, complete, failed);
-    let facts = format!("complete {complete} failed {failed} usage {usage:?}");
+    let usage = usage.map_or("unknown".into(), |usage| {
+        let reasoning = usage.reasoning.map(|tokens| tokens.to_string());
+        format!(
+            "prompt {} cached {} cache_write {} completion {} reasoning {}",
+            usage.prompt,
+            usage.cached,
+            usage.cache_write,
+            usage.completion,
+            reasoning.as_deref().unwrap_or("unknown"),
+        )
+    });
+    let facts = format!("complete {complete} failed {failed} usage {usage}");
     (String::from_utf8(out).unwrap(), facts)
 }
 
