@@ -48,6 +48,7 @@ test: $(RUNTIME) $(VENV)/installed ## every test
 	cargo test --workspace
 	benches/instructions
 	python3 -m unittest discover -q -s loadtest/tests/rig
+	python3 -m unittest discover -q -s loadtest/tests/soak
 	$(VENV)/bin/python -m pytest -q tests/sdk
 
 bench: $(RUNTIME) ## measure Ringside beside other gateways (docs/benchmarks.md); ARGS="--help"
