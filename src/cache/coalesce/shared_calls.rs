@@ -92,7 +92,7 @@ impl SharedCalls {
         JoinResult::Lead(self.leader(shared_call, coalesce_key, may_be_stored))
     }
 
-    /// Makes a follower that received [`StreamStart::Lead`] the leader of the second attempt.
+    /// Makes a follower that received `StreamStart::Lead` the leader of the second attempt.
     #[must_use]
     pub fn take_over(self: &Arc<Self>, coalesce_key: CoalesceKey, follower: &Follower) -> Leader {
         self.leader(Arc::clone(follower.shared_call()), coalesce_key, true)
