@@ -55,9 +55,6 @@ pub trait ClientApi: Sync {
         false
     }
 
-    /// Names of this API's headers, in lower case, that are forwarded to providers with the same wire format.
-    fn forwarded_headers(&self) -> &'static [&'static str];
-
     /// Reads the fields that routing and caching need. A provider with the same wire format needs no further
     /// parsing. `target` is the request's path and query.
     ///

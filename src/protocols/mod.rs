@@ -8,6 +8,7 @@ pub mod client_api;
 pub(crate) mod cohere;
 pub(crate) mod endpoints;
 pub(crate) mod feedback;
+pub(crate) mod forwarded_headers;
 pub(crate) mod gemini;
 pub(crate) mod google_cloud;
 pub mod json;

@@ -65,6 +65,35 @@ pub(crate) fn refusal(status: u16, body: &[u8]) -> Option<Refusal> {
     found.or((status == 413).then_some(Refusal::ContextLength))
 }
 
+/// Phrases, in lower case, of a 401 or 403 that is about the content of the request, and not about the key: OpenRouter's
+/// moderation; Gemini's files and cached contents that the request names.
+const FORBIDDEN_CONTENT: [&str; 4] = [
+    "input was flagged",
+    "requires moderation",
+    "permission to access the file",
+    "cachedcontent not found",
+];
+
+/// Whether a 401 or 403 with this body is about the content of the request: it says nothing about the gateway's key.
+#[must_use]
+pub(crate) fn is_about_content(status: u16, body: &[u8]) -> bool {
+    if !matches!(status, 401 | 403) {
+        return false;
+    }
+    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
+        return false;
+    };
+    let top = serde_json::Value::Object(envelope.top);
+    [&envelope.error, &top].into_iter().any(|error| {
+        let message = error.as_str().or_else(|| error["message"].as_str());
+        let message = message.unwrap_or_default().to_lowercase();
+        let is_named = FORBIDDEN_CONTENT
+            .iter()
+            .any(|words| message.contains(words));
+        is_named || by_code(error) == Some(Refusal::ContentPolicy)
+    })
+}
+
 fn by_code(error: &serde_json::Value) -> Option<Refusal> {
     let codes = [&error["code"], &error["type"], &error["innererror"]["code"]];
     codes
@@ -86,6 +115,54 @@ fn by_words(error: &serde_json::Value) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_403_about_the_content_is_not_about_the_key() {
+        for (status, body, expected) in [
+            (
+                403,
+                r#"{"error":{"code":403,"message":"Your chosen model requires moderation and your input was flagged","metadata":{"reasons":["violence"]}}}"#,
+                true,
+            ),
+            (
+                403,
+                r#"{"error":{"code":403,"message":"You do not have permission to access the File abc or it may not exist.","status":"PERMISSION_DENIED"}}"#,
+                true,
+            ),
+            (
+                403,
+                r#"{"error":{"code":403,"message":"CachedContent not found (or permission denied)","status":"PERMISSION_DENIED"}}"#,
+                true,
+            ),
+            (
+                403,
+                r#"{"error":{"message":"x","code":"content_policy_violation"}}"#,
+                true,
+            ),
+            (
+                403,
+                r#"{"error":{"message":"The caller does not have permission","status":"PERMISSION_DENIED"}}"#,
+                false,
+            ),
+            (
+                401,
+                r#"{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}"#,
+                false,
+            ),
+            (
+                500,
+                r#"{"error":{"message":"your input was flagged"}}"#,
+                false,
+            ),
+            (403, "no JSON", false),
+        ] {
+            assert_eq!(
+                is_about_content(status, body.as_bytes()),
+                expected,
+                "{body}"
+            );
+        }
+    }
 
     #[test]
     fn refusals_of_providers_are_recognised() {

@@ -57,7 +57,8 @@ pub enum Outcome {
     Unusable,
     /// A stream broke off after it had begun.
     StreamBroke,
-    /// The client disconnected, or the process stops: this says nothing about the target.
+    /// The client disconnected, the process stops, or the provider refused what the caller's own headers selected: this says
+    /// nothing about the target.
     Abandoned,
 }
 

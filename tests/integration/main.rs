@@ -23,6 +23,7 @@ mod drain;
 mod experiments;
 mod failover;
 mod family;
+mod forwarded_headers;
 mod framing;
 mod freshness;
 mod hedging;

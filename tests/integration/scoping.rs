@@ -97,7 +97,7 @@ fn must_share() -> Vec<Change> {
     ]
 }
 
-fn keys() -> (tempfile::TempDir, String) {
+pub(crate) fn keys() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for (name, team) in [("a", "one"), ("b", "one"), ("c", "two")] {

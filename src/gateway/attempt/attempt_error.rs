@@ -26,7 +26,7 @@ pub(crate) struct AttemptError {
 }
 
 impl AttemptError {
-    fn status_class(&self) -> Option<StatusClass> {
+    pub(crate) fn status_class(&self) -> Option<StatusClass> {
         let response = self.response.as_ref();
         response.map(|response| StatusClass::of(response.status))
     }

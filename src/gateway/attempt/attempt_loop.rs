@@ -12,6 +12,7 @@ use crate::gateway::attempt::attempt_error::AttemptError;
 use crate::gateway::attempt::attempt_guard;
 use crate::gateway::attempt::attempt_guard::Turn;
 use crate::gateway::attempt::attempt_plan::AttemptPlan;
+use crate::gateway::attempt::classify;
 use crate::gateway::attempt::hedge;
 use crate::gateway::attempt::hedge::{HedgeAttempt, Hedging};
 use crate::gateway::attempt::queue;
@@ -40,6 +41,10 @@ use std::time::Duration;
 /// Longest `retry-after` that OpenAI's SDKs respect (openai-python, `_calculate_retry_timeout`). After a longer one they
 /// would retry too early, so then they get `x-should-retry: false`.
 const SDK_WAITS_MAX: Duration = Duration::from_secs(60);
+
+/// Keys of a target that may refuse what the caller's own headers select, before the next target is tried: such a refusal
+/// puts no key in cooldown, so nothing else ends the attempts.
+const REFUSALS_OF_CALLER_MAX: u32 = 2;
 
 /// Tries the targets of the first model, then of each further one; all of them again as often as is configured; and the
 /// fallback model of a request that is refused for its content.
@@ -179,6 +184,7 @@ impl AttemptLoop<'_, '_> {
         ctx: &mut RequestContext,
     ) -> Option<AttemptResult> {
         let Candidates { route, hedging, .. } = candidates;
+        let mut refusals_of_caller = 0;
         while self.has_room(route, first.index) && self.may_try(first.target_ref, ctx) {
             if ctx.route.attempts == 0 {
                 ctx.stage_done(self.core, Stage::Route);
@@ -197,10 +203,16 @@ impl AttemptLoop<'_, '_> {
                 Err(failed) => failed,
             };
             let blames_key = failed.blames_key();
+            let class = failed.status_class();
+            let selects = first.call.selects();
+            if class.is_some_and(|class| classify::is_about_caller(class, selects)) {
+                refusals_of_caller += 1;
+            }
             self.note_error(failed, ctx);
             let has_another_key = self.plan.scope.constraints.key_index().is_none()
                 && attempt_guard::has_free_key(self.core, first.target_ref);
-            if self.is_over() || !blames_key || !has_another_key {
+            let is_refused = refusals_of_caller == REFUSALS_OF_CALLER_MAX;
+            if self.is_over() || !blames_key || !has_another_key || is_refused {
                 break;
             }
         }

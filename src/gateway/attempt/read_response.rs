@@ -24,7 +24,7 @@ use crate::gateway::transform::id_sealing::IdSealer;
 use crate::gateway::transform::translate_body;
 use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::protocols::outgoing_request::UpstreamOperation;
-use crate::protocols::provider_refusals::refusal;
+use crate::protocols::provider_refusals::{is_about_content, refusal};
 use crate::protocols::status_class::{StatusClass, is_overload};
 use crate::protocols::usage;
 use crate::routing::health::Outcome;
@@ -175,20 +175,24 @@ fn judge(
         body,
         mut class,
     } = complete;
-    let status = upstream_response.status;
+    let (status, selects) = (upstream_response.status, call.selects());
     if class != StatusClass::Ok {
         let detail = call.dialect().read_error_detail(status, &body);
         class = call.dialect().classify_status(detail.status);
         upstream_response.head.take_wait(detail.retry_after);
     }
-    let health = classify::health_of_status(class, upstream_response.head.wait);
+    if class == StatusClass::Unauthorized && is_about_content(status, &body) {
+        class = StatusClass::ClientError;
+    }
+    let health = classify::health_of_status(class, upstream_response.head.wait, selects);
+    let retry = classify::retry(class, selects);
     let is_json = (upstream_response.head.is_encoded && call.is_native()) || looks_like_json(&body);
     let head = upstream_response.finish(&backend.endpoint, &core.pool);
     if !is_json {
         call.count(AttemptOutcome::NotJson);
         let is_good = health == Outcome::Good;
         attempt_guard.end(core, if is_good { Outcome::Unusable } else { health });
-        let failed = attempt_error::not_json(backend, status, class.retry());
+        let failed = attempt_error::not_json(backend, status, retry);
         return Err(Box::new(failed));
     }
     call.count(AttemptOutcome::Status(class));
@@ -207,7 +211,7 @@ fn judge(
     };
     let mut response = in_client_format(call, response)?;
     seal_ids(call, call.seal(attempt_guard.key_index()), &mut response);
-    if class.retry() == Retry::Never {
+    if retry == Retry::Never {
         return Ok(AttemptResult::Whole(response));
     }
     Err(Box::new(AttemptError {

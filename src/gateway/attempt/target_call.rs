@@ -14,6 +14,7 @@ use crate::gateway::snapshot::target::TargetRoute;
 use crate::gateway::transform::neutral_relay::NeutralRelay;
 use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::protocols::client_api::ResponseContext;
+use crate::protocols::forwarded_headers::Selects;
 use crate::protocols::neutral::unsupported_fields::UnsupportedFields;
 use crate::protocols::outgoing_request::{OutgoingRequest, UpstreamOperation};
 use crate::protocols::provider_api::ProviderApi;
@@ -63,6 +64,12 @@ impl TargetCall<'_> {
 
     fn has_client_format(&self) -> bool {
         self.dialect().native_client_api() == self.plan.body.client_api.name()
+    }
+
+    /// What the caller's own headers select at the provider.
+    pub(crate) fn selects(&self) -> Selects {
+        let forwarded_headers = &self.plan.scope.forwarded_headers;
+        forwarded_headers.selects(self.is_native())
     }
 
     /// The encoded request, with this API key.

@@ -4,11 +4,11 @@
 use crate::cache::controls::{Controls, read_coalesce, read_controls};
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
+use crate::gateway::plan::forward_headers::forwarded;
 use crate::headers;
 use crate::http::encode;
 use crate::http::head::{Headers, RequestHead};
 use crate::protocols::client_api::ClientApi;
-use crate::protocols::registry;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(crate) struct ClientControls {
@@ -17,8 +17,7 @@ pub(crate) struct ClientControls {
     pub coalesces: bool,
     /// Hash of the query, which decides the form of the response.
     pub form: u64,
-    /// Headers of the client's API that are forwarded, and so change the response: part of the cache's scope. None
-    /// are known in OpenAI's API.
+    /// The lines of forwarded headers on which a response may depend: part of the cache's scope.
     pub scope_headers: Vec<u8>,
 }
 
@@ -69,19 +68,12 @@ fn form_of(target: &str) -> u64 {
     pairs.fold(0, |hash, pair| xxh3_64_with_seed(pair.as_bytes(), hash))
 }
 
-/// The lines of forwarded headers, with their length last, so that they cannot be the end of another scope.
 fn scope_headers(headers: &Headers<'_>, client_api: &'static dyn ClientApi) -> Vec<u8> {
     let mut lines = Vec::new();
-    if client_api == registry::DEFAULT {
-        return lines;
-    }
-    for (name, value) in headers.iter() {
-        let mut forwarded = client_api.forwarded_headers().iter().copied();
-        if let Some(forwarded) = forwarded.find(|other| name.eq_ignore_ascii_case(other)) {
-            encode::header(&mut lines, forwarded, value);
+    for (header, value) in forwarded(headers, client_api) {
+        if header.in_cache_scope {
+            encode::header(&mut lines, header.name, value);
         }
     }
-    let length = lines.len() as u64;
-    lines.extend_from_slice(&length.to_le_bytes());
     lines
 }

@@ -79,7 +79,10 @@ impl CacheSession {
         let Some(mut canonical) = request.canonical else {
             return Self::Off(bypass(&snapshot.config.cache, &controls));
         };
-        canonical.extend_scope(&controls.scope_headers);
+        let scope_headers = &controls.scope_headers;
+        canonical.extend_scope(scope_headers);
+        // With their length last, so that they cannot be the end of another scope.
+        canonical.extend_scope(&(scope_headers.len() as u64).to_le_bytes());
         let semantic = canonical.semantic;
         let (secret, tenant) = (&core.shared.secret, request.caller.tenant);
         Self::On(ActiveSession {

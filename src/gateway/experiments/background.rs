@@ -114,7 +114,8 @@ impl ReplayRequest {
         let request = self.encode(core, target, backend, headers, key_index)?;
         let received = exchange_whole(core, backend, request).await;
         let outcome = received.as_ref().map_or(Outcome::Abandoned, |response| {
-            classify::health_of_status(StatusClass::of(response.status), None)
+            let selects = headers.selects(self.is_native(backend));
+            classify::health_of_status(StatusClass::of(response.status), None, selects)
         });
         attempt_guard.end(core, outcome);
         let label = if received.is_some() {
@@ -129,6 +130,11 @@ impl ReplayRequest {
             .increment((target.label, label));
         let response = received.filter(|response| response.status == 200)?;
         read_response(core, backend.dialect, &response).ok()
+    }
+
+    /// Whether the provider has the client's API.
+    fn is_native(&self, backend: &Provider) -> bool {
+        backend.dialect.native_client_api() == self.client_api.name()
     }
 
     fn encode(
@@ -155,8 +161,7 @@ impl ReplayRequest {
         let encoded_body =
             translate::encode_chat(&input, &mut unsupported, &mut core.scratch.borrow_mut())
                 .ok()?;
-        let is_native = backend.dialect.native_client_api() == self.client_api.name();
-        let forwarded_headers = headers.lines(is_native);
+        let forwarded_headers = headers.lines(self.is_native(backend));
         let held = backend.held();
         let auth = backend.auth(held.as_deref(), key_index).ok()?;
         let mut request = buffer::take(self.body.len() + forwarded_headers.len() + 1024);

@@ -5,15 +5,8 @@ use crate::headers::Header;
 use crate::http::encode;
 use crate::http::head::Headers;
 use crate::protocols::client_api::ClientApi;
+use crate::protocols::forwarded_headers::{ForwardedHeader, Selects};
 use std::ops::Range;
-
-/// Client headers that are forwarded to every provider. No other header is, except those of the client's API to a
-/// provider with the same API: credentials are replaced, and the gateway frames its own messages.
-const FORWARDED_TO_ALL: [&str; 3] = [
-    headers::IDEMPOTENCY_KEY.name(),
-    headers::TRACEPARENT.name(),
-    headers::TRACESTATE.name(),
-];
 
 /// Encoded header lines for providers.
 pub(crate) struct ForwardedHeaders {
@@ -21,6 +14,8 @@ pub(crate) struct ForwardedHeaders {
     /// Where the headers of the client's own API begin.
     native_start: usize,
     request_id: Range<usize>,
+    /// What the headers of the client's own API select.
+    selects: Selects,
 }
 
 impl ForwardedHeaders {
@@ -43,34 +38,53 @@ impl ForwardedHeaders {
         };
         self.lines.get(..end).unwrap_or_default()
     }
+
+    /// What the lines for such a provider select there.
+    pub(crate) fn selects(&self, is_native: bool) -> Selects {
+        if is_native {
+            self.selects
+        } else {
+            Selects::Nothing
+        }
+    }
+}
+
+/// The forwarded ones of a client's headers, with their values.
+pub(crate) fn forwarded<'h>(
+    headers: &'h Headers<'_>,
+    client_api: &'static dyn ClientApi,
+) -> impl Iterator<Item = (&'static ForwardedHeader, &'h [u8])> {
+    let api = client_api.name();
+    headers
+        .iter()
+        .filter_map(move |(name, value)| Some((ForwardedHeader::find(name, api)?, value)))
 }
 
 /// Encodes the headers for providers.
 #[must_use]
 pub(crate) fn forwarded_headers(
     headers: &Headers<'_>,
-    client_api: &dyn ClientApi,
+    client_api: &'static dyn ClientApi,
     request_id: &str,
 ) -> ForwardedHeaders {
-    let mut lines = Vec::with_capacity(128);
-    let forward = |wanted: &[&str], lines: &mut Vec<u8>| {
-        for (name, value) in headers.iter() {
-            if wanted
-                .iter()
-                .any(|wanted| name.eq_ignore_ascii_case(wanted))
-            {
-                encode::header(lines, name, value);
-            }
+    let (mut lines, mut native) = (Vec::with_capacity(128), Vec::new());
+    let mut selects = Selects::Nothing;
+    for (header, value) in forwarded(headers, client_api) {
+        if header.goes_to_all() {
+            encode::header(&mut lines, header.name, value);
+        } else {
+            encode::header(&mut native, header.name, value);
+            selects = selects.max(header.selects(value));
         }
-    };
-    forward(&FORWARDED_TO_ALL, &mut lines);
+    }
     headers::X_REQUEST_ID.write(&mut lines, request_id.as_bytes());
     let native_start = lines.len();
-    forward(client_api.forwarded_headers(), &mut lines);
+    lines.extend_from_slice(&native);
     let id_end = native_start.saturating_sub("\r\n".len());
     ForwardedHeaders {
         lines,
         native_start,
         request_id: id_end.saturating_sub(request_id.len())..id_end,
+        selects,
     }
 }

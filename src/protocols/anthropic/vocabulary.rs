@@ -8,6 +8,9 @@ pub(crate) const NAME: &str = "anthropic";
 /// The header in which Anthropic's clients send the API version; other clients do not send it.
 pub(crate) const VERSION_HEADER: &str = "anthropic-version";
 
+/// The API version for requests whose client sends none (Anthropic's page on versions; the only version so far).
+pub(crate) const VERSION: &str = "2023-06-01";
+
 /// Each `stop_reason` and its meaning.
 pub(crate) const STOP_REASONS: [(&str, Stop); 7] = [
     ("end_turn", Stop::End),

@@ -35,10 +35,6 @@ impl ClientApi for Anthropic {
         path.starts_with("/v1/messages")
     }
 
-    fn forwarded_headers(&self) -> &'static [&'static str] {
-        &["anthropic-version", "anthropic-beta"]
-    }
-
     fn inspect_request(
         &self,
         _target: &str,

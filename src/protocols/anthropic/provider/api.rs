@@ -16,7 +16,7 @@ use crate::protocols::provider_api::{Decoder, ProviderApi, UnreadableBody};
 use crate::signing::auth::KeyHeader;
 use memchr::memmem;
 
-/// The API version for requests whose client sends none (Anthropic's page on versions; the only version so far).
+/// The header line with [`vocabulary::VERSION`].
 const VERSION: &[u8] = b"anthropic-version: 2023-06-01\r\n";
 
 /// The header that carries API keys.
@@ -137,6 +137,15 @@ mod tests {
 
     #[test]
     fn the_version_is_the_clients_or_the_default() {
+        assert_eq!(
+            VERSION,
+            format!(
+                "{}: {}\r\n",
+                vocabulary::VERSION_HEADER,
+                vocabulary::VERSION
+            )
+            .as_bytes()
+        );
         let head_without = head("", UpstreamOperation::Chat, b"");
         assert!(
             head_without.contains("\r\nx-api-key: sk-ant-1\r\nanthropic-version: 2023-06-01\r\n")

@@ -62,10 +62,6 @@ impl ClientApi for Gemini {
         request_head::streams_array(target)
     }
 
-    fn forwarded_headers(&self) -> &'static [&'static str] {
-        &["x-goog-api-client"]
-    }
-
     fn inspect_request(
         &self,
         target: &str,

@@ -27,10 +27,6 @@ impl ClientApi for OpenAi {
         (path == "/v1/chat/completions").then_some(ClientRoute::Chat)
     }
 
-    fn forwarded_headers(&self) -> &'static [&'static str] {
-        &["openai-beta", "openai-organization", "openai-project"]
-    }
-
     fn inspect_request(
         &self,
         _target: &str,

@@ -35,10 +35,6 @@ impl ClientApi for Responses {
         path.starts_with("/v1/responses")
     }
 
-    fn forwarded_headers(&self) -> &'static [&'static str] {
-        &["openai-beta", "openai-organization", "openai-project"]
-    }
-
     /// Responses are never served from the cache, because the client may continue them.
     fn inspect_request(
         &self,
