@@ -12,6 +12,7 @@ pub mod key;
 pub mod pending_removals;
 pub(crate) mod persistence;
 pub(crate) mod quality;
+pub mod recent_deletions;
 pub mod response;
 pub mod semantic;
 pub(crate) mod shard;

@@ -11,6 +11,8 @@ use crate::cache::disk::handle::DiskHandle;
 use crate::cache::disk::record::StoredEmbedding;
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
+use crate::cache::recent_deletions::{DeletionCount, RecentDeletions};
+use crate::cache::response::not_stored::NotStored;
 use crate::cache::shard::{Shard, Slot};
 use futures_channel::oneshot;
 use parking_lot::RwLock;
@@ -42,6 +44,7 @@ pub struct Store {
     evicted: AtomicU64,
     principals: RwLock<Principals>,
     disk: OnceLock<Arc<DiskHandle>>,
+    deletions: RecentDeletions,
 }
 
 /// Entries that [`Store::delete`] removed.
@@ -82,6 +85,7 @@ impl Store {
             evicted: AtomicU64::new(0),
             principals: RwLock::default(),
             disk: OnceLock::new(),
+            deletions: RecentDeletions::default(),
         }
     }
 
@@ -172,13 +176,46 @@ impl Store {
     /// Stores an entry in the place of one with the same key; evicts when full. False when there is no room:
     /// the entry is larger than the store, or its principal cannot make room for it.
     pub fn insert(&self, entry: Arc<Entry>) -> bool {
+        self.insert_since(entry, self.deletions()).is_ok()
+    }
+
+    /// As [`Store::insert`], for the response to a request that began at `since`.
+    ///
+    /// # Errors
+    /// There is no room, or a deletion since then covers the entry.
+    pub(crate) fn insert_since(
+        &self,
+        entry: Arc<Entry>,
+        since: DeletionCount,
+    ) -> Result<(), NotStored> {
+        if self.deletions.cover(&entry, since) {
+            return Err(NotStored::Deleted);
+        }
         self.remove(entry.id);
-        self.put(entry, false)
+        self.put(entry, |shard, entry| {
+            // Locked: a deletion either is known here, or has not yet come to this shard.
+            if self.deletions.cover(entry, since) {
+                return Err(NotStored::Deleted);
+            }
+            // Another core may have stored an entry with the same key in the meantime.
+            let replaced = shard.position(entry.id);
+            Ok(replaced.and_then(|position| shard.swap_remove(position)))
+        })
     }
 
     /// As [`Store::insert`], but false when the store has an entry with the same key.
     pub(crate) fn insert_absent(&self, entry: Arc<Entry>) -> bool {
-        self.put(entry, true)
+        let stored = self.put(entry, |shard, entry| match shard.position(entry.id) {
+            Some(_) => Err(NotStored::NoRoom),
+            None => Ok(None),
+        });
+        stored.is_ok()
+    }
+
+    /// How many deletions there were.
+    #[must_use]
+    pub fn deletions(&self) -> DeletionCount {
+        self.deletions.count()
     }
 
     /// Whether `bytes` bytes are free.
@@ -187,34 +224,38 @@ impl Store {
         self.bytes() + bytes <= self.bytes_max
     }
 
-    fn put(&self, entry: Arc<Entry>, only_absent: bool) -> bool {
+    /// Stores an entry, unless `make_place` refuses. It takes an entry with the same key out of the locked shard.
+    fn put(
+        &self,
+        entry: Arc<Entry>,
+        make_place: impl FnOnce(&mut Shard, &Entry) -> Result<Option<Slot>, NotStored>,
+    ) -> Result<(), NotStored> {
         let (principal, held) = self.principal(entry.tenant());
         if !self.reserve(entry.bytes(), principal, &held) {
-            return false;
+            return Err(NotStored::NoRoom);
         }
         held.fetch_add(entry.bytes(), Ordering::Relaxed);
         let slot = Slot::new(entry, principal);
         slot.record_use(self.inflation());
         let mut shard = self.shard(slot.entry.id).write();
-        // Another core may have stored an entry with the same key in the meantime.
-        let existing = shard.position(slot.entry.id);
-        let (replaced, is_stored) = match existing {
-            Some(_) if only_absent => (Some(slot), false),
-            existing => {
-                let replaced = existing.and_then(|position| shard.swap_remove(position));
+        let (released, stored) = match make_place(&mut shard, &slot.entry) {
+            Ok(replaced) => {
                 shard.add(slot);
-                (replaced, true)
+                (replaced, Ok(()))
             }
+            Err(refusal) => (Some(slot), Err(refusal)),
         };
         drop(shard);
-        if let Some(slot) = replaced {
+        if let Some(slot) = released {
             self.release(slot);
         }
-        is_stored
+        stored
     }
 
-    /// Removes the entries that a deletion covers, for good: they do not return after a restart.
+    /// Removes the entries that a deletion covers, for good: they do not return after a restart, nor are responses stored
+    /// whose requests began before it.
     pub(crate) fn delete(&self, deletion: Deletion) -> Deleted {
+        self.deletions.push(deletion.clone());
         if let Some(disk) = self.disk() {
             disk.begin_deletion(&deletion);
         }

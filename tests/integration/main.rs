@@ -18,6 +18,7 @@ mod conditional;
 mod control_plane;
 mod credentials;
 mod deadlines;
+mod deletions;
 mod dialects;
 mod drain;
 mod experiments;

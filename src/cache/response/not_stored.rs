@@ -33,6 +33,8 @@ pub enum NotStored {
     TooLarge,
     /// The store could not make room for it.
     NoRoom,
+    /// A deletion that covers it came after its request.
+    Deleted,
     /// Responses to questions of this class are not stored.
     NotLasting(Freshness),
 }
@@ -56,6 +58,7 @@ impl NotStored {
             Self::Unrepresentable => "unrepresentable",
             Self::TooLarge => "too-large",
             Self::NoRoom => "no-room",
+            Self::Deleted => "deleted",
             Self::NotLasting(class) => class.as_str(),
         }
     }

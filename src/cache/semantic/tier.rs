@@ -168,7 +168,10 @@ impl SemanticTier {
         // The hash found the scope; only equal scope bytes prove that it is the same.
         candidates.retain(|candidate| {
             let entry = &candidate.entry;
-            entry.is_within(thresholds.stale_for, now) && entry.shares_scope(key)
+            // A client that still reads a deleted entry keeps it alive, and its vector in the index.
+            entry.is_within(thresholds.stale_for, now)
+                && entry.shares_scope(key)
+                && self.store.contains(entry)
         });
         for Candidate { entry, similarity } in candidates.into_iter().take(NEIGHBOURS) {
             match query.judge(entry.question(), similarity, &thresholds) {
@@ -255,7 +258,8 @@ impl SemanticTier {
         let (store, not_embedded) = (Arc::clone(&self.store), Weak::clone(&weak));
         let insert = move |vector: Vector| {
             tier.apply_removals();
-            if let Some(entry) = weak.upgrade() {
+            // What was deleted meanwhile may still be held by a reader.
+            if let Some(entry) = weak.upgrade().filter(|entry| tier.store.contains(entry)) {
                 let code = Code::new(&vector);
                 tier.insert(&entry, &code);
                 let embedder_id = tier.embedding_pool.embedder_id();

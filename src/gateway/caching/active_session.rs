@@ -4,6 +4,7 @@ use crate::base::names::Name;
 use crate::cache::freshness::classify::Freshness;
 use crate::cache::freshness::terms::Terms;
 use crate::cache::key::Key;
+use crate::cache::recent_deletions::DeletionCount;
 use crate::cache::semantic::tier::LookupResult;
 use crate::config::sections::cache::{Cache as CacheConfig, SemanticMode};
 use crate::embedding::vector::Vector;
@@ -24,6 +25,8 @@ pub(crate) struct ActiveSession {
     /// Virtual key of the client, which owns what is stored.
     pub owner: Option<Name>,
     pub model: Name,
+    /// When the request began: what a later deletion covers is not stored.
+    pub since: DeletionCount,
     /// How long past its time to live a response may be served if every target fails.
     pub stale_for: Duration,
     /// Whether the form of the request allows semantic hits.

@@ -3,6 +3,7 @@
 
 use crate::auth::keys::Caller;
 use crate::base::names::Name;
+use crate::base::random::mix;
 use crate::cache::coalesce::shared_calls::CoalesceKey;
 use crate::cache::key::Key;
 use crate::cache::response::cached_response::CachedResponse;
@@ -92,6 +93,7 @@ impl CacheSession {
             key: SessionKey::Own(Key::new(secret, tenant, request.identity, canonical)),
             owner: request.caller.key,
             model: request.model,
+            since: core.shared.store.deletions(),
             stale_for: request.stale_for,
             semantic,
             lookup: SemanticLookup::default(),
@@ -168,7 +170,8 @@ impl CacheSession {
         let coalesce_key = CoalesceKey {
             exact: key.exact,
             streams,
-            models: models ^ active.controls.form,
+            // A request that comes after a deletion does not share a call that began before it.
+            models: models ^ active.controls.form ^ mix(active.since.get(), 0),
         };
         *self = Self::On(active);
         Some((coalesce_key, key))

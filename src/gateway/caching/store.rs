@@ -50,12 +50,10 @@ pub(crate) fn store(
         },
         indexed: semantic.is_some(),
     };
-    let vector = session.lookup.vector.take();
+    let (vector, since) = (session.lookup.vector.take(), session.since);
     let removals = Arc::clone(&shared.pending_removals);
     let entry = Arc::new(Entry::new(session.into_key(), new_entry, removals));
-    if !shared.store.insert(Arc::clone(&entry)) {
-        return Err(NotStored::NoRoom);
-    }
+    shared.store.insert_since(Arc::clone(&entry), since)?;
     let Some(semantic) = semantic else {
         shared.store.persist(&entry, None);
         return Ok(());
