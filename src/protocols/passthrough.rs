@@ -107,11 +107,7 @@ pub(crate) fn check_path(rest: &str) -> Result<(), GatewayError> {
         }
         let next = percent_decoded(&decoded);
         if next == decoded {
-            let is_whole = path.is_empty() || path.starts_with('/');
-            if is_whole && !path.contains("//") {
-                return Ok(());
-            }
-            break;
+            return Ok(());
         }
         decoded = next;
     }
@@ -121,16 +117,26 @@ pub(crate) fn check_path(rest: &str) -> Result<(), GatewayError> {
     ))
 }
 
+/// Whether no segment of a path, at this round of decoding, can be read in two ways.
 fn is_plain(path: &[u8]) -> bool {
-    let is_dots = |segment: &[u8]| {
+    let Some(rest) = path.strip_prefix(b"/") else {
+        return path.is_empty();
+    };
+    // The last segment is empty in a path that ends with a slash.
+    let rest = rest.strip_suffix(b"/").unwrap_or(rest);
+    let is_resolved = |segment: &[u8]| {
         // Some servers remove parameters before they resolve the segment.
         let name = segment.split(|byte| *byte == b';').next();
-        matches!(name, Some(b"." | b".."))
+        matches!(name, Some(b"" | b"." | b".."))
     };
-    !path
-        .iter()
-        .any(|byte| *byte == b'\\' || byte.is_ascii_control())
-        && !path.split(|byte| *byte == b'/').any(is_dots)
+    let has_resolved = !rest.is_empty() && rest.split(|byte| *byte == b'/').any(is_resolved);
+    let is_root = path.len() > 1 && rest.is_empty();
+    !has_resolved && !is_root && !path.iter().any(|byte| is_forbidden(*byte))
+}
+
+/// Backslashes, control characters, and the first bytes of overlong forms of ASCII characters, which some servers decode.
+fn is_forbidden(byte: u8) -> bool {
+    byte == b'\\' || byte.is_ascii_control() || matches!(byte, 0xc0 | 0xc1)
 }
 
 fn percent_decoded(path: &[u8]) -> Vec<u8> {
@@ -306,6 +312,23 @@ mod tests {
             "/..;/x",
             "/%25252525252e%2e",
             "/a%00",
+            "/%2f%2fevil/",
+            "/%2F",
+            "/%2fa",
+            "/a/%2fb",
+            "/a%2f/b",
+            "/a%2f%2fb",
+            "/a/b%2f/",
+            "/a%252f%252fb",
+            "/a%25252f%2fb",
+            "/a%2f.%2fb",
+            "/a%2f%2e",
+            "/a/;x/b",
+            "/a%2f%3bx/b",
+            "/%c0%ae%c0%ae/x",
+            "/a%c0%afb",
+            "a/b",
+            "//",
         ] {
             assert!(check_path(bad).is_err(), "{bad}");
         }

@@ -22,6 +22,7 @@ use crate::gateway::streaming::upload::UploadBody;
 use crate::gateway::transform::id_sealing::seal_ids;
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::operation_kind::OperationKind;
+use crate::protocols::passthrough;
 use crate::protocols::passthrough::ProviderProxy;
 use crate::protocols::responses::client::stored_responses::StoredResponseCall;
 use crate::runtime::buffer;
@@ -57,6 +58,7 @@ pub(crate) async fn serve(
     (ctx.route.target, ctx.route.model) = (Some(backend.any_model), Some(backend.any_model));
     ctx.stage_done(core, Stage::Read);
     let rest = ["/responses/", found.id, call.rest, call.query].concat();
+    passthrough::check_path(&rest)?;
     let proxy_request = ProxyRequest {
         backend,
         key_index: found.key_index,

@@ -152,13 +152,21 @@ fn no_path_method_or_name_leads_elsewhere() {
             "/a%5c..%5cx",
             "/%252e%252e/x",
             "/..;/x",
+            "/%2f%2fevil/",
+            "/%2Fa",
+            "/a%2f%2fb",
+            "/a%252f%252fb",
+            "/a/%2F/b",
+            "/%c0%ae%c0%ae/x",
         ] {
-            let reply = send(&gateway, &format!("GET /providers/one{path}"), headers, b"");
-            assert_eq!(
-                (reply.status, reply.error().0.as_str()),
-                (400, "invalid_path"),
-                "{path}"
-            );
+            for prefix in ["/providers/one", "/v1/files", "/v1/files/x", "/v1/batches"] {
+                let reply = send(&gateway, &format!("GET {prefix}{path}"), headers, b"");
+                assert_eq!(
+                    (reply.status, reply.error().0.as_str()),
+                    (400, "invalid_path"),
+                    "{prefix}{path}"
+                );
+            }
         }
         for name in ["two", "none", "ONE", "%6fne"] {
             let reply = send(&gateway, &format!("GET /providers/{name}/x"), headers, b"");
