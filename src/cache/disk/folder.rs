@@ -1,9 +1,9 @@
 //! The cache's folder: its lock, its secrets, its segment files. Must not know records.
 
 use crate::cache::key::HashSecret;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64_with_secret;
 
@@ -11,6 +11,10 @@ use xxhash_rust::xxh3::xxh3_64_with_secret;
 const SECRETS_BYTES: usize = 2 * HashSecret::BYTES;
 const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_FOLDER: u32 = 0o700;
+/// The permissions of all but the owner.
+const OF_OTHERS: u32 = 0o077;
+/// The files of the folder beside segments.
+const FILES: [&str; 3] = ["lock", "secret", "secret.new"];
 
 /// The secrets of one folder. Its records cannot be read with the secrets of another.
 #[derive(Clone)]
@@ -164,7 +168,9 @@ impl Folder {
 
 /// Opens the lock file, in a folder that is created when it does not exist.
 fn lock_file(folder: &Path) -> std::io::Result<File> {
-    if !folder.is_dir() {
+    if folder.is_dir() {
+        restrict_to_owner(folder)?;
+    } else {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(OWNER_ONLY_FOLDER);
         builder.create(folder)?;
@@ -174,10 +180,46 @@ fn lock_file(folder: &Path) -> std::io::Result<File> {
     options.mode(OWNER_ONLY).open(folder.join("lock"))
 }
 
+/// Takes the permissions of others from an existing folder and from its files. Whoever may write to the folder could
+/// replace the secret and the segments together.
+fn restrict_to_owner(folder: &Path) -> std::io::Result<()> {
+    restrict(folder, &std::fs::metadata(folder)?, OWNER_ONLY_FOLDER)?;
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        let name = path.file_name().unwrap_or_default();
+        let is_segment = path.extension().is_some_and(|suffix| suffix == "segment");
+        if !is_segment && !FILES.iter().any(|own| name == *own) {
+            continue;
+        }
+        let metadata = std::fs::symlink_metadata(&path)?;
+        if !metadata.is_file() {
+            let message = format!("{} is not a regular file", path.display());
+            return Err(std::io::Error::other(message));
+        }
+        restrict(&path, &metadata, OWNER_ONLY)?;
+    }
+    Ok(())
+}
+
+fn restrict(path: &Path, metadata: &Metadata, mode: u32) -> std::io::Result<()> {
+    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != own {
+        let message = format!(
+            "{} belongs to the user {owner}, not to the user {own} of this process",
+            path.display()
+        );
+        return Err(std::io::Error::other(message));
+    }
+    if metadata.mode() & OF_OTHERS != 0 {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
 fn unusable(folder: &Path, error: &std::io::Error) -> String {
     format!(
-        "cache.dir: cannot write to {}: {error}\n  remedy: configure a folder that this user may write to, \
-         or remove the key",
+        "cache.dir: cannot use {}: {error}\n  remedy: configure a folder that belongs to this user (one inside this \
+         folder is created), or remove the key",
         folder.display()
     )
 }
@@ -187,7 +229,7 @@ fn unusable(folder: &Path, error: &std::io::Error) -> String {
 fn secrets(folder: &Path) -> std::io::Result<Result<Secrets, String>> {
     let path = folder.join("secret");
     if let Ok(mut file) = File::open(&path) {
-        file.set_permissions(std::fs::Permissions::from_mode(OWNER_ONLY))?;
+        file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
         let mut bytes = Vec::with_capacity(SECRETS_BYTES + 1);
         (&mut file)
             .take(SECRETS_BYTES as u64 + 1)

@@ -336,6 +336,51 @@ fn only_the_owner_and_one_process_may_use_the_folder() {
 }
 
 #[test]
+fn the_permissions_of_others_are_taken_from_an_existing_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = tempfile::tempdir().unwrap();
+    let folder = path.path().join("open");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let open_to_all = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    std::fs::create_dir(&folder).unwrap();
+    open_to_all(&folder, 0o777);
+    let process = start(&folder, 1 << 24);
+    let secret = std::fs::read(folder.join("secret")).unwrap();
+    process.put("a", "q", "x");
+    process.flush();
+    drop(process);
+    open_to_all(&folder, 0o755);
+    let files = ["lock", "secret", "000000000001.segment"];
+    for file in files {
+        open_to_all(&folder.join(file), 0o666);
+    }
+    // A file of somebody else's choice stays as it is.
+    std::fs::write(folder.join("notes"), "x").unwrap();
+    open_to_all(&folder.join("notes"), 0o644);
+    assert!(Folder::check(&folder).is_ok());
+    assert_eq!(mode(&folder), 0o700);
+    for file in files {
+        assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
+    }
+    assert_eq!(mode(&folder.join("notes")), 0o644);
+    assert_eq!(std::fs::read(folder.join("secret")).unwrap(), secret);
+    // A link could lead to a file of somebody else.
+    std::fs::rename(folder.join("secret"), path.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(path.path().join("elsewhere"), folder.join("secret")).unwrap();
+    let why = Folder::check(&folder).unwrap_err();
+    assert!(why.contains("not a regular file"), "{why}");
+    // Only the superuser owns nothing that belongs to others, and can make such a folder.
+    let foreign = path.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    if std::os::unix::fs::chown(&foreign, Some(12_345), None).is_ok() {
+        let why = Folder::check(&foreign).unwrap_err();
+        assert!(why.contains("belongs to the user 12345"), "{why}");
+    }
+}
+
+#[test]
 fn segments_are_bounded_in_bytes_and_the_newest_stay() {
     let path = tempfile::tempdir().unwrap();
     let process = start(path.path(), 1 << 20);
