@@ -1,9 +1,8 @@
 //! The store of both tiers: one for all cores, sharded, bounded in bytes, with absolute time to live.
 //!
-//! Eviction is GreedyDual-Size-Frequency: a use sets an entry's score to its value (uses × tokens saved ÷
-//! bytes) plus the score of the last evicted entry, so that entries that are no longer used lose against
-//! those that are. The lowest score of a small sample is evicted, so that the cost of an insertion does not
-//! depend on the number of entries. Must not know: requests.
+//! Eviction is GreedyDual-Size-Frequency: a use sets an entry's score to its value (uses × tokens saved ÷ bytes) plus the
+//! score of the last evicted entry, so that entries that are no longer used lose against those that are. The lowest score
+//! of a small sample is evicted: the cost of an insertion does not depend on the number of entries. Must not know: requests.
 
 use crate::base::random::mix;
 use crate::cache::disk::deletion::Deletion;
@@ -173,8 +172,7 @@ impl Store {
         })
     }
 
-    /// Stores an entry in the place of one with the same key; evicts when full. False when there is no room:
-    /// the entry is larger than the store, or its principal cannot make room for it.
+    /// Stores an entry in the place of one with the same key; evicts when full. False when its principal has no room.
     pub fn insert(&self, entry: Arc<Entry>) -> bool {
         self.insert_since(entry, self.deletions()).is_ok()
     }
@@ -205,11 +203,11 @@ impl Store {
 
     /// As [`Store::insert`], but false when the store has an entry with the same key.
     pub(crate) fn insert_absent(&self, entry: Arc<Entry>) -> bool {
-        let stored = self.put(entry, |shard, entry| match shard.position(entry.id) {
+        let is_free = |shard: &mut Shard, entry: &Entry| match shard.position(entry.id) {
             Some(_) => Err(NotStored::NoRoom),
             None => Ok(None),
-        });
-        stored.is_ok()
+        };
+        self.put(entry, is_free).is_ok()
     }
 
     /// How many deletions there were.
@@ -252,8 +250,7 @@ impl Store {
         stored
     }
 
-    /// Removes the entries that a deletion covers, for good: they do not return after a restart, nor are responses stored
-    /// whose requests began before it.
+    /// Removes the entries that a deletion covers, for good: also after a restart, and for requests that began before.
     pub(crate) fn delete(&self, deletion: Deletion) -> Deleted {
         self.deletions.push(deletion.clone());
         if let Some(disk) = self.disk() {

@@ -1,4 +1,4 @@
-//! What was under way at a deletion is not stored behind it: whole, streamed, shared, detached, in memory and on the disk.
+//! What was in flight at a deletion is not stored behind it: whole, streamed, shared, detached, in memory and on the disk.
 
 use crate::harness::*;
 use crate::scoping::keys;
@@ -80,7 +80,7 @@ impl Fixture {
 }
 
 #[test]
-fn a_response_under_way_at_a_deletion_is_not_stored() {
+fn a_response_in_flight_at_a_deletion_is_not_stored() {
     on_both_drivers(|driver| {
         let fixture = Fixture::new(driver, "");
         let mut not_stored = 0.0;
@@ -111,7 +111,7 @@ fn a_response_under_way_at_a_deletion_is_not_stored() {
 }
 
 #[test]
-fn a_deletion_of_one_entry_covers_its_successor_under_way() {
+fn a_deletion_of_one_entry_covers_its_successor_in_flight() {
     on_both_drivers(|driver| {
         let fixture = Fixture::new(driver, "");
         for (method, suffix) in [("DELETE", ""), ("POST", "/wrong")] {
@@ -189,14 +189,14 @@ fn on_disk(folder: &Path) -> String {
 }
 
 #[test]
-fn nothing_under_way_at_a_deletion_returns_after_a_restart() {
+fn nothing_in_flight_at_a_deletion_returns_after_a_restart() {
     on_both_drivers(|driver| {
         let disk = tempfile::tempdir().unwrap();
         let upstream = Upstream::echo();
-        let (asked, other) = (ask("asked"), ask("other"));
+        let (first, other) = (ask("first"), ask("other"));
         {
             let mut fixture = Fixture::new(driver, &on_disk(disk.path()));
-            let mut client = fixture.send(&asked, &[]);
+            let mut client = fixture.send(&first, &[]);
             fixture.delete("");
             fixture.set_open(true);
             client.response();
@@ -211,7 +211,7 @@ fn nothing_under_way_at_a_deletion_returns_after_a_restart() {
         let config = format!("{}{keys}{}", upstream.config(), on_disk(disk.path()));
         let gateway = Setup::new(driver, config).start_in(folder);
         gateway.wait_for_metric("ringside_cache_disk_loading", 0.0);
-        let asked = gateway.post_with(PATH, &[KEY_A], &asked);
-        assert_eq!(asked.cache(), "miss");
+        let first = gateway.post_with(PATH, &[KEY_A], &first);
+        assert_eq!(first.cache(), "miss");
     });
 }
