@@ -17,15 +17,17 @@ use crate::control::credentials;
 use crate::control::dns;
 use crate::control::log;
 use crate::control::plane::{CoreHandle, Plane};
-use crate::control::records::{write_observations, write_records};
-use crate::control::reload::Reload;
+use crate::control::records::{begin_observations, write_records};
+use crate::control::reload::{Reload, reload_on};
 use crate::control::shared_health;
 use crate::control::shutdown::drain;
+use crate::control::signals::{Signals, StopKind};
 use crate::embedding::pool::EmbeddingPool;
 use crate::embedding::settings::Settings;
 use crate::gateway::core::{RECORDS_MAX, Shared};
 use crate::gateway::snapshot::registry::Registry;
 use crate::gateway::snapshot::snapshot::Snapshot;
+use crate::observability::output;
 use crate::observability::rateable_requests::RateableRequests;
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse};
@@ -37,7 +39,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Options of `ringside serve`.
 pub struct Options {
@@ -62,13 +63,79 @@ const FIRST_RESOLVE_WITHIN: Duration = Duration::from_millis(500);
 /// How long fetching tokens may delay the start.
 const FIRST_TOKENS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Runs the gateway until a signal stops it.
-///
-/// # Errors
-/// Says why it cannot run and what to do.
-pub fn serve(options: Options) -> Result<(), String> {
+/// How long the end of the process waits until the log is written.
+const LOG_WITHIN: Duration = Duration::from_millis(500);
+
+/// The process before it serves: signals are noticed from here on.
+pub struct Startup {
+    runtime: tokio::runtime::Runtime,
+    signals: Signals,
+}
+
+impl Startup {
+    /// Installs the handlers of signals. What arrives before [`Startup::serve`] waits for it.
+    ///
+    /// # Errors
+    /// The kernel refuses what the control plane needs.
+    pub fn begin() -> Result<Self, String> {
+        let failed =
+            |error: std::io::Error| format!("the control plane could not be started: {error}");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let signals = {
+            let _entered = runtime.enter();
+            Signals::install().map_err(failed)?
+        };
+        Ok(Self { runtime, signals })
+    }
+
+    /// Does `work`, which may be slow, on a thread of its own; `None` if a signal asks for a stop first.
+    pub fn unless_stopped<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        let begun = std::thread::Builder::new().spawn(move || done.send(work()));
+        begun.ok()?;
+        let stop = &mut self.signals.stop;
+        self.runtime.block_on(async move {
+            tokio::select! {
+                result = result => result.ok(),
+                _ = stop.next() => None,
+            }
+        })
+    }
+
+    /// Runs the gateway until a signal stops it.
+    ///
+    /// # Errors
+    /// Says why it cannot run and what to do.
+    pub fn serve(self, options: Options) -> Result<(), String> {
+        raise_open_files_limit();
+        let thread = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || control_thread(self, options))
+            .map_err(|error| format!("the control thread could not be started: {error}"))?;
+        let outcome = thread
+            .join()
+            .unwrap_or_else(|_| Err("the control thread ended by a panic".into()));
+        output::flush(LOG_WITHIN);
+        outcome
+    }
+}
+
+/// What is made before the control plane runs. It reads files, and may be slow.
+struct Prepared {
+    shared: Arc<Shared>,
+    reload: Reload,
+    acceptors: Vec<Acceptor>,
+    admin_listener: std::net::TcpListener,
+}
+
+fn prepare(options: Options) -> Result<Prepared, String> {
     let Options { config, path } = options;
-    raise_open_files_limit();
     let acceptors: Vec<Acceptor> = config
         .server
         .listen
@@ -83,21 +150,12 @@ pub fn serve(options: Options) -> Result<(), String> {
     })?;
     let mut registry = Registry::default();
     let snapshot = Snapshot::new(config, &mut registry)?;
-    let shared = share(snapshot)?;
-    let thread = std::thread::Builder::new()
-        .name("control".into())
-        .spawn(move || {
-            control_thread(
-                shared,
-                Reload::new(path, registry),
-                acceptors,
-                admin_listener,
-            )
-        })
-        .map_err(|error| format!("the control thread could not be started: {error}"))?;
-    thread
-        .join()
-        .unwrap_or_else(|_| Err("the control thread ended by a panic".into()))
+    Ok(Prepared {
+        shared: share(snapshot)?,
+        reload: Reload::new(path, registry),
+        acceptors,
+        admin_listener,
+    })
 }
 
 /// Raises the soft limit of open files to the hard one: the usual soft limit of 1,024 is less than the
@@ -168,46 +226,68 @@ fn share(snapshot: Snapshot) -> Result<Arc<Shared>, String> {
     }))
 }
 
-fn control_thread(
-    shared: Arc<Shared>,
-    reload: Reload,
-    acceptors: Vec<Acceptor>,
-    admin_listener: std::net::TcpListener,
-) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("the control plane could not be started: {error}"))?;
+fn control_thread(startup: Startup, options: Options) -> Result<(), String> {
+    let Startup {
+        runtime,
+        mut signals,
+    } = startup;
     let local = tokio::task::LocalSet::new();
-    let embedding_pool = shared.embedding_pool.clone();
     let outcome = local.block_on(&runtime, async move {
+        let prepared = tokio::select! {
+            prepared = tokio::task::spawn_blocking(move || prepare(options)) => prepared,
+            _ = signals.stop.next() => return Ok(None),
+        };
+        let prepared = prepared.map_err(|error| format!("the start failed: {error}"))??;
+        let embedding_pool = prepared.shared.embedding_pool.clone();
+        run_prepared(prepared, signals)
+            .await
+            .map(|()| embedding_pool)
+    });
+    // A look-up, or a file system, that hangs holds its thread; nobody waits for it.
+    drop(local);
+    runtime.shutdown_background();
+    if let Some(embedding_pool) = outcome? {
+        embedding_pool.close();
+    }
+    Ok(())
+}
+
+async fn run_prepared(prepared: Prepared, mut signals: Signals) -> Result<(), String> {
+    let Prepared {
+        shared,
+        reload,
+        acceptors,
+        admin_listener,
+    } = prepared;
+    let mut schedule = credentials::Schedule::default();
+    let first_look_ups = async {
         let hosts = reload.hosts();
         if !hosts.is_empty() {
             let _ = tokio::time::timeout(FIRST_RESOLVE_WITHIN, dns::resolve(&hosts)).await;
         }
-        let mut schedule = credentials::Schedule::default();
         let first = schedule.run(reload.credentials());
         let _ = tokio::time::timeout(FIRST_TOKENS_WITHIN, first).await;
-        let addresses: Vec<String> = acceptors
-            .iter()
-            .map(|acceptor| acceptor.address.clone())
-            .collect();
-        let (cores, loads) = start_cores(&shared)?;
-        let acceptors = start_acceptors(acceptors, &cores, &loads, &shared)?;
-        let plane = Arc::new(Plane {
-            shared,
-            cores,
-            acceptors,
-            addresses,
-            reload: parking_lot::Mutex::new(reload),
-            draining: false.into(),
-        });
-        run_plane(plane, admin_listener, schedule).await
-    });
-    if let Some(embedding_pool) = embedding_pool {
-        embedding_pool.close();
+    };
+    tokio::select! {
+        () = first_look_ups => {}
+        _ = signals.stop.next() => return Ok(()),
     }
-    outcome
+    let addresses: Vec<String> = acceptors
+        .iter()
+        .map(|acceptor| acceptor.address.clone())
+        .collect();
+    let (cores, loads) = start_cores(&shared)?;
+    let acceptors = start_acceptors(acceptors, &cores, &loads, &shared)?;
+    let plane = Arc::new(Plane {
+        shared,
+        cores,
+        acceptors,
+        addresses,
+        reload: parking_lot::Mutex::new(reload),
+        draining: false.into(),
+        observations_turn: Arc::default(),
+    });
+    run_plane(plane, admin_listener, signals, schedule).await
 }
 
 fn start_cores(shared: &Arc<Shared>) -> Result<(Vec<CoreHandle>, Arc<[CoreLoad]>), String> {
@@ -304,29 +384,46 @@ fn allowed_cpus() -> Vec<usize> {
 async fn run_plane(
     plane: Arc<Plane>,
     admin_listener: std::net::TcpListener,
+    signals: Signals,
     schedule: credentials::Schedule,
 ) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("the control plane could not be started: {error}");
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
     admin_listener.set_nonblocking(true).map_err(failed)?;
     let admin_address = admin_listener.local_addr().map_err(failed)?;
     let listener = tokio::net::TcpListener::from_std(admin_listener).map_err(failed)?;
+    let Signals { mut stop, hang_up } = signals;
     tokio::task::spawn_local(server::serve(Arc::clone(&plane), routes::ROUTES, listener));
     tokio::task::spawn_local(dns::keep_resolving(Arc::clone(&plane)));
     tokio::task::spawn_local(credentials::keep_renewing(Arc::clone(&plane), schedule));
+    tokio::task::spawn_local(reload_on(hang_up, Arc::clone(&plane)));
+    tokio::task::spawn_local(do_what_is_due(Arc::clone(&plane)));
     announce(&plane, admin_address);
+    let kind = stop.next().await;
+    let limits = plane.shared.snapshot.load().config.server.drain.clone();
+    let announce_for = match kind {
+        StopKind::Announced => limits.delay,
+        StopKind::Unannounced => Duration::ZERO,
+    };
+    tokio::select! {
+        () = drain(&plane, announce_for, limits.deadline) => {}
+        // A second signal stops at once.
+        _ = stop.next() => {}
+    }
+    Ok(())
+}
+
+/// Does what is due at regular intervals, for ever.
+async fn do_what_is_due(plane: Arc<Plane>) {
     let mut records = tokio::time::interval(RECORDS_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut share = tokio::time::interval(shared_health::EVERY);
     let mut canaries = tokio::time::interval(canary_monitor::EVERY);
     let monitor = canary_monitor::CanaryMonitor::default();
-    let announce_stop = loop {
+    loop {
         tokio::select! {
             _ = records.tick() => {
                 write_records(&plane);
-                write_observations(&plane);
+                begin_observations(&plane);
             }
             _ = sweep.tick() => sweep_cache(&plane),
             _ = share.tick() => {
@@ -336,29 +433,8 @@ async fn run_plane(
                 let judging = canary_monitor::judge_all(Arc::clone(&plane), monitor.clone());
                 tokio::task::spawn_local(judging);
             }
-            _ = hang_up.recv() => {
-                plane.reload.lock().run(&plane.shared);
-                let hosts = plane.reload.lock().hosts();
-                dns::resolve(&hosts).await;
-            }
-            _ = terminate.recv() => break true,
-            // A person at a terminal does not wait for load balancers.
-            _ = interrupt.recv() => break false,
         }
-    };
-    let stop = plane.shared.snapshot.load().config.server.drain.clone();
-    let announce_for = if announce_stop {
-        stop.delay
-    } else {
-        Duration::ZERO
-    };
-    tokio::select! {
-        () = drain(&plane, announce_for, stop.deadline) => {}
-        // A second signal stops at once.
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
-    Ok(())
 }
 
 fn sweep_cache(plane: &Plane) {
@@ -386,13 +462,13 @@ fn announce(plane: &Plane, admin: std::net::SocketAddr) {
             "semantic_cache": format!("{:?}", config.cache.semantic.mode).to_lowercase(),
         }),
     );
-    eprintln!(
+    output::notice(&format!(
         "ringside {} on {} (admin http://{admin}), driver {driver}, {} core(s)",
         env!("CARGO_PKG_VERSION"),
         plane.addresses.join(", "),
         plane.cores.len(),
-    );
+    ));
     if config.keys.is_empty() {
-        eprintln!("ringside: no keys configured: only callers on this machine are served");
+        output::notice("ringside: no keys configured: only callers on this machine are served");
     }
 }

@@ -1,7 +1,6 @@
 //! `ringside`: arguments, configuration, start. It only wires.
 
-use ringside::app;
-use ringside::app::Options;
+use ringside::app::{Options, Startup};
 use ringside::cli::demo;
 use ringside::cli::import::litellm;
 use ringside::cli::tune::tune;
@@ -10,9 +9,11 @@ use ringside::config::sections::cache::WRONG_HIT_RATE_MAX;
 use ringside::config::sections::embedding::MODEL_DIR;
 use ringside::control::reload;
 use ringside::gateway::explain::readable;
+use ringside::observability::output;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Cached answers of all sizes live long between short-lived buffers: see ADR 016.
 #[global_allocator]
@@ -39,6 +40,9 @@ Signals: TERM stops gracefully, HUP reloads keys, models and providers.
 
 /// Exit code of a wrong configuration or command line.
 const EXIT_WRONG_INPUT: u8 = 2;
+
+/// How long the end of the process waits until the reason of a failure is written.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 
 enum Command {
     Serve { config: Option<PathBuf>, demo: bool },
@@ -133,6 +137,12 @@ fn summary(config: &Config) -> String {
 }
 
 fn serve(path: Option<PathBuf>, wants_demo: bool) -> ExitCode {
+    output::report_panics();
+    // Before anything slow: a signal while it starts must not end the process without a stop.
+    let mut startup = match Startup::begin() {
+        Ok(startup) => startup,
+        Err(why) => return run(Err(why)),
+    };
     let local = PathBuf::from("ringside.toml");
     let path = match (path, wants_demo) {
         (Some(path), _) => Some(path),
@@ -143,15 +153,17 @@ fn serve(path: Option<PathBuf>, wants_demo: bool) -> ExitCode {
         // The mock provider of `demo` runs as long as the gateway.
         return run(demo::prepare().and_then(|demo| {
             let config = demo.config.clone();
-            app::serve(Options { config, path: None })
+            startup.serve(Options { config, path: None })
         }));
     };
-    match reload::load(&path) {
-        Ok(config) => run(app::serve(Options {
+    let file = path.clone();
+    match startup.unless_stopped(move || reload::load(&file)) {
+        None => ExitCode::SUCCESS,
+        Some(Ok(config)) => run(startup.serve(Options {
             config,
             path: Some(path),
         })),
-        Err(problems) => {
+        Some(Err(problems)) => {
             eprint!("{problems}");
             ExitCode::from(EXIT_WRONG_INPUT)
         }
@@ -162,7 +174,8 @@ fn run(outcome: Result<(), String>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("ringside: {why}");
+            output::notice(&format!("ringside: {why}"));
+            output::flush(LAST_WORDS_WITHIN);
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ use crate::http::limits::HeadLimits;
 use crate::observability::log_line::LogLine;
 use crate::observability::metrics::core_metrics::CoreMetrics;
 use crate::observability::metrics::process::RefusedConnection;
+use crate::observability::output;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::core::{DriverChoice, DriverInUse, pin_to_cpu, run};
@@ -202,7 +203,9 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
     };
     spawn::spawn(serve, move |message| {
         on_panic.metrics.borrow_mut().process.panics.increment();
-        eprintln!("ringside: a connection ended by a panic: {message}");
+        output::notice(&format!(
+            "ringside: a connection ended by a panic: {message}"
+        ));
     });
 }
 

@@ -1,15 +1,6 @@
-//! Structured log on standard output: one JSON object per line. Only the control plane writes.
+//! Structured log on standard output: one JSON object per line.
 
-use std::io::Write;
-
-/// Writes finished lines. When nobody reads standard output, the gateway goes on serving.
-pub(crate) fn write(lines: &str) {
-    if !lines.is_empty() {
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(lines.as_bytes());
-        let _ = out.flush();
-    }
-}
+use crate::observability::output;
 
 /// Writes one event with its facts.
 pub(crate) fn event(name: &str, facts: &serde_json::Value) {
@@ -21,5 +12,5 @@ pub(crate) fn event(name: &str, facts: &serde_json::Value) {
     if let (Some(line), Some(facts)) = (line.as_object_mut(), facts.as_object()) {
         line.extend(facts.clone());
     }
-    write(&format!("{line}\n"));
+    output::write(&format!("{line}\n"));
 }

@@ -13,4 +13,5 @@ pub(crate) mod records;
 pub mod reload;
 pub(crate) mod shared_health;
 pub(crate) mod shutdown;
+pub(crate) mod signals;
 pub(crate) mod token;

@@ -22,6 +22,8 @@ pub(crate) struct Plane {
     pub(crate) addresses: Vec<String>,
     pub(crate) reload: Mutex<Reload>,
     pub(crate) draining: AtomicBool,
+    /// Held while compared pairs are written.
+    pub(crate) observations_turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How the control plane reaches one core.

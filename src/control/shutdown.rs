@@ -3,16 +3,17 @@
 use crate::control::core_message::CoreMessage;
 use crate::control::log;
 use crate::control::plane::Plane;
-use crate::control::records::{write_observations, write_records};
+use crate::control::records::{finish_observations, write_records};
 use crate::runtime::clock;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long a stop waits for the cache's folder.
+/// How long a stop waits for the cache's folder, and for the file of compared pairs.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
 /// Announces the stop for `delay`, stops accepting, and lets busy connections finish within `deadline`.
-pub(crate) async fn drain(plane: &Plane, delay: Duration, deadline: Duration) {
+pub(crate) async fn drain(plane: &Arc<Plane>, delay: Duration, deadline: Duration) {
     plane.draining.store(true, Ordering::Release);
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     log::event(
@@ -40,7 +41,7 @@ pub(crate) async fn drain(plane: &Plane, delay: Duration, deadline: Duration) {
     if let Some(disk) = plane.shared.store.disk() {
         let _ = tokio::time::timeout(FLUSH_WITHIN, disk.flush()).await;
     }
+    let _ = tokio::time::timeout(FLUSH_WITHIN, finish_observations(plane)).await;
     write_records(plane);
-    write_observations(plane);
     log::event("stopped", &serde_json::json!({}));
 }

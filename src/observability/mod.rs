@@ -6,4 +6,5 @@
 pub(crate) mod access_log;
 pub(crate) mod log_line;
 pub mod metrics;
+pub mod output;
 pub(crate) mod rateable_requests;

@@ -2,8 +2,7 @@
 //! per request.
 #![allow(dead_code, reason = "each test that includes the file uses a part")]
 
-use ringside::app;
-use ringside::app::Options;
+use ringside::app::{Options, Startup};
 use ringside::control::reload;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -88,7 +87,7 @@ pub(crate) fn gateway(
     let path = folder.join(format!("{}.toml", listen.port()));
     std::fs::write(&path, text).unwrap();
     let config = reload::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    std::thread::spawn(|| app::serve(Options { config, path: None }));
+    std::thread::spawn(|| Startup::begin().unwrap().serve(Options { config, path: None }));
     listen
 }
 

@@ -4,6 +4,7 @@ use crate::admin::metrics_page::shared_metric::{
     Sample, SharedMetrics, Sources, counter, gauge, labelled_counter, labelled_gauge,
 };
 use crate::observability::metrics::prometheus::float;
+use crate::observability::output;
 use crate::upstream::credentials::Credentials;
 use std::sync::Arc;
 
@@ -122,6 +123,21 @@ pub(crate) const LIMITS: SharedMetrics = SharedMetrics {
                 let cores = from.plane.cores.len();
                 float((crate::gateway::core::RECORDS_MAX * cores) as u64)
             },
+        ),
+        gauge(
+            "ringside_log_bytes_waiting",
+            "Bytes of log lines that wait to be written to standard output.",
+            |_| float(output::bytes_waiting() as u64),
+        ),
+        gauge(
+            "ringside_log_bytes_limit",
+            "Bytes of log lines that may wait.",
+            |_| float(output::LOG_BYTES_MAX as u64),
+        ),
+        counter(
+            "ringside_log_lines_dropped_total",
+            "Log lines dropped because standard output or standard error was not read or could not be written.",
+            |_| float(output::lines_dropped()),
         ),
         gauge(
             "ringside_shared_targets",

@@ -10,6 +10,7 @@ use crate::gateway::streaming::event_writer::Framing;
 use crate::gateway::streaming::upstream_stream::UpstreamStream;
 use crate::gateway::transform::relay::Relay;
 use crate::gateway::usage_metrics::record_usage;
+use crate::observability::output;
 use crate::runtime::io::{Interrupt, Interruption};
 use crate::runtime::spawn;
 use crate::server::drain::ConnectionGuard;
@@ -53,7 +54,9 @@ pub(crate) fn detach(
     let task = run(stream, guard, ctx.identity.key, ctx.route.model);
     spawn::spawn(task, move |message| {
         core.metrics.borrow_mut().process.panics.increment();
-        eprintln!("ringside: a shared stream ended by a panic: {message}");
+        output::notice(&format!(
+            "ringside: a shared stream ended by a panic: {message}"
+        ));
     });
     Ok(client)
 }
