@@ -17,7 +17,7 @@ use crate::runtime::heap::on_heap;
 use crate::runtime::io::Socket;
 use crate::runtime::mailbox::Receiver;
 use crate::runtime::spawn;
-use crate::runtime::stream::Stream;
+use crate::runtime::stream::{HandshakeError, Stream};
 use crate::runtime::tls::Session;
 use crate::server::acceptor::{Accepted, CoreLoad};
 use crate::server::connection;
@@ -191,7 +191,7 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
                 let handshake = match Session::server(settings) {
                     // On the heap: its state is larger than that of the connection it begins.
                     Ok(session) => on_heap(|| Stream::handshake(socket, session, by)).await,
-                    Err(fault) => Err(fault),
+                    Err(error) => Err(HandshakeError::Socket(error)),
                 };
                 let Ok(stream) = handshake else {
                     return refuse(serving, RefusedConnection::TlsHandshake);

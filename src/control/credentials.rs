@@ -13,6 +13,7 @@ use crate::upstream::credentials::Credentials;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// How often the schedule is checked.
 const EVERY: Duration = Duration::from_millis(500);
@@ -24,6 +25,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Longest file that holds a container's token, in bytes.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// How long reading it may take.
+const TOKEN_FILE_WITHIN: Duration = Duration::from_secs(5);
+/// Reads of such files at once: a file system that hangs holds so many threads.
+static TOKEN_FILE_TURNS: Semaphore = Semaphore::const_new(8);
 
 /// When each renewal is due, by the id of the credentials.
 #[derive(Default)]
@@ -113,7 +118,10 @@ async fn renew(credentials: &Credentials) -> Result<(Credential, u64), String> {
     let source = &credentials.source;
     let authorization = match source {
         Auth::Aws(aws) => match &aws.source {
-            AwsSource::Container(container) => container.token.as_ref().map(current).transpose()?,
+            AwsSource::Container(container) => match &container.token {
+                Some(token) => Some(current(token).await?),
+                None => None,
+            },
             AwsSource::Fixed(_) => None,
         },
         Auth::Google(_) | Auth::Entra(_) => None,
@@ -127,12 +135,31 @@ async fn renew(credentials: &Credentials) -> Result<(Credential, u64), String> {
 }
 
 /// The present value of a container's token.
-fn current(token: &Renewable) -> Result<String, String> {
-    use std::io::Read;
+async fn current(token: &Renewable) -> Result<String, String> {
     let path = match token {
         Renewable::Fixed(secret) => return Ok(secret.0.clone()),
-        Renewable::File(path) => path,
+        Renewable::File(path) => path.clone(),
     };
+    let read = async {
+        let turn = TOKEN_FILE_TURNS.acquire().await.map_err(|_| "stopped")?;
+        let read = tokio::task::spawn_blocking(move || {
+            let text = read_token(&path);
+            drop(turn);
+            text
+        });
+        read.await.map_err(|_| "the thread ended".to_owned())?
+    };
+    tokio::time::timeout(TOKEN_FILE_WITHIN, read)
+        .await
+        .unwrap_or_else(|_| {
+            Err(format!(
+                "the token's file could not be read within {TOKEN_FILE_WITHIN:?} (TOKEN_FILE_WITHIN)"
+            ))
+        })
+}
+
+fn read_token(path: &std::path::Path) -> Result<String, String> {
+    use std::io::Read;
     let mut text = String::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text))

@@ -71,7 +71,7 @@ fn exchange(
     addresses: &[SocketAddr],
     by: Instant,
 ) -> Result<HttpResponse, String> {
-    let failed = |error: std::io::Error| error.to_string();
+    let failed = |error: std::io::Error| blocking::why(&error);
     let tls = trust.map(|settings| (settings, call.url.host.as_str()));
     let mut wire = blocking::connect(addresses, tls, by).map_err(failed)?;
     wire.write_all(&encoded(call)).map_err(failed)?;
@@ -142,7 +142,9 @@ fn encoded(call: &HttpCall) -> Vec<u8> {
 
 fn read_more(wire: &mut dyn blocking::Wire, into: &mut Vec<u8>) -> Result<usize, String> {
     let mut chunk = [0; 4096];
-    let count = wire.read(&mut chunk).map_err(|error| error.to_string())?;
+    let count = wire
+        .read(&mut chunk)
+        .map_err(|error| blocking::why(&error))?;
     into.extend_from_slice(chunk.get(..count).unwrap_or_default());
     Ok(count)
 }

@@ -2,6 +2,7 @@
 
 use crate::runtime::clock;
 use crate::runtime::tls::ClientSettings;
+use crate::runtime::tls_fault::describe;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{Error, ErrorKind, Read, Result, Write};
@@ -38,6 +39,19 @@ pub(crate) fn connect(
     let name = ServerName::try_from(host.to_owned()).map_err(Error::other)?;
     let session = ClientConnection::new(Arc::clone(settings), name).map_err(Error::other)?;
     Ok(Box::new(StreamOwned::new(session, stream)))
+}
+
+/// What failed, for the operator.
+pub(crate) fn why(error: &Error) -> String {
+    let inner = error.get_ref();
+    let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(fault) => format!("TLS failed ({})", describe(fault)),
+        None if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            "no response in time".into()
+        }
+        None => error.to_string(),
+    }
 }
 
 /// A stream whose reads and writes share one deadline.

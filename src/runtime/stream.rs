@@ -7,6 +7,24 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+/// Why a TLS handshake failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// The deadline passed, the wait was interrupted, or the connection ended.
+    Socket(SocketError),
+    /// The peer is not trusted, or does not agree; the reason, for the operator.
+    Tls(String),
+}
+
+impl std::fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(error) => write!(f, "{error}"),
+            Self::Tls(why) => f.write_str(why),
+        }
+    }
+}
+
 /// A plain or TLS stream.
 pub struct Stream {
     socket: Socket,
@@ -26,42 +44,57 @@ impl Stream {
     /// Runs the TLS handshake over `socket`.
     ///
     /// # Errors
-    /// [`SocketError::Deadline`], [`SocketError::Tls`] (the reason is in the log of the caller), or the kernel's error.
+    /// [`HandshakeError`].
     pub async fn handshake(
         socket: Socket,
         session: Session,
         by: Instant,
-    ) -> Result<Self, SocketError> {
+    ) -> Result<Self, HandshakeError> {
         Self::handshake_unless(socket, session, by, &mut NoInterrupt).await
     }
 
     /// Like [`Stream::handshake`], but an interruption ends it.
     ///
     /// # Errors
-    /// As [`Stream::handshake`], or [`SocketError::Interrupted`].
+    /// As [`Stream::handshake`]; [`SocketError::Interrupted`] is one of them.
     pub async fn handshake_unless(
         socket: Socket,
         session: Session,
         by: Instant,
         interrupt: &mut impl Interrupt,
-    ) -> Result<Self, SocketError> {
+    ) -> Result<Self, HandshakeError> {
         let mut stream = Self {
             socket,
             session: Some(Box::new(session)),
         };
+        match stream.shake_hands(by, interrupt).await {
+            Ok(()) => Ok(stream),
+            Err(SocketError::Tls) => {
+                let session = stream.session.as_mut();
+                let why = session.and_then(|session| session.take_fault());
+                Err(HandshakeError::Tls(
+                    why.unwrap_or_else(|| "TLS error".into()),
+                ))
+            }
+            Err(error) => Err(HandshakeError::Socket(error)),
+        }
+    }
+
+    async fn shake_hands(
+        &mut self,
+        by: Instant,
+        interrupt: &mut impl Interrupt,
+    ) -> Result<(), SocketError> {
         loop {
-            stream.flush_session(by, interrupt).await?;
-            let Some(session) = &mut stream.session else {
-                return Ok(stream);
+            self.flush_session(by, interrupt).await?;
+            let Some(session) = &mut self.session else {
+                return Ok(());
             };
             if !session.is_handshaking() {
-                return Ok(stream);
+                return Ok(());
             }
             let mut cipher = Vec::new();
-            let filled = stream
-                .socket
-                .fill_unless(&mut cipher, by, interrupt)
-                .await?;
+            let filled = self.socket.fill_unless(&mut cipher, by, interrupt).await?;
             if filled == 0 {
                 return Err(SocketError::Closed);
             }
@@ -69,7 +102,7 @@ impl Stream {
             buffer::give(cipher);
             if let Err(error) = took {
                 // The alert tells the peer the reason; best effort.
-                let _ = stream.flush_session(by, interrupt).await;
+                let _ = self.flush_session(by, interrupt).await;
                 return Err(error);
             }
         }

@@ -4,6 +4,7 @@
 //! any other.
 
 use crate::runtime::io::SocketError;
+use crate::runtime::tls_fault::describe;
 use rustls::client::Resumption;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
@@ -22,6 +23,8 @@ pub struct Session {
     /// no more cipher text while it holds 16 KiB of plain text.
     plain: Vec<u8>,
     closed_by_peer: bool,
+    /// Why the peer was refused, or refused.
+    fault: Option<String>,
 }
 
 /// Client settings shared by all cores.
@@ -119,11 +122,17 @@ impl Session {
             connection,
             plain: Vec::new(),
             closed_by_peer: false,
+            fault: None,
         }
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
+    }
+
+    /// Why the last bytes were refused, for the operator.
+    pub(crate) fn take_fault(&mut self) -> Option<String> {
+        self.fault.take()
     }
 
     pub(crate) fn closed_by_peer(&self) -> bool {
@@ -137,10 +146,10 @@ impl Session {
                 .connection
                 .read_tls(&mut cipher)
                 .map_err(|_| SocketError::Tls)?;
-            let state = self
-                .connection
-                .process_new_packets()
-                .map_err(|_| SocketError::Tls)?;
+            let state = self.connection.process_new_packets().map_err(|error| {
+                self.fault = Some(describe(&error));
+                SocketError::Tls
+            })?;
             self.closed_by_peer |= state.peer_has_closed();
             // `WouldBlock` only means that there is no more plain text.
             let _ = self.connection.reader().read_to_end(&mut self.plain);

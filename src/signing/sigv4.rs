@@ -2,6 +2,7 @@
 //!
 //! The canonical request is hashed in pieces and never held in memory. `sigv4_tests.rs` tests it against the published suite.
 
+use crate::runtime::date::civil;
 use ring::{digest, hmac};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -99,23 +100,6 @@ impl AmzDate {
     fn day(&self) -> &str {
         self.text().get(..8).unwrap_or_default()
     }
-}
-
-/// Year, month and day of the date `days` after 1970-01-01, by eras of 400 years that begin in March (H. Hinnant,
-/// "chrono-compatible low-level date algorithms", `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// Appends the header lines `x-amz-date`, `x-amz-security-token` (of temporary credentials) and

@@ -6,7 +6,7 @@ use crate::runtime::tls::ClientSettings;
 use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// One provider's endpoint. Shared by all cores; connections are pooled by `id`.
 pub struct Endpoint {
@@ -31,6 +31,9 @@ pub struct Addresses {
     pub port: u16,
     resolution: ArcSwap<Resolution>,
     next: AtomicUsize,
+    /// A connection failed: the name may have moved.
+    wants_look_up: AtomicBool,
+    is_looked_up: AtomicBool,
 }
 
 enum Resolution {
@@ -51,6 +54,8 @@ impl Addresses {
             port,
             resolution: ArcSwap::from_pointee(resolution),
             next: AtomicUsize::new(0),
+            wants_look_up: AtomicBool::new(false),
+            is_looked_up: AtomicBool::new(false),
         }
     }
 
@@ -58,6 +63,31 @@ impl Addresses {
     #[must_use]
     pub fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
+    }
+
+    /// Asks the control plane to look the name up soon, because a connection to one of its addresses failed.
+    pub(crate) fn request_look_up(&self) {
+        self.wants_look_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a connection failed since the last look-up began.
+    #[must_use]
+    pub(crate) fn wants_look_up(&self) -> bool {
+        self.wants_look_up.load(Ordering::Relaxed)
+    }
+
+    /// Begins a look-up; false if one is in flight.
+    pub(crate) fn begin_look_up(&self) -> bool {
+        let begins = !self.is_looked_up.swap(true, Ordering::Relaxed);
+        if begins {
+            self.wants_look_up.store(false, Ordering::Relaxed);
+        }
+        begins
+    }
+
+    /// Ends it.
+    pub(crate) fn end_look_up(&self) {
+        self.is_looked_up.store(false, Ordering::Relaxed);
     }
 
     /// Records the result of a resolution. After a failure the last addresses stay in use.

@@ -10,7 +10,7 @@ use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, Interruption, SocketError, before, connect};
 use crate::runtime::source::BodyProgress;
-use crate::runtime::stream::Stream;
+use crate::runtime::stream::{HandshakeError, Stream};
 use crate::runtime::tls::Session;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::pool::ConnectionPool;
@@ -180,7 +180,11 @@ pub(crate) async fn dial(
     let by = until.min(clock::now() + endpoint.timeouts.connect);
     let socket = unless_interrupted(client, connect(address, by))
         .await?
-        .map_err(|error| UpstreamError::Connect(format!("{address}: {error}")))?;
+        .map_err(|error| {
+            // The name may have moved to another address.
+            endpoint.addresses().request_look_up();
+            UpstreamError::Connect(format!("{address}: {error}"))
+        })?;
     let Some(settings) = &endpoint.tls else {
         return Ok(Stream::plain(socket));
     };
@@ -190,8 +194,13 @@ pub(crate) async fn dial(
     Stream::handshake_unless(socket, session, by, client)
         .await
         .map_err(|error| match error {
-            SocketError::Interrupted(why) => UpstreamError::Interrupted(why),
-            error => UpstreamError::Tls(format!("{address}: {error}")),
+            HandshakeError::Socket(SocketError::Interrupted(why)) => {
+                UpstreamError::Interrupted(why)
+            }
+            error => {
+                endpoint.addresses().request_look_up();
+                UpstreamError::Tls(format!("{address}: {error}"))
+            }
         })
 }
 

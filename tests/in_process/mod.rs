@@ -87,7 +87,11 @@ pub(crate) fn gateway(
     let path = folder.join(format!("{}.toml", listen.port()));
     std::fs::write(&path, text).unwrap();
     let config = reload::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    std::thread::spawn(|| Startup::begin().unwrap().serve(Options { config, path: None }));
+    std::thread::spawn(|| {
+        Startup::begin()
+            .unwrap()
+            .serve(Options { config, path: None })
+    });
     listen
 }
 

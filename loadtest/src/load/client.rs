@@ -9,7 +9,7 @@ use ringside::http::limits::HeadLimits;
 use ringside::http::sse::{SseSplitter, event_data};
 use ringside::runtime::clock;
 use ringside::runtime::io::{SocketError, connect};
-use ringside::runtime::stream::Stream;
+use ringside::runtime::stream::{HandshakeError, Stream};
 use ringside::runtime::tls::Session;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,10 @@ impl<'t> Connection<'t> {
                 let session = Session::client(settings, &self.target.host).map_err(reported)?;
                 Stream::handshake(socket, session, by)
                     .await
-                    .map_err(reported)?
+                    .map_err(|error| match error {
+                        HandshakeError::Socket(fault) => kind("connect", fault),
+                        HandshakeError::Tls(why) => format!("connect: {why}"),
+                    })?
             }
         });
         Ok(())
