@@ -1,5 +1,6 @@
 //! The cache in the admin API: removal of entries, marking of wrong answers, and the quality of semantic hits.
 
+use crate::admin::query::Query;
 use crate::admin::response::{AdminResponse, error, ok};
 use crate::cache::disk::deletion::Deletion;
 use crate::cache::quality::error_rate::{ALPHA, SampleOutcome};
@@ -68,28 +69,9 @@ fn not_on_disk() -> AdminResponse {
 }
 
 /// Removes all entries, or those of a model, of a key, or of both.
-pub(crate) async fn delete_matching(plane: &Plane, query: Option<&str>) -> AdminResponse {
-    let (mut model, mut key) = (None, None);
-    for pair in query
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(value) = crate::http::percent::unescaped(value) else {
-            return error(
-                ErrorCode::InvalidQuery,
-                "a value is not percent-encoded text",
-            );
-        };
-        match name {
-            "model" => model = Some(value.into_owned()),
-            "key" => key = Some(value.into_owned()),
-            _ => {
-                return error(ErrorCode::InvalidQuery, "known parameters: model, key");
-            }
-        }
-    }
+pub(crate) async fn delete_matching(plane: &Plane, query: Query) -> AdminResponse {
+    let text = |name: &str| query.get(name).map(str::to_owned);
+    let (model, key) = (text("model"), text("key"));
     let deletion = Deletion::Matching {
         model: model.clone(),
         key: key.clone(),

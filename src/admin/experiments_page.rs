@@ -1,13 +1,13 @@
 //! Experiments in the admin API: the numbers of each arm, why a canary was rolled back, and the reset of a rollback.
 
 use crate::admin::metrics_page::experiments::arm_share;
+use crate::admin::query::Query;
 use crate::admin::response::{AdminResponse, error, ok};
 use crate::control::gather::core_metrics;
 use crate::control::log;
 use crate::control::plane::Plane;
 use crate::error::code::ErrorCode;
 use crate::gateway::snapshot::experiment::ExperimentRoute;
-use crate::http::percent::unescaped;
 use crate::observability::metrics::arms::ArmMetrics;
 use crate::observability::metrics::group::GroupBy;
 use crate::observability::metrics::histogram::Histogram;
@@ -38,20 +38,10 @@ pub(crate) async fn experiments(plane: &Plane) -> AdminResponse {
 }
 
 /// Ends the rollbacks of one model, or of all models: their canaries get their share again.
-pub(crate) fn reset(plane: &Plane, query: Option<&str>) -> AdminResponse {
-    let model = match query.filter(|query| !query.is_empty()) {
-        None => None,
-        Some(query) => {
-            let name = query.strip_prefix("model=").and_then(unescaped);
-            let Some(name) = name else {
-                let message = "the only parameter is `model`, percent-encoded";
-                return error(ErrorCode::InvalidQuery, message);
-            };
-            Some(name)
-        }
-    };
+pub(crate) fn reset(plane: &Plane, query: &Query) -> AdminResponse {
+    let model = query.get("model");
     let snapshot = plane.shared.snapshot.load();
-    let is_meant = |name: &&String| model.as_ref().is_none_or(|model| model == *name);
+    let is_meant = |name: &&String| model.is_none_or(|model| model == *name);
     let names = snapshot.model_names.iter().filter(is_meant);
     let experiments = names.filter_map(|name| snapshot.models.get(name)?.experiment.as_ref());
     let experiments: Vec<_> = experiments.collect();

@@ -2,6 +2,7 @@
 //! network.
 
 mod cache_page;
+mod connections;
 mod experiments_page;
 mod explain_page;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod generated_docs;
 mod health;
 mod metrics_page;
 mod openapi;
+mod query;
 mod response;
 mod route;
 pub(crate) mod routes;

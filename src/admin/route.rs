@@ -1,5 +1,6 @@
 //! The type of a route of the admin API, and the search for the route of a request. It must not know any route.
 
+use crate::admin::query::Query;
 use crate::admin::response::AdminResponse;
 use crate::control::plane::Plane;
 use hyper::Method;
@@ -43,7 +44,7 @@ pub(crate) struct AdminRequest<'a> {
     pub(crate) routes: &'static [AdminRoute],
     /// The segment in place of `{id}` in the path; empty if the route has no `{id}`.
     pub(crate) id: &'a str,
-    pub(crate) query: Option<&'a str>,
+    pub(crate) query: Query,
     pub(crate) body: Incoming,
 }
 

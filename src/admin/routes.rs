@@ -99,7 +99,7 @@ pub(crate) const ROUTES: &[AdminRoute] = &[
         content_type: JSON,
         doc: "Gives canaries that were rolled back their share again.",
         handler: |request| {
-            Box::pin(async move { experiments_page::reset(request.plane, request.query) })
+            Box::pin(async move { experiments_page::reset(request.plane, &request.query) })
         },
     },
     AdminRoute {

@@ -165,6 +165,22 @@ pub(crate) fn name() -> Notation<String> {
 }
 
 /// A name that can stand in headers, metrics and logs.
+/// The name of a host, without scheme and port.
+pub(crate) fn host_name() -> Notation<String> {
+    written("host name", |item, _| {
+        let text = item.text()?;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if text.is_empty() || text.len() > 253 || !text.chars().all(is_plain) {
+            return Err(Complaint::new(
+                format!("`{text}` is not the name of a host"),
+                "give a name such as \"ringside.internal\", without scheme and port",
+            ));
+        }
+        Ok(text.to_owned())
+    })
+    .shown(|name| format!("\"{name}\""))
+}
+
 pub(crate) fn read_name(item: &Item<'_>) -> Result<String, Complaint> {
     values::name(item.text()?).map(str::to_owned)
 }

@@ -163,7 +163,8 @@ fn accept(serving: &Rc<Serving>, accepted: Accepted) {
     let core = &serving.pipeline.core;
     let peer = match &accepted {
         Accepted::Tcp(_, peer) if !peer.ip().to_canonical().is_loopback() => Peer::Remote,
-        _ => Peer::Local,
+        Accepted::Tcp(..) => Peer::Local,
+        Accepted::Unix(_) => Peer::UnixSocket,
     };
     {
         let mut metrics = core.metrics.borrow_mut();

@@ -66,6 +66,8 @@ error_codes! {
     InvalidForm "invalid_form" 400 Client Never No "The body is not a well-formed multipart form.", "Correct the form.";
     InvalidRequest "invalid_request" 400 Client Never No "A field is missing or has a value that cannot be served.", "The message and `param` name the field.";
     KeysRequired "keys_required" 403 Client Never No "A caller from another machine, but no keys are configured.", "Add `[[keys]]`.";
+    HostNotAllowed "host_not_allowed" 403 Client Never No "The admin API, or a gateway without keys, was called by a host name that it does not know: a web page may have given its own name the address of this machine.", "Call it by an IP address or `localhost`, or add the name to `admin.hosts` or `server.hosts`.";
+    OriginNotAllowed "origin_not_allowed" 403 Client Never No "A browser sent the request to the admin API, or to a gateway without keys, for a page of another site.", "Call it from the page's own server; for the data side, configure `[[keys]]`.";
     MissingApiKey "missing_api_key" 401 Client Never No "No Ringside key was sent.", "Send a key as `authorization: Bearer KEY`.";
     InvalidApiKey "invalid_api_key" 401 Client Never No "The key is not one of `[[keys]]`; often the provider's own key was sent.", "Send a Ringside key.";
     ModelNotAllowed "model_not_allowed" 403 Client Never No "The key's `models` do not list the model.", "Correct `[[keys]]`, or ask for another model.";

@@ -7,6 +7,7 @@ pub(crate) mod core;
 pub(crate) mod endpoints;
 pub(crate) mod experiments;
 pub mod explain;
+mod local_pages;
 pub(crate) mod pipeline;
 pub(crate) mod plan;
 pub(crate) mod respond;

@@ -33,6 +33,7 @@ use crate::gateway::endpoints::stored_responses;
 use crate::gateway::experiments::hit_sampling::HitSample;
 use crate::gateway::experiments::mirroring::Mirror;
 use crate::gateway::experiments::sampled_request::SampledRequest;
+use crate::gateway::local_pages;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
@@ -110,6 +111,8 @@ async fn dispatch(
             headers.get(vocabulary::VERSION_HEADER).is_some(),
         );
     }
+    let hosts = &snapshot.config.server.hosts;
+    local_pages::check(&snapshot.keys, headers, request.peer, hosts)?;
     let key_headers = [
         headers::X_API_KEY,
         headers::API_KEY,

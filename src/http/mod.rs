@@ -4,6 +4,7 @@
 //! parsers could read as two different messages is rejected.
 
 pub mod chunked;
+pub(crate) mod cross_site;
 pub mod encode;
 pub mod event_stream;
 pub mod framing;

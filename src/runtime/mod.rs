@@ -8,6 +8,7 @@ pub mod clock;
 pub mod core;
 pub(crate) mod date;
 pub(crate) mod deadline;
+pub(crate) mod descriptors;
 pub(crate) mod heap;
 pub mod io;
 pub mod mailbox;

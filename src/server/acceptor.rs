@@ -5,8 +5,10 @@
 
 use crate::config::listen::Listen;
 use crate::error::code::ErrorCode;
+use crate::runtime::descriptors;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -23,6 +25,15 @@ pub enum Accepted {
     Tcp(TcpStream, SocketAddr),
     /// From a Unix-socket listener.
     Unix(UnixStream),
+}
+
+impl Accepted {
+    fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream, _) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
 }
 
 /// The number of open connections of a core. It has its own cache line, because both the acceptors and the core write
@@ -160,9 +171,16 @@ impl Acceptor {
             let Some((core, load)) = least.and_then(|core| Some((core, loads.get(core)?))) else {
                 return;
             };
-            if load.open() >= per_core_max {
+            let limit = if load.open() >= per_core_max {
+                Some("server.connections_per_core_max")
+            } else if !descriptors::leaves_enough(accepted.descriptor()) {
+                Some("the process's limit of open files; a quarter of it is not for clients")
+            } else {
+                None
+            };
+            if let Some(limit) = limit {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                refuse(accepted);
+                refuse(accepted, limit);
                 continue;
             }
             load.open.fetch_add(1, Ordering::Relaxed);
@@ -175,9 +193,9 @@ impl Acceptor {
 }
 
 /// Sends the reason to a plaintext client; best effort, never blocking.
-fn refuse(accepted: Accepted) {
+fn refuse(accepted: Accepted, limit: &str) {
     let code = ErrorCode::ConnectionsExhausted;
-    let message = "too many open connections (server.connections_per_core_max)";
+    let message = format!("too many open connections ({limit})");
     let body = format!(
         r#"{{"error":{{"message":"{message}","type":"server_error","param":null,"code":"{code}"}}}}"#
     );

@@ -7,6 +7,8 @@ use crate::http::head::{Method, Parsed, ResponseHead, head_end, parse_response_h
 use crate::http::limits::HeadLimits;
 use crate::runtime::buffer;
 use crate::runtime::clock;
+use crate::runtime::descriptors;
+use crate::runtime::descriptors::DESCRIPTORS_RESERVED;
 use crate::runtime::heap::on_heap;
 use crate::runtime::io::{Interrupt, Interruption, SocketError, before, connect};
 use crate::runtime::source::BodyProgress;
@@ -177,6 +179,11 @@ pub(crate) async fn dial(
         .addresses()
         .pick()
         .map_err(UpstreamError::NoAddress)?;
+    if !descriptors::has_one_for_upstream() {
+        return Err(UpstreamError::Connect(format!(
+            "{address}: too many open files: the last {DESCRIPTORS_RESERVED} (DESCRIPTORS_RESERVED) are not for providers"
+        )));
+    }
     let by = until.min(clock::now() + endpoint.timeouts.connect);
     let socket = unless_interrupted(client, connect(address, by))
         .await?

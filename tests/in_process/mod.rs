@@ -119,7 +119,7 @@ impl Client {
             r#"{{"model":"m",{stream_field}"messages":[{{"role":"user","content":"question 00000000"}}]}}"#
         );
         let request = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         Self {

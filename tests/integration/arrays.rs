@@ -196,7 +196,8 @@ fn models_are_listed_in_the_callers_dialect() {
         let gateway = Setup::new(driver, upstream.config()).start();
         let get = |path: &str, header: &str| {
             let mut client = gateway.connect();
-            client.send(format!("GET {path} HTTP/1.1\r\nhost: t\r\n{header}\r\n").as_bytes());
+            client
+                .send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n").as_bytes());
             client.response()
         };
         let version = "anthropic-version: 2023-06-01\r\n";

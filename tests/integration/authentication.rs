@@ -84,8 +84,9 @@ fn lists_and_messages_name_only_what_the_key_may_use() {
         let upstream = Upstream::echo();
         let gateway = with_two_keys(driver, &upstream);
         let mut client = gateway.connect();
-        client
-            .send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\nauthorization: Bearer secret-b\r\n\r\n");
+        client.send(
+            b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret-b\r\n\r\n",
+        );
         let listed = client.response().json();
         let names: Vec<_> = listed["data"]
             .as_array()

@@ -51,7 +51,7 @@ fn requests() {
         assert_eq!(unknown.status, 404);
         assert!(unknown.error().1.contains("/v1/chat/completions"));
         let mut client = gateway.connect();
-        client.send(b"GET /v1/chat/completions HTTP/1.1\r\nhost: t\r\n\r\n");
+        client.send(b"GET /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let reply = client.response();
         assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")));
         for (name, value) in [

@@ -37,7 +37,7 @@ fn a_frozen_control_plane_stops_no_request() {
             stream: frozen,
             unread: Vec::new(),
         };
-        client.send(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n");
+        client.send(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n");
         assert!(
             std::io::Read::read(&mut client.stream, &mut [0]).is_err(),
             "it is not frozen"

@@ -329,7 +329,7 @@ fn passthrough_requests_are_signed_as_they_are_sent() {
             let length = body.len();
             client.send(
                 format!(
-                    "{head} HTTP/1.1\r\nhost: t\r\n{kind}content-length: {length}\r\n\r\n{body}"
+                    "{head} HTTP/1.1\r\nhost: localhost\r\n{kind}content-length: {length}\r\n\r\n{body}"
                 )
                 .as_bytes(),
             );

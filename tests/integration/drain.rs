@@ -24,7 +24,7 @@ fn a_stream_in_flight_is_finished_and_idle_connections_close() {
         let upstream = paced(30);
         let mut gateway = Setup::new(driver, upstream.config()).start();
         let mut idle = gateway.connect();
-        idle.send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\n\r\n");
+        idle.send(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n");
         assert_eq!(idle.response().status, 200);
         let mut busy = gateway.connect();
         busy.send(&request(

@@ -13,7 +13,7 @@ fn any_split_of_a_request_gives_the_same_answer() {
         let gateway = Setup::new(driver, upstream.config()).start();
         let body = ask("split me").to_string();
         let chunked = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n{:x};ext=1\r\n{}\r\n{:x}\r\n{}\r\n0\r\na: b\r\n\r\n",
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n{:x};ext=1\r\n{}\r\n{:x}\r\n{}\r\n0\r\na: b\r\n\r\n",
             10,
             &body[..10],
             body.len() - 10,
@@ -106,7 +106,7 @@ fn expect_continue_is_answered_before_the_body() {
         let gateway = Setup::new(driver, upstream.config()).start();
         let body = ask("patient").to_string();
         let mut client = gateway.connect();
-        client.send(format!("POST /v1/chat/completions HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes());
+        client.send(format!("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes());
         let interim = client.response();
         assert_eq!(interim.status, 100);
         client.send(body.as_bytes());
@@ -120,7 +120,7 @@ fn head_and_http10() {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, upstream.config()).start();
         let mut client = gateway.connect();
-        client.send(b"HEAD /v1/models HTTP/1.1\r\nhost: t\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: t\r\n\r\n");
+        client.send(b"HEAD /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n");
         client.read_until("\r\n\r\n");
         let head = String::from_utf8(client.unread.clone()).unwrap();
         let (first, rest) = head.split_once("\r\n\r\n").unwrap();
@@ -172,18 +172,22 @@ fn limits_have_names() {
             "server.body_max",
         );
         let chunks = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n2c00\r\n{}\r\n0\r\n\r\n",
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n2c00\r\n{}\r\n0\r\n\r\n",
             " ".repeat(11 * 1024)
         );
         fails(chunks.as_bytes(), 413, "server.body_max");
         fails(
-            format!("GET /{} HTTP/1.1\r\nhost: t\r\n\r\n", "x".repeat(17_000)).as_bytes(),
+            format!(
+                "GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n",
+                "x".repeat(17_000)
+            )
+            .as_bytes(),
             431,
             "16384",
         );
         let many: String = (0..65).map(|at| format!("h{at}: v\r\n")).collect();
         fails(
-            format!("GET /v1/models HTTP/1.1\r\nhost: t\r\n{many}\r\n").as_bytes(),
+            format!("GET /v1/models HTTP/1.1\r\nhost: localhost\r\n{many}\r\n").as_bytes(),
             431,
             "64",
         );
@@ -193,7 +197,7 @@ fn limits_have_names() {
             "server.head_timeout",
         );
         fails(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\n\r\nab",
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nab",
             408,
             "server.body_timeout",
         );

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod admin_guards;
 mod arrays;
 mod authentication;
 mod azure;
@@ -41,6 +42,7 @@ mod routing;
 mod routing_fields;
 mod scoping;
 mod sharing;
+mod slow_output;
 mod smuggling;
 mod stale;
 mod streams;

@@ -5,10 +5,10 @@
 
 use crate::harness::*;
 
-const NEXT: &str = "GET /v1/models HTTP/1.1\r\nhost: smuggled\r\n\r\n";
+const NEXT: &str = "GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 fn post(headers: &str, body: &str) -> String {
-    format!("POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\n{headers}\r\n{body}{NEXT}")
+    format!("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n{body}{NEXT}")
 }
 
 fn corpus() -> Vec<(String, u16)> {
@@ -68,7 +68,7 @@ fn corpus() -> Vec<(String, u16)> {
         (post(chunked, "0x5\r\nhello\r\n0\r\n\r\n"), 400),
         (
             format!(
-                "POST /v1/chat/completions HTTP/1.0\r\nhost: t\r\n{chunked}\r\n0\r\n\r\n{NEXT}"
+                "POST /v1/chat/completions HTTP/1.0\r\nhost: localhost\r\n{chunked}\r\n0\r\n\r\n{NEXT}"
             ),
             400,
         ),
@@ -78,24 +78,24 @@ fn corpus() -> Vec<(String, u16)> {
         ),
         (
             format!(
-                "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nhost: b\r\ncontent-length: 0\r\n\r\n{NEXT}"
+                "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nhost: b\r\ncontent-length: 0\r\n\r\n{NEXT}"
             ),
             400,
         ),
         (
-            format!("POST  /v1/models HTTP/1.1\r\nhost: a\r\n\r\n{NEXT}"),
+            format!("POST  /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n{NEXT}"),
             400,
         ),
         (
-            format!("GET http://evil/v1/models HTTP/1.1\r\nhost: a\r\n\r\n{NEXT}"),
+            format!("GET http://evil/v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n{NEXT}"),
             400,
         ),
         (
-            format!("GET /v1/models HTTP/2.0\r\nhost: a\r\n\r\n{NEXT}"),
+            format!("GET /v1/models HTTP/2.0\r\nhost: localhost\r\n\r\n{NEXT}"),
             505,
         ),
         (
-            format!("CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n{NEXT}"),
+            format!("CONNECT a:1 HTTP/1.1\r\nhost: localhost\r\n\r\n{NEXT}"),
             405,
         ),
         (
@@ -136,7 +136,7 @@ fn nothing_that_frames_a_message_crosses_to_the_provider() {
         let gateway = Setup::new(driver, upstream.config()).start();
         let body = ask("hello").to_string();
         let chunks = format!("{:x}\r\n{body}\r\n0\r\nx-trailer: evil\r\n\r\n", body.len());
-        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: client\r\ntransfer-encoding: chunked\r\nconnection: x-secret\r\nkeep-alive: 5\r\nte: trailers\r\ntrailer: x-trailer\r\nproxy-authorization: p\r\nx-secret: s\r\ncookie: c\r\nauthorization: Bearer client-key\r\ntraceparent: 00-a-b-01\r\n\r\n";
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\nconnection: x-secret\r\nkeep-alive: 5\r\nte: trailers\r\ntrailer: x-trailer\r\nproxy-authorization: p\r\nx-secret: s\r\ncookie: c\r\nauthorization: Bearer client-key\r\ntraceparent: 00-a-b-01\r\n\r\n";
         let mut client = gateway.connect();
         client.send(format!("{head}{chunks}").as_bytes());
         assert_eq!(client.response().status, 200);

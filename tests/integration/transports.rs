@@ -230,7 +230,7 @@ fn a_connection_without_tls_is_dropped_and_a_silent_client_holds_nothing_up() {
     let gateway = tls_gateway("io_uring", &upstream);
     let _silent = TcpStream::connect(&gateway.address).unwrap();
     let mut plain = gateway.connect();
-    plain.send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\n\r\n");
+    plain.send(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert!(plain.is_closed());
     gateway.wait_for_metric(
         "ringside_connections_refused_total{reason=\"tls_handshake\"}",

@@ -20,7 +20,7 @@ fn bytes(length: usize) -> Vec<u8> {
 
 fn head(path: &str, length: usize, more: &str) -> Vec<u8> {
     format!(
-        "POST {path} HTTP/1.1\r\nhost: t\r\ncontent-type: x/y\r\n{more}content-length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: x/y\r\n{more}content-length: {length}\r\n\r\n"
     )
     .into_bytes()
 }

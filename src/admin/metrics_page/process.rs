@@ -102,7 +102,7 @@ pub(crate) const LIMITS: SharedMetrics = SharedMetrics {
         ),
         counter(
             "ringside_connections_over_limit_total",
-            "Client connections refused because every core was at its limit.",
+            "Client connections refused because every core was at its limit, or the process near its limit of open files.",
             |from| {
                 let acceptors = from.plane.acceptors.iter();
                 float(acceptors.map(|acceptor| acceptor.refused()).sum())

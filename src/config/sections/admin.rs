@@ -1,8 +1,9 @@
 //! `[admin]`: the listener of the control plane.
 
 use crate::config::key::key;
+use crate::config::limits::TAGS;
 use crate::config::listen::{Listen, socket_address};
-use crate::config::notation::{Notation, written};
+use crate::config::notation::{Notation, host_name, list, written};
 use crate::config::problem::Complaint;
 use crate::config::settings::settings;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,6 +15,10 @@ settings! {
         // Loopback: the admin API has no credentials of its own.
         /// admin listener; its port must not be one of `server.listen`. It has no credentials, so keep it private
         pub listen: SocketAddr = key("listen", address()).default(LISTEN).restart();
+        // A page whose name is rebound to this machine's address must not reach the admin API by an operator's browser.
+        /// host names by which the admin API may be called, beside IP addresses, `localhost` and `host.docker.internal`
+        pub hosts: Vec<String> = key("hosts", list(TAGS, "host names", host_name()))
+            .default_shown(Vec::new(), "none");
     }
 }
 

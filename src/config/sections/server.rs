@@ -2,9 +2,11 @@
 
 use crate::config::context::Context;
 use crate::config::key::key;
-use crate::config::limits::{Bounds, GIB, HOUR, KIB, MIB, MINUTE, TIMEOUT};
+use crate::config::limits::{Bounds, GIB, HOUR, KIB, MIB, MINUTE, TAGS, TIMEOUT};
 use crate::config::listen::{Listen, listen};
-use crate::config::notation::{Choices, Notation, choice, duration, number, pem, size, written};
+use crate::config::notation::{
+    Choices, Notation, choice, duration, host_name, list, number, pem, size, written,
+};
 use crate::config::problem::Complaint;
 use crate::config::reader::Item;
 use crate::config::references::Pem;
@@ -57,6 +59,10 @@ settings! {
         pub write_timeout: Duration = key("write_timeout", duration(TIMEOUT))
             .default(Duration::from_secs(30))
             .restart();
+        // A page whose name is rebound to this machine's address must not reach a gateway without keys.
+        /// while there are no keys: host names by which this machine may call, beside IP addresses, `localhost` and `host.docker.internal`
+        pub hosts: Vec<String> = key("hosts", list(TAGS, "host names", host_name()))
+            .default_shown(Vec::new(), "none");
         /// Graceful stop.
         pub drain: Drain = section("drain");
         /// Server certificate; `None` = plaintext.

@@ -58,7 +58,7 @@ impl Client {
 }
 
 pub(crate) fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut out = format!("POST {path} HTTP/1.1\r\nhost: test\r\n");
+    let mut out = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n");
     for (name, value) in headers {
         out.push_str(&format!("{name}: {value}\r\n"));
     }

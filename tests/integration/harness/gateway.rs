@@ -22,7 +22,9 @@ pub(crate) struct Setup<'s> {
     pub driver: &'s str,
     pub server: &'s str,
     pub config: String,
-    refuses_io_uring: bool,
+    /// Program and arguments that start the gateway, if it is not started directly.
+    wrapper: Vec<String>,
+    reads_log: bool,
 }
 
 impl<'s> Setup<'s> {
@@ -31,27 +33,43 @@ impl<'s> Setup<'s> {
             driver,
             server: "",
             config: config.into(),
-            refuses_io_uring: false,
+            wrapper: Vec::new(),
+            reads_log: true,
         }
     }
 
     /// As in a container with a default seccomp profile.
-    pub(crate) fn without_io_uring(mut self) -> Self {
-        self.refuses_io_uring = true;
+    pub(crate) fn without_io_uring(self) -> Self {
+        self.run_by(&[
+            "python3",
+            concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/integration/refuse_io_uring.py"
+            ),
+        ])
+    }
+
+    /// Starts the gateway by another program, which must become the gateway.
+    pub(crate) fn run_by(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&part| part.to_owned()).collect();
+        self
+    }
+
+    /// Reads the log up to `started`; then its pipe fills up.
+    pub(crate) fn without_log_reader(mut self) -> Self {
+        self.reads_log = false;
         self
     }
 
     pub(crate) fn command(&self, path: &std::path::Path) -> Command {
-        let mut command = if self.refuses_io_uring {
-            let mut command = Command::new("python3");
-            let script = concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/integration/refuse_io_uring.py"
-            );
-            command.arg(script).arg(env!("CARGO_BIN_EXE_ringside"));
-            command
-        } else {
-            Command::new(env!("CARGO_BIN_EXE_ringside"))
+        let gateway = env!("CARGO_BIN_EXE_ringside");
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(gateway),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(gateway);
+                command
+            }
         };
         command
             .arg("serve")
@@ -94,11 +112,15 @@ impl<'s> Setup<'s> {
         let mut child = self.command(&path).stdout(Stdio::piped()).spawn().unwrap();
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let into = Arc::clone(&log);
+        let (into, reads_on) = (Arc::clone(&log), self.reads_log);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                let is_last = !reads_on && line.contains("\"event\":\"started\"");
                 into.0.lock().unwrap().push(line);
                 into.1.notify_all();
+                while is_last {
+                    std::thread::park();
+                }
             }
         });
         let mut gateway = Gateway {
@@ -172,7 +194,7 @@ impl Gateway {
 
     pub(crate) fn admin(&self, method: &str, path: &str) -> Response {
         let mut client = Client::connect(&self.admin);
-        client.send(format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+        client.send(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes());
         client.response()
     }
 

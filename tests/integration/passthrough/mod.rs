@@ -33,7 +33,7 @@ fn send(gateway: &Gateway, head: &str, headers: &str, body: &[u8]) -> Response {
     let mut client = gateway.connect();
     let length = body.len();
     let mut out =
-        format!("{head} HTTP/1.1\r\nhost: t\r\n{headers}content-length: {length}\r\n\r\n")
+        format!("{head} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {length}\r\n\r\n")
             .into_bytes();
     out.extend_from_slice(body);
     client.send(&out);

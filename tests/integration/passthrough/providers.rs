@@ -179,7 +179,7 @@ fn no_path_method_or_name_leads_elsewhere() {
         for method in ["HEAD", "OPTIONS"] {
             let mut client = gateway.connect();
             client.send(
-                format!("{method} /providers/one/x HTTP/1.1\r\nhost: t\r\n{headers}\r\n")
+                format!("{method} /providers/one/x HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")
                     .as_bytes(),
             );
             client.read_until("\r\n\r\n");

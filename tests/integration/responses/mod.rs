@@ -164,7 +164,7 @@ fn send(gateway: &Gateway, key: &str, line: &str, body: &str) -> Response {
     let mut client = gateway.connect();
     let length = body.len();
     client.send(
-        format!("{line} HTTP/1.1\r\nhost: t\r\nauthorization: Bearer sk-{key}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+        format!("{line} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer sk-{key}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
             .as_bytes(),
     );
     client.response()
