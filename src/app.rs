@@ -14,6 +14,7 @@ use crate::control::canary_monitor;
 use crate::control::core_message::CoreMessage;
 use crate::control::core_thread::{CoreStart, connection_limits, run_core};
 use crate::control::credentials;
+use crate::control::disk_monitor;
 use crate::control::dns;
 use crate::control::log;
 use crate::control::plane::{CoreHandle, Plane};
@@ -395,6 +396,7 @@ async fn run_plane(
     tokio::task::spawn_local(server::serve(Arc::clone(&plane), routes::ROUTES, listener));
     tokio::task::spawn_local(dns::keep_resolving(Arc::clone(&plane)));
     tokio::task::spawn_local(credentials::keep_renewing(Arc::clone(&plane), schedule));
+    tokio::task::spawn_local(disk_monitor::watch(Arc::clone(&plane)));
     tokio::task::spawn_local(reload_on(hang_up, Arc::clone(&plane)));
     tokio::task::spawn_local(do_what_is_due(Arc::clone(&plane)));
     announce(&plane, admin_address);

@@ -15,3 +15,4 @@ mod response;
 mod route;
 pub(crate) mod routes;
 pub(crate) mod server;
+mod targets_page;

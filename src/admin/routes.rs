@@ -4,7 +4,7 @@
 use crate::admin::metrics_page::page;
 use crate::admin::response::{ok, text, with_content_type};
 use crate::admin::route::{AdminRoute, Permission, QueryParameter};
-use crate::admin::{cache_page, experiments_page, explain_page, health, openapi};
+use crate::admin::{cache_page, experiments_page, explain_page, health, openapi, targets_page};
 use hyper::{Method, StatusCode};
 
 const JSON: &str = "application/json";
@@ -101,6 +101,19 @@ pub(crate) const ROUTES: &[AdminRoute] = &[
         handler: |request| {
             Box::pin(async move { experiments_page::reset(request.plane, &request.query) })
         },
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/admin/v1/targets/reset",
+        permission: Permission::Operate,
+        query: &[QueryParameter {
+            name: "target",
+            doc: "Only this target, as `provider/model`.",
+        }],
+        body: None,
+        content_type: JSON,
+        doc: "Ends cooldowns of targets and their keys, and closes nothing: open targets get requests again; see [routing.md](routing.md#rate-limits-and-keys).",
+        handler: |request| Box::pin(targets_page::reset(request.plane, request.query)),
     },
     AdminRoute {
         method: Method::DELETE,

@@ -3,10 +3,12 @@
 use crate::observability::metrics::arms::ArmMetrics;
 use crate::observability::metrics::core_metrics::CoreMetrics;
 use crate::observability::metrics::group::GroupBy;
+use crate::routing::indices::TargetSlot;
 use crate::routing::shared_health::PeerObservation;
 use crate::routing::targets::TargetTable;
 use crate::server::acceptor::Accepted;
 use futures_channel::oneshot;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What the control plane and the acceptors send to a core.
@@ -21,6 +23,11 @@ pub(crate) enum CoreMessage {
     TargetTable(oneshot::Sender<TargetTableCopy>),
     /// Reply with the health of targets as this core observed it.
     Health(oneshot::Sender<Vec<PeerObservation>>),
+    /// Forget failures and cooldowns of these targets.
+    ResetTargets {
+        slots: Arc<[TargetSlot]>,
+        done: oneshot::Sender<()>,
+    },
     /// Stop gracefully until `by`, then at once.
     Drain {
         /// When busy connections are ended.

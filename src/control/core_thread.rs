@@ -131,6 +131,12 @@ async fn serve_mailbox(start: CoreStart) {
                 let health = core.target_table.borrow().observations(core.now_us());
                 let _ = reply.send(health);
             }
+            CoreMessage::ResetTargets { slots, done } => {
+                let mut target_table = core.target_table.borrow_mut();
+                slots.iter().for_each(|slot| target_table.reset(*slot));
+                drop(target_table);
+                let _ = done.send(());
+            }
             CoreMessage::Drain { by, ended } => {
                 drain(&core, by).await;
                 let _ = ended.send(());

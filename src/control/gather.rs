@@ -14,7 +14,7 @@ pub(crate) const REPLY_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) async fn gather<T>(
     cores: &[CoreHandle],
     within: Duration,
-    message: fn(oneshot::Sender<T>) -> CoreMessage,
+    message: impl Fn(oneshot::Sender<T>) -> CoreMessage,
 ) -> Vec<Option<T>> {
     let replies: Vec<_> = cores
         .iter()

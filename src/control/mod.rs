@@ -4,6 +4,7 @@ pub(crate) mod canary_monitor;
 pub(crate) mod core_message;
 pub(crate) mod core_thread;
 pub(crate) mod credentials;
+pub(crate) mod disk_monitor;
 pub(crate) mod dns;
 pub(crate) mod gather;
 pub(crate) mod http_call;

@@ -101,6 +101,7 @@ error_codes! {
     InvalidQuery "invalid_query" 400 Client Never No "Admin API: the query has an unknown parameter, or a value that is not percent-encoded text.", "The message lists the parameters.";
     UnreadableBody "unreadable_body" 400 Client Never No "Admin API: the request's body did not arrive in time, or is too large.", "Send less, or send it faster.";
     NoSuchEntry "no_such_entry" 404 Client Never No "Admin API: the cache has no entry with this id.", "The entry expired or was removed; nothing is left to do.";
+    NoSuchTarget "no_such_target" 404 Client Never No "Admin API: no model has this target.", "Write it as the log does, `provider/model`.";
     NoExperiment "no_experiment" 404 Client Never No "Admin API: no model, or not this one, has an experiment.", "Correct the parameter `model`.";
     DeletionNotOnDisk "deletion_not_on_disk" 500 Gateway Never Later "Admin API: entries were removed from memory, but the deletion could not be written to `cache.dir`; they may come back after a restart.", "Repeat the request, or remove the segments in `cache.dir`.";
     UpstreamRateLimited "upstream_rate_limited" 429 Upstream OnNextTarget Later "Every target of the model is rate-limited by its provider.", "Wait for `retry-after`, or add targets or keys.";

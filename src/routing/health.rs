@@ -165,6 +165,16 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Forgets what was observed: the target is healthy, as at the start.
+    pub(crate) fn reset(&mut self) {
+        // Probes in flight will still end.
+        *self = Self {
+            probes: self.probes,
+            probed_us: self.probed_us,
+            ..Self::default()
+        };
+    }
+
     /// The phase at `now_us`: an open target becomes half-open, and a slow start ends, by time alone.
     #[must_use]
     pub fn phase(&self, now_us: u64) -> Phase {

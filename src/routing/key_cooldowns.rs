@@ -7,8 +7,9 @@ use crate::routing::indices::KeyIndex;
 
 /// Most keys of a target. The configuration has the same limit.
 pub(crate) const KEYS_MAX: usize = 64;
-/// Longest cooldown that a provider's `retry-after` can cause, in microseconds: a day, as for daily quotas.
-pub(crate) const COOLDOWN_MAX_US: u64 = 24 * 3600 * 1_000_000;
+/// Longest cooldown that a provider's `retry-after` can cause, in microseconds: an hour. A single response must not close a
+/// target for longer; where a quota of a day is used up, that costs one request an hour.
+pub(crate) const COOLDOWN_MAX_US: u64 = 3600 * 1_000_000;
 /// Cooldown after a 429 without `retry-after`, in microseconds. It doubles with each such 429.
 pub(crate) const COOLDOWN_DEFAULT_US: u64 = 1_000_000;
 /// Longest cooldown after a 429 without `retry-after`, in microseconds: rate limits are counted per minute.
@@ -126,6 +127,11 @@ impl KeyCooldowns {
             .enumerate()
             .min_by_key(|(_, key)| until(key));
         KeyIndex::new(soonest.map_or(0, |(index, _)| index))
+    }
+
+    /// Ends all cooldowns.
+    pub(crate) fn reset(&mut self) {
+        self.keys.fill(KeyState::default());
     }
 
     /// Ends the cooldown of a key that got a good response.

@@ -69,6 +69,14 @@ impl SharedHealth {
         }
     }
 
+    /// The same without the target in `slot`.
+    #[must_use]
+    pub(crate) fn without(&self, slot: TargetSlot) -> Self {
+        let mut others = self.clone();
+        others.targets.remove(&slot);
+        others
+    }
+
     /// Number of targets that were observed.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -346,6 +346,19 @@ impl TargetTable {
         self.targets.get(slot.get())?.as_ref()?.limit()
     }
 
+    /// Forgets failures and cooldowns of the target in `slot`, so that requests are sent to it again.
+    pub(crate) fn reset(&mut self, slot: TargetSlot) {
+        if let Some(Some(target)) = self.targets.get_mut(slot.get()) {
+            target.health.reset();
+            target.key_cooldowns.reset();
+        }
+        // Where this core has no state of its own yet, that of the others must not come back.
+        self.shared_health = self.shared_health.take().map(|(health, merged_us)| {
+            let health = Arc::new(health.without(slot));
+            (health, merged_us)
+        });
+    }
+
     /// What this core observed in its own recent attempts, for the other cores.
     #[must_use]
     pub fn observations(&self, now_us: u64) -> Vec<PeerObservation> {

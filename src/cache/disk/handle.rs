@@ -48,6 +48,8 @@ pub(crate) struct DiskStats {
     pub too_large: AtomicU64,
     /// Records whose write failed.
     pub failed: AtomicU64,
+    /// Why the last write failed.
+    pub failure: Mutex<Option<String>>,
     /// Entries recovered from the folder.
     pub recovered: AtomicU64,
     /// Entries not recovered: expired, deleted, replaced, or without room.
@@ -56,6 +58,13 @@ pub(crate) struct DiskStats {
     pub damaged: AtomicU64,
     /// Whether entries are still being recovered.
     pub loading: AtomicBool,
+}
+
+impl DiskStats {
+    /// Keeps the reason of a write that failed, for the log.
+    pub(crate) fn note_failure(&self, error: &std::io::Error) {
+        *self.failure.lock() = Some(error.to_string());
+    }
 }
 
 /// A deletion to be written.

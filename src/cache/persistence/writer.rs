@@ -174,9 +174,12 @@ impl Writer {
             debug_assert!(false, "an open file is the newest segment");
             return false;
         };
-        if file.write_all(batch).is_ok() {
-            newest.bytes += bytes;
-            return true;
+        match file.write_all(batch) {
+            Ok(()) => {
+                newest.bytes += bytes;
+                return true;
+            }
+            Err(error) => self.stats.note_failure(&error),
         }
         if file.set_len(newest.bytes).is_err() {
             self.open_file = None;
@@ -187,16 +190,23 @@ impl Writer {
     fn begin_segment(&mut self) -> bool {
         let number = self.next_number;
         self.next_number += 1;
-        let Ok(mut file) = self.folder.create(number) else {
-            return false;
+        let mut file = match self.folder.create(number) {
+            Ok(file) => file,
+            Err(error) => {
+                self.stats.note_failure(&error);
+                return false;
+            }
         };
-        let is_begun = file.write_all(&SEGMENT_HEAD).is_ok();
+        let begun = file.write_all(&SEGMENT_HEAD);
+        if let Err(error) = &begun {
+            self.stats.note_failure(error);
+        }
         self.segments.push_back(Segment {
             number,
             bytes: SEGMENT_HEAD.len() as u64,
         });
-        self.open_file = is_begun.then_some(file);
-        is_begun
+        self.open_file = begun.is_ok().then_some(file);
+        self.open_file.is_some()
     }
 
     /// Removes the oldest segments until `bytes` more fit.
