@@ -36,6 +36,7 @@ mod money;
 mod overload;
 mod passthrough;
 mod persistence;
+mod provider_faults;
 mod reload;
 mod responses;
 mod routing;
