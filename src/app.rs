@@ -93,18 +93,21 @@ impl Startup {
     }
 
     /// Does `work`, which may be slow, on a thread of its own; `None` if a signal asks for a stop first.
+    ///
+    /// # Errors
+    /// The thread could not be started, or panicked.
     pub fn unless_stopped<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, String> {
         let (done, result) = tokio::sync::oneshot::channel();
         let begun = std::thread::Builder::new().spawn(move || done.send(work()));
-        begun.ok()?;
+        begun.map_err(|error| format!("no thread could be started: {error}"))?;
         let stop = &mut self.signals.stop;
         self.runtime.block_on(async move {
             tokio::select! {
-                result = result => result.ok(),
-                _ = stop.next() => None,
+                result = result => result.map(Some).map_err(|_| "the start panicked".into()),
+                _ = stop.next() => Ok(None),
             }
         })
     }

@@ -158,12 +158,13 @@ fn serve(path: Option<PathBuf>, wants_demo: bool) -> ExitCode {
     };
     let file = path.clone();
     match startup.unless_stopped(move || reload::load(&file)) {
-        None => ExitCode::SUCCESS,
-        Some(Ok(config)) => run(startup.serve(Options {
+        Err(why) => run(Err(why)),
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(Ok(config))) => run(startup.serve(Options {
             config,
             path: Some(path),
         })),
-        Some(Err(problems)) => {
+        Ok(Some(Err(problems))) => {
             eprint!("{problems}");
             ExitCode::from(EXIT_WRONG_INPUT)
         }

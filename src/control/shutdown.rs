@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How long a stop waits for the cache's folder, and for the file of compared pairs.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long after the deadline a core may end. One that is still busy then does not hold up the stop.
+const CORES_LATE: Duration = Duration::from_secs(2);
+
 /// Announces the stop for `delay`, stops accepting, and lets busy connections finish within `deadline`.
 pub(crate) async fn drain(plane: &Arc<Plane>, delay: Duration, deadline: Duration) {
     plane.draining.store(true, Ordering::Release);
@@ -34,10 +37,13 @@ pub(crate) async fn drain(plane: &Arc<Plane>, delay: Duration, deadline: Duratio
         core.mailbox.send(CoreMessage::Drain { by, ended });
         stopping.push(has_ended);
     }
-    for core in stopping {
-        // An error means that the core has ended as well.
-        let _ = core.await;
-    }
+    let all_ended = async {
+        for core in stopping {
+            // An error means that the core has ended as well.
+            let _ = core.await;
+        }
+    };
+    let _ = tokio::time::timeout(deadline + CORES_LATE, all_ended).await;
     if let Some(disk) = plane.shared.store.disk() {
         let _ = tokio::time::timeout(FLUSH_WITHIN, disk.flush()).await;
     }

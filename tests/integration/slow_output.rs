@@ -139,6 +139,27 @@ fn start_with_full_disk(driver: &str, folder: &std::path::Path) -> (Child, Strin
 }
 
 #[test]
+fn a_log_that_is_read_again_says_how_many_lines_are_missing() {
+    let upstream = Upstream::echo();
+    let gateway = Setup::new("epoll", upstream.config())
+        .without_log_reader()
+        .start();
+    fill_log(&gateway);
+    gateway.read_log_again();
+    gateway.wait_for_metric("ringside_log_bytes_waiting", 0.0);
+    // The next line after the gap tells.
+    assert_eq!(gateway.chat(&ask("after")).status, 200);
+    let gap = gateway.wait_for_event("log_lines_dropped");
+    let dropped = gateway.metric("ringside_log_lines_dropped_total");
+    assert_eq!(gap["lines"].as_f64(), Some(dropped));
+    gateway.wait_for_log(|line| line["operation"] == "chat");
+    for line in gateway.log_lines() {
+        let parsed = serde_json::from_str::<serde_json::Value>(&line);
+        assert!(parsed.is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn a_log_on_a_full_disk_stops_nothing() {
     on_both_drivers(|driver| {
         let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use super::{Client, Response, TEST_TIMEOUT, wait_until};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ pub(crate) struct Gateway {
     pub started: Value,
     pub folder: tempfile::TempDir,
     log: Arc<(Mutex<Vec<String>>, Condvar)>,
+    reads_log: Arc<AtomicBool>,
 }
 
 /// How a gateway is to be started.
@@ -55,7 +57,7 @@ impl<'s> Setup<'s> {
         self
     }
 
-    /// Reads the log up to `started`; then its pipe fills up.
+    /// Reads the log up to `started`; then its pipe fills up, until [`Gateway::read_log_again`].
     pub(crate) fn without_log_reader(mut self) -> Self {
         self.reads_log = false;
         self
@@ -112,14 +114,15 @@ impl<'s> Setup<'s> {
         let mut child = self.command(&path).stdout(Stdio::piped()).spawn().unwrap();
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (into, reads_on) = (Arc::clone(&log), self.reads_log);
+        let reads_log = Arc::new(AtomicBool::new(self.reads_log));
+        let (into, reads_on) = (Arc::clone(&log), Arc::clone(&reads_log));
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let is_last = !reads_on && line.contains("\"event\":\"started\"");
+                let has_started = line.contains("\"event\":\"started\"");
                 into.0.lock().unwrap().push(line);
                 into.1.notify_all();
-                while is_last {
-                    std::thread::park();
+                while has_started && !reads_on.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(10));
                 }
             }
         });
@@ -130,6 +133,7 @@ impl<'s> Setup<'s> {
             started: Value::Null,
             folder,
             log,
+            reads_log,
         };
         let started = gateway.wait_for_event("started");
         gateway.address = started["listen"][0].as_str().unwrap().to_owned();
@@ -140,6 +144,11 @@ impl<'s> Setup<'s> {
 }
 
 impl Gateway {
+    /// Reads the log on, after [`Setup::without_log_reader`].
+    pub(crate) fn read_log_again(&self) {
+        self.reads_log.store(true, Ordering::SeqCst);
+    }
+
     /// The first log line with this event (and, for requests, after `from` lines).
     pub(crate) fn wait_for_event(&self, event: &str) -> Value {
         self.wait_for_log(|line| line["event"] == event)
