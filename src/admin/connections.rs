@@ -37,8 +37,9 @@ impl Connections {
         connection
     }
 
-    /// Closes the connection that has been idle longest; if all are busy, the one that has been busy longest.
-    pub(crate) fn close_one(&self) {
+    /// Closes the connection that has been idle longest; if all are busy, the one that has been busy longest. False if there
+    /// is none.
+    pub(crate) fn close_one(&self) -> bool {
         let mut open = self.open.borrow_mut();
         let order = |connection: &Connection| (connection.is_busy.get(), connection.since.get());
         let all = open.iter().enumerate();
@@ -49,6 +50,7 @@ impl Connections {
         if let Some(task) = closed.as_ref().and_then(|closed| closed.task.get()) {
             task.abort();
         }
+        closed.is_some()
     }
 
     /// Notes that a request of the connection begins or ends.

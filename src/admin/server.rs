@@ -30,9 +30,12 @@ pub(crate) async fn serve(plane: Arc<Plane>, routes: &'static [AdminRoute], list
     let connections = Rc::<Connections>::default();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Its descriptor is for the next one.
-            connections.close_one();
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            if connections.close_one() {
+                // Its descriptor is for the next one.
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
             continue;
         };
         let connection = connections.add();

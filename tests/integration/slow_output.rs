@@ -186,6 +186,38 @@ fn a_log_on_a_full_disk_stops_nothing() {
     });
 }
 
+#[test]
+fn a_full_disk_of_the_cache_is_said_in_the_log_once() {
+    if !has_namespaces() {
+        return;
+    }
+    let upstream = Upstream::start(|seen, stream| {
+        let answer = format!("{} {}", seen.question(), "word ".repeat(10_000));
+        write_json(stream, 200, &chat_response(&answer))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    std::fs::create_dir(&cache).unwrap();
+    let cache = cache.to_str().unwrap().to_owned();
+    let config = format!("{}[cache]\ndir = \"{cache}\"\n", upstream.config());
+    let script = "mount -t tmpfs -o size=256k,mode=700 tmpfs \"$0\" && exec \"$@\"";
+    let gateway = Setup::new("epoll", config)
+        .run_by(&["unshare", "-rm", "sh", "-c", script, &cache])
+        .start_in(folder);
+    for at in 0..40 {
+        assert_eq!(gateway.chat(&ask(&format!("question {at}"))).status, 200);
+    }
+    let line = gateway.wait_for_event("cache_not_written");
+    assert_eq!(line["dir"], cache.as_str());
+    assert!(line["reason"].as_str().unwrap().contains("No space left"));
+    slowest_admin_answer(&gateway);
+    let lines = gateway.log_lines();
+    let said = lines
+        .iter()
+        .filter(|line| line.contains("\"cache_not_written\""));
+    assert_eq!(said.count(), 1);
+}
+
 fn named_pipe(path: &std::path::Path) {
     let made = std::process::Command::new("mkfifo").arg(path).status();
     assert!(made.unwrap().success());
