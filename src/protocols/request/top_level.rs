@@ -1,5 +1,6 @@
 //! The top level of a JSON body: the fields that route chat, completion, embedding and rerank requests.
 
+use crate::base::name_map::NameMap;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
@@ -30,17 +31,16 @@ pub(crate) fn read_top(body: &[u8], document: &Document<'_>) -> Result<Top, Gate
     })?;
     let mut shape = Shape::default();
     let mut routing_fields: Option<Box<RoutingFields>> = None;
-    let mut seen: Vec<&str> = Vec::with_capacity(16);
+    let mut seen: NameMap<&str, ()> = NameMap::default();
     let (mut model, mut stream, mut messages, mut store) = (None, None, None, None);
     let mut stream_options = None;
     for (key, value) in fields {
-        if seen.contains(&key) {
+        if seen.insert(key, ()).is_some() {
             return Err(invalid(
                 key.to_owned(),
                 format!("`{key}` occurs twice in the body"),
             ));
         }
-        seen.push(key);
         shape.field(document, key, value);
         match key {
             "model" => model = Some(value),

@@ -1,5 +1,6 @@
 //! Writes the messages of a Converse request: turns, content blocks, files and cache points.
 
+use crate::base::name_map::NameMap;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
 use crate::protocols::neutral::request::{Message, Part, Source};
@@ -48,8 +49,8 @@ const SOUNDS: [&str; 6] = ["wav", "mp3", "flac", "opus", "ogg", "m4a"];
 /// Writes the content blocks of one request.
 #[derive(Default)]
 pub(crate) struct Writer {
-    /// The names of documents so far, which must be unique.
-    names: Vec<String>,
+    /// The names of documents so far, which must be unique, and for each the number that its next namesake gets.
+    names: NameMap<String, usize>,
 }
 
 impl Writer {
@@ -263,11 +264,20 @@ impl Writer {
         if plain.is_empty() {
             plain.push_str("document");
         }
-        let numbered = (2..).map(|nth| format!("{plain}-{nth}"));
-        let mut names = std::iter::once(plain.clone()).chain(numbered);
-        let name = names.find(|name| !self.names.contains(name));
-        let name = name.unwrap_or(plain);
-        self.names.push(name.clone());
+        let Some(mut nth) = self.names.get(&plain).copied() else {
+            self.names.insert(plain.clone(), 2);
+            return plain;
+        };
+        // Another document may have a title that ends in the number.
+        let name = loop {
+            let name = format!("{plain}-{nth}");
+            nth += 1;
+            if self.names.get(&name).is_none() {
+                break name;
+            }
+        };
+        self.names.insert(name.clone(), 2);
+        self.names.insert(plain, nth);
         name
     }
 }

@@ -9,3 +9,4 @@ pub(crate) mod request;
 pub(crate) mod request_head;
 pub(crate) mod response;
 pub(crate) mod stream;
+pub(crate) mod waiting_calls;

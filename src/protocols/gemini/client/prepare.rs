@@ -3,11 +3,13 @@
 //! Google's SDKs send the URL-safe one.
 
 use crate::protocols::gemini::client::fields::{field, list_of, node_of, plain, raw_of, text_of};
+use crate::protocols::gemini::client::waiting_calls::WaitingCalls;
 use crate::protocols::gemini::vocabulary::NO_SEAL;
 use crate::protocols::json::document::{Document, Scratch, write_string};
 use crate::protocols::json::splice::{Edit, apply};
 use crate::protocols::json::write::{comma, open, open_field};
 use memchr::memmem;
+use std::borrow::Cow;
 
 /// The body with ids, JSON schemas and standard base64; `None` if it needs no change.
 #[must_use]
@@ -46,35 +48,30 @@ fn offset(body: &[u8], raw: &str) -> usize {
 /// Adds an id to each call without one. A result without an id gets the id of the first call with its name that has
 /// no result yet.
 fn name_calls(document: &Document<'_>, body: &[u8], edits: &mut Vec<Edit>) {
-    let mut waiting: Vec<(&str, String)> = Vec::new();
+    let mut waiting = WaitingCalls::default();
     let mut made = 0;
     for content in list_of(document, 0, "contents") {
         for part in list_of(document, content, "parts") {
             if let Some((key, call)) = field(document, part, "functioncall") {
-                let id = text_of(document, call, "id").map(str::to_owned);
+                let id = text_of(document, call, "id").map(Cow::Borrowed);
                 let name = text_of(document, call, "name").unwrap_or_default();
                 let id = id.unwrap_or_else(|| {
                     made += 1;
                     let id = format!("call_{made}");
                     edits.extend(with_id(document, body, Member { key, node: call }, &id));
-                    id
+                    id.into()
                 });
-                waiting.push((name, id));
+                waiting.add(name, id);
             } else if let Some((key, result)) = field(document, part, "functionresponse") {
                 let id = text_of(document, result, "id");
                 let name = text_of(document, result, "name").unwrap_or_default();
-                let is_it = |(call, known): &(&str, String)| match id {
-                    Some(id) => known == id,
-                    None => *call == name,
+                let found = match id {
+                    Some(id) => waiting.take_by_id(id),
+                    None => waiting.take_by_name(name),
                 };
-                let found = waiting.iter().position(is_it).map(|at| waiting.remove(at));
-                if let (None, Some((_, found))) = (id, found) {
-                    edits.extend(with_id(
-                        document,
-                        body,
-                        Member { key, node: result },
-                        &found,
-                    ));
+                if let (None, Some(found)) = (id, found) {
+                    let member = Member { key, node: result };
+                    edits.extend(with_id(document, body, member, found));
                 }
             }
         }

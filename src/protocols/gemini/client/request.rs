@@ -253,6 +253,7 @@ fn tool_config<'d>(
     unsupported: &mut UnsupportedFields,
     request: &mut Request<'d>,
 ) -> Result<(), GatewayError> {
+    let mut is_validated = false;
     for (name, value) in document.fields(value).into_iter().flatten() {
         if plain(name).as_str() != "functioncallingconfig" {
             unsupported.reject_or_drop(&format!("toolConfig.{name}"))?;
@@ -274,11 +275,11 @@ fn tool_config<'d>(
                 Some(ToolChoice::Any)
             }
         };
-        if text_of(document, value, "mode") == Some("VALIDATED") {
-            for tool in &mut request.tools {
-                tool.strict = Some(true);
-            }
-        }
+        is_validated |= text_of(document, value, "mode") == Some("VALIDATED");
+    }
+    // Once, and not for each field: a field's name has many spellings.
+    for tool in request.tools.iter_mut().filter(|_| is_validated) {
+        tool.strict = Some(true);
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Reads the fields of a Gemini request that routing needs: model and stream from the path, the others from the body.
 
+use crate::base::name_map::NameMap;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::http::percent;
 use crate::protocols::gemini::client::errors::bad;
-use crate::protocols::gemini::client::fields::{list_of, node_of, text_of};
+use crate::protocols::gemini::client::fields::{list_of, node_of, plain, text_of};
 use crate::protocols::gemini::client::paths::parts_of;
 use crate::protocols::json::document::{Document, Scratch};
 use crate::protocols::json::splice::string_end;
@@ -65,18 +66,23 @@ pub(crate) fn streams_array(target: &str) -> bool {
     is_stream && !forms(query).any(|form| form == "sse")
 }
 
-/// Rejects a field that occurs twice, because two parsers could read different values.
+/// Rejects a field that occurs twice, in either spelling, because two parsers could read different values.
 fn check(document: &Document<'_>, action: &str) -> Result<(), GatewayError> {
     let fields = document.root_fields();
     let fields = fields.ok_or_else(|| {
         GatewayError::new(ErrorCode::InvalidJson, "the body must be a JSON object")
     })?;
-    let mut seen: Vec<&str> = Vec::with_capacity(8);
+    let mut seen = NameMap::default();
+    let mut seen_long = NameMap::default();
     for (key, _) in fields {
-        if seen.contains(&key) {
+        let plain = plain(key);
+        let before = match plain.is_empty() {
+            true => seen_long.insert(key, ()),
+            false => seen.insert(plain, ()),
+        };
+        if before.is_some() {
             return Err(bad(key, "occurs twice in the body"));
         }
-        seen.push(key);
     }
     if action == "countTokens" {
         return Ok(());

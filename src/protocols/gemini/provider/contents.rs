@@ -1,5 +1,6 @@
 //! Writes the conversation of a `GenerateContentRequest`: system instruction and contents.
 
+use crate::base::name_map::NameMap;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::gemini::vocabulary::NO_SEAL;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
@@ -39,6 +40,7 @@ pub(crate) fn write(
         .unwrap_or((&[], messages));
     let mut writer = Writer {
         all: messages,
+        tools: None,
         demands_seals,
         unsupported,
     };
@@ -53,6 +55,8 @@ fn is_system(role: Role) -> bool {
 struct Writer<'w, 'a> {
     /// All messages, to find the tool's name of a result by the id of its call.
     all: &'w [Message<'a>],
+    /// The names of tools by the ids of their calls, from the first result on.
+    tools: Option<NameMap<&'a str, &'a str>>,
     demands_seals: bool,
     unsupported: &'w mut UnsupportedFields,
 }
@@ -276,12 +280,8 @@ impl Writer<'_, '_> {
         else {
             return Ok(());
         };
-        let all = self.all.iter().flat_map(|message| &message.parts);
-        let mut tool = all.filter_map(|part| match part {
-            Part::ToolCall { id: call, name, .. } if call == id => Some(*name),
-            _ => None,
-        });
-        let Some(tool) = tool.next_back() else {
+        let tools = self.tools.get_or_insert_with(|| tools_by_call(self.all));
+        let Some(tool) = tools.get(id).copied() else {
             return self
                 .unsupported
                 .reject_or_drop(&format!("messages[{at}].tool_call_id"));
@@ -313,6 +313,17 @@ impl Writer<'_, '_> {
         out.extend_from_slice(b"}}");
         Ok(())
     }
+}
+
+/// The tools' names by the ids of their calls. If calls share an id, the last one counts.
+fn tools_by_call<'a>(messages: &[Message<'a>]) -> NameMap<&'a str, &'a str> {
+    let mut tools = NameMap::default();
+    for part in messages.iter().flat_map(|message| &message.parts) {
+        if let Part::ToolCall { id, name, .. } = part {
+            tools.insert(*id, *name);
+        }
+    }
+    tools
 }
 
 fn write_thought(thought: &str, out: &mut Vec<u8>) {

@@ -125,11 +125,12 @@ fn rewrite(
     }
     let mut out = Vec::with_capacity(body.len() + 64);
     out.extend_from_slice(body.get(..start).unwrap_or_default());
+    let mut edits = edits.as_slice();
     for (nth, piece) in pieces.iter().filter(|piece| piece.is_included).enumerate() {
         if nth > 0 {
             out.push(b',');
         }
-        copy(body, &piece.range, &edits, &mut out);
+        edits = copy(body, &piece.range, edits, &mut out);
     }
     let end = pieces.last().map_or(start, |piece| piece.range.end);
     out.extend_from_slice(body.get(end..).unwrap_or_default());
@@ -194,17 +195,18 @@ fn rename_developers(document: &Document<'_>, messages: usize, role: &str, edits
     }
 }
 
-/// Appends a range of `body` with the edits inside it.
-fn copy(body: &[u8], range: &Range<usize>, edits: &[Edit], out: &mut Vec<u8>) {
+/// Appends a range of `body` with the edits inside it, which are the first ones of `edits`; the edits after it.
+fn copy<'e>(body: &[u8], range: &Range<usize>, edits: &'e [Edit], out: &mut Vec<u8>) -> &'e [Edit] {
+    let inside = edits.partition_point(|edit| edit.range.end <= range.end);
+    let (inside, after) = edits.split_at_checked(inside).unwrap_or((&[], edits));
     let mut from = range.start;
-    for edit in edits {
-        if edit.range.start >= from && edit.range.end <= range.end {
-            out.extend_from_slice(body.get(from..edit.range.start).unwrap_or_default());
-            out.extend_from_slice(&edit.with);
-            from = edit.range.end;
-        }
+    for edit in inside {
+        out.extend_from_slice(body.get(from..edit.range.start).unwrap_or_default());
+        out.extend_from_slice(&edit.with);
+        from = edit.range.end;
     }
     out.extend_from_slice(body.get(from..range.end).unwrap_or_default());
+    after
 }
 
 #[cfg(test)]

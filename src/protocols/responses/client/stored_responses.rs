@@ -1,6 +1,7 @@
 //! Reads the references of a Responses request to responses that a provider stores, and the paths of stored
 //! responses. It must not know which provider stores a response.
 
+use crate::base::name_map::NameMap;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::http::head::Method;
@@ -124,12 +125,11 @@ const SAYS_MORE_THAN_NOTHING: [&str; 3] = ["id", "encrypted_content", "result"];
 /// Whether an item of `input` only refers to an item that the provider stores. An item with a repeated field counts
 /// as one, because another parser could read the other value.
 fn is_reference(document: &Document<'_>, item: usize) -> bool {
-    let mut seen: Vec<&str> = Vec::with_capacity(8);
+    let mut seen: NameMap<&str, ()> = NameMap::default();
     for (name, _) in document.fields(item).into_iter().flatten() {
-        if seen.contains(&name) {
+        if seen.insert(name, ()).is_some() {
             return true;
         }
-        seen.push(name);
     }
     let is_said = |name: &str| {
         let value = document.field(item, name);
