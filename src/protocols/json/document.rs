@@ -1,5 +1,6 @@
 //! Parsed JSON without a tree: a reusable tape over a scratch copy. Strings have the same offsets as in the original.
 
+use crate::protocols::json::size::{VALUES_MAX, has_more_values};
 use crate::protocols::json::splice;
 use simd_json::Buffers;
 use simd_json::tape::{Node, Tape};
@@ -51,6 +52,11 @@ impl Scratch {
         json: &[u8],
         read: impl FnOnce(&Document<'_>) -> R,
     ) -> Result<R, BadJson> {
+        if has_more_values(json, VALUES_MAX) {
+            return Err(BadJson {
+                message: format!("the body has more than {VALUES_MAX} JSON values (VALUES_MAX)"),
+            });
+        }
         self.bytes.clear();
         self.bytes.extend_from_slice(json);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
@@ -87,6 +93,12 @@ impl<'s> Document<'s> {
     #[must_use]
     pub fn nodes(&self) -> &'s [Node<'s>] {
         self.nodes
+    }
+
+    /// The document's text.
+    #[must_use]
+    pub(crate) fn original(&self) -> &'s [u8] {
+        self.original
     }
 
     /// The fields of the root, if it is an object.
@@ -348,6 +360,19 @@ mod tests {
             .with_document(b"{\"model\": \"x\",\n \"messages\": [}", |_| ())
             .unwrap_err();
         assert!(bad.message.contains("line 2 column 15"), "{}", bad.message);
+    }
+
+    #[test]
+    fn the_number_of_values_is_limited() {
+        let mut scratch = Scratch::default();
+        let many = format!("[{}1]", "1,".repeat(VALUES_MAX - 2));
+        let count = |document: &Document<'_>| document.nodes().len();
+        assert!(scratch.with_document(many.as_bytes(), count).is_ok());
+        let more = format!("[{}1]", "1,".repeat(VALUES_MAX));
+        let bad = scratch.with_document(more.as_bytes(), count).unwrap_err();
+        assert!(bad.message.contains("VALUES_MAX"), "{}", bad.message);
+        let text = format!("[\"{}\"]", ",".repeat(3 * VALUES_MAX));
+        assert!(scratch.with_document(text.as_bytes(), count).is_ok());
     }
 
     #[test]

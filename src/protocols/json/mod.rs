@@ -2,5 +2,7 @@
 
 pub mod document;
 pub(crate) mod multipart;
+pub(crate) mod number_texts;
+pub mod size;
 pub(crate) mod splice;
 pub(crate) mod write;

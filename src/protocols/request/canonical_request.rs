@@ -7,6 +7,7 @@
 //! exact one.
 
 use crate::protocols::json::document::{Document, span};
+use crate::protocols::json::number_texts::{loses_digits, number_texts};
 use simd_json::StaticNode;
 use simd_json::tape::Node;
 
@@ -137,6 +138,7 @@ pub(crate) fn form(
     let mut canonical = Canonical::new(question.unwrap_or_default(), semantic);
     let writer = Writer {
         nodes: document.nodes(),
+        number_texts: number_texts(document),
         left_out: question_at.ok(),
     };
     for (key, value) in fields {
@@ -185,6 +187,8 @@ fn question_node(document: &Document<'_>) -> Result<usize, NotSemantic> {
 
 struct Writer<'s> {
     nodes: &'s [Node<'s>],
+    /// The numbers that are written with their digits, by node.
+    number_texts: Vec<(usize, &'s str)>,
     left_out: Option<usize>,
 }
 
@@ -195,7 +199,10 @@ impl Writer<'_> {
         match self.nodes.get(at) {
             Some(Node::String(_)) if self.left_out == Some(at) => out.push(b'?'),
             Some(Node::String(text)) => write_text(out, b's', text),
-            Some(Node::Static(value)) => write_static(out, *value),
+            Some(Node::Static(value)) => match self.number_text(at, *value) {
+                Some(text) => write_text(out, b'd', text),
+                None => write_static(out, *value),
+            },
             Some(Node::Array { len, .. }) => {
                 write_length(out, b'a', *len);
                 let mut element = at + 1;
@@ -207,6 +214,15 @@ impl Writer<'_> {
             Some(Node::Object { len, .. }) => self.write_object(at + 1, *len, out),
             None => {}
         }
+    }
+
+    /// The digits of the number at node `at`, if its value does not determine them.
+    fn number_text(&self, at: usize, value: StaticNode) -> Option<&str> {
+        if !loses_digits(value) {
+            return None;
+        }
+        let found = self.number_texts.binary_search_by_key(&at, |(at, _)| *at);
+        self.number_texts.get(found.ok()?).map(|(_, text)| *text)
     }
 
     fn write_object(&self, first: usize, len: usize, out: &mut Vec<u8>) {
@@ -307,6 +323,44 @@ mod tests {
         }
         let other = form(r#"{"messages":[{"role":"user","content":"ho"}]}"#);
         assert_eq!(base.scope(), other.scope());
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let numbers = [
+            "0",
+            "-0",
+            "0.0",
+            "1",
+            "1.0",
+            "1.5",
+            "1.50",
+            "15e-1",
+            "18446744073709551615",
+            "18446744073709551616",
+            "18446744073709551617",
+            "-9223372036854775809",
+            "-9223372036854775810",
+            "0.1",
+            "0.10000000000000000001",
+        ];
+        let places: [fn(&str) -> String; 4] = [
+            |number| format!(r#"{{"seed":{number}}}"#),
+            |number| format!(r#"{{"x":[7,"1",{number},{{"y":[]}}]}}"#),
+            |number| format!(r#"{{"x":[[{{"é\"1":[2,{number}]}}]],"z":0.5}}"#),
+            |number| {
+                format!(r#"{{"tools":[{{"function":{{"parameters":{{"const":{number}}}}}}}]}}"#)
+            },
+        ];
+        for place in places {
+            for (nth, number) in numbers.iter().enumerate() {
+                let base = form(&place(number));
+                assert_eq!(base, form(&place(number).replace(',', " , ")));
+                for other in &numbers[nth + 1..] {
+                    assert_ne!(base, form(&place(other)), "{number} and {other}");
+                }
+            }
+        }
     }
 
     #[test]
