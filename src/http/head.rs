@@ -191,7 +191,10 @@ pub fn parse_response_head<'b>(
             bytes_max: limits.head_bytes_max,
         });
     }
-    strict_scan(head).map_err(|_| BadUpstream::Malformed)?;
+    strict_scan(head).map_err(|reject| match reject {
+        Reject::TooManyHeaders { headers_max } => BadUpstream::TooManyHeaders { headers_max },
+        _ => BadUpstream::Malformed,
+    })?;
     let Some(consumed) = end else {
         return Ok(Parsed::NeedMore);
     };

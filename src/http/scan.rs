@@ -1,14 +1,19 @@
 //! Rejects what httparse accepts and a head must not contain; only for `head`.
 
+use crate::http::limits::HEADERS_MAX;
 use crate::http::reject::Reject;
 
+/// Lines of a head: the first, the headers, and the blank one.
+const LINES_MAX: usize = HEADERS_MAX + 2;
+
 /// Checks that every line ends in CR LF, that CR and LF occur only together, and that there is no NUL and no folded
-/// header. The head may be incomplete.
+/// header. The head may be incomplete. It is scanned again whenever more of it arrives, so its lines are counted here
+/// already: nobody can make the scan long by many short ones.
 pub(crate) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
     if memchr::memchr(0, head).is_some() {
         return Err(Reject::NulByte);
     }
-    let mut from = 0;
+    let (mut from, mut lines) = (0, 0);
     for at in memchr::memchr2_iter(b'\r', b'\n', head) {
         if at < from {
             // The line feed of a pair that was checked with its CR.
@@ -16,7 +21,15 @@ pub(crate) fn strict_scan(head: &[u8]) -> Result<(), Reject> {
         }
         match (head.get(at), head.get(at + 1)) {
             (Some(b'\n'), _) => return Err(Reject::BareLineFeed),
-            (_, Some(b'\n')) => from = at + 2,
+            (_, Some(b'\n')) => {
+                from = at + 2;
+                lines += 1;
+                if lines > LINES_MAX {
+                    return Err(Reject::TooManyHeaders {
+                        headers_max: HEADERS_MAX,
+                    });
+                }
+            }
             // An incomplete head may end between CR and LF.
             (_, None) => return Ok(()),
             _ => return Err(Reject::BareCarriageReturn),

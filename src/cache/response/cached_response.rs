@@ -198,6 +198,10 @@ impl CachedResponse {
         if self.content().is_empty() {
             return Err(NotStored::Empty);
         }
+        // A replayed stream repeats them in each event.
+        if self.texts.len() - self.content().len() > FRAME_BYTES_MAX {
+            return Err(NotStored::TooLarge);
+        }
         self.texts.shrink_to_fit();
         Ok(self)
     }
@@ -292,6 +296,9 @@ impl CachedResponse {
         }
     }
 }
+
+/// Longest id, model and fingerprint of a stored response together, in bytes.
+const FRAME_BYTES_MAX: usize = 2048;
 
 /// The end of the text so far. Responses are far smaller than 4 GiB; a larger one would lose its content.
 fn offset(texts: &str) -> u32 {

@@ -29,7 +29,7 @@ pub enum NotStored {
     FinishOther,
     /// It has parts that the stored form cannot hold, e.g. log probabilities.
     Unrepresentable,
-    /// Larger than `cache.entry_bytes_max`.
+    /// Larger than `cache.entry_bytes_max`, or its id, model and fingerprint are longer than 2048 bytes.
     TooLarge,
     /// The store could not make room for it.
     NoRoom,

@@ -7,7 +7,7 @@ use crate::gateway::transform::stream_relay::EventTooLarge;
 use crate::gateway::transform::translate_body::STOP_FAILED;
 use crate::protocols::client_api::Encoder;
 use crate::protocols::json::document::Scratch;
-use crate::protocols::neutral::event::{Delta, Event, Start};
+use crate::protocols::neutral::event::{Delta, Event};
 use crate::protocols::neutral::response::{ProviderError, Stop};
 use crate::protocols::provider_api::{Decoder, ProviderApi};
 use crate::protocols::request::request_shape::BYTES_PER_TOKEN;
@@ -267,8 +267,12 @@ impl NeutralRelay {
             }
             let named;
             let event = match event {
-                Event::Start(start) if start.model.is_empty() => {
-                    named = Event::Start(Start { model, ..*start });
+                Event::Start(start) => {
+                    let mut start = start.bounded();
+                    if start.model.is_empty() {
+                        start.model = model;
+                    }
+                    named = Event::Start(start);
                     &named
                 }
                 event => event,

@@ -69,6 +69,22 @@ pub struct Start<'e> {
     pub usage: Option<Usage>,
 }
 
+/// Longest id and longest model name of a provider, in bytes: most formats repeat them in each event of a stream.
+const NAME_BYTES_MAX: usize = 512;
+
+impl Start<'_> {
+    /// Without an id or a model name that is too long to be repeated. The gateway has its own for both.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let fits = |name: &str| name.len() <= NAME_BYTES_MAX;
+        Self {
+            id: if fits(self.id) { self.id } else { "" },
+            model: if fits(self.model) { self.model } else { "" },
+            ..self
+        }
+    }
+}
+
 /// The kind of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind<'e> {

@@ -8,6 +8,9 @@ use crate::error::gateway_error::GatewayError;
 /// Most fields that one response header names; `more` stands for the rest.
 const NAMED_MAX: usize = 24;
 
+/// Longest name of a field in that header, in bytes; a longer one is cut.
+const NAME_BYTES_MAX: usize = 128;
+
 /// Collects the fields that are dropped from one request.
 #[derive(Debug, Default)]
 pub struct UnsupportedFields {
@@ -46,6 +49,9 @@ impl UnsupportedFields {
 
     /// Drops a `field` that cannot change the text of the response: it is reported, and the request is never rejected.
     pub fn note_dropped(&mut self, field: &str) {
+        let field = field
+            .get(..field.floor_char_boundary(NAME_BYTES_MAX))
+            .unwrap_or_default();
         if self.dropped.len() <= NAMED_MAX && self.dropped.iter().all(|dropped| dropped != field) {
             let name = if self.dropped.len() == NAMED_MAX {
                 "more"
