@@ -5,7 +5,6 @@ pub(crate) mod confidence_sequence;
 #[cfg(test)]
 pub(crate) mod generated_docs;
 pub mod key_priority;
-pub(crate) mod name_map;
 pub mod names;
 pub mod random;
 pub(crate) mod request_ids;

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TARGET = ROOT / "target" / "debug"
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 
 
 # What the LiteLLM proxy wants from its callers.
@@ -87,11 +87,11 @@ def litellm(mock, tmp_path_factory):
 
 
 class Gateway:
-    def __init__(self, folder, driver, config):
+    def __init__(self, folder, driver, config, server=""):
         path = folder / "ringside.toml"
         (folder / "peer").write_text(PEER_KEY)
         path.write_text(
-            f'[server]\nlisten = "127.0.0.1:0"\ndriver = "{driver}"\n'
+            f'[server]\nlisten = "127.0.0.1:0"\ndriver = "{driver}"\n{server}'
             '[server.drain]\ndelay = "1ms"\n[admin]\nlisten = "127.0.0.1:0"\n' + config
         )
         self.process = subprocess.Popen(

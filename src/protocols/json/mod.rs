@@ -2,6 +2,7 @@
 
 pub mod document;
 pub(crate) mod multipart;
+pub(crate) mod name_map;
 pub(crate) mod number_texts;
 pub mod size;
 pub(crate) mod splice;

@@ -344,7 +344,7 @@ mod tests {
             "0.1",
             "0.10000000000000000001",
         ];
-        let places: [fn(&str) -> String; 4] = [
+        let bodies: [fn(&str) -> String; 4] = [
             |number| format!(r#"{{"seed":{number}}}"#),
             |number| format!(r#"{{"x":[7,"1",{number},{{"y":[]}}]}}"#),
             |number| format!(r#"{{"x":[[{{"é\"1":[2,{number}]}}]],"z":0.5}}"#),
@@ -352,12 +352,12 @@ mod tests {
                 format!(r#"{{"tools":[{{"function":{{"parameters":{{"const":{number}}}}}}}]}}"#)
             },
         ];
-        for place in places {
+        for body in bodies {
             for (nth, number) in numbers.iter().enumerate() {
-                let base = form(&place(number));
-                assert_eq!(base, form(&place(number).replace(',', " , ")));
+                let base = form(&body(number));
+                assert_eq!(base, form(&body(number).replace(',', " , ")));
                 for other in &numbers[nth + 1..] {
-                    assert_ne!(base, form(&place(other)), "{number} and {other}");
+                    assert_ne!(base, form(&body(other)), "{number} and {other}");
                 }
             }
         }

@@ -1,9 +1,9 @@
 //! The top level of a JSON body: the fields that route chat, completion, embedding and rerank requests.
 
-use crate::base::name_map::NameMap;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::json::document::Document;
+use crate::protocols::json::name_map::NameMap;
 use crate::protocols::json::splice;
 use crate::protocols::json::splice::Edit;
 use crate::protocols::request::request_shape::Shape;

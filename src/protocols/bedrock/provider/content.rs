@@ -1,7 +1,7 @@
 //! Writes the messages of a Converse request: turns, content blocks, files and cache points.
 
-use crate::base::name_map::NameMap;
 use crate::error::gateway_error::GatewayError;
+use crate::protocols::json::name_map::NameMap;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
 use crate::protocols::neutral::request::{Message, Part, Source};
 use crate::protocols::neutral::tool_arguments::write_input;

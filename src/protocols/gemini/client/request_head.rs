@@ -1,6 +1,5 @@
 //! Reads the fields of a Gemini request that routing needs: model and stream from the path, the others from the body.
 
-use crate::base::name_map::NameMap;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::http::percent;
@@ -8,6 +7,7 @@ use crate::protocols::gemini::client::errors::bad;
 use crate::protocols::gemini::client::fields::{list_of, node_of, plain, text_of};
 use crate::protocols::gemini::client::paths::parts_of;
 use crate::protocols::json::document::{Document, Scratch};
+use crate::protocols::json::name_map::NameMap;
 use crate::protocols::json::splice::string_end;
 use crate::protocols::request::canonical_request::{Canonical, NotSemantic, form};
 use crate::protocols::request::chat_request::ChatRequest;

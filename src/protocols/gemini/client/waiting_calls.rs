@@ -1,6 +1,6 @@
 //! The function calls of a request whose results have not been read yet. It must not know how they are written.
 
-use crate::base::name_map::NameMap;
+use crate::protocols::json::name_map::NameMap;
 use std::borrow::{Borrow, Cow};
 use std::hash::Hash;
 

@@ -1,8 +1,8 @@
 //! Writes the conversation of a `GenerateContentRequest`: system instruction and contents.
 
-use crate::base::name_map::NameMap;
 use crate::error::gateway_error::GatewayError;
 use crate::protocols::gemini::vocabulary::NO_SEAL;
+use crate::protocols::json::name_map::NameMap;
 use crate::protocols::json::write::{key, open, open_field, raw, text};
 use crate::protocols::neutral::request::{Message, Part, Role, Source};
 use crate::protocols::neutral::tool_arguments::write_input;
@@ -292,7 +292,7 @@ impl Writer<'_, '_> {
         if !id.is_empty() {
             text(out, "id", id);
         }
-        text(out, "name", tool);
+        text(out, "name", repeated_name(tool));
         open_field(out, "response", b'{');
         key(out, if *is_error { "error" } else { "output" });
         out.push(b'"');
@@ -313,6 +313,16 @@ impl Writer<'_, '_> {
         out.extend_from_slice(b"}}");
         Ok(())
     }
+}
+
+/// Longest name of a tool that is repeated in its results, in bytes. The API allows 128 characters.
+const REPEATED_NAME_BYTES_MAX: usize = 512;
+
+/// A tool's name for one of its results. A longer name, which the API refuses anyway, is cut: a request that gives it
+/// once and has many results would grow with the square of its size.
+fn repeated_name(name: &str) -> &str {
+    let end = name.floor_char_boundary(REPEATED_NAME_BYTES_MAX);
+    name.get(..end).unwrap_or_default()
 }
 
 /// The tools' names by the ids of their calls. If calls share an id, the last one counts.

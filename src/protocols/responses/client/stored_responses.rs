@@ -1,11 +1,11 @@
 //! Reads the references of a Responses request to responses that a provider stores, and the paths of stored
 //! responses. It must not know which provider stores a response.
 
-use crate::base::name_map::NameMap;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::http::head::Method;
 use crate::protocols::json::document::Document;
+use crate::protocols::json::name_map::NameMap;
 use crate::protocols::request::stored_state::Previous;
 use crate::protocols::request::stored_state::State;
 
