@@ -330,6 +330,17 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_of_a_head_are_limited_before_it_is_complete() {
+        let with_headers = |count: usize| format!("GET / HTTP/1.1\r\n{}", "a:b\r\n".repeat(count));
+        let most = with_headers(HEADERS_MAX);
+        assert!(matches!(parse(&most), Ok(Parsed::NeedMore)));
+        let head = format!("{most}\r\n");
+        assert!(matches!(parse(&head), Ok(Parsed::Complete { .. })));
+        let reject = Reject::TooManyHeaders { headers_max: 64 };
+        assert_eq!(parse(&with_headers(HEADERS_MAX + 2)).err(), Some(reject));
+    }
+
+    #[test]
     fn response_heads_are_parsed() {
         let parse =
             |text: &'static str| parse_response_head(text.as_bytes(), &HeadLimits::default());

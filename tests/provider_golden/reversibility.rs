@@ -211,3 +211,83 @@ fn thinking_is_neither_lost_nor_counted_twice() {
         }
     }
 }
+
+/// A request of each client's dialect, with `number` as seed or temperature, in a tool's schema and in its arguments.
+fn requests_with(number: &str) -> [(&'static str, String); 4] {
+    let schema = format!(r#"{{"type":"object","properties":{{"x":{{"const":{number}}}}}}}"#);
+    let arguments = format!(r#"{{"x":[{number}],"y":{{"z":{number}}}}}"#);
+    let quoted = arguments.replace('"', "\\\"");
+    [
+        (
+            "openai",
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"user","content":"q"}},{{"role":"assistant","tool_calls":[
+                {{"id":"c","type":"function","function":{{"name":"f","arguments":"{quoted}"}}}}]}},
+                {{"role":"tool","tool_call_id":"c","content":"r"}}],
+                "tools":[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]}}"#
+            ),
+        ),
+        (
+            "anthropic",
+            format!(
+                r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":[
+                {{"type":"tool_use","id":"c","name":"f","input":{arguments}}}]}},{{"role":"user","content":[
+                {{"type":"tool_result","tool_use_id":"c","content":"r"}}]}}],
+                "tools":[{{"name":"f","input_schema":{schema}}}]}}"#
+            ),
+        ),
+        (
+            "responses",
+            format!(
+                r#"{{"model":"m","store":false,"input":[{{"role":"user","content":"q"}},
+                {{"type":"function_call","call_id":"c","name":"f","arguments":"{quoted}"}},
+                {{"type":"function_call_output","call_id":"c","output":"r"}}],
+                "tools":[{{"type":"function","name":"f","parameters":{schema}}}]}}"#
+            ),
+        ),
+        (
+            "gemini",
+            format!(
+                r#"{{"contents":[{{"role":"user","parts":[{{"text":"q"}}]}},{{"role":"model","parts":[
+                {{"functionCall":{{"id":"c","name":"f","args":{arguments}}}}}]}},{{"role":"user","parts":[
+                {{"functionResponse":{{"id":"c","name":"f","response":{{}}}}}}]}}],
+                "tools":[{{"functionDeclarations":[{{"name":"f","parameters":{schema}}}]}}]}}"#
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn numbers_cross_every_translation_with_their_digits() {
+    for number in [
+        "18446744073709551617",
+        "-9223372036854775809",
+        "0.10000000000000000001",
+        "1.50",
+        "-0",
+        "6.02e23",
+    ] {
+        for (name, body) in requests_with(number) {
+            for provider in PROVIDERS {
+                let (mut scratch, mut out) = (Scratch::default(), Vec::new());
+                let client_api = client_api(name);
+                let prepared = client_api.normalize_request(body.as_bytes(), &mut scratch);
+                let body = prepared.as_deref().unwrap_or(body.as_bytes());
+                let mut unsupported = UnsupportedFields::new(true);
+                let outcome = translate_body::translate_request(
+                    &client_request(client_api, body),
+                    *provider,
+                    MODEL,
+                    &mut unsupported,
+                    &mut scratch,
+                    &mut out,
+                );
+                outcome.unwrap();
+                let written = exact(&out);
+                let found = written.matches(&format!(":{number}")).count()
+                    + written.matches(&format!("[{number}]")).count();
+                assert_eq!(found, 3, "{name} to {}: {written}", provider.name());
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Translates requests and responses between all client APIs and provider APIs: no input causes a panic, and
-//! the output is JSON.
+//! the output is JSON. A request in the wire format of a client API is read back and written again: it is the same.
+//! Most inputs are valid documents whose structure was changed.
 
 #![no_main]
 
@@ -16,10 +17,15 @@ mod protocols;
 #[allow(dead_code, reason = "a target uses a part of the folder")]
 mod signing;
 
-use libfuzzer_sys::fuzz_target;
+mod json;
+
+use json::Choices;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use protocols::client_api::ClientApi;
 use protocols::client_api::ResponseContext;
 use protocols::json::document::Scratch;
 use protocols::neutral::unsupported_fields::UnsupportedFields;
+use protocols::provider_api::ProviderApi;
 use protocols::registry::{CLIENT_APIS, PROVIDERS};
 
 // A document, read as whatever it could be.
@@ -46,6 +52,7 @@ fuzz_target!(|data: &[u8]| {
                 });
                 if matches!(written, Ok(Ok(()))) {
                     check(&out);
+                    check_read_back(*provider, &out, &mut scratch);
                 }
                 let header = unsupported.header().unwrap_or_default();
                 assert!(header.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -63,6 +70,38 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 });
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let mut choices = Choices::new(seed);
+    let document = serde_json::from_slice(&data[..size]);
+    if let (Ok(mut document), true) = (document, choices.below(4) > 0) {
+        json::mutate(&mut document, &mut choices);
+        let changed = document.to_string().into_bytes();
+        if changed.len() <= max_size {
+            data[..changed.len()].copy_from_slice(&changed);
+            return changed.len();
+        }
+    }
+    fuzzer_mutate(data, size, max_size)
+});
+
+/// The client API of the provider's wire format reads what was written, and it is written again as it is.
+fn check_read_back(provider: &dyn ProviderApi, written: &[u8], scratch: &mut Scratch) {
+    let is_native = |client_api: &&&dyn ClientApi| client_api.name() == provider.native_client_api();
+    let Some(client_api) = CLIENT_APIS.iter().find(is_native) else {
+        return;
+    };
+    let prepared = client_api.normalize_request(written, scratch);
+    let read = prepared.as_deref().unwrap_or(written);
+    let (mut unsupported, mut again) = (UnsupportedFields::new(true), Vec::new());
+    let outcome = scratch.with_document(read, |document| {
+        let request = client_api.read_request(document, &mut unsupported)?;
+        provider.write_request(&request, "model", &mut unsupported, &mut again)
+    });
+    let (written, again) = (String::from_utf8_lossy(written), String::from_utf8_lossy(&again));
+    assert!(matches!(outcome, Ok(Ok(()))), "{}: {outcome:?}: {written}", provider.name());
+    assert_eq!(written, again, "{}", provider.name());
+}
 
 fn check(json: &[u8]) {
     let read = serde_json::from_slice::<serde::de::IgnoredAny>(json);
