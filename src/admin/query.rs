@@ -1,6 +1,5 @@
-//! The query of an admin request: each parameter at most once, and only those of the route.
+//! The query of an admin request: each parameter at most once.
 
-use crate::admin::route::{AdminRoute, Permission};
 use crate::http::percent::unescaped;
 
 /// Names and values, decoded, in the order of the query.
@@ -36,24 +35,10 @@ impl Query {
         Ok(Self(parameters))
     }
 
-    /// Refuses parameters that the route does not have. Probes may carry any: their senders add some of their own.
-    ///
-    /// # Errors
-    /// The message.
-    pub(crate) fn check(&self, route: &AdminRoute) -> Result<(), String> {
-        let is_known = |name: &str| route.query.iter().any(|known| known.name == name);
-        let unknown = self.0.iter().find(|(name, _)| !is_known(name));
-        match unknown {
-            Some((name, _)) if route.permission != Permission::Probe => {
-                let known = route.query.iter().map(|known| known.name);
-                let known = known.collect::<Vec<_>>().join(", ");
-                let known = if known.is_empty() { "none" } else { &known };
-                Err(format!(
-                    "unknown parameter `{name}`; known parameters: {known}"
-                ))
-            }
-            _ => Ok(()),
-        }
+    /// The first parameter that is not in `known`.
+    pub(crate) fn unknown(&self, known: &[&str]) -> Option<&str> {
+        let mut names = self.0.iter().map(|(name, _)| name.as_str());
+        names.find(|name| !known.contains(name))
     }
 
     /// The value of a parameter.
@@ -76,6 +61,8 @@ mod tests {
         );
         assert_eq!(query.get("other"), None);
         assert_eq!(Query::parse(None), Ok(Query::default()));
+        assert_eq!(query.unknown(&["model", "key"]), None);
+        assert_eq!(query.unknown(&["model"]), Some("key"));
         for twice in ["a=1&a=2", "a=1&b=2&a=1", "model=a&mode%6c=b", "a&a"] {
             assert!(Query::parse(Some(twice)).unwrap_err().contains("twice"));
         }

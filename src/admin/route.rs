@@ -67,6 +67,26 @@ pub(crate) struct AdminRoute {
 }
 
 impl AdminRoute {
+    /// Refuses parameters that the route does not have. Probes may carry any: their senders add some of their own.
+    ///
+    /// # Errors
+    /// The message.
+    pub(crate) fn check_query(&self, query: &Query) -> Result<(), String> {
+        let known: Vec<&str> = self.query.iter().map(|known| known.name).collect();
+        match query.unknown(&known) {
+            Some(name) if self.permission != Permission::Probe => {
+                let known = match known.as_slice() {
+                    [] => "none".to_owned(),
+                    known => known.join(", "),
+                };
+                Err(format!(
+                    "unknown parameter `{name}`; known parameters: {known}"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The segment in place of `{id}`, empty if the route has none; `None` if the path does not match the route.
     pub(crate) fn id_in<'p>(&self, path: &'p str) -> Option<&'p str> {
         let mut id = "";

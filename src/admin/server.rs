@@ -104,7 +104,7 @@ async fn respond(
     };
     match find(routes, &head.method, head.uri.path()) {
         Match::Route { route, id } => {
-            if let Err(message) = query.check(route) {
+            if let Err(message) = route.check_query(&query) {
                 return error(ErrorCode::InvalidQuery, &message);
             }
             let request = AdminRequest {

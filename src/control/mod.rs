@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod plane;
 pub(crate) mod records;
 pub mod reload;
+pub(crate) mod reload_on_signal;
 pub(crate) mod shared_health;
 pub(crate) mod shutdown;
 pub(crate) mod signals;

@@ -5,9 +5,7 @@ use crate::cache::verify::model::Verifier;
 use crate::config::names::KnownNames;
 use crate::config::root;
 use crate::config::root::Config;
-use crate::control::dns;
 use crate::control::log;
-use crate::control::plane::Plane;
 use crate::gateway::core::Shared;
 use crate::gateway::experiments::background;
 use crate::gateway::snapshot::registry::Registry;
@@ -16,11 +14,6 @@ use crate::upstream::credentials::Credentials;
 use crate::upstream::endpoint::Addresses;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::signal::unix::Signal;
-
-/// How long a reload may take to read the file and its references.
-const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// The state of reloads: the file, the registry, and the outcome of the last one.
 pub struct Reload {
@@ -161,29 +154,6 @@ impl Reload {
                 self.refused = Some(why);
             }
         }
-    }
-}
-
-/// Reloads whenever `hang_up` is signalled. The file and its references are read on a thread of their own: a file
-/// system that hangs stops only reloads.
-pub(crate) async fn reload_on(mut hang_up: Signal, plane: Arc<Plane>) {
-    while hang_up.recv().await.is_some() {
-        let path = plane.reload.lock().path.clone();
-        let loaded = match path {
-            None => Err("there is no configuration file to reload".into()),
-            Some(path) => {
-                let reading = tokio::task::spawn_blocking(move || load(&path));
-                match tokio::time::timeout(READ_WITHIN, reading).await {
-                    Ok(loaded) => loaded.unwrap_or_else(|_| Err("reading it panicked".into())),
-                    Err(_) => Err(format!(
-                        "the file and its references could not be read within {READ_WITHIN:?} (READ_WITHIN)"
-                    )),
-                }
-            }
-        };
-        plane.reload.lock().apply(loaded, &plane.shared);
-        let hosts = plane.reload.lock().hosts();
-        tokio::task::spawn_local(async move { dns::resolve(&hosts).await });
     }
 }
 

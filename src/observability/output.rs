@@ -244,8 +244,8 @@ mod tests {
         let line = format!("{}\n", "x".repeat(1023));
         queue.push(&line.repeat(LOG_BYTES_MAX / 1024 + 100));
         assert!(queue.bytes <= LOG_BYTES_MAX && queue.bytes > LOG_BYTES_MAX - 2 * PIECE_BYTES);
-        let kept: u64 = queue.pieces.iter().map(|piece| count_lines(piece)).sum();
-        assert_eq!(kept + queue.dropped, (LOG_BYTES_MAX / 1024 + 100) as u64);
+        let queued: u64 = queue.pieces.iter().map(|piece| count_lines(piece)).sum();
+        assert_eq!(queued + queue.dropped, (LOG_BYTES_MAX / 1024 + 100) as u64);
         assert!(queue.pieces.iter().all(|piece| piece.ends_with('\n')));
     }
 

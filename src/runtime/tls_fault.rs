@@ -41,6 +41,9 @@ fn certificate(fault: &CertificateError) -> String {
             "unknown issuer: the certificate is not signed by a trusted root; `ca` names another"
                 .into()
         }
+        CertificateError::BadSignature => {
+            "unknown issuer: the certificate is signed by another key than that of the trusted root of this name".into()
+        }
         CertificateError::Revoked => "the certificate was revoked".into(),
         other => format!("the certificate is not usable: {other}"),
     }
