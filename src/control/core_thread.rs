@@ -19,6 +19,7 @@ use crate::runtime::mailbox::Receiver;
 use crate::runtime::spawn;
 use crate::runtime::stream::{HandshakeError, Stream};
 use crate::runtime::tls::Session;
+use crate::runtime::turn::Turn;
 use crate::server::acceptor::{Accepted, CoreLoad};
 use crate::server::connection;
 use crate::server::connection::ConnectionLimits;
@@ -111,7 +112,11 @@ async fn serve_mailbox(start: CoreStart) {
     });
     let sweeper = Rc::clone(&core);
     spawn::spawn(sweep(sweeper), |_| {});
+    let mut turn = Turn::default();
     while let Some(message) = inbox.next().await {
+        // A flood of new connections must not keep the core from those that are open.
+        turn.record(0);
+        turn.next().await;
         match message {
             CoreMessage::Connection(accepted) => accept(&serving, accepted),
             CoreMessage::Metrics(reply) => {

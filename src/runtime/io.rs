@@ -9,6 +9,7 @@ use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::deadline::Registration;
 use crate::runtime::spawn;
+use crate::runtime::turn::Turn;
 use monoio::buf::IoBuf;
 use monoio::io::{
     AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedWriteHalf, Splitable,
@@ -20,7 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 /// Most unread bytes before the reader task pauses.
@@ -56,6 +57,8 @@ impl std::fmt::Display for SocketError {
 /// A connected TCP or Unix stream socket of this core.
 pub struct Socket {
     inbound: Rc<RefCell<ReadBuffer>>,
+    /// The turn of the task that owns the socket.
+    turn: Turn,
     writer: Writer,
     read_canceller: Option<Canceller>,
 }
@@ -156,6 +159,7 @@ impl Socket {
         });
         Self {
             inbound,
+            turn: Turn::default(),
             writer,
             read_canceller: Some(read_canceller),
         }
@@ -193,7 +197,8 @@ impl Socket {
             .unwrap_or(Err(SocketError::Deadline))
     }
 
-    /// Like [`Socket::fill`], for one poll.
+    /// Like [`Socket::fill`], for one poll. Bytes that are ready are withheld until the task's next turn, once it has
+    /// taken as much as one turn allows.
     pub fn poll_fill(
         &mut self,
         into: &mut Vec<u8>,
@@ -202,6 +207,8 @@ impl Socket {
         let mut inbound = self.inbound.borrow_mut();
         let count = inbound.ready.len();
         if count > 0 {
+            ready!(self.turn.poll_next(cx));
+            self.turn.record(count);
             if into.is_empty() {
                 std::mem::swap(into, &mut inbound.ready);
             } else {
@@ -216,10 +223,18 @@ impl Socket {
         match inbound.end {
             Some(end) => Poll::Ready(end.map(|()| 0)),
             None => {
+                self.turn.waited();
                 inbound.wait(cx);
                 Poll::Pending
             }
         }
+    }
+
+    /// Records that the owner served a request, and waits for its next turn if it has served as many as one turn
+    /// allows.
+    pub async fn end_request(&mut self) {
+        self.turn.record(0);
+        self.turn.next().await;
     }
 
     /// Ready after the peer closed or the connection broke, even if there are unread bytes.

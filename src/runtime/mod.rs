@@ -17,3 +17,4 @@ pub mod spawn;
 pub mod stream;
 pub mod tls;
 mod tls_fault;
+pub(crate) mod turn;

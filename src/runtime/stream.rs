@@ -192,6 +192,12 @@ impl Stream {
                 .is_none_or(|session| !session.closed_by_peer() && session.unread() == 0)
     }
 
+    /// Records that the owner served a request, and waits for its next turn if it has served as many as one turn
+    /// allows.
+    pub async fn end_request(&mut self) {
+        self.socket.end_request().await;
+    }
+
     /// Returns unused read memory to the pool, before the connection becomes idle.
     pub fn release_memory(&mut self) {
         self.socket.release_memory();

@@ -7,19 +7,18 @@ use crate::http::encode;
 use crate::http::framing::{
     BodyLength, BodyReader, expects_continue, request_body, request_keep_alive,
 };
-use crate::http::head::{Method, Parsed, RequestHead, Version, head_end, parse_request_head};
+use crate::http::head::{Method, Parsed, RequestHead, Version, parse_request_head};
 use crate::http::limits::HeadLimits;
 use crate::http::reject::Reject;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
-use crate::runtime::io::{SocketError, before};
+use crate::runtime::io::SocketError;
 use crate::runtime::stream::Stream;
 use crate::server::client::Client;
 use crate::server::drain::ConnectionGuard;
+use crate::server::input::Input;
 use crate::server::request_body::{PIECES_FROM_BYTES, Upload};
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Limits of a connection.
@@ -94,10 +93,12 @@ pub async fn run(
         upload: None,
         followers: None,
     };
-    let mut input = Vec::new();
+    let mut input = Input::default();
     loop {
         match server.serve_one(&mut client, &mut input).await {
-            Ok(()) if client.keep_alive && !client.guard.has_begun() => {}
+            Ok(()) if client.keep_alive && !client.guard.has_begun() => {
+                client.stream.end_request().await;
+            }
             Ok(()) => break,
             Err(ConnectionEnd::Closed) => break,
             Err(ConnectionEnd::Rejected(error)) => {
@@ -108,7 +109,7 @@ pub async fn run(
             }
         }
     }
-    buffer::give(input);
+    input.release();
     client
         .stream
         .close(clock::now() + Duration::from_secs(1))
@@ -116,7 +117,7 @@ pub async fn run(
 }
 
 /// Why a connection ends without serving a request.
-enum ConnectionEnd {
+pub(crate) enum ConnectionEnd {
     /// The client closed or was idle too long, or the process stops.
     Closed,
     /// The client sent a malformed request.
@@ -132,32 +133,33 @@ struct RequestServer<'s, S> {
 
 impl<S: Serve> RequestServer<'_, S> {
     /// Reads and serves the next request.
-    async fn serve_one(
-        &self,
-        client: &mut Client,
-        input: &mut Vec<u8>,
-    ) -> Result<(), ConnectionEnd> {
-        let head_bytes = read_head(client, input, self.limits).await?;
+    async fn serve_one(&self, client: &mut Client, input: &mut Input) -> Result<(), ConnectionEnd> {
+        input.read_head(client, self.limits).await?;
+        let mut arrived = std::mem::take(input);
         let mut body = Vec::new();
         // On the heap: the state of a request is several times as large as an idle connection, which must not reserve
         // space for it.
-        let serving = on_heap(|| self.serve_head(client, input, &head_bytes, &mut body));
+        let serving = on_heap(|| self.serve_head(client, arrived.unserved(), input, &mut body));
         let outcome = serving.await;
         buffer::give(body);
-        buffer::give(head_bytes);
-        outcome
+        arrived.skip(outcome?);
+        if !arrived.unserved().is_empty() {
+            *input = arrived;
+        }
+        Ok(())
     }
 
-    /// Serves the request that begins with `head_bytes`.
+    /// Serves the request that `arrived` begins with, and returns how many of its bytes were served. If the body is
+    /// read, `input` gets the bytes after it.
     async fn serve_head(
         &self,
         client: &mut Client,
-        input: &mut Vec<u8>,
-        head_bytes: &[u8],
+        arrived: &[u8],
+        input: &mut Input,
         body: &mut Vec<u8>,
-    ) -> Result<(), ConnectionEnd> {
+    ) -> Result<usize, ConnectionEnd> {
         let limits = self.limits;
-        let parsed = parse_request_head(head_bytes, &limits.head).map_err(|bad| rejected(&bad))?;
+        let parsed = parse_request_head(arrived, &limits.head).map_err(|bad| rejected(&bad))?;
         let Parsed::Complete {
             value: head,
             consumed,
@@ -169,45 +171,41 @@ impl<S: Serve> RequestServer<'_, S> {
         client.is_http10 = head.version == Version::Http10;
         client.keep_alive = request_keep_alive(&head);
         let length = request_body(&head).map_err(|reject| rejected(&reject))?;
-        let rest = head_bytes.get(consumed..).unwrap_or_default();
-        let body = match split_body(rest, length, limits) {
+        let rest = arrived.get(consumed..).unwrap_or_default();
+        if let Some(body) = whole_body(rest, length, limits) {
             // The body arrived with the head, so it is served from the same buffer.
-            Some((body, next)) => {
-                input.extend_from_slice(next);
-                body
-            }
-            None => {
-                input.extend_from_slice(rest);
-                let waits = expects_continue(&head);
-                if let Some(bytes) = in_pieces(length, limits)
-                    && self.service.wants_pieces(&head)
-                {
-                    let due = clock::recent() + limits.body_timeout;
-                    client.upload = Some(Upload::new(bytes, std::mem::take(input), waits, due));
-                    self.serve_pieces(client, input, &head).await;
-                    return Ok(());
-                }
-                read_body(client, input, body, length, waits, limits).await?;
-                if input.is_empty() {
-                    buffer::give(std::mem::take(input));
-                }
-                body
-            }
-        };
+            let request = self.request(&head, body);
+            self.service.serve(&request, client).await;
+            return Ok(consumed + body.len());
+        }
+        let waits = expects_continue(&head);
+        let mut received = buffer::take(rest.len());
+        received.extend_from_slice(rest);
+        if let Some(bytes) = in_pieces(length, limits)
+            && self.service.wants_pieces(&head)
+        {
+            let due = clock::recent() + limits.body_timeout;
+            client.upload = Some(Upload::new(bytes, received, waits, due));
+            *input = self.serve_pieces(client, &head).await;
+            return Ok(arrived.len());
+        }
+        read_body(client, &mut received, body, length, waits, limits).await?;
+        *input = Input::new(received);
         let request = self.request(&head, body);
         self.service.serve(&request, client).await;
-        Ok(())
+        Ok(arrived.len())
     }
 
-    /// Serves a request whose body is still arriving.
-    async fn serve_pieces(&self, client: &mut Client, input: &mut Vec<u8>, head: &RequestHead<'_>) {
+    /// Serves a request whose body is still arriving, and returns the bytes after it.
+    async fn serve_pieces(&self, client: &mut Client, head: &RequestHead<'_>) -> Input {
         let request = self.request(head, &[]);
         self.service.serve(&request, client).await;
         match client.upload.take() {
-            Some(upload) if upload.is_done() => *input = upload.into_rest(),
+            Some(upload) if upload.is_done() => Input::new(upload.into_rest()),
             _ => {
                 client.keep_alive = false;
                 linger(client).await;
+                Input::default()
             }
         }
     }
@@ -234,12 +232,12 @@ fn in_pieces(length: BodyLength, limits: &ConnectionLimits) -> Option<u64> {
     }
 }
 
-/// The body and the bytes after it, if `rest` contains the whole body without coding.
-fn split_body<'b>(
+/// The body, if `rest` begins with the whole body without coding.
+fn whole_body<'b>(
     rest: &'b [u8],
     length: BodyLength,
     limits: &ConnectionLimits,
-) -> Option<(&'b [u8], &'b [u8])> {
+) -> Option<&'b [u8]> {
     let bytes = match length {
         BodyLength::None => 0,
         BodyLength::Exact(bytes) => usize::try_from(bytes).ok()?,
@@ -248,77 +246,7 @@ fn split_body<'b>(
     if bytes > limits.body_bytes_max {
         return None;
     }
-    rest.split_at_checked(bytes)
-}
-
-/// Waits until `input` begins with a whole head, and takes it.
-async fn read_head(
-    client: &mut Client,
-    input: &mut Vec<u8>,
-    limits: &ConnectionLimits,
-) -> Result<Vec<u8>, ConnectionEnd> {
-    let mut by = None;
-    let mut scanned = 0;
-    let mut stripped = 0;
-    loop {
-        strip_leading_line_end(input, &mut stripped);
-        if !input.is_empty() {
-            if head_end(input, scanned).is_some() {
-                return Ok(std::mem::take(input));
-            }
-            // A head that cannot become valid is rejected now, not at the deadline.
-            parse_request_head(input, &limits.head).map_err(|bad| rejected(&bad))?;
-            scanned = input.len().saturating_sub(3);
-            by.get_or_insert_with(|| clock::recent() + limits.head_timeout);
-        } else {
-            client.stream.release_memory();
-        }
-        let filled = fill_unless_draining(client, input, by, limits).await;
-        match filled {
-            Some(Ok(count)) if count > 0 => {}
-            Some(Err(SocketError::Deadline)) if by.is_some() => {
-                return Err(ConnectionEnd::Rejected(GatewayError::new(
-                    ErrorCode::RequestTimeout,
-                    format!(
-                        "the request head did not arrive within {:?} (server.head_timeout)",
-                        limits.head_timeout
-                    ),
-                )));
-            }
-            _ => return Err(ConnectionEnd::Closed),
-        }
-    }
-}
-
-/// Removes an empty line before the request line (RFC 9112, 2.2), at most twice.
-fn strip_leading_line_end(input: &mut Vec<u8>, stripped: &mut usize) {
-    while *stripped < 2 && input.starts_with(b"\r\n") {
-        input.drain(..2);
-        *stripped += 1;
-    }
-}
-
-/// `None` if the process stops while the connection is idle.
-async fn fill_unless_draining(
-    client: &mut Client,
-    input: &mut Vec<u8>,
-    by: Option<Instant>,
-    limits: &ConnectionLimits,
-) -> Option<Result<usize, SocketError>> {
-    let is_idle = by.is_none();
-    let by = by.unwrap_or_else(|| clock::recent() + limits.idle_timeout);
-    let wait = poll_fn(|cx| {
-        if let Poll::Ready(filled) = client.stream.poll_fill(input, cx) {
-            return Poll::Ready(Some(filled));
-        }
-        if is_idle && client.guard.poll_begun(cx) {
-            return Poll::Ready(None);
-        }
-        Poll::Pending
-    });
-    before(by, wait)
-        .await
-        .unwrap_or(Some(Err(SocketError::Deadline)))
+    rest.get(..bytes)
 }
 
 async fn read_body(
@@ -385,7 +313,7 @@ async fn read_body(
     }
 }
 
-fn rejected(reject: &Reject) -> ConnectionEnd {
+pub(crate) fn rejected(reject: &Reject) -> ConnectionEnd {
     let code = match reject {
         Reject::HeadTooLarge { .. } | Reject::TooManyHeaders { .. } => ErrorCode::HeadTooLarge,
         Reject::VersionNotSupported => ErrorCode::HttpVersionNotSupported,

@@ -4,4 +4,5 @@ pub mod acceptor;
 pub mod client;
 pub mod connection;
 pub mod drain;
+pub(crate) mod input;
 pub(crate) mod request_body;
