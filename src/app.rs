@@ -12,7 +12,7 @@ use crate::config::root::Config;
 use crate::config::sections::server::Driver;
 use crate::control::canary_monitor;
 use crate::control::core_message::CoreMessage;
-use crate::control::core_thread::{CoreStart, connection_limits, run_core};
+use crate::control::core_thread::{CoreStart, body_memory_limits, connection_limits, run_core};
 use crate::control::credentials;
 use crate::control::disk_monitor;
 use crate::control::dns;
@@ -323,6 +323,7 @@ fn start_cores(shared: &Arc<Shared>) -> Result<(Vec<CoreHandle>, Arc<[CoreLoad]>
             records: Arc::clone(&records),
             loads: Arc::clone(&loads),
             limits: connection_limits(server),
+            body_memory: body_memory_limits(server),
         };
         let (started, outcome) = mpsc::channel();
         std::thread::Builder::new()

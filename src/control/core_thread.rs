@@ -21,6 +21,7 @@ use crate::runtime::stream::{HandshakeError, Stream};
 use crate::runtime::tls::Session;
 use crate::runtime::turn::Turn;
 use crate::server::acceptor::{Accepted, CoreLoad};
+use crate::server::body_memory::BodyMemoryLimits;
 use crate::server::connection;
 use crate::server::connection::ConnectionLimits;
 use crossbeam_queue::ArrayQueue;
@@ -46,6 +47,8 @@ pub(crate) struct CoreStart {
     pub loads: Arc<[CoreLoad]>,
     /// Limits of connections.
     pub limits: ConnectionLimits,
+    /// Limits of the memory for request bodies.
+    pub body_memory: BodyMemoryLimits,
 }
 
 /// How often old and closed upstream connections are removed from the pool.
@@ -65,6 +68,16 @@ pub(crate) fn connection_limits(server: &Server) -> ConnectionLimits {
         body_timeout: server.body_timeout,
         idle_timeout: server.idle_timeout,
         write_timeout: server.write_timeout,
+    }
+}
+
+/// The limits of the memory for request bodies. A body of the largest size always fits.
+#[must_use]
+pub(crate) fn body_memory_limits(server: &Server) -> BodyMemoryLimits {
+    BodyMemoryLimits {
+        core_bytes_max: server.bodies_per_core_bytes_max.max(server.body_bytes_max),
+        key_bytes_max: server.bodies_per_key_bytes_max.max(server.body_bytes_max),
+        keyless_bytes_max: server.bodies_keyless_bytes_max.max(server.body_bytes_max),
     }
 }
 
@@ -97,9 +110,10 @@ async fn serve_mailbox(start: CoreStart) {
         records,
         loads,
         limits,
+        body_memory,
         ..
     } = start;
-    let core = Rc::new(Core::new(shared, records));
+    let core = Rc::new(Core::new(shared, records, body_memory));
     let cores = u32::try_from(loads.len()).unwrap_or(u32::MAX);
     core.target_table.borrow_mut().set_cores(cores);
     let serving = Rc::new(Serving {
@@ -239,6 +253,12 @@ fn numbers(core: &Core) -> CoreMetrics {
     let mut metrics = core.metrics.borrow().clone();
     let process = &mut metrics.process;
     process.connections_open.set(core.connections() as u64);
+    process
+        .request_body_bytes
+        .set(core.body_memory.held_bytes() as u64);
+    for (limit, count) in core.body_memory.refused() {
+        process.request_bodies_refused.add(limit, count);
+    }
     let (pooled, high_water) = buffer::pooled_bytes();
     process.buffer_pool_bytes.set(pooled as u64);
     process.buffer_pool_bytes_high_water.set(high_water as u64);

@@ -15,6 +15,7 @@ use crate::routing::hedge::Hedges;
 use crate::routing::shared_health::SharedHealth;
 use crate::routing::targets::TargetTable;
 use crate::runtime::clock;
+use crate::server::body_memory::{BodyMemory, BodyMemoryLimits};
 use crate::server::drain::Drain;
 use crate::upstream::pool::ConnectionPool;
 use arc_swap::ArcSwap;
@@ -61,6 +62,8 @@ pub(crate) struct Core {
     /// Access records for the control plane to write.
     pub records: Arc<ArrayQueue<LogLine>>,
     pub drain: Rc<Drain>,
+    /// The memory that request bodies take.
+    pub body_memory: Rc<BodyMemory>,
     /// Health and latencies of targets as this core sees them.
     pub target_table: Rc<RefCell<TargetTable>>,
     /// Streams that are read to their end although their client has gone.
@@ -87,7 +90,11 @@ struct HeldSnapshot {
 
 impl Core {
     #[must_use]
-    pub(crate) fn new(shared: Arc<Shared>, records: Arc<ArrayQueue<LogLine>>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        records: Arc<ArrayQueue<LogLine>>,
+        body_memory_limits: BodyMemoryLimits,
+    ) -> Self {
         let mut source = arc_swap::Cache::new(Arc::clone(&shared.snapshot));
         let current = Rc::new(Arc::clone(source.load()));
         let shared_health = arc_swap::Cache::new(Arc::clone(&shared.shared_health));
@@ -99,6 +106,7 @@ impl Core {
             metrics: RefCell::default(),
             records,
             drain: Rc::default(),
+            body_memory: Rc::new(BodyMemory::new(body_memory_limits)),
             target_table: Rc::default(),
             unattended: Cell::default(),
             hedges: RefCell::default(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod caching;
+pub(crate) mod caller;
 pub(crate) mod context;
 pub(crate) mod core;
 pub(crate) mod endpoints;

@@ -18,6 +18,7 @@ use crate::gateway::caching::hit::Hit;
 use crate::gateway::caching::serve_hit::serve_hit;
 use crate::gateway::caching::session::{CacheSession, CacheableRequest};
 use crate::gateway::caching::stale;
+use crate::gateway::caller;
 use crate::gateway::context::request_context::RequestContext;
 use crate::gateway::context::route::RequestArm;
 use crate::gateway::core::{Core, CurrentSnapshot};
@@ -33,7 +34,6 @@ use crate::gateway::endpoints::stored_responses;
 use crate::gateway::experiments::hit_sampling::HitSample;
 use crate::gateway::experiments::mirroring::Mirror;
 use crate::gateway::experiments::sampled_request::SampledRequest;
-use crate::gateway::local_pages;
 use crate::gateway::plan::candidates::RouteConstraints;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::plan::forward_headers;
@@ -49,7 +49,7 @@ use crate::gateway::streaming::shared_stream;
 use crate::gateway::streaming::upstream_stream::UpstreamStream;
 use crate::gateway::transform::json_array::JsonArray;
 use crate::headers;
-use crate::http::head::{Headers, Method, RequestHead};
+use crate::http::head::{Headers, Method};
 use crate::observability::metrics::requests::Stage;
 use crate::protocols::anthropic::vocabulary;
 use crate::protocols::endpoints;
@@ -59,7 +59,7 @@ use crate::protocols::registry;
 use crate::protocols::request::chat_request::ChatRequest;
 use crate::runtime::heap::on_heap;
 use crate::server::client::Client;
-use crate::server::connection::{Request, Serve};
+use crate::server::connection::{Admission, Request, Serve};
 use std::rc::Rc;
 
 /// Serves the requests of a core.
@@ -79,9 +79,27 @@ impl Serve for Pipeline {
         ctx.finish(core, snapshot.config.log.requests);
     }
 
-    fn wants_pieces(&self, head: &RequestHead<'_>) -> bool {
-        let operation = endpoints::operation(head.method, head.target);
-        matches!(operation, Ok(Operation::ProviderProxy(_)))
+    fn admit(&self, request: &Request<'_>) -> Result<Admission, GatewayError> {
+        let (snapshot, head) = (self.core.snapshot(), request.head);
+        let client_api = registry::client_api_for(head.target);
+        let operation = find_operation(head.method, head.target)?;
+        let caller = caller::authenticate(&snapshot, request, client_api)?;
+        Ok(Admission {
+            reservation: Some(self.core.body_memory.reservation(caller.key)),
+            in_pieces: matches!(operation, Operation::ProviderProxy(_)),
+        })
+    }
+
+    async fn refuse(&self, request: &Request<'_>, error: &GatewayError, client: &mut Client) {
+        let snapshot = self.core.snapshot();
+        let mut ctx = RequestContext::new(request);
+        if describe(request, &mut ctx).is_ok()
+            && let Ok(caller) = caller::authenticate(&snapshot, request, ctx.format.client_api)
+        {
+            (ctx.identity.key, ctx.identity.team) = (caller.key, caller.team);
+        }
+        respond::error(client, &mut ctx, error).await;
+        ctx.finish(&self.core, snapshot.config.log.requests);
     }
 
     async fn reject(&self, error: &GatewayError, client: &mut Client) {
@@ -89,6 +107,24 @@ impl Serve for Pipeline {
         respond::error(client, &mut ctx, error).await;
         ctx.finish(&self.core, self.core.snapshot().config.log.requests);
     }
+}
+
+/// Finds the operation of a request, and the format in which it is answered.
+fn describe<'r>(
+    request: &'r Request<'_>,
+    ctx: &mut RequestContext,
+) -> Result<Operation<'r>, GatewayError> {
+    let head = request.head;
+    ctx.format.client_api = registry::client_api_for(head.target);
+    let is_array = ctx.format.client_api.streams_array(head.target);
+    ctx.format.array = is_array.then(JsonArray::default);
+    let operation = find_operation(head.method, head.target)?;
+    ctx.identity.operation = operation.kind();
+    if let Operation::Models | Operation::Model(_) = operation {
+        let has_version = head.headers.get(vocabulary::VERSION_HEADER).is_some();
+        ctx.format.client_api = registry::client_api_for_models(ctx.format.client_api, has_version);
+    }
+    Ok(operation)
 }
 
 /// Finds the operation and the caller of a request, and serves it.
@@ -99,35 +135,8 @@ async fn dispatch(
     client: &mut Client,
     ctx: &mut RequestContext,
 ) -> Result<(), GatewayError> {
-    let headers = &request.head.headers;
-    ctx.format.client_api = registry::client_api_for(request.head.target);
-    let is_array = ctx.format.client_api.streams_array(request.head.target);
-    ctx.format.array = is_array.then(JsonArray::default);
-    let operation = find_operation(request.head.method, request.head.target)?;
-    ctx.identity.operation = operation.kind();
-    if let Operation::Models | Operation::Model(_) = operation {
-        ctx.format.client_api = registry::client_api_for_models(
-            ctx.format.client_api,
-            headers.get(vocabulary::VERSION_HEADER).is_some(),
-        );
-    }
-    let hosts = &snapshot.config.server.hosts;
-    local_pages::check(&snapshot.keys, headers, request.peer, hosts)?;
-    let key_headers = [
-        headers::X_API_KEY,
-        headers::API_KEY,
-        headers::X_GOOG_API_KEY,
-    ];
-    let api_key = key_headers.iter().find_map(|name| name.read(headers));
-    let in_query = match api_key {
-        Some(_) => None,
-        None => ctx.format.client_api.key_in_query(request.head.target)?,
-    };
-    let api_key = api_key.or(in_query.as_deref().map(str::as_bytes));
-    let caller =
-        snapshot
-            .keys
-            .authenticate(headers::AUTHORIZATION.read(headers), api_key, request.peer)?;
+    let operation = describe(request, ctx)?;
+    let caller = caller::authenticate(snapshot, request, ctx.format.client_api)?;
     ctx.identity.key = caller.key;
     ctx.identity.team = caller.team;
     let incoming = AuthenticatedRequest {

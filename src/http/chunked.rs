@@ -90,6 +90,16 @@ impl ChunkDecoder {
         matches!(self.state, State::Done)
     }
 
+    /// The bytes of the current chunk that have not arrived.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        match self.state {
+            State::Extension { size, .. } | State::SizeLineFeed { size } => size,
+            State::Data { left } => left,
+            _ => 0,
+        }
+    }
+
     /// Appends decoded bytes to `out`; returns how many bytes of `input` were consumed.
     ///
     /// # Errors

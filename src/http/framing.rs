@@ -229,6 +229,16 @@ impl BodyReader {
         matches!(self.state, State::Done)
     }
 
+    /// The bytes that are known to follow: the rest of a body with a length, or of the current chunk.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        match &self.state {
+            State::Exact { left } => *left,
+            State::Chunked(decoder) => decoder.announced(),
+            State::UntilClose | State::Done => 0,
+        }
+    }
+
     /// Reports that the peer closed the connection.
     ///
     /// # Errors

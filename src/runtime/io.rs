@@ -8,12 +8,11 @@
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::deadline::Registration;
+use crate::runtime::reader::{ReadBuffer, read_into};
 use crate::runtime::spawn;
 use crate::runtime::turn::Turn;
 use monoio::buf::IoBuf;
-use monoio::io::{
-    AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedWriteHalf, Splitable,
-};
+use monoio::io::{AsyncWriteRent, CancelableAsyncReadRent, Canceller, OwnedWriteHalf, Splitable};
 use monoio::net::{TcpStream, UnixStream};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -21,11 +20,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 /// Most unread bytes before the reader task pauses.
-pub const UNREAD_BYTES_MAX: usize = 256 * 1024;
+pub const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Why an operation on a socket failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,16 +65,6 @@ pub struct Socket {
 enum Writer {
     Tcp(OwnedWriteHalf<TcpStream>),
     Unix(OwnedWriteHalf<UnixStream>),
-}
-
-/// State shared by the reader task and the socket.
-#[derive(Default)]
-struct ReadBuffer {
-    ready: Vec<u8>,
-    end: Option<Result<(), SocketError>>,
-    dropped: bool,
-    waiting: Option<Waker>,
-    paused: Option<Waker>,
 }
 
 /// Connects to `addr`.
@@ -247,6 +236,28 @@ impl Socket {
         Poll::Pending
     }
 
+    /// Drops what arrives, until the peer closes, `bytes_max` were dropped or `by` has passed. Nothing can be read
+    /// afterwards.
+    pub async fn discard(&mut self, bytes_max: usize, by: Instant) {
+        {
+            let mut inbound = self.inbound.borrow_mut();
+            buffer::give(std::mem::take(&mut inbound.ready));
+            inbound.discards = Some(bytes_max);
+            if let Some(reader) = inbound.paused.take() {
+                reader.wake();
+            }
+        }
+        let over = poll_fn(|cx| {
+            let mut inbound = self.inbound.borrow_mut();
+            if inbound.end.is_some() || inbound.discards == Some(0) {
+                return Poll::Ready(());
+            }
+            inbound.wait(cx);
+            Poll::Pending
+        });
+        let _ = before(by, over).await;
+    }
+
     /// Whether the connection can be used again: there are no unread bytes and the peer has not closed.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -330,89 +341,6 @@ impl Drop for Socket {
         drop(inbound);
         if let Some(canceller) = self.read_canceller.take() {
             canceller.cancel();
-        }
-    }
-}
-
-impl ReadBuffer {
-    fn wait(&mut self, cx: &mut Context<'_>) {
-        match &mut self.waiting {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
-    }
-
-    fn finish(&mut self, end: Result<(), SocketError>) {
-        self.end = Some(end);
-        self.wake();
-    }
-
-    /// Takes over a filled buffer and returns an empty one if possible.
-    fn deliver(&mut self, mut arrived: Vec<u8>) -> Vec<u8> {
-        if self.ready.is_empty() {
-            std::mem::swap(&mut self.ready, &mut arrived);
-        } else {
-            self.ready.extend_from_slice(&arrived);
-            arrived.clear();
-        }
-        self.wake();
-        arrived
-    }
-}
-
-/// The reader task of one socket.
-async fn read_into(
-    mut reader: impl CancelableAsyncReadRent,
-    inbound: Rc<RefCell<ReadBuffer>>,
-    handle: CancelHandle,
-) {
-    let mut next_bytes = buffer::CLASS_BYTES[0];
-    let mut spare = Vec::new();
-    loop {
-        if spare.capacity() < next_bytes {
-            buffer::give(std::mem::replace(&mut spare, buffer::take(next_bytes)));
-        }
-        let (outcome, mut arrived) = reader.cancelable_read(spare, handle.clone()).await;
-        // Updates the clock for the task that this read wakes.
-        let _ = clock::now();
-        match outcome {
-            Ok(count) if count > 0 => {
-                arrived.truncate(count);
-                // A read that filled its buffer is followed by a larger one, a small read by the smallest.
-                next_bytes = if count == arrived.capacity() {
-                    buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1]
-                } else {
-                    buffer::CLASS_BYTES[0]
-                };
-                spare = inbound.borrow_mut().deliver(arrived);
-            }
-            ended => {
-                buffer::give(arrived);
-                let end = ended
-                    .map(|_| ())
-                    .map_err(|error| SocketError::Kernel(error.kind()));
-                inbound.borrow_mut().finish(end);
-                return;
-            }
-        }
-        // Back-pressure: wait while the owner has enough unread bytes.
-        poll_fn(|cx| {
-            let mut inbound = inbound.borrow_mut();
-            if inbound.dropped || inbound.ready.len() < UNREAD_BYTES_MAX {
-                return Poll::Ready(());
-            }
-            inbound.paused = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        if inbound.borrow().dropped {
-            return;
         }
     }
 }

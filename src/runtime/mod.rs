@@ -12,6 +12,7 @@ pub(crate) mod descriptors;
 pub(crate) mod heap;
 pub mod io;
 pub mod mailbox;
+pub(crate) mod reader;
 pub(crate) mod source;
 pub mod spawn;
 pub mod stream;

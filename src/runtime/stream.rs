@@ -198,6 +198,12 @@ impl Stream {
         self.socket.end_request().await;
     }
 
+    /// Drops what arrives, until the peer closes, `bytes_max` were dropped or `by` has passed. Nothing can be read
+    /// afterwards.
+    pub async fn discard(&mut self, bytes_max: usize, by: Instant) {
+        self.socket.discard(bytes_max, by).await;
+    }
+
     /// Returns unused read memory to the pool, before the connection becomes idle.
     pub fn release_memory(&mut self) {
         self.socket.release_memory();

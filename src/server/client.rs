@@ -1,11 +1,14 @@
 //! The client of a request as the gateway sees it: it receives responses, sends a streamed body, and may hang up.
 
+use crate::error::gateway_error::GatewayError;
 use crate::http::encode;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::{Interrupt, Interruption, SocketError, before};
 use crate::runtime::source::{BodyProgress, Source};
 use crate::runtime::stream::Stream;
+use crate::server::body::make_room;
+use crate::server::body_memory::BodyReservation;
 use crate::server::drain::ConnectionGuard;
 use crate::server::request_body::Upload;
 use std::future::poll_fn;
@@ -32,6 +35,8 @@ pub struct Client {
     pub is_head: bool,
     /// The request's body, if it is read piece by piece.
     pub upload: Option<Upload>,
+    /// The memory that the request's body takes; `None` before it is known whose request it is.
+    pub(crate) body_reservation: Option<BodyReservation>,
     /// Followers of this request. While there are any, a hang-up of this client does not interrupt the request.
     pub followers: Option<Arc<dyn Followers>>,
 }
@@ -60,22 +65,48 @@ impl Client {
     /// Buffers the whole body of a request whose body is read piece by piece.
     ///
     /// # Errors
-    /// [`SocketError::Deadline`], or the client is gone.
-    pub async fn whole_upload(&mut self) -> Result<Vec<u8>, SocketError> {
+    /// 408, 503 if there is no room for it, or the client is gone.
+    pub async fn whole_upload(&mut self) -> Result<Vec<u8>, WholeUploadError> {
         let length = self.upload.as_ref().map_or(0, Upload::length);
-        // Memory is reserved for received bytes, not for the announced `content-length`.
-        let most = buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1];
-        let mut body = buffer::take(usize::try_from(length).map_or(most, |all| all.min(most)));
-        self.start().await?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if let Some(reservation) = &self.body_reservation {
+            reservation
+                .check(length)
+                .map_err(WholeUploadError::Refused)?;
+        }
+        let mut body = buffer::take(buffer::CLASS_BYTES[0]);
+        self.start().await.map_err(|_| WholeUploadError::Gone)?;
         let due = self.due();
+        let mut piece = buffer::take(buffer::CLASS_BYTES[0]);
         loop {
-            let next = before(due, poll_fn(|cx| self.poll_next(&mut body, cx))).await;
-            match next.unwrap_or(Err(SocketError::Deadline))? {
-                BodyProgress::More => {}
-                BodyProgress::Done => return Ok(body),
+            let next = before(due, poll_fn(|cx| self.poll_next(&mut piece, cx))).await;
+            let progress = next
+                .ok_or(WholeUploadError::Late)?
+                .map_err(|_| WholeUploadError::Gone)?;
+            make_room(
+                self.body_reservation.as_mut(),
+                &mut body,
+                piece.len(),
+                length,
+            )
+            .map_err(WholeUploadError::Refused)?;
+            body.append(&mut piece);
+            if progress == BodyProgress::Done {
+                buffer::give(piece);
+                return Ok(body);
             }
         }
     }
+}
+
+/// Why a body that is read piece by piece could not be buffered.
+pub enum WholeUploadError {
+    /// It did not arrive in time.
+    Late,
+    /// The client is gone.
+    Gone,
+    /// There is no room for it.
+    Refused(GatewayError),
 }
 
 impl Interrupt for Client {

@@ -3,22 +3,20 @@
 use crate::auth::keys::Peer;
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
-use crate::http::encode;
-use crate::http::framing::{
-    BodyLength, BodyReader, expects_continue, request_body, request_keep_alive,
-};
+use crate::http::framing::{expects_continue, request_body, request_keep_alive};
 use crate::http::head::{Method, Parsed, RequestHead, Version, parse_request_head};
 use crate::http::limits::HeadLimits;
 use crate::http::reject::Reject;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
-use crate::runtime::io::SocketError;
 use crate::runtime::stream::Stream;
+use crate::server::body::{ArrivingBody, UNCOUNTED_BYTES_MAX, in_pieces, whole_body};
+use crate::server::body_memory::BodyReservation;
 use crate::server::client::Client;
 use crate::server::drain::ConnectionGuard;
 use crate::server::input::Input;
-use crate::server::request_body::{PIECES_FROM_BYTES, Upload};
+use crate::server::request_body::Upload;
 use std::time::{Duration, Instant};
 
 /// Limits of a connection.
@@ -50,14 +48,36 @@ pub struct Request<'r> {
     pub received_at: Instant,
 }
 
+/// What the service says of a request whose body has not been read yet.
+#[derive(Default)]
+pub struct Admission {
+    /// Counts the memory of the body; `None` if it is not counted.
+    pub reservation: Option<BodyReservation>,
+    /// Whether the body may be read piece by piece.
+    pub in_pieces: bool,
+}
+
 /// Handles requests.
 pub trait Serve {
+    /// Judges a request by its head, before its body takes memory.
+    ///
+    /// # Errors
+    /// The response to a request that would be refused whatever its body is.
+    fn admit(&self, _request: &Request<'_>) -> Result<Admission, GatewayError> {
+        Ok(Admission::default())
+    }
+
     /// Handles a request and responds on `client` in every case.
     fn serve(&self, request: &Request<'_>, client: &mut Client) -> impl Future<Output = ()>;
 
-    /// Whether the body of a request with this head is read piece by piece.
-    fn wants_pieces(&self, _head: &RequestHead<'_>) -> bool {
-        false
+    /// Responds to a request whose body is not read; the connection is closed after it.
+    fn refuse(
+        &self,
+        _request: &Request<'_>,
+        error: &GatewayError,
+        client: &mut Client,
+    ) -> impl Future<Output = ()> {
+        self.reject(error, client)
     }
 
     /// Responds to a malformed request; the connection is closed after it.
@@ -67,8 +87,9 @@ pub trait Serve {
 /// How long a closing connection is still read, so that the client receives the response: closing with unread bytes
 /// resets the connection and can discard the response.
 const LINGER: Duration = Duration::from_millis(500);
-/// Most bytes that are read while lingering.
-const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most bytes that are read, and dropped, while lingering: a client that sends a whole body before it reads gets the
+/// response too.
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Serves a connection until it ends.
 pub async fn run(
@@ -91,6 +112,7 @@ pub async fn run(
         is_http10: false,
         is_head: false,
         upload: None,
+        body_reservation: None,
         followers: None,
     };
     let mut input = Input::default();
@@ -101,6 +123,10 @@ pub async fn run(
             }
             Ok(()) => break,
             Err(ConnectionEnd::Closed) => break,
+            Err(ConnectionEnd::Refused) => {
+                linger(&mut client).await;
+                break;
+            }
             Err(ConnectionEnd::Rejected(error)) => {
                 client.keep_alive = false;
                 service.reject(&error, &mut client).await;
@@ -122,6 +148,8 @@ pub(crate) enum ConnectionEnd {
     Closed,
     /// The client sent a malformed request.
     Rejected(GatewayError),
+    /// The client was told that its request is refused; its body was not read.
+    Refused,
 }
 
 /// The values that all requests of a connection share.
@@ -142,6 +170,7 @@ impl<S: Serve> RequestServer<'_, S> {
         let serving = on_heap(|| self.serve_head(client, arrived.unserved(), input, &mut body));
         let outcome = serving.await;
         buffer::give(body);
+        client.body_reservation = None;
         arrived.skip(outcome?);
         if !arrived.unserved().is_empty() {
             *input = arrived;
@@ -175,31 +204,86 @@ impl<S: Serve> RequestServer<'_, S> {
         if let Some(body) = whole_body(rest, length, limits) {
             // The body arrived with the head, so it is served from the same buffer.
             let request = self.request(&head, body);
+            if body.len() > UNCOUNTED_BYTES_MAX
+                && let Err(error) = self.reserve(client, &request)
+            {
+                return self.refuse(client, &request, error).await;
+            }
             self.service.serve(&request, client).await;
             return Ok(consumed + body.len());
         }
-        let waits = expects_continue(&head);
+        let arriving = ArrivingBody {
+            length,
+            waits_for_continue: expects_continue(&head),
+            limits,
+        };
+        let unread = self.request(&head, &[]);
+        let pieces = match self.admit_unread(client, &unread, &arriving) {
+            Ok(pieces) => pieces,
+            Err(error) => return self.refuse(client, &unread, error).await,
+        };
         let mut received = buffer::take(rest.len());
         received.extend_from_slice(rest);
-        if let Some(bytes) = in_pieces(length, limits)
-            && self.service.wants_pieces(&head)
-        {
+        if let Some(bytes) = pieces {
             let due = clock::recent() + limits.body_timeout;
+            let waits = arriving.waits_for_continue;
             client.upload = Some(Upload::new(bytes, received, waits, due));
-            *input = self.serve_pieces(client, &head).await;
+            *input = self.serve_pieces(client, &unread).await;
             return Ok(arrived.len());
         }
-        read_body(client, &mut received, body, length, waits, limits).await?;
+        match arriving.read(client, &mut received, body).await {
+            Ok(()) => {}
+            Err(ConnectionEnd::Rejected(error)) => {
+                return self.refuse(client, &unread, error).await;
+            }
+            Err(end) => return Err(end),
+        }
         *input = Input::new(received);
         let request = self.request(&head, body);
         self.service.serve(&request, client).await;
         Ok(arrived.len())
     }
 
+    /// Counts a body that has arrived.
+    fn reserve(&self, client: &mut Client, request: &Request<'_>) -> Result<(), GatewayError> {
+        let mut reservation = self.service.admit(request)?.reservation;
+        if let Some(reservation) = &mut reservation {
+            reservation.grow_to(request.body.len())?;
+        }
+        client.body_reservation = reservation;
+        Ok(())
+    }
+
+    /// Judges a request before its body is read. Returns the length of a body that is read piece by piece.
+    fn admit_unread(
+        &self,
+        client: &mut Client,
+        request: &Request<'_>,
+        arriving: &ArrivingBody<'_>,
+    ) -> Result<Option<u64>, GatewayError> {
+        let admission = self.service.admit(request)?;
+        let pieces = in_pieces(arriving.length, self.limits).filter(|_| admission.in_pieces);
+        if pieces.is_none() {
+            arriving.check(admission.reservation.as_ref())?;
+        }
+        client.body_reservation = admission.reservation;
+        Ok(pieces)
+    }
+
+    async fn refuse(
+        &self,
+        client: &mut Client,
+        request: &Request<'_>,
+        error: GatewayError,
+    ) -> Result<usize, ConnectionEnd> {
+        client.keep_alive = false;
+        self.service.refuse(request, &error, client).await;
+        Err(ConnectionEnd::Refused)
+    }
+
     /// Serves a request whose body is still arriving, and returns the bytes after it.
-    async fn serve_pieces(&self, client: &mut Client, head: &RequestHead<'_>) -> Input {
-        let request = self.request(head, &[]);
-        self.service.serve(&request, client).await;
+    async fn serve_pieces(&self, client: &mut Client, request: &Request<'_>) -> Input {
+        self.service.serve(request, client).await;
         match client.upload.take() {
             Some(upload) if upload.is_done() => Input::new(upload.into_rest()),
             _ => {
@@ -220,99 +304,6 @@ impl<S: Serve> RequestServer<'_, S> {
     }
 }
 
-/// The length of a body that may be read piece by piece. A body of unknown length is buffered, because many servers
-/// require the length.
-fn in_pieces(length: BodyLength, limits: &ConnectionLimits) -> Option<u64> {
-    match length {
-        BodyLength::Exact(bytes) => {
-            let fits = usize::try_from(bytes).is_ok_and(|bytes| bytes <= limits.body_bytes_max);
-            (fits && bytes >= PIECES_FROM_BYTES).then_some(bytes)
-        }
-        _ => None,
-    }
-}
-
-/// The body, if `rest` begins with the whole body without coding.
-fn whole_body<'b>(
-    rest: &'b [u8],
-    length: BodyLength,
-    limits: &ConnectionLimits,
-) -> Option<&'b [u8]> {
-    let bytes = match length {
-        BodyLength::None => 0,
-        BodyLength::Exact(bytes) => usize::try_from(bytes).ok()?,
-        _ => return None,
-    };
-    if bytes > limits.body_bytes_max {
-        return None;
-    }
-    rest.get(..bytes)
-}
-
-async fn read_body(
-    client: &mut Client,
-    input: &mut Vec<u8>,
-    body: &mut Vec<u8>,
-    length: BodyLength,
-    waits_for_continue: bool,
-    limits: &ConnectionLimits,
-) -> Result<(), ConnectionEnd> {
-    let too_large = || {
-        ConnectionEnd::Rejected(GatewayError::new(
-            ErrorCode::BodyTooLarge,
-            format!(
-                "the request body is larger than {} bytes (server.body_max)",
-                limits.body_bytes_max
-            ),
-        ))
-    };
-    if let BodyLength::Exact(bytes) = length {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if bytes > limits.body_bytes_max {
-            return Err(too_large());
-        }
-        *body = buffer::take(bytes.min(buffer::CLASS_BYTES[buffer::CLASS_BYTES.len() - 1]));
-    }
-    if waits_for_continue && input.is_empty() {
-        let (written, _) = client.write(encode::CONTINUE.to_vec()).await;
-        written.map_err(|_| ConnectionEnd::Closed)?;
-    }
-    let mut reader = BodyReader::new(length);
-    let by = clock::recent() + limits.body_timeout;
-    loop {
-        let consumed = reader.read(input, body).map_err(|bad| {
-            ConnectionEnd::Rejected(GatewayError::new(
-                ErrorCode::InvalidBodyFraming,
-                bad.to_string(),
-            ))
-        })?;
-        if consumed == input.len() {
-            input.clear();
-        } else {
-            input.drain(..consumed);
-        }
-        if body.len() > limits.body_bytes_max {
-            return Err(too_large());
-        }
-        if reader.is_done() {
-            return Ok(());
-        }
-        match client.stream.fill(input, by).await {
-            Ok(count) if count > 0 => {}
-            Err(SocketError::Deadline) => {
-                return Err(ConnectionEnd::Rejected(GatewayError::new(
-                    ErrorCode::RequestTimeout,
-                    format!(
-                        "the request body did not arrive within {:?} (server.body_timeout)",
-                        limits.body_timeout
-                    ),
-                )));
-            }
-            _ => return Err(ConnectionEnd::Closed),
-        }
-    }
-}
-
 pub(crate) fn rejected(reject: &Reject) -> ConnectionEnd {
     let code = match reject {
         Reject::HeadTooLarge { .. } | Reject::TooManyHeaders { .. } => ErrorCode::HeadTooLarge,
@@ -329,15 +320,5 @@ pub(crate) fn rejected(reject: &Reject) -> ConnectionEnd {
 async fn linger(client: &mut Client) {
     let by = clock::now() + LINGER;
     client.stream.finish_writing().await;
-    let mut read = 0;
-    let mut waste = Vec::new();
-    while read < LINGER_BYTES_MAX {
-        match client.stream.fill(&mut waste, by).await {
-            Ok(count) if count > 0 => {
-                read += count;
-                waste.clear();
-            }
-            _ => return,
-        }
-    }
+    client.stream.discard(LINGER_BYTES_MAX, by).await;
 }

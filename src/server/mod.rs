@@ -1,6 +1,8 @@
 //! Client connections: acceptors, connections, graceful stop.
 
 pub mod acceptor;
+pub(crate) mod body;
+pub mod body_memory;
 pub mod client;
 pub mod connection;
 pub mod drain;

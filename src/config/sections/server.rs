@@ -33,6 +33,21 @@ settings! {
         pub body_bytes_max: usize = key("body_max", size(Bounds::new("BODY_BYTES", KIB, GIB)))
             .default(20 * MIB)
             .restart();
+        // Twelve bodies of the default `body_max` at once. Parsed and encoded copies come on top.
+        /// request bodies in memory on one core; 503 beyond. Each of these limits is at least `body_max`
+        pub bodies_per_core_bytes_max: usize = key("bodies_per_core_max", size(BODIES))
+            .default(256 * MIB)
+            .restart();
+        // Leaves room for others, and is enough for one key that has the core to itself.
+        /// the same, of one key
+        pub bodies_per_key_bytes_max: usize = key("bodies_per_key_max", size(BODIES))
+            .default(192 * MIB)
+            .restart();
+        // All of them are on this machine, which the gateway shares with them.
+        /// the same, of all callers without a key, where no keys are configured
+        pub bodies_keyless_bytes_max: usize = key("bodies_keyless_max", size(BODIES))
+            .default(128 * MIB)
+            .restart();
         // Keeps the file descriptors of one core below usual process limits.
         /// open client connections per core; a further one is closed
         pub connections_per_core_max: usize = key(
@@ -108,6 +123,8 @@ impl std::fmt::Debug for ServerTls {
 }
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Request bodies in memory on one core.
+const BODIES: Bounds<usize> = Bounds::new("BODIES_BYTES", MIB, 1024 * GIB);
 /// Addresses of the data plane; each has its own acceptor thread.
 const LISTEN_ADDRESSES: Bounds<usize> = Bounds::new("LISTEN_ADDRESSES", 1, 16);
 

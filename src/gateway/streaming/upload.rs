@@ -11,8 +11,8 @@ use crate::http::head::ResponseHead;
 use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::routing::indices::KeyIndex;
 use crate::runtime::clock;
-use crate::runtime::io::{Interruption, SocketError};
-use crate::server::client::Client;
+use crate::runtime::io::Interruption;
+use crate::server::client::{Client, WholeUploadError};
 use crate::server::connection::Request;
 use crate::upstream::exchange::UpstreamResponse;
 use crate::upstream::upload::{UploadError, upload};
@@ -51,8 +51,9 @@ pub(crate) async fn body<'r>(
     whole
         .map(|bytes| UploadBody::Whole(bytes.into()))
         .map_err(|error| match error {
-            SocketError::Deadline => body_timeout(),
-            _ => attempt_error::interrupted(Interruption::ClientGone),
+            WholeUploadError::Late => body_timeout(),
+            WholeUploadError::Gone => attempt_error::interrupted(Interruption::ClientGone),
+            WholeUploadError::Refused(error) => error,
         })
 }
 

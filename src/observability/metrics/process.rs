@@ -24,6 +24,29 @@ impl LabelEnum for RefusedConnection {
     }
 }
 
+/// The limit that refused a request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum BodyLimit {
+    /// `server.bodies_per_core_max`
+    Core,
+    /// `server.bodies_per_key_max`
+    Key,
+    /// `server.bodies_keyless_max`
+    Keyless,
+}
+
+impl LabelEnum for BodyLimit {
+    const ALL: &'static [Self] = &[Self::Core, Self::Key, Self::Keyless];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Key => "key",
+            Self::Keyless => "keyless",
+        }
+    }
+}
+
 metric_group! {
     /// Connections, log and memory of the cores
     pub(crate) struct ProcessMetrics {
@@ -37,6 +60,12 @@ metric_group! {
         connections_open: SumGauge = "ringside_connections_open" [];
         /// Most client connections open on one core so far.
         connections_open_high_water: MaxGauge = "ringside_connections_open_high_water" [];
+        /// Bytes of request bodies in memory.
+        request_body_bytes: SumGauge = "ringside_request_body_bytes" [];
+        /// Requests refused because their bodies had no room in memory, by limit.
+        ///
+        /// Limits: `core`, `key`, `keyless` (`server.bodies_per_core_max` and its neighbours).
+        request_bodies_refused: CounterBy<BodyLimit> = "ringside_request_bodies_refused_total" ["limit"];
         /// Panics caught; each ended one connection.
         ///
         /// Please report it.
