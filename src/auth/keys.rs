@@ -64,6 +64,10 @@ pub struct Caller<'t> {
 /// Tenant of all callers when no keys are configured.
 const ANONYMOUS: &str = "anonymous";
 
+/// The message to a caller that presents several keys.
+pub(crate) const SEVERAL_KEYS: &str =
+    "the request has several API keys; send one key, in one header, once";
+
 impl KeyTable {
     /// The table of `keys`. Each key is a tenant, or each team if `scope` is [`TenantScope::Team`]. Prefixes keep the names of
     /// keys and teams apart.
@@ -102,9 +106,10 @@ impl KeyTable {
     }
 
     /// Authenticates a caller by what it presents: the value of `authorization` (`Bearer …`), or of `x-api-key` or `api-key`.
+    /// If there are both, they hold the same key.
     ///
     /// # Errors
-    /// 401 for a missing or wrong key, 403 for a remote caller when no keys are configured.
+    /// 401 for a missing or wrong key, or for two; 403 for a remote caller when no keys are configured.
     pub fn authenticate(
         &self,
         authorization: Option<&[u8]>,
@@ -144,6 +149,10 @@ impl KeyTable {
                 )
             })?,
         };
+        // Which of two keys counts would depend on who reads them.
+        if api_key.is_some_and(|other| other != presented) {
+            return Err(GatewayError::new(ErrorCode::InvalidApiKey, SEVERAL_KEYS));
+        }
         let digest = ring::digest::digest(&ring::digest::SHA256, presented);
         let entry = <[u8; 32]>::try_from(digest.as_ref())
             .ok()

@@ -1,6 +1,6 @@
 //! Finds the caller of a request from the credentials in its head. It must not know what the request asks for.
 
-use crate::auth::keys::Caller;
+use crate::auth::keys::{Caller, SEVERAL_KEYS};
 use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::local_pages;
@@ -42,7 +42,9 @@ pub(crate) fn authenticate<'s>(
     }
     let in_query = client_api.key_in_query(request.head.target)?;
     let in_query = in_query.as_deref().map(str::as_bytes);
-    if in_query.is_some() && api_key.is_some() && api_key != in_query {
+    if let (Some(in_query), Some(api_key)) = (in_query, api_key)
+        && in_query != api_key
+    {
         return Err(several());
     }
     let api_key = api_key.or(in_query);
@@ -51,8 +53,5 @@ pub(crate) fn authenticate<'s>(
 
 /// Another parser before or behind the gateway could take another of them for the caller's.
 fn several() -> GatewayError {
-    GatewayError::new(
-        ErrorCode::InvalidApiKey,
-        "the request has several API keys; send one key, in one header, once",
-    )
+    GatewayError::new(ErrorCode::InvalidApiKey, SEVERAL_KEYS)
 }

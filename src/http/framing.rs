@@ -2,7 +2,7 @@
 //!
 //! | rule | status |
 //! |---|---|
-//! | HTTP/1.1 without exactly one `host` | 400 |
+//! | HTTP/1.1 without exactly one `host`, or with one that is not `name[:port]` | 400 |
 //! | `content-length` with `transfer-encoding` | 400 |
 //! | several `content-length`, even if equal; anything but 1 to 15 digits | 400 |
 //! | `transfer-encoding` other than exactly `chunked`, once | 501 |
@@ -37,6 +37,9 @@ pub fn request_body(head: &RequestHead<'_>) -> Result<BodyLength, Reject> {
     if hosts > 1 || (hosts == 0 && head.version == Version::Http11) {
         return Err(Reject::HostNotOnce);
     }
+    if headers.get("host").is_some_and(|host| !is_host(host)) {
+        return Err(Reject::BadHost);
+    }
     if headers.get("upgrade").is_some() {
         return Err(Reject::Upgrade);
     }
@@ -66,6 +69,36 @@ pub fn request_body(head: &RequestHead<'_>) -> Result<BodyLength, Reject> {
         return Err(Reject::TransferEncodingNotSupported);
     }
     Ok(BodyLength::Chunked)
+}
+
+/// Whether a `host` is a name or address with an optional port (RFC 9112, 3.2). A comma is not accepted, because a
+/// parser that joins lines of the same name reads two hosts.
+fn is_host(value: &[u8]) -> bool {
+    let (is_name, port) = match value.strip_prefix(b"[") {
+        Some(rest) => {
+            let end = memchr::memchr(b']', rest).unwrap_or(0);
+            let (address, port) = rest.split_at(end);
+            let legal = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+            (
+                end > 0 && address.iter().all(legal),
+                port.get(1..).unwrap_or_default(),
+            )
+        }
+        None => {
+            let end = memchr::memchr(b':', value).unwrap_or(value.len());
+            let (name, port) = value.split_at(end);
+            let legal =
+                |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
+            (end > 0 && name.iter().all(legal), port)
+        }
+    };
+    let is_port = match port.split_first() {
+        None => true,
+        Some((colon, digits)) => {
+            *colon == b':' && digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit)
+        }
+    };
+    is_name && is_port
 }
 
 /// The length of the body of a response to a request with the method `request_method`.
@@ -320,6 +353,73 @@ mod tests {
         assert_eq!(body_of("POST / HTTP/1.0\r\na: b"), Ok(BodyLength::None));
         let old = "POST / HTTP/1.0\r\ntransfer-encoding: chunked";
         assert_eq!(body_of(old), Err(Reject::TransferEncodingOnHttp10));
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_address_with_an_optional_port() {
+        let host = |value: &str| body_of(&format!("GET / HTTP/1.1\r\nhost:{value}"));
+        for good in [
+            "a",
+            "a.example",
+            "A-b_c.example.",
+            "a:80",
+            "a:",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]:1",
+            "  padded  ",
+            "xn--a",
+            "a%2d",
+        ] {
+            assert_eq!(host(good), Ok(BodyLength::None), "{good:?}");
+        }
+        for bad in [
+            "",
+            "a b@c/d?e",
+            "a b",
+            "a,b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "u@a",
+            "http://a",
+            ":80",
+            "a:b",
+            "a:80:80",
+            "a:-1",
+            "a:+1",
+            "a:123456",
+            "::1",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "[::1]:x",
+            "[a b]",
+            "[v1.x]",
+            "\"a\"",
+            "a\\b",
+            "a\tb",
+            "\u{e9}",
+            "a<b>",
+            "{a}",
+        ] {
+            assert_eq!(host(bad), Err(Reject::BadHost), "{bad:?}");
+        }
+        assert_eq!(body_of("GET / HTTP/1.0\r\nhost: a b"), Err(Reject::BadHost));
+    }
+
+    #[test]
+    fn what_a_body_announces_is_known_before_it_arrives() {
+        let mut out = Vec::new();
+        let mut exact = BodyReader::new(BodyLength::Exact(5));
+        assert_eq!(exact.read(b"he", &mut out), Ok(2));
+        assert_eq!(exact.announced(), 3);
+        let mut chunked = BodyReader::new(BodyLength::Chunked);
+        assert_eq!(chunked.read(b"ffffff", &mut out), Ok(6));
+        assert_eq!(chunked.announced(), 0);
+        assert_eq!(chunked.read(b";a=b\r\nxyz", &mut out), Ok(9));
+        assert_eq!(chunked.announced(), 0xff_ffff - 3);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub enum Reject {
     TargetNotOriginForm,
     MethodNotAllowed,
     HostNotOnce,
+    BadHost,
     LengthAndTransferEncoding,
     SeveralLengths,
     BadLength,
@@ -63,6 +64,7 @@ impl fmt::Display for Reject {
             }
             Self::MethodNotAllowed => "this method is not allowed here",
             Self::HostNotOnce => "an HTTP/1.1 request needs exactly one host header",
+            Self::BadHost => "the host header is not a name or address with an optional port",
             Self::LengthAndTransferEncoding => {
                 "content-length and transfer-encoding must not occur together"
             }

@@ -337,7 +337,10 @@ fn framing<H>(
     else {
         return Ok(None);
     };
-    let is_interim = (100..200).contains(&head.status) && head.status != 101;
+    if head.status == 101 {
+        return Err(malformed(&"it switched protocols, which was not asked for"));
+    }
+    let is_interim = (100..200).contains(&head.status);
     let length = if is_interim {
         BodyLength::None
     } else {

@@ -149,3 +149,40 @@ fn own_address() -> Option<String> {
         (local && !address.starts_with("127.")).then(|| address.to_owned())
     })
 }
+
+#[test]
+fn several_different_keys_are_refused_wherever_they_stand() {
+    on_both_drivers(|driver| {
+        let upstream = Upstream::echo();
+        let gateway = with_two_keys(driver, &upstream);
+        let (a, x) = ("Bearer secret-a", "Bearer secret-x");
+        let chat = "/v1/chat/completions";
+        for headers in [
+            [("authorization", a), ("authorization", x)],
+            [("authorization", x), ("authorization", a)],
+            [("authorization", a), ("authorization", a)],
+            [("authorization", a), ("x-api-key", "secret-x")],
+            [("authorization", a), ("api-key", "secret-b")],
+            [("x-api-key", "secret-a"), ("x-api-key", "secret-a")],
+            [("x-api-key", "secret-a"), ("api-key", "secret-x")],
+            [("x-goog-api-key", "secret-x"), ("x-api-key", "secret-a")],
+        ] {
+            let reply = gateway.post_with(chat, &headers, &ask("hello"));
+            assert_eq!(reply.status, 401, "{headers:?}");
+            assert_eq!(reply.error().0, "invalid_api_key");
+        }
+        let body = json!({"contents": [{"parts": [{"text": "hello"}]}]});
+        let path = "/v1beta/models/m:generateContent?key=secret-a";
+        for (headers, status) in [
+            ([("x-goog-api-key", "secret-x")], 401),
+            ([("authorization", x)], 401),
+            ([("x-goog-api-key", "secret-a")], 200),
+            ([("authorization", a)], 200),
+        ] {
+            assert_eq!(gateway.post_with(path, &headers, &body).status, status);
+        }
+        // The same key twice is one key: some SDKs send it in both headers.
+        let both = [("authorization", a), ("x-api-key", "secret-a")];
+        assert_eq!(gateway.post_with(chat, &both, &ask("hello")).status, 200);
+    });
+}

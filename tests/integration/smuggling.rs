@@ -109,12 +109,108 @@ fn corpus() -> Vec<(String, u16)> {
     ]
 }
 
+/// The cases that the public tests of HAProxy (`reg-tests/http-messaging`) and llhttp (`test/request`) add to those
+/// above.
+fn more_of_public_tests() -> Vec<(String, u16)> {
+    let chunked = "transfer-encoding: chunked\r\n";
+    let get = |line: &str, headers: &str| format!("{line}\r\n{headers}\r\n{NEXT}");
+    let model = "GET /v1/models HTTP/1.1";
+    vec![
+        // HAProxy, h1_host_normalization and http_host: the host is one name, with at most a port.
+        (get(model, "host: a\r\nhost: a\r\n"), 400),
+        (get(model, "host: a, b\r\n"), 400),
+        (get(model, "host: a b@c/d?e\r\n"), 400),
+        (get(model, "host:\r\n"), 400),
+        (get(model, "host: http://a\r\n"), 400),
+        (get(model, "host: a:80:80\r\n"), 400),
+        (get("GET http://a/v1/models HTTP/1.1", "host: b\r\n"), 400),
+        (get("GET //a/v1/models#f HTTP/1.1", "host: a\r\n"), 400),
+        (get("GET * HTTP/1.1", "host: a\r\n"), 400),
+        // HAProxy, h1_to_h1 and http_transfer_encoding: one coding, once, and no length beside it.
+        (
+            post("transfer-encoding: chunked, chunked\r\n", "0\r\n\r\n"),
+            501,
+        ),
+        (post("transfer-encoding: ,chunked\r\n", "0\r\n\r\n"), 501),
+        (post("transfer-encoding: chunked,\r\n", "0\r\n\r\n"), 501),
+        (post("transfer-encoding: chunked;q=1\r\n", "0\r\n\r\n"), 501),
+        (post("transfer-encoding:\r\n", "0\r\n\r\n"), 501),
+        (post("transfer-encoding: \x0bchunked\r\n", "0\r\n\r\n"), 400),
+        (
+            post(
+                "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n",
+                "0\r\n\r\n",
+            ),
+            501,
+        ),
+        (
+            post("content-length: 0\r\ntransfer-encoding: xchunked\r\n", ""),
+            400,
+        ),
+        // HAProxy, h1_content_length: digits only.
+        (post("content-length: 5 5\r\n", "hello"), 400),
+        (post("content-length: 5;\r\n", "hello"), 400),
+        (post("content-length: \"5\"\r\n", "hello"), 400),
+        (post("content-length: 5.0\r\n", "hello"), 400),
+        (post("content-length: 5_0\r\n", "hello"), 400),
+        (post("content-length:\r\n", ""), 400),
+        (post("content-length: ,5\r\n", "hello"), 400),
+        (
+            post("content-length: 18446744073709551621\r\n", "hello"),
+            400,
+        ),
+        (post("content-length : 5\r\n", "hello"), 400),
+        (post("content-length\t: 5\r\n", "hello"), 400),
+        // llhttp, invalid and lenient-*: what only lenient parsers accept.
+        (post("x y: z\r\n", ""), 400),
+        (post(": z\r\n", ""), 400),
+        (post("x\r\n", ""), 400),
+        (post("x: y\r\r\n", ""), 400),
+        (post("x: y\r\n\t z\r\n", ""), 400),
+        (post("x: \x01\r\n", ""), 400),
+        (post("x\u{e9}: y\r\n", ""), 400),
+        (get("GET /v1/models", "host: a\r\n"), 400),
+        (get("GET /v1/models HTTP/1.1 ", "host: a\r\n"), 400),
+        (get(" GET /v1/models HTTP/1.1", "host: a\r\n"), 400),
+        (get("GET\t/v1/models\tHTTP/1.1", "host: a\r\n"), 400),
+        (get("GET /v1/models http/1.1", "host: a\r\n"), 400),
+        (get("GET /v1/models HTTP/1.10", "host: a\r\n"), 505),
+        (get("GET /v1/models HTTP/0.9", "host: a\r\n"), 505),
+        (get("GET /v1/models HTTP/9.9", "host: a\r\n"), 505),
+        (get("GET /v1/models ICE/1.0", "host: a\r\n"), 400),
+        (get("GET /v1/mo\x7fdels HTTP/1.1", "host: a\r\n"), 400),
+        (get("GET /v1/mo\u{e9}dels HTTP/1.1", "host: a\r\n"), 400),
+        (get("PRI * HTTP/2.0", ""), 505),
+        (
+            format!("\r\n\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n{NEXT}"),
+            400,
+        ),
+        // llhttp, transfer-encoding: sizes and line ends of chunks.
+        (post(chunked, "5 \r\nhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, " 5\r\nhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, "5\nhello\n0\n\n"), 400),
+        (post(chunked, "5\r\nhello\n0\r\n\r\n"), 400),
+        (post(chunked, "5\r\nhello0\r\n\r\n"), 400),
+        (post(chunked, "5\rXhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, "+5\r\nhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, "5_\r\nhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, "5,\r\nhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, ";a=b\r\nhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, "5;a=b\0\r\nhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, "000000005\r\nhello\r\n0\r\n\r\n"), 400),
+        (post(chunked, "0\r\n content-length: 5\r\n\r\n"), 400),
+        (post(chunked, "0\r\nx\r\n\r\n"), 400),
+        (post(chunked, "0\r\nx: y\n\r\n"), 400),
+        (post(chunked, "0\r\nGET /v1/models HTTP/1.1\r\n\r\n"), 400),
+    ]
+}
+
 #[test]
 fn every_family_is_refused_and_nothing_behind_it_is_served() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, upstream.config()).start();
-        for (bytes, status) in corpus() {
+        for (bytes, status) in corpus().into_iter().chain(more_of_public_tests()) {
             let mut client = gateway.connect();
             client.send(bytes.as_bytes());
             let reply = client.response();

@@ -219,15 +219,28 @@ pub(crate) fn exchange_failed(backend: &Provider, error: &UpstreamError) -> Atte
     }
 }
 
-/// The body is not JSON (but, say, an HTML page of a proxy): it is never relayed as a response.
+/// The body is compressed although it was asked for as it is, and it has to be read.
+pub(crate) fn compressed(backend: &Provider) -> AttemptError {
+    let provider = &backend.provider;
+    let message = format!(
+        "the provider `{provider}` compressed its response, which was asked for uncompressed"
+    );
+    AttemptError {
+        error: GatewayError::new(ErrorCode::UpstreamInvalidResponse, message),
+        detail: format!("{provider}: compressed"),
+        response: None,
+    }
+}
+
+/// The body is not JSON (but, say, an HTML page of a proxy): it is never relayed as a response. A status that is no
+/// error, such as a 304 that nobody asked for, is not passed on without its body.
 pub(crate) fn not_json(backend: &Provider, status: u16, retry: Retry) -> AttemptError {
     let provider = &backend.provider;
-    let ok = StatusClass::of(status) == StatusClass::Ok;
     let message = format!(
         "the provider `{provider}` answered with status {status} and a body that is not JSON"
     );
     let error = GatewayError::new(ErrorCode::UpstreamNotJson, message);
-    let error = if ok {
+    let error = if status < 400 {
         error
     } else {
         GatewayError {

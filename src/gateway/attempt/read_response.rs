@@ -56,9 +56,13 @@ pub(crate) async fn read_response(
 ) -> Result<AttemptResult, AttemptError> {
     let (core, deadline) = (call.core, &call.plan.scope.deadline);
     let class = call.dialect().classify_status(upstream_response.status);
-    let is_readable = call.is_native() || !upstream_response.head.is_encoded;
-    let is_stream =
-        class == StatusClass::Ok && is_readable && is_streamed(call, &upstream_response.head);
+    let is_ok = class == StatusClass::Ok;
+    if is_ok && upstream_response.head.is_encoded && must_be_readable(call, &attempt_guard) {
+        call.count(AttemptOutcome::NotJson);
+        attempt_guard.end(core, Outcome::Unusable);
+        return Err(attempt_error::compressed(call.backend));
+    }
+    let is_stream = is_ok && is_streamed(call, &upstream_response.head);
     let mut body = buffer::take(buffer::CLASS_BYTES[0]);
     let began_at = clock::recent();
     let read = if is_stream {
@@ -100,6 +104,15 @@ pub(crate) async fn read_response(
         translation: call.translation(),
         id_sealer: seal.map(|seal| Box::new(IdSealer::new(seal))),
     })))
+}
+
+/// Whether a good response is read and not only passed on: it is translated, its ids are sealed, or it is a stream of
+/// events, to which an error may have to be added.
+fn must_be_readable(call: &TargetCall<'_>, attempt_guard: &AttemptGuard) -> bool {
+    let is_passed_on = matches!(call.plan.operation, UpstreamOperation::Passthrough(_));
+    !call.is_native()
+        || (call.plan.body.streams && !is_passed_on)
+        || call.seal(attempt_guard.key_index()).is_some()
 }
 
 fn body_limits(call: &TargetCall<'_>) -> BodyLimits {
@@ -186,7 +199,11 @@ fn judge(
     }
     let health = classify::health_of_status(class, upstream_response.head.wait, selects);
     let retry = classify::retry(class, selects);
-    let is_json = (upstream_response.head.is_encoded && call.is_native()) || looks_like_json(&body);
+    // Compressed bytes are passed on as they are, and never read as text.
+    let is_json = match upstream_response.head.is_encoded {
+        true => call.is_native() && !body.is_empty(),
+        false => looks_like_json(&body),
+    };
     let head = upstream_response.finish(&backend.endpoint, &core.pool);
     if !is_json {
         call.count(AttemptOutcome::NotJson);

@@ -97,7 +97,18 @@ pub(crate) fn read_head(head: &ResponseHead<'_>) -> UpstreamHead {
         } else if UPSTREAM_IDS.into_iter().any(is) {
             headers::UPSTREAM_REQUEST_ID.write(&mut upstream_head.forwarded, value);
         }
-        upstream_head.is_encoded |= is("content-encoding");
     }
+    upstream_head.is_encoded = is_encoded(head);
     upstream_head
+}
+
+/// Whether the body is compressed.
+pub(crate) fn is_encoded(head: &ResponseHead<'_>) -> bool {
+    let mut lines = head.headers.iter();
+    lines.any(|(name, value)| {
+        let value = value.trim_ascii();
+        name.eq_ignore_ascii_case("content-encoding")
+            && !value.is_empty()
+            && !value.eq_ignore_ascii_case(b"identity")
+    })
 }

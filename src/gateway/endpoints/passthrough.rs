@@ -67,8 +67,9 @@ pub(crate) async fn serve(
         AttemptResult::Whole(response) => whole(core, response, client, ctx).await,
         AttemptResult::Stream(response) => {
             let is_completion = input.streams && endpoint == passthrough::COMPLETIONS;
-            let is_event_stream = response.upstream_response.head.is_event_stream;
-            let raw_body = if is_completion && is_event_stream {
+            let head = &response.upstream_response.head;
+            let is_readable = head.is_event_stream && !head.is_encoded;
+            let raw_body = if is_completion && is_readable {
                 RawBodyRelay::of_events(input.wants_usage)
             } else {
                 RawBodyRelay::raw()

@@ -1,6 +1,7 @@
 //! Which header lines cross when a request goes to one provider unchanged: from the client to the provider, and from
 //! the provider to the client. It must not know which provider that is.
 
+use crate::gateway::attempt::response_head::is_encoded;
 use crate::headers;
 use crate::http::encode;
 use crate::http::head::{Headers, ResponseHead};
@@ -72,6 +73,8 @@ pub(crate) struct ProxiedHead {
     pub lines: Vec<u8>,
     /// The body is a stream of server-sent events.
     pub is_event_stream: bool,
+    /// The body is compressed.
+    pub is_encoded: bool,
 }
 
 /// Appends the client's headers that go to the provider.
@@ -113,6 +116,7 @@ pub(crate) fn read_head(head: &ResponseHead<'_>) -> ProxiedHead {
     ProxiedHead {
         lines,
         is_event_stream: media_type.eq_ignore_ascii_case("text/event-stream"),
+        is_encoded: is_encoded(head),
     }
 }
 

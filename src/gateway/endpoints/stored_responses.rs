@@ -74,6 +74,10 @@ pub(crate) async fn serve(
     ctx.stage_done(core, Stage::Route);
     let method = request.head.method;
     let upstream_response = proxy_request::send(core, backend, bytes, method, client, ctx).await?;
+    if upstream_response.head.is_encoded {
+        // Ids of the provider in it could not be sealed.
+        return Err(attempt_error::compressed(backend).error);
+    }
     let relay = StoredResponseRelay {
         core,
         backend,

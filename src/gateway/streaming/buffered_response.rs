@@ -25,10 +25,14 @@ use std::sync::Arc;
 pub(crate) async fn relay(
     core: &Core,
     response: BufferedResponse,
-    sinks: ResponseSinks<'_>,
+    mut sinks: ResponseSinks<'_>,
     client: &mut Client,
     ctx: &mut RequestContext,
 ) {
+    if response.head.is_encoded {
+        // A hit has no `content-encoding`.
+        sinks.cache.turn_off();
+    }
     let (usage, cacheable) = match read_translated(core, &response, ctx) {
         None => (usage::in_response(&response.body), None),
         Some(read) => (read.usage, Some(read.cacheable)),
