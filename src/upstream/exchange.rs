@@ -261,13 +261,17 @@ pub(crate) async fn receive_head<H>(
             });
         }
         let first_byte_at = *first_byte_at.get_or_insert_with(clock::now);
-        while head_end(&received, scanned).is_some() {
-            let Some(framing) = framing(&received, &limits, &read_head)? else {
+        // Interim responses are skipped and removed at once: there may be thousands.
+        let mut skipped = 0;
+        while let Some(unread) = received.get(skipped..)
+            && head_end(unread, scanned).is_some()
+        {
+            let Some(framing) = framing(unread, &limits, &read_head)? else {
                 break;
             };
             if framing.is_interim {
-                // An interim response: the final response follows.
-                received.drain(..framing.consumed);
+                // The final response follows.
+                skipped += framing.consumed;
                 scanned = 0;
                 continue;
             }
@@ -275,7 +279,7 @@ pub(crate) async fn receive_head<H>(
             if reused && framing.status == 408 {
                 return Err(UpstreamError::Died { reused });
             }
-            received.drain(..framing.consumed);
+            received.drain(..skipped + framing.consumed);
             return Ok(UpstreamResponse {
                 status: framing.status,
                 head: framing.head,
@@ -286,6 +290,7 @@ pub(crate) async fn receive_head<H>(
                 keep_alive: framing.keep_alive,
             });
         }
+        received.drain(..skipped);
         if received.len() > limits.head_bytes_max {
             return Err(UpstreamError::Malformed(format!(
                 "head larger than {} bytes",
@@ -300,15 +305,21 @@ pub(crate) async fn receive_head<H>(
 /// removed from `received`.
 pub(crate) fn refuses(received: &mut Vec<u8>) -> Result<bool, UpstreamError> {
     let limits = HeadLimits::default();
-    while head_end(received, 0).is_some() {
-        let Some(framing) = framing(received, &limits, &|_: &ResponseHead<'_>| ())? else {
+    let mut skipped = 0;
+    while let Some(unread) = received.get(skipped..)
+        && head_end(unread, 0).is_some()
+    {
+        let Some(framing) = framing(unread, &limits, &|_: &ResponseHead<'_>| ())? else {
             break;
         };
         if !framing.is_interim {
-            return Ok(framing.status >= 400);
+            let is_refused = framing.status >= 400;
+            received.drain(..skipped);
+            return Ok(is_refused);
         }
-        received.drain(..framing.consumed);
+        skipped += framing.consumed;
     }
+    received.drain(..skipped);
     Ok(false)
 }
 
@@ -385,6 +396,11 @@ impl<H> UpstreamResponse<H> {
     pub(crate) fn last(mut self) -> Self {
         self.keep_alive = false;
         self
+    }
+
+    /// The bytes of the body that are known to follow.
+    pub(crate) fn announced(&self) -> u64 {
+        self.body.announced()
     }
 
     /// Appends the next bytes of the decoded body to `into`: at least one, or the end of the body.

@@ -64,7 +64,8 @@ pub(crate) async fn read_to_end<H>(
     interrupt: &mut impl Interrupt,
 ) -> Result<(), ResponseBodyError> {
     while read_piece(response, body, limits, interrupt).await? == BodyProgress::More {
-        if body.len() > limits.bytes_max {
+        let announced = usize::try_from(response.announced()).unwrap_or(usize::MAX);
+        if body.len().saturating_add(announced) > limits.bytes_max {
             return Err(ResponseBodyError::TooLarge);
         }
     }

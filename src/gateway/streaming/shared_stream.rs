@@ -17,6 +17,7 @@ use crate::protocols::registry;
 use crate::protocols::usage::Usage;
 use crate::runtime::buffer;
 use crate::runtime::io::{Interruption, SocketError};
+use crate::runtime::turn::Turn;
 use crate::server::client::Client;
 
 /// Relays a stream that has begun.
@@ -108,6 +109,8 @@ pub(crate) async fn follow(
         buffer: mut out,
     } = write;
     let mut arrived = buffer::take(buffer::CLASS_BYTES[0]);
+    // The call may be on another core, which always has more to read.
+    let mut turn = Turn::default();
     let end = loop {
         if sent.is_err() {
             break StreamEnd::ClientGone;
@@ -115,7 +118,16 @@ pub(crate) async fn follow(
         if relay.is_done() {
             break StreamEnd::Complete;
         }
-        let read = unless_interrupted(client, |cx| follower.poll_read(&mut arrived, cx)).await;
+        turn.next().await;
+        let read = unless_interrupted(client, |cx| {
+            let read = follower.poll_read(&mut arrived, cx);
+            if read.is_pending() {
+                turn.waited();
+            }
+            read
+        })
+        .await;
+        turn.record(arrived.len());
         let is_last = match read {
             Err(Interruption::ClientGone) => break StreamEnd::ClientGone,
             Err(_) => break StreamEnd::Drained,
