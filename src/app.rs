@@ -324,6 +324,7 @@ fn start_cores(shared: &Arc<Shared>) -> Result<(Vec<CoreHandle>, Arc<[CoreLoad]>
             loads: Arc::clone(&loads),
             limits: connection_limits(server),
             body_memory: body_memory_limits(server),
+            response_bytes_max: server.responses_per_core_bytes_max,
         };
         let (started, outcome) = mpsc::channel();
         std::thread::Builder::new()

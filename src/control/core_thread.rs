@@ -49,6 +49,8 @@ pub(crate) struct CoreStart {
     pub limits: ConnectionLimits,
     /// Limits of the memory for request bodies.
     pub body_memory: BodyMemoryLimits,
+    /// Most bytes of whole responses in memory.
+    pub response_bytes_max: usize,
 }
 
 /// How often old and closed upstream connections are removed from the pool.
@@ -111,9 +113,10 @@ async fn serve_mailbox(start: CoreStart) {
         loads,
         limits,
         body_memory,
+        response_bytes_max,
         ..
     } = start;
-    let core = Rc::new(Core::new(shared, records, body_memory));
+    let core = Rc::new(Core::new(shared, records, body_memory, response_bytes_max));
     let cores = u32::try_from(loads.len()).unwrap_or(u32::MAX);
     core.target_table.borrow_mut().set_cores(cores);
     let serving = Rc::new(Serving {
@@ -256,6 +259,9 @@ fn numbers(core: &Core) -> CoreMetrics {
     process
         .request_body_bytes
         .set(core.body_memory.held_bytes() as u64);
+    process
+        .response_body_bytes
+        .set(core.response_memory.held_bytes() as u64);
     for (limit, count) in core.body_memory.refused() {
         process.request_bodies_refused.add(limit, count);
     }

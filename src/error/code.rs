@@ -57,7 +57,7 @@ error_codes! {
     TransferEncodingNotSupported "not_implemented" 501 Client Never No "The request's transfer encoding is not `chunked`.", "Send `content-length` or `transfer-encoding: chunked`.";
     ExpectationNotSupported "expectation_not_supported" 417 Client Never No "The request's `expect` header is not `100-continue`.", "Leave the header out.";
     ConnectionsExhausted "connections_exhausted" 503 Gateway Never Later "Every core has as many open connections as it may have.", "Raise `server.connections_per_core_max`, or have clients keep fewer connections.";
-    BodyMemoryExhausted "body_memory_exhausted" 503 Gateway Never Later "The bodies of the requests in progress take as much memory as they may.", "Wait for `retry-after`, or raise the limit that the message names, such as `server.bodies_per_key_max`.";
+    BodyMemoryExhausted "body_memory_exhausted" 503 Gateway Never Later "The bodies of the requests in progress, or of their responses, take as much memory as they may.", "Wait for `retry-after`, or raise the limit that the message names, such as `server.bodies_per_key_max`.";
     UnknownPath "unknown_path" 404 Client Never No "No endpoint has this path; often `/v1` is missing from the client's base URL or is there twice.", "The message lists the paths.";
     MethodNotAllowed "method_not_allowed" 405 Client Never No "The path does not take this method.", "The `allow` header lists the methods.";
     UnsupportedMediaType "unsupported_media_type" 415 Client Never No "The body is neither JSON nor a multipart form.", "Correct `content-type`.";

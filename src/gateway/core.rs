@@ -6,6 +6,7 @@ use crate::cache::pending_removals::PendingRemovals;
 use crate::cache::semantic::tier::SemanticTier;
 use crate::cache::store::Store;
 use crate::embedding::pool::EmbeddingPool;
+use crate::gateway::attempt::response_memory::ResponseMemory;
 use crate::gateway::snapshot::snapshot::Snapshot;
 use crate::observability::log_line::LogLine;
 use crate::observability::metrics::core_metrics::CoreMetrics;
@@ -62,6 +63,8 @@ pub(crate) struct Core {
     /// Access records for the control plane to write.
     pub records: Arc<ArrayQueue<LogLine>>,
     pub drain: Rc<Drain>,
+    /// The memory that whole responses of providers take.
+    pub response_memory: Rc<ResponseMemory>,
     /// The memory that request bodies take.
     pub body_memory: Rc<BodyMemory>,
     /// Health and latencies of targets as this core sees them.
@@ -94,6 +97,7 @@ impl Core {
         shared: Arc<Shared>,
         records: Arc<ArrayQueue<LogLine>>,
         body_memory_limits: BodyMemoryLimits,
+        response_bytes_max: usize,
     ) -> Self {
         let mut source = arc_swap::Cache::new(Arc::clone(&shared.snapshot));
         let current = Rc::new(Arc::clone(source.load()));
@@ -106,6 +110,7 @@ impl Core {
             metrics: RefCell::default(),
             records,
             drain: Rc::default(),
+            response_memory: Rc::new(ResponseMemory::new(response_bytes_max)),
             body_memory: Rc::new(BodyMemory::new(body_memory_limits)),
             target_table: Rc::default(),
             unattended: Cell::default(),

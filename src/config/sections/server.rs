@@ -48,6 +48,14 @@ settings! {
         pub bodies_keyless_bytes_max: usize = key("bodies_keyless_max", size(BODIES))
             .default(128 * MIB)
             .restart();
+        // Four responses of the largest size that is buffered.
+        /// providers' whole responses in memory on one core; 503 beyond
+        pub responses_per_core_bytes_max: usize = key(
+            "responses_per_core_max",
+            size(Bounds::new("RESPONSES_BYTES", 64 * MIB, 1024 * GIB)),
+        )
+        .default(256 * MIB)
+        .restart();
         // Keeps the file descriptors of one core below usual process limits.
         /// open client connections per core; a further one is closed
         pub connections_per_core_max: usize = key(

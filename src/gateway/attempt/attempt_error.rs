@@ -6,6 +6,7 @@ use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::gateway::attempt::response::{BufferedResponse, RESPONSE_BYTES_MAX};
 use crate::gateway::attempt::response_body::ResponseBodyError;
+use crate::gateway::core::Core;
 use crate::gateway::plan::deadline::RequestDeadline;
 use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::snapshot::target::TargetRoute;
@@ -104,6 +105,7 @@ pub(crate) fn unsupported(target: &TargetRoute, error: GatewayError) -> AttemptE
 
 /// The response could not be read to its end.
 pub(crate) fn incomplete_response(
+    core: &Core,
     backend: &Provider,
     error: &ResponseBodyError,
     deadline: &RequestDeadline,
@@ -123,6 +125,7 @@ pub(crate) fn incomplete_response(
             ),
             "answer too large".to_owned(),
         ),
+        ResponseBodyError::NoRoom => (core.response_memory.refusal(), "no room".to_owned()),
         ResponseBodyError::Body(UpstreamBodyError::Broken(why)) => (broke_off(), why.clone()),
         ResponseBodyError::Body(UpstreamBodyError::Stalled) => (broke_off(), "stalled".to_owned()),
         ResponseBodyError::Stream(why) => (broke_off(), (*why).to_owned()),

@@ -17,6 +17,7 @@ use crate::gateway::attempt::response_body::{
     BodyLimits, ResponseBodyError, read_piece, read_to_end,
 };
 use crate::gateway::attempt::response_head::UpstreamHead;
+use crate::gateway::attempt::response_memory::ResponseReservation;
 use crate::gateway::attempt::target_call::{CallStats, TargetCall};
 use crate::gateway::transform::first_event::{StreamInspector, begins_with_error};
 use crate::gateway::transform::id_sealing;
@@ -43,6 +44,7 @@ struct CompleteResponse {
     attempt_guard: AttemptGuard,
     upstream_response: UpstreamResponse<UpstreamHead>,
     body: Vec<u8>,
+    reservation: ResponseReservation,
     class: StatusClass,
 }
 
@@ -64,13 +66,15 @@ pub(crate) async fn read_response(
     }
     let is_stream = is_ok && is_streamed(call, &upstream_response.head);
     let mut body = buffer::take(buffer::CLASS_BYTES[0]);
+    let mut reservation = core.response_memory.reservation();
     let began_at = clock::recent();
     let read = if is_stream {
         let (guard, response) = (&mut attempt_guard, &mut upstream_response);
         read_stream_start(call, guard, response, &mut body, watch).await
     } else {
         let limits = body_limits(call);
-        let read = read_to_end(&mut upstream_response, &mut body, limits, watch).await;
+        let (response, reserved) = (&mut upstream_response, &mut reservation);
+        let read = read_to_end(response, &mut body, reserved, limits, watch).await;
         read.map(|()| BodyProgress::Done)
     };
     stats.waited += clock::recent().saturating_duration_since(began_at);
@@ -79,7 +83,7 @@ pub(crate) async fn read_response(
         Err(error) => {
             call.count(error.outcome());
             attempt_guard.end(core, error.health());
-            let failed = attempt_error::incomplete_response(call.backend, &error, deadline);
+            let failed = attempt_error::incomplete_response(core, call.backend, &error, deadline);
             return Err(failed);
         }
     };
@@ -88,6 +92,7 @@ pub(crate) async fn read_response(
             attempt_guard,
             upstream_response,
             body,
+            reservation,
             class,
         };
         return judge(call, complete).map_err(|failed| *failed);
@@ -186,6 +191,7 @@ fn judge(
         mut attempt_guard,
         mut upstream_response,
         body,
+        reservation,
         mut class,
     } = complete;
     let (status, selects) = (upstream_response.status, call.selects());
@@ -225,6 +231,7 @@ fn judge(
         head,
         refusal: refusal(status, &body),
         body,
+        reservation,
     };
     let mut response = in_client_format(call, response)?;
     seal_ids(call, call.seal(attempt_guard.key_index()), &mut response);

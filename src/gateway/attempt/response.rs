@@ -3,6 +3,7 @@
 use crate::base::names::Name;
 use crate::gateway::attempt::attempt_guard::AttemptGuard;
 use crate::gateway::attempt::response_head::UpstreamHead;
+use crate::gateway::attempt::response_memory::ResponseReservation;
 use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::transform::id_sealing::IdSealer;
 use crate::gateway::transform::neutral_relay::NeutralRelay;
@@ -27,6 +28,8 @@ pub(crate) struct BufferedResponse {
     pub head: UpstreamHead,
     /// The body, in the client's format.
     pub body: Vec<u8>,
+    /// Counts the memory of the body.
+    pub reservation: ResponseReservation,
     /// Set when the request was refused for its content.
     pub refusal: Option<Refusal>,
 }

@@ -1,6 +1,7 @@
 //! Reads the body of a response to its end, or says why it could not be read. It must not know what the body holds.
 
 use crate::gateway::attempt::classify;
+use crate::gateway::attempt::response_memory::ResponseReservation;
 use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::routing::health::Outcome;
 use crate::runtime::clock;
@@ -22,6 +23,8 @@ pub(crate) struct BodyLimits {
 pub(crate) enum ResponseBodyError {
     /// Larger than the limit.
     TooLarge,
+    /// The responses in memory leave no room for it.
+    NoRoom,
     /// Broken or interrupted.
     Body(UpstreamBodyError),
     /// A stream reported an error by an event, or ended unfinished, before any of it was relayed.
@@ -56,10 +59,11 @@ pub(crate) async fn read_piece<H>(
         })
 }
 
-/// Appends the rest of the body to `body`.
+/// Appends the rest of the body to `body`, whose memory `reservation` counts.
 pub(crate) async fn read_to_end<H>(
     response: &mut UpstreamResponse<H>,
     body: &mut Vec<u8>,
+    reservation: &mut ResponseReservation,
     limits: BodyLimits,
     interrupt: &mut impl Interrupt,
 ) -> Result<(), ResponseBodyError> {
@@ -68,6 +72,9 @@ pub(crate) async fn read_to_end<H>(
         if body.len().saturating_add(announced) > limits.bytes_max {
             return Err(ResponseBodyError::TooLarge);
         }
+        if !reservation.grow_to(body.capacity()) {
+            return Err(ResponseBodyError::NoRoom);
+        }
     }
     Ok(())
 }
@@ -75,7 +82,7 @@ pub(crate) async fn read_to_end<H>(
 impl ResponseBodyError {
     pub(crate) fn outcome(&self) -> AttemptOutcome {
         match self {
-            Self::TooLarge => AttemptOutcome::TooLarge,
+            Self::TooLarge | Self::NoRoom => AttemptOutcome::TooLarge,
             Self::Body(error) => classify::outcome_of_body_error(error),
             Self::Stream(_) => AttemptOutcome::StreamFailed,
             Self::Deadline => AttemptOutcome::Deadline,
@@ -86,7 +93,7 @@ impl ResponseBodyError {
     pub(crate) fn health(&self) -> Outcome {
         match self {
             // The request is the reason for a large response.
-            Self::TooLarge => Outcome::Good,
+            Self::TooLarge | Self::NoRoom => Outcome::Good,
             Self::Body(UpstreamBodyError::Broken(_) | UpstreamBodyError::Stalled) => {
                 Outcome::Unusable
             }

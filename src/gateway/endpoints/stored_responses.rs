@@ -147,11 +147,14 @@ impl StoredResponseRelay<'_> {
             read_timeout: backend.endpoint.timeouts.read,
             deadline: None,
         };
-        let read = read_to_end(&mut upstream_response, &mut body, limits, client).await;
+        let mut reservation = core.response_memory.reservation();
+        let reserved = &mut reservation;
+        let read = read_to_end(&mut upstream_response, &mut body, reserved, limits, client).await;
         read.map_err(|error| match error {
             ResponseBodyError::Body(UpstreamBodyError::Interrupted(interruption)) => {
                 attempt_error::interrupted(interruption)
             }
+            ResponseBodyError::NoRoom => core.response_memory.refusal(),
             ResponseBodyError::Body(error) => proxy_request::closed_early(backend, error.why()),
             _ => proxy_request::closed_early(backend, "it is too large"),
         })?;

@@ -202,7 +202,15 @@ async fn exchange_whole(
         read_timeout: endpoint.timeouts.read,
         deadline: None,
     };
-    let read = read_to_end(&mut upstream_response, &mut body, limits, &mut NoInterrupt).await;
+    let mut reservation = core.response_memory.reservation();
+    let read = read_to_end(
+        &mut upstream_response,
+        &mut body,
+        &mut reservation,
+        limits,
+        &mut NoInterrupt,
+    )
+    .await;
     read.ok()?;
     Some(ReceivedResponse {
         status: upstream_response.status,

@@ -41,6 +41,8 @@ pub(crate) async fn relay(
         let billed = usage.map_or(BilledUsage::Unknown, BilledUsage::Reported);
         ctx.record_billed_usage(core, billed);
     }
+    // Until the response is sent.
+    let _reservation = response.reservation;
     let response = SharedResponse {
         usage,
         may_retry: StatusClass::of(response.status).retry() != Retry::Never,

@@ -62,6 +62,8 @@ metric_group! {
         connections_open_high_water: MaxGauge = "ringside_connections_open_high_water" [];
         /// Bytes of request bodies in memory.
         request_body_bytes: SumGauge = "ringside_request_body_bytes" [];
+        /// Bytes of providers' whole responses in memory; smaller ones are not counted.
+        response_body_bytes: SumGauge = "ringside_response_body_bytes" [];
         /// Requests refused because their bodies had no room in memory, by limit.
         ///
         /// Limits: `core`, `key`, `keyless` (`server.bodies_per_core_max` and its neighbours).
