@@ -10,6 +10,7 @@ use monoio::net::UnixStream;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::task::{Context, Poll, Waker};
 
@@ -45,7 +46,7 @@ impl Turn {
         if !is_over {
             return Poll::Ready(());
         }
-        ROUNDS.with_borrow_mut(|rounds| match self.ended_in {
+        with_rounds(|rounds| match self.ended_in {
             Some(round) if round != rounds.number => {
                 *self = Self::default();
                 Poll::Ready(())
@@ -65,7 +66,13 @@ impl Turn {
 }
 
 thread_local! {
-    static ROUNDS: RefCell<Rounds> = RefCell::default();
+    /// Not dropped with the thread: a waker can hold the last reference to a task, whose parts use other variables of
+    /// the thread when they are dropped.
+    static ROUNDS: ManuallyDrop<RefCell<Rounds>> = ManuallyDrop::default();
+}
+
+fn with_rounds<T>(work: impl FnOnce(&mut Rounds) -> T) -> T {
+    ROUNDS.with(|rounds| work(&mut rounds.borrow_mut()))
 }
 
 /// The tasks of a core whose turn is over.
@@ -132,7 +139,7 @@ async fn end_rounds(mut receiver: UnixStream) {
         buffer = returned;
         // Updates the clock for the tasks that this wakes.
         let _ = clock::now();
-        ROUNDS.with_borrow_mut(|rounds| {
+        with_rounds(|rounds| {
             if !matches!(outcome, Ok(count) if count > 0) {
                 // The next turn that ends starts another socket pair.
                 rounds.bell = None;
@@ -142,5 +149,90 @@ async fn end_rounds(mut receiver: UnixStream) {
         if !matches!(outcome, Ok(count) if count > 0) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::core::{DriverChoice, run};
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    fn on_both_drivers(test: impl AsyncFn() + Send + Copy + 'static) {
+        for driver in [DriverChoice::Auto, DriverChoice::Epoll] {
+            let core = std::thread::spawn(move || run(driver, async |_| test().await));
+            core.join().unwrap().unwrap();
+        }
+    }
+
+    /// Starts a task that takes one step after the other until it is stopped, and counts them.
+    fn busy_task(is_stopped: &Rc<Cell<bool>>) -> Rc<Cell<u32>> {
+        let steps = Rc::new(Cell::new(0));
+        let (counted, is_stopped) = (Rc::clone(&steps), Rc::clone(is_stopped));
+        drop(monoio::spawn(async move {
+            let mut turn = Turn::default();
+            while !is_stopped.get() {
+                counted.set(counted.get() + 1);
+                turn.record(0);
+                turn.next().await;
+            }
+        }));
+        steps
+    }
+
+    #[test]
+    fn busy_tasks_leave_input_and_timers_their_turn_and_take_equal_parts() {
+        on_both_drivers(async || {
+            let is_stopped = Rc::default();
+            let [one, other] = [busy_task(&is_stopped), busy_task(&is_stopped)];
+            clock::sleep_until(clock::now() + Duration::from_millis(5)).await;
+            let (mut sender, receiver) = BlockingUnixStream::pair().unwrap();
+            receiver
+                .set_nonblocking(monoio::utils::is_legacy())
+                .unwrap();
+            let mut receiver = UnixStream::from_std(receiver).unwrap();
+            for _ in 0..20 {
+                sender.write_all(&[1]).unwrap();
+                let before = one.get();
+                let (count, _) = receiver.read(Vec::with_capacity(8)).await;
+                assert_eq!(count.unwrap(), 1);
+                // The byte is there before the next round begins; the rest is the round in which it is reported.
+                assert!(
+                    one.get() - before <= 4 * STEPS_PER_TURN,
+                    "{}",
+                    one.get() - before
+                );
+            }
+            is_stopped.set(true);
+            let difference = one.get().abs_diff(other.get());
+            assert!(
+                one.get() > 0 && difference <= STEPS_PER_TURN,
+                "{difference}"
+            );
+        });
+    }
+
+    #[test]
+    fn a_task_that_waited_begins_a_new_turn() {
+        on_both_drivers(async || {
+            let mut turn = Turn::default();
+            for _ in 0..10 {
+                for _ in 0..STEPS_PER_TURN - 1 {
+                    turn.record(1);
+                    assert!(is_ready(&mut turn).await);
+                }
+                turn.waited();
+            }
+            turn.record(BYTES_PER_TURN);
+            assert!(!is_ready(&mut turn).await);
+            turn.next().await;
+            assert!(is_ready(&mut turn).await);
+        });
+    }
+
+    async fn is_ready(turn: &mut Turn) -> bool {
+        poll_fn(|cx| Poll::Ready(turn.poll_next(cx).is_ready())).await
     }
 }
