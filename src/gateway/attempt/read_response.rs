@@ -64,7 +64,9 @@ pub(crate) async fn read_response(
         attempt_guard.end(core, Outcome::Unusable);
         return Err(attempt_error::compressed(call.backend));
     }
-    let is_stream = is_ok && is_streamed(call, &upstream_response.head);
+    // A 204 has no body, so it is no stream.
+    let has_body = upstream_response.status != 204;
+    let is_stream = is_ok && has_body && is_streamed(call, &upstream_response.head);
     let mut body = buffer::take(buffer::CLASS_BYTES[0]);
     let mut reservation = core.response_memory.reservation();
     let began_at = clock::recent();
