@@ -48,7 +48,9 @@ pub(crate) fn authenticate<'s>(
         return Err(several());
     }
     let api_key = api_key.or(in_query);
-    snapshot.keys.authenticate(authorization, api_key, request.peer)
+    snapshot
+        .keys
+        .authenticate(authorization, api_key, request.peer)
 }
 
 /// Another parser before or behind the gateway could take another of them for the caller's.

@@ -1,5 +1,6 @@
 //! One data-plane thread: pinned to a CPU, with its own runtime on the best driver that the kernel permits.
 
+use crate::runtime::turn;
 use io_uring::IoUring;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use std::future::Future;
@@ -70,7 +71,7 @@ where
         for driver in [DriverInUse::TunedRing, DriverInUse::PlainRing] {
             match ring(driver) {
                 Ok(mut runtime) => {
-                    runtime.block_on(main(driver));
+                    runtime.block_on(prepared(main(driver)));
                     return Ok(());
                 }
                 Err(error) => refused.push_str(&format!("{}: {error}; ", driver.as_str())),
@@ -86,8 +87,14 @@ where
         .with_entries(RING_ENTRIES)
         .enable_timer()
         .build()?;
-    runtime.block_on(main(DriverInUse::Epoll));
+    runtime.block_on(prepared(main(DriverInUse::Epoll)));
     Ok(())
+}
+
+/// Runs `main` on a core whose tasks can end their turn.
+async fn prepared(main: impl Future<Output = ()>) {
+    turn::prepare();
+    main.await;
 }
 
 type RingRuntime = monoio::Runtime<monoio::time::TimeDriver<IoUringDriver>>;

@@ -80,7 +80,7 @@ fn with_rounds<T>(work: impl FnOnce(&mut Rounds) -> T) -> T {
 struct Rounds {
     number: u64,
     waiting: Vec<Waker>,
-    /// Ends the round; `None` until the first turn ends.
+    /// Ends the round; `None` if there was no descriptor for it.
     bell: Option<BlockingUnixStream>,
 }
 
@@ -119,6 +119,12 @@ impl Rounds {
             waker.wake();
         }
     }
+}
+
+/// Prepares the core of this thread for tasks that end their turn, while there are descriptors left.
+pub(crate) fn prepare() {
+    let bell = start();
+    with_rounds(|rounds| rounds.bell = bell);
 }
 
 /// Starts the task that ends the rounds, and returns what wakes it.
