@@ -75,14 +75,13 @@ const fn row(
 
 // Columns: name, recipients, whether it is in the scope of the cache, what it selects.
 static FORWARDED: [ForwardedHeader; 9] = [
-    // Two keys are two requests to be made, whatever their bodies are.
+    // These are new in each request, and no response depends on them.
     row(
         headers::IDEMPOTENCY_KEY.name(),
         Recipients::All,
-        true,
+        false,
         Selects::Nothing,
     ),
-    // Trace ids are new in each request, and no response depends on them.
     row(
         headers::TRACEPARENT.name(),
         Recipients::All,
