@@ -23,7 +23,7 @@ use crate::runtime::turn::Turn;
 use crate::server::acceptor::{Accepted, CoreLoad};
 use crate::server::body_memory::BodyMemoryLimits;
 use crate::server::connection;
-use crate::server::connection::ConnectionLimits;
+use crate::server::connection_limits::ConnectionLimits;
 use crossbeam_queue::ArrayQueue;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -23,9 +23,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-/// Most unread bytes before the reader task pauses.
-pub const UNREAD_BYTES_MAX: usize = 64 * 1024;
-
 /// Why an operation on a socket failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketError {
@@ -144,7 +141,7 @@ impl Socket {
         spawn::spawn(read_into(reader, shared, handle), move |_| {
             shared_on_panic
                 .borrow_mut()
-                .finish(Err(SocketError::Kernel(io::ErrorKind::Other)));
+                .finish(Err(io::ErrorKind::Other));
         });
         Self {
             inbound,
@@ -210,7 +207,7 @@ impl Socket {
             return Poll::Ready(Ok(count));
         }
         match inbound.end {
-            Some(end) => Poll::Ready(end.map(|()| 0)),
+            Some(end) => Poll::Ready(end.map(|()| 0).map_err(SocketError::Kernel)),
             None => {
                 self.turn.waited();
                 inbound.wait(cx);

@@ -3,19 +3,22 @@
 
 use crate::runtime::buffer;
 use crate::runtime::clock;
-use crate::runtime::io::{SocketError, UNREAD_BYTES_MAX};
 use crate::runtime::turn::Turn;
 use monoio::io::{CancelHandle, CancelableAsyncReadRent};
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+
+/// Most unread bytes before the reader task pauses.
+pub(crate) const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
 /// State shared by the reader task and the socket.
 #[derive(Default)]
 pub(crate) struct ReadBuffer {
     pub ready: Vec<u8>,
-    pub end: Option<Result<(), SocketError>>,
+    pub end: Option<Result<(), ErrorKind>>,
     pub dropped: bool,
     /// Bytes that are still dropped instead of kept, if the owner reads nothing more.
     pub discards: Option<usize>,
@@ -37,7 +40,7 @@ impl ReadBuffer {
         }
     }
 
-    pub(crate) fn finish(&mut self, end: Result<(), SocketError>) {
+    pub(crate) fn finish(&mut self, end: Result<(), ErrorKind>) {
         self.end = Some(end);
         self.wake();
     }
@@ -92,9 +95,7 @@ pub(crate) async fn read_into(
             }
             ended => {
                 buffer::give(arrived);
-                let end = ended
-                    .map(|_| ())
-                    .map_err(|error| SocketError::Kernel(error.kind()));
+                let end = ended.map(|_| ()).map_err(|error| error.kind());
                 inbound.borrow_mut().finish(end);
                 return;
             }

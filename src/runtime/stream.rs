@@ -164,7 +164,7 @@ impl Stream {
             if session.closed_by_peer() {
                 return Poll::Ready(());
             }
-            if session.unread() > crate::runtime::io::UNREAD_BYTES_MAX {
+            if session.unread() > crate::runtime::reader::UNREAD_BYTES_MAX {
                 return Poll::Pending;
             }
             let mut cipher = Vec::new();

@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// Starts a task that takes one step after the other until it is stopped, and counts them.
+    /// Starts a task that takes step after step until it is stopped, and counts them.
     fn busy_task(is_stopped: &Rc<Cell<bool>>) -> Rc<Cell<u32>> {
         let steps = Rc::new(Cell::new(0));
         let (counted, is_stopped) = (Rc::clone(&steps), Rc::clone(is_stopped));
@@ -192,7 +192,7 @@ mod tests {
     fn busy_tasks_leave_input_and_timers_their_turn_and_take_equal_parts() {
         on_both_drivers(async || {
             let is_stopped = Rc::default();
-            let [one, other] = [busy_task(&is_stopped), busy_task(&is_stopped)];
+            let [first, second] = [busy_task(&is_stopped), busy_task(&is_stopped)];
             clock::sleep_until(clock::now() + Duration::from_millis(5)).await;
             let (mut sender, receiver) = BlockingUnixStream::pair().unwrap();
             receiver
@@ -201,20 +201,20 @@ mod tests {
             let mut receiver = UnixStream::from_std(receiver).unwrap();
             for _ in 0..20 {
                 sender.write_all(&[1]).unwrap();
-                let before = one.get();
+                let before = first.get();
                 let (count, _) = receiver.read(Vec::with_capacity(8)).await;
                 assert_eq!(count.unwrap(), 1);
                 // The byte is there before the next round begins; the rest is the round in which it is reported.
                 assert!(
-                    one.get() - before <= 4 * STEPS_PER_TURN,
+                    first.get() - before <= 4 * STEPS_PER_TURN,
                     "{}",
-                    one.get() - before
+                    first.get() - before
                 );
             }
             is_stopped.set(true);
-            let difference = one.get().abs_diff(other.get());
+            let difference = first.get().abs_diff(second.get());
             assert!(
-                one.get() > 0 && difference <= STEPS_PER_TURN,
+                first.get() > 0 && difference <= STEPS_PER_TURN,
                 "{difference}"
             );
         });

@@ -8,9 +8,10 @@ use crate::http::framing::{BodyLength, BodyReader};
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::io::SocketError;
-use crate::server::body_memory::BodyReservation;
+use crate::server::body_memory::{BodyReservation, make_room};
 use crate::server::client::Client;
-use crate::server::connection::{ConnectionEnd, ConnectionLimits};
+use crate::server::connection_end::ConnectionEnd;
+use crate::server::connection_limits::ConnectionLimits;
 use crate::server::request_body::PIECES_FROM_BYTES;
 
 /// Bodies that arrive with their head and are not larger than this are not counted: the number of connections bounds
@@ -44,30 +45,6 @@ pub(crate) fn in_pieces(length: BodyLength, limits: &ConnectionLimits) -> Option
         }
         _ => None,
     }
-}
-
-/// Makes room in `body` for the `more` bytes that have arrived: memory follows what arrived, never what was announced.
-///
-/// # Errors
-/// 503: the body's caller, or the core, holds too many bytes.
-pub(crate) fn make_room(
-    reservation: Option<&mut BodyReservation>,
-    body: &mut Vec<u8>,
-    more: usize,
-    bytes_max: usize,
-) -> Result<(), GatewayError> {
-    let wanted = body.len() + more;
-    let capacity = match wanted > body.capacity() {
-        true => (2 * body.capacity()).min(bytes_max).max(wanted),
-        false => body.capacity(),
-    };
-    if let Some(reservation) = reservation {
-        reservation.grow_to(capacity)?;
-    }
-    if capacity > body.capacity() {
-        body.reserve_exact(capacity - body.len());
-    }
-    Ok(())
 }
 
 /// A body that has not arrived yet.

@@ -144,6 +144,30 @@ impl Drop for BodyReservation {
     }
 }
 
+/// Makes room in `body` for the `more` bytes that have arrived: memory follows what arrived, never what was announced.
+///
+/// # Errors
+/// 503: the body's caller, or the core, holds too many bytes.
+pub(crate) fn make_room(
+    reservation: Option<&mut BodyReservation>,
+    body: &mut Vec<u8>,
+    more: usize,
+    bytes_max: usize,
+) -> Result<(), GatewayError> {
+    let wanted = body.len() + more;
+    let capacity = match wanted > body.capacity() {
+        true => (2 * body.capacity()).min(bytes_max).max(wanted),
+        false => body.capacity(),
+    };
+    if let Some(reservation) = reservation {
+        reservation.grow_to(capacity)?;
+    }
+    if capacity > body.capacity() {
+        body.reserve_exact(capacity - body.len());
+    }
+    Ok(())
+}
+
 fn refusal(limit: BodyLimit, bytes_max: usize) -> GatewayError {
     let (whose, setting) = match limit {
         BodyLimit::Core => ("of all requests", "server.bodies_per_core_max"),

@@ -1,12 +1,9 @@
 //! One client connection: reads and serves its requests in turn.
 
 use crate::auth::keys::Peer;
-use crate::error::code::ErrorCode;
 use crate::error::gateway_error::GatewayError;
 use crate::http::framing::{expects_continue, request_body, request_keep_alive};
 use crate::http::head::{Method, Parsed, RequestHead, Version, parse_request_head};
-use crate::http::limits::HeadLimits;
-use crate::http::reject::Reject;
 use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::heap::on_heap;
@@ -14,27 +11,12 @@ use crate::runtime::stream::Stream;
 use crate::server::body::{ArrivingBody, UNCOUNTED_BYTES_MAX, in_pieces, whole_body};
 use crate::server::body_memory::BodyReservation;
 use crate::server::client::Client;
+use crate::server::connection_end::{ConnectionEnd, rejected};
+use crate::server::connection_limits::ConnectionLimits;
 use crate::server::drain::ConnectionGuard;
 use crate::server::input::Input;
 use crate::server::request_body::Upload;
 use std::time::{Duration, Instant};
-
-/// Limits of a connection.
-#[derive(Debug, Clone)]
-pub struct ConnectionLimits {
-    /// Limits of a request head.
-    pub head: HeadLimits,
-    /// Largest body, in bytes.
-    pub body_bytes_max: usize,
-    /// Time from the first byte of a head to its end.
-    pub head_timeout: Duration,
-    /// Time for a body to arrive.
-    pub body_timeout: Duration,
-    /// Time between requests.
-    pub idle_timeout: Duration,
-    /// Time that a write may make no progress.
-    pub write_timeout: Duration,
-}
 
 /// A request.
 pub struct Request<'r> {
@@ -140,16 +122,6 @@ pub async fn run(
         .stream
         .close(clock::now() + Duration::from_secs(1))
         .await;
-}
-
-/// Why a connection ends without serving a request.
-pub(crate) enum ConnectionEnd {
-    /// The client closed or was idle too long, or the process stops.
-    Closed,
-    /// The client sent a malformed request.
-    Rejected(GatewayError),
-    /// The client was told that its request is refused; its body was not read.
-    Refused,
 }
 
 /// The values that all requests of a connection share.
@@ -302,19 +274,6 @@ impl<S: Serve> RequestServer<'_, S> {
             received_at: clock::recent(),
         }
     }
-}
-
-pub(crate) fn rejected(reject: &Reject) -> ConnectionEnd {
-    let code = match reject {
-        Reject::HeadTooLarge { .. } | Reject::TooManyHeaders { .. } => ErrorCode::HeadTooLarge,
-        Reject::VersionNotSupported => ErrorCode::HttpVersionNotSupported,
-        Reject::MethodNotAllowed => ErrorCode::MethodNotAllowed,
-        Reject::TransferEncodingNotSupported => ErrorCode::TransferEncodingNotSupported,
-        Reject::ExpectationNotSupported => ErrorCode::ExpectationNotSupported,
-        _ => ErrorCode::MalformedRequest,
-    };
-    debug_assert_eq!(code.status(), reject.status());
-    ConnectionEnd::Rejected(GatewayError::new(code, reject.to_string()))
 }
 
 async fn linger(client: &mut Client) {

@@ -261,8 +261,7 @@ pub(crate) async fn receive_head<H>(
             });
         }
         let first_byte_at = *first_byte_at.get_or_insert_with(clock::now);
-        // Interim responses are skipped and removed at once: there may be thousands.
-        let mut skipped = 0;
+        let mut skipped = 0; // Removed at once, because there may be thousands of interim responses.
         while let Some(unread) = received.get(skipped..)
             && head_end(unread, scanned).is_some()
         {

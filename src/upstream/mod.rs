@@ -6,4 +6,5 @@ pub(crate) mod credentials;
 pub(crate) mod endpoint;
 pub(crate) mod exchange;
 pub(crate) mod pool;
+pub(crate) mod response_memory;
 pub(crate) mod upload;

@@ -109,10 +109,8 @@ fn corpus() -> Vec<(String, u16)> {
     ]
 }
 
-/// The cases that the public tests of HAProxy (`reg-tests/http-messaging`) and llhttp (`test/request`) add to those
-/// above.
-fn more_of_public_tests() -> Vec<(String, u16)> {
-    let chunked = "transfer-encoding: chunked\r\n";
+/// The cases that HAProxy's public tests (`reg-tests/http-messaging`) add to those above.
+fn haproxys_tests() -> Vec<(String, u16)> {
     let get = |line: &str, headers: &str| format!("{line}\r\n{headers}\r\n{NEXT}");
     let model = "GET /v1/models HTTP/1.1";
     vec![
@@ -161,6 +159,14 @@ fn more_of_public_tests() -> Vec<(String, u16)> {
         ),
         (post("content-length : 5\r\n", "hello"), 400),
         (post("content-length\t: 5\r\n", "hello"), 400),
+    ]
+}
+
+/// The cases that llhttp's public tests (`test/request`) add to those above.
+fn llhttps_tests() -> Vec<(String, u16)> {
+    let chunked = "transfer-encoding: chunked\r\n";
+    let get = |line: &str, headers: &str| format!("{line}\r\n{headers}\r\n{NEXT}");
+    vec![
         // llhttp, invalid and lenient-*: what only lenient parsers accept.
         (post("x y: z\r\n", ""), 400),
         (post(": z\r\n", ""), 400),
@@ -210,7 +216,11 @@ fn every_family_is_refused_and_nothing_behind_it_is_served() {
     on_both_drivers(|driver| {
         let upstream = Upstream::echo();
         let gateway = Setup::new(driver, upstream.config()).start();
-        for (bytes, status) in corpus().into_iter().chain(more_of_public_tests()) {
+        for (bytes, status) in corpus()
+            .into_iter()
+            .chain(haproxys_tests())
+            .chain(llhttps_tests())
+        {
             let mut client = gateway.connect();
             client.send(bytes.as_bytes());
             let reply = client.response();

@@ -236,7 +236,7 @@ pub(crate) fn compressed(backend: &Provider) -> AttemptError {
 }
 
 /// The body is not JSON (but, say, an HTML page of a proxy): it is never relayed as a response. A status that is no
-/// error, such as a 304 that nobody asked for, is not passed on without its body.
+/// error, such as a 304 that nobody asked for, is not sent without its body.
 pub(crate) fn not_json(backend: &Provider, status: u16, retry: Retry) -> AttemptError {
     let provider = &backend.provider;
     let message = format!(

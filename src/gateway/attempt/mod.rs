@@ -12,7 +12,6 @@ pub(crate) mod read_response;
 pub(crate) mod response;
 pub(crate) mod response_body;
 pub(crate) mod response_head;
-pub(crate) mod response_memory;
 pub(crate) mod send;
 pub(crate) mod target_call;
 pub(crate) mod translate;

@@ -17,7 +17,6 @@ use crate::gateway::attempt::response_body::{
     BodyLimits, ResponseBodyError, read_piece, read_to_end,
 };
 use crate::gateway::attempt::response_head::UpstreamHead;
-use crate::gateway::attempt::response_memory::ResponseReservation;
 use crate::gateway::attempt::target_call::{CallStats, TargetCall};
 use crate::gateway::transform::first_event::{StreamInspector, begins_with_error};
 use crate::gateway::transform::id_sealing;
@@ -34,6 +33,7 @@ use crate::runtime::buffer;
 use crate::runtime::clock;
 use crate::runtime::source::BodyProgress;
 use crate::upstream::exchange::{UpstreamBodyError, UpstreamResponse};
+use crate::upstream::response_memory::ResponseReservation;
 use std::sync::Arc;
 
 /// Bytes of a stream that are held back at most; then it is relayed.
@@ -113,7 +113,7 @@ pub(crate) async fn read_response(
     })))
 }
 
-/// Whether a good response is read and not only passed on: it is translated, its ids are sealed, or it is a stream of
+/// Whether a good response is read and not only forwarded: it is translated, its ids are sealed, or it is a stream of
 /// events, to which an error may have to be added.
 fn must_be_readable(call: &TargetCall<'_>, attempt_guard: &AttemptGuard) -> bool {
     let is_passed_on = matches!(call.plan.operation, UpstreamOperation::Passthrough(_));
@@ -207,7 +207,7 @@ fn judge(
     }
     let health = classify::health_of_status(class, upstream_response.head.wait, selects);
     let retry = classify::retry(class, selects);
-    // Compressed bytes are passed on as they are, and never read as text.
+    // Compressed bytes are forwarded as they are, and never read as text.
     let is_json = match upstream_response.head.is_encoded {
         true => call.is_native() && !body.is_empty(),
         false => looks_like_json(&body),

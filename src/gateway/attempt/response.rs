@@ -3,12 +3,12 @@
 use crate::base::names::Name;
 use crate::gateway::attempt::attempt_guard::AttemptGuard;
 use crate::gateway::attempt::response_head::UpstreamHead;
-use crate::gateway::attempt::response_memory::ResponseReservation;
 use crate::gateway::snapshot::provider::Provider;
 use crate::gateway::transform::id_sealing::IdSealer;
 use crate::gateway::transform::neutral_relay::NeutralRelay;
 use crate::protocols::provider_refusals::Refusal;
 use crate::upstream::exchange::UpstreamResponse;
+use crate::upstream::response_memory::ResponseReservation;
 use std::sync::Arc;
 
 /// Largest response that is buffered, in bytes. It is sent once it is complete, so that a provider that fails in

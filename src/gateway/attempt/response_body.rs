@@ -1,13 +1,13 @@
 //! Reads the body of a response to its end, or says why it could not be read. It must not know what the body holds.
 
 use crate::gateway::attempt::classify;
-use crate::gateway::attempt::response_memory::ResponseReservation;
 use crate::observability::metrics::upstream::AttemptOutcome;
 use crate::routing::health::Outcome;
 use crate::runtime::clock;
 use crate::runtime::io::Interrupt;
 use crate::runtime::source::BodyProgress;
 use crate::upstream::exchange::{UpstreamBodyError, UpstreamResponse};
+use crate::upstream::response_memory::ResponseReservation;
 use std::time::{Duration, Instant};
 
 /// Limits on reading one body.
