@@ -1,6 +1,6 @@
 """The clients: well-behaved ones, whose every response is judged, and those that misbehave.
 
-Each runs until `world.stopping` is set. Knows what is asked; not how the gateway is run.
+Each runs until `world.stopping` is set. Knows what is requested; not how the gateway is run.
 """
 
 import asyncio
@@ -14,21 +14,21 @@ REFUSALS = {429, 500, 502, 503, 504, 529}
 
 
 class Questions:
-    """Questions, half of which were asked before; popular ones more often."""
+    """Questions, half of which were sent before; popular ones more often."""
 
     def __init__(self, seed):
-        self.random, self.asked, self.count = random.Random(seed), [], 0
+        self.random, self.earlier, self.count = random.Random(seed), [], 0
 
     def next(self):
-        if self.asked and self.random.random() < 0.5:
-            return self.asked[min(int(self.random.paretovariate(0.7)), len(self.asked)) - 1]
+        if self.earlier and self.random.random() < 0.5:
+            return self.earlier[min(int(self.random.paretovariate(0.7)), len(self.earlier)) - 1]
         return self.fresh()
 
     def fresh(self):
         self.count += 1
         question = f"{self.random.getrandbits(48):x}: what is the {self.count}. item of list {self.random.randrange(1000)}?"
-        if len(self.asked) < 2000:
-            self.asked.append(question)
+        if len(self.earlier) < 2000:
+            self.earlier.append(question)
         return question
 
 

@@ -56,12 +56,12 @@ async def entries_deleted(world):
     """All entries are deleted while a response is in flight: it must not be stored behind the deletion."""
     connection = Connection(world.address)
     question = world.questions.fresh() + " [[mock latency=300ms]]"
-    asked = asyncio.create_task(judged(world, connection, "chat", question, False, KEYS["a"]))
+    pending = asyncio.create_task(judged(world, connection, "chat", question, False, KEYS["a"]))
     await asyncio.sleep(0.15)
     deleted = await world.gateway.admin_call("DELETE", "/admin/v1/cache")
     if deleted.status != 200:
         world.ledger.problem(f"DELETE of the cache: status {deleted.status}")
-    await asked
+    await pending
     again = await judged(world, connection, "chat", question, False, KEYS["a"])
     connection.close()
     if again is not None and again.headers.get("x-ringside-cache") == "exact":

@@ -1,6 +1,6 @@
 """A small HTTP/1.1 client over asyncio streams, which sees what a client library would hide: how a response ended.
 
-Knows HTTP; not what is asked or why.
+Knows HTTP; not what is requested or why.
 """
 
 import asyncio

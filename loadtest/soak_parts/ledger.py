@@ -1,4 +1,4 @@
-"""The ledger: what was asked, what came of it, and whether the gateway's log says the same.
+"""The ledger: what was requested, what came of it, and whether the gateway's log says the same.
 
 Every response has an id of its own in `x-request-id`, and the log one line for it. Answers of the mock carry an id made
 from the question, so the answer to another question is seen.
