@@ -6,12 +6,16 @@
 #[path = "../../../src/error/mod.rs"]
 #[allow(dead_code, reason = "a target uses a part of the folder")]
 mod error;
+#[path = "../../../src/headers.rs"]
+#[allow(dead_code, reason = "a target uses a part of the folder")]
+mod headers;
 #[path = "../../../src/http/mod.rs"]
 #[allow(dead_code, reason = "a target uses a part of the folder")]
 mod http;
 #[path = "../../../src/protocols/mod.rs"]
 #[allow(dead_code, reason = "a target uses a part of the folder")]
 mod protocols;
+mod runtime;
 #[path = "../../../src/signing/mod.rs"]
 #[allow(dead_code, reason = "a target uses a part of the folder")]
 mod signing;
