@@ -1,5 +1,5 @@
 //! Translates requests and responses between all client APIs and provider APIs: no input causes a panic, and
-//! the output is JSON. A request in the wire format of a client API is read back and written again: it is the same.
+//! the output is JSON. A request in the wire format of a client API can be read back, and no longer changes.
 //! Most inputs are valid documents whose structure was changed.
 
 #![no_main]
@@ -89,22 +89,29 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     fuzzer_mutate(data, size, max_size)
 });
 
-/// The client API of the provider's wire format reads what was written, and it is written again as it is.
+/// The client API of the provider's wire format reads what was written. Read and written once more, it stays as it is:
+/// only the first time may a value become the nearest one that the format has.
 fn check_read_back(provider: &dyn ProviderApi, written: &[u8], scratch: &mut Scratch) {
     let is_native = |client_api: &&&dyn ClientApi| client_api.name() == provider.native_client_api();
     let Some(client_api) = CLIENT_APIS.iter().find(is_native) else {
         return;
     };
-    let prepared = client_api.normalize_request(written, scratch);
-    let read = prepared.as_deref().unwrap_or(written);
-    let (mut unsupported, mut again) = (UnsupportedFields::new(true), Vec::new());
-    let outcome = scratch.with_document(read, |document| {
-        let request = client_api.read_request(document, &mut unsupported)?;
-        provider.write_request(&request, "model", &mut unsupported, &mut again)
-    });
-    let (written, again) = (String::from_utf8_lossy(written), String::from_utf8_lossy(&again));
-    assert!(matches!(outcome, Ok(Ok(()))), "{}: {outcome:?}: {written}", provider.name());
-    assert_eq!(written, again, "{}", provider.name());
+    let mut again = |written: &[u8]| {
+        let prepared = client_api.normalize_request(written, scratch);
+        let read = prepared.as_deref().unwrap_or(written);
+        let (mut unsupported, mut out) = (UnsupportedFields::new(true), Vec::new());
+        let outcome = scratch.with_document(read, |document| {
+            let request = client_api.read_request(document, &mut unsupported)?;
+            provider.write_request(&request, "model", &mut unsupported, &mut out)
+        });
+        let written = String::from_utf8_lossy(written);
+        assert!(matches!(outcome, Ok(Ok(()))), "{}: {outcome:?}: {written}", provider.name());
+        out
+    };
+    let second = again(written);
+    let third = again(&second);
+    let (second, third) = (String::from_utf8_lossy(&second), String::from_utf8_lossy(&third));
+    assert_eq!(second, third, "{}", provider.name());
 }
 
 fn check(json: &[u8]) {
