@@ -457,10 +457,9 @@ fn load_goes_over_tls_to_who_can_be_trusted() {
     let json = report(&url, &[&flags[..], &["--ca", cert]].concat());
     assert_eq!(json["answers"], 20);
     let json = report(&url, &["--requests", "1", "--connections", "1"]);
-    assert_eq!(
-        json["errors"],
-        serde_json::json!({ "connect: TLS error": 1 })
-    );
+    let errors = json["errors"].as_object().unwrap();
+    let error = errors.keys().next().unwrap();
+    assert!(error.starts_with("connect: unknown issuer"), "{error}");
 }
 
 /// Every tag that is opened is closed, in order.

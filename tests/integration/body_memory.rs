@@ -25,7 +25,7 @@ fn with_keys(driver: &str, server: &str, upstream: &Upstream) -> Gateway {
 }
 
 fn head(line: &str, headers: &str) -> Vec<u8> {
-    format!("{line} HTTP/1.1\r\nhost: t\r\n{headers}\r\n").into_bytes()
+    format!("{line} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").into_bytes()
 }
 
 /// A field of `/proc/PID/status`, in bytes.

@@ -68,7 +68,7 @@ fn a_status_without_a_body_never_gets_one() {
                 let reply = client.post(path, &[], &body);
                 assert_eq!(reply.status, status, "{path} {shown}: {reply:?}");
                 // The connection is in order: the next response begins where it should.
-                client.send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\n\r\n");
+                client.send(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n");
                 assert_eq!(client.response().status, 200, "{path} {shown}");
             }
         }
@@ -88,7 +88,7 @@ fn a_proxied_status_without_a_body_crosses_without_one() {
             let gateway = Setup::new(driver, upstream.config()).start();
             for path in ["/providers/up/x", "/v1/files/f"] {
                 let mut client = gateway.connect();
-                let get = format!("GET {path} HTTP/1.1\r\nhost: t\r\n\r\n");
+                let get = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
                 client.send(get.as_bytes());
                 client.read_until("\r\n\r\n");
                 let text = String::from_utf8_lossy(&client.unread).into_owned();
@@ -102,7 +102,7 @@ fn a_proxied_status_without_a_body_crosses_without_one() {
                     );
                     client.unread.clear();
                 }
-                client.send(b"GET /v1/models HTTP/1.1\r\nhost: t\r\n\r\n");
+                client.send(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n");
                 assert_eq!(client.response().status, 200);
             }
         }

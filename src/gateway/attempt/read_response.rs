@@ -64,8 +64,8 @@ pub(crate) async fn read_response(
         attempt_guard.end(core, Outcome::Unusable);
         return Err(attempt_error::compressed(call.backend));
     }
-    // A 204 has no body, so it is no stream.
-    let has_body = upstream_response.status != 204;
+    // A 204 or 205 has no body, so it is no stream.
+    let has_body = !matches!(upstream_response.status, 204 | 205);
     let is_stream = is_ok && has_body && is_streamed(call, &upstream_response.head);
     let mut body = buffer::take(buffer::CLASS_BYTES[0]);
     let mut reservation = core.response_memory.reservation();
