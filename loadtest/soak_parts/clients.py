@@ -7,7 +7,7 @@ import asyncio
 import random
 
 import dialects
-from http_client import Connection, Lost, request
+from http_client import ClosedBetween, Connection, Lost, request
 
 # Statuses that a request may be refused with while providers fail on purpose.
 REFUSALS = {429, 500, 502, 503, 504, 529}
@@ -52,6 +52,9 @@ async def judged(world, connection, dialect, question, stream, key, pause_s=0.0)
     try:
         await connection.send(request("POST", path, body, [("authorization", f"Bearer {key}")]))
         response = await connection.receive(pause_s=pause_s)
+    except ClosedBetween:
+        world.ledger.outcomes["sent again: closed between two requests"] += 1
+        return await judged(world, connection, dialect, question, stream, key, pause_s)
     except (Lost, OSError) as why:
         connection.close()
         if world.generation == generation and not world.gateway_is_down:

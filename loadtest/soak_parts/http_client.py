@@ -11,6 +11,11 @@ class Lost(Exception):
     """The connection ended, or the time passed, before the whole response had come."""
 
 
+class ClosedBetween(Lost):
+    """A connection that had served a request before was closed before the first byte of the next response: the server may
+    have closed it when the request was on its way, and every client sends it again on a new connection."""
+
+
 @dataclasses.dataclass
 class Response:
     """A whole response."""
@@ -26,12 +31,14 @@ class Connection:
     def __init__(self, address, buffer_bytes=65536):
         self.address, self.buffer_bytes = address, buffer_bytes
         self.reader = self.writer = None
+        self.responses = 0
 
     async def open(self):
         if self.writer is None or self.writer.is_closing() or self.reader.at_eof():
             self.close()
             host, port = self.address
             self.reader, self.writer = await asyncio.open_connection(host, port, limit=self.buffer_bytes)
+            self.responses = 0
 
     def close(self):
         if self.writer is not None:
@@ -47,10 +54,13 @@ class Connection:
         """The next response; `pause_s` is waited before each part of its body is read."""
         try:
             async with asyncio.timeout(within_s):
-                return await self._receive(pause_s)
+                response = await self._receive(pause_s)
+                self.responses += 1
+                return response
         except (asyncio.IncompleteReadError, TimeoutError, OSError) as why:
             self.close()
-            raise Lost(repr(why)) from why
+            is_unanswered = isinstance(why, asyncio.IncompleteReadError) and why.expected is None and not why.partial
+            raise (ClosedBetween if is_unanswered and self.responses else Lost)(repr(why)) from why
 
     async def _receive(self, pause_s):
         head = await self.reader.readuntil(b"\r\n\r\n")
