@@ -2,6 +2,17 @@
 //!
 //! Start with [`gateway::pipeline`]: it handles one request from parse to access log.
 
+// A byte from the network must not end a task: what cannot be is `debug_assert!`, what can be is an error.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
+
 pub(crate) mod accounting;
 pub(crate) mod admin;
 pub mod app;
