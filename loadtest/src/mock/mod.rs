@@ -8,6 +8,7 @@ mod control;
 mod gemini;
 mod messages;
 mod read;
+mod respond;
 pub mod retry;
 pub mod script;
 mod serve;
