@@ -1,6 +1,7 @@
 //! Coalescing in dialects other than OpenAI's: followers share the response in the caller's dialect, whatever the
 //! provider's dialect is.
 
+use crate::coalescing::nothing_is_left;
 use crate::dialects::Caller::{self, Anthropic, Gemini};
 use crate::dialects::{frame, piece, streams, whole};
 use crate::harness::*;
@@ -87,13 +88,6 @@ fn follow(gateway: &Gateway, count: usize, caller: Caller, streams: bool) -> Vec
         .collect();
     gateway.wait_for_metric(FOLLOWERS, wanted);
     followers
-}
-
-fn nothing_is_left(gateway: &Gateway) {
-    gateway.wait_for_metric("ringside_coalesce_in_flight", 0.0);
-    gateway.wait_for_metric("ringside_coalesce_buffer_bytes", 0.0);
-    gateway.wait_for_metric("ringside_connections_open", 0.0);
-    assert_eq!(gateway.metric("ringside_panics_total"), 0.0);
 }
 
 /// Each pair, streamed and whole.

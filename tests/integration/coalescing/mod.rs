@@ -75,7 +75,7 @@ fn follow(gateway: &Gateway, count: usize, body: &Value) -> Vec<Client> {
     followers
 }
 
-fn nothing_is_left(gateway: &Gateway) {
+pub(crate) fn nothing_is_left(gateway: &Gateway) {
     gateway.wait_for_metric("ringside_coalesce_in_flight", 0.0);
     gateway.wait_for_metric("ringside_coalesce_buffer_bytes", 0.0);
     gateway.wait_for_metric("ringside_connections_open", 0.0);
