@@ -188,10 +188,7 @@ impl Entry {
 
     /// Tokens that a hit saves; estimated from the length of the texts when the provider reported no usage.
     fn tokens_saved(&self) -> u64 {
-        let reported = self
-            .response
-            .usage
-            .map(|usage| usage.prompt.saturating_add(usage.completion));
+        let reported = self.response.usage.map(|usage| usage.total());
         let text_bytes = (self.form.len() + self.response.bytes()) as u64;
         reported.unwrap_or(text_bytes / BYTES_PER_TOKEN).max(1)
     }

@@ -20,10 +20,7 @@ pub(crate) fn record_usage(
             metrics.usage.search_units.add((key, model), units);
         }
         BilledUsage::Saved(Some(usage)) => {
-            metrics
-                .cache
-                .tokens_saved
-                .add(model, usage.prompt + usage.completion);
+            metrics.cache.tokens_saved.add(model, usage.total());
         }
         BilledUsage::Saved(None) | BilledUsage::Nothing => {}
     }

@@ -20,6 +20,12 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// All tokens of the call. A provider may report any number, so the sum saturates.
+    #[must_use]
+    pub(crate) fn total(&self) -> u64 {
+        self.prompt.saturating_add(self.completion)
+    }
+
     /// Tokens of the prompt that were neither read from nor written to the provider's prompt cache.
     #[must_use]
     pub(crate) fn uncached_prompt(&self) -> u64 {
@@ -195,6 +201,12 @@ mod tests {
             r#"{"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":13,"completion_tokens_details":{"reasoning_tokens":6}}}"#,
         );
         assert_eq!((separate.completion, separate.reasoning), (8, Some(6)));
+    }
+
+    #[test]
+    fn absurd_counts_saturate() {
+        let json = br#"{"usage":{"prompt_tokens":18446744073709551615,"completion_tokens":1}}"#;
+        assert_eq!(in_response(json).unwrap().total(), u64::MAX);
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Hedges {
     pub(crate) fn earn(&mut self, model: ModelIndex, tokens: u64, now_us: u64) {
         let budget = self.budgets.entry(model).or_default();
         budget.age(now_us);
-        budget.billed_tokens += tokens;
+        budget.billed_tokens = budget.billed_tokens.saturating_add(tokens);
         budget.requests += 1;
     }
 

@@ -108,7 +108,7 @@ impl Quality {
         let model = observation.model;
         let mut all_counts = self.counts.lock();
         let counts = all_counts.entry(model).or_default();
-        counts.tokens += observation.tokens;
+        counts.tokens = counts.tokens.saturating_add(observation.tokens);
         counts.wrong_hit_rate_max = observation.wrong_hit_rate_max;
         let is_wrong = match observation.agreement {
             Agreement::Unknown => {

@@ -354,7 +354,7 @@ fn write_usage(out: &mut Vec<u8>, usage: Usage) {
     for (name, value) in [
         (&b"{\"prompt_tokens\":"[..], usage.prompt),
         (b",\"completion_tokens\":", usage.completion),
-        (b",\"total_tokens\":", usage.prompt + usage.completion),
+        (b",\"total_tokens\":", usage.total()),
         (
             b",\"prompt_tokens_details\":{\"cached_tokens\":",
             usage.cached,

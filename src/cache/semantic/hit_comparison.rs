@@ -51,7 +51,7 @@ impl SemanticTier {
             model,
             score: hit.score,
             agreement,
-            tokens: usage.map_or(0, |usage| usage.prompt + usage.completion),
+            tokens: usage.map_or(0, |usage| usage.total()),
             wrong_hit_rate_max: comparison.wrong_hit_rate_max,
         });
         if comparison.logs {

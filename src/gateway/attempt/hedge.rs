@@ -108,7 +108,7 @@ pub(crate) async fn send_hedged<'a>(
     let Some((tokens, second)) = second else {
         return conclude_single(attempt.await, ctx);
     };
-    ctx.route.hedge.extra_tokens += tokens;
+    ctx.route.hedge.extra_tokens = ctx.route.hedge.extra_tokens.saturating_add(tokens);
     let second_cancelled = Cell::new(false);
     // On the heap: rare.
     let race = on_heap(|| {

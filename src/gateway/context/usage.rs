@@ -49,9 +49,7 @@ impl RequestUsage {
     #[must_use]
     pub(crate) fn tokens_or(&self, input_tokens: u64) -> u64 {
         match self.billed {
-            BilledUsage::Reported(usage) | BilledUsage::Estimated(usage) => {
-                usage.prompt + usage.completion
-            }
+            BilledUsage::Reported(usage) | BilledUsage::Estimated(usage) => usage.total(),
             BilledUsage::Unknown => input_tokens,
             BilledUsage::Searches(_) | BilledUsage::Saved(_) | BilledUsage::Nothing => 0,
         }

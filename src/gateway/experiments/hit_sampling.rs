@@ -79,8 +79,7 @@ impl HitSample {
         let target_index = target_index(core, request)?;
         let permit = SamplePermit::acquire(semantic)?;
         let usage = hit.entry.response.usage;
-        let tokens_expected =
-            usage.map_or(TOKENS_EXPECTED, |usage| usage.prompt + usage.completion);
+        let tokens_expected = usage.map_or(TOKENS_EXPECTED, |usage| usage.total());
         let hour = clock::since_epoch().as_secs() / 3600;
         let quality = semantic.quality();
         if !quality.reserve_sample(tokens_expected, config.sample_tokens_max, hour) {
@@ -148,7 +147,7 @@ impl HitSample {
             return quality.count_sample(SampleOutcome::Failed);
         };
         if let Some(usage) = response.usage {
-            let tokens = usage.prompt + usage.completion;
+            let tokens = usage.total();
             quality
                 .sample_budget
                 .record_spent(self.tokens_expected, tokens);

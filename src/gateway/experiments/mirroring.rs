@@ -71,7 +71,7 @@ impl Mirror {
         }
         let permit = MirrorPermit(Arc::clone(stats));
         let expected = &request.constraints.expected;
-        let tokens_expected = expected.prompt + expected.completion;
+        let tokens_expected = expected.total();
         let hour = clock::since_epoch().as_secs() / 3600;
         let tokens_max = mirror.tokens_max;
         if !stats
@@ -148,7 +148,7 @@ impl Mirror {
         let duration = clock::now().saturating_duration_since(began_at);
         stats.count(MirrorOutcome::Answered);
         if let Some(usage) = response.usage {
-            let tokens = usage.prompt + usage.completion;
+            let tokens = usage.total();
             stats
                 .sample_budget
                 .record_spent(self.tokens_expected, tokens);

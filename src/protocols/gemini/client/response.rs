@@ -151,7 +151,7 @@ pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     if usage.reasoning.is_some() {
         number(out, "thoughtsTokenCount", thoughts);
     }
-    let total = usage.prompt.saturating_add(usage.completion);
+    let total = usage.total();
     number(out, "totalTokenCount", total);
     out.push(b'}');
 }

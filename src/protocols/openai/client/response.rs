@@ -197,7 +197,7 @@ pub(crate) fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     out.push(b'{');
     number(out, "prompt_tokens", usage.prompt);
     number(out, "completion_tokens", usage.completion);
-    number(out, "total_tokens", usage.prompt + usage.completion);
+    number(out, "total_tokens", usage.total());
     open_field(out, "prompt_tokens_details", b'{');
     number(out, "cached_tokens", usage.cached);
     if usage.cache_write > 0 {

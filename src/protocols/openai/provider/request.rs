@@ -76,7 +76,8 @@ fn write_message(
             _ => others += 1,
         }
     }
-    if others > 0 {
+    // A message without parts stays a message: an empty text.
+    if others > 0 || message.parts.is_empty() {
         open(out, b'{');
         text(out, "role", role);
         let is_said = |part: &&Part<'_>| !matches!(part, Part::ToolResult { .. });

@@ -259,11 +259,7 @@ fn write_usage(usage: Usage, out: &mut Vec<u8>) {
     open_field(out, "output_tokens_details", b'{');
     number(out, "reasoning_tokens", usage.reasoning.unwrap_or(0));
     out.push(b'}');
-    number(
-        out,
-        "total_tokens",
-        usage.prompt.saturating_add(usage.completion),
-    );
+    number(out, "total_tokens", usage.total());
     out.push(b'}');
 }
 
