@@ -44,7 +44,7 @@ audit: $(TOOLS)/installed ## known vulnerabilities of dependencies; needs the ne
 
 test: $(RUNTIME) $(VENV)/installed ## every test
 	cargo build --workspace --bins
-	tests/fuzz/run 5
+	tests/fuzz/run
 	cargo test --workspace
 	benches/instructions
 	python3 -m unittest discover -q -s loadtest/tests/rig
